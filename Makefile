@@ -1,0 +1,22 @@
+# Both targets do all the set-up; a second call installs nothing unless pyproject.toml has changed.
+PYTHON ?= python3
+RNNBENCH = .venv/bin/rnnbench
+
+.PHONY: bench test check
+
+bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
+	$(RNNBENCH) run quick --out results
+	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
+
+test: .venv/.installed  ## The test suite.
+	.venv/bin/python -m pytest
+
+check: .venv/.installed  ## Style and types.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@

@@ -1,0 +1,23 @@
+"""rnnbench: how far a hand-written recurrent cell is from torch.nn, and whether a commit made it slower."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnbench.analysis.summary import summarize
+    from rnnbench.store.frame import load
+
+__version__ = "0.1.0"
+__all__ = ["load", "summarize"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import pandas only when something that needs it is asked for."""
+    if name == "load":
+        from rnnbench.store.frame import load
+
+        return load
+    if name == "summarize":
+        from rnnbench.analysis.summary import summarize
+
+        return summarize
+    raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Arrays and frames in; estimates, ratios and verdicts out. Pure functions, no torch."""

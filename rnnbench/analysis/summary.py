@@ -1,0 +1,105 @@
+"""From windows to one row for each case: time per call, and its ratio to torch.nn, with intervals."""
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.estimate import estimate
+from rnnbench.store.records import AXES
+
+LOW_QUANTILE = 0.10
+WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
+CASE_COLUMNS = [
+    "run",
+    "case",
+    *AXES,
+    "status",
+    "reason",
+    "parity",
+    "parity_error",
+    "parameters",
+    "mult_adds",
+    "input_bytes",
+    "forward_backward_bytes",
+    "parameter_bytes",
+    "warmup_windows",
+]
+
+
+def summarize(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each case of a frame that `rnnbench.load` gave (or several, concatenated), in their order.
+
+    Beside the case's own columns:
+
+    - `replicates`, `windows`, `calls`: how many it was measured in;
+    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
+      quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
+    - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
+    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, from the ratios within each
+      replicate; 1 for the layer itself, NaN where it was not measured.
+
+    Each interval covers its own case 95% of the time; none is widened for there being many.
+    """
+    cases = frame[CASE_COLUMNS].drop_duplicates(["run", "case"]).reset_index(drop=True)
+    windows = _last_visits(frame[frame["replicate"].notna()])
+    replicates = replicate_times(windows)
+    counts = windows.groupby(["run", "case"]).agg(
+        replicates=("replicate", "nunique"), windows=("calls", "size"), calls=("calls", "sum"), total=("seconds", "sum")
+    )
+    counts["mean_seconds"] = counts.pop("total") / counts["calls"]
+    estimates = pd.concat([_times(replicates), _ratios(replicates)], axis=1)
+    summary = cases.merge(counts, on=["run", "case"], how="left").merge(estimates, on=["run", "case"], how="left")
+    for column in ("replicates", "windows", "calls"):
+        summary[column] = summary[column].fillna(0).astype(int)
+    return summary
+
+
+def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
+    """Each case's time in each replicate: the low quantile of its pooled calls, as `log_seconds`.
+
+    Every window brings its order statistics, each with an equal share of the window's calls.
+    """
+    if windows.empty:
+        return pd.DataFrame(columns=["run", "case", "replicate", *WORKLOAD_AXES, "implementation", "log_seconds"])
+    keys = ["run", "case", "replicate"]
+    sizes = windows["quantiles"].map(len).to_numpy()
+    group = windows.groupby(keys, sort=False).ngroup().to_numpy()
+    points = pd.DataFrame(
+        {
+            "group": np.repeat(group, sizes),
+            "seconds": np.concatenate(windows["quantiles"].to_list()),
+            "weight": np.repeat(windows["calls"].to_numpy() / sizes, sizes),
+        }
+    ).sort_values(["group", "seconds"], ignore_index=True)
+    share = points.groupby("group")["weight"].cumsum() / points.groupby("group")["weight"].transform("sum")
+    low = points[share >= LOW_QUANTILE - 1e-9].groupby("group")["seconds"].first()
+    result = windows[[*keys, *WORKLOAD_AXES, "implementation"]].drop_duplicates(keys).reset_index(drop=True)
+    result["log_seconds"] = np.log(low.to_numpy())  # groups are numbered in the order in which they appear
+    return result
+
+
+def _last_visits(windows: pd.DataFrame) -> pd.DataFrame:
+    """Without the visits that were cut off by a lost worker and made again by the next."""
+    last = windows.groupby(["run", "replicate", *WORKLOAD_AXES], dropna=False)["worker"].transform("max")
+    return windows[windows["worker"] == last]
+
+
+def _times(replicates: pd.DataFrame) -> pd.DataFrame:
+    return _estimates(replicates, "log_seconds", "seconds")
+
+
+def _ratios(replicates: pd.DataFrame) -> pd.DataFrame:
+    """Ratios to the reference, taken within each replicate, where noise and process effects are shared."""
+    group = ["run", "replicate", *WORKLOAD_AXES]
+    reference = replicates[replicates["implementation"] == "torch.nn"][[*group, "log_seconds"]]
+    paired = replicates.merge(reference, on=group, suffixes=("", "_reference"))
+    paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
+    return _estimates(paired, "log_ratio", "ratio")
+
+
+def _estimates(values: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
+    """Estimate on logarithms for each case, given back as values: `name`, `name_low`, `name_high`."""
+    groups = values.groupby(["run", "case"])[column]
+    found = {case: estimate(logs.to_list()) for case, logs in groups}
+    index = pd.MultiIndex.from_tuples(list(found), names=["run", "case"])
+    logs = np.array([(one.value, one.low, one.high) for one in found.values()], dtype=float).reshape(-1, 3)
+    return pd.DataFrame(np.exp(logs), index=index, columns=[name, f"{name}_low", f"{name}_high"])

@@ -1,0 +1,41 @@
+"""Deep cell: combined cells, stacked; every layer is fed by its own state of the step before.
+
+    h'_l = tanh(W_l [h'_{l-1}; h_l] + b_l),   h'_0 = x
+
+Pascanu et al. 2014 (arXiv:1312.6026), the stacked RNN of figure 2e, which is what torch.nn.RNN(num_layers=n) computes.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from rnnbench.cells.combined import CombinedCell
+
+States = tuple[Tensor, ...]
+
+
+class DeepCell(nn.Module):
+    """`cell(input, states) -> states'`, with one state (batch, hidden) for each layer."""
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int) -> None:
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(CombinedCell(size, hidden_size) for size in sizes)
+
+    def forward(self, input: Tensor, states: States) -> States:
+        """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
+        new = []
+        for layer, h in zip(self.layers, states, strict=True):
+            input = layer(input, h)
+            new.append(input)
+        return tuple(new)
+
+    @staticmethod
+    def weights_from(reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Own parameters as a function of those of torch.nn.RNN with as many layers."""
+        num_layers = sum(name.startswith("weight_ih_l") for name in reference)
+        return {
+            f"layers.{layer}.{name}": weight
+            for layer in range(num_layers)
+            for name, weight in CombinedCell.weights_from(reference, layer).items()
+        }

@@ -1,0 +1,42 @@
+"""The two forms of a recurrent state, and the way between them.
+
+A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell keeps `h` or `(h, c)`, each
+(batch, hidden), and a stacked cell a tuple with one such state for each layer.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
+
+
+def to_cell(layer_state: State, *, stacked: bool) -> State:
+    """A torch.nn layer's state in the cell's form."""
+    states: tuple[State, ...]
+    if isinstance(layer_state, Tensor):
+        states = layer_state.unbind(0)
+    else:
+        states = tuple(zip(*(part.unbind(0) for part in layer_state), strict=True))
+    return states if stacked else states[0]
+
+
+def to_layer(cell_state: State, *, stacked: bool) -> State:
+    """The inverse of `to_cell`."""
+    states = cell_state if stacked else (cell_state,)
+    if isinstance(states[0], Tensor):
+        return torch.stack(states)
+    return tuple(torch.stack(part) for part in zip(*states, strict=True))
+
+
+def output(cell_state: State, *, stacked: bool) -> Tensor:
+    """What a cell shows to the outside: the top layer's `h`, (batch, hidden)."""
+    top = cell_state[-1] if stacked else cell_state
+    shown: Tensor = top if isinstance(top, Tensor) else top[0]
+    return shown
+
+
+def tensors(state: State) -> tuple[Tensor, ...]:
+    """The tensors of a torch.nn layer's state: `(h,)` or `(h, c)`."""
+    return (state,) if isinstance(state, Tensor) else tuple(state)

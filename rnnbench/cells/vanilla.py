@@ -1,0 +1,35 @@
+"""Vanilla (Elman) cell: one step.
+
+    h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
+
+Elman 1990, "Finding structure in time", Cognitive Science 14(2), in the form of torch.nn.RNN, with its two biases.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from rnnbench.cells.parameters import uniform
+
+
+class VanillaCell(nn.Module):
+    """`cell(input, h) -> h'`, with the parameter names and shapes of torch.nn.RNNCell."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih = uniform(hidden_size, input_size, bound=hidden_size**-0.5)
+        self.weight_hh = uniform(hidden_size, hidden_size, bound=hidden_size**-0.5)
+        self.bias_ih = uniform(hidden_size, bound=hidden_size**-0.5)
+        self.bias_hh = uniform(hidden_size, bound=hidden_size**-0.5)
+
+    def project(self, input: Tensor) -> Tensor:
+        """The part that does not depend on the state: (..., input) -> (..., hidden)."""
+        return linear(input, self.weight_ih, self.bias_ih)
+
+    def advance(self, projected: Tensor, h: Tensor) -> Tensor:
+        """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
+        return torch.tanh(projected + linear(h, self.weight_hh, self.bias_hh))
+
+    def forward(self, input: Tensor, h: Tensor) -> Tensor:
+        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
+        return self.advance(self.project(input), h)

@@ -1,0 +1,80 @@
+"""Calibration, warm-up and the window, on whatever device is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnnbench.measure.devices import Call, Device
+
+SHORTEST_CLOCKED = 20e-6  # shorter calls are clocked in batches: reading the clock takes some 50 ns
+BATCH_SECONDS = 100e-6
+MOST_CALLS = 1_000_000
+MOST_WARMUP_WINDOWS = 10
+STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
+QUANTILES = 11
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a case's windows are made: `batches * batch` calls each, expected to last `seconds`."""
+
+    batches: int
+    batch: int
+    seconds: float
+
+    @property
+    def calls(self) -> int:
+        return self.batches * self.batch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one window showed."""
+
+    seconds: float
+    host_seconds: float
+    quantiles: tuple[float, ...]  # of seconds per call
+
+
+def calibrate(device: Device, call: Call, window_seconds: float) -> Plan:
+    """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call."""
+    device.clock(call, 1, 1)  # the first call pays for lazy set-up and tells nothing
+    calls = 1
+    while True:
+        seconds = device.clock(call, 1, calls).seconds
+        if seconds >= window_seconds / 4 or calls >= MOST_CALLS:
+            break
+        # Aim at half a window, and never grow more than tenfold on the word of so short a run.
+        aim = calls * window_seconds / 2 / seconds if seconds > 0 else MOST_CALLS
+        calls = int(min(max(aim, calls + 1), 10 * calls, MOST_CALLS))
+    per_call = seconds / calls
+    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MOST_CALLS
+    batch = 1 if per_call >= SHORTEST_CLOCKED else max(1, round(BATCH_SECONDS / max(per_call, 1e-9)))
+    batches = max(1, round(wanted / batch))
+    return Plan(batches, batch, batches * batch * per_call)
+
+
+def warm_up(device: Device, call: Call, plan: Plan) -> int:
+    """Run windows until they stop getting faster; the number that it took."""
+    best = float("inf")
+    for number in range(1, MOST_WARMUP_WINDOWS + 1):
+        middle = take_window(device, call, plan).quantiles
+        median = middle[len(middle) // 2]
+        if median >= STILL_FALLING * best:
+            return number
+        best = median
+    return MOST_WARMUP_WINDOWS
+
+
+def take_window(device: Device, call: Call, plan: Plan) -> Reading:
+    """One window of back-to-back calls."""
+    clocked = device.clock(call, plan.batches, plan.batch)
+    per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
+    return Reading(clocked.seconds, clocked.host_seconds, evenly_spaced(per_call))
+
+
+def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:
+    """Up to 11 evenly spaced order statistics, smallest and largest included."""
+    if len(ordered) <= QUANTILES:
+        return tuple(ordered)
+    last = len(ordered) - 1
+    return tuple(ordered[round(step * last / (QUANTILES - 1))] for step in range(QUANTILES))

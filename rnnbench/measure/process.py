@@ -1,0 +1,102 @@
+"""The coordinator's handle on a worker. Never imports torch."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 120.0  # importing torch from a cold disk
+
+
+class WorkerLost(Exception):  # noqa: N818 - it may be the case that was at fault
+    """The worker died, hung or said something that is no reply; the reason in a clause."""
+
+
+class WorkerProcess:
+    """A worker that is starting; `wait_ready` returns its hello."""
+
+    def __init__(self, name: str, python: str = sys.executable, tree: Path | None = None) -> None:
+        """Start `python` on the rnnbench of `tree`, the folder that holds the package (by default, this one's)."""
+        self.name = name
+        self._errors = tempfile.TemporaryFile()
+        self._unread = b""
+        tree = tree or Path(__file__).resolve().parents[2]
+        path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [python, "-m", "rnnbench.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is the coordinator's to handle
+            bufsize=0,
+        )
+
+    def wait_ready(self) -> dict[str, Any]:
+        """The worker's hello; raises WorkerLost where it can't start."""
+        return self._read(START_SECONDS)
+
+    def pin(self, cores: Sequence[int]) -> None:
+        """Bind every thread of the worker to `cores`, where the system can do that."""
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+            try:
+                os.sched_setaffinity(int(task.name), cores)
+            except ProcessLookupError:
+                continue  # a thread that ended since it was listed
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        """Send one request and wait for its reply; raises WorkerLost."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:
+            raise WorkerLost(self._how_it_ended()) from None
+        return self._read(deadline_seconds)
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        end = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    self.close()
+                    raise WorkerLost(f"no answer within {seconds:g} s")
+                chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise WorkerLost(self._how_it_ended())
+                self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def _how_it_ended(self) -> str:
+        """The exit in words, with the last line that the worker wrote to its standard error."""
+        self.close(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
+        code = self._process.returncode
+        ended = (
+            f"the worker was killed by {signal.Signals(-code).name}" if code < 0 else f"the worker exited with {code}"
+        )
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f"{ended}: {lines[-1][:300]}" if lines and code >= 0 else ended
+
+    def close(self, grace_seconds: float = 0.0) -> None:
+        """End the worker, by force after `grace_seconds`."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

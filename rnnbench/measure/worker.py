@@ -1,0 +1,181 @@
+"""The subprocess that runs cases: requests and replies as JSON lines on its standard streams.
+
+Its first line says what it is (`hello`); then each request line gets one reply line:
+
+    {"op": "device", "device": NAME}           why it can't be used: `reason`, empty where it can
+    {"op": "prepare", "case": {axes}, "root": DIR, "window_seconds": S, "describe": BOOL, "plan": PLAN or null}
+    {"op": "window", "case": KEY}
+    {"op": "release"}                          forget all prepared cases
+
+A reply has `ok`; where it is false, `status` (skipped or failed) and `reason`. The worker ends when its input does.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from rnnbench.measure import devices
+from rnnbench.measure.environment import allowed_cores
+from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.store.records import Case
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import ParityError, build, describe
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A prepared case."""
+
+    case: Case
+    device: devices.Device
+    timed: TimedCall
+    plan: Plan
+
+
+class Worker:
+    """Holds the prepared cases of the group that is visited."""
+
+    def __init__(self) -> None:
+        self._ready: dict[str, Ready] = {}
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to one request; whatever a case raises becomes a reply too."""
+        try:
+            match request["op"]:
+                case "prepare":
+                    return self._prepare(request)
+                case "device":
+                    return {"ok": True, "reason": devices.why_not(request["device"])}
+                case "window":
+                    return self._window(self._ready[request["case"]])
+                case "release":
+                    self._release()
+                    return {"ok": True}
+                case unknown:
+                    return {"ok": False, "status": "failed", "reason": f"unknown request {unknown!r}"}
+        except Skip as skip:
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
+        except ParityError as error:
+            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
+        except Exception as error:
+            traceback.print_exc()
+            return {"ok": False, "status": "failed", "reason": _reason(error)}
+
+    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        case = Case.from_axes(request["case"])
+        unusable = devices.why_not(case.workload.device)
+        if unusable:
+            raise Skip(unusable)
+        if case.workload.threads > len(allowed_cores()):
+            raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
+        torch.set_num_threads(case.workload.threads)
+        built = build(case, Path(request["root"]))
+        measurement = describe(built) if request["describe"] else None
+        device = devices.open_device(case.workload.device)
+        timed = built.timed_call()
+        with timed.mode():
+            plan = Plan(**request["plan"]) if request["plan"] else None
+            if plan is None:
+                plan = calibrate(device, timed.call, request["window_seconds"])
+            warmup_windows = warm_up(device, timed.call, plan)
+        self._ready[case.key] = Ready(case, device, timed, plan)
+        reply: dict[str, Any] = {"ok": True, "plan": asdict(plan)}
+        if measurement is not None:
+            reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()
+        return reply
+
+    def _window(self, ready: Ready) -> dict[str, Any]:
+        if torch.get_num_threads() != ready.case.workload.threads:
+            torch.set_num_threads(ready.case.workload.threads)
+        with ready.timed.mode():
+            reading = take_window(ready.device, ready.timed.call, ready.plan)
+        return {
+            "ok": True,
+            **asdict(reading),
+            "calls": ready.plan.calls,
+            "batch": ready.plan.batch,
+            "cores": allowed_cores(),
+            "clock_mhz": ready.device.clock_mhz(),
+        }
+
+    def _release(self) -> None:
+        """Forget the group, and collect its garbage now, since collection is off while cases run."""
+        self._ready.clear()
+        gc.collect()
+        gc.freeze()  # what is left is torch's own, and is not searched again
+
+
+def _reason(error: Exception) -> str:
+    """One line: what was raised, and where in code that is not torch's."""
+    kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    message = str(error).strip().splitlines()
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if f"{os.sep}site-packages{os.sep}" not in frame.filename
+    ]
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{kind}: {message[0][:300] if message else ''}{where}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def hello() -> dict[str, Any]:
+    """What this worker is: versions, and which devices it sees."""
+    backends: Any = torch.backends  # untyped in torch
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "pid": os.getpid(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": backends.cudnn.version() if backends.cudnn.is_available() else None,
+        "onednn": backends.mkldnn.is_available(),
+        "cpu_capability": backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }
+
+
+def _claim_streams() -> tuple[TextIO, TextIO]:
+    """The protocol's two streams, put out of reach of a case that prints or reads."""
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def _die_with_parent() -> None:
+    """On Linux: end when the coordinator ends, also in the middle of a call, and be the first to go without memory."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    _die_with_parent()
+    requests, replies = _claim_streams()
+    worker = Worker()
+    gc.disable()
+    replies.write(json.dumps(hello()) + "\n")
+    for line in requests:
+        replies.write(json.dumps(worker.handle(json.loads(line))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

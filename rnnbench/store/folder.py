@@ -1,0 +1,107 @@
+"""A run's folder: `run.json`, `measurements.jsonl` and one `windows-<worker>.jsonl` for each worker."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from rnnbench.errors import UserError
+from rnnbench.store import jsonlines
+from rnnbench.store.records import Measurement, Window
+
+SCHEMA_VERSION = 1
+RunStatus = Literal["running", "finished", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What `run.json` holds."""
+
+    suite: str
+    description: str
+    resolved: dict[str, Any]  # the suite as it was understood, defaults filled in
+    command: str
+    started: str  # ISO 8601, UTC
+    environment: dict[str, Any]
+    status: RunStatus = "running"
+    seconds: float | None = None  # wall time of the whole run
+    replicates: int = 0  # finished
+    notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
+    schema_version: int = SCHEMA_VERSION
+
+
+class RunFolder:
+    """Writes a run as it goes; whatever happens later, each line written stays."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._measurements = jsonlines.Appender(path / "measurements.jsonl")
+        self._windows: dict[str, jsonlines.Appender] = {}
+
+    @classmethod
+    def create(cls, parent: Path, suite: str) -> Self:
+        """A new folder below `parent`; raises UserError where it can't be made."""
+        name = f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        try:
+            (parent / name).mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"--out {parent}: can't be written: {error.strerror}") from None
+        return cls(parent / name)
+
+    def write_info(self, info: RunInfo) -> None:
+        """Replace `run.json`, in one step."""
+        temporary = self.path / "run.json.new"
+        temporary.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
+        temporary.replace(self.path / "run.json")
+
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Add what is known of a case; of several lines for one case the last counts."""
+        self._measurements.append(measurement.to_json())
+
+    def add_window(self, window: Window) -> None:
+        """Add one window to its worker's file."""
+        appender = self._windows.get(window.worker)
+        if appender is None:
+            for other in self._windows.values():
+                other.close()
+            appender = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
+            self._windows = {window.worker: appender}
+        appender.append(window.to_json())
+
+    def close(self) -> None:
+        """Close all files."""
+        for appender in (self._measurements, *self._windows.values()):
+            appender.close()
+
+
+def read_info(path: Path) -> RunInfo:
+    """A run folder's `run.json`; raises UserError where it is missing, torn or of another schema."""
+    file = path / "run.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not a run folder: it has no run.json") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: can't be read: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}")
+    try:
+        return RunInfo(**content)
+    except TypeError as error:
+        raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
+
+
+def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of `measurements.jsonl`; none where the run was cut off before the first."""
+    file = path / "measurements.jsonl"
+    return jsonlines.read(file) if file.exists() else iter(())
+
+
+def read_windows(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of every worker's windows."""
+    for file in sorted(path.glob("windows-*.jsonl")):
+        yield from jsonlines.read(file)

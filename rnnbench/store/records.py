@@ -1,0 +1,130 @@
+"""What a run consists of, as small frozen types; every stage of the pipeline takes and gives these."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+Reference = Literal["rnn", "lstm", "gru"]
+Implementation = Literal["loop", "hoisted", "torch.nn"]
+Phase = Literal["inference", "training", "step"]
+Task = Literal["many_to_many"]
+DType = Literal["float64", "float32", "bfloat16", "float16"]
+Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
+
+LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the cases of a group have in common; cases of equal workloads are timed in turns with each other."""
+
+    reference: Reference
+    phase: Phase
+    task: Task
+    batch_size: int
+    seq_len: int
+    input_size: int
+    hidden_size: int
+    output_size: int
+    num_layers: int
+    dtype: DType
+    device: str
+    threads: int
+
+    @property
+    def layer(self) -> str:
+        """The torch.nn layer that the group is timed against."""
+        return LAYERS[self.reference]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One point of a sweep: a cell, a way to run it over the sequence, and the workload it is given."""
+
+    cell: str
+    implementation: Implementation
+    workload: Workload
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the torch.nn layer that the others of its group are held against."""
+        return self.implementation == "torch.nn"
+
+    @property
+    def key(self) -> str:
+        """Identity in files and tables; also a valid `--only` expression, which selects just this case."""
+        return " ".join(f"{axis}={value}" for axis, value in self.axes().items())
+
+    def axes(self) -> dict[str, str | int]:
+        """Every axis with its value, in the order in which tables show them."""
+        return {"cell": self.cell, "implementation": self.implementation, **asdict(self.workload)}
+
+    @classmethod
+    def from_axes(cls, axes: dict[str, Any]) -> Self:
+        """The inverse of `axes`; keys that are no axis are ignored."""
+        workload = Workload(**{field.name: axes[field.name] for field in fields(Workload)})
+        return cls(axes["cell"], axes["implementation"], workload)
+
+
+AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cases of one workload; at most one of them is the reference."""
+
+    workload: Workload
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A short run of back-to-back calls of one case: the raw datum."""
+
+    case: str
+    replicate: int
+    worker: str
+    order: int  # position among the windows of its group's visit
+    started: float  # seconds since the run began
+    calls: int
+    batch: int  # calls clocked together; 1 where each call was clocked on its own
+    seconds: float  # of the whole window, by the device's clock
+    host_seconds: float  # the same by the host's clock; on a CPU the two are one
+    quantiles: tuple[float, ...]  # up to 11 evenly spaced order statistics of seconds per call, minimum first
+    cores: tuple[int, ...]
+    clock_mhz: float | None  # of the first core or the GPU, where the system tells
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        line = asdict(self)
+        for name in ("started", "seconds", "host_seconds"):
+            line[name] = round(line[name], 9)
+        line["quantiles"] = [round(value, 10) for value in self.quantiles]
+        return line
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is known of one case beside its windows."""
+
+    case: Case
+    status: Status
+    reason: str = ""  # why it was skipped or failed; empty for a measured case
+    parity: str = ""  # "agrees", or why outputs and gradients were not compared
+    parity_error: float | None = None  # largest error, relative to the largest value of its tensor
+    parameters: int | None = None
+    mult_adds: int | None = None  # torchinfo's count for one step, which does not hold for every cell
+    input_bytes: int | None = None  # torchinfo's estimates for one step
+    forward_backward_bytes: int | None = None
+    parameter_bytes: int | None = None
+    warmup_windows: int | None = None  # windows run before the time stopped falling, in the first replicate
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for one JSON line: the axes first, then what is known."""
+        known = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "case"}
+        return {"case": self.case.key, **self.case.axes(), **known}
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        known = {field.name: line[field.name] for field in fields(cls) if field.name != "case"}
+        return cls(Case.from_axes(line), **known)

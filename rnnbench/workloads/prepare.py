@@ -1,0 +1,163 @@
+"""A case made ready: weights from the reference, the parity gate, torchinfo's counts, and the call to be timed."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchinfo
+from torch import Tensor, nn
+
+from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells.parity import TOLERANCES, Weights, cell_weights, errors
+from rnnbench.cells.states import State, tensors, to_cell
+from rnnbench.store.records import Case, Measurement, Reference, Workload
+from rnnbench.workloads.implementations import Skip, check_applies
+from rnnbench.workloads.model import LayerStateModel, SequenceModel, StepModel
+from rnnbench.workloads.phases import PHASES, TimedCall
+
+SEED = 0
+
+
+class ParityError(Exception):
+    """The case does not compute what its reference computes."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model with the inputs it is given, before a phase makes a call of it."""
+
+    case: Case
+    spec: CellSpec | None  # None for the reference
+    model: SequenceModel
+    reference: SequenceModel  # the model itself where the case is the reference
+    input: Tensor  # (seq, batch, input)
+    layer_state: State  # in torch.nn's form
+
+    @property
+    def state(self) -> State:
+        """The initial state in the form that the model takes."""
+        return self.layer_state if self.spec is None else to_cell(self.layer_state, stacked=self.spec.stacked)
+
+    def timed_call(self) -> TimedCall:
+        """The call of this case's phase."""
+        return PHASES[self.case.workload.phase](self.model, self.input, self.state)
+
+
+def build(case: Case, root: Path) -> Built:
+    """Build a case's model and inputs; equal workloads get equal weights and inputs.
+
+    Raises Skip where the case makes no sense, and whatever a user's own cell raises.
+    """
+    workload = case.workload
+    torch.manual_seed(SEED)
+    # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
+    placement = {"device": workload.device, "dtype": getattr(torch, workload.dtype)}
+    reference = SequenceModel(_layer(workload), _head(workload), "torch.nn", stacked=False).to(**placement)
+    input, layer_state = _inputs(workload)
+    if case.is_reference:
+        model, cell_spec = reference, None
+    else:
+        cell_spec = spec(case.cell, workload.reference)
+        cell = _cell(cell_spec, workload, root)
+        check_applies(cell, case.implementation)
+        model = SequenceModel(cell, _head(workload), case.implementation, stacked=cell_spec.stacked).to(**placement)
+        model.head.load_state_dict(reference.head.state_dict())
+        if not is_own(case.cell):
+            cell.load_state_dict(cell_weights(cell, dict(reference.body.named_parameters())))
+    return Built(case, cell_spec, model, reference, input, layer_state)
+
+
+def describe(built: Built) -> Measurement:
+    """Parity with the reference and torchinfo's counts: all that is known of a case before it is timed.
+
+    Raises ParityError where outputs or gradients disagree.
+    """
+    parity, error = _check_parity(built)
+    summary = _torchinfo(built)
+    return Measurement(
+        built.case,
+        "measured",
+        parity=parity,
+        parity_error=error,
+        parameters=summary.total_params,
+        mult_adds=int(summary.total_mult_adds),
+        input_bytes=int(summary.total_input),
+        forward_backward_bytes=int(summary.total_output_bytes),
+        parameter_bytes=int(summary.total_param_bytes),
+    )
+
+
+def _check_parity(built: Built) -> tuple[str, float | None]:
+    if built.spec is None:
+        return "is the reference", None
+    if built.spec.unequal:
+        return built.spec.unequal, None
+    found = errors(
+        LayerStateModel(built.model), built.reference, _model_weights(built.model), built.input, built.layer_state
+    )
+    tolerance = TOLERANCES[built.input.dtype]
+    worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
+    if not error <= tolerance:
+        raise ParityError(f"{worst} is off by {error:.1e} of the reference's largest value; {tolerance:.0e} is allowed")
+    return "agrees", error
+
+
+def _model_weights(model: SequenceModel) -> Callable[[Weights], dict[str, Tensor]]:
+    """The mapping from the parameters of a reference model to those of a `LayerStateModel` around `model`."""
+
+    def mapping(weights: Weights) -> dict[str, Tensor]:
+        body = {name.removeprefix("body."): weight for name, weight in weights.items() if name.startswith("body.")}
+        head = {f"model.{name}": weight for name, weight in weights.items() if name.startswith("head.")}
+        return {f"model.body.{name}": weight for name, weight in cell_weights(model.body, body).items()} | head
+
+    return mapping
+
+
+def _torchinfo(built: Built) -> Any:
+    """torchinfo's summary of one step with the head; for a torch.nn layer, of a sequence of one step."""
+    if built.spec is None:
+        return torchinfo.summary(built.model, input_data=[built.input[:1], built.layer_state], verbose=0)
+    step = StepModel(built.model.body, built.model.head, stacked=built.spec.stacked)
+    states = to_cell(built.layer_state, stacked=built.spec.stacked)
+    return torchinfo.summary(step, input_data=[built.input[0], *tensors(states)], verbose=0)
+
+
+def _layer(workload: Workload) -> nn.RNNBase:
+    layers: dict[Reference, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    layer = layers[workload.reference]
+    return layer(workload.input_size, workload.hidden_size, workload.num_layers)
+
+
+def _head(workload: Workload) -> nn.Linear:
+    return nn.Linear(workload.hidden_size, workload.output_size)
+
+
+def _cell(cell_spec: CellSpec, workload: Workload, root: Path) -> nn.Module:
+    cell_class = load(cell_spec.target, root)
+    sizes = [workload.input_size, workload.hidden_size]
+    if cell_spec.stacked:
+        sizes.append(workload.num_layers)
+    elif workload.num_layers > 1:
+        raise Skip(f"the cell has one layer, and num_layers is {workload.num_layers}")
+    try:
+        inspect.signature(cell_class).bind(*sizes)
+    except TypeError as error:
+        raise TypeError(f"{cell_class.__name__}(input_size, hidden_size) can't be called: {error}") from None
+    return cell_class(*sizes)
+
+
+def _inputs(workload: Workload) -> tuple[Tensor, State]:
+    """Normal draws, never zeros: arithmetic on zeros can be faster, and hides errors."""
+    generator = torch.Generator().manual_seed(SEED)
+
+    def draw(*shape: int) -> Tensor:
+        values = torch.randn(shape, generator=generator)
+        return values.to(device=workload.device, dtype=getattr(torch, workload.dtype))
+
+    input = draw(workload.seq_len, workload.batch_size, workload.input_size)
+    h = draw(workload.num_layers, workload.batch_size, workload.hidden_size)
+    return input, (h, torch.randn_like(h)) if workload.reference == "lstm" else h
