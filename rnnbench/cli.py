@@ -24,14 +24,13 @@ class Seconds(click.ParamType[float]):
     """A duration: `90`, `90s`, `5m` or `1h`."""
 
     name = "duration"
-    _units = {"": 1, "s": 1, "m": 60, "h": 3600}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds from text; a click usage error where it is no duration."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
         if match is None or float(match[1]) == 0:
             self.fail(f"{value!r} is not a duration; want for example 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * self._units[match[2]]
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,8 +56,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("rnnbench: interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        kept = f"; what was measured is in {interrupt}" if str(interrupt) else ""
+        click.echo(f"rnnbench: interrupted{kept}", err=True)
         sys.exit(130)
     except UserError as error:
         if debug:

@@ -54,13 +54,16 @@ def walsh_averages(sample: np.ndarray) -> np.ndarray:
 
 @lru_cache
 def signed_rank_cut(n: int, alpha: float) -> int:
-    """How many Walsh averages to leave out at each end: the largest k with P(T < k) <= alpha / 2, T signed-rank."""
+    """Walsh averages to leave out at each end: the largest k with P(T <= k) <= alpha / 2, T the signed-rank statistic.
+
+    T counts the Walsh averages on one side of a shift, so the shift is kept where k + 1 or more lie there.
+    """
     if n > MOST_FOR_EXACT:
         mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
-        return max(0, math.floor(mean + stats.norm.ppf(alpha / 2) * math.sqrt(variance)))
+        return max(0, math.floor(mean + float(stats.norm.ppf(alpha / 2)) * math.sqrt(variance)))
     ways = np.zeros(n * (n + 1) // 2 + 1)  # subsets of the ranks 1..n, by their sum
     ways[0] = 1
     for rank in range(1, n + 1):
         ways[rank:] = ways[rank:] + ways[: len(ways) - rank]
     below = np.cumsum(ways) / 2.0**n  # P(T <= k)
-    return int(np.searchsorted(below, alpha / 2, side="right"))
+    return int(np.searchsorted(below, alpha / 2, side="right")) - 1

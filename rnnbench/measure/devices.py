@@ -3,6 +3,7 @@
 Importing this module does not import torch.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -109,7 +110,7 @@ class Cuda:
                 event.record()
             torch.cuda.synchronize()
             host_seconds = time.perf_counter() - start
-            seconds = [before.elapsed_time(after) / 1e3 for before, after in zip(events, events[1:], strict=False)]
+            seconds = [before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(events)]
         return Clocked(seconds, sum(seconds), host_seconds)
 
     def clock_mhz(self) -> float | None:

@@ -23,6 +23,7 @@ class Plan:
 
     @property
     def calls(self) -> int:
+        """Calls in one window."""
         return self.batches * self.batch
 
 

@@ -15,7 +15,7 @@ from typing import Any
 START_SECONDS = 120.0  # importing torch from a cold disk
 
 
-class WorkerLost(Exception):  # noqa: N818 - it may be the case that was at fault
+class WorkerLost(Exception):
     """The worker died, hung or said something that is no reply; the reason in a clause."""
 
 
@@ -25,7 +25,7 @@ class WorkerProcess:
     def __init__(self, name: str, python: str = sys.executable, tree: Path | None = None) -> None:
         """Start `python` on the rnnbench of `tree`, the folder that holds the package (by default, this one's)."""
         self.name = name
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         self._unread = b""
         tree = tree or Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
@@ -56,6 +56,8 @@ class WorkerProcess:
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         """Send one request and wait for its reply; raises WorkerLost."""
         assert self._process.stdin is not None
+        if self._process.returncode is not None:
+            raise WorkerLost("the worker has ended")
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
@@ -81,17 +83,22 @@ class WorkerProcess:
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
-        self.close(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
+        self._end(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
         code = self._process.returncode
         ended = (
             f"the worker was killed by {signal.Signals(-code).name}" if code < 0 else f"the worker exited with {code}"
         )
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self._errors.close()
         return f"{ended}: {lines[-1][:300]}" if lines and code >= 0 else ended
 
-    def close(self, grace_seconds: float = 0.0) -> None:
-        """End the worker, by force after `grace_seconds`."""
+    def close(self) -> None:
+        """End the worker, whatever it does."""
+        self._end(grace_seconds=0.0)
+        self._errors.close()
+
+    def _end(self, grace_seconds: float) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

@@ -125,7 +125,8 @@ class Runner:
         if self._settings.budget_seconds is None:
             return list(groups)
         left = self._settings.budget_seconds - self._elapsed()
-        left -= fmean(self._known.start_seconds) if self._known.start_seconds else 0.0
+        if self._worker is None:
+            left -= fmean(self._known.start_seconds)
         chosen = []
         for group in groups:
             cost = self._known.cost(group)

@@ -18,6 +18,10 @@ class NoDevice(UserError):
     """None of the devices that the cases want is there."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; its message is the folder that holds what was measured."""
+
+
 def run_suite(
     suite: Suite,
     groups: Sequence[Group],
@@ -30,7 +34,7 @@ def run_suite(
     """Measure a suite into a new folder below `out`, and return the folder.
 
     Raises NoDevice, before anything is written, where every case would be skipped for want of its device, and
-    UserError where `out` can't be written or no worker starts. On KeyboardInterrupt, what is measured stays.
+    UserError where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
     started = time.monotonic()
     runner = Runner(groups, settings, root=suite.file.parent, on_progress=on_progress)
@@ -38,7 +42,7 @@ def run_suite(
         software = runner.start()
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
-            raise NoDevice("; ".join(f"{name}: {reason}" for name, reason in unusable.items()))
+            raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
         folder = RunFolder.create(out, suite.name)
         info = RunInfo(
             suite=suite.name,
@@ -53,6 +57,8 @@ def run_suite(
         try:
             runner.run(folder)
             status = "finished"
+        except KeyboardInterrupt:
+            raise Interrupted(str(folder.path)) from None
         finally:
             folder.write_info(
                 replace(

@@ -24,8 +24,8 @@ from typing import Any, TextIO
 import torch
 
 from rnnbench.measure import devices
-from rnnbench.measure.environment import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.environment import allowed_cores
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
@@ -51,19 +51,14 @@ class Worker:
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; whatever a case raises becomes a reply too."""
+        operations = {
+            "device": self._device,
+            "prepare": self._prepare,
+            "window": self._window,
+            "release": self._release,
+        }
         try:
-            match request["op"]:
-                case "prepare":
-                    return self._prepare(request)
-                case "device":
-                    return {"ok": True, "reason": devices.why_not(request["device"])}
-                case "window":
-                    return self._window(self._ready[request["case"]])
-                case "release":
-                    self._release()
-                    return {"ok": True}
-                case unknown:
-                    return {"ok": False, "status": "failed", "reason": f"unknown request {unknown!r}"}
+            return {"ok": True, **operations[request["op"]](request)}
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except ParityError as error:
@@ -71,6 +66,9 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             return {"ok": False, "status": "failed", "reason": _reason(error)}
+
+    def _device(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"reason": devices.why_not(request["device"])}
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         case = Case.from_axes(request["case"])
@@ -90,18 +88,18 @@ class Worker:
                 plan = calibrate(device, timed.call, request["window_seconds"])
             warmup_windows = warm_up(device, timed.call, plan)
         self._ready[case.key] = Ready(case, device, timed, plan)
-        reply: dict[str, Any] = {"ok": True, "plan": asdict(plan)}
+        reply: dict[str, Any] = {"plan": asdict(plan)}
         if measurement is not None:
             reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()
         return reply
 
-    def _window(self, ready: Ready) -> dict[str, Any]:
+    def _window(self, request: dict[str, Any]) -> dict[str, Any]:
+        ready = self._ready[request["case"]]
         if torch.get_num_threads() != ready.case.workload.threads:
             torch.set_num_threads(ready.case.workload.threads)
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, ready.plan)
         return {
-            "ok": True,
             **asdict(reading),
             "calls": ready.plan.calls,
             "batch": ready.plan.batch,
@@ -109,11 +107,12 @@ class Worker:
             "clock_mhz": ready.device.clock_mhz(),
         }
 
-    def _release(self) -> None:
+    def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
         self._ready.clear()
         gc.collect()
         gc.freeze()  # what is left is torch's own, and is not searched again
+        return {}
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from rnnbench.store.records import Implementation
 Run = Callable[[Any, Tensor, State, bool], tuple[Tensor, State]]
 
 
-class Skip(Exception):  # noqa: N818 - the outcome is no error
+class Skip(Exception):
     """The case makes no sense, for the reason given; it keeps its row."""
 
 

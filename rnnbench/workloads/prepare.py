@@ -119,17 +119,23 @@ def _model_weights(model: SequenceModel) -> Callable[[Weights], dict[str, Tensor
 
 def _torchinfo(built: Built) -> Any:
     """torchinfo's summary of one step with the head; for a torch.nn layer, of a sequence of one step."""
+    def summary(model: nn.Module, *inputs: Any) -> Any:
+        try:
+            return torchinfo.summary(model, input_data=list(inputs), verbose=0)
+        except RuntimeError as error:
+            raise error.__cause__ or error from None  # torchinfo puts its own words before what the model raised
+
+    # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
     if built.spec is None:
-        return torchinfo.summary(built.model, input_data=[built.input[:1], built.layer_state], verbose=0)
+        return summary(built.model, built.input[:1].clone(), built.layer_state)
     step = StepModel(built.model.body, built.model.head, stacked=built.spec.stacked)
-    states = to_cell(built.layer_state, stacked=built.spec.stacked)
-    return torchinfo.summary(step, input_data=[built.input[0], *tensors(states)], verbose=0)
+    states = tensors(to_cell(built.layer_state, stacked=built.spec.stacked))
+    return summary(step, *(part.clone() for part in (built.input[0], *states)))
 
 
 def _layer(workload: Workload) -> nn.RNNBase:
-    layers: dict[Reference, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-    layer = layers[workload.reference]
-    return layer(workload.input_size, workload.hidden_size, workload.num_layers)
+    layers: dict[Reference, Callable[[int, int, int], nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    return layers[workload.reference](workload.input_size, workload.hidden_size, workload.num_layers)
 
 
 def _head(workload: Workload) -> nn.Linear:

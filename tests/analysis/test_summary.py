@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.analysis.summary import replicate_times
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Measurement
+from tests import workload as small
+from tests.stored import INFO, folder, window
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+SKIPPED = small.case("combined", "hoisted")
+
+
+def summary(path: Path) -> pd.DataFrame:
+    return summarize(load(path)).set_index("case")
+
+
+def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
+    # The machine is three times slower in every second replicate; the ratio does not see it.
+    slow = [1.0, 3.0] * 4
+    found = summary(folder(tmp_path, {LOOP: [[2.0 * s] for s in slow], REFERENCE: [[1.0 * s] for s in slow]}))
+    row = found.loc[LOOP.key]
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((2.0, 2.0, 2.0))
+    assert row["seconds_high"] / row["seconds_low"] == pytest.approx(3.0)
+
+
+def test_the_reference_is_one_to_itself(tmp_path: Path) -> None:
+    row = summary(folder(tmp_path, {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})).loc[REFERENCE.key]
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1.0, 1.0, 1.0)
+
+
+def test_without_a_reference_there_is_a_time_and_no_ratio(tmp_path: Path) -> None:
+    row = summary(folder(tmp_path, {LOOP: [[2.0]] * 6})).loc[LOOP.key]
+    assert row["seconds"] == pytest.approx(2.0)
+    assert np.isnan(row["ratio"])
+
+
+def test_a_skipped_case_keeps_its_row(tmp_path: Path) -> None:
+    found = summary(folder(tmp_path, {LOOP: [[2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
+    assert found.loc[SKIPPED.key, "reason"] == "nothing to hoist"
+    assert found.loc[SKIPPED.key, "replicates"] == 0
+    assert np.isnan(found.loc[SKIPPED.key, "seconds"])
+
+
+def test_a_run_with_nothing_measured_has_a_summary(tmp_path: Path) -> None:
+    found = summary(folder(tmp_path, {}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
+    assert found["status"].tolist() == ["skipped"]
+
+
+def test_a_replicates_time_is_the_low_quantile_of_its_calls_and_the_mean_stands_beside_it(tmp_path: Path) -> None:
+    calls = [1.0] * 2 + [2.0] * 9  # 11 calls: the 10% quantile is the second smallest
+    row = summary(folder(tmp_path, {LOOP: [calls] * 6})).loc[LOOP.key]
+    assert row["seconds"] == pytest.approx(1.0)
+    assert row["mean_seconds"] == pytest.approx(20 / 11)
+    assert (row["replicates"], row["windows"], row["calls"]) == (6, 6, 66)
+
+
+def test_windows_are_pooled_by_their_number_of_calls() -> None:
+    few, many = window(LOOP, 0, [1.0]), window(LOOP, 0, [2.0] * 11)
+    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", **one.to_json()} for one in (few, many)])
+    # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
+    assert replicate_times(frame)["log_seconds"].tolist() == pytest.approx([np.log(2.0)])
+
+
+def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "test")
+    run.write_info(INFO)
+    for case in (LOOP, REFERENCE):
+        run.add_measurement(Measurement(case, "measured"))
+    run.add_window(window(LOOP, 0, [50.0], worker="0000"))
+    for worker, replicate in (("0001", 0), ("0002", 1)):
+        run.add_window(window(LOOP, replicate, [3.0], worker=worker))
+        run.add_window(window(REFERENCE, replicate, [1.0], worker=worker))
+    run.close()
+    row = summary(run.path).loc[LOOP.key]
+    assert row["ratio"] == pytest.approx(3.0)
+    assert row["windows"] == 2
+
+
+def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
+    paths = [folder(tmp_path, {LOOP: [[factor]] * 6, REFERENCE: [[1.0]] * 6}) for factor in (2.0, 5.0)]
+    found = summarize(pd.concat([load(path) for path in paths]))
+    assert found[found["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])

@@ -1,0 +1,116 @@
+"""Each cell against torch's own, written out apart from rnnbench's machinery."""
+
+import pytest
+import torch
+from torch import nn
+
+from rnnbench.cells import CELLS, is_own, load, spec
+from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.deep import DeepCell
+from rnnbench.cells.deep_notebook import DeepNotebookCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.vanilla import VanillaCell
+from tests import workload as small
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("own", "torchs"), [(VanillaCell, nn.RNNCell), (GRUCell, nn.GRUCell)], ids=["vanilla", "gru"]
+)
+def test_a_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step(own, torchs) -> None:
+    expected, cell = torchs(5, 7), own(5, 7)
+    cell.load_state_dict(expected.state_dict())
+    x, h = torch.randn(3, 5), torch.randn(3, 7)
+    torch.testing.assert_close(cell(x, h), expected(x, h))
+
+
+def test_the_lstm_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step() -> None:
+    expected, cell = nn.LSTMCell(5, 7), LSTMCell(5, 7)
+    cell.load_state_dict(expected.state_dict())
+    x, state = torch.randn(3, 5), (torch.randn(3, 7), torch.randn(3, 7))
+    torch.testing.assert_close(cell(x, state), expected(x, state))
+
+
+def test_the_combined_cell_is_the_vanilla_cell_with_its_weights_side_by_side() -> None:
+    vanilla, combined = VanillaCell(5, 7), CombinedCell(5, 7)
+    reference = {f"{name}_l0": weight for name, weight in vanilla.state_dict().items()}
+    combined.load_state_dict(combined.weights_from(reference))
+    x, h = torch.randn(3, 5), torch.randn(3, 7)
+    torch.testing.assert_close(combined(x, h), vanilla(x, h))
+
+
+def run_stack(cell: DeepCell, x: torch.Tensor, states: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    outputs = []
+    for step in x:
+        states = cell(step, states)
+        outputs.append(states[-1])
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(("cell_class", "equal"), [(DeepCell, True), (DeepNotebookCell, False)])
+def test_the_deep_cell_equals_torchs_stack_and_the_notebooks_does_not(cell_class, equal: bool) -> None:
+    layer, cell = nn.RNN(5, 7, 3), cell_class(5, 7, 3)
+    cell.load_state_dict(cell.weights_from(dict(layer.named_parameters())))
+    x, h = torch.randn(6, 2, 5), torch.randn(3, 2, 7)
+    outputs = run_stack(cell, x, h.unbind(0))
+    assert torch.allclose(outputs, layer(x, h)[0]) is equal
+
+
+def test_the_notebooks_stack_never_reads_the_top_layers_state() -> None:
+    cell = DeepNotebookCell(5, 7, 3)
+    x, h = torch.randn(6, 2, 5), torch.randn(3, 2, 7)
+    other = torch.cat((h[:2], torch.randn(1, 2, 7)))
+    assert torch.equal(run_stack(cell, x, h.unbind(0)), run_stack(cell, x, other.unbind(0)))
+
+
+def test_with_one_layer_the_notebooks_stack_is_the_combined_cell() -> None:
+    combined, stack = CombinedCell(5, 7), DeepNotebookCell(5, 7, 1)
+    stack.layers[0].load_state_dict(combined.state_dict())
+    x, h = torch.randn(3, 5), torch.randn(3, 7)
+    assert torch.equal(stack(x, (h,))[0], combined(x, h))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_weights_start_within_the_bound_of_torchs_recurrent_layers(name: str) -> None:
+    case = small.case(name)
+    cell_class = load(CELLS[name].target, root=None)  # type: ignore[arg-type] # no file is looked for
+    sizes = [5, 100] + [case.workload.num_layers] * CELLS[name].stacked
+    values = torch.cat([parameter.detach().flatten() for parameter in cell_class(*sizes).parameters()])
+    assert 0.099 < values.abs().max() <= 0.1
+
+
+@pytest.mark.parametrize("name", ["vanilla", "lstm", "gru"])
+def test_projecting_first_gives_the_same_step(name: str) -> None:
+    cell = load(CELLS[name].target, root=None)(5, 7)  # type: ignore[arg-type]
+    x, h = torch.randn(3, 5), torch.randn(3, 7)
+    state = (h, torch.randn(3, 7)) if name == "lstm" else h
+    torch.testing.assert_close(cell.advance(cell.project(x), state), cell(x, state))
+
+
+def test_a_users_own_class_is_found_beside_the_suite_and_in_a_package(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.RNNCell):\n    pass\n")
+    assert issubclass(load("mine.py:Mine", tmp_path), nn.RNNCell)
+    assert load("torch.nn:GRUCell", tmp_path) is nn.GRUCell
+    assert is_own("mine.py:Mine")
+    assert "not compared" in spec("mine.py:Mine", "rnn").unequal
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        ("none.py:Mine", ImportError, "no Python file"),
+        ("no_such_package:Mine", ImportError, "no_such_package"),
+        ("torch.nn:NoSuchCell", AttributeError, "has no class NoSuchCell"),
+    ],
+)
+def test_a_class_that_is_not_there_is_named(tmp_path, target: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load(target, tmp_path)

@@ -1,0 +1,133 @@
+"""The gate lets equal cells pass and finds each kind of difference."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rnnbench.cells import CELLS
+from rnnbench.cells.parity import TOLERANCES, cell_weights, errors
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.prepare import ParityError, build, describe
+from tests import workload as small
+
+ROOT = Path()
+EQUAL = [name for name, spec in CELLS.items() if not spec.unequal]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", EQUAL)
+def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: str) -> None:
+    for implementation in ("loop", "hoisted"):
+        try:
+            measurement = describe(build(small.case(name, implementation, dtype=dtype, seq_len=9), ROOT))
+        except Skip:
+            continue
+        assert measurement.parity == "agrees"
+        assert measurement.parity_error is not None
+        assert measurement.parity_error <= TOLERANCES[getattr(torch, dtype)]
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_in_double_precision_the_gate_is_far_from_its_limit(name: str) -> None:
+    error = describe(build(small.case(name, seq_len=50), ROOT)).parity_error
+    assert error is not None
+    assert error < 1e-13
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_one_weight_that_is_off_by_a_thousandth_is_found(name: str) -> None:
+    built = build(small.case(name), ROOT)
+    with torch.no_grad():
+        next(built.model.body.parameters())[0, 0] += 1e-3
+    with pytest.raises(ParityError, match=r"is off by .* 1e-09 is allowed"):
+        describe(built)
+
+
+def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:
+    candidate.load_state_dict(reference.state_dict())
+    return errors(candidate, reference, dict, torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double())
+
+
+class Layer(nn.Module):
+    """A torch.nn layer with something added to what it gives or takes."""
+
+    def __init__(self, change: str = "") -> None:
+        super().__init__()
+        self.layer = nn.RNN(3, 5).double()
+        self.change = change
+
+    def forward(self, x, h):
+        if self.change == "input gradient":
+            x = x.detach() + 0 * x
+        output, final = self.layer(x, h.detach() if self.change == "state gradient" else h)
+        if self.change == "output":
+            output = output + 1e-6
+        if self.change == "final state":
+            final = final * (1 + 1e-6)
+        if self.change == "nan":
+            output = output * float("nan")
+        return output, final
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("output", "output"),
+        ("final state", "final h"),
+        ("input gradient", "gradient of input"),
+        ("state gradient", "gradient of initial h"),
+    ],
+)
+def test_a_difference_is_found_where_it_is(change: str, found: str) -> None:
+    result = differences(Layer(change), Layer())
+    assert result[found] > 1e-7
+    assert max(error for name, error in result.items() if "gradient" not in name and name != found) < 1e-9
+
+
+def test_equal_layers_have_no_difference_in_anything_that_is_compared() -> None:
+    result = differences(Layer(), Layer())
+    assert set(result) == {
+        "output",
+        "final h",
+        "gradient of input",
+        "gradient of initial h",
+        *(f"gradient of layer.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+    }
+    assert max(result.values()) == 0.0
+
+
+def test_nan_does_not_pass() -> None:
+    assert not max(differences(Layer("nan"), Layer()).values()) <= 1.0
+
+
+def test_a_parameter_that_no_gradient_reaches_is_named() -> None:
+    class Unused(Layer):
+        def forward(self, x, h):
+            return x.new_ones(4, 2, 5) * h.sum(), h
+
+    with pytest.raises(ValueError, match=r"no gradient reaches layer.weight_ih_l0"):
+        differences(Unused(), Layer())
+
+
+def test_other_shapes_are_named_side_by_side() -> None:
+    class Longer(Layer):
+        def forward(self, x, h):
+            output, final = super().forward(x, h)
+            return torch.cat((output, output)), final
+
+    with pytest.raises(ValueError, match=r"shape \(8, 2, 5\) where the reference has \(4, 2, 5\)"):
+        differences(Longer(), Layer())
+
+
+def test_a_mapping_that_misses_a_parameter_is_refused() -> None:
+    reference, candidate = Layer(), Layer()
+    x, h = torch.randn(4, 2, 3).double(), torch.randn(1, 2, 5).double()
+    with pytest.raises(KeyError, match="the weight mapping gives"):
+        errors(candidate, reference, lambda weights: dict(list(weights.items())[:2]), x, h)
+
+
+def test_torchs_own_cells_need_no_mapping() -> None:
+    layer = nn.GRU(3, 5)
+    assert cell_weights(nn.GRUCell(3, 5), dict(layer.named_parameters())).keys() == nn.GRUCell(3, 5).state_dict().keys()

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from rnnbench.measure.devices import Cpu, Cuda, open_device, why_not
+
+
+def test_the_processor_is_always_there() -> None:
+    assert why_not("cpu") == ""
+    assert isinstance(open_device("cpu"), Cpu)
+
+
+@pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
+    assert why_not(name)
+
+
+def test_a_batch_is_clocked_as_a_whole() -> None:
+    calls = []
+    clocked = Cpu().clock(lambda: calls.append(1), batches=3, batch=5)
+    assert len(calls) == 15
+    assert len(clocked.batch_seconds) == 3
+    assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_events_clock_a_gpu_call_and_the_host_waits_for_it() -> None:
+    device = Cuda("cuda")
+    a = torch.randn(2048, 2048, device="cuda")
+    clocked = device.clock(lambda: a @ a, batches=10, batch=2)
+    assert len(clocked.batch_seconds) == 10
+    assert 0 < clocked.seconds <= clocked.host_seconds * 1.05

@@ -1,0 +1,83 @@
+"""Calibration, warm-up and windows on a fake clock."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.measure.engine import (
+    MOST_WARMUP_WINDOWS,
+    SHORTEST_CLOCKED,
+    Plan,
+    calibrate,
+    evenly_spaced,
+    take_window,
+    warm_up,
+)
+from tests.measure.fakes import fake_cpu, noisy
+
+
+@given(seconds=st.floats(1e-7, 1.0), window_seconds=st.floats(0.005, 0.05))
+def test_a_window_lasts_as_long_as_asked_and_at_least_one_call(seconds: float, window_seconds: float) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    plan = calibrate(device, call, window_seconds)
+    lasts = take_window(device, call, plan).seconds
+    assert lasts == pytest.approx(plan.seconds)
+    assert plan.calls == 1 or 0.7 * window_seconds <= lasts <= 1.4 * window_seconds
+
+
+def test_a_slow_first_call_does_not_shorten_the_windows() -> None:
+    device, call = fake_cpu(lambda n: 0.5 if n == 0 else 1e-3)
+    assert calibrate(device, call, 0.01).calls == 10
+
+
+@pytest.mark.parametrize(("seconds", "single"), [(SHORTEST_CLOCKED * 1.01, True), (SHORTEST_CLOCKED * 0.99, False)])
+def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bool) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    assert (calibrate(device, call, 0.01).batch == 1) is single
+
+
+def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
+    device, call = fake_cpu(lambda _: 1e-6, look_seconds=50e-9)
+    reading = take_window(device, call, calibrate(device, call, 0.01))
+    assert reading.quantiles[0] == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_calibration_ends_for_a_call_that_takes_no_time_at_all() -> None:
+    device, call = fake_cpu(lambda _: 0.0)
+    assert calibrate(device, call, 0.01).calls >= 1
+
+
+def test_warm_up_goes_on_while_windows_get_faster() -> None:
+    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # flat after 50 calls, 5 windows of 10
+    assert 5 <= warm_up(device, call, Plan(10, 1, 0.01)) <= 7
+
+
+def test_warm_up_of_a_steady_case_takes_two_windows() -> None:
+    device, call = fake_cpu(lambda _: 1e-3)
+    assert warm_up(device, call, Plan(10, 1, 0.01)) == 2
+
+
+def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
+    device, call = fake_cpu(lambda n: 1e-3 * 0.99**n)
+    assert warm_up(device, call, Plan(10, 1, 0.01)) == MOST_WARMUP_WINDOWS
+
+
+def test_a_window_tells_its_total_and_its_quantiles_per_call() -> None:
+    device, call = fake_cpu(lambda n: (n + 1) * 1e-3)
+    reading = take_window(device, call, Plan(5, 1, 0.01))
+    assert reading.quantiles == pytest.approx((1e-3, 2e-3, 3e-3, 4e-3, 5e-3))
+    assert reading.seconds == reading.host_seconds == pytest.approx(15e-3)
+
+
+def test_the_low_quantile_of_a_noisy_case_is_near_its_true_cost() -> None:
+    device, call = fake_cpu(noisy(1e-4, spread=0.1))
+    assert take_window(device, call, Plan(100, 1, 0.01)).quantiles[1] == pytest.approx(1e-4, rel=0.03)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
+def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
+    ordered = sorted(values)
+    kept = evenly_spaced(ordered)
+    assert len(kept) == min(len(ordered), 11)
+    assert (kept[0], kept[-1]) == (ordered[0], ordered[-1])
+    assert list(kept) == sorted(kept)

@@ -1,0 +1,95 @@
+"""A real worker process: what it says, and how its end is told."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rnnbench.measure.process import WorkerLost, WorkerProcess
+from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.store.records import Case
+from tests import workload as small
+
+CELL = """
+import os, signal, sys, time
+from torch import nn
+class {name}(nn.RNNCell):
+    def forward(self, input, h):
+        {body}
+        return super().forward(input, h)
+"""
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    process = WorkerProcess("0000")
+    assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
+    yield process
+    process.close()
+
+
+def prepare(worker: WorkerProcess, root: object, body: str, deadline_seconds: float = 60) -> dict[str, object]:
+    (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
+    case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.001}
+    return worker.request(request | {"describe": False, "plan": None}, deadline_seconds)
+
+
+def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:
+    body = "print('noise'); sys.stdout.flush(); os.write(1, b'{\"ok\": 0}\\n'); assert sys.stdin.read() == ''"
+    assert prepare(worker, tmp_path, body)["ok"]
+    assert worker.request({"op": "release"}, 60) == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was killed by SIGSEGV"),
+        ("print('last words', file=sys.stderr); os._exit(3)", "the worker exited with 3: last words"),
+    ],
+)
+def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, reason: str) -> None:
+    with pytest.raises(WorkerLost, match=reason):
+        prepare(worker, tmp_path, body)
+    with pytest.raises(WorkerLost, match="the worker has ended"):
+        worker.request({"op": "release"}, 60)
+
+
+def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
+    with pytest.raises(WorkerLost, match=r"no answer within 0.5 s"):
+        prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")
+def test_every_thread_of_a_worker_is_pinned(worker) -> None:
+    core = max(os.sched_getaffinity(0))
+    worker.pin([core])
+    tasks = [int(name) for name in os.listdir(f"/proc/{worker._process.pid}/task")]
+    assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {frozenset({core})}
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(worker) -> None:
+    assert os.getsid(worker._process.pid) != os.getsid(0)
+
+
+def test_a_python_without_torch_is_told_in_words(tmp_path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="exited with 1: ModuleNotFoundError: No module named 'torch'"):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
+    code = (
+        "import os, signal; from rnnbench.measure.process import WorkerProcess; w = WorkerProcess('0000');"
+        "w.wait_ready(); print(w._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stdout)
+    end = time.monotonic() + 10
+    while os.path.exists(f"/proc/{pid}/cmdline") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not os.path.exists(f"/proc/{pid}/cmdline")

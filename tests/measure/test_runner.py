@@ -1,0 +1,219 @@
+"""The coordinator against workers that cost what the test says and die where it says."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load
+from rnnbench.errors import UserError
+from rnnbench.measure.process import WorkerLost
+from rnnbench.measure.runner import NOT_REACHED, Progress, Runner
+from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.suites import Settings
+from tests import workload as small
+from tests.measure.fakes import FakeClock
+from tests.stored import INFO
+
+Fault = Callable[[dict[str, Any]], None]
+START_SECONDS = 2.0
+
+
+class FakeWorker:
+    """Speaks the protocol; every request takes time on the shared clock."""
+
+    def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
+        self.name = name
+        self.closed = False
+        self._clock = clock
+        self._fault = fault
+        self._seconds = seconds
+
+    def wait_ready(self) -> dict[str, Any]:
+        self._clock.seconds += START_SECONDS
+        return {"protocol": PROTOCOL_VERSION}
+
+    def pin(self, cores: list[int]) -> None:
+        assert cores
+
+    def close(self) -> None:
+        self.closed = True
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        assert not self.closed
+        self._fault(message)
+        match message["op"]:
+            case "device":
+                return {"ok": True, "reason": "" if message["device"] == "cpu" else "not there"}
+            case "prepare":
+                case = Case.from_axes(message["case"])
+                self._clock.seconds += 0.01
+                reply = {"ok": True, "plan": {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}}
+                described = {"measurement": Measurement(case, "measured", parity="agrees", parameters=7).to_json()}
+                return reply | (described if message["describe"] else {})
+            case "window":
+                seconds = self._seconds(message["case"])
+                self._clock.seconds += seconds
+                times = {"seconds": seconds, "host_seconds": seconds, "quantiles": [seconds]}
+                return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
+        return {"ok": True}
+
+
+GROUPS = [
+    Group(small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size)))
+    for size in (1, 2, 3)
+]
+
+
+def measure(
+    parent: Path,
+    *,
+    fault: Fault = lambda message: None,
+    seconds: Callable[[str], float] = lambda key: 0.01,
+    **settings: Any,
+):
+    """The run's frame, the runner, the workers started, and every progress told."""
+    clock, workers, steps = FakeClock(), [], []
+
+    def start(name: str) -> Any:
+        workers.append(FakeWorker(name, clock, fault, seconds))
+        return workers[-1]
+
+    chosen = Settings(**({"replicates": 3, "windows": 4, "window_seconds": 0.01} | settings))
+    runner = Runner(GROUPS, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
+    folder = RunFolder.create(parent, "test")
+    folder.write_info(INFO)
+    runner.start()
+    runner.run(folder)
+    runner.close()
+    folder.close()
+    return load(folder.path), runner, workers, steps
+
+
+def at(case: Case, op: str, count: int = 1) -> Fault:
+    """Lose the worker at the n-th request of this kind for this case."""
+    seen = Counter()
+
+    def fault(message: dict[str, Any]) -> None:
+        if message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
+            seen[op] += 1
+            if seen[op] == count:
+                raise WorkerLost("the worker was killed by SIGSEGV")
+
+    return fault
+
+
+def test_every_case_gets_its_windows_in_every_replicate_and_each_replicate_a_worker_of_its_own(tmp_path: Path) -> None:
+    frame, runner, workers, _ = measure(tmp_path)
+    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+    assert frame["case"].nunique() == 6
+    assert frame.groupby("replicate")["worker"].nunique().tolist() == [1, 1, 1]
+    assert frame["worker"].nunique() == len(workers) == 3
+    assert all(worker.closed for worker in workers)
+    assert runner.finished_replicates == 3
+
+
+def test_arms_of_a_group_take_turns_and_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, replicates=6)
+    for _, visit in frame.sort_values("started").groupby(["replicate", "batch_size"]):
+        arms = "".join("A" if cell == "vanilla" else "B" for cell in visit["cell"])
+        assert arms[:4] in ("ABBA", "BAAB")
+        assert arms[4:] in ("ABBA", "BAAB")
+    orders = {tuple(r.sort_values("started")["batch_size"].unique()) for _, r in frame.groupby("replicate")}
+    assert len(orders) > 1
+
+
+@pytest.mark.parametrize(("op", "count"), [("prepare", 1), ("prepare", 2), ("window", 1), ("window", 7)])
+def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count: int) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count))
+    cases = frame.drop_duplicates("case").set_index("case")
+    assert cases.loc[culprit.key, "status"] == "failed"
+    assert cases.loc[culprit.key, "reason"] == "the worker was killed by SIGSEGV"
+    others = frame[frame["case"] != culprit.key]
+    assert set(others["status"]) == {"measured"}
+    last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
+    assert set(others[last].groupby(["case", "replicate"]).size()) == {4}
+    assert len(workers) == 4
+    assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+
+
+def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, *_ = measure(tmp_path, fault=at(culprit, "window", 7))
+    assert frame.set_index("case").loc[culprit.key, "parameters"].tolist()[0] == 7
+
+
+def test_a_call_that_outlasts_a_window_gets_two_windows_a_replicate(tmp_path: Path) -> None:
+    slow = small.case("vanilla", batch_size=2).key
+    frame, *_ = measure(tmp_path, seconds=lambda key: 0.5 if key == slow else 0.01)
+    counts = frame.groupby(["case", "replicate"]).size()
+    assert set(counts[slow]) == {2}
+    assert set(counts.drop(slow)) == {4}
+
+
+@pytest.mark.parametrize("budget_seconds", [3.0, 6.0, 9.0])
+def test_a_budget_is_not_overrun_by_more_than_a_visit(tmp_path: Path, budget_seconds: float) -> None:
+    frame, runner, *_ = measure(tmp_path, replicates=1000, budget_seconds=budget_seconds, seconds=lambda key: 0.02)
+    spent = runner._now()
+    visit = 0.02 * 2 + 8 * 0.02
+    assert budget_seconds - START_SECONDS - 4 * visit <= spent <= budget_seconds + visit
+    assert frame["replicate"].nunique() >= 1
+
+
+def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, budget_seconds=2.1)
+    unreached = frame[frame["status"] == "skipped"]
+    assert len(unreached) > 0
+    assert set(unreached["reason"]) == {NOT_REACHED}
+    assert frame["case"].nunique() == 6
+
+
+def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
+    told: list[tuple[float, Progress]] = []
+    _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
+    told = [step for step in steps if step.replicate == 2]
+    whole = runner._now()
+    per_replicate = whole / 5
+    assert told[0].seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
+    assert [step.visits_done for step in steps] == list(range(15))
+
+
+def test_a_device_that_is_missing_is_told_before_anything_runs(tmp_path: Path) -> None:
+    workload = small.workload(device="cuda")
+    groups = [Group(workload, (small.case("vanilla", device="cuda"),))]
+    runner = Runner(
+        groups,
+        Settings(),
+        root=tmp_path,
+        start_worker=lambda name: FakeWorker(name, FakeClock(), lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+    )
+    assert runner.start()["unusable"] == {"cuda": "not there"}
+    runner.close()
+
+
+class TooOld(FakeWorker):
+    def wait_ready(self) -> dict[str, Any]:
+        return {"protocol": PROTOCOL_VERSION - 1}
+
+
+class Stillborn(FakeWorker):
+    def wait_ready(self) -> dict[str, Any]:
+        raise WorkerLost("the worker exited with 1: No module named 'torch'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(TooOld, "speaks protocol 0"), (Stillborn, "no worker can start: .* No module named 'torch'")]
+)
+def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: type[FakeWorker], words: str) -> None:
+    def start(name: str) -> Any:
+        return kind(name, FakeClock(), lambda message: None, lambda key: 0.01)
+
+    runner = Runner(GROUPS, Settings(), root=tmp_path, start_worker=start)
+    with pytest.raises(UserError, match=words):
+        runner.start()
+    runner.close()

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import rnnbench
+from rnnbench.errors import UserError
+from rnnbench.store.records import AXES, Measurement
+from tests import workload as small
+from tests.stored import folder
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+SKIPPED = small.case("combined", "hoisted")
+
+
+def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0], [2.0, 3.0]], REFERENCE: [[0.5], [0.5]]})
+    frame = rnnbench.load(path)
+    assert len(frame) == 4
+    assert dict(frame.iloc[1][list(AXES)]) == LOOP.axes()
+    assert frame["calls"].tolist() == [1, 2, 1, 1]
+    assert frame["run"].unique().tolist() == [path.name]
+
+
+def test_a_case_without_windows_keeps_a_row_with_its_reason(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
+    row = rnnbench.load(path).set_index("case").loc[SKIPPED.key]
+    assert (row["status"], row["reason"]) == ("skipped", "nothing to hoist")
+    assert pd.isna(row["seconds"])
+
+
+def test_the_last_line_of_a_case_counts_and_the_first_gives_its_place(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[1.0]]}, [Measurement(LOOP, "failed", "the worker died")])
+    frame = rnnbench.load(path)
+    assert frame["case"].tolist() == [LOOP.key, REFERENCE.key]
+    assert frame["status"].tolist() == ["failed", "measured"]
+
+
+def test_a_run_cut_off_in_the_middle_of_a_line_is_read_up_to_it(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0], [2.0]]})
+    file = path / "windows-0001.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    assert rnnbench.load(path)["replicate"].tolist() == [0]
+
+
+def test_a_run_without_a_single_window_is_read(tmp_path: Path) -> None:
+    assert rnnbench.load(folder(tmp_path, {LOOP: []}))["status"].tolist() == ["measured"]
+
+
+def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]})
+    (path / "measurements.jsonl").unlink()
+    with pytest.raises(UserError, match="windows of a case that measurements.jsonl does not have"):
+        rnnbench.load(path)

@@ -1,0 +1,48 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.store.records import AXES, Case, Measurement, Window, Workload
+from tests import workload as small
+
+sizes = st.integers(1, 10**6)
+workloads = st.builds(
+    Workload,
+    reference=st.sampled_from(["rnn", "lstm", "gru"]),
+    phase=st.sampled_from(["inference", "training", "step"]),
+    task=st.just("many_to_many"),
+    **dict.fromkeys(("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers"), sizes),
+    dtype=st.sampled_from(["float64", "float32", "bfloat16", "float16"]),
+    device=st.sampled_from(["cpu", "cuda", "cuda:1"]),
+    threads=sizes,
+)
+cases = st.builds(Case, st.text(min_size=1), st.sampled_from(["loop", "hoisted", "torch.nn"]), workloads)
+
+
+@given(cases)
+def test_a_case_comes_back_from_its_axes(case: Case) -> None:
+    assert Case.from_axes(json.loads(json.dumps(case.axes()))) == case
+    assert tuple(case.axes()) == AXES
+
+
+@given(cases, cases)
+def test_two_cases_share_a_key_only_if_they_are_one(one: Case, other: Case) -> None:
+    assert (one.key == other.key) == (one == other)
+
+
+@given(cases, st.sampled_from(["pending", "measured", "skipped", "failed"]), st.text(), st.none() | st.integers())
+def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str, parameters: int | None) -> None:
+    measurement = Measurement(case, status, reason, parameters=parameters)
+    assert Measurement.from_json(json.loads(json.dumps(measurement.to_json()))) == measurement
+
+
+def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
+    window = Window("k", 0, "0000", 1, 1 / 3, 7, 1, 0.0100000004, 0.01, (1 / 3e4,), (1,), None)
+    line = window.to_json()
+    assert line["seconds"] == 0.01
+    assert line["quantiles"] == [3.33333e-05]
+
+
+def test_the_layer_is_named_as_torch_names_it() -> None:
+    assert small.workload(reference="gru").layer == "torch.nn.GRU"

@@ -1,0 +1,43 @@
+"""Run folders made for tests: windows with known times, no process started."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.records import Case, Measurement, Window
+
+INFO = RunInfo("test", "a run made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"python": "3.11"})
+
+
+def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", order: int = 0) -> Window:
+    """A window in which each call took the seconds given."""
+    total = sum(seconds)
+    return Window(
+        case=case.key,
+        replicate=replicate,
+        worker=worker or f"{replicate:04d}",
+        order=order,
+        started=0.0,
+        calls=len(seconds),
+        batch=1,
+        seconds=total,
+        host_seconds=total,
+        quantiles=tuple(sorted(seconds)),
+        cores=(0,),
+        clock_mhz=None,
+    )
+
+
+def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:
+    """A run in which `times[case][replicate]` are the calls of the one window of that replicate."""
+    run = RunFolder.create(parent, "test")
+    run.write_info(INFO)
+    for case in times:
+        run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    for measurement in extra:
+        run.add_measurement(measurement)
+    for case, replicates in times.items():
+        for replicate, calls in enumerate(replicates):
+            run.add_window(window(case, replicate, calls))
+    run.close()
+    return run.path

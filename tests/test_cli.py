@@ -1,0 +1,168 @@
+"""The command line end to end: real workers, real cells, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.store.folder import read_info
+
+SUITE = """
+name = "tiny"
+[measure]
+replicates = 2
+windows = 2
+window_seconds = 0.002
+[defaults]
+implementation = ["loop", "hoisted", "torch.nn"]
+batch_size = 2
+seq_len = 3
+hidden_size = 8
+[[sweep]]
+cell = ["combined", "gru"]
+"""
+CELLS = """
+import os, signal, time
+from torch import nn
+class Good(nn.GRUCell):
+    pass
+class Fatal(nn.GRUCell):
+    def forward(self, input, h):
+        os.kill(os.getpid(), signal.SIGSEGV)
+class Wrong(nn.GRUCell):
+    def forward(self, input, h):
+        raise ValueError("on purpose")
+class Hung(nn.GRUCell):
+    def forward(self, input, h):
+        time.sleep(60)
+"""
+OWN = """
+[[sweep]]
+cell = ["mine.py:Good", "mine.py:Fatal", "mine.py:Wrong", "mine.py:Hung", "mine.py:Missing"]
+implementation = ["loop", "torch.nn"]
+reference = "gru"
+"""
+
+
+def rnnbench(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rnnbench", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "100"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    return tmp_path
+
+
+def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
+    done = rnnbench("run", "tiny.toml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    *table, path = done.stdout.strip().splitlines()
+    for words in ("combined", "gru", "torch.nn", "hoisted", "nothing to hoist"):
+        assert any(words in line for line in table), words
+    info = read_info(folder / path)
+    assert (info.status, info.replicates, info.suite) == ("finished", 2, "tiny")
+    assert info.environment["worker"]["torch"]
+    summary = summarize(load(folder / path))
+    assert summary["status"].tolist() == ["measured", "skipped", "measured", "measured", "measured", "measured"]
+    assert summary.loc[summary["status"] == "measured", "ratio"].gt(0).all()
+
+    done = rnnbench("report", path, "--out", "page", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "page/index.html"
+    assert "combined" in (folder / "page/index.html").read_text()
+
+
+def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(SUITE.replace("[defaults]", "deadline_seconds = 5\n[defaults]") + OWN)
+    done = rnnbench("run", "tiny.toml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
+    assert rows["mine.py:Good"]["parity"] == "not compared: no weight mapping is given"
+    assert rows["mine.py:Fatal"]["reason"] == "the worker was killed by SIGSEGV"
+    assert rows["mine.py:Wrong"]["reason"] == "ValueError: on purpose (mine.py:11)"
+    assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
+    assert rows["mine.py:Missing"]["reason"].startswith("AttributeError: mine.py has no class Missing")
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 1000"))
+    command = [sys.executable, "-m", "rnnbench", "run", "tiny.toml"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list(folder.glob("results/*/windows-0001.jsonl")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("rnnbench: interrupted; what was measured is in results/tiny-")
+    [path] = folder.glob("results/*")
+    assert read_info(path).status == "interrupted"
+    assert load(path)["replicate"].nunique() >= 1
+    assert rnnbench("report", path, cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "quik"], "no suite 'quik'; did you mean 'quick'?"),
+        (["run", "tiny.toml", "--only", "cell=glu"], "--only leaves no case"),
+        (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
+        (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
+        (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
+        (["report", "nowhere"], "nowhere: not a run folder: it has no run.json"),
+        (["report", "a", "b", "--out", "c"], "--out names one report"),
+        (["list", "cases", "quik"], "no suite 'quik'"),
+        (["dance"], "No such command 'dance'"),
+    ],
+)
+def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: list[str], words: str) -> None:
+    done = rnnbench(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (folder / "results").exists()
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    assert "Traceback" in rnnbench("--debug", "run", "quik", cwd=folder).stderr
+
+
+def test_a_suite_for_a_device_that_is_not_there_is_skipped_in_one_line(folder: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = rnnbench("run", "cuda", cwd=folder)
+    assert done.returncode == 0
+    assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")
+    assert len(done.stdout.splitlines()) == 1
+    assert not (folder / "results").exists()
+
+
+def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
+    assert "quick" in rnnbench("list", "suites", cwd=folder).stdout
+    assert "deep-notebook" in rnnbench("list", "cells", cwd=folder).stdout
+    cases = rnnbench("list", "cases", "tiny.toml", cwd=folder).stdout.splitlines()
+    assert len(cases) == 6
+    one = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()
+    assert cases[0] in one
+
+
+@pytest.mark.parametrize("command", [["run"], ["report"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]])
+def test_every_commands_help_has_an_example(command: list[str], folder: Path) -> None:
+    done = rnnbench(*command, "--help", cwd=folder)
+    assert "Example:" in done.stdout
+    assert f"rnnbench {command[0]}" in done.stdout.split("Example:")[1]

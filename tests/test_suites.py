@@ -1,0 +1,200 @@
+"""Suite files: what they mean, and every fault of one named at once."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench import suites
+from rnnbench.errors import UserError
+from rnnbench.store.records import AXES, Group
+from rnnbench.suites import Suite, parse_only
+
+
+def suite(folder: Path, text: str) -> Suite:
+    file = folder / "mine.toml"
+    file.write_text('name = "mine"\n' + text)
+    return suites.read(str(file))
+
+
+def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
+    return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
+
+
+@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda"])
+def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
+    for group in groups(suites.read(name)):
+        assert sum(case.is_reference for case in group.cases) == 1
+        assert {case.workload for case in group.cases} == {group.workload}
+
+
+def test_the_notebook_suite_has_the_tutorials_sizes() -> None:
+    workloads = [group.workload for group in groups(suites.read("notebook"))]
+    sizes = {(w.batch_size, w.seq_len, w.input_size, w.hidden_size, w.output_size, w.num_layers) for w in workloads}
+    assert sizes == {(batch, 5, 10, 20, 5, layers) for batch in (32, 128) for layers in (1, 3)}
+
+
+def test_cells_with_the_same_reference_share_its_case(tmp_path: Path) -> None:
+    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = ["vanilla", "combined"]'))
+    assert [(case.cell, case.implementation) for case in group.cases] == [
+        ("vanilla", "loop"),
+        ("torch.nn.RNN", "torch.nn"),
+        ("combined", "loop"),
+    ]
+
+
+def test_a_sweep_is_the_product_of_its_axes_and_overrides_the_defaults(tmp_path: Path) -> None:
+    text = '[defaults]\nbatch_size = [1, 2]\nseq_len = 3\n[[sweep]]\ncell = "gru"\n[[sweep]]\ncell = "lstm"\nbatch_size = 7'
+    found = [(g.workload.reference, g.workload.batch_size, g.workload.seq_len) for g in groups(suite(tmp_path, text))]
+    assert found == [("gru", 1, 3), ("gru", 2, 3), ("lstm", 7, 3)]
+
+
+def test_the_same_case_in_two_sweeps_is_measured_once(tmp_path: Path) -> None:
+    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "gru"\n[[sweep]]\ncell = "gru"'))
+    assert len(group.cases) == 2
+
+
+def test_only_keeps_the_reference_of_what_it_keeps() -> None:
+    kept = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64")
+    assert {(case.cell, case.implementation) for group in kept for case in group.cases} == {
+        ("lstm", "hoisted"),
+        ("torch.nn.LSTM", "torch.nn"),
+    }
+
+
+def test_a_cases_key_is_an_only_expression_that_selects_it() -> None:
+    quick = suites.read("quick")
+    wanted = groups(quick)[3].cases[0]
+    [group] = groups(quick, wanted.key)
+    assert wanted in group.cases
+    assert all(case == wanted or case.is_reference for case in group.cases)
+
+
+def test_device_replaces_the_suites_own() -> None:
+    assert {group.workload.device for group in groups(suites.read("quick"), device="cuda:1")} == {"cuda:1"}
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("hidden=3", "no axis 'hidden'; did you mean 'hidden_size'"),
+        ("cell", "want cell=VALUE"),
+        ("cell=", "want cell=VALUE"),
+        ("cell=gru,", "want cell=VALUE"),
+        ("cell=gru cell=lstm", "cell is named twice"),
+        ("hidden_size=3", "hidden_size=3: the suite has hidden_size=64,256"),
+        ("cell=glu", "cell=glu: the suite has cell=vanilla,combined,lstm,gru,"),
+        ("cell=deep hidden_size=256", "no case has all of these values at once"),
+    ],
+)
+def test_an_only_that_can_not_be_met_says_what_could(only: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        groups(suites.read("quick"), only)
+
+
+@given(st.text(max_size=30))
+def test_any_only_is_understood_or_refused_in_words(text: str) -> None:
+    try:
+        only = parse_only([text])
+    except UserError as error:
+        assert "--only" in str(error)
+    else:
+        assert set(only) <= set(AXES)
+
+
+FAULTY = """
+[measure]
+replicats = 3
+windows = 3
+[defaults]
+batchsize = [1]
+[[sweep]]
+cell = ["lstmm", "nowhere.py:Mine"]
+implementation = ["lop"]
+seq_len = [0, 5]
+hidden_size = []
+output_size = "3"
+[[sweep]]
+hiden_size = [3]
+"""
+
+
+def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        suite(tmp_path, FAULTY)
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{tmp_path}/mine.toml: ") for line in lines)
+    for words in (
+        "measure.replicats: unknown key; did you mean 'replicates'?",
+        "measure.windows: 3: input should be a multiple of 2",
+        "defaults.batchsize: unknown key; did you mean 'batch_size'?",
+        "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, torch.nn; did you mean 'loop'?",
+        "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
+        "sweep[0].hidden_size: empty; want at least one value",
+        "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",
+        "sweep[1].cell: missing",
+        "sweep[1].hiden_size: unknown key; did you mean 'hidden_size'?",
+        "sweep[0].cell: 'lstmm': no such cell; did you mean 'lstm'?; there are vanilla, combined",
+        "sweep[0].cell: 'nowhere.py:Mine': no file ",
+        "sweep[0].cell: 'nowhere.py:Mine': a cell of your own needs `reference` = ",
+    ):
+        assert any(words in line for line in lines), words
+    assert len(lines) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[sweep]\ncell = 1", r"not TOML: .*at line 2, column \d"),
+        ("", "sweep: missing"),
+        ("sweep = 3", "sweep: 3: "),
+        ("sweep = [3]", r"sweep\[0\]: 3: "),
+        ("sweep = []", "sweep: empty"),
+        ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: want a table, found 3"),
+        ('[[sweep]]\ncell = [["gru"]]', r"sweep\[0\].cell\[0\]: \['gru'\]"),
+        ('[[sweep]]\ncell = "gru"\nbatch_size = true', r"batch_size\[0\]: True is not a whole number"),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        suite(tmp_path, text)
+
+
+@given(st.binary(max_size=60))
+def test_any_file_is_read_or_refused_in_words(tmp_path_factory, content: bytes) -> None:
+    file = tmp_path_factory.mktemp("suites") / "mine.toml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"mine\.toml: "):
+        suites.read(str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("quik", "did you mean 'quick'.; there are: cpu, cuda"), ("no/such.toml", "no suite file no/such.toml")],
+)
+def test_a_suite_that_does_not_exist_says_which_do(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        suites.read(name)
+
+
+def test_a_suite_in_the_current_folder_hides_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "quick.toml").write_text('name = "mine"\n[[sweep]]\ncell = "gru"')
+    monkeypatch.chdir(tmp_path)
+    assert suites.read("quick").name == "mine"
+    assert suites.read("notebook").name == "notebook"
+
+
+def test_a_million_cases_are_asked_about_before_they_are_made(tmp_path: Path) -> None:
+    sizes = list(range(1, 101))
+    chosen = suite(tmp_path, f'[[sweep]]\ncell = "gru"\nbatch_size = {sizes}\nseq_len = {sizes}\nhidden_size = {sizes}')
+    with pytest.raises(UserError, match=r"2,000,000 cases, more than 20,000; narrow them with --only, or confirm"):
+        groups(chosen)
+    assert len(groups(chosen, "batch_size=3 seq_len=4")) == 100
+
+
+def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_path: Path) -> None:
+    (tmp_path / "cell.py").write_text("")
+    [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "cell.py:Mine"\nreference = "lstm"'))
+    assert [case.cell for case in group.cases] == ["cell.py:Mine", "torch.nn.LSTM"]

@@ -1,0 +1,26 @@
+"""Small workloads and cases for tests."""
+
+from dataclasses import replace
+from typing import Any
+
+from rnnbench.cells import CELLS
+from rnnbench.store.records import LAYERS, Case, Implementation, Reference, Workload
+
+SMALL = Workload("rnn", "inference", "many_to_many", 3, 4, 5, 6, 2, 1, "float64", "cpu", 1)
+
+
+def workload(**changes: Any) -> Workload:
+    """A workload that takes microseconds, with changes."""
+    return replace(SMALL, **changes)
+
+
+def case(cell: str, implementation: Implementation = "loop", **changes: Any) -> Case:
+    """A case of a registered cell against its own reference; stacked cells have three layers."""
+    spec = CELLS[cell]
+    defaults: dict[str, Any] = {"reference": spec.reference, "num_layers": 3 if spec.stacked else 1}
+    return Case(cell, implementation, workload(**(defaults | changes)))
+
+
+def reference_case(reference: Reference = "rnn", **changes: Any) -> Case:
+    """The torch.nn layer's own case."""
+    return Case(LAYERS[reference], "torch.nn", workload(reference=reference, **changes))
