@@ -161,7 +161,9 @@ def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
     assert cases[0] in one
 
 
-@pytest.mark.parametrize("command", [["run"], ["report"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]])
+@pytest.mark.parametrize(
+    "command", [["run"], ["report"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
+)
 def test_every_commands_help_has_an_example(command: list[str], folder: Path) -> None:
     done = rnnbench(*command, "--help", cwd=folder)
     assert "Example:" in done.stdout

@@ -21,7 +21,9 @@ def test_the_interval_holds_the_estimate(sample: list[float]) -> None:
 
 @given(values, st.floats(-100, 100))
 def test_a_shift_of_all_values_shifts_the_estimate(sample: list[float], shift: float) -> None:
-    assert estimate([value + shift for value in sample]).value == pytest.approx(estimate(sample).value + shift, abs=1e-6)
+    assert estimate([value + shift for value in sample]).value == pytest.approx(
+        estimate(sample).value + shift, abs=1e-6
+    )
 
 
 def test_one_value_says_nothing_of_the_spread() -> None:

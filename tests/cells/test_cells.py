@@ -1,5 +1,7 @@
 """Each cell against torch's own, written out apart from rnnbench's machinery."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -22,9 +24,7 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(
-    ("own", "torchs"), [(VanillaCell, nn.RNNCell), (GRUCell, nn.GRUCell)], ids=["vanilla", "gru"]
-)
+@pytest.mark.parametrize(("own", "torchs"), [(VanillaCell, nn.RNNCell), (GRUCell, nn.GRUCell)], ids=["vanilla", "gru"])
 def test_a_cell_loads_the_weights_of_torchs_cell_and_takes_the_same_step(own, torchs) -> None:
     expected, cell = torchs(5, 7), own(5, 7)
     cell.load_state_dict(expected.state_dict())
@@ -89,7 +89,7 @@ def test_weights_start_within_the_bound_of_torchs_recurrent_layers(name: str) ->
 
 @pytest.mark.parametrize("name", ["vanilla", "lstm", "gru"])
 def test_projecting_first_gives_the_same_step(name: str) -> None:
-    cell = load(CELLS[name].target, root=None)(5, 7)  # type: ignore[arg-type]
+    cell: Any = load(CELLS[name].target, root=None)(5, 7)  # type: ignore[arg-type]
     x, h = torch.randn(3, 5), torch.randn(3, 7)
     state = (h, torch.randn(3, 7)) if name == "lstm" else h
     torch.testing.assert_close(cell.advance(cell.project(x), state), cell(x, state))

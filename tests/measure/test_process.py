@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def worker() -> Iterator[WorkerProcess]:
     process.close()
 
 
-def prepare(worker: WorkerProcess, root: object, body: str, deadline_seconds: float = 60) -> dict[str, object]:
+def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60) -> dict[str, object]:
     (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
     case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.001}
@@ -67,7 +68,7 @@ def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> No
 def test_every_thread_of_a_worker_is_pinned(worker) -> None:
     core = max(os.sched_getaffinity(0))
     worker.pin([core])
-    tasks = [int(name) for name in os.listdir(f"/proc/{worker._process.pid}/task")]
+    tasks = [int(task.name) for task in Path(f"/proc/{worker._process.pid}/task").iterdir()]
     assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {frozenset({core})}
 
 
@@ -90,6 +91,6 @@ def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
     )
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stdout)
     end = time.monotonic() + 10
-    while os.path.exists(f"/proc/{pid}/cmdline") and time.monotonic() < end:
+    while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < end:
         time.sleep(0.02)
-    assert not os.path.exists(f"/proc/{pid}/cmdline")
+    assert not Path(f"/proc/{pid}/cmdline").exists()

@@ -64,7 +64,9 @@ class FakeWorker:
 
 
 GROUPS = [
-    Group(small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size)))
+    Group(
+        small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size))
+    )
     for size in (1, 2, 3)
 ]
 
@@ -77,7 +79,9 @@ def measure(
     **settings: Any,
 ):
     """The run's frame, the runner, the workers started, and every progress told."""
-    clock, workers, steps = FakeClock(), [], []
+    clock = FakeClock()
+    workers: list[FakeWorker] = []
+    steps: list[Progress] = []
 
     def start(name: str) -> Any:
         workers.append(FakeWorker(name, clock, fault, seconds))
@@ -96,7 +100,7 @@ def measure(
 
 def at(case: Case, op: str, count: int = 1) -> Fault:
     """Lose the worker at the n-th request of this kind for this case."""
-    seen = Counter()
+    seen: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
         if message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
@@ -174,12 +178,10 @@ def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None
 
 
 def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
-    told: list[tuple[float, Progress]] = []
     _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
-    told = [step for step in steps if step.replicate == 2]
-    whole = runner._now()
-    per_replicate = whole / 5
-    assert told[0].seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
+    second = next(step for step in steps if step.replicate == 2)
+    per_replicate = runner._now() / 5
+    assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     assert [step.visits_done for step in steps] == list(range(15))
 
 

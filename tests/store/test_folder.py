@@ -24,7 +24,7 @@ def test_two_runs_in_the_same_second_are_kept_apart(tmp_path: Path) -> None:
 
 def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="--out .*file: can't be written: Not a directory"):
+    with pytest.raises(UserError, match=r"--out .*file: can't be written: Not a directory"):
         RunFolder.create(tmp_path / "file", "quick")
 
 

@@ -50,5 +50,5 @@ def test_a_run_without_a_single_window_is_read(tmp_path: Path) -> None:
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()
-    with pytest.raises(UserError, match="windows of a case that measurements.jsonl does not have"):
+    with pytest.raises(UserError, match=r"windows of a case that measurements\.jsonl does not have"):
         rnnbench.load(path)

@@ -38,7 +38,9 @@ def test_a_file_cut_anywhere_keeps_every_whole_line_and_goes_on_after_them(tmp_p
     assert list(jsonlines.read(path)) == [*lines[:whole], {"next": 1}]
 
 
-@pytest.mark.parametrize(("line", "words"), [(b"{oops}\n", "line 2: not JSON"), (b"[1, 2]\n", "line 2: want an object")])
+@pytest.mark.parametrize(
+    ("line", "words"), [(b"{oops}\n", "line 2: not JSON"), (b"[1, 2]\n", "line 2: want an object")]
+)
 def test_a_whole_line_that_is_no_record_is_an_error_with_its_place(tmp_path: Path, line: bytes, words: str) -> None:
     path = tmp_path / "file.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line)

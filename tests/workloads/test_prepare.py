@@ -1,6 +1,7 @@
-"""A case made ready: the same weights and inputs on both sides, torchinfo's counts, and clear words where it can't be."""
+"""A case made ready: equal weights and inputs on both sides, torchinfo's counts, and clear words where it can't be."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,14 @@ from rnnbench.workloads.prepare import build, describe
 from tests import workload as small
 
 ROOT = Path()
-NOTEBOOK = {"batch_size": 32, "seq_len": 5, "input_size": 10, "hidden_size": 20, "output_size": 5, "dtype": "float32"}
+NOTEBOOK: dict[str, Any] = {
+    "batch_size": 32,
+    "seq_len": 5,
+    "input_size": 10,
+    "hidden_size": 20,
+    "output_size": 5,
+    "dtype": "float32",
+}
 
 
 @pytest.mark.parametrize(
@@ -23,7 +31,8 @@ def test_torchinfo_counts_the_notebooks_parameters(cell: str, parameters: int) -
 
 def test_the_deep_model_is_620_and_twice_820_and_the_heads_105() -> None:
     model = build(small.case("deep", **NOTEBOOK), ROOT).model
-    counts = [sum(p.numel() for p in part.parameters()) for part in (*model.body.layers, model.head)]
+    layers: Any = model.body.layers
+    counts = [sum(p.numel() for p in part.parameters()) for part in (*layers, model.head)]
     assert counts == [620, 820, 820, 105]
 
 
@@ -79,7 +88,7 @@ def test_a_cell_of_ones_own_is_ready_without_parity(target: str, reference: str)
 
 
 def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:
-    source = "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, input_size, hidden_size, gate): ...\n"
+    source = "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, input, hidden, gate): ...\n"
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(TypeError, match=r"Mine\(input_size, hidden_size\) can't be called: missing .*'gate'"):
         build(Case("mine.py:Mine", "loop", small.workload()), tmp_path)
