@@ -20,6 +20,20 @@ device_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
 
 
+class Percent(click.ParamType[float]):
+    """A share: `2%` or `0.02`."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A fraction from text; a click usage error where it is none between 0 and 100%."""
+        match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
+        share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is not a share; want for example 2% or 0.02", param, ctx)
+        return share
+
+
 class Seconds(click.ParamType[float]):
     """A duration: `90`, `90s`, `5m` or `1h`."""
 
@@ -78,11 +92,19 @@ def main() -> None:
 )
 @only_option
 @device_option
+@click.option("--precision", type=Percent(), help="Add replicates until every ratio's 95% interval is +- this: 2%.")
 @click.option("--budget", type=Seconds(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 def run(
-    suite: str, out: Path, only: tuple[str, ...], device: str | None, budget: float | None, as_json: bool, yes: bool
+    suite: str,
+    out: Path,
+    only: tuple[str, ...],
+    device: str | None,
+    precision: float | None,
+    budget: float | None,
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print each case's time and ratio to torch.nn.
 
@@ -96,7 +118,8 @@ def run(
 
     chosen = suites.read(suite)
     groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
-    settings = chosen.settings.model_copy(update={"budget_seconds": budget} if budget else {})
+    asked = {"precision": precision, "budget_seconds": budget}
+    settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     command = shlex.join(["rnnbench", *sys.argv[1:]])
     try:
         with shown_progress() as on_progress:

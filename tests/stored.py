@@ -9,14 +9,15 @@ from rnnbench.store.records import Case, Measurement, Window
 INFO = RunInfo("test", "a run made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"python": "3.11"})
 
 
-def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", order: int = 0) -> Window:
+def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:
     """A window in which each call took the seconds given."""
     total = sum(seconds)
     return Window(
         case=case.key,
         replicate=replicate,
         worker=worker or f"{replicate:04d}",
-        order=order,
+        order=0,
+        turns=turns,
         started=0.0,
         calls=len(seconds),
         batch=1,
@@ -38,6 +39,6 @@ def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra:
         run.add_measurement(measurement)
     for case, replicates in times.items():
         for replicate, calls in enumerate(replicates):
-            run.add_window(window(case, replicate, calls))
+            run.add_window(window(case, replicate, calls, turns=sum(c.workload == case.workload for c in times)))
     run.close()
     return run.path

@@ -13,7 +13,7 @@ ALLOWED = {
     "store": set(),
     "cells": {"store"},
     "workloads": {"cells", "store"},
-    "measure": {"workloads", "cells", "store"},
+    "measure": {"workloads", "cells", "analysis", "store"},
     "analysis": {"store"},
     "report": {"analysis", "store", "measure"},
 }

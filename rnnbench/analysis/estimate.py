@@ -16,6 +16,9 @@ FEWEST_FOR_RANKS = 6  # with fewer, the signed-rank test can't reject at 5% what
 MOST_FOR_EXACT = 50
 
 
+LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its interval; the bounds are NaN where one replicate says nothing of the spread."""
@@ -44,6 +47,28 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
         return Estimate(value, min(value, centre - half), max(value, centre + half))
     cut = signed_rank_cut(len(sample), 1 - confidence)
     return Estimate(value, float(means[cut]), float(means[-1 - cut]))
+
+
+def pooled_quantiles(
+    groups: np.ndarray, quantiles: Sequence[Sequence[float]], calls: np.ndarray, at: float
+) -> np.ndarray:
+    """The quantile `at` of the calls of each group of windows, for group numbers 0, 1, 2, ...
+
+    A window's order statistics each stand for an equal share of its calls.
+    """
+    if not len(groups):
+        return np.empty(0)
+    sizes = np.array([len(points) for points in quantiles])
+    group, seconds = np.repeat(groups, sizes), np.concatenate([np.asarray(points) for points in quantiles])
+    order = np.lexsort((seconds, group))
+    group, seconds = group[order], seconds[order]
+    weight = np.repeat(calls / sizes, sizes)[order]
+    upto = np.cumsum(weight)
+    before = np.concatenate(([0.0], upto))[np.searchsorted(group, np.arange(group[-1] + 1))]
+    share = (upto - before[group]) / np.bincount(group, weight)[group]
+    reached = np.flatnonzero(share >= at - 1e-9)
+    first = reached[np.unique(group[reached], return_index=True)[1]]
+    return np.asarray(seconds[first])
 
 
 def walsh_averages(sample: np.ndarray) -> np.ndarray:

@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
 from rnnbench.store.records import AXES
 
-LOW_QUANTILE = 0.10
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
 CASE_COLUMNS = [
     "run",
@@ -40,7 +39,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     Each interval covers its own case 95% of the time; none is widened for there being many.
     """
     cases = frame[CASE_COLUMNS].drop_duplicates(["run", "case"]).reset_index(drop=True)
-    windows = _last_visits(frame[frame["replicate"].notna()])
+    windows = complete_visits(frame[frame["replicate"].notna()])
     replicates = replicate_times(windows)
     counts = windows.groupby(["run", "case"]).agg(
         replicates=("replicate", "nunique"), windows=("calls", "size"), calls=("calls", "sum"), total=("seconds", "sum")
@@ -61,26 +60,17 @@ def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
     if windows.empty:
         return pd.DataFrame(columns=["run", "case", "replicate", *WORKLOAD_AXES, "implementation", "log_seconds"])
     keys = ["run", "case", "replicate"]
-    sizes = windows["quantiles"].map(len).to_numpy()
-    group = windows.groupby(keys, sort=False).ngroup().to_numpy()
-    points = pd.DataFrame(
-        {
-            "group": np.repeat(group, sizes),
-            "seconds": np.concatenate(windows["quantiles"].to_list()),
-            "weight": np.repeat(windows["calls"].to_numpy() / sizes, sizes),
-        }
-    ).sort_values(["group", "seconds"], ignore_index=True)
-    share = points.groupby("group")["weight"].cumsum() / points.groupby("group")["weight"].transform("sum")
-    low = points[share >= LOW_QUANTILE - 1e-9].groupby("group")["seconds"].first()
+    group = windows.groupby(keys, sort=False).ngroup().to_numpy()  # numbered in the order in which they appear
+    low = pooled_quantiles(group, windows["quantiles"].to_list(), windows["calls"].to_numpy(), LOW_QUANTILE)
     result = windows[[*keys, *WORKLOAD_AXES, "implementation"]].drop_duplicates(keys).reset_index(drop=True)
-    result["log_seconds"] = np.log(low.to_numpy())  # groups are numbered in the order in which they appear
+    result["log_seconds"] = np.log(low)
     return result
 
 
-def _last_visits(windows: pd.DataFrame) -> pd.DataFrame:
-    """Without the visits that were cut off by a lost worker and made again by the next."""
-    last = windows.groupby(["run", "replicate", *WORKLOAD_AXES], dropna=False)["worker"].transform("max")
-    return windows[windows["worker"] == last]
+def complete_visits(windows: pd.DataFrame) -> pd.DataFrame:
+    """Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced."""
+    made = windows.groupby(["run", "replicate", "worker", *WORKLOAD_AXES])["order"].transform("size")
+    return windows[made == windows["turns"]]
 
 
 def _times(replicates: pd.DataFrame) -> pd.DataFrame:

@@ -2,20 +2,28 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+import numpy as np
+
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
 from rnnbench.measure.environment import allowed_cores
+from rnnbench.measure.planner import Planner
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement, Status, Window, Workload
+from rnnbench.store.records import Case, Group, Measurement, Status, Window
 from rnnbench.suites import Settings
+
+
+class VisitCut(Exception):
+    """A case failed during its group's visit; the visit starts again in a fresh worker, without it."""
+
 
 FEWEST_WINDOWS = 2  # of a case whose single call outlasts a window
 NOT_REACHED = "not reached within the budget"
@@ -26,37 +34,13 @@ class Progress:
     """How far a run is, for whoever shows it."""
 
     replicate: int  # counted from 1
-    replicates: int
-    visits_done: int  # of all groups in all replicates
-    visits: int
+    visits_done: int  # groups visited in this replicate
+    visits: int  # groups to be visited in this replicate
     seconds_left: float | None  # None before anything is known
 
 
-@dataclass
-class Known:
-    """What the runner has learnt of the cases and groups so far."""
-
-    plans: dict[str, dict[str, Any]] = field(default_factory=dict)  # case key -> calibrated plan
-    measurements: dict[str, Measurement] = field(
-        default_factory=dict
-    )  # case key -> its last line in measurements.jsonl
-    visit_seconds: dict[Workload, list[float]] = field(default_factory=dict)
-    start_seconds: list[float] = field(default_factory=list)
-
-    def dropped(self, case: Case) -> bool:
-        """Whether a case was skipped or has failed, and is left out from then on."""
-        return self.measurements[case.key].status in ("skipped", "failed")
-
-    def cost(self, group: Group) -> float:
-        """Expected seconds of a visit; the first one, which checks parity and calibrates, counts only if alone."""
-        seen = self.visit_seconds.get(group.workload)
-        if seen:
-            return fmean(seen[1:] or seen)
-        return fmean([fmean(seconds) for seconds in self.visit_seconds.values()]) if self.visit_seconds else 0.0
-
-
 class Runner:
-    """Measures groups into a run folder, for as many replicates as the settings ask for and their budget allows."""
+    """Measures groups into a run folder, in as many replicates as precision asks for and the budget allows."""
 
     def __init__(
         self,
@@ -77,13 +61,15 @@ class Runner:
         self._start_worker = start_worker
         self._now = now
         self._rng = random.Random(seed)
-        self._known = Known()
+        self._planner = Planner(groups, settings)
+        self._plans: dict[str, dict[str, Any]] = {}  # case key -> calibrated plan
+        self._measurements: dict[str, Measurement] = {}  # case key -> its last line in measurements.jsonl
         self._started = now()
         self._worker: WorkerProcess | None = None
         self._workers = 0
         self._folder: RunFolder
         self.notes: list[str] = []
-        self.finished_replicates = 0
+        self.replicates = 0
 
     def start(self) -> dict[str, Any]:
         """Start the first worker; what it says of itself, and why devices of the groups can't be used.
@@ -101,13 +87,13 @@ class Runner:
         for group in self._groups:
             for case in group.cases:
                 self._record(Measurement(case, "pending", "the run ended before it"))
-        for replicate in range(self._settings.replicates):
-            visits = self._affordable(self._shuffled())
-            if not visits:
-                break
+        replicate = 0
+        while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
+            self._rng.shuffle(visits)
             self._replicate(replicate, visits)
-            self.finished_replicates += len(visits) == len(self._groups)
+            replicate += 1
         self._close_unreached()
+        self._note_imprecise()
 
     def close(self) -> None:
         """End the worker, whatever it does."""
@@ -115,38 +101,24 @@ class Runner:
             self._worker.close()
             self._worker = None
 
-    def _shuffled(self) -> list[Group]:
-        order = list(self._groups)
-        self._rng.shuffle(order)
-        return order
-
-    def _affordable(self, groups: Sequence[Group]) -> list[Group]:
-        """The groups that fit into what is left of the budget, a worker's start included."""
-        if self._settings.budget_seconds is None:
-            return list(groups)
-        left = self._settings.budget_seconds - self._elapsed()
-        if self._worker is None:
-            left -= fmean(self._known.start_seconds)
-        chosen = []
-        for group in groups:
-            cost = self._known.cost(group)
-            if cost < left:
-                left -= cost
-                chosen.append(group)
-        return chosen
-
     def _replicate(self, replicate: int, visits: Sequence[Group]) -> None:
         worker = self._worker or self._fresh_worker()[0]
         for index, group in enumerate(visits):
-            self._tell(replicate, visits[index:])
-            if self._settings.budget_seconds is not None and self._elapsed() > self._settings.budget_seconds:
+            self._tell(replicate, index, visits)
+            left = self._left()
+            if left is not None and left < 0:
                 break
             started = self._now()
-            while not self._visit(worker, replicate, group):
-                self.close()
-                worker = self._fresh_worker()[0]
-            self._known.visit_seconds.setdefault(group.workload, []).append(self._now() - started)
+            windows = None
+            while windows is None:
+                try:
+                    windows = self._visit(worker, replicate, group)
+                except VisitCut:
+                    self.close()
+                    worker = self._fresh_worker()[0]
+            self._planner.add_visit(group, self._now() - started, _log_seconds(windows))
         self.close()
+        self.replicates = replicate + 1
 
     def _fresh_worker(self) -> tuple[WorkerProcess, dict[str, Any]]:
         started = self._now()
@@ -158,37 +130,43 @@ class Runner:
             raise UserError(f"no worker can start: {lost}") from None
         if hello.get("protocol") != PROTOCOL_VERSION:
             raise UserError(f"the worker speaks protocol {hello.get('protocol')}, this rnnbench {PROTOCOL_VERSION}")
-        self._known.start_seconds.append(self._now() - started)
+        self._planner.add_start(self._now() - started)
         return worker, hello
 
     def _ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
         return worker.request(request, self._settings.deadline_seconds)
 
+    def _left(self) -> float | None:
+        """Seconds left of the budget, if there is one."""
+        budget = self._settings.budget_seconds
+        return None if budget is None else budget - self._elapsed()
+
     def _elapsed(self) -> float:
         return self._now() - self._started
 
-    def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> bool:
-        """Measure a group once in this worker; False where the worker was lost, and its case dropped."""
+    def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
+        """Measure a group once in this worker; raises VisitCut where a case of it failed, and was dropped."""
         current = group.cases[0]
         worker.pin(_cores(group.workload.threads))
+        windows = []
         try:
             arms = {}
             for current in group.cases:
-                if not self._known.dropped(current) and self._prepare(worker, current):
+                if not self._dropped(current) and self._prepare(worker, current):
                     arms[current.key] = current
-            counts = {key: self._window_count(key) for key in arms}
-            for order, key in enumerate(balanced_order(counts, self._rng)):
+            turns = balanced_order({key: self._window_count(key) for key in arms}, self._rng)
+            for order, key in enumerate(turns):
                 current = arms[key]
-                if not self._known.dropped(current):
-                    self._window(worker, replicate, order, current)
+                windows.append(self._window(worker, current, replicate=replicate, order=order, turns=len(turns)))
             self._ask(worker, {"op": "release"})
         except WorkerLost as lost:
             self._drop(current, "failed", str(lost))
             self.notes.append(f"a worker was lost at {current.key}: {lost}")
-            return False
-        return True
+            raise VisitCut from None
+        return windows
 
     def _prepare(self, worker: WorkerProcess, case: Case) -> bool:
+        """Make a case ready; False where it is skipped."""
         reply = self._ask(
             worker,
             {
@@ -196,14 +174,13 @@ class Runner:
                 "case": case.axes(),
                 "root": str(self._root),
                 "window_seconds": self._settings.window_seconds,
-                "describe": self._known.measurements[case.key].status == "pending",
-                "plan": self._known.plans.get(case.key),
+                "describe": self._measurements[case.key].status == "pending",
+                "plan": self._plans.get(case.key),
             },
         )
-        if not reply["ok"]:
-            self._drop(case, reply["status"], reply["reason"])
+        if not self._is_fine(case, reply):
             return False
-        self._known.plans.setdefault(case.key, reply["plan"])
+        self._plans.setdefault(case.key, reply["plan"])
         if "measurement" in reply:
             self._record(Measurement.from_json(reply["measurement"]))
         return True
@@ -211,61 +188,80 @@ class Runner:
     def _window_count(self, key: str) -> int:
         return (
             self._settings.windows
-            if self._known.plans[key]["seconds"] <= 2 * self._settings.window_seconds
+            if self._plans[key]["seconds"] <= 2 * self._settings.window_seconds
             else FEWEST_WINDOWS
         )
 
-    def _window(self, worker: WorkerProcess, replicate: int, order: int, case: Case) -> None:
+    def _window(self, worker: WorkerProcess, case: Case, *, replicate: int, order: int, turns: int) -> Window:
+        """One window, also in the folder."""
         started = self._elapsed()
         reply = self._ask(worker, {"op": "window", "case": case.key})
-        if not reply["ok"]:
-            self._drop(case, reply["status"], reply["reason"])
-            return
-        self._folder.add_window(
-            Window(
-                case=case.key,
-                replicate=replicate,
-                worker=worker.name,
-                order=order,
-                started=started,
-                calls=reply["calls"],
-                batch=reply["batch"],
-                seconds=reply["seconds"],
-                host_seconds=reply["host_seconds"],
-                quantiles=tuple(reply["quantiles"]),
-                cores=tuple(reply["cores"]),
-                clock_mhz=reply["clock_mhz"],
-            )
+        self._is_fine(case, reply)
+        window = Window(
+            case=case.key,
+            replicate=replicate,
+            worker=worker.name,
+            order=order,
+            turns=turns,
+            started=started,
+            calls=reply["calls"],
+            batch=reply["batch"],
+            seconds=reply["seconds"],
+            host_seconds=reply["host_seconds"],
+            quantiles=tuple(reply["quantiles"]),
+            cores=tuple(reply["cores"]),
+            clock_mhz=reply["clock_mhz"],
         )
+        self._folder.add_window(window)
+        return window
+
+    def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
+        """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
+        if reply["ok"]:
+            return True
+        self._drop(case, reply["status"], reply["reason"])
+        if reply["status"] == "failed":
+            raise VisitCut
+        return False
+
+    def _dropped(self, case: Case) -> bool:
+        """Whether a case was skipped or has failed, and is left out from then on."""
+        return self._measurements[case.key].status in ("skipped", "failed")
 
     def _drop(self, case: Case, status: Status, reason: str) -> None:
         """Leave a case out from now on; its row stays, with the reason and what was known."""
-        self._record(replace(self._known.measurements[case.key], status=status, reason=reason))
+        self._record(replace(self._measurements[case.key], status=status, reason=reason))
 
     def _record(self, measurement: Measurement) -> None:
-        self._known.measurements[measurement.case.key] = measurement
+        self._measurements[measurement.case.key] = measurement
         self._folder.add_measurement(measurement)
 
     def _close_unreached(self) -> None:
         """Give every case that the budget left out its row."""
         for group in self._groups:
             for case in group.cases:
-                if self._known.measurements[case.key].status == "pending":
+                if self._measurements[case.key].status == "pending":
                     self._drop(case, "skipped", NOT_REACHED)
 
-    def _tell(self, replicate: int, left: Sequence[Group]) -> None:
-        later = self._settings.replicates - replicate - 1
-        all_visits = self._settings.replicates * len(self._groups)
-        seconds: float | None = None
-        if self._known.visit_seconds:
-            a_round = sum(self._known.cost(group) for group in self._groups) + fmean(self._known.start_seconds)
-            seconds = sum(self._known.cost(group) for group in left) + later * a_round
-            if self._settings.budget_seconds is not None:
-                seconds = min(seconds, max(0.0, self._settings.budget_seconds - self._elapsed()))
-        done = all_visits - later * len(self._groups) - len(left)
-        self._on_progress(Progress(replicate + 1, self._settings.replicates, done, all_visits, seconds))
+    def _note_imprecise(self) -> None:
+        missed, precision = self._planner.missed(), self._settings.precision
+        if missed and precision is not None:
+            self.notes.append(f"{len(missed)} of {len(self._groups)} groups have a ratio wider than ±{precision:.1%}")
+
+    def _tell(self, replicate: int, index: int, visits: Sequence[Group]) -> None:
+        seconds = self._planner.seconds_left(visits[index:], self._left())
+        self._on_progress(Progress(replicate + 1, index, len(visits), seconds))
 
 
 def _cores(threads: int) -> list[int]:
     """The same cores for every worker: the last ones allowed, away from those that systems prefer for interrupts."""
     return allowed_cores()[-threads:]
+
+
+def _log_seconds(windows: Sequence[Window]) -> dict[str, float]:
+    """Each case's time in one visit, by the estimator of `rnnbench.analysis`."""
+    cases = {case: number for number, case in enumerate(dict.fromkeys(window.case for window in windows))}
+    groups = np.array([cases[window.case] for window in windows], dtype=int)
+    calls = np.array([window.calls for window in windows])
+    times = pooled_quantiles(groups, [window.quantiles for window in windows], calls, LOW_QUANTILE)
+    return dict(zip(cases, np.log(times).tolist(), strict=True))

@@ -65,7 +65,7 @@ def run_suite(
                     info,
                     status=status,
                     seconds=round(time.monotonic() - started, 1),
-                    replicates=runner.finished_replicates,
+                    replicates=runner.replicates,
                     notes=runner.notes,
                 )
             )

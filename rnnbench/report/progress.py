@@ -25,7 +25,7 @@ def shown_progress() -> Iterator[Callable[[RunProgress], None]]:
         def show(step: RunProgress) -> None:
             bar.update(
                 task,
-                description=f"replicate {step.replicate} of {step.replicates}",
+                description=f"replicate {step.replicate}",
                 completed=step.visits_done,
                 total=step.visits,
                 left=_left(step),
@@ -42,7 +42,7 @@ def _lines(console: Console) -> Callable[[RunProgress], None]:
         nonlocal shown
         if step.replicate > shown and step.seconds_left is not None:
             shown = step.replicate
-            console.print(f"replicate {step.replicate} of {step.replicates}, {_left(step)}")
+            console.print(f"replicate {step.replicate}: {step.visits} groups, {_left(step)}")
 
     return show
 

@@ -24,6 +24,7 @@ WINDOW_COLUMNS = (
     "replicate",
     "worker",
     "order",
+    "turns",
     "started",
     "calls",
     "batch",
@@ -46,7 +47,8 @@ def load(path: str | Path) -> pd.DataFrame:
     - `parity`, `parity_error`: whether outputs and gradients agree with torch.nn's, and the largest relative error;
     - `parameters`, and torchinfo's `mult_adds`, `input_bytes`, `forward_backward_bytes`, `parameter_bytes` of a step;
     - `warmup_windows`: windows run before the time stopped falling;
-    - `replicate`, `worker`, `order`: the unit of statistics, its process, the window's place in the visit;
+    - `replicate`, `worker`: the unit of statistics, and its process;
+    - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
     - `started` (seconds since the run began), `calls`, `batch` (calls clocked together);
     - `seconds`, `host_seconds` of the whole window; `quantiles`: up to 11 evenly spaced ones of seconds per call;
     - `cores` it ran on, `clock_mhz` where the system tells.

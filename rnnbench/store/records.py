@@ -84,6 +84,7 @@ class Window:
     replicate: int
     worker: str
     order: int  # position among the windows of its group's visit
+    turns: int  # windows of the whole visit; one that was cut off has fewer, and does not count
     started: float  # seconds since the run began
     calls: int
     batch: int  # calls clocked together; 1 where each call was clocked on its own

@@ -71,10 +71,10 @@ def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> 
     run.write_info(INFO)
     for case in (LOOP, REFERENCE):
         run.add_measurement(Measurement(case, "measured"))
-    run.add_window(window(LOOP, 0, [50.0], worker="0000"))
+    run.add_window(window(LOOP, 0, [50.0], worker="0000", turns=2))
     for worker, replicate in (("0001", 0), ("0002", 1)):
-        run.add_window(window(LOOP, replicate, [3.0], worker=worker))
-        run.add_window(window(REFERENCE, replicate, [1.0], worker=worker))
+        run.add_window(window(LOOP, replicate, [3.0], worker=worker, turns=2))
+        run.add_window(window(REFERENCE, replicate, [1.0], worker=worker, turns=2))
     run.close()
     row = summary(run.path).loc[LOOP.key]
     assert row["ratio"] == pytest.approx(3.0)

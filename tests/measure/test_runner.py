@@ -87,7 +87,8 @@ def measure(
         workers.append(FakeWorker(name, clock, fault, seconds))
         return workers[-1]
 
-    chosen = Settings(**({"replicates": 3, "windows": 4, "window_seconds": 0.01} | settings))
+    defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
+    chosen = Settings(**(defaults | settings))
     runner = Runner(GROUPS, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
@@ -118,7 +119,7 @@ def test_every_case_gets_its_windows_in_every_replicate_and_each_replicate_a_wor
     assert frame.groupby("replicate")["worker"].nunique().tolist() == [1, 1, 1]
     assert frame["worker"].nunique() == len(workers) == 3
     assert all(worker.closed for worker in workers)
-    assert runner.finished_replicates == 3
+    assert runner.replicates == 3
 
 
 def test_arms_of_a_group_take_turns_and_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     second = next(step for step in steps if step.replicate == 2)
     per_replicate = runner._now() / 5
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
-    assert [step.visits_done for step in steps] == list(range(15))
+    assert [(step.replicate, step.visits_done) for step in steps] == [(r, v) for r in range(1, 6) for v in range(3)]
 
 
 def test_a_device_that_is_missing_is_told_before_anything_runs(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str,
 
 
 def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
-    window = Window("k", 0, "0000", 1, 1 / 3, 7, 1, 0.0100000004, 0.01, (1 / 3e4,), (1,), None)
+    window = Window("k", 0, "0000", 1, 4, 1 / 3, 7, 1, 0.0100000004, 0.01, (1 / 3e4,), (1,), None)
     line = window.to_json()
     assert line["seconds"] == 0.01
     assert line["quantiles"] == [3.33333e-05]

@@ -1,0 +1,136 @@
+"""Which groups deserve another replicate, and how long that will take."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from rnnbench.analysis.estimate import estimate
+from rnnbench.store.records import Group, Workload
+from rnnbench.suites import Settings
+
+EXPECTED_SPREAD = 0.015  # standard deviation of a log-ratio over replicates, before three of them tell
+FEWEST_FOR_SPREAD = 3
+
+
+@dataclass
+class GroupRecord:
+    """What is known of one group."""
+
+    seconds: list[float] = field(default_factory=list)  # of each visit
+    log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one for each visit
+    dead: bool = False  # no case of it can be measured
+    spread: float = EXPECTED_SPREAD  # largest standard deviation of a case's log-ratios
+    half_width: float = math.inf  # widest half of a case's 95% interval, on logarithms
+
+    @property
+    def visits(self) -> int:
+        """Visits made, each in a replicate of its own."""
+        return len(self.seconds)
+
+    @property
+    def cost(self) -> float:
+        """Seconds of a further visit; the first, which also checks parity and calibrates, counts only if alone."""
+        return fmean(self.seconds[1:] or self.seconds)
+
+    def add(self, seconds: float, log_ratios: Mapping[str, float]) -> None:
+        """Note a visit."""
+        self.seconds.append(seconds)
+        # A case that is missing has failed, and no longer says how precise the group is.
+        self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
+        if self.visits >= FEWEST_FOR_SPREAD:
+            self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
+        found = [estimate(ratios) for ratios in self.log_ratios.values()]
+        widths = [math.inf if math.isnan(one.low) else (one.high - one.low) / 2 for one in found]
+        self.half_width = max(widths, default=0.0)
+
+
+class Planner:
+    """Adds replicates where ratios are wider than asked, cheapest groups first where the budget can't serve all."""
+
+    def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
+        self._groups = groups
+        self._settings = settings
+        self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
+        self._start_seconds: list[float] = []
+
+    def add_start(self, seconds: float) -> None:
+        """Note how long a worker took to start."""
+        self._start_seconds.append(seconds)
+
+    def add_visit(self, group: Group, seconds: float, log_seconds: Mapping[str, float]) -> None:
+        """Note a visit: how long it took, and each measured case's time."""
+        record = self._records[group.workload]
+        record.dead = not log_seconds
+        references = [log_seconds[case.key] for case in group.cases if case.is_reference and case.key in log_seconds]
+        ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
+        record.add(seconds, ratios)
+
+    def next_visits(self, left: float | None, *, worker_is_up: bool) -> list[Group]:
+        """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
+        wanted = [group for group in self._groups if self._wants_more(group)]
+        if left is None:
+            return wanted
+        left -= 0.0 if worker_is_up else fmean(self._start_seconds)
+        chosen = []
+        for group in sorted(wanted, key=self._urgency):
+            cost = self._cost(group)
+            if cost < left:
+                left -= cost
+                chosen.append(group)
+        return chosen
+
+    def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
+        """Expected seconds until the end, `now` being still to be visited in this replicate; None before any visit."""
+        if not any(record.visits for record in self._records.values()):
+            return None
+        later = {group: self._visits_to_come(group) - (group in now) for group in self._groups}
+        seconds = sum(self._cost(group) for group in now)
+        seconds += sum(self._cost(group) * visits for group, visits in later.items() if visits > 0)
+        seconds += fmean(self._start_seconds) * max(0, *later.values())
+        return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
+
+    def missed(self) -> list[Group]:
+        """The groups with a ratio less precise than asked."""
+        return [group for group in self._groups if self._is_wide(self._records[group.workload])]
+
+    def _is_wide(self, record: GroupRecord) -> bool:
+        precision = self._settings.precision
+        return precision is not None and record.half_width > math.log1p(precision)
+
+    def _wants_more(self, group: Group) -> bool:
+        record = self._records[group.workload]
+        if record.dead or record.visits >= self._settings.most_replicates:
+            return False
+        return record.visits < self._settings.replicates or self._is_wide(record)
+
+    def _urgency(self, group: Group) -> tuple[int, float]:
+        """Groups short of the fewest replicates first; then those whose remaining visits cost least."""
+        short = max(0, self._settings.replicates - self._records[group.workload].visits)
+        return -short, self._visits_to_come(group) * self._cost(group)
+
+    def _visits_to_come(self, group: Group) -> int:
+        """Further visits until the group is expected to be as precise as asked."""
+        record = self._records[group.workload]
+        if not self._wants_more(group):
+            return 0
+        needed = max(self._settings.replicates, record.visits + 1)
+        if self._settings.precision is not None:
+            goal, spread = math.log1p(self._settings.precision), record.spread
+            while needed < self._settings.most_replicates and _half_width(needed) * spread > goal:
+                needed += 1
+        return needed - record.visits
+
+    def _cost(self, group: Group) -> float:
+        record = self._records[group.workload]
+        if record.visits:
+            return record.cost
+        seen = [other.cost for other in self._records.values() if other.visits]
+        return fmean(seen) if seen else 0.0
+
+
+def _half_width(replicates: int) -> float:
+    """Half-width of Student's 95% interval, in standard deviations."""
+    return float(stats.t.ppf(0.975, replicates - 1)) / math.sqrt(replicates) if replicates > 1 else math.inf

@@ -1,0 +1,104 @@
+"""Replicates go where ratios are wide, and the budget to the groups that it can make precise."""
+
+import random
+
+import pytest
+
+from rnnbench.measure.planner import Planner
+from rnnbench.store.records import Group
+from rnnbench.suites import Settings
+from tests import workload as small
+
+GROUPS = [
+    Group(
+        small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size))
+    )
+    for size in (1, 2, 3)
+]
+STEADY, NOISY, WILD = GROUPS
+SPREAD = {STEADY: 0.001, NOISY: 0.02, WILD: 0.2}
+
+
+def planner(**settings: object) -> Planner:
+    chosen = Planner(GROUPS, Settings(**({"replicates": 4, "most_replicates": 50} | settings)))  # type: ignore[arg-type]
+    chosen.add_start(1.0)
+    return chosen
+
+
+def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.5) -> None:
+    loop, reference = (case.key for case in group.cases)
+    chosen.add_visit(group, seconds, {loop: rng.gauss(0.7, SPREAD[group]), reference: 0.0})
+
+
+def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
+    """Visits made until the planner wants no more."""
+    rng, counts, spent = random.Random(1), dict.fromkeys(GROUPS, 0), 0.0
+    while visits := chosen.next_visits(None if budget is None else budget - spent, worker_is_up=False):
+        spent += 1.0 + seconds * len(visits)
+        for group in visits:
+            counts[group] += 1
+            visit(chosen, group, rng, seconds)
+    return counts
+
+
+def test_a_steady_group_gets_the_fewest_replicates_and_noisy_ones_more() -> None:
+    chosen = planner()
+    counts = run(chosen)
+    assert counts[STEADY] == 4
+    assert 4 < counts[NOISY] < 50
+    assert counts[WILD] == 50
+    assert chosen.missed() == [WILD]
+
+
+def test_without_a_precision_every_group_gets_the_fewest() -> None:
+    chosen = planner(precision=None)
+    assert set(run(chosen).values()) == {4}
+    assert chosen.missed() == []
+
+
+def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
+    chosen = planner()
+    counts = run(chosen, budget=25.0)
+    assert counts[STEADY] == 4
+    assert WILD in chosen.missed()
+    assert NOISY not in chosen.missed()
+
+
+@pytest.mark.parametrize("budget", [3.0, 10.0, 30.0])
+def test_a_plan_fits_into_the_budget(budget: float) -> None:
+    counts = run(planner(), budget=budget)
+    replicates = max(counts.values())
+    assert sum(counts.values()) * 0.5 + replicates <= budget + 3 * 0.5  # the first round's cost was not known
+
+
+def test_a_group_without_a_living_case_is_not_visited_again() -> None:
+    chosen = planner()
+    chosen.add_visit(WILD, 0.1, {})
+    assert WILD not in chosen.next_visits(None, worker_is_up=True)
+
+
+def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
+    chosen = planner(replicates=1)
+    chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: 0.3})
+    assert WILD not in chosen.next_visits(None, worker_is_up=True)
+    assert WILD not in chosen.missed()
+
+
+def test_time_left_counts_this_replicate_and_those_to_come() -> None:
+    chosen, rng = planner(precision=None, replicates=3), random.Random(1)
+    assert chosen.seconds_left(GROUPS, None) is None
+    visit(chosen, STEADY, rng)
+    # Two groups now, three in each of two later replicates, and two starts.
+    assert chosen.seconds_left([NOISY, WILD], None) == pytest.approx(0.5 * 8 + 2.0)
+    assert chosen.seconds_left([NOISY, WILD], 3.0) == 3.0
+
+
+def test_time_left_is_expected_from_the_spread_seen() -> None:
+    chosen, rng = planner(), random.Random(3)
+    for _ in range(4):
+        for group in GROUPS:
+            visit(chosen, group, rng)
+    expected = chosen.seconds_left([], None)
+    counts = run(chosen)
+    took = sum(counts.values()) * 0.5 + max(counts.values())
+    assert expected == pytest.approx(took, rel=0.2)
