@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rnnbench import __version__
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
 
 only_option = click.option(
     "--only", multiple=True, metavar="EXPR", help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'."
@@ -70,9 +70,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort) as interrupt:
-        kept = f"; what was measured is in {interrupt}" if str(interrupt) else ""
-        click.echo(f"rnnbench: interrupted{kept}", err=True)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("rnnbench: interrupted", err=True)
+        sys.exit(130)
+    except Interrupted as interrupted:
+        click.echo(f"rnnbench: interrupted; {interrupted}", err=True)
         sys.exit(130)
     except UserError as error:
         if debug:
@@ -94,6 +96,7 @@ def main() -> None:
 @device_option
 @click.option("--precision", type=Percent(), help="Add replicates until every ratio's 95% interval is +- this: 2%.")
 @click.option("--budget", type=Seconds(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 def run(
@@ -103,6 +106,7 @@ def run(
     device: str | None,
     precision: float | None,
     budget: float | None,
+    resume: Path | None,
     as_json: bool,
     yes: bool,
 ) -> None:
@@ -113,9 +117,11 @@ def run(
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
     """
     from rnnbench import suites
-    from rnnbench.measure.session import NoDevice, run_suite
+    from rnnbench.measure.session import NoDevice, resume_run, run_suite
     from rnnbench.report.progress import shown_progress
 
+    if resume is not None and (only or device):
+        raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = suites.read(suite)
     groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
@@ -123,7 +129,9 @@ def run(
     command = shlex.join(["rnnbench", *sys.argv[1:]])
     try:
         with shown_progress() as on_progress:
-            folder = run_suite(chosen, groups, settings, out=out, command=command, on_progress=on_progress)
+            if resume is not None:
+                resume_run(resume, chosen, settings, command=command, on_progress=on_progress)
+            folder = resume or run_suite(chosen, groups, settings, out=out, command=command, on_progress=on_progress)
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
@@ -144,7 +152,7 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
       rnnbench report results/quick-20260101T120000Z-ab12
     """
     from rnnbench import load, summarize
-    from rnnbench.report.write import write
+    from rnnbench.report.folder import write
     from rnnbench.store.folder import read_info
 
     if out is not None and len(runs) > 1:

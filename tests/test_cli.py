@@ -17,6 +17,7 @@ SUITE = """
 name = "tiny"
 [measure]
 replicates = 2
+most_replicates = 2
 windows = 2
 window_seconds = 0.002
 [defaults]
@@ -96,7 +97,7 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
 
 
 def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder: Path) -> None:
-    (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 1000"))
+    (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 999"))
     command = [sys.executable, "-m", "rnnbench", "run", "tiny.toml"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
@@ -112,6 +113,13 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder:
     assert load(path)["replicate"].nunique() >= 1
     assert rnnbench("report", path, cwd=folder).returncode == 0
 
+    (folder / "tiny.toml").write_text(SUITE)
+    before = load(path)["replicate"].nunique()
+    done = rnnbench("run", "tiny.toml", "--resume", path, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert read_info(path).status == "finished"
+    assert load(path)["replicate"].nunique() >= before
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -121,6 +129,9 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder:
         (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
+        (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
+        (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
+        (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; want for example 2% or 0.02"),
         (["report", "nowhere"], "nowhere: not a run folder: it has no run.json"),
         (["report", "a", "b", "--out", "c"], "--out names one report"),
         (["list", "cases", "quik"], "no suite 'quik'"),

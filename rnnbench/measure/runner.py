@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
+from rnnbench.measure.engine import Plan
 from rnnbench.measure.environment import allowed_cores
+from rnnbench.measure.history import History
 from rnnbench.measure.planner import Planner
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.schedule import balanced_order
@@ -48,12 +50,13 @@ class Runner:
         settings: Settings,
         *,
         root: Path,
+        history: History | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         start_worker: Callable[[str], WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`root` is the folder that the files of a user's own cells are relative to."""
+        """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with."""
         self._groups = groups
         self._settings = settings
         self._root = root.resolve()
@@ -63,13 +66,17 @@ class Runner:
         self._rng = random.Random(seed)
         self._planner = Planner(groups, settings)
         self._plans: dict[str, dict[str, Any]] = {}  # case key -> calibrated plan
-        self._measurements: dict[str, Measurement] = {}  # case key -> its last line in measurements.jsonl
-        self._started = now()
+        history = history or History()
+        self._measurements = dict(history.measurements)  # case key -> its last line in measurements.jsonl
+        self._started = now() - history.seconds
         self._worker: WorkerProcess | None = None
-        self._workers = 0
+        self._workers = history.workers
         self._folder: RunFolder
         self.notes: list[str] = []
-        self.replicates = 0
+        self.replicates = history.replicates
+        for visit in history.visits:
+            self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
+            self._plans |= {window.case: _plan(window) for window in visit.windows}
 
     def start(self) -> dict[str, Any]:
         """Start the first worker; what it says of itself, and why devices of the groups can't be used.
@@ -86,12 +93,11 @@ class Runner:
         self._folder = folder
         for group in self._groups:
             for case in group.cases:
-                self._record(Measurement(case, "pending", "the run ended before it"))
-        replicate = 0
+                if case.key not in self._measurements:
+                    self._record(Measurement(case, "pending", "the run ended before it"))
         while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
             self._rng.shuffle(visits)
-            self._replicate(replicate, visits)
-            replicate += 1
+            self._replicate(self.replicates, visits)
         self._close_unreached()
         self._note_imprecise()
 
@@ -139,9 +145,11 @@ class Runner:
     def _left(self) -> float | None:
         """Seconds left of the budget, if there is one."""
         budget = self._settings.budget_seconds
-        return None if budget is None else budget - self._elapsed()
+        return None if budget is None else budget - self.seconds
 
-    def _elapsed(self) -> float:
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, without the time between its parts."""
         return self._now() - self._started
 
     def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
@@ -194,7 +202,7 @@ class Runner:
 
     def _window(self, worker: WorkerProcess, case: Case, *, replicate: int, order: int, turns: int) -> Window:
         """One window, also in the folder."""
-        started = self._elapsed()
+        started = self.seconds
         reply = self._ask(worker, {"op": "window", "case": case.key})
         self._is_fine(case, reply)
         window = Window(
@@ -237,11 +245,11 @@ class Runner:
         self._folder.add_measurement(measurement)
 
     def _close_unreached(self) -> None:
-        """Give every case that the budget left out its row."""
+        """Say why the cases are pending that the budget left out."""
         for group in self._groups:
             for case in group.cases:
                 if self._measurements[case.key].status == "pending":
-                    self._drop(case, "skipped", NOT_REACHED)
+                    self._record(Measurement(case, "pending", NOT_REACHED))
 
     def _note_imprecise(self) -> None:
         missed, precision = self._planner.missed(), self._settings.precision
@@ -256,6 +264,11 @@ class Runner:
 def _cores(threads: int) -> list[int]:
     """The same cores for every worker: the last ones allowed, away from those that systems prefer for interrupts."""
     return allowed_cores()[-threads:]
+
+
+def _plan(window: Window) -> dict[str, Any]:
+    """The plan by which a window was made."""
+    return asdict(Plan(window.calls // window.batch, window.batch, window.seconds))
 
 
 def _log_seconds(windows: Sequence[Window]) -> dict[str, float]:

@@ -1,25 +1,23 @@
 """A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
+from rnnbench.measure.history import read_history, refuse_unlike
 from rnnbench.measure.runner import Progress, Runner
-from rnnbench.store.folder import RunFolder, RunInfo, RunStatus
+from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, read_info
 from rnnbench.store.records import Group
 from rnnbench.suites import Settings, Suite
 
 
 class NoDevice(UserError):
     """None of the devices that the cases want is there."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run; its message is the folder that holds what was measured."""
 
 
 def run_suite(
@@ -33,13 +31,11 @@ def run_suite(
 ) -> Path:
     """Measure a suite into a new folder below `out`, and return the folder.
 
-    Raises NoDevice, before anything is written, where every case would be skipped for want of its device, and
-    UserError where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
+    Raises NoDevice, before anything is written, where every case would be skipped for want of its device, UserError
+    where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
-    started = time.monotonic()
     runner = Runner(groups, settings, root=suite.file.parent, on_progress=on_progress)
-    try:
-        software = runner.start()
+    with _started(runner) as software:
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
@@ -47,29 +43,60 @@ def run_suite(
         info = RunInfo(
             suite=suite.name,
             description=suite.content.description,
-            resolved=suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")},
+            resolved=_resolved(suite, settings),
             command=command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             environment=environment.describe(suite.file.parent) | {"worker": software},
         )
-        folder.write_info(info)
-        status: RunStatus = "interrupted"
-        try:
-            runner.run(folder)
-            status = "finished"
-        except KeyboardInterrupt:
-            raise Interrupted(str(folder.path)) from None
-        finally:
-            folder.write_info(
-                replace(
-                    info,
-                    status=status,
-                    seconds=round(time.monotonic() - started, 1),
-                    replicates=runner.replicates,
-                    notes=runner.notes,
-                )
-            )
-            folder.close()
+        _measure(runner, folder, info)
+    return folder.path
+
+
+def resume_run(
+    path: Path, suite: Suite, settings: Settings, *, command: str, on_progress: Callable[[Progress], None]
+) -> None:
+    """Go on with a run that was cut off or spent its budget; every window it has is kept, and none is made twice.
+
+    Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
+    """
+    info = read_info(path)
+    history = read_history(path)
+    if info.suite != suite.name:
+        raise UserError(f"--resume {path}: a run of the suite {info.suite!r}, not of {suite.name!r}")
+    if not history.groups:
+        raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
+    runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
+    with _started(runner) as software:
+        del software["unusable"]
+        here = environment.describe(suite.file.parent) | {"worker": software}
+        refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
+        notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
+        _measure(runner, RunFolder(path), replace(info, resolved=_resolved(suite, settings), notes=notes))
+
+
+@contextmanager
+def _started(runner: Runner) -> Iterator[dict[str, Any]]:
+    """What the first worker says of itself; no worker is left at the end."""
+    try:
+        yield runner.start()
     finally:
         runner.close()
-    return folder.path
+
+
+def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
+    """Run, and have `run.json` say how it ended, however it did."""
+    folder.write_info(replace(info, status="running"))
+    status: RunStatus = "interrupted"
+    try:
+        runner.run(folder)
+        status = "finished"
+    except KeyboardInterrupt:
+        raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
+    finally:
+        seconds, notes = round(runner.seconds, 1), [*info.notes, *runner.notes]
+        folder.write_info(replace(info, status=status, seconds=seconds, replicates=runner.replicates, notes=notes))
+        folder.close()
+
+
+def _resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
+    return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}

@@ -1,6 +1,8 @@
 """A run's folder: `run.json`, `measurements.jsonl` and one `windows-<worker>.jsonl` for each worker."""
 
+import fcntl
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -34,10 +36,11 @@ class RunInfo:
 
 
 class RunFolder:
-    """Writes a run as it goes; whatever happens later, each line written stays."""
+    """Writes a run as it goes; whatever happens later, each line written stays. One writer at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = _lock(path)
         self._measurements = jsonlines.Appender(path / "measurements.jsonl")
         self._windows: dict[str, jsonlines.Appender] = {}
 
@@ -75,6 +78,18 @@ class RunFolder:
         """Close all files."""
         for appender in (self._measurements, *self._windows.values()):
             appender.close()
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """A lock on the folder itself, which ends with the process; raises UserError where another holds it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f"{path}: another rnnbench is writing to this run") from None
+    return descriptor
 
 
 def read_info(path: Path) -> RunInfo:

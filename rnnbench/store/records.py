@@ -102,6 +102,12 @@ class Window:
         line["quantiles"] = [round(value, 10) for value in self.quantiles]
         return line
 
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        known = {field.name: line[field.name] for field in fields(cls)}
+        return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -1,0 +1,84 @@
+"""What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.store.folder import RunInfo, read_measurements, read_windows
+from rnnbench.store.records import Group, Measurement, Window, Workload
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A group's complete visit."""
+
+    group: Group
+    windows: list[Window]
+
+    @property
+    def seconds(self) -> float:
+        """From the start of its first window to the end of its last."""
+        first, last = self.windows[0], self.windows[-1]
+        return last.started + last.host_seconds - first.started
+
+
+@dataclass(frozen=True)
+class History:
+    """The state of a run; empty for a new one."""
+
+    measurements: dict[str, Measurement] = field(default_factory=dict)  # case key -> its last line
+    visits: list[Visit] = field(default_factory=list)
+    replicates: int = 0
+    workers: int = 0
+    seconds: float = 0.0  # from the run's start to its last window's end
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of the whole run, in their order."""
+        cases: dict[Workload, list[Any]] = {}
+        for measurement in self.measurements.values():
+            cases.setdefault(measurement.case.workload, []).append(measurement.case)
+        return [Group(workload, tuple(members)) for workload, members in cases.items()]
+
+
+def read_history(path: Path) -> History:
+    """The history of a stored run; visits that were cut off are left out, as everywhere."""
+    measurements: dict[str, Measurement] = {}
+    for line in read_measurements(path):
+        measurement = Measurement.from_json(line)
+        measurements[measurement.case.key] = measurement
+    groups = {group.workload: group for group in History(measurements).groups}
+    windows = [Window.from_json(line) for line in read_windows(path)]
+    visits: dict[tuple[str, Workload], list[Window]] = {}
+    for window in windows:
+        if window.case not in measurements:
+            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {window.case}")
+        visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
+    return History(
+        measurements=measurements,
+        visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
+        replicates=max((window.replicate + 1 for window in windows), default=0),
+        workers=max((int(window.worker) + 1 for window in windows), default=0),
+        seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
+    )
+
+
+def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Raise UserError where going on would mix two suites, or two machines, in one run."""
+    if info.resolved.get("sweep") != suite["sweep"]:
+        raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
+    then, now = _identity(info.environment), _identity(environment)
+    unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
+    if unlike:
+        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}")
+
+
+def _identity(environment: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same in all parts of a run."""
+    machine, worker = environment.get("machine", {}), environment.get("worker", {})
+    return {
+        "cpu": machine.get("cpu"),
+        "cores": machine.get("cores_allowed"),
+        **{key: worker.get(key) for key in ("python", "torch", "cuda", "gpus")},
+    }

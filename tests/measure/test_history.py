@@ -1,0 +1,110 @@
+"""A run that was cut off anywhere goes on where it ended."""
+
+from pathlib import Path
+
+import pytest
+
+from rnnbench import load
+from rnnbench.errors import UserError
+from rnnbench.measure.history import History, read_history, refuse_unlike
+from rnnbench.measure.runner import Runner
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Measurement
+from rnnbench.suites import Settings
+from tests import workload as small
+from tests.measure.fakes import FakeClock
+from tests.measure.test_runner import GROUPS, FakeWorker, measure
+from tests.stored import INFO, folder, window
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+
+
+def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given_again(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[2.0], [2.0]], REFERENCE: [[1.0], [1.0]]})
+    run = RunFolder(path)
+    run.add_window(window(LOOP, 2, [2.0], turns=2))
+    run.close()
+    history = read_history(path)
+    assert [len(visit.windows) for visit in history.visits] == [2, 2]
+    assert (history.replicates, history.workers) == (3, 3)
+    assert [group.cases for group in history.groups] == [(LOOP, REFERENCE)]
+
+
+def test_the_history_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
+    assert read_history(tmp_path) == History()
+
+
+def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]})
+    (path / "measurements.jsonl").unlink()
+    with pytest.raises(UserError, match="windows of a case"):
+        read_history(path)
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.35, 0.5, 0.77, 0.99, 1.0])
+def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits(tmp_path: Path, cut: float) -> None:
+    whole, *_ = measure(tmp_path / "whole")
+    [path] = (tmp_path / "whole").iterdir()
+    files = sorted(path.glob("windows-*.jsonl"))
+    content = b"".join(file.read_bytes() for file in files)
+    left = round(cut * len(content))
+    for file in files:
+        size = file.stat().st_size
+        file.write_bytes(file.read_bytes()[:left])
+        left = max(0, left - size)
+        if not file.stat().st_size:
+            file.unlink()
+
+    clock = FakeClock()
+    settings = Settings(replicates=3, precision=None, window_seconds=0.01)
+    history = read_history(path)
+    runner = Runner(
+        history.groups,
+        settings,
+        root=tmp_path,
+        history=history,
+        start_worker=lambda name: FakeWorker(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+        now=clock,
+    )
+    run = RunFolder(path)
+    runner.start()
+    runner.run(run)
+    runner.close()
+    run.close()
+
+    frame = load(path)
+    assert frame["case"].unique().tolist() == whole["case"].unique().tolist()
+    assert not frame.duplicated(["case", "worker", "order"]).any()
+    complete = frame[frame.groupby(["worker", "batch_size"])["order"].transform("size") == frame["turns"]]
+    assert set(complete.groupby(["case", "worker"]).size()) == {4}
+    assert complete.groupby("case")["worker"].nunique().tolist() == [3] * 6
+    assert len(GROUPS) == 3
+
+
+def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "test")
+    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
+        RunFolder(first.path)
+    first.close()
+    RunFolder(first.path).close()
+
+
+@pytest.mark.parametrize(
+    ("suite", "environment", "words"),
+    [
+        ({"name": "s", "sweep": [1]}, {}, "the sweeps of 's' have changed"),
+        ({"name": "s", "sweep": []}, {"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
+        ({"name": "s", "sweep": []}, {"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
+    ],
+)
+def test_another_suite_or_machine_is_not_mixed_in(tmp_path: Path, suite, environment, words: str) -> None:
+    then = {"worker": {"torch": "1.0"}, "machine": {"cpu": "a"}}
+    info = type(INFO)("s", "", {"sweep": []}, "", "", then)
+    with pytest.raises(UserError, match=words):
+        refuse_unlike(tmp_path, info, suite, environment)
+    refuse_unlike(tmp_path, info, {"name": "s", "sweep": []}, then)
+
+
+def test_a_failed_case_stays_failed(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(REFERENCE, "failed", "parity")])
+    assert read_history(path).measurements[REFERENCE.key].status == "failed"
