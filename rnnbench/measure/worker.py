@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 import torch
 
-from rnnbench.measure import devices
+from rnnbench.measure import devices, torch_state
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.environment import allowed_cores
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
@@ -48,6 +48,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._ready: dict[str, Ready] = {}
+        self._state = torch_state.capture()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; whatever a case raises becomes a reply too."""
@@ -77,7 +78,7 @@ class Worker:
             raise Skip(unusable)
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
-        torch.set_num_threads(case.workload.threads)
+        torch_state.restore(self._state | {"threads": case.workload.threads})
         built = build(case, Path(request["root"]))
         measurement = describe(built) if request["describe"] else None
         device = devices.open_device(case.workload.device)
@@ -95,8 +96,7 @@ class Worker:
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
         ready = self._ready[request["case"]]
-        if torch.get_num_threads() != ready.case.workload.threads:
-            torch.set_num_threads(ready.case.workload.threads)
+        torch_state.restore(self._state | {"threads": ready.case.workload.threads})
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, ready.plan)
         return {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rnnbench.measure import torch_state
 from rnnbench.measure.worker import Worker
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -73,3 +74,57 @@ def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, rea
 
 def test_an_unknown_request_is_answered() -> None:
     assert "KeyError" in Worker().handle({"op": "dance"})["reason"]
+
+
+HOSTILE = """
+import random
+import torch
+from torch import nn
+torch.set_default_dtype(torch.float64)
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        result = super().forward(input, h)
+        torch.set_num_threads(1 + random.randrange(4))
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(random.randrange(1000))
+        torch.use_deterministic_algorithms(True)
+        torch.backends.mkldnn.enabled = False
+        torch.set_float32_matmul_precision("medium")
+        return result
+"""
+
+
+def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_path) -> None:
+    before = torch_state.capture()
+    try:
+        (tmp_path / "mine.py").write_text(HOSTILE)
+        worker, hostile, other = (
+            Worker(),
+            Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
+            small.case("lstm"),
+        )
+        first = prepare(worker, other)
+        assert prepare(worker, hostile, tmp_path, describe=False)["ok"]
+        again = prepare(worker, other, plan=first["plan"])
+        assert again["measurement"] == first["measurement"] | {"warmup_windows": again["measurement"]["warmup_windows"]}
+        assert torch_state.capture() == before | {"threads": other.workload.threads}
+        assert worker.handle({"op": "window", "case": hostile.key})["ok"]
+        assert worker.handle({"op": "window", "case": other.key})["ok"]
+        assert torch_state.capture() == before | {"threads": other.workload.threads}
+    finally:
+        torch_state.restore(before)
+
+
+def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_path) -> None:
+    before = torch_state.capture()
+    try:
+        (tmp_path / "mine.py").write_text(HOSTILE)
+        hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
+        alone, after = Worker(), Worker()
+        training = small.case("gru", phase="training", dtype="float32")
+        prepare(after, hostile, tmp_path, describe=False)
+        errors = [prepare(worker, training)["measurement"]["parity_error"] for worker in (alone, after)]
+        assert errors[0] == errors[1]
+    finally:
+        torch_state.restore(before)

@@ -1,0 +1,49 @@
+"""torch's process-wide settings, put back before every case, whatever the case before it did to them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_backends: Any = torch.backends  # partly untyped in torch
+
+CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
+
+
+def _set_onednn(enabled: bool) -> None:
+    _backends.mkldnn.enabled = enabled
+
+
+def _read_cudnn() -> tuple[bool, ...]:
+    return tuple(getattr(_backends.cudnn, name) for name in CUDNN_FLAGS)
+
+
+def _set_cudnn(flags: tuple[bool, ...]) -> None:
+    for name, flag in zip(CUDNN_FLAGS, flags, strict=True):
+        setattr(_backends.cudnn, name, flag)
+
+
+# name -> how to read it, how to set it
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "threads": (torch.get_num_threads, torch.set_num_threads),
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "oneDNN": (lambda: _backends.mkldnn.enabled, _set_onednn),
+    "cuDNN": (_read_cudnn, _set_cudnn),
+}
+
+State = dict[str, Any]
+
+
+def capture() -> State:
+    """The settings as they are."""
+    return {name: read() for name, (read, _) in SETTINGS.items()}
+
+
+def restore(wanted: State) -> None:
+    """Put the settings back; those that are as wanted are left alone, since setting some of them costs time."""
+    for name, (read, write) in SETTINGS.items():
+        if read() != wanted[name]:
+            write(wanted[name])
