@@ -1,0 +1,61 @@
+"""The axes of a workload in words, and which of them a run varies."""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.units import plural
+from rnnbench.store.records import AXES
+
+WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
+    "output_size": "output",
+    "num_layers": "layers",
+    "dtype": "type",
+}
+SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers")
+SETTINGS = ("device", "dtype", "threads", "task")
+WORKLOAD = [axis for axis in AXES if axis not in ("cell", "implementation")]
+
+
+def word(axis: str) -> str:
+    """An axis as headings name it."""
+    return WORDS.get(axis, axis)
+
+
+def say(axis: str, value: Any) -> str:
+    """An axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
+    if axis in ("num_layers", "threads"):
+        return plural(int(value), word(axis).removesuffix("s"))
+    return f"{word(axis)} {value}" if axis in SIZES else one_line(value)
+
+
+def say_all(axes: Iterable[Hashable], values: Iterable[Any]) -> str:
+    """Several axes in running text: `batch 32, length 16`."""
+    return ", ".join(say(str(axis), value) for axis, value in zip(axes, values, strict=True))
+
+
+def several(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
+    """Those of `axes` that have more than one value in the run."""
+    return [axis for axis in axes if summary[axis].nunique() > 1]
+
+
+def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
+    """Those of `axes` that some cell was given more than one value of.
+
+    `deep` has three layers and `vanilla` one: the number of layers then belongs to the cell and is not swept.
+    """
+    own = summary[summary["implementation"] != "torch.nn"]
+    cells = (own if len(own) else summary).groupby("cell", sort=False)
+    return [axis for axis in axes if len(summary) and cells[axis].nunique().max() > 1]
+
+
+def constants(summary: pd.DataFrame) -> str:
+    """The axes that stand still over the run, in running text."""
+    still = [axis for axis in (*SIZES, *SETTINGS) if summary[axis].nunique() == 1]
+    return say_all(still, (summary[axis].iloc[0] for axis in still))
+
+
+def one_line(value: object) -> str:
+    """A value from outside as one line of printable characters, so that it can't move a cursor or break a row."""
+    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(str(value).split()))

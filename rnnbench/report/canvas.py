@@ -1,0 +1,100 @@
+"""What all figures share: one look, log axes with plain numbers, and files that redraw to the same bytes."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+LOOK: Any = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "text.parse_math": False,  # a name with a $ is a name
+    "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
+}
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+DOTS_PER_INCH = 160
+ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
+ROUND_STEPS = (
+    (1, 10),
+    (1, 3, 10),
+    (1, 2, 5, 10),
+    (1, 2, 3, 5, 7, 10),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10),
+)  # from coarse to fine
+
+
+@contextmanager
+def look(salt: str = "rnnbench") -> Iterator[None]:
+    """The look of all figures; `salt` makes the ids in an SVG depend on nothing else."""
+    with matplotlib.rc_context({**LOOK, "svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as SVG, every id of which starts with `name`, so that several can stand in one page."""
+    out = io.StringIO()
+    with look(name):
+        figure.savefig(out, format="svg", metadata=NO_METADATA)
+    return ANCHORS.sub(rf"\g<0>{name}-", out.getvalue())
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    out = io.BytesIO()
+    with look():
+        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return out.getvalue()
+
+
+def log_axis(axis: Axis, low: float, high: float, label: Callable[[float], str], *, most: int = 7) -> None:
+    """A log axis with a few round, plainly written numbers between `low` and `high`."""
+    fixed_ticks(axis, round_numbers(low, high, most), label)
+
+
+def fixed_ticks(axis: Axis, places: Sequence[float], label: Callable[[float], str]) -> None:
+    """Ticks at just these places of a log axis."""
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FuncFormatter(lambda place, _: label(place)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def round_numbers(low: float, high: float, most: int) -> list[float]:
+    """The finest set of round numbers between two positive ones that has no more than `most`."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    best: list[float] = []
+    for steps in ROUND_STEPS:
+        numbers = sorted({float(f"{step}e{decade}") for decade in decades for step in steps})
+        within = [number for number in numbers if low <= number <= high]
+        if len(within) <= most or not best:
+            best = within
+    if len(best) < 3:  # a span too short for these steps
+        best = [float(f"{place:.6g}") for place in MaxNLocator(most - 2).tick_values(low, high) if low <= place <= high]
+    return best
+
+
+def quiet(axes: Axes) -> None:
+    """Without frame or tick marks, for panels whose content speaks for itself."""
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)

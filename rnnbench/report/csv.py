@@ -1,0 +1,22 @@
+"""A table as CSV, for programs and spreadsheets."""
+
+from typing import Any
+
+from rnnbench.report.table import Table
+
+STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(table: Table) -> str:
+    """Full precision, empty where a value is missing; text that a spreadsheet would run as a formula is quoted."""
+    frame = table.frame.copy()
+    for column in frame.columns:
+        if frame[column].dtype.kind not in "biufc":
+            frame[column] = frame[column].map(guarded).astype(object)
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def guarded(value: Any) -> Any:
+    """Text with a leading apostrophe where a spreadsheet would take it for a formula; other values as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(STARTS_FORMULA) else value

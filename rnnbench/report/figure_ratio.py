@@ -1,0 +1,113 @@
+"""Figure: how far each cell is from torch.nn, at a glance. A row a series, a dot a size, a bar for the median."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnnbench.report.axes import say_all, several
+from rnnbench.report.canvas import log_axis, look, quiet
+from rnnbench.report.medians import CONTEXT
+from rnnbench.report.series import Style, styles, with_series
+from rnnbench.report.units import ratio, ratio_tick
+
+SPREAD = 0.32  # dots of a row lie within this distance of its middle
+MARGIN = 1.08  # room at the ends of the axis
+
+
+def render(summary: pd.DataFrame) -> Figure | None:
+    """The figure; None where no case has a ratio."""
+    frame = with_series(summary)
+    look_of = styles(frame)
+    compared = frame[(frame["implementation"] != "torch.nn") & frame["ratio"].notna()]
+    if compared.empty:
+        return None
+    rows = list(compared["series"].unique())
+    phases = list(compared["phase"].unique())
+    context = several(compared, CONTEXT)
+    settings = list(dict.fromkeys(compared[context].itertuples(index=False, name=None))) or [()]
+    ends = compared[["ratio", "ratio_low", "ratio_high"]]
+    limits = min(1.0, ends.min().min()) / MARGIN, max(1.0, ends.max().max()) * MARGIN
+    with look():
+        height = (0.27 * len(rows) + 0.75) * len(settings) + 0.45
+        figure = Figure(figsize=(2.0 + 3.9 * max(len(phases), 1.4), height), layout="constrained")
+        grid = figure.subplots(len(settings), len(phases), sharex=True, sharey=True, squeeze=False)
+        for line, setting in zip(grid, settings, strict=True):
+            for axes, phase in zip(line, phases, strict=True):
+                here = compared[compared["phase"] == phase]
+                for axis, value in zip(context, setting, strict=True):
+                    here = here[here[axis] == value]
+                _panel(axes, here, rows, look_of, limits)
+                axes.set_title(", ".join([phase, *filter(None, [say_all(context, setting)])]), loc="left", pad=16)
+            _name_rows(line, compared, rows)
+        for axes in grid[-1]:
+            axes.set_xlabel("time over that of torch.nn (log scale)")
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _panel(
+    axes: Axes, cases: pd.DataFrame, rows: Sequence[str], look_of: dict[str, Style], limits: tuple[float, float]
+) -> None:
+    for place, series in enumerate(rows):
+        found = cases[cases["series"] == series]
+        if found.empty:
+            continue
+        style = look_of[series]
+        offsets = np.linspace(-SPREAD, SPREAD, len(found)) if len(found) > 1 else np.zeros(1)
+        values = found["ratio"].to_numpy(dtype=float)
+        reach = np.abs(found[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
+        axes.errorbar(
+            values,
+            place + offsets,
+            xerr=reach,
+            fmt=style.marker,
+            color=style.color,
+            markerfacecolor=style.color if style.filled else "white",
+            markersize=3.6,
+            markeredgewidth=0.9,
+            elinewidth=0.9,
+            alpha=0.8,
+        )
+        median = float(np.median(values))
+        if len(found) > 2:  # of two, the bar would hide both and say nothing more
+            axes.plot([median, median], [place - 0.4, place + 0.4], color="black", linewidth=2, zorder=4)
+        axes.text(
+            1.01, place, ratio(median), transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=8.5
+        )
+    axes.text(1.01, 1.02, "median", transform=axes.transAxes, fontsize=8, color="#555555", va="bottom")
+    axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+    axes.annotate(
+        "torch.nn",
+        (1, 1),
+        (0, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="left" if limits[0] * 1.3 > 1 else "center",
+        fontsize=8,
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(*limits)
+    log_axis(axes.xaxis, *limits, ratio_tick)
+    axes.grid(axis="x")
+    quiet(axes)
+
+
+def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]) -> None:
+    """Row names on the left, a fine line between families."""
+    line[0].set_yticks(range(len(rows)), rows)
+    line[0].set_ylim(len(rows) - 0.5, -0.5)
+    families = compared.drop_duplicates("series").set_index("series").loc[list(rows), "family"].to_numpy()
+    for panel in line:
+        for place in np.flatnonzero(families[1:] != families[:-1]):
+            panel.axhline(place + 0.5, color="#bbbbbb", linewidth=0.7)
+
+
+def _legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color="#555555", marker="o", markersize=4, linewidth=1, label="one workload, 95% interval"),
+        Line2D([], [], color="black", marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median"),
+    ]

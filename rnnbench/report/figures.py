@@ -1,0 +1,52 @@
+"""All figures of a report, in its order; those that make no sense for a run are left out."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_scaling
+
+FIGURES = (
+    (
+        "ratio",
+        figure_ratio.render,
+        "How far each cell is from torch.nn",
+        "Each mark is one workload, with its 95% interval; the bar is the median. The dashed line is torch.nn: right "
+        "of it is slower. Open marks are another implementation of the same cell.",
+    ),
+    (
+        "ratio_by_size",
+        figure_ratio_by_size.render,
+        "Ratio to torch.nn by cell and size",
+        "The number is the time over that of torch.nn: 2.0 takes twice as long, below 1 is faster. Cells that were "
+        "measured nowhere are left out here; the tables have them.",
+    ),
+    (
+        "scaling",
+        figure_scaling.render,
+        "Time per call by batch, length and hidden size",
+        "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel moves one size and "
+        "holds the others at the values in its title; whiskers are 95% intervals.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure in both formats, and its words."""
+
+    name: str  # of its files
+    title: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+def render(summary: pd.DataFrame) -> dict[str, Picture]:
+    """Each figure under the name of its files."""
+    pictures = {}
+    for name, draw, title, caption in FIGURES:
+        figure = draw(summary)
+        if figure is not None:
+            pictures[name] = Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))
+    return pictures

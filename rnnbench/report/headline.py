@@ -1,0 +1,113 @@
+"""The answer in words: how far the hand-written cells are from torch.nn."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.axes import one_line, several
+from rnnbench.report.medians import CONTEXT, medians
+from rnnbench.report.units import digits, plural, ratio, ratio_interval
+from rnnbench.store.folder import RunInfo
+
+TIMES_AS_LONG = "times as long as torch.nn"
+
+
+def answer(summary: pd.DataFrame, info: RunInfo) -> str:
+    """How far, in a few sentences that hold for just the cases of this run.
+
+    A cell that was not checked to do torch.nn's work is named apart, where there are others.
+    """
+    measured = summary[summary["status"] == "measured"]
+    own = measured[measured["implementation"] != "torch.nn"]
+    compared = own.dropna(subset=["ratio"])
+    if measured.empty:
+        return "No case was measured, so this run says nothing about time."
+    if own.empty:
+        return "Only torch.nn was measured, so there is nothing to compare it with."
+    if compared.empty:
+        return "No torch.nn layer was measured beside these cells, so how far they are from it can't be said."
+    same_work = compared[compared["parity"] == "agrees"]
+    counted = compared if same_work.empty else same_work
+    return " ".join([_range(counted, info), *_ends(counted), *_by_interval(counted), *_unchecked(compared, counted)])
+
+
+def counts(summary: pd.DataFrame) -> str:
+    """`170 cases measured, 16 skipped, none failed`."""
+    numbers = {status: int((summary["status"] == status).sum()) for status in ("measured", "skipped", "failed")}
+    first, *rest = (f"{number or 'none'} {status}" for status, number in numbers.items())
+    measured = first if not numbers["measured"] else f"{plural(numbers['measured'], 'case')} measured"
+    return ", ".join([measured, *rest]) if len(summary) else "the run has no cases"
+
+
+def where(summary: pd.DataFrame, info: RunInfo) -> str:
+    """`this CPU (AMD EPYC, 1 thread)`: the devices of the run, and the processor's name where it is known."""
+    devices = [one_line(str(device)) for device in summary["device"].unique()]
+    processor = next((text for device in devices if (text := _find(info.environment, device.partition(":")[0]))), None)
+    threads = sorted({int(number) for number in summary["threads"]})
+    threading = f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}"
+    if devices == ["cpu"]:
+        return f"this CPU ({', '.join(filter(None, [processor, threading]))})"
+    return f"{' and '.join(devices)} ({processor})" if processor and len(devices) == 1 else " and ".join(devices)
+
+
+def _range(compared: pd.DataFrame, info: RunInfo) -> str:
+    lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
+    taken = f"{lowest} {TIMES_AS_LONG}" if lowest == highest else f"{lowest} to {highest} {TIMES_AS_LONG}"
+    place = where(compared, info)
+    if len(compared) == 1:
+        row = compared.iloc[0]
+        return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
+    return f"On {place} hand-written cells take {taken}."
+
+
+def _ends(counted: pd.DataFrame) -> Iterable[str]:
+    """The closest and the farthest series by their medians, where there are two or more."""
+    ranked = medians(counted).sort_values("median", kind="stable")
+    if len(ranked) > 1:
+        context = several(counted, CONTEXT)
+        low, high = ("closest", "farthest") if ranked["median"].iloc[0] >= 1 else ("fastest against it", "slowest")
+        first, last = (
+            " ".join([row["series"], "in", row["phase"], *(f"on {row[axis]}" for axis in context)])
+            + f" (median {ratio(row['median'])})"
+            for _, row in ranked.iloc[[0, -1]].iterrows()
+        )
+        yield f"The {low} is {first}, the {high} {last}."
+
+
+def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
+    """Which cases are faster beyond doubt, and which show no difference."""
+    known = compared.dropna(subset=["ratio_low", "ratio_high"])
+    if known.empty:
+        yield "With one replicate there are no intervals: take these numbers as a first look."
+        return
+    faster = int((known["ratio_high"] < 1).sum())
+    undecided = int(((known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)).sum())
+    parts = [
+        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than torch.nn" if faster else "",
+        f"{plural(undecided, 'case')} {'shows' if undecided == 1 else 'show'} no difference" if undecided else "",
+    ]
+    if faster or undecided:
+        yield f"Of {plural(len(known), 'comparison')}, {' and '.join(filter(None, parts))} (95% interval)."
+
+
+def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
+    """The cells that may do other work than torch.nn."""
+    cells = {
+        one_line(cell): ratio_interval(cases["ratio"].min(), cases["ratio"].max())
+        for cell, cases in compared[compared["parity"] != "agrees"].groupby("cell", sort=False)
+    }
+    if len(compared) > len(counted):
+        left_out = (f"{cell} ({span}×)" for cell, span in cells.items())
+        yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
+    elif cells:
+        yield f"Not checked to do the same work: {', '.join(cells)}."
+
+
+def _find(tree: Any, key: str) -> str | None:
+    """The first text that stands under a key of that name, at any depth; `cuda` may also stand as `gpu`."""
+    if not isinstance(tree, dict):
+        return None
+    names = ("cuda", "gpu") if key == "cuda" else (key,)
+    here = next((tree[name] for name in names if isinstance(tree.get(name), str)), None)
+    return one_line(here) if here else next((text for branch in tree.values() if (text := _find(branch, key))), None)

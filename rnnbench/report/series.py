@@ -1,0 +1,73 @@
+"""A series is a cell run in one way: its name, its place in the order, and how figures draw it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.axes import SIZES, one_line, say_all, several, swept
+from rnnbench.store.records import LAYERS
+
+# Okabe and Ito's palette, which stays apart under every common colour blindness; black is kept for torch.nn.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than there are colours: 42 cells before a pair repeats
+
+Line = Literal["-", "--", ":", "-."]
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker tell the cell; filling and line tell the implementation."""
+
+    color: str
+    marker: str
+    filled: bool
+    line: Line
+
+
+def name(cell: str, implementation: str) -> str:
+    """`lstm hoisted`, or `torch.nn.LSTM`."""
+    return one_line(cell) if implementation == "torch.nn" else f"{one_line(cell)} {implementation}"
+
+
+def with_series(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with each row's `series` and `family`, sorted so that what is compared stands together.
+
+    A family is what shares a torch.nn layer: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` where that number belongs to
+    the cell. Rows of torch.nn carry the family's name as their series.
+    """
+    frame = summary.copy()
+    fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
+    layers = {str(reference): layer for reference, layer in LAYERS.items()}
+    plain = frame[fixed].eq(frame[fixed].min()).all(axis=1)
+    frame["family"] = [
+        layers[reference] if is_plain else f"{layers[reference]}, {say_all(fixed, sizes)}"
+        for reference, is_plain, sizes in zip(frame["reference"], plain, frame[fixed].to_numpy(), strict=True)
+    ]
+    frame["series"] = [
+        family if how == "torch.nn" else name(cell, how)
+        for family, cell, how in zip(frame["family"], frame["cell"], frame["implementation"], strict=True)
+    ]
+    own = (frame["implementation"] != "torch.nn").to_numpy()
+    family, cell, how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
+    order = np.lexsort((how, cell, own, family))  # by family first; within it torch.nn, then each cell as it came
+    return frame.iloc[order]
+
+
+def styles(frame: pd.DataFrame) -> dict[str, Style]:
+    """How to draw each series of a frame that `with_series` gave."""
+    own = frame[frame["implementation"] != "torch.nn"]
+    cells = {cell: place for place, cell in enumerate(own["cell"].unique())}
+    ways = {how: place for place, how in enumerate(own["implementation"].unique())}
+    drawn = {series: Style("black", "d", filled=True, line="-") for series in frame["family"].unique()}
+    for series, cell, how in own[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False):
+        place = cells[cell]
+        drawn[series] = Style(
+            COLORS[place % len(COLORS)],
+            MARKERS[place % len(MARKERS)],
+            filled=ways[how] == 0,
+            line=LINES[ways[how] % len(LINES)],
+        )
+    return drawn

@@ -1,0 +1,70 @@
+"""Table: the run, the machine and the software, whatever keys they were recorded under."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.axes import one_line
+from rnnbench.report.table import Column, Table, table
+from rnnbench.report.units import duration, memory
+from rnnbench.store.folder import RunInfo
+
+
+def render(info: RunInfo) -> Table:
+    """One row for each fact; lists of plain values in one row, dictionaries one row for each entry."""
+    run = {
+        "suite": info.suite,
+        "description": info.description,
+        "command": info.command,
+        "started": info.started,
+        "status": info.status,
+        "wall time": None if info.seconds is None else duration(info.seconds),
+        "finished replicates": info.replicates,
+        "notes": info.notes,
+    }
+    facts = [("run", label, value) for label, value in run.items()] + list(_facts("environment", info.environment))
+    frame = pd.DataFrame(facts, columns=["about", "what", "value"])
+    columns = [
+        Column("what", lambda row: one_line(f"{row['about']}: {_label(row['what'])}")),
+        Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
+    ]
+    machine = frame.assign(value=[_plain(value) for value in frame["value"]])
+    return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
+
+
+def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Plain values first, then every branch under its own name."""
+    branches = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    for key, value in tree.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            branches |= {f"{key} {place}": item for place, item in enumerate(value) if isinstance(item, dict)}
+        elif key not in branches:
+            yield about, key, value
+    for key, value in branches.items():
+        yield from _facts(key if about == "environment" else f"{about}, {key}", value)
+
+
+def _label(key: str) -> str:
+    return key.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
+
+
+def _show(key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "not known"
+        case bool():
+            return "yes" if value else "no"
+        case int() | float() if key.endswith("_bytes"):
+            return memory(value)
+        case int() | float() if key.endswith("_seconds"):
+            return duration(value)
+        case list():
+            return ", ".join(_show(key, item) for item in value) or "none"
+        case _:
+            return str(value)
+
+
+def _plain(value: Any) -> str:
+    """For programs: text that says the value exactly; nothing where it is not known."""
+    return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

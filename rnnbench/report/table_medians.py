@@ -1,0 +1,49 @@
+"""Table: how far each series is from torch.nn, over all sizes."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.axes import one_line, several, word
+from rnnbench.report.medians import CONTEXT, medians
+from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.units import ratio, ratio_interval
+
+
+def render(summary: pd.DataFrame) -> Table:
+    """Median and range of the ratio, one row for each cell, implementation and phase."""
+    frame = medians(summary)
+    columns = [
+        Column("cell", of("series")),
+        Column("phase", of("phase")),
+        *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
+        Column("median ratio", of("median", ratio), numeric=True),
+        Column("lowest to highest", _range, numeric=True),
+        Column("cases", lambda row: _compared(row["compared"], row["cases"]), numeric=True),
+        Column("parity", of("parity")),
+    ]
+    machine = frame.drop(columns="series").rename(
+        columns={
+            "median": "median_ratio_to_torch_nn",
+            "lowest": "lowest_ratio_to_torch_nn",
+            "highest": "highest_ratio_to_torch_nn",
+        }
+    )
+    return table(
+        "medians",
+        "Ratio to torch.nn over all sizes",
+        "Time over that of the torch.nn layer of the same workload: 2× takes twice as long, below 1× is faster.",
+        columns,
+        frame,
+        machine=machine,
+        breaks=np.flatnonzero(frame["cell"].ne(frame["cell"].shift())),
+    )
+
+
+def _range(row: dict[str, Any]) -> str:
+    return ratio_interval(row["lowest"], row["highest"]) if row["compared"] > 1 else ""
+
+
+def _compared(compared: int, cases: int) -> str:
+    return f"{cases:,}" if compared == cases else f"{compared:,} of {cases:,}"

@@ -1,0 +1,72 @@
+"""Table: every case with its time, its ratio to torch.nn, their intervals, and parity."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
+from rnnbench.report.series import with_series
+from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
+
+UNITS = {
+    "seconds": "seconds_per_call",
+    "seconds_low": "seconds_per_call_low",
+    "seconds_high": "seconds_per_call_high",
+    "mean_seconds": "mean_seconds_per_call",
+    "ratio": "ratio_to_torch_nn",
+    "ratio_low": "ratio_to_torch_nn_low",
+    "ratio_high": "ratio_to_torch_nn_high",
+    "parity_error": "parity_relative_error",
+    "parameters": "parameter_count",
+    "mult_adds": "mult_adds_count",
+}
+
+
+def render(summary: pd.DataFrame) -> Table:
+    """One row a case, by workload, each with its torch.nn layer first."""
+    workload = ["phase", *several(summary, (*SETTINGS, *SIZES))]
+    frame = by_workload(summary)
+    columns = [
+        Column("cell", of("series")),
+        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in workload),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
+        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("95% interval", _ratio_interval, numeric=True),
+        Column("parity, or why not measured", _parity),
+    ]
+    still = constants(summary) if len(summary) else ""
+    return table(
+        "ratios",
+        "Time per call and ratio to torch.nn, case by case",
+        f"Everywhere: {still}." if still else "",
+        columns,
+        frame,
+        machine=summary.rename(columns=UNITS),
+        breaks=np.flatnonzero(np.diff(frame["group"], prepend=-1)),
+    )
+
+
+def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases with their `series`, the members of a workload together, torch.nn's first."""
+    frame = with_series(summary)
+    frame["group"] = group_numbers(frame)
+    return frame.sort_values("group", kind="stable")
+
+
+def group_numbers(frame: pd.DataFrame) -> Any:
+    """A number for each workload, rising with phase, settings and sizes; phases and settings as they come first."""
+    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
+    keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
+    order = [*("phase", *SETTINGS), *SIZES, "family"]
+    return keys.groupby(order, sort=True).ngroup()
+
+
+def _ratio_interval(row: dict[str, Any]) -> str:
+    return "" if row["implementation"] == "torch.nn" else ratio_interval(row["ratio_low"], row["ratio_high"])
+
+
+def _parity(row: dict[str, Any]) -> str:
+    return one_line(row["parity"] if row["status"] == "measured" else f"{row['status']}: {row['reason']}")

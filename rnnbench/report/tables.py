@@ -1,0 +1,19 @@
+"""All tables of a report, in its order."""
+
+import pandas as pd
+
+from rnnbench.report import table_environment, table_medians, table_not_measured, table_parameters, table_ratios
+from rnnbench.report.table import Table
+from rnnbench.store.folder import RunInfo
+
+
+def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
+    """Each table under the name of its files."""
+    tables = [
+        table_medians.render(summary),
+        table_ratios.render(summary),
+        table_parameters.render(summary),
+        table_not_measured.render(summary),
+        table_environment.render(info),
+    ]
+    return {table.name: table for table in tables}

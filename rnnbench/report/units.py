@@ -1,0 +1,84 @@
+"""Numbers as a reader sees them: three significant digits, with their unit."""
+
+import math
+
+MISSING = "—"
+TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
+
+
+def digits(value: float) -> str:
+    """Three significant digits, never in exponents where a plain number would do: 0.987, 6.88, 12.3, 1,234."""
+    if not math.isfinite(value):
+        return MISSING
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if value else "0"
+
+
+def duration(seconds: float) -> str:
+    """`1.23 ms`."""
+    return _scaled(seconds, *_unit(seconds, TIMES))
+
+
+def duration_interval(low: float, high: float) -> str:
+    """`1.20–1.31 ms`: both ends in the unit of the higher."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return MISSING
+    size, unit = _unit(high, TIMES)
+    return f"{digits(low / size)}–{_scaled(high, size, unit)}"
+
+
+def duration_tick(seconds: float) -> str:
+    """`1 ms`, `200 µs`: a round time, for axes."""
+    size, unit = _unit(seconds, TIMES)
+    return f"{seconds / size:g} {unit}"
+
+
+def ratio(value: float) -> str:
+    """`6.88×`."""
+    return f"{digits(value)}×" if math.isfinite(value) else MISSING
+
+
+def ratio_interval(low: float, high: float) -> str:
+    """`6.71–7.05`."""
+    return f"{digits(low)}–{digits(high)}" if math.isfinite(low) and math.isfinite(high) else MISSING
+
+
+def ratio_tick(value: float) -> str:
+    """`1×`, `0.5×`: a round ratio, for axes."""
+    return f"{value:g}×"
+
+
+def ratio_box(value: float) -> str:
+    """What fits the boxes of a heat map: 0.95, 1.04, 6.9, 12; finest about 1, where it matters."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
+
+
+def count(value: float) -> str:
+    """`1,234,567`."""
+    return f"{value:,.0f}" if math.isfinite(value) else MISSING
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 case`, `1,200 cases`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def memory(size: float) -> str:
+    """`33.5 GB`, in powers of 1,000 as torchinfo counts."""
+    return _scaled(size, *_unit(size, SIZES))
+
+
+def millions(value: float) -> str:
+    """Millions with two decimals, as torchinfo prints multiply-adds (M) and bytes (MB)."""
+    return f"{value / 1e6:,.2f}" if math.isfinite(value) else MISSING
+
+
+def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    """The first unit in which the value stays below 1,000 after rounding."""
+    return next((unit for unit in units if abs(value) < 999.5 * unit[0]), units[-1])
+
+
+def _scaled(value: float, size: float, unit: str) -> str:
+    return f"{digits(value / size)} {unit}" if math.isfinite(value) else MISSING

@@ -1,0 +1,172 @@
+"""Runs that were never measured: the suites' own cases with plausible, made-up numbers that are equal every time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench import suites
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import Case, Group
+
+Summaries = Callable[[str], pd.DataFrame]
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+SLOWNESS = {
+    ("inference", "loop"): 5.0,
+    ("inference", "hoisted"): 2.6,
+    ("training", "loop"): 3.0,
+    ("training", "hoisted"): 1.5,
+    ("step", "loop"): 2.2,
+    ("step", "hoisted"): 1.4,
+}
+
+
+def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
+    """A measured case: torch.nn's time from its arithmetic, the cells' from launches per step."""
+    load = case.workload
+    gates, work = GATES[load.reference], load.batch_size * load.hidden_size * (load.input_size + load.hidden_size)
+    reference = load.num_layers * load.seq_len * (3e-6 + gates * work / 3e10) * (1 if load.phase == "inference" else 3)
+    slow = 1.0 if case.is_reference else SLOWNESS[load.phase, case.implementation] / (1 + work / 5e6) * (1 + gates / 9)
+    ratio = max(slow, 0.93) * float(noise.uniform(0.97, 1.03)) if not case.is_reference else 1.0
+    spread = float(noise.uniform(1.005, 1.05))
+    parameters = load.num_layers * gates * load.hidden_size * (load.input_size + load.hidden_size + 2)
+    return {
+        "status": "measured",
+        "reason": "",
+        "parity": "is the reference" if case.is_reference else "agrees",
+        "parity_error": 0.0 if case.is_reference else 3.1e-7,
+        "parameters": parameters,
+        "mult_adds": load.batch_size * parameters,
+        "input_bytes": 4 * load.batch_size * load.input_size,
+        "forward_backward_bytes": 8 * load.batch_size * load.hidden_size,
+        "parameter_bytes": 4 * parameters,
+        "warmup_windows": 3,
+        "replicates": 6,
+        "windows": 24,
+        "calls": 2400,
+        "seconds": reference * ratio,
+        "seconds_low": reference * ratio / spread,
+        "seconds_high": reference * ratio * spread,
+        "mean_seconds": reference * ratio * 1.08,
+        "ratio": ratio,
+        "ratio_low": ratio if case.is_reference else ratio / spread,
+        "ratio_high": ratio if case.is_reference else ratio * spread,
+    }
+
+
+def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any]:
+    """The same case, skipped or failed."""
+    times = ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high")
+    counts = ("replicates", "windows", "calls")
+    return (
+        row
+        | {"status": status, "reason": reason, "parity": ""}
+        | dict.fromkeys(times, np.nan)
+        | dict.fromkeys(counts, 0)
+    )
+
+
+def summary_of(groups: list[Group]) -> pd.DataFrame:
+    """What `summarize` would give for these groups; combined can't be hoisted, deep-notebook is not compared."""
+    noise = np.random.default_rng(7)
+    rows = []
+    for case in (case for group in groups for case in group.cases):
+        row = made_up_row(case, noise)
+        if (case.cell, case.implementation) == ("combined", "hoisted") or (
+            case.cell.startswith("deep") and case.implementation == "hoisted"
+        ):
+            row = without_time(row, "skipped", "combined has one product over input and state, which can't be hoisted")
+        elif case.cell == "deep-notebook":
+            row |= {
+                "parity": "not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN"
+            }
+        rows.append({"run": "made-up", "case": case.key, **case.axes(), **row})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Summaries:
+    """The summary of a shipped suite by its name; each call gives a fresh copy."""
+    known: dict[str, pd.DataFrame] = {}
+
+    def make(suite: str) -> pd.DataFrame:
+        if suite not in known:
+            known[suite] = summary_of(suites.read(suite).groups({}, None, most=20_000))
+        return known[suite].copy()
+
+    return make
+
+
+@pytest.fixture
+def quick(made_up: Summaries) -> pd.DataFrame:
+    return made_up("quick")
+
+
+@pytest.fixture
+def notebook(made_up: Summaries) -> pd.DataFrame:
+    return made_up("notebook")
+
+
+@pytest.fixture(scope="session")
+def info() -> RunInfo:
+    return RunInfo(
+        suite="quick",
+        description="All cells against torch.nn, small sizes",
+        resolved={"name": "quick"},
+        command="rnnbench run quick",
+        started="2026-11-24T15:08:00+00:00",
+        environment={
+            "machine": {
+                "system": "Linux-6.1-x86_64",
+                "cpu": "AMD EPYC 7B13",
+                "cores_allowed": [0, 1],
+                "cores": 2,
+                "memory_bytes": 33_500_000_000,
+                "frequency_governor": None,
+            },
+            "load": {"load_average": 0.31, "steal_share": 0.0},
+            "software": {"python": "3.11.7", "packages": {"torch": "2.13.0+cpu"}, "variables": {}},
+            "git": {"commit": "0123456789abcdef", "dirty": False},
+        },
+        status="finished",
+        seconds=63.2,
+        replicates=6,
+        notes=["--budget 60s was spent: 3 cases are less precise than asked"],
+    )
+
+
+def with_one_replicate(summary: pd.DataFrame) -> pd.DataFrame:
+    """As if one replicate only had been run: values, but no intervals."""
+    one = summary.copy()
+    one.loc[one["implementation"] != "torch.nn", ["ratio_low", "ratio_high"]] = np.nan
+    one[["seconds_low", "seconds_high"]] = np.nan
+    return one
+
+
+def with_none_measured(summary: pd.DataFrame, status: str = "skipped", reason: str = "no device") -> pd.DataFrame:
+    """The same cases, none of which was measured."""
+    return pd.DataFrame([without_time(row, status, reason) for row in summary.to_dict("records")])
+
+
+def without_reference(summary: pd.DataFrame) -> pd.DataFrame:
+    """As if the suite had no torch.nn implementation."""
+    own = summary[summary["implementation"] != "torch.nn"].copy()
+    own[["ratio", "ratio_low", "ratio_high"]] = np.nan
+    return own
+
+
+def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:
+    """The same run of a cell of another name."""
+    other = summary.copy()
+    other["cell"] = other["cell"].replace(cell, to)
+    other["case"] = [key.replace(f"cell={cell} ", f"cell={to} ") for key in other["case"]]
+    return other
+
+
+def info_with(info: RunInfo, **changes: object) -> RunInfo:
+    """The same run but for some facts."""
+    return replace(info, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,105 @@
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_scaling, figures
+from rnnbench.report.units import ratio_box
+
+from .conftest import Summaries, renamed, with_none_measured, with_one_replicate, without_reference
+
+Draw = Callable[[pd.DataFrame], Figure | None]
+
+
+def texts(figure: Figure | None) -> list[str]:
+    assert figure is not None
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for axes in figure.axes:
+        shown += [axes.get_title(loc="left"), axes.get_title()]
+        shown += [label.get_text() for label in (*axes.get_yticklabels(), *axes.get_xticklabels())]
+        legend = axes.get_legend()
+        shown += [text.get_text() for text in legend.get_texts()] if legend else []
+    return shown
+
+
+def test_drawing_twice_gives_the_same_bytes(notebook: pd.DataFrame) -> None:
+    first, second = (figure_ratio_by_size.render(notebook) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert canvas.svg(first, "twice") == canvas.svg(second, "twice")
+    assert canvas.png(first) == canvas.png(second)
+
+
+def test_an_svg_needs_no_font_and_no_other_file(notebook: pd.DataFrame) -> None:
+    svg = figures.render(notebook)["ratio"].svg
+    assert "<text" not in svg
+    assert "<image" not in svg
+    assert 'href="http' not in svg
+
+
+def test_the_ratio_figure_has_a_panel_for_each_phase_and_the_median_of_each_row(notebook: pd.DataFrame) -> None:
+    shown = texts(figure_ratio.render(notebook))
+    assert {"inference", "training", "step"} <= set(shown)
+    ratios = notebook.query("cell == 'vanilla' and implementation == 'loop' and phase == 'step'")["ratio"]
+    assert f"{ratios.median():.2f}×" in shown
+
+
+def test_the_heat_map_holds_every_ratio(quick: pd.DataFrame) -> None:
+    shown = texts(figure_ratio_by_size.render(quick))
+    ratios = quick.loc[quick["implementation"] != "torch.nn", "ratio"].dropna()
+    expected = sorted(ratio_box(ratio) for ratio in ratios)
+    assert sorted(text for text in shown if text in expected) == expected
+
+
+def test_many_sizes_are_split_into_panels(made_up: Summaries) -> None:
+    figure = figure_ratio_by_size.render(made_up("cpu"))
+    assert {"inference, 1 thread", "training, 2 threads"} <= set(texts(figure))
+
+
+def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:
+    shown = set(texts(figure_scaling.render(quick)))
+    assert {
+        "inference\nat length 64, hidden 256",
+        "training\nat batch 32, hidden 256",
+        "training\nat batch 32, length 64",
+    } <= shown
+    assert {"torch.nn.RNN", "vanilla loop", "lstm hoisted"} <= shown
+
+
+def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
+    titles = {title for title in texts(figure_ratio.render(made_up("cuda"))) if title.startswith("training")}
+    assert titles == {"training, float32", "training, bfloat16"}
+
+
+@pytest.mark.parametrize("draw", [figure_ratio.render, figure_ratio_by_size.render, figure_scaling.render])
+def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> None:
+    assert draw(with_none_measured(quick)) is None
+    assert draw(quick.head(0)) is None
+
+
+def test_figures_that_need_several_sizes_are_left_out_for_one(quick: pd.DataFrame) -> None:
+    one = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
+    assert list(figures.render(one)) == ["ratio"]
+
+
+def test_without_reference_only_times_are_drawn(notebook: pd.DataFrame) -> None:
+    assert list(figures.render(without_reference(notebook))) == ["scaling"]
+
+
+def test_one_replicate_is_drawn_without_intervals(notebook: pd.DataFrame) -> None:
+    assert list(figures.render(with_one_replicate(notebook))) == ["ratio", "ratio_by_size", "scaling"]
+
+
+@pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])
+def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
+    for picture in figures.render(renamed(notebook[notebook["phase"] == "step"], "vanilla", name)).values():
+        assert "<script>" not in picture.svg
+        assert "\x00" not in picture.svg
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.98, 1.03), (0.5, 12), (1e-6, 3), (1.0, 1.0001), (3e-3, 5e3)])
+def test_a_log_axis_has_some_round_numbers_but_not_many(low: float, high: float) -> None:
+    numbers = canvas.round_numbers(low, high, 7)
+    assert 2 <= len(numbers) <= 8
+    assert all(low <= number <= high for number in numbers)

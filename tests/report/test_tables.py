@@ -1,0 +1,136 @@
+import csv as reader
+import io
+import re
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.report import csv, markdown, table_environment, tables
+from rnnbench.report.axes import one_line
+from rnnbench.report.csv import guarded
+from rnnbench.report.markdown import escape
+from rnnbench.store.folder import RunInfo
+
+from .conftest import info_with, renamed, with_none_measured, with_one_replicate, without_reference
+
+UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(reader.DictReader(io.StringIO(text)))
+
+
+def test_every_case_keeps_its_row_with_its_reason(quick: pd.DataFrame, info: RunInfo) -> None:
+    ratios = tables.render(quick, info)["ratios"]
+    assert len(ratios.rows) == len(quick)
+    skipped = [row for row in ratios.rows if row[0] == "combined hoisted"]
+    assert len(skipped) == 16
+    assert all(row[-1].startswith("skipped: combined has one product") for row in skipped)
+
+
+def test_each_workload_starts_with_its_torch_layer(quick: pd.DataFrame, info: RunInfo) -> None:
+    ratios = tables.render(quick, info)["ratios"]
+    assert len(ratios.breaks) == 50  # the groups of the suite
+    assert all(ratios.rows[place][0].startswith("torch.nn.") for place in ratios.breaks)
+
+
+def test_csv_of_ratios_has_every_number_in_full_and_its_unit_in_the_name(quick: pd.DataFrame, info: RunInfo) -> None:
+    rows = read(csv.render(tables.render(quick, info)["ratios"]))
+    assert [float(row["seconds_per_call"] or "nan") for row in rows] == pytest.approx(
+        quick["seconds"].to_list(), rel=1e-12, nan_ok=True
+    )
+    assert {"ratio_to_torch_nn", "ratio_to_torch_nn_low", "parity_relative_error", "batch_size"} <= set(rows[0])
+
+
+def test_medians_are_those_of_the_cases(quick: pd.DataFrame, info: RunInfo) -> None:
+    rows = read(csv.render(tables.render(quick, info)["medians"]))
+    row = next(row for row in rows if (row["cell"], row["implementation"], row["phase"]) == ("gru", "loop", "training"))
+    ratios = quick.query("cell == 'gru' and implementation == 'loop' and phase == 'training'")["ratio"]
+    assert float(row["median_ratio_to_torch_nn"]) == pytest.approx(ratios.median())
+    assert float(row["highest_ratio_to_torch_nn"]) == pytest.approx(ratios.max())
+
+
+def test_parameters_are_shown_as_torchinfo_prints_them(notebook: pd.DataFrame, info: RunInfo) -> None:
+    here = (notebook["cell"] == "vanilla") & (notebook["batch_size"] == 32)
+    figures = ["parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes"]
+    notebook.loc[here, figures] = [745, 21_600, 1_280, 6_400, 2_980]
+    table = tables.render(notebook, info)["parameters"]
+    row = next(row for row in table.rows if row[:2] == ("vanilla", "32"))
+    assert row == ("vanilla", "32", "10", "20", "5", "1", "745", "0.02", "0.00", "0.01", "0.00", "0.01")
+    assert "do" in table.note
+    assert any(row[0] == "torch.nn.RNN" for row in table.rows)
+
+
+def test_a_case_without_counts_does_not_hide_those_of_another(notebook: pd.DataFrame, info: RunInfo) -> None:
+    hoisted = notebook["implementation"] == "hoisted"
+    notebook.loc[hoisted, ["parameters", "mult_adds"]] = float("nan")
+    notebook.loc[hoisted, ["input_bytes", "forward_backward_bytes", "parameter_bytes"]] = float("nan")
+    assert not any("—" in row for row in tables.render(notebook, info)["parameters"].rows)
+
+
+def test_failures_come_first_and_say_which_cases(quick: pd.DataFrame, info: RunInfo) -> None:
+    failed = quick.index[quick["cell"] == "gru"][:1]
+    quick.loc[failed, ["status", "reason"]] = ["failed", "parity: off by 0.3\nin gradient"]
+    table = tables.render(quick, info)["not_measured"]
+    assert table.rows[0][:2] == ("gru loop", "failed")
+    assert table.rows[0][2] == "1 of 16: inference, batch 1, length 16, hidden 64, 1 layer"
+    assert table.rows[0][3] == "parity: off by 0.3 in gradient"
+    assert ("combined hoisted", "skipped", "all 16") in [row[:3] for row in table.rows]
+
+
+def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
+    tree = {"a_key": None, "gpus": [{"name": "H100", "memory_bytes": 80e9}], "deep": {"er": {"flag": True, "n": []}}}
+    table = table_environment.render(info_with(info, environment=tree))
+    rows = {row[0]: row[1] for row in table.rows}
+    assert rows["environment: a key"] == "not known"
+    assert rows["gpus 0: name"] == "H100"
+    assert rows["gpus 0: memory"] == "80.0 GB"
+    assert rows["deep, er: flag"] == "yes"
+    assert rows["deep, er: n"] == "none"
+    assert rows["run: wall time"] == "63.2 s"
+
+
+@given(st.text())
+def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
+    escaped = escape(text)
+    assert not UNESCAPED_PIPE.search(escaped)
+    assert "\n" not in escaped
+    assert "<" not in escaped
+    assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]", escaped)
+
+
+@given(st.text())
+def test_markdown_escapes_give_the_text_back(text: str) -> None:
+    plain = re.sub(r"\\([\\`*_\[\]|~#])", r"\1", escape(text))
+    assert plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == one_line(text)
+
+
+@given(st.text())
+def test_text_never_starts_a_formula(text: str) -> None:
+    assert not guarded(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert guarded(text).removeprefix("'") == text.removeprefix("'")
+
+
+def test_only_text_is_guarded(quick: pd.DataFrame, info: RunInfo) -> None:
+    evil = renamed(quick, "gru", "=HYPERLINK(1):X")
+    evil["parity_error"] = -1.5
+    rows = read(csv.render(tables.render(evil, info)["ratios"]))
+    assert {row["cell"] for row in rows} >= {"'=HYPERLINK(1):X", "vanilla"}
+    assert rows[0]["parity_relative_error"] == "-1.5"
+
+
+def test_every_markdown_row_has_the_same_number_of_cells(quick: pd.DataFrame, info: RunInfo) -> None:
+    for table in tables.render(renamed(quick, "gru", "a|b`<script>\n.py:X"), info).values():
+        rows = [line for line in markdown.render(table).splitlines() if line.startswith("|")]
+        assert {len(UNESCAPED_PIPE.findall(row)) for row in rows} == {len(table.headers) + 1}, table.name
+
+
+@pytest.mark.parametrize(
+    "change", [with_one_replicate, with_none_measured, without_reference, lambda all_: all_.head(0)]
+)
+def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: type) -> None:
+    for table in tables.render(change(quick), info).values():
+        assert "nan" not in markdown.render(table)
+        assert csv.render(table).count("\n") >= 1

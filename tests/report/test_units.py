@@ -1,0 +1,69 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.report import units
+
+UNIT_SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+UNIT_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1.234e-3, "1.23 ms"),
+        (9.996e-6, "10.0 µs"),
+        (999.6e-6, "1.00 ms"),  # never 1,000 µs
+        (45e-9, "45.0 ns"),
+        (0.1, "100 ms"),
+        (4321, "4,321 s"),
+        (math.nan, "—"),
+    ],
+)
+def test_a_duration_has_three_digits_and_a_fitting_unit(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+@given(st.floats(1e-9, 1e5))
+def test_a_duration_reads_back_within_half_a_percent(seconds: float) -> None:
+    number, unit = units.duration(seconds).split()
+    assert float(number.replace(",", "")) * UNIT_SECONDS[unit] == pytest.approx(seconds, rel=0.00501)
+    assert float(number.replace(",", "")) < 1000 or unit == "s"
+
+
+@given(st.floats(1, 1e14))
+def test_a_size_reads_back_within_half_a_percent(size: float) -> None:
+    number, unit = units.memory(size).split()
+    assert float(number.replace(",", "")) * UNIT_BYTES[unit] == pytest.approx(size, rel=0.00501)
+
+
+@given(st.floats(1e-3, 1e5))
+def test_a_ratio_reads_back_within_half_a_percent_and_without_exponent(ratio: float) -> None:
+    text = units.ratio(ratio)
+    assert text.endswith("×")
+    assert "e" not in text
+    assert float(text[:-1].replace(",", "")) == pytest.approx(ratio, rel=0.00501)
+
+
+def test_both_ends_of_an_interval_share_a_unit() -> None:
+    assert units.duration_interval(990e-6, 1.2e-3) == "0.990–1.20 ms"
+
+
+@pytest.mark.parametrize("ends", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
+def test_an_interval_that_is_not_known_is_a_dash(ends: tuple[float, float]) -> None:
+    assert units.ratio_interval(*ends) == units.duration_interval(*ends) == "—"
+
+
+def test_counts_have_separators_and_millions_two_decimals() -> None:
+    assert units.count(1234567) == "1,234,567"
+    assert units.millions(1_234_567) == "1.23"
+    assert units.count(math.nan) == units.millions(math.nan) == "—"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.954, "0.95"), (1.004, "1.00"), (1.997, "2.0"), (6.88, "6.9"), (9.96, "10"), (123.4, "123")]
+)
+def test_boxes_of_a_heat_map_are_finest_about_1(ratio: float, text: str) -> None:
+    assert units.ratio_box(ratio) == text
