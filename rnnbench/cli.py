@@ -163,6 +163,28 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
         click.echo(page)
 
 
+@cli.command()
+@click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
+def doctor(measured: bool) -> None:
+    """Describe this machine, measure its noise, and say what to change before measuring.
+
+    \b
+    Example:
+      rnnbench doctor --no-probe
+    """
+    from rnnbench.measure import environment
+    from rnnbench.measure.doctor import advice, probe, verdict
+    from rnnbench.report.progress import shown_progress
+    from rnnbench.report.table_environment import lines
+
+    found, told = environment.describe(Path()), []
+    if measured:
+        with shown_progress() as on_progress:
+            found, noise = probe(on_progress)
+        told.append(verdict(noise))
+    click.echo("\n".join([*lines(found), "", *told, *advice(found)]))
+
+
 @cli.group("list")
 def list_() -> None:
     """Show what there is before anything runs.

@@ -63,7 +63,7 @@ class Settings(_Strict):
     """How a suite is measured."""
 
     replicates: Annotated[int, Field(strict=True, ge=1)] = 6  # the fewest
-    most_replicates: Annotated[int, Field(strict=True, ge=1)] = 40
+    most_replicates: Annotated[int, Field(strict=True, ge=1)] = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01

@@ -1,14 +1,15 @@
 """Calibration, warm-up and the window, on whatever device is given."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnnbench.measure.devices import Call, Device
 
 SHORTEST_CLOCKED = 20e-6  # shorter calls are clocked in batches: reading the clock takes some 50 ns
 BATCH_SECONDS = 100e-6
 MOST_CALLS = 1_000_000
-MOST_WARMUP_WINDOWS = 10
+WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
+MOST_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
 QUANTILES = 11
 
@@ -55,15 +56,20 @@ def calibrate(device: Device, call: Call, window_seconds: float) -> Plan:
 
 
 def warm_up(device: Device, call: Call, plan: Plan) -> int:
-    """Run windows until they stop getting faster; the number that it took."""
+    """Run short windows until they stop getting faster; the number that it took.
+
+    A window of a single call is warm after one: its first call has paid for all lazy set-up.
+    """
+    short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
+    most = MOST_WARMUP_WINDOWS if plan.calls > 1 else 1
     best = float("inf")
-    for number in range(1, MOST_WARMUP_WINDOWS + 1):
-        middle = take_window(device, call, plan).quantiles
-        median = middle[len(middle) // 2]
+    for number in range(1, most + 1):
+        quantiles = take_window(device, call, short).quantiles
+        median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
         best = median
-    return MOST_WARMUP_WINDOWS
+    return most
 
 
 def take_window(device: Device, call: Call, plan: Plan) -> Reading:

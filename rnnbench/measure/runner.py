@@ -27,7 +27,6 @@ class VisitCut(Exception):
     """A case failed during its group's visit; the visit starts again in a fresh worker, without it."""
 
 
-FEWEST_WINDOWS = 2  # of a case whose single call outlasts a window
 NOT_REACHED = "not reached within the budget"
 
 
@@ -162,7 +161,7 @@ class Runner:
             for current in group.cases:
                 if not self._dropped(current) and self._prepare(worker, current):
                     arms[current.key] = current
-            turns = balanced_order({key: self._window_count(key) for key in arms}, self._rng)
+            turns = balanced_order(list(arms), self._settings.windows, self._rng)
             for order, key in enumerate(turns):
                 current = arms[key]
                 windows.append(self._window(worker, current, replicate=replicate, order=order, turns=len(turns)))
@@ -192,13 +191,6 @@ class Runner:
         if "measurement" in reply:
             self._record(Measurement.from_json(reply["measurement"]))
         return True
-
-    def _window_count(self, key: str) -> int:
-        return (
-            self._settings.windows
-            if self._plans[key]["seconds"] <= 2 * self._settings.window_seconds
-            else FEWEST_WINDOWS
-        )
 
     def _window(self, worker: WorkerProcess, case: Case, *, replicate: int, order: int, turns: int) -> Window:
         """One window, also in the folder."""

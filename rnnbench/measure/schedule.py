@@ -1,18 +1,16 @@
 """In which order the arms of a group take their turns."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 
-def balanced_order(windows: Mapping[str, int], rng: random.Random) -> list[str]:
-    """Turns in pairs of rounds, each a random order and then its mirror image (ABBA or BAAB for two arms).
+def balanced_order(arms: Sequence[str], turns: int, rng: random.Random) -> list[str]:
+    """An even number of turns for each arm, in pairs of rounds: a random order, then its mirror image.
 
-    `windows` gives each arm's even number of turns. A drift that is linear over a pair of rounds shifts all arms of
-    the pair by the same amount; an arm with fewer turns leaves after its last pair.
+    For two arms that is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all arms by the same amount.
     """
     order: list[str] = []
-    for pair in range(max(windows.values(), default=0) // 2):
-        arms = [arm for arm, count in windows.items() if count >= 2 * (pair + 1)]
-        rng.shuffle(arms)
-        order += arms + arms[::-1]
+    for _ in range(turns // 2):
+        once = rng.sample(arms, len(arms))
+        order += once + once[::-1]
     return order

@@ -33,6 +33,14 @@ def render(info: RunInfo) -> Table:
     return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
 
 
+def lines(environment: dict[str, Any]) -> list[str]:
+    """The same facts of an environment, one a line, for a terminal."""
+    return [
+        f"{f'{about}: {_label(what)}':<34} {_show(what, value)}"
+        for about, what, value in _facts("environment", environment)
+    ]
+
+
 def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Plain values first, then every branch under its own name."""
     branches = {key: value for key, value in tree.items() if isinstance(value, dict)}

@@ -119,6 +119,7 @@ def _model_weights(model: SequenceModel) -> Callable[[Weights], dict[str, Tensor
 
 def _torchinfo(built: Built) -> Any:
     """torchinfo's summary of one step with the head; for a torch.nn layer, of a sequence of one step."""
+
     def summary(model: nn.Module, *inputs: Any) -> Any:
         try:
             return torchinfo.summary(model, input_data=list(inputs), verbose=0)

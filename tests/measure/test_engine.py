@@ -48,18 +48,25 @@ def test_calibration_ends_for_a_call_that_takes_no_time_at_all() -> None:
 
 
 def test_warm_up_goes_on_while_windows_get_faster() -> None:
-    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # flat after 50 calls, 5 windows of 10
-    assert 5 <= warm_up(device, call, Plan(10, 1, 0.01)) <= 7
+    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # flat after 50 calls, 10 windows of 5
+    assert 10 <= warm_up(device, call, Plan(20, 1, 0.02)) <= 12
 
 
-def test_warm_up_of_a_steady_case_takes_two_windows() -> None:
+def test_warm_up_of_a_steady_case_takes_two_short_windows() -> None:
     device, call = fake_cpu(lambda _: 1e-3)
-    assert warm_up(device, call, Plan(10, 1, 0.01)) == 2
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == 2
+    assert device.clock(call, 1, 1).seconds == pytest.approx(1e-3)
+
+
+def test_warm_up_of_a_call_that_fills_a_window_is_one_call() -> None:
+    device, call = fake_cpu(lambda n: 1.0 if n else 2.0)
+    assert warm_up(device, call, Plan(1, 1, 1.0)) == 1
+    assert take_window(device, call, Plan(1, 1, 1.0)).seconds == pytest.approx(1.0)
 
 
 def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
-    device, call = fake_cpu(lambda n: 1e-3 * 0.99**n)
-    assert warm_up(device, call, Plan(10, 1, 0.01)) == MOST_WARMUP_WINDOWS
+    device, call = fake_cpu(lambda n: 1e-3 * 0.98**n)
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == MOST_WARMUP_WINDOWS
 
 
 def test_a_window_tells_its_total_and_its_quantiles_per_call() -> None:

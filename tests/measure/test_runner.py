@@ -153,14 +153,6 @@ def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> N
     assert frame.set_index("case").loc[culprit.key, "parameters"].tolist()[0] == 7
 
 
-def test_a_call_that_outlasts_a_window_gets_two_windows_a_replicate(tmp_path: Path) -> None:
-    slow = small.case("vanilla", batch_size=2).key
-    frame, *_ = measure(tmp_path, seconds=lambda key: 0.5 if key == slow else 0.01)
-    counts = frame.groupby(["case", "replicate"]).size()
-    assert set(counts[slow]) == {2}
-    assert set(counts.drop(slow)) == {4}
-
-
 @pytest.mark.parametrize("budget_seconds", [3.0, 6.0, 9.0])
 def test_a_budget_is_not_overrun_by_more_than_a_visit(tmp_path: Path, budget_seconds: float) -> None:
     frame, runner, *_ = measure(tmp_path, replicates=1000, budget_seconds=budget_seconds, seconds=lambda key: 0.02)

@@ -20,7 +20,7 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
     reply = prepare(worker, case)
     assert reply["ok"]
     assert reply["measurement"]["parity"] == "agrees"
-    assert reply["measurement"]["warmup_windows"] >= 2
+    assert reply["measurement"]["warmup_windows"] >= 1
     window = worker.handle({"op": "window", "case": case.key})
     assert window["ok"]
     assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]

@@ -1,0 +1,76 @@
+"""What stands in the way of a good measurement on this machine, and what to do about it."""
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnbench import load, suites
+from rnnbench.analysis.noise import Noise, noise
+from rnnbench.measure.runner import Progress
+from rnnbench.measure.session import run_suite
+from rnnbench.store.folder import read_info
+
+PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
+PROBE_SETTINGS = suites.Settings(replicates=6, precision=None)
+NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
+
+
+def advice(environment: Mapping[str, Any]) -> list[str]:
+    """What to change before measuring, most harmful first; empty where nothing is known to be wrong."""
+    machine, load = environment["machine"], environment["load"]
+    cores = len(machine["cores_allowed"])
+    found = []
+    if load["load_average"] is not None and load["load_average"] > 0.5:
+        found.append(
+            f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
+            "or expect wider intervals."
+        )
+    if load["steal_share"] is not None and load["steal_share"] > 0.01:
+        found.append(
+            f"The host gives {load['steal_share']:.1%} of this machine's time to others (steal): "
+            "use another hour or another host, or more replicates."
+        )
+    if cores == 1:
+        found.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
+    limit = machine["cgroup_cpu_limit"]
+    if limit is not None and not limit.startswith("max"):
+        quota, period = (int(part) for part in limit.split())
+        found.append(
+            f"The container may use {quota / period:g} cores' time and is stopped for the rest of each period: "
+            "raise the CPU limit, or every window may hold such a stop."
+        )
+    if machine["frequency_governor"] not in (None, "performance"):
+        found.append(
+            f"The clock rate follows the load (governor {machine['frequency_governor']!r}): "
+            "`cpupower frequency-set -g performance` holds it."
+        )
+    variables = environment["software"]["variables"]
+    if variables:
+        settings = ", ".join(f"{name}={value}" for name, value in variables.items())
+        found.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
+    return found
+
+
+def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
+    """The environment as a run records it, and the noise of a run of some 15 seconds, of which nothing is kept."""
+    suite = suites.read("quick")
+    groups = suite.groups(suites.parse_only(PROBE), None, most=None)
+    with tempfile.TemporaryDirectory() as out:
+        command = "rnnbench doctor"
+        folder = run_suite(suite, groups, PROBE_SETTINGS, out=Path(out), command=command, on_progress=on_progress)
+        return read_info(folder).environment, noise(load(folder))
+
+
+def verdict(noise: Noise) -> str:
+    """The probe's noise in a sentence."""
+    if math.isnan(noise.floor):
+        return "The probe measured too little to tell the noise."
+    quality = (
+        "good: a few replicates show a difference of 5%" if noise.floor <= NOISY_FLOOR else "noisy: ask for more time"
+    )
+    return (
+        f"Noise floor: an arm differs from itself by ±{noise.floor:.1%} (95% interval, median of {noise.cases} cases; "
+        f"±{noise.worst:.1%} for the worst); drift {noise.drift:+.1%}. That is {quality}."
+    )
