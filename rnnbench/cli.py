@@ -152,6 +152,7 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
       rnnbench report results/quick-20260101T120000Z-ab12
     """
     from rnnbench import load, summarize
+    from rnnbench.analysis.noise import noise
     from rnnbench.report.folder import write
     from rnnbench.store.folder import read_info
 
@@ -159,8 +160,8 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
         raise UserError("--out names one report; leave it out, or give one RUN")
     for path in runs:
         info = read_info(path)
-        page = write(summarize(load(path)), info, out or Path("reports") / path.resolve().name)
-        click.echo(page)
+        frame = load(path)
+        click.echo(write(summarize(frame), noise(frame), info, out or Path("reports") / path.resolve().name))
 
 
 @cli.command()
@@ -173,7 +174,8 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.measure import environment
-    from rnnbench.measure.doctor import advice, probe, verdict
+    from rnnbench.measure.doctor import advice, probe
+    from rnnbench.report import noise as noise_sentence
     from rnnbench.report.progress import shown_progress
     from rnnbench.report.table_environment import lines
 
@@ -181,7 +183,7 @@ def doctor(measured: bool) -> None:
     if measured:
         with shown_progress() as on_progress:
             found, noise = probe(on_progress)
-        told.append(verdict(noise))
+        told.append(noise_sentence.render(noise))
     click.echo("\n".join([*lines(found), "", *told, *advice(found)]))
 
 
@@ -250,12 +252,17 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     from rnnbench import load, summarize
     from rnnbench.store.folder import read_info
 
-    summary = summarize(load(folder))
+    frame = load(folder)
+    summary = summarize(frame)
     if as_json:
         click.echo(summary.to_json(orient="records", lines=True), nl=False)
         return
     from rich.console import Console
 
-    from rnnbench.report.terminal import render
+    from rnnbench.analysis.noise import noise
+    from rnnbench.report import noise as noise_sentence
+    from rnnbench.report import terminal
 
-    Console().print(render(summary, read_info(folder)))
+    info = read_info(folder)
+    Console().print(terminal.render(summary, info))
+    click.echo("\n".join([noise_sentence.render(noise(frame)), *info.notes]))

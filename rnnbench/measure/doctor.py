@@ -1,6 +1,5 @@
 """What stands in the way of a good measurement on this machine, and what to do about it."""
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from rnnbench.store.folder import read_info
 
 PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
 PROBE_SETTINGS = suites.Settings(replicates=6, precision=None)
-NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:
@@ -61,16 +59,3 @@ def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Nois
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, PROBE_SETTINGS, out=Path(out), command=command, on_progress=on_progress)
         return read_info(folder).environment, noise(load(folder))
-
-
-def verdict(noise: Noise) -> str:
-    """The probe's noise in a sentence."""
-    if math.isnan(noise.floor):
-        return "The probe measured too little to tell the noise."
-    quality = (
-        "good: a few replicates show a difference of 5%" if noise.floor <= NOISY_FLOOR else "noisy: ask for more time"
-    )
-    return (
-        f"Noise floor: an arm differs from itself by ±{noise.floor:.1%} (95% interval, median of {noise.cases} cases; "
-        f"±{noise.worst:.1%} for the worst); drift {noise.drift:+.1%}. That is {quality}."
-    )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import fmean, stdev
 
 from scipy import stats
@@ -131,6 +132,7 @@ class Planner:
         return fmean(seen) if seen else 0.0
 
 
+@cache
 def _half_width(replicates: int) -> float:
     """Half-width of Student's 95% interval, in standard deviations."""
     return float(stats.t.ppf(0.975, replicates - 1)) / math.sqrt(replicates) if replicates > 1 else math.inf

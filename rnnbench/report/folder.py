@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from rnnbench.analysis.noise import Noise
 from rnnbench.errors import UserError
 from rnnbench.report import csv, figures, html, markdown, tables
 from rnnbench.store.folder import RunInfo
 
 
-def write(summary: pd.DataFrame, info: RunInfo, folder: Path) -> Path:
+def write(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """Write everything and give the path of `index.html`; raises UserError where `folder` can't be written."""
     pictures = figures.render(summary)
     all_tables = tables.render(summary, info)
@@ -21,7 +22,7 @@ def write(summary: pd.DataFrame, info: RunInfo, folder: Path) -> Path:
             f"tables/{name}.csv": csv.render(table).encode(),
             f"tables/{name}.md": markdown.render(table).encode(),
         }
-    files["index.html"] = html.render(summary, info, pictures, all_tables).encode()
+    files["index.html"] = html.render(summary, noise, info, pictures, all_tables).encode()
     try:
         for name, content in files.items():
             file = folder / name

@@ -37,7 +37,9 @@ def counts(summary: pd.DataFrame) -> str:
     numbers = {status: int((summary["status"] == status).sum()) for status in ("measured", "skipped", "failed")}
     first, *rest = (f"{number or 'none'} {status}" for status, number in numbers.items())
     measured = first if not numbers["measured"] else f"{plural(numbers['measured'], 'case')} measured"
-    return ", ".join([measured, *rest]) if len(summary) else "the run has no cases"
+    pending = int((summary["status"] == "pending").sum())
+    unreached = [f"{pending} not reached"] if pending else []
+    return ", ".join([measured, *rest, *unreached]) if len(summary) else "the run has no cases"
 
 
 def where(summary: pd.DataFrame, info: RunInfo) -> str:

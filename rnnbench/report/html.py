@@ -6,7 +6,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnbench.analysis.noise import Noise
 from rnnbench.report import headline
+from rnnbench.report import noise as noise_sentence
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
 from rnnbench.report.table import Table
@@ -15,7 +17,9 @@ from rnnbench.store.folder import RunInfo
 MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
 
 
-def render(summary: pd.DataFrame, info: RunInfo, pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> str:
+def render(
+    summary: pd.DataFrame, noise: Noise, info: RunInfo, pictures: Mapping[str, Picture], tables: Mapping[str, Table]
+) -> str:
     """The page; links to the figures and tables are relative, as `folder.write` puts them."""
     pages = Environment(
         loader=PackageLoader("rnnbench.report"),
@@ -29,6 +33,7 @@ def render(summary: pd.DataFrame, info: RunInfo, pictures: Mapping[str, Picture]
         info=info,
         answer=headline.answer(summary, info),
         counts=headline.counts(summary),
+        noise=noise_sentence.render(noise),
         replicates=_range(summary, "replicates"),
         windows=_range(summary, "windows"),
         pictures=pictures,

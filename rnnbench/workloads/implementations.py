@@ -50,4 +50,4 @@ RUNS: dict[Implementation, Run] = {"loop": loop, "hoisted": hoisted, "torch.nn":
 def check_applies(cell: nn.Module, implementation: Implementation) -> None:
     """Raise Skip where an implementation can't run this cell."""
     if implementation == "hoisted" and not (hasattr(cell, "project") and hasattr(cell, "advance")):
-        raise Skip("nothing to hoist: the cell has no `project` and `advance`, input and state enter one product")
+        raise Skip("nothing to hoist: the cell has no `project` and `advance`")

@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnbench.cells.states import State
 from rnnbench.store.records import Phase
+from rnnbench.workloads.model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,15 @@ class TimedCall:
     mode: Callable[[], AbstractContextManager[object]]
 
 
-def inference(model: nn.Module, input: Tensor, state: State) -> TimedCall:
+def inference(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
     """Forward only, under `torch.inference_mode`."""
     return TimedCall(lambda: model(input, state), torch.inference_mode)
 
 
-def training(model: nn.Module, input: Tensor, state: State) -> TimedCall:
+def training(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
     """Forward and backward, from a fixed gradient of the output to the gradients of all parameters."""
     parameters = list(model.parameters())
-    direction = _direction(model, input, state)
+    direction = _direction(model, input)
 
     def call() -> None:
         for parameter in parameters:
@@ -37,13 +38,13 @@ def training(model: nn.Module, input: Tensor, state: State) -> TimedCall:
     return TimedCall(call, torch.enable_grad)
 
 
-def step(model: nn.Module, input: Tensor, state: State) -> TimedCall:
+def step(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
     """Forward, backward and an Adam step.
 
     The learning rate is zero: the arithmetic is the same, and the weights of the last call are those of the first.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    direction = _direction(model, input, state)
+    direction = _direction(model, input)
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -53,15 +54,15 @@ def step(model: nn.Module, input: Tensor, state: State) -> TimedCall:
     return TimedCall(call, torch.enable_grad)
 
 
-PHASES: dict[Phase, Callable[[nn.Module, Tensor, State], TimedCall]] = {
+PHASES: dict[Phase, Callable[[SequenceModel, Tensor, State], TimedCall]] = {
     "inference": inference,
     "training": training,
     "step": step,
 }
 
 
-def _direction(model: nn.Module, input: Tensor, state: State) -> Tensor:
-    with torch.inference_mode():
-        shape = model(input, state)[0].shape
+def _direction(model: SequenceModel, input: Tensor) -> Tensor:
+    """A fixed gradient of the output: (seq, batch, output)."""
     generator = torch.Generator(device=input.device).manual_seed(2)
+    shape = (*input.shape[:2], model.head.out_features)
     return torch.randn(shape, generator=generator, device=input.device, dtype=input.dtype)

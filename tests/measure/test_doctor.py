@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.noise import Noise
 from rnnbench.measure import environment
-from rnnbench.measure.doctor import advice, verdict
+from rnnbench.measure.doctor import advice
 
 QUIET: dict[str, Any] = {
     "machine": {
@@ -51,8 +50,3 @@ def test_what_a_system_does_not_tell_is_no_fault() -> None:
 
 def test_advice_understands_this_machine(tmp_path: Path) -> None:
     assert all(isinstance(told, str) for told in advice(environment.describe(tmp_path)))
-
-
-@pytest.mark.parametrize(("floor", "words"), [(0.005, "good"), (0.05, "noisy"), (float("nan"), "too little to tell")])
-def test_the_noise_is_told_in_a_sentence(floor: float, words: str) -> None:
-    assert words in verdict(Noise(floor, floor, 0, 4, 0.01))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rnnbench.analysis.noise import Noise
 from rnnbench.errors import UserError
 from rnnbench.report import folder
 from rnnbench.store.folder import RunInfo
@@ -39,7 +40,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(made_up: Summaries, info: RunInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder.write(made_up("quick"), info, tmp_path_factory.mktemp("reports") / "new" / "report")
+    return folder.write(made_up("quick"), NOISE, info, tmp_path_factory.mktemp("reports") / "new" / "report")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_files_have_stable_names(report: Path) -> None:
 
 
 def test_writing_twice_gives_the_same_files(report: Path, made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
-    folder.write(made_up("quick"), info, tmp_path)
+    folder.write(made_up("quick"), NOISE, info, tmp_path)
     for file in report.parent.rglob("*.*"):
         assert file.read_bytes() == (tmp_path / file.relative_to(report.parent)).read_bytes(), file
 
@@ -72,6 +73,9 @@ def test_the_page_loads_nothing_from_elsewhere(report: Path, page: Page) -> None
     references = [value for tag, name, value in page.attributes if tag != "a" and name in ("href", "xlink:href")]
     assert all(value.startswith(("#", "data:")) for value in references)
     assert not re.search(r"@import|url\((?!#)", report.read_text(encoding="utf-8"))
+
+
+NOISE = Noise(0.01, 0.02, 1, 20, 0.003)
 
 
 def test_ids_do_not_clash_and_references_are_met(page: Page) -> None:
@@ -99,7 +103,7 @@ def test_figures_and_tables_have_names_for_those_who_cannot_see_them(page: Page)
 def test_hostile_names_are_shown_as_text(notebook: pd.DataFrame, info: RunInfo, tmp_path: Path) -> None:
     name = 'x.py:<script>alert("1")</script>'
     hostile = info_with(info, command="rnnbench <img src=x>", notes=["<b>&"], environment={"<i>": "<u>"})
-    page = Page(folder.write(renamed(notebook, "vanilla", name), hostile, tmp_path).read_text(encoding="utf-8"))
+    page = Page(folder.write(renamed(notebook, "vanilla", name), NOISE, hostile, tmp_path).read_text(encoding="utf-8"))
     assert not {"script", "img", "b", "i", "u"} & set(page.tags)
     assert f"{name} loop" in page.text
     assert "rnnbench <img src=x>" in page.text
@@ -113,13 +117,13 @@ def test_poor_runs_are_reported_too(
     notebook: pd.DataFrame, info: RunInfo, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
     one_phase = notebook[notebook["phase"] == "training"]
-    page = Page(folder.write(change(one_phase), info, tmp_path).read_text(encoding="utf-8"))
+    page = Page(folder.write(change(one_phase), NOISE, info, tmp_path).read_text(encoding="utf-8"))
     assert "nan" not in re.findall(r"[a-z]+", page.text)
     assert all((tmp_path / link).is_file() for link in page.all("href") if link.startswith(("figures", "tables")))
 
 
 def test_an_interrupted_run_says_so(notebook: pd.DataFrame, info: RunInfo, tmp_path: Path) -> None:
-    index = folder.write(notebook.head(3), info_with(info, status="interrupted"), tmp_path)
+    index = folder.write(notebook.head(3), NOISE, info_with(info, status="interrupted"), tmp_path)
     assert "this run was interrupted" in index.read_text(encoding="utf-8")
 
 
@@ -128,7 +132,7 @@ def test_a_large_run_is_written_in_seconds_with_its_long_table_folded(
 ) -> None:
     summary = made_up("cpu")
     start = time.perf_counter()
-    text = folder.write(summary, info, tmp_path).read_text(encoding="utf-8")
+    text = folder.write(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
     assert time.perf_counter() - start < 15
     assert "<details>" in text
     assert f"Every case ({len(summary):,})" in text
@@ -139,4 +143,4 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"--out .*file: can't be written: "):
-        folder.write(notebook.head(3), info, tmp_path / "file")
+        folder.write(notebook.head(3), NOISE, info, tmp_path / "file")
