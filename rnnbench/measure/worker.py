@@ -137,7 +137,6 @@ def hello() -> dict[str, Any]:
     backends: Any = torch.backends  # untyped in torch
     return {
         "protocol": PROTOCOL_VERSION,
-        "pid": os.getpid(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
