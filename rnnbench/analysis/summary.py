@@ -4,24 +4,11 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
+from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
-CASE_COLUMNS = [
-    "run",
-    "case",
-    *AXES,
-    "status",
-    "reason",
-    "parity",
-    "parity_error",
-    "parameters",
-    "mult_adds",
-    "input_bytes",
-    "forward_backward_bytes",
-    "parameter_bytes",
-    "warmup_windows",
-]
+CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS]
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,9 @@ BYTES = ["input_bytes", "forward_backward_bytes", "parameter_bytes"]
 KEYS = ["cell", "batch_size", *(axis for axis in SIZES if axis not in ("batch_size", "seq_len"))]
 NOTE = (
     "The model is the cell with its output head; all but the parameters are for one step of a whole batch. "
-    "MB are millions of bytes; total is the sum of the three before it. torchinfo counts multiply-adds by the names "
-    "weight and bias, so its count leaves out the plain parameters of hand-written cells and does not hold for "
-    "the fused layers of torch.nn either: read it as torchinfo's figure, not as the arithmetic done."
+    "MB are millions of bytes; total is the sum of the three before it. torchinfo's multiply-adds hold "
+    "for cells made of nn.Linear (combined, deep); for cells with parameters of their own (vanilla, lstm, gru) and for "
+    "the fused layers of torch.nn they do not: read them as torchinfo's figures, not as the arithmetic done."
 )
 
 

@@ -1,39 +1,16 @@
 """A run folder as one pandas frame."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info, read_measurements, read_windows
-from rnnbench.store.records import AXES
+from rnnbench.store.records import AXES, Measurement, Window
 
-MEASUREMENT_COLUMNS = (
-    "status",
-    "reason",
-    "parity",
-    "parity_error",
-    "parameters",
-    "mult_adds",
-    "input_bytes",
-    "forward_backward_bytes",
-    "parameter_bytes",
-    "warmup_windows",
-)
-WINDOW_COLUMNS = (
-    "replicate",
-    "worker",
-    "order",
-    "turns",
-    "started",
-    "calls",
-    "batch",
-    "seconds",
-    "host_seconds",
-    "quantiles",
-    "cores",
-    "clock_mhz",
-)
+MEASUREMENT_COLUMNS = [field.name for field in fields(Measurement) if field.name != "case"]
+WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
 
 
 def load(path: str | Path) -> pd.DataFrame:
