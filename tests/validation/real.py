@@ -1,0 +1,75 @@
+"""Coverage on this machine: the intervals of real runs, in fresh processes, of ratios that are known."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rnnbench import load, suites
+from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.summary import WORKLOAD_AXES, complete_visits, replicate_times
+from rnnbench.measure.session import run_suite
+
+SUITE = Path(__file__).with_name("repeated.toml")
+BASE_STEPS = 200
+HEADS = {"Again200": 200, "Steps204": 204, "Steps210": 210, "Steps300": 300, "Steps800": 800}
+
+
+def coverage(runs: int) -> pd.DataFrame:
+    """How many of the 95% intervals hold the true ratio, by ratio."""
+    found = pd.concat([intervals(one_run()) for _ in range(runs)])
+    table = found.groupby("steps over base").agg(
+        intervals=("covers", "size"),
+        covered=("covers", "mean"),
+        half_width=("half_width", "median"),
+        median_error=("error", "median"),
+        largest_error=("error", lambda errors: errors.abs().max()),
+    )
+    everything = pd.DataFrame(
+        {
+            "intervals": [len(found)],
+            "covered": [found["covers"].mean()],
+            "half_width": [found["half_width"].median()],
+            "median_error": [found["error"].median()],
+            "largest_error": [found["error"].abs().max()],
+        },
+        index=pd.Index(["all"], name="steps over base"),
+    )
+    return pd.concat([table, everything]).reset_index()
+
+
+def one_run() -> pd.DataFrame:
+    """The times of each replicate of a run of `repeated.toml`."""
+    suite = suites.read(str(SUITE))
+    with tempfile.TemporaryDirectory() as out:
+        groups = suite.groups({}, None, most=None)
+        path = run_suite(suite, groups, suite.settings, out=Path(out), command="", on_progress=lambda step: None)
+        frame = load(path)
+    times = replicate_times(complete_visits(frame))
+    cells = frame.drop_duplicates("case").set_index("case")["cell"].str.rpartition(":")[2]
+    return times.assign(cell=times["case"].map(cells))
+
+
+def intervals(times: pd.DataFrame) -> pd.DataFrame:
+    """For each workload and head: whether the interval of its ratio to the base holds the true one.
+
+    A call of n steps takes n s + o; o is what the cell without steps takes, some 1% of the base.
+    """
+    rows = []
+    for _, workload in times.groupby(WORKLOAD_AXES):
+        logs = workload.pivot_table(index="replicate", columns="cell", values="log_seconds")
+        overhead = float(np.exp((logs["Steps0"] - logs["Steps200"]).median()))
+        for head, steps in HEADS.items():
+            truth = math.log1p((steps / BASE_STEPS - 1) * (1 - overhead))
+            one = estimate((logs[head] - logs["Steps200"]).to_list())
+            rows.append(
+                {
+                    "steps over base": f"{steps / BASE_STEPS:.2f}",
+                    "covers": one.low <= truth <= one.high,
+                    "half_width": (one.high - one.low) / 2,
+                    "error": one.value - truth,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,110 @@
+"""Coverage where the truth is known: whole runs on a simulated machine, through the real engine and estimator.
+
+The machine drifts, has bursts that hit single calls, and a core that is slow for a while; every process has a speed of
+its own for each arm (its memory layout). Only the ratio of the two costs is fixed.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.estimate import (
+    LOW_QUANTILE,
+    estimate,
+    pooled_quantiles,
+    signed_rank_interval,
+    t_interval,
+)
+from rnnbench.measure.devices import Cpu
+from rnnbench.measure.engine import Plan, take_window
+from rnnbench.measure.schedule import balanced_order
+
+RATIOS = (1.0, 1.02, 1.05, 1.5, 4.0)
+REPLICATES = (3, 4, 5, 6, 8, 12, 20)
+CALL_SECONDS = 5e-4
+CALLS = 20
+
+
+@dataclass
+class Machine:
+    """A clock and the cost of a call on it."""
+
+    rng: random.Random
+    process_spread: float = 0.009  # standard deviation of an arm's speed from process to process, as seen in `quick`
+    jitter: float = 0.01  # mean of the noise that every call pays
+    burst_share: float = 0.03  # calls that are hit by something else
+    burst: float = 0.5  # mean of what that adds
+    slow_rate: float = 0.3  # slow spells a second
+    drift: float = 0.01  # a second
+
+    def __post_init__(self) -> None:
+        self.seconds = 0.0
+        self._slow_from = self.rng.expovariate(self.slow_rate)
+        self._slow_until = self._slow_from
+        self._slow_by = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.seconds
+
+    def spend(self, seconds: float) -> None:
+        """Let a call pass that would take so long on an idle machine."""
+        if self.seconds > self._slow_until:
+            self._slow_from = self.seconds + self.rng.expovariate(self.slow_rate)
+            self._slow_until = self._slow_from + self.rng.uniform(0.05, 0.5)
+            self._slow_by = self.rng.uniform(0.05, 0.4)
+        factor = 1 + self.drift * self.seconds + self.jitter * self.rng.expovariate(1)
+        if self._slow_from <= self.seconds:
+            factor += self._slow_by
+        if self.rng.random() < self.burst_share:
+            factor += self.burst * self.rng.expovariate(1)
+        self.seconds += seconds * factor
+
+
+def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int = 4) -> list[float]:
+    """The log-ratio that each replicate of one run gives, for arms whose costs differ by `ratio`."""
+    found = []
+    for _ in range(replicates):
+        machine = Machine(rng)
+        device = Cpu(now=machine)
+        costs = {"base": CALL_SECONDS, "head": CALL_SECONDS * ratio}
+        costs = {arm: cost * math.exp(rng.gauss(0, machine.process_spread)) for arm, cost in costs.items()}
+        plans = {"base": Plan(CALLS, 1, 0.01), "head": Plan(max(1, round(CALLS / ratio)), 1, 0.01)}
+        taken: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
+        for arm in balanced_order(list(costs), windows, rng):
+            reading = take_window(device, partial(machine.spend, costs[arm]), plans[arm])
+            taken[arm].append(reading.quantiles)
+        times = [
+            pooled_quantiles(np.zeros(windows, int), taken[arm], np.full(windows, plans[arm].calls), LOW_QUANTILE)[0]
+            for arm in ("base", "head")
+        ]
+        found.append(math.log(times[1] / times[0]))
+    return found
+
+
+def coverage(runs: int, replicates: tuple[int, ...] = REPLICATES, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
+    """How often the 95% interval of a simulated run holds the true ratio, for each number of replicates."""
+    rows = []
+    for ratio in ratios:
+        rng = random.Random(f"coverage {ratio}")
+        samples = [log_ratios(ratio, max(replicates), rng) for _ in range(runs)]
+        for count in replicates:
+            row: dict[str, float] = {"ratio": ratio, "replicates": count, "runs": runs}
+            for name, method in METHODS.items():
+                found = [method(sample[:count]) for sample in samples]
+                row[f"{name} covers"] = _share([one.low <= math.log(ratio) <= one.high for one in found])
+                row[f"{name} half-width"] = float(np.median([(one.high - one.low) / 2 for one in found]))
+            row["bias"] = float(np.mean([estimate(sample[:count]).value for sample in samples]) - math.log(ratio))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _share(held: list[bool]) -> float:
+    return sum(held) / len(held)
+
+
+METHODS = {"used": estimate, "t": t_interval, "signed rank": signed_rank_interval}
