@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
-from rnnbench.measure.engine import Plan
+from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.environment import allowed_cores
 from rnnbench.measure.history import History
 from rnnbench.measure.planner import Planner
@@ -40,6 +40,15 @@ class Progress:
     seconds_left: float | None  # None before anything is known
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a window stands among the others; the fields are those of `Window`."""
+
+    replicate: int
+    order: int
+    turns: int
+
+
 class Runner:
     """Measures groups into a run folder, in as many replicates as precision asks for and the budget allows."""
 
@@ -64,7 +73,7 @@ class Runner:
         self._now = now
         self._rng = random.Random(seed)
         self._planner = Planner(groups, settings)
-        self._plans: dict[str, dict[str, Any]] = {}  # case key -> calibrated plan
+        self._plans: dict[str, Plan] = {}  # case key -> calibrated plan
         history = history or History()
         self._measurements = dict(history.measurements)  # case key -> its last line in measurements.jsonl
         self._started = now() - history.seconds
@@ -161,10 +170,11 @@ class Runner:
             for current in group.cases:
                 if not self._dropped(current) and self._prepare(worker, current):
                     arms[current.key] = current
+            plans = equal_blocks({key: self._plans[key] for key in arms}, self._settings.window_seconds)
             turns = balanced_order(list(arms), self._settings.windows, self._rng)
             for order, key in enumerate(turns):
-                current = arms[key]
-                windows.append(self._window(worker, current, replicate=replicate, order=order, turns=len(turns)))
+                current, place = arms[key], Place(replicate, order, len(turns))
+                windows.append(self._window(worker, current, plans[key], place))
             self._ask(worker, {"op": "release"})
         except WorkerLost as lost:
             self._drop(current, "failed", str(lost))
@@ -182,27 +192,25 @@ class Runner:
                 "root": str(self._root),
                 "window_seconds": self._settings.window_seconds,
                 "describe": self._measurements[case.key].status == "pending",
-                "plan": self._plans.get(case.key),
+                "plan": asdict(plan) if (plan := self._plans.get(case.key)) else None,
             },
         )
         if not self._is_fine(case, reply):
             return False
-        self._plans.setdefault(case.key, reply["plan"])
+        self._plans.setdefault(case.key, Plan(**reply["plan"]))
         if "measurement" in reply:
             self._record(Measurement.from_json(reply["measurement"]))
         return True
 
-    def _window(self, worker: WorkerProcess, case: Case, *, replicate: int, order: int, turns: int) -> Window:
+    def _window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place) -> Window:
         """One window, also in the folder."""
         started = self.seconds
-        reply = self._ask(worker, {"op": "window", "case": case.key})
+        reply = self._ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
         self._is_fine(case, reply)
         window = Window(
             case=case.key,
-            replicate=replicate,
+            **asdict(place),
             worker=worker.name,
-            order=order,
-            turns=turns,
             started=started,
             calls=reply["calls"],
             batch=reply["batch"],
@@ -258,9 +266,9 @@ def _cores(threads: int) -> list[int]:
     return allowed_cores()[-threads:]
 
 
-def _plan(window: Window) -> dict[str, Any]:
+def _plan(window: Window) -> Plan:
     """The plan by which a window was made."""
-    return asdict(Plan(window.calls // window.batch, window.batch, window.seconds))
+    return Plan(window.calls // window.batch, window.batch, window.seconds)
 
 
 def _log_seconds(windows: Sequence[Window]) -> dict[str, float]:

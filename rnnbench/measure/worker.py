@@ -4,7 +4,7 @@ Its first line says what it is (`hello`); then each request line gets one reply 
 
     {"op": "device", "device": NAME}           why it can't be used: `reason`, empty where it can
     {"op": "prepare", "case": {axes}, "root": DIR, "window_seconds": S, "describe": BOOL, "plan": PLAN or null}
-    {"op": "window", "case": KEY}
+    {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases
 
 A reply has `ok`; where it is false, `status` (skipped or failed) and `reason`. The worker ends when its input does.
@@ -40,7 +40,6 @@ class Ready:
     case: Case
     device: devices.Device
     timed: TimedCall
-    plan: Plan
 
 
 class Worker:
@@ -88,21 +87,21 @@ class Worker:
             if plan is None:
                 plan = calibrate(device, timed.call, request["window_seconds"])
             warmup_windows = warm_up(device, timed.call, plan)
-        self._ready[case.key] = Ready(case, device, timed, plan)
+        self._ready[case.key] = Ready(case, device, timed)
         reply: dict[str, Any] = {"plan": asdict(plan)}
         if measurement is not None:
             reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()
         return reply
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
-        ready = self._ready[request["case"]]
+        ready, plan = self._ready[request["case"]], Plan(**request["plan"])
         torch_state.restore(self._state | {"threads": ready.case.workload.threads})
         with ready.timed.mode():
-            reading = take_window(ready.device, ready.timed.call, ready.plan)
+            reading = take_window(ready.device, ready.timed.call, plan)
         return {
             **asdict(reading),
-            "calls": ready.plan.calls,
-            "batch": ready.plan.batch,
+            "calls": plan.calls,
+            "batch": plan.batch,
             "cores": allowed_cores(),
             "clock_mhz": ready.device.clock_mhz(),
         }

@@ -87,10 +87,12 @@ class Window:
     turns: int  # windows of the whole visit; one that was cut off has fewer, and does not count
     started: float  # seconds since the run began
     calls: int
-    batch: int  # calls clocked together; 1 where each call was clocked on its own
+    batch: int  # calls clocked together: a block, of about the same length for all arms of a group
     seconds: float  # of the whole window, by the device's clock
     host_seconds: float  # the same by the host's clock; on a CPU the two are one
-    quantiles: tuple[float, ...]  # up to 11 evenly spaced order statistics of seconds per call, minimum first
+    quantiles: tuple[
+        float, ...
+    ]  # up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first
     cores: tuple[int, ...]
     clock_mhz: float | None  # of the first core or the GPU, where the system tells
 

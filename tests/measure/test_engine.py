@@ -9,6 +9,7 @@ from rnnbench.measure.engine import (
     SHORTEST_CLOCKED,
     Plan,
     calibrate,
+    equal_blocks,
     evenly_spaced,
     take_window,
     warm_up,
@@ -88,3 +89,41 @@ def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -
     assert len(kept) == min(len(ordered), 11)
     assert (kept[0], kept[-1]) == (ordered[0], ordered[-1])
     assert list(kept) == sorted(kept)
+
+
+plans = st.dictionaries(
+    st.text(min_size=1, max_size=3),
+    st.builds(lambda calls, seconds: Plan(calls, 1, calls * seconds), st.integers(1, 100), st.floats(1e-7, 0.5)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(plans, st.floats(0.005, 0.05))
+def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms, window_seconds: float) -> None:
+    remade = equal_blocks(arms, window_seconds)
+    assert remade.keys() == arms.keys()
+    lengths = {arm: plan.seconds / plan.batches for arm, plan in remade.items()}
+    calls = {arm: plan.seconds / plan.calls for arm, plan in arms.items()}
+    longest = max(calls.values())
+    for arm, length in lengths.items():
+        wanted = max(min(longest, window_seconds), calls[arm])
+        assert length >= wanted / 1.5
+        assert length <= max(1.5 * wanted, 1.5e-4)
+
+
+def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
+    cost = noisy(1e-4, spread=0.1)
+
+    def low(batches: int, batch: int, work: int) -> float:
+        device, call = fake_cpu(lambda _: sum(cost(0) for _ in range(work)))
+        return take_window(device, call, Plan(batches, batch, 0.0)).quantiles[1]
+
+    one_by_one = low(2000, 1, work=8) / low(2000, 1, work=1) / 8
+    in_blocks = low(2000, 1, work=8) / low(2000, 8, work=1) / 8
+    assert one_by_one > 1.03
+    assert in_blocks == pytest.approx(1.0, abs=0.01)
+
+
+def test_no_arms_need_no_blocks() -> None:
+    assert equal_blocks({}, 0.01) == {}

@@ -9,6 +9,8 @@ from rnnbench.measure.worker import Worker
 from rnnbench.store.records import Case
 from tests import workload as small
 
+PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
+
 
 def prepare(worker: Worker, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002, "describe": True}
@@ -21,16 +23,15 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
     assert reply["ok"]
     assert reply["measurement"]["parity"] == "agrees"
     assert reply["measurement"]["warmup_windows"] >= 1
-    window = worker.handle({"op": "window", "case": case.key})
+    window = worker.handle({"op": "window", "case": case.key, "plan": reply["plan"]})
     assert window["ok"]
     assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]
     assert worker.handle({"op": "release"})["ok"]
-    assert not worker.handle({"op": "window", "case": case.key})["ok"]
+    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
 
 
 def test_a_plan_that_is_given_is_kept() -> None:
-    plan = {"batches": 3, "batch": 2, "seconds": 0.001}
-    assert prepare(Worker(), small.case("gru"), plan=plan, describe=False) == {"ok": True, "plan": plan}
+    assert prepare(Worker(), small.case("gru"), plan=PLAN, describe=False) == {"ok": True, "plan": PLAN}
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,8 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         again = prepare(worker, other, plan=first["plan"])
         assert again["measurement"] == first["measurement"] | {"warmup_windows": again["measurement"]["warmup_windows"]}
         assert torch_state.capture() == before | {"threads": other.workload.threads}
-        assert worker.handle({"op": "window", "case": hostile.key})["ok"]
-        assert worker.handle({"op": "window", "case": other.key})["ok"]
+        assert worker.handle({"op": "window", "case": hostile.key, "plan": PLAN})["ok"]
+        assert worker.handle({"op": "window", "case": other.key, "plan": PLAN})["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
     finally:
         torch_state.restore(before)

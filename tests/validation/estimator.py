@@ -81,7 +81,7 @@ def statistics(windows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def ratio_spread(logs: pd.DataFrame) -> float:
     """Root of the median variance over replicates of the cases' log-ratios to torch.nn."""
     keys = ["replicate", *WORKLOAD_AXES]
-    reference = logs[logs["implementation"] == "torch.nn"].set_index(keys)["log_seconds"].rename("reference")
+    reference = logs[logs["implementation"] == "torch.nn"].set_index(keys)["log_seconds"].rename("log_reference")
     paired = logs[logs["implementation"] != "torch.nn"].join(reference, on=keys)
-    ratios = paired.assign(ratio=paired["log_seconds"] - paired["reference"])
+    ratios = paired.assign(ratio=paired["log_seconds"] - paired["log_reference"])
     return float(ratios.groupby("case")["ratio"].std().median())

@@ -20,13 +20,14 @@ from rnnbench.analysis.estimate import (
     t_interval,
 )
 from rnnbench.measure.devices import Cpu
-from rnnbench.measure.engine import Plan, take_window
+from rnnbench.measure.engine import Plan, equal_blocks, take_window
 from rnnbench.measure.schedule import balanced_order
 
 RATIOS = (1.0, 1.02, 1.05, 1.5, 4.0)
 REPLICATES = (3, 4, 5, 6, 8, 12, 20)
 CALL_SECONDS = 5e-4
-CALLS = 20
+PART_SECONDS = 2.5e-4  # in which noise strikes once
+WINDOW_SECONDS = 0.01
 
 
 @dataclass
@@ -52,7 +53,11 @@ class Machine:
         return self.seconds
 
     def spend(self, seconds: float) -> None:
-        """Let a call pass that would take so long on an idle machine."""
+        """Let a call pass that would take so long on an idle machine; noise comes with time, not with calls."""
+        for _ in range(parts := max(1, round(seconds / PART_SECONDS))):
+            self._spend(seconds / parts)
+
+    def _spend(self, seconds: float) -> None:
         if self.seconds > self._slow_until:
             self._slow_from = self.seconds + self.rng.expovariate(self.slow_rate)
             self._slow_until = self._slow_from + self.rng.uniform(0.05, 0.5)
@@ -73,7 +78,8 @@ def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int =
         device = Cpu(now=machine)
         costs = {"base": CALL_SECONDS, "head": CALL_SECONDS * ratio}
         costs = {arm: cost * math.exp(rng.gauss(0, machine.process_spread)) for arm, cost in costs.items()}
-        plans = {"base": Plan(CALLS, 1, 0.01), "head": Plan(max(1, round(CALLS / ratio)), 1, 0.01)}
+        plans = {arm: Plan(1, 1, cost) for arm, cost in costs.items()}
+        plans = equal_blocks(plans, WINDOW_SECONDS)
         taken: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
         for arm in balanced_order(list(costs), windows, rng):
             reading = take_window(device, partial(machine.spend, costs[arm]), plans[arm])
