@@ -167,7 +167,8 @@ class Runner:
         windows = []
         try:
             arms = {}
-            for current in group.cases:
+            # In another order in every visit: prepared alike, arms lie alike in memory and keep a bias of their own.
+            for current in self._rng.sample(group.cases, len(group.cases)):
                 if not self._dropped(current) and self._prepare(worker, current):
                     arms[current.key] = current
             plans = equal_blocks({key: self._plans[key] for key in arms}, self._settings.window_seconds)

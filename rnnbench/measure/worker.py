@@ -14,6 +14,7 @@ import ctypes
 import gc
 import json
 import os
+import random
 import signal
 import sys
 import traceback
@@ -32,6 +33,8 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import ParityError, build, describe
 
+MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -40,6 +43,7 @@ class Ready:
     case: Case
     device: devices.Device
     timed: TimedCall
+    padding: torch.Tensor
 
 
 class Worker:
@@ -78,6 +82,8 @@ class Worker:
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
         torch_state.restore(self._state | {"threads": case.workload.threads})
+        # Memory of a random size before the case's own, so that its place differs from process to process.
+        padding = torch.empty(64 * random.randrange(1, MOST_PADDING_LINES), dtype=torch.uint8)
         built = build(case, Path(request["root"]))
         measurement = describe(built) if request["describe"] else None
         device = devices.open_device(case.workload.device)
@@ -87,7 +93,7 @@ class Worker:
             if plan is None:
                 plan = calibrate(device, timed.call, request["window_seconds"])
             warmup_windows = warm_up(device, timed.call, plan)
-        self._ready[case.key] = Ready(case, device, timed)
+        self._ready[case.key] = Ready(case, device, timed, padding)
         reply: dict[str, Any] = {"plan": asdict(plan)}
         if measurement is not None:
             reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()

@@ -103,6 +103,7 @@ plans = st.dictionaries(
 def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms, window_seconds: float) -> None:
     remade = equal_blocks(arms, window_seconds)
     assert remade.keys() == arms.keys()
+    assert len({plan.batches for plan in remade.values()}) == 1
     lengths = {arm: plan.seconds / plan.batches for arm, plan in remade.items()}
     calls = {arm: plan.seconds / plan.calls for arm, plan in arms.items()}
     longest = max(calls.values())
