@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test check
+.PHONY: bench test validate check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -10,6 +10,13 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 
 test: .venv/.installed  ## The test suite.
 	.venv/bin/python -m pytest
+
+validate: .venv/.validation  ## Measure the engine's own error: some 25 minutes on a quiet machine.
+	.venv/bin/python -m tests.validation
+
+.venv/.validation: .venv/.installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,validation]'
+	touch $@
 
 check: .venv/.installed  ## Style and types.
 	.venv/bin/ruff check .

@@ -96,7 +96,12 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     assert rows["mine.py:Missing"]["reason"].startswith("AttributeError: mine.py has no class Missing")
 
 
-def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "code", "status"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -signal.SIGKILL, "running")]
+)
+def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed(
+    folder: Path, by: signal.Signals, code: int, status: str
+) -> None:
     (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 999"))
     command = [sys.executable, "-m", "rnnbench", "run", "tiny.toml"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -104,12 +109,15 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder:
     end = time.monotonic() + 60
     while not list(folder.glob("results/*/windows-0001.jsonl")) and time.monotonic() < end:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1].startswith("rnnbench: interrupted; what was measured is in results/tiny-")
+    assert process.returncode == code
+    if by == signal.SIGINT:
+        assert (
+            errors.strip().splitlines()[-1].startswith("rnnbench: interrupted; what was measured is in results/tiny-")
+        )
     [path] = folder.glob("results/*")
-    assert read_info(path).status == "interrupted"
+    assert read_info(path).status == status
     assert load(path)["replicate"].nunique() >= 1
     assert rnnbench("report", path, cwd=folder).returncode == 0
 
@@ -118,7 +126,9 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_and_can_be_reported(folder:
     done = rnnbench("run", "tiny.toml", "--resume", path, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert read_info(path).status == "finished"
-    assert load(path)["replicate"].nunique() >= before
+    after = load(path)
+    assert after["replicate"].nunique() >= before
+    assert not after.duplicated(["worker", "case", "order"]).any()
 
 
 @pytest.mark.parametrize(

@@ -84,18 +84,29 @@ def _started(runner: Runner) -> Iterator[dict[str, Any]]:
 
 
 def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
-    """Run, and have `run.json` say how it ended, however it did."""
+    """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line."""
     folder.write_info(replace(info, status="running"))
-    status: RunStatus = "interrupted"
     try:
-        runner.run(folder)
-        status = "finished"
-    except KeyboardInterrupt:
-        raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
-    finally:
-        seconds, notes = round(runner.seconds, 1), [*info.notes, *runner.notes]
-        folder.write_info(replace(info, status=status, seconds=seconds, replicates=runner.replicates, notes=notes))
-        folder.close()
+        status: RunStatus = "interrupted"
+        try:
+            runner.run(folder)
+            status = "finished"
+        except KeyboardInterrupt:
+            raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
+        finally:
+            folder.write_info(
+                replace(
+                    info,
+                    status=status,
+                    seconds=round(runner.seconds, 1),
+                    replicates=runner.replicates,
+                    notes=[*info.notes, *runner.notes],
+                    environment=info.environment | {"load_at_the_end": environment.load()},
+                )
+            )
+            folder.close()
+    except OSError as fault:
+        raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 
 
 def _resolved(suite: Suite, settings: Settings) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
+from rnnbench.report.precision import missed
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
+from rnnbench.store.folder import RunInfo
 
 UNITS = {
     "seconds": "seconds_per_call",
@@ -24,7 +26,7 @@ UNITS = {
 }
 
 
-def render(summary: pd.DataFrame) -> Table:
+def render(summary: pd.DataFrame, info: RunInfo) -> Table:
     """One row a case, by workload, each with its torch.nn layer first."""
     workload = ["phase", *several(summary, (*SETTINGS, *SIZES))]
     frame = by_workload(summary)
@@ -35,7 +37,7 @@ def render(summary: pd.DataFrame) -> Table:
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
         Column("ratio", of("ratio", ratio), numeric=True),
         Column("95% interval", _ratio_interval, numeric=True),
-        Column("parity, or why not measured", _parity),
+        Column("parity, or why not measured", lambda row: "; ".join(filter(None, [_parity(row), missed(row, info)]))),
     ]
     still = constants(summary) if len(summary) else ""
     return table(

@@ -11,7 +11,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
     """Each table under the name of its files."""
     tables = [
         table_medians.render(summary),
-        table_ratios.render(summary),
+        table_ratios.render(summary, info),
         table_parameters.render(summary),
         table_not_measured.render(summary),
         table_environment.render(info),

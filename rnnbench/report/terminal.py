@@ -14,6 +14,7 @@ from rich.text import Text
 
 from rnnbench.report import headline, table_medians
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
+from rnnbench.report.precision import missed
 from rnnbench.report.table import Table
 from rnnbench.report.table_ratios import by_workload
 from rnnbench.report.units import duration, ratio, ratio_interval
@@ -66,7 +67,7 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
         yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of torch.nn.", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
-        lines = [_line(row, axes, notes) for row in by_workload(summary).to_dict("records")]
+        lines = [_line(row, axes, info, notes) for row in by_workload(summary).to_dict("records")]
         yield from _sections(axes, lines, width)
         yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
         yield Text("\n" if notes else "", end="")
@@ -77,12 +78,13 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
     yield Text(headline.counts(summary))
 
 
-def _line(row: dict[Any, Any], axes: Sequence[str], notes: dict[str, int]) -> Line:
+def _line(row: dict[Any, Any], axes: Sequence[str], info: RunInfo, notes: dict[str, int]) -> Line:
     """A case as text; its reason is numbered in `notes`, since many cases share one."""
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
     reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
-    number = f"({notes.setdefault(reason, len(notes) + 1)})" if reason else ""
+    reasons = [reason, missed(row, info)]
+    number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
     own = row["implementation"] != "torch.nn"
     texts = (
         row["series"],

@@ -21,7 +21,7 @@ def summary(path: Path) -> pd.DataFrame:
 
 def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
     # The machine is three times slower in every second replicate; the ratio does not see it.
-    slow = [1.0, 3.0] * 4
+    slow = [1.0, 3.0] * 6
     found = summary(folder(tmp_path, {LOOP: [[2.0 * s] for s in slow], REFERENCE: [[1.0 * s] for s in slow]}))
     row = found.loc[LOOP.key]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((2.0, 2.0, 2.0))

@@ -5,6 +5,7 @@ until 95% of such averages lie within 2% of each other's centre, and so the seco
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from rnnbench import load, suites, summarize
 from rnnbench.measure.session import run_suite
 from tests.validation.cases import pairs
 
-REPEATS = 8
+REPEATS = 6
 PRECISION = 0.02
 Times = dict[str, float]  # case key -> seconds
 
@@ -78,7 +79,7 @@ def rnnbench() -> list[float]:
 
 def torch_benchmark() -> list[float]:
     """One fresh process of torch.utils.benchmark."""
-    command = [sys.executable, "-m", "tests.validation.peers", "torch"]
+    command = [sys.executable, "-m", "tests.validation.peers"]
     return ratios(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
@@ -99,7 +100,8 @@ def pyperf() -> list[float]:
 
     with tempfile.TemporaryDirectory() as out:
         file = Path(out) / "out.json"
-        command = [sys.executable, "-m", "tests.validation.peers", "pyperf", "--quiet", "--output", str(file)]
-        subprocess.run(command, check=True, capture_output=True)
+        options = ["--quiet", "--inherit-environ=PYTHONPATH", f"--output={file}"]
+        command = [sys.executable, str(Path(__file__).with_name("peer_pyperf.py")), *options]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
         suite = tool.BenchmarkSuite.load(str(file))
     return ratios({one.get_name(): one.mean() for one in suite.get_benchmarks()})

@@ -1,10 +1,9 @@
-"""The same four ratios as other tools give them; run as `python -m tests.validation.peers TOOL` in a fresh process.
+"""The same four ratios as torch.utils.benchmark and pytest-benchmark give them.
 
-Prints one JSON object: case key -> seconds. pytest-benchmark collects the test below, pyperf runs its own processes.
+Run as a module, it prints one JSON object, case key -> seconds; pytest-benchmark collects the test below.
 """
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -29,15 +28,6 @@ def with_torch_benchmark() -> dict[str, float]:
     return found
 
 
-def with_pyperf() -> None:
-    """pyperf's own command line, for the first pair; it writes to the file named in its `--output`."""
-    import pyperf
-
-    runner = pyperf.Runner(processes=5)
-    for case in pairs()[0]:
-        runner.bench_func(case.key, bare(case))
-
-
 @pytest.mark.parametrize("place", range(8))
 def test_case(benchmark: Any, place: int) -> None:
     """One case under pytest-benchmark."""
@@ -47,7 +37,4 @@ def test_case(benchmark: Any, place: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "torch":
-        print(json.dumps(with_torch_benchmark()))
-    else:
-        with_pyperf()
+    print(json.dumps(with_torch_benchmark()))

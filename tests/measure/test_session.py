@@ -1,0 +1,73 @@
+"""A run from start to end, where the disk or the user ends it early."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.measure import session
+from rnnbench.measure.session import resume_run, run_suite
+from rnnbench.store.folder import RunFolder, read_info
+
+SUITE = """
+name = "tiny"
+[measure]
+replicates = 1
+precision = 0.5
+windows = 2
+window_seconds = 0.001
+[[sweep]]
+cell = "gru"
+batch_size = 1
+seq_len = 2
+hidden_size = 4
+"""
+
+
+def run(folder: Path, on_progress: Any = lambda step: None) -> Path:
+    (folder / "tiny.toml").write_text(SUITE)
+    suite = suites.read(str(folder / "tiny.toml"))
+    groups = suite.groups({}, None, most=None)
+    return run_suite(suite, groups, suite.settings, out=folder / "out", command="x", on_progress=on_progress)
+
+
+def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: RunFolder, window: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "add_window", full)
+        with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; what it holds"):
+            run(tmp_path)
+    [path] = (tmp_path / "out").iterdir()
+    assert read_info(path).status == "interrupted"
+    suite = suites.read(str(tmp_path / "tiny.toml"))
+    resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
+    assert read_info(path).status == "finished"
+
+
+def test_ctrl_c_says_where_the_measurements_are(tmp_path: Path) -> None:
+    def stop(step: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.*; --resume goes on with it"):
+        run(tmp_path, on_progress=stop)
+
+
+def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
+    path = run(tmp_path)
+    quick = suites.read("quick")
+    with pytest.raises(UserError, match="a run of the suite 'tiny', not of 'quick'"):
+        resume_run(path, quick, quick.settings, command="y", on_progress=lambda step: None)
+
+
+def test_no_device_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    suite = suites.read(str(tmp_path / "tiny.toml"))
+    groups = suite.groups({}, "tpu", most=None)
+    with pytest.raises(session.NoDevice, match="no device 'tpu'"):
+        run_suite(suite, groups, suite.settings, out=tmp_path / "out", command="x", on_progress=lambda step: None)
+    assert not (tmp_path / "out").exists()
