@@ -29,7 +29,8 @@ hidden_size = 8
 cell = ["combined", "gru"]
 """
 CELLS = """
-import os, signal, time
+import os, resource, signal, time
+import torch
 from torch import nn
 class Good(nn.GRUCell):
     pass
@@ -39,13 +40,23 @@ class Fatal(nn.GRUCell):
 class Wrong(nn.GRUCell):
     def forward(self, input, h):
         raise ValueError("on purpose")
+class Leaky(nn.GRUCell):
+    kept = []
+    def forward(self, input, h):
+        self.kept.append(torch.ones(1000))
+        return super().forward(input, h)
+class Hungry(nn.GRUCell):
+    def forward(self, input, h):
+        resource.setrlimit(resource.RLIMIT_AS, (16 << 30, resource.RLIM_INFINITY))
+        kept = [torch.empty(1 << 28) for _ in range(64)]
 class Hung(nn.GRUCell):
     def forward(self, input, h):
         time.sleep(60)
 """
 OWN = """
 [[sweep]]
-cell = ["mine.py:Good", "mine.py:Fatal", "mine.py:Wrong", "mine.py:Hung", "mine.py:Missing"]
+cell = ["mine.py:Good", "mine.py:Fatal", "mine.py:Wrong", "mine.py:Hung", "mine.py:Missing",
+    "mine.py:Leaky", "mine.py:Hungry"]
 implementation = ["loop", "torch.nn"]
 reference = "gru"
 """
@@ -91,7 +102,9 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
     assert rows["mine.py:Good"]["parity"] == "not compared: no weight mapping is given"
     assert rows["mine.py:Fatal"]["reason"] == "the worker was killed by SIGSEGV"
-    assert rows["mine.py:Wrong"]["reason"] == "ValueError: on purpose (mine.py:11)"
+    assert rows["mine.py:Wrong"]["reason"] == "ValueError: on purpose (mine.py:12)"
+    assert rows["mine.py:Leaky"]["status"] == "measured"
+    assert rows["mine.py:Hungry"]["reason"].startswith("out of memory: ")
     assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
     assert rows["mine.py:Missing"]["reason"].startswith("AttributeError: mine.py has no class Missing")
 
