@@ -167,7 +167,7 @@ class Runner:
         windows = []
         try:
             arms = {}
-            # In another order in every visit: prepared alike, arms lie alike in memory and keep a bias of their own.
+            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
             for current in self._rng.sample(group.cases, len(group.cases)):
                 if not self._dropped(current) and self._prepare(worker, current):
                     arms[current.key] = current
