@@ -58,9 +58,8 @@ def calibrate(device: Device, call: Call, window_seconds: float) -> Plan:
 def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, Plan]:
     """The plans of a group's arms, remade so that all are clocked in as many blocks of about the slowest arm's call.
 
-    Noise averages out in a long block and not in a short one, so the low quantile of short calls lies lower: clocked
-    call by call, an arm of four times the work measured 4.02 times as long here, and 4.00 in equal blocks. Of more
-    blocks the low quantile lies lower too, hence their equal number.
+    Noise averages out in a long block and not in a short one, so the low quantile of short calls lies lower; of more
+    blocks it lies lower too, hence their equal number.
     """
     per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
     block = min(max(per_call.values(), default=0.0), window_seconds)
