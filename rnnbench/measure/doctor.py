@@ -10,9 +10,10 @@ from rnnbench.analysis.noise import Noise, noise
 from rnnbench.measure.runner import Progress
 from rnnbench.measure.session import run_suite
 from rnnbench.store.folder import read_info
+from rnnbench.suite_file import Settings
 
 PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
-PROBE_SETTINGS = suites.Settings(replicates=6, precision=None)
+PROBE_SETTINGS = Settings(replicates=6, precision=None)
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:

@@ -2,12 +2,14 @@
 
 import os
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from rnnbench.measure import git
+from rnnbench.measure.cores import allowed_cores
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -31,7 +33,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "packages": {name: _version(name) for name in PACKAGES},
             "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
         },
-        "git": git_state(folder),
+        "git": git.state(folder),
     }
 
 
@@ -45,13 +47,6 @@ def load() -> dict[str, float | None]:
     }
 
 
-def allowed_cores() -> list[int]:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(psutil.cpu_count() or 1))
-
-
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
     try:
@@ -60,23 +55,6 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit and whether files differ from it; None where `folder` is in no repository or git is missing."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return None if commit is None else {"commit": commit, "dirty": bool(status)}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:

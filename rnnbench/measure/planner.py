@@ -10,7 +10,7 @@ from scipy import stats
 
 from rnnbench.analysis.estimate import estimate
 from rnnbench.store.records import Group, Workload
-from rnnbench.suites import Settings
+from rnnbench.suite_file import Settings
 
 EXPECTED_SPREAD = 0.015  # standard deviation of a log-ratio over replicates, before three of them tell
 FEWEST_FOR_SPREAD = 3

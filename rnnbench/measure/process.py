@@ -1,5 +1,7 @@
 """The coordinator's handle on a worker. Never imports torch."""
 
+import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -8,11 +10,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # importing torch from a cold disk
+
+
+MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
+
+
+@contextlib.contextmanager
+def fixed_addresses() -> Iterator[None]:
+    """Processes that are started meanwhile have no randomized addresses, where Linux allows that."""
+    if sys.platform != "linux":
+        yield
+        return
+    libc, ask, no_randomization = ctypes.CDLL(None), 0xFFFFFFFF, 0x0040000
+    before = libc.personality(ask)
+    libc.personality(before | no_randomization)  # refused in some containers: addresses then differ, and cost precision
+    try:
+        yield
+    finally:
+        libc.personality(before)
 
 
 class WorkerLost(Exception):
@@ -22,22 +43,32 @@ class WorkerLost(Exception):
 class WorkerProcess:
     """A worker that is starting; `wait_ready` returns its hello."""
 
-    def __init__(self, name: str, python: str = sys.executable, tree: Path | None = None) -> None:
-        """Start `python` on the rnnbench of `tree`, the folder that holds the package (by default, this one's)."""
+    def __init__(
+        self,
+        name: str,
+        python: str = sys.executable,
+        paths: Sequence[Path] = (PACKAGE_PARENT,),
+        layout: int | None = None,
+    ) -> None:
+        """Start `python`, importing from `paths` first: the folder that holds rnnbench, those of a user's modules.
+
+        Workers of equal `layout` have equal hash seeds and, where the system allows it, equal addresses.
+        """
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         self._unread = b""
-        tree = tree or Path(__file__).resolve().parents[2]
-        path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [python, "-m", "rnnbench.measure.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=os.environ | {"PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is the coordinator's to handle
-            bufsize=0,
-        )
+        path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH")]))
+        fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
+        with contextlib.nullcontext() if layout is None else fixed_addresses():
+            self._process = subprocess.Popen(
+                [python, "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=os.environ | {"PYTHONPATH": path} | fixed,
+                start_new_session=True,  # Ctrl-C is the coordinator's to handle
+                bufsize=0,
+            )
 
     def wait_ready(self) -> dict[str, Any]:
         """The worker's hello; raises WorkerLost where it can't start."""

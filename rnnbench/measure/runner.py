@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,17 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
+from rnnbench.measure.cores import measuring_cores
 from rnnbench.measure.engine import Plan, equal_blocks
-from rnnbench.measure.environment import allowed_cores
 from rnnbench.measure.history import History
 from rnnbench.measure.planner import Planner
 from rnnbench.measure.process import WorkerLost, WorkerProcess
+from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement, Status, Window
-from rnnbench.suites import Settings
-
-
-class VisitCut(Exception):
-    """A case failed during its group's visit; the visit starts again in a fresh worker, without it."""
-
+from rnnbench.store.records import Group, Window
+from rnnbench.suite_file import Settings
 
 NOT_REACHED = "not reached within the budget"
 
@@ -38,15 +34,6 @@ class Progress:
     visits_done: int  # groups visited in this replicate
     visits: int  # groups to be visited in this replicate
     seconds_left: float | None  # None before anything is known
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a window stands among the others; the fields are those of `Window`."""
-
-    replicate: int
-    order: int
-    turns: int
 
 
 class Runner:
@@ -67,7 +54,6 @@ class Runner:
         """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with."""
         self._groups = groups
         self._settings = settings
-        self._root = root.resolve()
         self._on_progress = on_progress
         self._start_worker = start_worker
         self._now = now
@@ -75,11 +61,10 @@ class Runner:
         self._planner = Planner(groups, settings)
         self._plans: dict[str, Plan] = {}  # case key -> calibrated plan
         history = history or History()
-        self._measurements = dict(history.measurements)  # case key -> its last line in measurements.jsonl
+        self._recorder = Recorder(root, settings, history.measurements)
         self._started = now() - history.seconds
         self._worker: WorkerProcess | None = None
         self._workers = history.workers
-        self._folder: RunFolder
         self.notes: list[str] = []
         self.replicates = history.replicates
         for visit in history.visits:
@@ -93,16 +78,13 @@ class Runner:
         """
         self._worker, hello = self._fresh_worker()
         devices = dict.fromkeys(group.workload.device for group in self._groups)
-        reasons = {name: self._ask(self._worker, {"op": "device", "device": name})["reason"] for name in devices}
+        asked = {name: self._recorder.ask(self._worker, {"op": "device", "device": name}) for name in devices}
+        reasons = {name: reply["reason"] for name, reply in asked.items()}
         return {**hello, "unusable": {name: reason for name, reason in reasons.items() if reason}}
 
     def run(self, folder: RunFolder) -> None:
         """Measure into `folder`; passes KeyboardInterrupt on."""
-        self._folder = folder
-        for group in self._groups:
-            for case in group.cases:
-                if case.key not in self._measurements:
-                    self._record(Measurement(case, "pending", "the run ended before it"))
+        self._recorder.open(folder, [case for group in self._groups for case in group.cases])
         while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
             self._rng.shuffle(visits)
             self._replicate(self.replicates, visits)
@@ -147,9 +129,6 @@ class Runner:
         self._planner.add_start(self._now() - started)
         return worker, hello
 
-    def _ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
-        return worker.request(request, self._settings.deadline_seconds)
-
     def _left(self) -> float | None:
         """Seconds left of the budget, if there is one."""
         budget = self._settings.budget_seconds
@@ -163,94 +142,36 @@ class Runner:
     def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
         """Measure a group once in this worker; raises VisitCut where a case of it failed, and was dropped."""
         current = group.cases[0]
-        worker.pin(_cores(group.workload.threads))
+        worker.pin(measuring_cores(group.workload.threads))
         windows = []
         try:
             arms = {}
             # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
             for current in self._rng.sample(group.cases, len(group.cases)):
-                if not self._dropped(current) and self._prepare(worker, current):
+                if self._recorder.dropped(current):
+                    continue
+                plan = self._recorder.prepare(worker, current, self._plans.get(current.key))
+                if plan is not None:
+                    self._plans[current.key] = plan
                     arms[current.key] = current
             plans = equal_blocks({key: self._plans[key] for key in arms}, self._settings.window_seconds)
             turns = balanced_order(list(arms), self._settings.windows, self._rng)
             for order, key in enumerate(turns):
                 current, place = arms[key], Place(replicate, order, len(turns))
-                windows.append(self._window(worker, current, plans[key], place))
-            self._ask(worker, {"op": "release"})
+                windows.append(self._recorder.window(worker, current, plans[key], place, self.seconds))
+            self._recorder.ask(worker, {"op": "release"})
         except WorkerLost as lost:
-            self._drop(current, "failed", str(lost))
+            self._recorder.drop(current, "failed", str(lost))
             self.notes.append(f"a worker was lost at {current.key}: {lost}")
             raise VisitCut from None
         return windows
-
-    def _prepare(self, worker: WorkerProcess, case: Case) -> bool:
-        """Make a case ready; False where it is skipped."""
-        reply = self._ask(
-            worker,
-            {
-                "op": "prepare",
-                "case": case.axes(),
-                "root": str(self._root),
-                "window_seconds": self._settings.window_seconds,
-                "describe": self._measurements[case.key].status == "pending",
-                "plan": asdict(plan) if (plan := self._plans.get(case.key)) else None,
-            },
-        )
-        if not self._is_fine(case, reply):
-            return False
-        self._plans.setdefault(case.key, Plan(**reply["plan"]))
-        if "measurement" in reply:
-            self._record(Measurement.from_json(reply["measurement"]))
-        return True
-
-    def _window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place) -> Window:
-        """One window, also in the folder."""
-        started = self.seconds
-        reply = self._ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
-        self._is_fine(case, reply)
-        window = Window(
-            case=case.key,
-            **asdict(place),
-            worker=worker.name,
-            started=started,
-            calls=reply["calls"],
-            batch=reply["batch"],
-            seconds=reply["seconds"],
-            host_seconds=reply["host_seconds"],
-            quantiles=tuple(reply["quantiles"]),
-            cores=tuple(reply["cores"]),
-            clock_mhz=reply["clock_mhz"],
-        )
-        self._folder.add_window(window)
-        return window
-
-    def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
-        """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
-        if reply["ok"]:
-            return True
-        self._drop(case, reply["status"], reply["reason"])
-        if reply["status"] == "failed":
-            raise VisitCut
-        return False
-
-    def _dropped(self, case: Case) -> bool:
-        """Whether a case was skipped or has failed, and is left out from then on."""
-        return self._measurements[case.key].status in ("skipped", "failed")
-
-    def _drop(self, case: Case, status: Status, reason: str) -> None:
-        """Leave a case out from now on; its row stays, with the reason and what was known."""
-        self._record(replace(self._measurements[case.key], status=status, reason=reason))
-
-    def _record(self, measurement: Measurement) -> None:
-        self._measurements[measurement.case.key] = measurement
-        self._folder.add_measurement(measurement)
 
     def _close_unreached(self) -> None:
         """Say why the cases are pending that the budget left out."""
         for group in self._groups:
             for case in group.cases:
-                if self._measurements[case.key].status == "pending":
-                    self._record(Measurement(case, "pending", NOT_REACHED))
+                if self._recorder.measurements[case.key].status == "pending":
+                    self._recorder.drop(case, "pending", NOT_REACHED)
 
     def _note_imprecise(self) -> None:
         missed, precision = self._planner.missed(), self._settings.precision
@@ -260,11 +181,6 @@ class Runner:
     def _tell(self, replicate: int, index: int, visits: Sequence[Group]) -> None:
         seconds = self._planner.seconds_left(visits[index:], self._left())
         self._on_progress(Progress(replicate + 1, index, len(visits), seconds))
-
-
-def _cores(threads: int) -> list[int]:
-    """The same cores for every worker: the last ones allowed, away from those that systems prefer for interrupts."""
-    return allowed_cores()[-threads:]
 
 
 def _plan(window: Window) -> Plan:

@@ -13,7 +13,8 @@ from rnnbench.measure.history import read_history, refuse_unlike
 from rnnbench.measure.runner import Progress, Runner
 from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, read_info
 from rnnbench.store.records import Group
-from rnnbench.suites import Settings, Suite
+from rnnbench.suite_file import Settings
+from rnnbench.suites import Suite
 
 
 class NoDevice(UserError):

@@ -125,6 +125,10 @@ class Measurement:
     input_bytes: int | None = None  # torchinfo's estimates for one step
     forward_backward_bytes: int | None = None
     parameter_bytes: int | None = None
+    macs: int | None = None  # multiply-accumulates of the matrix products of one call
+    operators: int | None = None  # torch operators that one call enters
+    allocations: int | None = None  # blocks of memory that one call asks for
+    peak_bytes: int | None = None  # most memory that one call holds at once, beside what was there before it
     warmup_windows: int | None = None  # windows run before the time stopped falling, in the first replicate
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +138,6 @@ class Measurement:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        known = {field.name: line[field.name] for field in fields(cls) if field.name != "case"}
+        """The inverse of `to_json`; what an older rnnbench did not record is not known."""
+        known = {field.name: line[field.name] for field in fields(cls) if field.name in line and field.name != "case"}
         return cls(Case.from_axes(line), **known)

@@ -10,7 +10,7 @@ from rnnbench.measure.history import History, read_history, refuse_unlike
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
-from rnnbench.suites import Settings
+from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.measure.fakes import FakeClock
 from tests.measure.test_runner import GROUPS, FakeWorker, measure

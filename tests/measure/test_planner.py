@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.measure.planner import Planner
 from rnnbench.store.records import Group
-from rnnbench.suites import Settings
+from rnnbench.suite_file import Settings
 from tests import workload as small
 
 GROUPS = [

@@ -14,7 +14,7 @@ from rnnbench.measure.runner import NOT_REACHED, Progress, Runner
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
-from rnnbench.suites import Settings
+from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.measure.fakes import FakeClock
 from tests.stored import INFO

@@ -18,6 +18,7 @@ import pandas as pd
 
 from rnnbench import load, suites, summarize
 from rnnbench.measure.session import run_suite
+from rnnbench.suite_file import Settings
 from tests.validation.cases import pairs
 
 REPEATS = 6
@@ -70,7 +71,7 @@ def rnnbench() -> list[float]:
     chosen = [group for group in suite.groups({}, None, most=None) if any(case.key in keys for case in group.cases)]
     kept = {key for pair in pairs() for key in (pair[0].key, pair[1].key)}
     groups = [type(g)(g.workload, tuple(case for case in g.cases if case.key in kept)) for g in chosen]
-    settings = suites.Settings(precision=PRECISION)
+    settings = Settings(precision=PRECISION)
     with tempfile.TemporaryDirectory() as out:
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)
         summary = summarize(load(path)).set_index("case")

@@ -10,6 +10,7 @@ from rnnbench import load, suites
 from rnnbench.analysis.estimate import pooled_quantiles
 from rnnbench.analysis.summary import WORKLOAD_AXES, complete_visits
 from rnnbench.measure.session import run_suite
+from rnnbench.suite_file import Settings
 
 ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]
 WINDOW_SECONDS = (0.005, 0.01, 0.02, 0.05)
@@ -48,7 +49,7 @@ def estimators() -> pd.DataFrame:
 def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
     """The windows of a run with their turn in the visit, and the seconds that each arm costs beside its windows."""
     suite = suites.read("quick")
-    settings = suites.Settings(
+    settings = Settings(
         replicates=REPLICATES, precision=None, windows=MOST_WINDOWS, window_seconds=window_seconds
     )
     with tempfile.TemporaryDirectory() as out:

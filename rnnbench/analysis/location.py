@@ -1,0 +1,139 @@
+"""Where the centres of many small samples lie: trimmed means, whose errors borrow strength from each other.
+
+A sample is one case's log-ratios, one from each replicate. Its centre is the mean without the lowest and highest tenth,
+with the error that follows from the winsorized variance (Tukey & McLaughlin 1963; Yuen 1974,
+doi:10.1093/biomet/61.1.165): a stall of the machine that spoils one replicate does not spoil the case.
+
+A dozen replicates say little of a variance, which is what limits a t test far out in its tail. The cases of a suite are
+much alike in noise, so each variance is drawn towards the typical one, by as much as the cases' own variances agree
+(Smyth 2004, doi:10.2202/1544-6115.1027), and gains degrees of freedom.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from rnnbench.analysis.estimate import Estimate
+
+FEWEST_TO_TRIM = 5
+TRIMMED_SHARE = 0.1  # at each end, at least one value
+
+
+@dataclass(frozen=True)
+class Location:
+    """A centre with its standard error and degrees of freedom; NaN and 0 where one value says nothing of the spread."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def interval(self, confidence: float = 0.95) -> Estimate:
+        """The centre with Student's interval; NaN bounds where the error is not known."""
+        half = self.error * float(stats.t.ppf((1 + confidence) / 2, self.freedom)) if self.freedom else math.nan
+        return Estimate(self.value, self.value - half, self.value + half)
+
+    def p_above(self, edge: float) -> float:
+        """One-sided p-value of the hypothesis that the centre is at most `edge`."""
+        if not self.freedom:
+            return 1.0
+        distance = self.value - edge
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(special.stdtr(self.freedom, -distance / self.error))
+
+    def p_below(self, edge: float) -> float:
+        """One-sided p-value of the hypothesis that the centre is at least `edge`."""
+        return Location(-self.value, self.error, self.freedom).p_above(-edge)
+
+
+def locations(samples: Sequence[Sequence[float]]) -> list[Location]:
+    """The centres of samples with something in common, each with an error that the others helped to estimate.
+
+    Raises ValueError where a sample is empty.
+    """
+    alone = [_alone(np.asarray(sample, dtype=float)) for sample in samples]
+    known = [one for one in alone if one.freedom and one.error > 0]
+    if len(known) < 2:
+        return alone
+    variances = np.array([(one.error**2) * _kept(len(sample)) for one, sample in zip(alone, samples, strict=True)])
+    freedom = np.array([one.freedom for one in alone])
+    use = np.array([bool(one.freedom and one.error > 0) for one in alone])
+    prior, prior_freedom = _prior(variances[use], freedom[use])
+    return [
+        _moderated(one, variance, _kept(len(sample)), prior, prior_freedom, float(freedom.sum())) if used else one
+        for one, variance, sample, used in zip(alone, variances, samples, use, strict=True)
+    ]
+
+
+def shift(base: Location, head: Location) -> Location:
+    """How far the centre of one independent sample is from that of another.
+
+    Welch 1947 (doi:10.1093/biomet/34.1-2.28): the two may differ in spread and in number.
+    """
+    variances = (base.error**2, head.error**2)
+    value, error = head.value - base.value, math.sqrt(sum(variances))
+    if not (base.freedom and head.freedom):
+        return Location(value, math.nan, 0.0)
+    if error == 0:
+        return Location(value, 0.0, base.freedom + head.freedom)
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / base.freedom + variances[1] ** 2 / head.freedom)
+    return Location(value, error, freedom)
+
+
+def _cut(n: int) -> int:
+    """Values that are trimmed at each end of n."""
+    return max(1, round(TRIMMED_SHARE * n)) if n >= FEWEST_TO_TRIM else 0
+
+
+def _kept(n: int) -> int:
+    return n - 2 * _cut(n)
+
+
+def _alone(sample: np.ndarray) -> Location:
+    """A sample's centre by itself."""
+    n = len(sample)
+    if not n:
+        raise ValueError("no values")
+    cut, kept, ordered = _cut(n), _kept(n), np.sort(sample)
+    centre = float(ordered[cut : n - cut].mean())
+    if n == 1:
+        return Location(centre, math.nan, 0.0)
+    winsorized = ordered.clip(ordered[cut], ordered[n - 1 - cut])
+    error = math.sqrt(float(winsorized.var(ddof=1)) * (n - 1) / (kept * (kept - 1)))
+    return Location(centre, error, kept - 1.0)
+
+
+def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
+    """The typical variance and how many degrees of freedom it is worth; infinitely many where all agree."""
+    half = freedom / 2
+    logs = np.log(variances) - special.digamma(half) + np.log(half)
+    spread = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
+    if spread <= 0:
+        return math.exp(float(logs.mean())), math.inf
+    prior_half = _inverse_trigamma(spread)
+    typical = float(logs.mean() + special.digamma(prior_half) - math.log(prior_half))
+    return math.exp(typical), 2 * prior_half
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The x whose trigamma is `value`, by Newton's method on 1 / trigamma, which is nearly linear."""
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(special.polygamma(1, x))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, x))
+        x += step
+        if abs(step) < 1e-8 * x:
+            break
+    return x
+
+
+def _moderated(one: Location, variance: float, kept: int, prior: float, prior_freedom: float, most: float) -> Location:
+    """A centre whose variance is drawn towards the prior; never more freedom than all samples have together."""
+    if math.isinf(prior_freedom):
+        moderated = prior
+    else:
+        moderated = (prior_freedom * prior + one.freedom * variance) / (prior_freedom + one.freedom)
+    return Location(one.value, math.sqrt(moderated / kept), min(one.freedom + prior_freedom, most))

@@ -1,0 +1,104 @@
+"""Verdicts: what the tests of all cases together say of each.
+
+For each case two ratios of head to base are judged: that of a low quantile of the calls, which is precise, and that of
+their mean, which also sees what slows only some of them. `regressed` is a rejection of `ratio <= 1 + margin` for one of
+the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that both intervals lie inside the margin.
+
+How the error rate is split. Each of the two ratios gets half of a case's. Over the looks at growing data it is spent in
+the shares that `Look.spent` says: a p-value is divided by its look's share, and the smallest so far counts, which
+keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
+Over cases, Benjamini & Hochberg 1995 at q = 0.01: of the cases called regressed, at most one in a hundred is not; where
+nothing regressed, at most one suite in a hundred has a false alarm.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scipy import stats
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.location import Location, locations
+
+Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
+Q = 0.01
+CONFIDENCE = 0.95  # of the two-sided intervals, over all looks
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One case: its verdict, and both ratios with the intervals that it rests on, as values and not logarithms."""
+
+    verdict: Verdict
+    low: Estimate
+    mean: Estimate
+
+
+@dataclass
+class Evidence:
+    """What is known of one case so far."""
+
+    p_slower: float = 1.0
+    p_faster: float = 1.0
+    low: Estimate = Estimate(math.nan, math.nan, math.nan)  # of the logarithm
+    mean: Estimate = Estimate(math.nan, math.nan, math.nan)
+    is_inside: bool = False  # the intervals of one look lay inside the margin
+
+
+@dataclass
+class Trial:
+    """The cases of a suite, judged at one or several looks at growing data."""
+
+    margins: Mapping[str, float]  # case -> how much slower is too slow: 0.025
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+
+    def look(self, low: Mapping[str, Location], mean: Mapping[str, Location], spent: float = 1.0) -> None:
+        """Take in the locations of cases' log-ratios; `spent`: share of the error rate, over all looks 1 at most."""
+        for case in low:
+            edge = math.log1p(self.margins[case])
+            both = (low[case], mean[case])
+            known = self.evidence.setdefault(case, Evidence())
+            known.p_slower = min(known.p_slower, 2 / spent * min(one.p_above(edge) for one in both))
+            known.p_faster = min(known.p_faster, 2 / spent * min(one.p_below(-edge) for one in both))
+            known.low, known.mean = (one.interval(1 - (1 - CONFIDENCE) * spent) for one in both)
+            known.is_inside = all(-edge < one.low and one.high < edge for one in (known.low, known.mean))
+
+    def verdicts(self) -> dict[str, Judged]:
+        """Each case's verdict by what is known so far."""
+        slower = _rejected({case: one.p_slower for case, one in self.evidence.items()})
+        faster = _rejected({case: one.p_faster for case, one in self.evidence.items()})
+        return {
+            case: Judged(_verdict(case in slower, case in faster, one.is_inside), _ratio(one.low), _ratio(one.mean))
+            for case, one in self.evidence.items()
+        }
+
+    def undecided(self) -> list[str]:
+        """The cases that more data could decide."""
+        return [case for case, judged in self.verdicts().items() if judged.verdict == "inconclusive"]
+
+
+def located(logs: Mapping[str, Sequence[float]]) -> dict[str, Location]:
+    """The location of each case's log-ratios."""
+    return dict(zip(logs, locations(list(logs.values())), strict=True))
+
+
+def _rejected(p_values: Mapping[str, float]) -> set[str]:
+    """The hypotheses that Benjamini & Hochberg's procedure rejects at Q."""
+    if not p_values:
+        return set()
+    adjusted = stats.false_discovery_control([min(1.0, p) for p in p_values.values()])
+    return {case for case, value in zip(p_values, adjusted, strict=True) if value <= Q}
+
+
+def _verdict(is_slower: bool, is_faster: bool, is_inside: bool) -> Verdict:
+    # A case may be faster in one ratio and slower in the other; then it is slower.
+    if is_slower:
+        return "regressed"
+    if is_faster:
+        return "improved"
+    return "unchanged" if is_inside else "inconclusive"
+
+
+def _ratio(log: Estimate) -> Estimate:
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

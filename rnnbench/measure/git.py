@@ -1,0 +1,73 @@
+"""What rnnbench asks of git, in words where git refuses."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+
+
+def state(folder: Path) -> dict[str, Any] | None:
+    """The commit and whether files differ from it; None where `folder` is in no repository or git is missing."""
+    commit = _ask(folder, "rev-parse", "HEAD")
+    changed = _ask(folder, "status", "--porcelain", "--untracked-files=no")
+    return None if commit is None else {"commit": commit, "dirty": bool(changed)}
+
+
+def top(folder: Path) -> Path | None:
+    """The top folder of the repository that `folder` lies in, if there is one."""
+    found = _ask(folder, "rev-parse", "--show-toplevel")
+    return Path(found) if found else None
+
+
+def commit(repository: Path, revision: str) -> str:
+    """The commit that a revision names; raises UserError where it names none."""
+    found = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if found is None:
+        hint = "; fetch the whole history (a shallow clone has only its tip)" if _is_shallow(repository) else ""
+        raise UserError(f"--base {revision}: neither a folder nor a revision of {repository}{hint}")
+    return found
+
+
+@contextmanager
+def worktree(repository: Path, revision: str) -> Iterator[Path]:
+    """A temporary worktree of a revision, gone at the end, however that comes."""
+    parent = Path(tempfile.mkdtemp(prefix="rnnbench-base-"))
+    tree = parent / "tree"
+    try:
+        done = _run(repository, "worktree", "add", "--quiet", "--detach", str(tree), revision)
+        if done.returncode:
+            raise UserError(f"--base {revision}: git can't make a worktree: {done.stderr.strip().splitlines()[-1]}")
+        yield tree
+    finally:
+        _run(repository, "worktree", "remove", "--force", str(tree))
+        shutil.rmtree(parent, ignore_errors=True)
+        _run(repository, "worktree", "prune")
+
+
+def _is_shallow(repository: Path) -> bool:
+    return _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def _ask(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = _run(folder, *arguments)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git without the repository's hooks, out of reach of the terminal's Ctrl-C."""
+    return subprocess.run(
+        ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )

@@ -1,0 +1,141 @@
+"""What a worker does on request: the operations that `rnnbench.measure.worker` documents."""
+
+import gc
+import os
+import random
+import sys
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnbench.measure import devices, torch_state
+from rnnbench.measure.cores import allowed_cores
+from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.store.records import Case
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import ParityError, build, describe
+
+MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A prepared case."""
+
+    case: Case
+    device: devices.Device
+    timed: TimedCall
+    padding: torch.Tensor
+
+
+class Operations:
+    """Holds the prepared cases of the group that is visited."""
+
+    def __init__(self, layout: random.Random) -> None:
+        """`layout` draws where a case's memory begins."""
+        self._layout = layout
+        self._ready: dict[str, Ready] = {}
+        self._state = torch_state.capture()
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to one request; whatever a case raises becomes a reply too."""
+        operations = {
+            "device": self._device,
+            "prepare": self._prepare,
+            "window": self._window,
+            "release": self._release,
+        }
+        try:
+            return {"ok": True, **operations[request["op"]](request)}
+        except Skip as skip:
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
+        except ParityError as error:
+            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
+        except Exception as error:
+            traceback.print_exc()
+            return {"ok": False, "status": "failed", "reason": _reason(error)}
+
+    def _device(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"reason": devices.why_not(request["device"])}
+
+    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        case = Case.from_axes(request["case"])
+        unusable = devices.why_not(case.workload.device)
+        if unusable:
+            raise Skip(unusable)
+        if case.workload.threads > len(allowed_cores()):
+            raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
+        torch_state.restore(self._state | {"threads": case.workload.threads})
+        # Memory of a random size before the case's own, so that its place differs from process to process.
+        padding = torch.empty(64 * self._layout.randrange(1, MOST_PADDING_LINES), dtype=torch.uint8)
+        built = build(case, Path(request["root"]))
+        measurement = describe(built) if request["describe"] else None
+        device = devices.open_device(case.workload.device)
+        timed = built.timed_call()
+        with timed.mode():
+            plan = Plan(**request["plan"]) if request["plan"] else None
+            if plan is None:
+                plan = calibrate(device, timed.call, request["window_seconds"])
+            warmup_windows = warm_up(device, timed.call, plan)
+        self._ready[case.key] = Ready(case, device, timed, padding)
+        reply: dict[str, Any] = {"plan": asdict(plan)}
+        if measurement is not None:
+            reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()
+        return reply
+
+    def _window(self, request: dict[str, Any]) -> dict[str, Any]:
+        ready, plan = self._ready[request["case"]], Plan(**request["plan"])
+        torch_state.restore(self._state | {"threads": ready.case.workload.threads})
+        with ready.timed.mode():
+            reading = take_window(ready.device, ready.timed.call, plan)
+        return {
+            **asdict(reading),
+            "calls": plan.calls,
+            "batch": plan.batch,
+            "cores": allowed_cores(),
+            "clock_mhz": ready.device.clock_mhz(),
+        }
+
+    def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Forget the group, and collect its garbage now, since collection is off while cases run."""
+        self._ready.clear()
+        gc.collect()
+        gc.freeze()  # what is left is torch's own, and is not searched again
+        return {}
+
+
+def _reason(error: Exception) -> str:
+    """One line: what was raised, and where in code that is not torch's."""
+    kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    message = str(error).strip().splitlines()
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if f"{os.sep}site-packages{os.sep}" not in frame.filename
+    ]
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{kind}: {message[0][:300] if message else ''}{where}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def hello() -> dict[str, Any]:
+    """What this worker is: versions, and which devices it sees."""
+    backends: Any = torch.backends  # untyped in torch
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": backends.cudnn.version() if backends.cudnn.is_available() else None,
+        "onednn": backends.mkldnn.is_available(),
+        "cpu_capability": backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }

@@ -1,0 +1,107 @@
+"""Asks a worker for one case's preparation or window, and keeps the answer in a run's folder."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rnnbench.measure.engine import Plan
+from rnnbench.measure.process import WorkerProcess
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Measurement, Status, Window
+from rnnbench.suite_file import Settings
+
+
+class VisitCut(Exception):
+    """A case failed during its group's visit; the visit starts again in a fresh worker, without it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window stands among the others; the fields are those of `Window`."""
+
+    replicate: int
+    order: int
+    turns: int
+
+
+class Recorder:
+    """What is known of each case of a run, in memory and in the run's folder."""
+
+    def __init__(self, root: Path, settings: Settings, measurements: Mapping[str, Measurement]) -> None:
+        """`root` is the folder that files of a user's own cells are relative to."""
+        self._root = root.resolve()
+        self._settings = settings
+        self._folder: RunFolder
+        self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
+
+    def open(self, folder: RunFolder, cases: list[Case]) -> None:
+        """Write into `folder` from now on; cases that are new to it are pending."""
+        self._folder = folder
+        for case in cases:
+            if case.key not in self.measurements:
+                self._record(Measurement(case, "pending", "the run ended before it"))
+
+    def ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+        """The worker's reply; raises WorkerLost."""
+        return worker.request(request, self._settings.deadline_seconds)
+
+    def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
+        """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
+        reply = self.ask(
+            worker,
+            {
+                "op": "prepare",
+                "case": case.axes(),
+                "root": str(self._root),
+                "window_seconds": self._settings.window_seconds,
+                "describe": self.measurements[case.key].status == "pending",
+                "plan": asdict(plan) if plan else None,
+            },
+        )
+        if not self._is_fine(case, reply):
+            return None
+        if "measurement" in reply:
+            self._record(Measurement.from_json(reply["measurement"]))
+        return Plan(**reply["plan"])
+
+    def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
+        """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
+        reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
+        self._is_fine(case, reply)
+        window = Window(
+            case=case.key,
+            **asdict(place),
+            worker=worker.name,
+            started=started,
+            calls=reply["calls"],
+            batch=reply["batch"],
+            seconds=reply["seconds"],
+            host_seconds=reply["host_seconds"],
+            quantiles=tuple(reply["quantiles"]),
+            cores=tuple(reply["cores"]),
+            clock_mhz=reply["clock_mhz"],
+        )
+        self._folder.add_window(window)
+        return window
+
+    def dropped(self, case: Case) -> bool:
+        """Whether a case was skipped or has failed, and is left out from then on."""
+        return self.measurements[case.key].status in ("skipped", "failed")
+
+    def drop(self, case: Case, status: Status, reason: str) -> None:
+        """Leave a case out from now on; its row stays, with the reason and what was known."""
+        self._record(replace(self.measurements[case.key], status=status, reason=reason))
+
+    def _record(self, measurement: Measurement) -> None:
+        self.measurements[measurement.case.key] = measurement
+        self._folder.add_measurement(measurement)
+
+    def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
+        """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
+        if reply["ok"]:
+            return True
+        self.drop(case, reply["status"], reply["reason"])
+        if reply["status"] == "failed":
+            raise VisitCut
+        return False

@@ -1,0 +1,162 @@
+"""The suite file: TOML in, a checked `SuiteFile` out. Every fault of a file is named at once."""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rnnbench.cells import CELLS, is_own, spec
+from rnnbench.errors import UserError
+from rnnbench.store.records import AXES, DType, Implementation, Phase, Reference, Task
+
+
+def _as_list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Size = Annotated[int, Field(strict=True, ge=1)]
+T = TypeVar("T")
+Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of some
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sweep(_Strict):
+    """The product of its axes; `reference` names the torch.nn layer for the user's own cells."""
+
+    cell: Axis[str]
+    implementation: Axis[Implementation] = ("loop", "torch.nn")
+    phase: Axis[Phase] = ("inference",)
+    task: Axis[Task] = ("many_to_many",)
+    batch_size: Axis[Size] = (32,)
+    seq_len: Axis[Size] = (32,)
+    input_size: Axis[Size] = (64,)
+    hidden_size: Axis[Size] = (128,)
+    output_size: Axis[Size] = (10,)
+    num_layers: Axis[Size] = (1,)
+    dtype: Axis[DType] = ("float32",)
+    device: Axis[str] = ("cpu",)
+    threads: Axis[Size] = (1,)
+    reference: Reference | None = None
+
+    def axis_values(self) -> dict[str, list[Any]]:
+        """The values of every axis that is swept."""
+        return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
+
+    def layer(self, cell: str) -> Reference:
+        """The torch.nn layer that a cell of this sweep is timed against."""
+        return spec(cell, self.reference or "rnn").reference
+
+
+class Settings(_Strict):
+    """How a suite is measured."""
+
+    replicates: Annotated[int, Field(strict=True, ge=1)] = 6  # the fewest
+    most_replicates: Annotated[int, Field(strict=True, ge=1)] = 20
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
+    windows: Annotated[int, Field(strict=True, ge=2, multiple_of=2)] = 4
+    window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
+    budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+
+
+class SuiteFile(_Strict):
+    """A suite as it stands in the file, with the defaults filled into the sweeps."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    measure: Settings = Settings()
+    sweep: Annotated[list[Sweep], Field(min_length=1)]
+
+
+def read(path: Path) -> SuiteFile:
+    """Read and check a file; raises UserError with every fault found."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read: {error}") from None
+    faults: list[str] = []
+    defaults = data.pop("defaults", {})
+    if not isinstance(defaults, dict):
+        faults.append(f"defaults: want a table, found {defaults!r}")
+        defaults = {}
+    unknown = [key for key in defaults if key not in Sweep.model_fields]
+    faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in unknown]
+    defaults = {key: value for key, value in defaults.items() if key not in unknown}
+    if isinstance(data.get("sweep"), list):
+        data["sweep"] = [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in data["sweep"]]
+    content = None
+    try:
+        content = SuiteFile.model_validate(data)
+    except ValidationError as error:
+        faults += list(dict.fromkeys(_fault(detail) for detail in error.errors()))
+    faults += _cell_faults(data.get("sweep"), path.parent)
+    if faults or content is None:
+        raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
+    return content
+
+
+def _fault(detail: Any) -> str:
+    """One line for one fault: key path, value, and what would be right."""
+    location = list(detail["loc"])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    key, value = str(location[-1]), detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings}
+            model = tables.get(str(location[0]), SuiteFile)
+            return f"{where}: unknown key{nearest(key, model.model_fields)}"
+        case "missing":
+            return f"{where}: missing"
+        case "literal_error":
+            allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            like = nearest(str(value), allowed.split(", "))
+            return f"{where}: {value!r} is not one of {allowed}{like}"
+        case "int_type" | "greater_than_equal":
+            return f"{where}: {value!r} is not a whole number of {detail.get('ctx', {}).get('ge', 1)} or more"
+        case "too_short":
+            return f"{where}: empty; want at least one value"
+        case _:
+            return f"{where}: {value!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _cell_faults(sweeps: object, root: Path) -> list[str]:
+    """Faults of the cells named, which pydantic's types can't know."""
+    faults = []
+    for number, sweep in enumerate(sweeps if isinstance(sweeps, list) else []):
+        if not isinstance(sweep, dict):
+            continue
+        for cell in _cells(sweep):
+            where = f"sweep[{number}].cell: {cell!r}"
+            if is_own(cell):
+                target = cell.rpartition(":")[0]
+                if target.endswith(".py") and not (root / target).is_file():
+                    faults.append(f"{where}: no file {root / target}")
+                if sweep.get("reference") is None:
+                    choices = ", ".join(f'"{name}"' for name in get_args(Reference))
+                    faults.append(
+                        f"{where}: a cell of your own needs `reference` = {choices} in its sweep: the torch.nn layer "
+                        "it is timed against, and whose state it takes"
+                    )
+            elif cell not in CELLS:
+                like = nearest(cell, CELLS)
+                faults.append(f"{where}: no such cell{like}; there are {', '.join(CELLS)}, or your own as FILE:CLASS")
+    return faults
+
+
+def _cells(sweep: Mapping[str, Any]) -> list[str]:
+    cells = _as_list(sweep.get("cell", []))
+    return [cell for cell in cells if isinstance(cell, str)]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing where no known word is like it."""
+    matches = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
