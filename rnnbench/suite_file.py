@@ -65,12 +65,31 @@ class Settings(_Strict):
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
 
 
+Margin = Annotated[float, Field(gt=0, lt=1)]
+
+
+class CaseMargin(_Strict):
+    """A margin of their own for the cases that an `--only` expression selects."""
+
+    only: str
+    margin: Margin
+
+
+class CheckSettings(_Strict):
+    """How `rnnbench check` and `compare` judge a suite."""
+
+    margin: Margin = 0.025  # how much slower is too slow
+    margins: list[CaseMargin] = []  # the last that selects a case counts
+    budget_seconds: Annotated[float, Field(gt=0)] = 120.0
+
+
 class SuiteFile(_Strict):
     """A suite as it stands in the file, with the defaults filled into the sweeps."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     measure: Settings = Settings()
+    check: CheckSettings = CheckSettings()
     sweep: Annotated[list[Sweep], Field(min_length=1)]
 
 
@@ -110,7 +129,7 @@ def _fault(detail: Any) -> str:
     key, value = str(location[-1]), detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings}
+            tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
             model = tables.get(str(location[0]), SuiteFile)
             return f"{where}: unknown key{nearest(key, model.model_fields)}"
         case "missing":

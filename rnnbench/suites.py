@@ -3,15 +3,15 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rnnbench import suite_file
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, LAYERS, Case, Group, Workload
-from rnnbench.suite_file import Settings, SuiteFile, Sweep, nearest
+from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
 
@@ -32,6 +32,14 @@ class Suite:
     def settings(self) -> Settings:
         """How the file wants to be measured."""
         return self.content.measure
+
+    def with_check(self, **changes: float | None) -> Self:
+        """The same with other settings of the check; None leaves one as it is, a margin replaces all of the file's."""
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if "margin" in given:
+            given["margins"] = []
+        check = self.content.check.model_copy(update=given)
+        return replace(self, content=self.content.model_copy(update={"check": check}))
 
     def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None) -> list[Group]:
         """The cases that `only` leaves, grouped by workload in the order of the file.
@@ -101,6 +109,23 @@ def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
     return all(str(axes[axis]) in values for axis, values in only.items())
 
 
+def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
+    """How much slower is too slow, for each case's key: what the last rule that selects it says, or the suite's own.
+
+    Raises UserError where a rule names no axis.
+    """
+    rules = []
+    for number, rule in enumerate(check.margins):
+        try:
+            rules.append((parse_only([rule.only]), rule.margin))
+        except UserError as fault:
+            raise UserError(f"check.margins[{number}].only: {str(fault).removeprefix('--only ')}") from None
+    return {
+        case.key: next((margin for only, margin in reversed(rules) if _is_wanted(case, only)), check.margin)
+        for case in cases
+    }
+
+
 def parse_only(expressions: Sequence[str]) -> dict[str, list[str]]:
     """`axis=value[,value...]`, separated by spaces; every axis named must match."""
     only: dict[str, list[str]] = {}
@@ -118,10 +143,18 @@ def parse_only(expressions: Sequence[str]) -> dict[str, list[str]]:
 
 def shipped() -> dict[str, Path]:
     """The suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
-    installed = Path(str(resources.files("rnnbench"))) / "shipped_suites"
-    own = installed if installed.is_dir() else installed.parent.parent / "suites"
-    folders = [own, Path("suites")]  # the later wins
+    folders = [_own_folder(), Path("suites")]  # the later wins
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def is_shipped(file: Path) -> bool:
+    """Whether a suite is one of rnnbench's own."""
+    return file.resolve().parent == _own_folder().resolve()
+
+
+def _own_folder() -> Path:
+    installed = Path(str(resources.files("rnnbench"))) / "shipped_suites"
+    return installed if installed.is_dir() else installed.parent.parent / "suites"
 
 
 def find(name: str) -> Path:

@@ -64,8 +64,10 @@ class Comparison:
         return 3 if strict and self.count("inconclusive") else 0
 
 
-def finding(base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int) -> Finding:
-    """What is known of a case on both sides; `judged` is None where its time was not compared."""
+def finding(
+    base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
+) -> Finding:
+    """What is known of a case on both sides; `judged` is None where its time was not compared, as `unjudged` says."""
     case = head.case
     if base.status == "measured" and head.status == "failed":
         return Finding(case, "regressed", margin, f"fails now: {head.reason}")
@@ -81,7 +83,7 @@ def finding(base: Measurement, head: Measurement, judged: Judged | None, margin:
         return Finding(case, None, margin, f"{head.status} on both sides: {head.reason}" if same else "; ".join(apart))
     differ = changes(base.to_json(), head.to_json())
     if judged is None:
-        found = Finding(case, "inconclusive", margin, "no time was left to measure it", changes=differ)
+        found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
     else:
         found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ)
     return _with_counts(found)

@@ -32,7 +32,13 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         replicates=("replicate", "nunique"), windows=("calls", "size"), calls=("calls", "sum"), total=("seconds", "sum")
     )
     counts["mean_seconds"] = counts.pop("total") / counts["calls"]
-    estimates = pd.concat([_times(replicates), _ratios(replicates)], axis=1)
+    estimates = pd.concat(
+        [
+            _estimates(replicates, "log_seconds", "seconds"),
+            _estimates(reference_ratios(replicates), "log_ratio", "ratio"),
+        ],
+        axis=1,
+    )
     summary = cases.merge(counts, on=["run", "case"], how="left").merge(estimates, on=["run", "case"], how="left")
     for column in ("replicates", "windows", "calls"):
         summary[column] = summary[column].fillna(0).astype(int)
@@ -40,17 +46,19 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
-    """Each case's time in each replicate: the low quantile of its pooled calls, as `log_seconds`.
+    """Each case's time in each replicate: `log_seconds` of the low quantile of its calls, `log_mean` of their mean.
 
     Every window brings its order statistics, each with an equal share of the window's calls.
     """
-    if windows.empty:
-        return pd.DataFrame(columns=["run", "case", "replicate", *WORKLOAD_AXES, "implementation", "log_seconds"])
     keys = ["run", "case", "replicate"]
+    if windows.empty:
+        return pd.DataFrame(columns=[*keys, *WORKLOAD_AXES, "implementation", "log_seconds", "log_mean"])
     group = windows.groupby(keys, sort=False).ngroup().to_numpy()  # numbered in the order in which they appear
     low = pooled_quantiles(group, windows["quantiles"].to_list(), windows["calls"].to_numpy(), LOW_QUANTILE)
     result = windows[[*keys, *WORKLOAD_AXES, "implementation"]].drop_duplicates(keys).reset_index(drop=True)
     result["log_seconds"] = np.log(low)
+    totals = windows.groupby(group)[["seconds", "calls"]].sum()
+    result["log_mean"] = np.log(totals["seconds"] / totals["calls"]).to_numpy()
     return result
 
 
@@ -60,17 +68,17 @@ def complete_visits(windows: pd.DataFrame) -> pd.DataFrame:
     return windows[made == windows["turns"]]
 
 
-def _times(replicates: pd.DataFrame) -> pd.DataFrame:
-    return _estimates(replicates, "log_seconds", "seconds")
+def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
+    """`log_ratio` and `log_mean_ratio` to torch.nn, taken within each replicate, where noise is shared.
 
-
-def _ratios(replicates: pd.DataFrame) -> pd.DataFrame:
-    """Ratios to the reference, taken within each replicate, where noise and process effects are shared."""
+    From the frame that `replicate_times` gives; without the cases whose group has no torch.nn layer.
+    """
     group = ["run", "replicate", *WORKLOAD_AXES]
-    reference = replicates[replicates["implementation"] == "torch.nn"][[*group, "log_seconds"]]
+    reference = replicates[replicates["implementation"] == "torch.nn"][[*group, "log_seconds", "log_mean"]]
     paired = replicates.merge(reference, on=group, suffixes=("", "_reference"))
     paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
-    return _estimates(paired, "log_ratio", "ratio")
+    paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
+    return paired
 
 
 def _estimates(values: pd.DataFrame, column: str, name: str) -> pd.DataFrame:

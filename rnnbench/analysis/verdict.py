@@ -24,6 +24,7 @@ from rnnbench.analysis.location import Location, locations
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals, over all looks
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Evidence:
 
     p_slower: float = 1.0
     p_faster: float = 1.0
-    low: Estimate = Estimate(math.nan, math.nan, math.nan)  # of the logarithm
-    mean: Estimate = Estimate(math.nan, math.nan, math.nan)
+    low: Estimate = UNKNOWN  # of the logarithm
+    mean: Estimate = UNKNOWN
     is_inside: bool = False  # the intervals of one look lay inside the margin
 
 
@@ -53,16 +54,14 @@ class Trial:
     margins: Mapping[str, float]  # case -> how much slower is too slow: 0.025
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
-    def look(self, low: Mapping[str, Location], mean: Mapping[str, Location], spent: float = 1.0) -> None:
-        """Take in the locations of cases' log-ratios; `spent`: share of the error rate, over all looks 1 at most."""
-        for case in low:
-            edge = math.log1p(self.margins[case])
-            both = (low[case], mean[case])
-            known = self.evidence.setdefault(case, Evidence())
-            known.p_slower = min(known.p_slower, 2 / spent * min(one.p_above(edge) for one in both))
-            known.p_faster = min(known.p_faster, 2 / spent * min(one.p_below(-edge) for one in both))
-            known.low, known.mean = (one.interval(1 - (1 - CONFIDENCE) * spent) for one in both)
-            known.is_inside = all(-edge < one.low and one.high < edge for one in (known.low, known.mean))
+    def look(self, case: str, low: Location, mean: Location, spent: float = 1.0) -> None:
+        """Take in where a case's log-ratios lie; `spent`: share of the error rate, over all looks 1 at most."""
+        edge = math.log1p(self.margins[case])
+        known = self.evidence.setdefault(case, Evidence())
+        known.p_slower = min(known.p_slower, 2 / spent * min(one.p_above(edge) for one in (low, mean)))
+        known.p_faster = min(known.p_faster, 2 / spent * min(one.p_below(-edge) for one in (low, mean)))
+        known.low, known.mean = (one.interval(1 - (1 - CONFIDENCE) * spent) for one in (low, mean))
+        known.is_inside = all(-edge < one.low and one.high < edge for one in (known.low, known.mean))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each case's verdict by what is known so far."""
@@ -73,9 +72,9 @@ class Trial:
             for case, one in self.evidence.items()
         }
 
-    def undecided(self) -> list[str]:
-        """The cases that more data could decide."""
-        return [case for case, judged in self.verdicts().items() if judged.verdict == "inconclusive"]
+    def decided(self) -> set[str]:
+        """The cases that need no more data."""
+        return {case for case, judged in self.verdicts().items() if judged.verdict != "inconclusive"}
 
 
 def located(logs: Mapping[str, Sequence[float]]) -> dict[str, Location]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, read_measurements, read_windows
+from rnnbench.store.folder import RunInfo, last_measurements, read_windows
 from rnnbench.store.records import Group, Measurement, Window, Workload
 
 
@@ -44,10 +44,7 @@ class History:
 
 def read_history(path: Path) -> History:
     """The history of a stored run; visits that were cut off are left out, as everywhere."""
-    measurements: dict[str, Measurement] = {}
-    for line in read_measurements(path):
-        measurement = Measurement.from_json(line)
-        measurements[measurement.case.key] = measurement
+    measurements = last_measurements(path)
     groups = {group.workload: group for group in History(measurements).groups}
     windows = [Window.from_json(line) for line in read_windows(path)]
     visits: dict[tuple[str, Workload], list[Window]] = {}

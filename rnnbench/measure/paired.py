@@ -1,10 +1,13 @@
 """Base and head in turns: replicates of fresh pairs of workers on the same cores."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
 from rnnbench.measure.cores import measuring_cores
 from rnnbench.measure.engine import Plan, equal_blocks
@@ -14,10 +17,18 @@ from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.sides import Side
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
 
 Pair = Mapping[str, WorkerProcess]  # side's name -> its worker
+
+
+@dataclass
+class Ratios:
+    """Logarithms of head over base, one from each replicate."""
+
+    low: list[float] = field(default_factory=list)  # of the low quantile of the calls
+    mean: list[float] = field(default_factory=list)  # of their mean
 
 
 def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
@@ -47,6 +58,9 @@ class PairedRunner:
         self._started = now()
         self._pair: Pair = {}
         self._pairs = 0
+        self._start_seconds = 0.0
+        self._visit_seconds: dict[Workload, float] = {}
+        self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
         self.replicates = 0
 
@@ -65,11 +79,22 @@ class PairedRunner:
             self._fresh_pair()
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
+            started = self._now()
             while not self._visited(group):
                 self.close()
                 self._fresh_pair()
+            self._visit_seconds[group.workload] = (self._now() - started) / len(group.cases)
         self.close()
         self.replicates += 1
+
+    def expected_seconds(self, groups: Sequence[Group]) -> float:
+        """How long another replicate of these groups would take, by the last one; 0 before any."""
+        visits = sum(self._visit_seconds.get(group.workload, 0.0) * len(group.cases) for group in groups)
+        return (0.0 if self._pair else self._start_seconds) + visits
+
+    def measurement(self, side: str, case: Case) -> Measurement:
+        """What is known of a case on one side, beside its windows."""
+        return self._recorders[side].measurements[case.key]
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
@@ -88,12 +113,14 @@ class PairedRunner:
 
     def _fresh_pair(self) -> dict[str, dict[str, Any]]:
         """Start both workers at once, on all cores, while nothing is measured."""
-        name = f"{self._pairs:04d}"
+        started, name = self._now(), f"{self._pairs:04d}"
         self._pairs += 1
         # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
         layout = self._rng.randrange(MOST_LAYOUTS)
         self._pair = {side.name: self._start_worker(name, side, layout) for side in self._sides.values()}
-        return {side: self._hello(side, worker) for side, worker in self._pair.items()}
+        told = {side: self._hello(side, worker) for side, worker in self._pair.items()}
+        self._start_seconds = self._now() - started
+        return told
 
     def _hello(self, side: str, worker: WorkerProcess) -> dict[str, Any]:
         about = self._sides[side].about
@@ -122,12 +149,13 @@ class PairedRunner:
                     self._prepare(side, case)
                 if not self.failed(case):
                     ready.append(case)
-            turns = len(ready) * self._settings.windows
-            for place, case in enumerate(ready):
-                taken = dict.fromkeys(self._sides, place * self._settings.windows)
+            taken: dict[str, dict[str, list[Window]]] = {}
+            for case in ready:
+                taken[case.key] = {name: [] for name in self._sides}
                 for side in balanced_order(list(self._sides), self._settings.windows, self._rng):
-                    self._window(side, case, Place(self.replicates, taken[side], turns))
-                    taken[side] += 1
+                    done = (len(taken) - 1) * self._settings.windows + len(taken[case.key][side])
+                    place = Place(self.replicates, done, len(ready) * self._settings.windows)
+                    taken[case.key][side].append(self._window(side, case, place))
             for side, worker in self._pair.items():
                 self._recorders[side].ask(worker, {"op": "release"})
         except WorkerLost as lost:
@@ -136,7 +164,16 @@ class PairedRunner:
             return False
         except VisitCut:
             return False
+        self._keep(taken)
         return True
+
+    def _keep(self, taken: Mapping[str, Mapping[str, Sequence[Window]]]) -> None:
+        """Add a complete visit's log-ratios."""
+        for case, windows in taken.items():
+            base, head = times(windows["base"]), times(windows["head"])
+            ratios = self.log_ratios.setdefault(case, Ratios())
+            ratios.low.append(math.log(head.low / base.low))
+            ratios.mean.append(math.log(head.mean / base.mean))
 
     def _prepare(self, side: str, case: Case) -> None:
         if self._recorders[side].dropped(case):
@@ -145,5 +182,5 @@ class PairedRunner:
         if plan is not None and case.key not in self._plans:
             self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds)
 
-    def _window(self, side: str, case: Case, place: Place) -> None:
-        self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)
+    def _window(self, side: str, case: Case, place: Place) -> Window:
+        return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)

@@ -1,10 +1,19 @@
-"""The two sides of a check: which code, by which interpreter."""
+"""The two sides of a check: which code, in which folder, by which interpreter."""
 
+import shutil
 import sys
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rnnbench import suites
+from rnnbench.errors import UserError
+from rnnbench.measure import git
 from rnnbench.measure.process import PACKAGE_PARENT
+
+WORKER = Path("rnnbench/measure/worker.py")
 
 
 @dataclass(frozen=True)
@@ -12,7 +21,127 @@ class Side:
     """One of the two sides that are compared."""
 
     name: str  # base or head
-    root: Path  # folder of the suite: what files of a user's own cells are relative to
+    about: str  # for people: a revision, a folder, an interpreter
+    suite: suites.Suite  # as this side has it; files of a user's own cells are relative to its folder
     python: str = sys.executable
-    paths: tuple[Path, ...] = (PACKAGE_PARENT,)  # where its rnnbench and its modules are imported from
-    about: str = ""  # for people: a revision, a folder, an interpreter
+    paths: tuple[Path, ...] = (PACKAGE_PARENT,)  # where rnnbench and a user's modules are imported from, first
+    commit: str | None = None
+
+    @property
+    def root(self) -> Path:
+        """The folder that files of a user's own cells are relative to."""
+        return self.suite.file.parent.resolve()
+
+
+@contextmanager
+def sides(
+    suite: suites.Suite, base: str | None, base_python: str | None, head_python: str | None
+) -> Iterator[tuple[Side, Side]]:
+    """Base and head; what was made for them is gone at the end.
+
+    `base`: a folder, a revision, or None for the head's own files. Raises UserError where it is neither, where the
+    base has no such suite, an interpreter is missing, or nothing would differ.
+    """
+    top = _repository(suite)
+    pythons = [
+        _interpreter(given, option)
+        for given, option in ((base_python, "--base-python"), (head_python, "--head-python"))
+    ]
+    with ExitStack() as stack:
+        package = stack.enter_context(_package_alone())
+        head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(top, package))
+        if base is None:
+            if pythons[0] == pythons[1]:
+                raise UserError(
+                    "nothing differs: name what to compare with, --base REV or DIR, or another --base-python"
+                )
+            first = replace(head, name="base", about="the same files", python=pythons[0])
+        elif Path(base).is_dir():
+            first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
+        else:
+            first = _at_revision(stack, base, suite, top, package, pythons[0])
+        if pythons[0] != pythons[1]:
+            first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
+        yield first, head
+
+
+def _repository(suite: suites.Suite) -> Path | None:
+    """The repository whose code is under test: the suite's own, or the current folder's for a shipped suite."""
+    return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)
+
+
+def _about_head(suite: suites.Suite, top: Path | None) -> str:
+    state = git.state(top) if top else None
+    if state is None:
+        return f"folder {suite.file.parent}"
+    return f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
+
+
+def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, package: Path, python: str) -> Side:
+    """The base in a folder that holds the suite where the head's repository does, or under its bare name."""
+    choices = [folder / suite.file.name]
+    if (within := _within(suite, top)) is not None:
+        choices.insert(0, folder / within)
+    there = next((choice for choice in choices if choice.is_file()), None)
+    if there is None:
+        raise UserError(
+            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}"
+        )
+    return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package))
+
+
+def _at_revision(
+    stack: ExitStack, base: str, suite: suites.Suite, top: Path | None, package: Path, python: str
+) -> Side:
+    """The base in a temporary worktree."""
+    if top is None:
+        where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
+        raise UserError(f"--base {base}: {where} is in no git repository, and no folder has that name")
+    commit = git.commit(top, base)
+    tree = stack.enter_context(git.worktree(top, commit))
+    about, within = f"{base} ({commit[:7]})", _within(suite, top)
+    if within is None:
+        raise UserError(
+            f"--base {base}: {suite.name} measures rnnbench's own cells, which {top} does not hold; "
+            "give a suite that lies in the repository"
+        )
+    if not (tree / within).is_file():
+        raise UserError(f"--base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
+    return Side("base", about, suites.read(str(tree / within)), python, _paths(tree, package), commit)
+
+
+def _within(suite: suites.Suite, top: Path | None) -> Path | None:
+    """Where in the repository the suite lies; None where it is not the repository's."""
+    file = suite.file.resolve()
+    if top is None or not file.is_relative_to(top):
+        return None
+    is_foreign = suites.is_shipped(file) and not (top / WORKER).is_file()  # in an environment below the repository
+    return None if is_foreign else file.relative_to(top)
+
+
+def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
+    """What a worker imports from: the side's own rnnbench, if it has one, and its modules."""
+    if top is None:
+        return (package,)
+    code = top if (top / WORKER).is_file() else package
+    own = [folder for folder in (top / "src", top) if folder.is_dir()]
+    return tuple(dict.fromkeys((code, *own)))
+
+
+@contextmanager
+def _package_alone() -> Iterator[Path]:
+    """A folder that holds this rnnbench and nothing else, so that another interpreter finds its own torch beside it."""
+    with tempfile.TemporaryDirectory(prefix="rnnbench-package-") as folder:
+        (Path(folder) / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
+        yield Path(folder)
+
+
+def _interpreter(given: str | None, option: str) -> str:
+    """The interpreter that a path, a command or the folder of a virtual environment stands for."""
+    if given is None:
+        return sys.executable
+    candidate = Path(given) / "bin" / "python"
+    found = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
+    if found is None:
+        raise UserError(f"{option} {given}: no such interpreter; want a python, or the folder of a virtual environment")
+    return str(Path(found).absolute())

@@ -1,3 +1,3 @@
 """The version of the requests and replies that `rnnbench.measure.worker` documents."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

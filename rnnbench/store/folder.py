@@ -116,6 +116,11 @@ def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
     return jsonlines.read(file) if file.exists() else iter(())
 
 
+def last_measurements(path: Path) -> dict[str, Measurement]:
+    """What a run last said of each of its cases, by the case's key."""
+    return {line["case"]: Measurement.from_json(line) for line in read_measurements(path)}
+
+
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of every worker's windows."""
     for file in sorted(path.glob("windows-*.jsonl")):

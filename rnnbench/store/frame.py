@@ -23,6 +23,11 @@ def load(path: str | Path) -> pd.DataFrame:
     - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;
     - `parity`, `parity_error`: whether outputs and gradients agree with torch.nn's, and the largest relative error;
     - `parameters`, and torchinfo's `mult_adds`, `input_bytes`, `forward_backward_bytes`, `parameter_bytes` of a step;
+    - `macs`: multiply-accumulates of the matrix products of one call, backward included;
+    - `operators`: torch operators that one call enters, those that autograd calls included;
+    - `allocations`: blocks of memory that one call asks for;
+    - `peak_bytes`: most memory that one call holds at once, beside what was there before it; these four are NaN in a
+      run that was recorded by an older rnnbench;
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;

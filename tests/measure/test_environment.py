@@ -2,14 +2,15 @@ import json
 import subprocess
 from pathlib import Path
 
-from rnnbench.measure import environment
+from rnnbench.measure import cores, environment
+from rnnbench.measure import git as repository
 
 
 def test_the_environment_says_what_a_reader_needs_and_fits_into_json(tmp_path: Path) -> None:
     found = environment.describe(tmp_path)
     assert json.loads(json.dumps(found)) == found
     assert found["machine"]["cpu"]
-    assert found["machine"]["cores_allowed"] == environment.allowed_cores()
+    assert found["machine"]["cores_allowed"] == cores.allowed_cores()
     assert found["software"]["packages"]["torch"]
     assert found["git"] is None
 
@@ -23,11 +24,11 @@ def test_the_commit_is_named_and_a_change_to_it_is_seen(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("one")
     git("add", "file")
     git("commit", "-m", "one")
-    state = environment.git_state(tmp_path)
+    state = repository.state(tmp_path)
     assert state is not None
     assert len(state["commit"]) == 40
     assert not state["dirty"]
     (tmp_path / "file").write_text("two")
-    changed = environment.git_state(tmp_path)
+    changed = repository.state(tmp_path)
     assert changed is not None
     assert changed["dirty"]

@@ -49,9 +49,7 @@ def estimators() -> pd.DataFrame:
 def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
     """The windows of a run with their turn in the visit, and the seconds that each arm costs beside its windows."""
     suite = suites.read("quick")
-    settings = Settings(
-        replicates=REPLICATES, precision=None, windows=MOST_WINDOWS, window_seconds=window_seconds
-    )
+    settings = Settings(replicates=REPLICATES, precision=None, windows=MOST_WINDOWS, window_seconds=window_seconds)
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups(suites.parse_only(ONLY), None, most=None)
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)

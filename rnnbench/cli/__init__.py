@@ -1,0 +1,64 @@
+"""The command line: parse, call, print. Heavy imports stand inside the commands, so that `--help` is quick."""
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from rnnbench import __version__
+from rnnbench.cli.check import check, compare
+from rnnbench.cli.doctor import doctor
+from rnnbench.cli.listing import list_
+from rnnbench.cli.report import report
+from rnnbench.cli.run import run
+from rnnbench.errors import Interrupted, UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rnnbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """How far is a hand-written recurrent cell from torch.nn, and did a commit make it slower?
+
+    \b
+    Start with:
+      rnnbench run quick
+      rnnbench report results/quick-*
+    """
+
+
+def main() -> None:
+    """Run the command line; errors are one or two lines on standard error, and exit code 2."""
+    debug = "--debug" in sys.argv[1:]
+    signal.signal(signal.SIGTERM, _interrupt)  # what CI sends to a job that is cancelled
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("rnnbench: interrupted", err=True)
+        sys.exit(130)
+    except Interrupted as interrupted:
+        click.echo(f"rnnbench: interrupted; {interrupted}", err=True)
+        sys.exit(130)
+    except UserError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            click.echo(f"rnnbench: {line}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+for command in (run, report, compare, check, list_, doctor):
+    cli.add_command(command)

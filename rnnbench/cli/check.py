@@ -1,0 +1,199 @@
+"""`rnnbench check` and `rnnbench compare`: did it become slower?"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli.options import Percent, Seconds, device_option, only_option, yes_option
+
+if TYPE_CHECKING:
+    from rnnbench.analysis.comparison import Comparison
+    from rnnbench.analysis.stored import StoredRun
+    from rnnbench.suite_file import CheckSettings
+    from rnnbench.suites import Suite
+
+margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
+strict_option = click.option("--strict", is_flag=True, help="Exit with 3 where a case is undecided.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case.")
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--base", metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns.")
+@click.option("--base-python", metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option("--head-python", metavar="PY", help="Interpreter (or virtual environment) of the head.")
+@click.option("--baseline", metavar="RUN", type=click.Path(path_type=Path), help="Compare with a stored run.")
+@only_option
+@device_option
+@margin_option
+@click.option("--budget", type=Seconds(), help="Time for the whole check.  [default: the suite's, or 120s]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder for what is found.",
+)
+@strict_option
+@json_option
+@yes_option
+@click.pass_context
+def check(
+    context: click.Context,
+    suite: str,
+    base: str | None,
+    base_python: str | None,
+    head_python: str | None,
+    baseline: Path | None,
+    only: tuple[str, ...],
+    device: str | None,
+    margin: float | None,
+    budget: float | None,
+    out: Path,
+    strict: bool,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Did SUITE become slower? Head is the working tree; base a revision, a folder, an interpreter or a stored run.
+
+    \b
+    Examples:
+      rnnbench check quick --base main --budget 2m
+      rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
+      rnnbench check quick --baseline results/quick-20260101T120000Z-ab12
+
+    \b
+    Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the
+    environments can't be compared, 3 something is undecided and --strict was given.
+    """
+    from rnnbench import suites
+
+    chosen = suites.read(suite).with_check(margin=margin, budget_seconds=budget)
+    if baseline is not None:
+        if base or base_python or head_python:
+            raise click.UsageError("--baseline is a stored run; leave out --base, --base-python and --head-python")
+        folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
+    else:
+        folder, comparison = _live(chosen, base, base_python, head_python, only, device, out, yes=yes)
+    _tell(comparison, folder, as_json=as_json)
+    context.exit(comparison.exit_code(strict=strict))
+
+
+@click.command()
+@click.argument("base", metavar="BASE_RUN", type=click.Path(path_type=Path))
+@click.argument("head", metavar="HEAD_RUN", type=click.Path(path_type=Path))
+@margin_option
+@strict_option
+@json_option
+@click.pass_context
+def compare(context: click.Context, base: Path, head: Path, margin: float | None, strict: bool, as_json: bool) -> None:
+    """Compare two stored runs, by each case's ratio to the torch.nn layer measured beside it.
+
+    \b
+    Example:
+      rnnbench compare results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
+
+    \b
+    Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
+    3 something is undecided and --strict was given.
+    """
+    from rnnbench.suite_file import CheckSettings
+
+    before, after = _stored(base), _stored(head)
+    settings = CheckSettings.model_validate(after.info.resolved.get("check", {}))
+    if margin is not None:
+        settings = CheckSettings(margin=margin)
+    comparison = _compared(before, after, settings)
+    _tell(comparison, None, as_json=as_json)
+    context.exit(comparison.exit_code(strict=strict))
+
+
+def _live(
+    suite: "Suite",
+    base: str | None,
+    base_python: str | None,
+    head_python: str | None,
+    only: tuple[str, ...],
+    device: str | None,
+    out: Path,
+    *,
+    yes: bool,
+) -> tuple[Path, "Comparison"]:
+    from rnnbench import suites
+    from rnnbench.measure import check
+    from rnnbench.measure.sides import sides
+    from rnnbench.report.progress import shown_progress
+
+    with sides(suite, base, base_python, head_python) as (first, second):
+        selection = check.select(first, second, suites.parse_only(only), device, any_number=yes)
+        with shown_progress() as on_progress:
+            return check.check(first, second, selection, out=out, command=_command(), on_progress=on_progress)
+
+
+def _against_run(
+    suite: "Suite",
+    baseline: Path,
+    only: tuple[str, ...],
+    device: str | None,
+    budget: float | None,
+    out: Path,
+    *,
+    yes: bool,
+) -> tuple[Path, "Comparison"]:
+    from rnnbench import suites
+    from rnnbench.analysis.stored import common_cases
+    from rnnbench.measure.session import run_suite
+    from rnnbench.report.progress import shown_progress
+
+    before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
+    groups = suite.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
+    settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
+    with shown_progress() as on_progress:
+        folder = run_suite(suite, groups, settings, out=out, command=_command(), on_progress=on_progress)
+    return folder, _compared(before, _stored(folder), suite.content.check)
+
+
+def _stored(path: Path) -> "StoredRun":
+    from rnnbench import load
+    from rnnbench.analysis.stored import StoredRun
+    from rnnbench.store.folder import last_measurements, read_info
+
+    return StoredRun(path.resolve().name, read_info(path), last_measurements(path), load(path))
+
+
+def _compared(base: "StoredRun", head: "StoredRun", settings: "CheckSettings") -> "Comparison":
+    from rnnbench import suites
+    from rnnbench.analysis.stored import compare
+
+    return compare(base, head, suites.margins(settings, (one.case for one in head.measurements.values())))
+
+
+def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
+    """Print the verdicts, write them beside what was measured, and hand them to GitHub where it runs this."""
+    from rich.console import Console
+
+    from rnnbench.report.verdicts import as_json as json_output
+    from rnnbench.report.verdicts import folder as verdict_folder
+    from rnnbench.report.verdicts import github, terminal
+
+    if as_json:
+        click.echo(json_output.lines(comparison), nl=False)
+    else:
+        Console().print(terminal.render(comparison))
+    if folder is not None:
+        verdict_folder.write(comparison, folder)
+        click.echo(folder, err=as_json)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        github.append_summary(comparison, Path(summary))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        # Read from standard output by the service; on standard error where that holds JSON.
+        click.echo("\n".join(github.annotations(comparison)), err=as_json)
+
+
+def _command() -> str:
+    return shlex.join(["rnnbench", *sys.argv[1:]])

@@ -1,0 +1,28 @@
+"""`rnnbench doctor`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
+def doctor(measured: bool) -> None:
+    """Describe this machine, measure its noise, and say what to change before measuring.
+
+    \b
+    Example:
+      rnnbench doctor --no-probe
+    """
+    from rnnbench.measure import environment
+    from rnnbench.measure.doctor import advice, probe
+    from rnnbench.report import noise as noise_sentence
+    from rnnbench.report.progress import shown_progress
+    from rnnbench.report.table_environment import lines
+
+    found, told = environment.describe(Path()), []
+    if measured:
+        with shown_progress() as on_progress:
+            found, noise = probe(on_progress)
+        told.append(noise_sentence.render(noise))
+    click.echo("\n".join([*lines(found), "", *told, *advice(found)]))

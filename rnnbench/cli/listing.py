@@ -1,0 +1,66 @@
+"""`rnnbench list`."""
+
+import click
+
+from rnnbench.cli.options import device_option, only_option, yes_option
+
+
+@click.group("list")
+def list_() -> None:
+    """Show what there is before anything runs.
+
+    \b
+    Example:
+      rnnbench list cases quick --only cell=gru
+    """
+
+
+@list_.command("suites")
+def list_suites() -> None:
+    """The suites that a bare name finds, with the number of their cases.
+
+    \b
+    Example:
+      rnnbench list suites
+    """
+    from rnnbench import suites
+
+    for name in suites.shipped():
+        suite = suites.read(name)
+        count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
+        click.echo(f"{name:<12} {count:>6,} cases  {suite.content.description}")
+
+
+@list_.command("cells")
+def list_cells() -> None:
+    """The cells that rnnbench brings, and the torch.nn layer that each is timed against.
+
+    \b
+    Example:
+      rnnbench list cells
+    """
+    from rnnbench.cells import CELLS
+    from rnnbench.store.records import LAYERS
+
+    for name, spec in CELLS.items():
+        click.echo(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
+
+
+@list_.command("cases")
+@click.argument("suite")
+@only_option
+@device_option
+@yes_option
+def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool) -> None:
+    """The cases of SUITE, one a line; each line is an --only expression that selects it.
+
+    \b
+    Example:
+      rnnbench list cases quick --only 'cell=gru batch_size=1'
+    """
+    from rnnbench import suites
+
+    groups = suites.read(suite).groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    for group in groups:
+        for case in group.cases:
+            click.echo(case.key)

@@ -1,0 +1,45 @@
+"""Options and their types that several commands share."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+only_option = click.option(
+    "--only", multiple=True, metavar="EXPR", help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'."
+)
+device_option = click.option(
+    "--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
+)
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for runs."
+)
+yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
+
+
+class Percent(click.ParamType[float]):
+    """A share: `2%` or `0.02`."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A fraction from text; a click usage error where it is none between 0 and 100%."""
+        match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
+        share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is not a share; want for example 2% or 0.02", param, ctx)
+        return share
+
+
+class Seconds(click.ParamType[float]):
+    """A duration: `90`, `90s`, `5m` or `1h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds from text; a click usage error where it is no duration."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a duration; want for example 90s, 5m or 1h", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

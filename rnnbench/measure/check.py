@@ -1,0 +1,183 @@
+"""A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
+
+import secrets
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.verdict import Judged, Trial, located
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.measure import environment
+from rnnbench.measure.paired import PairedRunner
+from rnnbench.measure.runner import Progress
+from rnnbench.measure.sides import Side
+from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.records import Case, Group
+from rnnbench.suites import MOST_CASES, margins
+
+# (share of the budget, share of the error rate that is spent there). Early looks let a suite whose cases are clear end
+# early; they cost the last look little, since a test this far out in its tail needs hardly more data for it.
+LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
+FEWEST_REPLICATES = 4  # at a look
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The cases of a check."""
+
+    groups: list[Group]  # on both sides
+    only_base: list[Case]
+    only_head: list[Case]
+
+
+def select(
+    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
+) -> Selection:
+    """The cases that `only` leaves on both sides, and those on one; torch.nn's own only where interpreters differ.
+
+    Raises UserError where no case is on both sides.
+    """
+    most = None if any_number else MOST_CASES
+    found = {}
+    for side in (base, head):
+        groups = side.suite.groups(only, device, most=most)
+        cases = [case for group in groups for case in group.cases]
+        found[side.name] = {case.key: case for case in cases if base.python != head.python or not case.is_reference}
+    both = [case for key, case in found["head"].items() if key in found["base"]]
+    if not both:
+        raise UserError(
+            f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
+            "`rnnbench list cases` shows those of a suite"
+        )
+    workloads = dict.fromkeys(case.workload for case in both)
+    return Selection(
+        groups=[Group(each, tuple(case for case in both if case.workload == each)) for each in workloads],
+        only_base=[case for key, case in found["base"].items() if key not in found["head"]],
+        only_head=[case for key, case in found["head"].items() if key not in found["base"]],
+    )
+
+
+def check(
+    base: Side,
+    head: Side,
+    selection: Selection,
+    *,
+    out: Path,
+    command: str,
+    on_progress: Callable[[Progress], None],
+    start_runner: Callable[..., PairedRunner] = PairedRunner,
+) -> tuple[Path, Comparison]:
+    """Measure both sides into a new folder below `out`, and judge.
+
+    Raises UserError where `out` can't be written, a side can't start or its rnnbench is too old, and Interrupted on
+    Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    """
+    settings = head.suite.content.check
+    runner = start_runner((base, head), head.suite.settings)
+    trial = Trial(margins(settings, _cases(selection.groups)))
+    with ExitStack() as stack:
+        stack.callback(runner.close)
+        told = runner.start()
+        folder = _new_folder(out, head.suite.name)
+        folders = {
+            side.name: stack.enter_context(_written(folder, side, runner, told, command)) for side in (base, head)
+        }
+        runner.open(folders, _cases(selection.groups))
+        try:
+            measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
+        except KeyboardInterrupt:
+            raise Interrupted(f"no verdict; what was measured is in {folder}") from None
+    verdicts = trial.verdicts()
+    findings = [
+        _finding(runner, case, verdicts.get(case.key), trial.margins[case.key]) for case in _cases(selection.groups)
+    ]
+    findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
+    notes = tuple(runner.notes)
+    return folder, Comparison(
+        head.suite.name, base.about, head.about, "paired", ordered(findings), notes, round(runner.seconds, 1)
+    )
+
+
+def measure(
+    runner: PairedRunner,
+    groups: Sequence[Group],
+    trial: Trial,
+    budget_seconds: float,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Add replicates until every case is decided or the budget is spent, looking where `LOOKS` says."""
+
+    def tell(done: int) -> None:
+        left = budget_seconds - runner.seconds
+        on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
+
+    for share, spent in LOOKS:
+        until = share * budget_seconds
+        while groups and (runner.replicates == 0 or runner.seconds + runner.expected_seconds(groups) <= until):
+            runner.replicate(groups, tell)
+            groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+        if runner.replicates < FEWEST_REPLICATES and share < 1:
+            continue
+        # The cases that are decided still tell how noisy cases are.
+        low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
+        mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
+        for case in _cases(groups):
+            trial.look(case.key, low[case.key], mean[case.key], spent)
+        groups = _without(groups, trial.decided())
+
+
+def _cases(groups: Sequence[Group]) -> list[Case]:
+    return [case for group in groups for case in group.cases]
+
+
+def _without(groups: Sequence[Group], keys: Container[str]) -> list[Group]:
+    """The groups less some of their cases, and less those that are empty then."""
+    kept = [replace(group, cases=tuple(case for case in group.cases if case.key not in keys)) for group in groups]
+    return [group for group in kept if group.cases]
+
+
+def _finding(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:
+    replicates = len(runner.log_ratios[case.key].low) if judged else 0
+    base, head = (runner.measurement(side, case) for side in ("base", "head"))
+    return finding(base, head, judged, margin, replicates, "no time was left to measure it")
+
+
+def _new_folder(out: Path, suite: str) -> Path:
+    folder = out / f"{suite}-check-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    try:
+        for side in ("base", "head"):
+            (folder / side).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: can't be written: {error.strerror}") from None
+    return folder
+
+
+@contextmanager
+def _written(
+    folder: Path, side: Side, runner: PairedRunner, told: Mapping[str, dict[str, Any]], command: str
+) -> Iterator[RunFolder]:
+    """A side's run folder, whose `run.json` says at the end how it ended."""
+    run = RunFolder(folder / side.name)
+    info = RunInfo(
+        suite=side.suite.name,
+        description=side.suite.content.description,
+        resolved=side.suite.content.model_dump(mode="json"),
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment.describe(side.root) | {"worker": told[side.name]},
+        notes=[f"{side.name} of a check: {side.about}"],
+    )
+    run.write_info(info)
+    try:
+        yield run
+        info = replace(info, status="finished")
+    except BaseException:
+        info = replace(info, status="interrupted")
+        raise
+    finally:
+        run.write_info(replace(info, seconds=round(runner.seconds, 1), replicates=runner.replicates))
+        run.close()

@@ -1,0 +1,109 @@
+"""Which numbers make which verdict."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rnnbench.analysis.location import Location
+from rnnbench.analysis.verdict import Trial, Verdict, located
+
+MARGIN = 0.025
+
+
+def at(percent: float, error: float = 0.2) -> Location:
+    """A log-ratio of so many percent, give or take; well known."""
+    return Location(math.log1p(percent / 100), error / 100, 30.0)
+
+
+def verdict(low: Location, mean: Location, others: int = 0) -> Verdict:
+    trial = Trial(dict.fromkeys(["case", *map(str, range(others))], MARGIN))
+    trial.look("case", low, mean)
+    for number in range(others):
+        trial.look(str(number), at(0), at(0))
+    return trial.verdicts()["case"].verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "expected"),
+    [
+        (at(5), at(5), "regressed"),
+        (at(0), at(5), "regressed"),  # some calls are slower
+        (at(5), at(0), "regressed"),
+        (at(-5), at(-5), "improved"),
+        (at(-5), at(5), "regressed"),  # the worse of the two
+        (at(0), at(0), "unchanged"),
+        (at(1.5), at(-1.5), "unchanged"),
+        (at(0), at(0, error=2), "inconclusive"),  # the mean could be slower
+        (at(0, error=2), at(0), "inconclusive"),
+        (at(2.4), at(0), "inconclusive"),  # too near to the margin
+        (at(3), at(3), "inconclusive"),
+    ],
+)
+def test_the_tests_decide_a_change_and_the_intervals_that_there_is_none(
+    low: Location, mean: Location, expected: Verdict
+) -> None:
+    assert verdict(low, mean) == expected
+
+
+def test_a_margin_of_its_own_decides_for_a_case() -> None:
+    trial = Trial({"strict": 0.025, "lenient": 0.10})
+    for case in trial.margins:
+        trial.look(case, at(5), at(5))
+    assert {case: judged.verdict for case, judged in trial.verdicts().items()} == {
+        "strict": "regressed",
+        "lenient": "unchanged",
+    }
+
+
+def test_among_many_cases_it_takes_more_to_call_one_regressed() -> None:
+    doubtful = Location(math.log1p(MARGIN) + 3 * 0.002, 0.002, 30.0)  # p = 0.0027
+    assert verdict(doubtful, doubtful, others=0) == "regressed"
+    assert verdict(doubtful, doubtful, others=23) == "inconclusive"
+
+
+def test_an_early_look_spends_little_and_so_asks_for_more() -> None:
+    trial = Trial({"case": MARGIN})
+    doubtful = Location(math.log1p(MARGIN) + 3 * 0.002, 0.002, 30.0)
+    trial.look("case", doubtful, doubtful, spent=0.1)
+    assert trial.decided() == set()
+    trial.look("case", doubtful, doubtful, spent=0.9)
+    assert trial.decided() == {"case"}
+
+
+def test_what_an_earlier_look_has_shown_is_not_lost() -> None:
+    trial = Trial({"case": MARGIN})
+    trial.look("case", at(5), at(5), spent=0.5)
+    trial.look("case", at(2), at(2), spent=0.5)
+    assert trial.verdicts()["case"].verdict == "regressed"
+
+
+def test_intervals_are_values_and_wider_at_early_looks() -> None:
+    early, late = Trial({"case": MARGIN}), Trial({"case": MARGIN})
+    early.look("case", at(5), at(5), spent=0.1)
+    late.look("case", at(5), at(5), spent=1.0)
+    first, second = early.verdicts()["case"].low, late.verdicts()["case"].low
+    assert first.value == second.value == pytest.approx(1.05)
+    assert first.low < second.low < 1.05 < second.high < first.high
+
+
+def test_a_single_replicate_decides_nothing() -> None:
+    logs = located({"case": [0.5]})["case"]
+    assert verdict(logs, logs) == "inconclusive"
+
+
+def test_no_case_is_no_verdict() -> None:
+    assert Trial({}).verdicts() == {}
+
+
+def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
+    rng = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(300):
+        # At the margin itself, where an alarm is most likely.
+        logs = located({str(n): list(math.log1p(MARGIN) + rng.normal(0, 0.01, 12)) for n in range(24)})
+        trial = Trial(dict.fromkeys(logs, MARGIN))
+        for case, where in logs.items():
+            trial.look(case, where, where)
+        alarms += any(judged.verdict == "regressed" for judged in trial.verdicts().values())
+    assert alarms <= 10  # 3 expected at most, more than 10 less than once in 1,000 tries

@@ -1,0 +1,146 @@
+"""Error rates of the check on this machine: suites whose truth is known, because the slowdown was put in.
+
+`planted/` holds 24 cases of real cells that take many steps in one call. The base runs it as it is; in the head half of
+the cases take more steps (3%, 5% or 10%, each for another cell in another suite), or half as many again in one call of
+ten, or none does.
+"""
+
+import itertools
+import multiprocessing
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from rnnbench import suites
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.measure.check import check, select
+from rnnbench.measure.sides import sides
+
+PLANTED = Path(__file__).with_name("planted")
+CELLS = ("VanillaSlow", "LSTMSlow", "GRUSlow")
+STEPS = {0.03: 101, 0.05: 103, 0.10: 108}  # of 98
+STEPS_OF_EVERY_TENTH_CALL = 147
+Plan = dict[str, float]  # cell -> slowdown put into it
+
+
+def unchanged(number: int, budget_seconds: float, *, hog: bool = False) -> pd.DataFrame:
+    """Suites in which nothing differs."""
+    return _suites([{}] * number, budget_seconds, hog=hog)
+
+
+def slowed(number: int, budget_seconds: float, *, hog: bool = False) -> pd.DataFrame:
+    """Suites in which each of the three slowed cells has one of the three slowdowns, in turn."""
+    turns = itertools.islice(itertools.cycle(itertools.permutations(STEPS)), number)
+    return _suites([dict(zip(CELLS, sizes, strict=True)) for sizes in turns], budget_seconds, hog=hog)
+
+
+def slowed_in_one_call_of_ten(number: int, budget_seconds: float) -> pd.DataFrame:
+    """Suites in which every tenth call of the slowed cells takes half as long again: 5% in the mean."""
+    return _suites([dict.fromkeys(CELLS, 0.05)] * number, budget_seconds, every_tenth=True)
+
+
+def _suites(
+    plans: Sequence[Plan], budget_seconds: float, *, hog: bool = False, every_tenth: bool = False
+) -> pd.DataFrame:
+    """One row for each case of each suite: the slowdown put in, the verdict, and the ratios found."""
+    rows = []
+    for number, plan in enumerate(plans):
+        started = time.monotonic()
+        with _hog(hog):
+            comparison = one_check(plan, budget_seconds, every_tenth=every_tenth)
+        seconds = time.monotonic() - started
+        rows += [{"suite": number, "seconds": seconds, **row} for row in _rows(comparison, plan)]
+        counts = {
+            verdict: comparison.count(verdict) for verdict in ("regressed", "improved", "unchanged", "inconclusive")
+        }
+        print(f"suite {number}, {plan}: {counts}, {seconds:.0f} s", flush=True)
+    return pd.DataFrame(rows)
+
+
+def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool) -> Comparison:
+    """A live check of the planted suite against a head in which the plan's slowdowns were put."""
+    with tempfile.TemporaryDirectory() as scratch:
+        base, head = Path(scratch) / "base", Path(scratch) / "head"
+        write_sides(base, head, plan, every_tenth=every_tenth)
+        suite = suites.read(str(head / "planted.toml")).with_check(budget_seconds=budget_seconds)
+        with sides(suite, str(base), None, None) as (first, second):
+            selection = select(first, second, {}, None, any_number=False)
+            return check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
+
+
+def write_sides(base: Path, head: Path, plan: Plan, *, every_tenth: bool = False) -> None:
+    """Two folders with the planted suite, the head's slowed by the plan."""
+    for folder in (base, head):
+        shutil.copytree(PLANTED, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    table = "STEPS_OF_EVERY_TENTH_CALL" if every_tenth else "STEPS"
+    steps = {cell: STEPS_OF_EVERY_TENTH_CALL if every_tenth else STEPS[size] for cell, size in plan.items()}
+    code = (PLANTED / "planted.py").read_text()
+    empty = f"\n{table}: dict[str, int] = {{}}\n"
+    assert empty in code
+    (head / "planted.py").write_text(code.replace(empty, f"\n{table}: dict[str, int] = {steps}\n"))
+
+
+def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
+    for finding in comparison.findings:
+        cell = finding.case.cell.rpartition(":")[2]
+        yield {
+            "slowdown": plan.get(cell, 0.0),
+            "case": f"{cell} {finding.case.workload.phase} batch {finding.case.workload.batch_size}",
+            "verdict": finding.verdict,
+            "replicates": finding.replicates,
+            "ratio": finding.low.value if finding.low else None,
+            "mean_ratio": finding.mean.value if finding.mean else None,
+        }
+
+
+def rates(found: pd.DataFrame) -> pd.DataFrame:
+    """One row for each slowdown: how many cases got which verdict, and how many suites had a false alarm."""
+    rows = []
+    for slowdown, cases in found.groupby("slowdown"):
+        verdicts = cases["verdict"].value_counts()
+        alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique() if slowdown == 0 else None
+        rows.append(
+            {
+                "slowdown put in": f"{slowdown:.0%}",
+                "suites": cases["suite"].nunique(),
+                "cases": len(cases),
+                **{
+                    verdict: int(verdicts.get(verdict, 0))
+                    for verdict in ("regressed", "inconclusive", "unchanged", "improved")
+                },
+                "suites with a false alarm": alarms,
+                "median ratio": cases["ratio"].median(),
+                "spread of the ratio": cases.groupby("case")["ratio"].std().median(),
+                "median seconds": cases.groupby("suite")["seconds"].first().median(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@contextmanager
+def _hog(wanted: bool) -> Iterator[None]:
+    """Another process that keeps a core busy for a second or three, rests as long, and starts again."""
+    if not wanted:
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _burn() -> None:
+    while True:
+        end = time.monotonic() + random.uniform(1, 3)
+        while time.monotonic() < end:
+            sum(range(10_000))
+        time.sleep(random.uniform(1, 3))
