@@ -62,9 +62,11 @@ reference = "gru"
 """
 
 
-def rnnbench(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rnnbench", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "100"}
+    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "100", "GITHUB_ACTIONS": ""}
+    environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
+    environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -199,3 +199,30 @@ def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_pa
     (tmp_path / "cell.py").write_text("")
     [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "cell.py:Mine"\nreference = "lstm"'))
     assert [case.cell for case in group.cases] == ["cell.py:Mine", "torch.nn.LSTM"]
+
+
+def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'name = "mine"\n[check]\nmargin = 0.03\n'
+        'margins = [{only = "cell=gru", margin = 0.1}, {only = "cell=gru batch_size=1", margin = 0.2}]\n'
+        '[[sweep]]\ncell = ["lstm", "gru"]\nbatch_size = [1, 2]\nimplementation = "loop"\n'
+    )
+    suite = suites.read(str(file))
+    cases = [case for group in suite.groups({}, None, most=None) for case in group.cases]
+    found = {
+        f"{case.cell} {case.workload.batch_size}": suites.margins(suite.content.check, cases)[case.key]
+        for case in cases
+    }
+    assert found == {"lstm 1": 0.03, "lstm 2": 0.03, "gru 1": 0.2, "gru 2": 0.1}
+    changed = suite.with_check(margin=0.5, budget_seconds=None).content.check
+    assert set(suites.margins(changed, cases).values()) == {0.5}
+    assert changed.budget_seconds == 120
+
+
+def test_a_margin_rule_that_names_no_axis_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[check]\nmargins = [{only = "cel=gru", margin = 0.1}]\n[[sweep]]\ncell = "gru"\n')
+    suite = suites.read(str(file))
+    with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'; did you mean 'cell'\?"):
+        suites.margins(suite.content.check, [])

@@ -31,6 +31,7 @@ class Finding:
     mean: Estimate | None = None  # the same in the mean of the calls, which also sees what slows only some
     replicates: int = 0
     changes: tuple[Change, ...] = ()  # counts that differ
+    time_verdict: Verdict | None = None  # what the time alone says, before counts are looked at
 
     @property
     def judged_changes(self) -> tuple[Change, ...]:
@@ -85,7 +86,7 @@ def finding(
     if judged is None:
         found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
     else:
-        found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ)
+        found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ, judged.verdict)
     return _with_counts(found)
 
 
@@ -97,10 +98,14 @@ def one_sided(cases: Iterable[Case], where: str) -> list[Finding]:
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower, a new failure before all."""
 
-    def badness(one: Finding) -> tuple[int, float]:
-        return RANKS[one.verdict], -(one.low.value if one.low else float("inf"))
+    return tuple(sorted(findings, key=lambda one: (RANKS[one.verdict], -_slowest(one))))
 
-    return tuple(sorted(findings, key=badness))
+
+def _slowest(one: Finding) -> float:
+    """How much slower, by the mean where it shows what the low quantile can't see; no bound where nothing was timed."""
+    if one.low is None or one.mean is None:
+        return float("inf")
+    return max(one.low.value, one.mean.value) if one.mean.low > 1 + one.margin else one.low.value
 
 
 def _with_counts(found: Finding) -> Finding:

@@ -58,7 +58,7 @@ def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
     result = windows[[*keys, *WORKLOAD_AXES, "implementation"]].drop_duplicates(keys).reset_index(drop=True)
     result["log_seconds"] = np.log(low)
     totals = windows.groupby(group)[["seconds", "calls"]].sum()
-    result["log_mean"] = np.log(totals["seconds"] / totals["calls"]).to_numpy()
+    result["log_mean"] = np.log((totals["seconds"] / totals["calls"]).to_numpy())
     return result
 
 

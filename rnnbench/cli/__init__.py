@@ -33,9 +33,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, _interrupt)  # what CI sends to a job that is cancelled
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli.main(standalone_mode=False))  # what a command gives to `context.exit`, or None
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -76,29 +76,28 @@ def check(
     Raises UserError where `out` can't be written, a side can't start or its rnnbench is too old, and Interrupted on
     Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
-    settings = head.suite.content.check
+    settings, cases = head.suite.content.check, _cases(selection.groups)
     runner = start_runner((base, head), head.suite.settings)
-    trial = Trial(margins(settings, _cases(selection.groups)))
+    trial = Trial(margins(settings, cases))
     with ExitStack() as stack:
         stack.callback(runner.close)
         told = runner.start()
         folder = _new_folder(out, head.suite.name)
-        folders = {
-            side.name: stack.enter_context(_written(folder, side, runner, told, command)) for side in (base, head)
-        }
-        runner.open(folders, _cases(selection.groups))
-        try:
+        with _faults_in_words(folder):
+            runs = {side.name: stack.enter_context(_run(folder, side, runner, told, command)) for side in (base, head)}
+            runner.open(runs, cases)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
-        except KeyboardInterrupt:
-            raise Interrupted(f"no verdict; what was measured is in {folder}") from None
     verdicts = trial.verdicts()
-    findings = [
-        _finding(runner, case, verdicts.get(case.key), trial.margins[case.key]) for case in _cases(selection.groups)
-    ]
+    findings = [_finding(runner, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
-    notes = tuple(runner.notes)
     return folder, Comparison(
-        head.suite.name, base.about, head.about, "paired", ordered(findings), notes, round(runner.seconds, 1)
+        suite=head.suite.name,
+        base=base.about,
+        head=head.about,
+        way="paired",
+        findings=ordered(findings),
+        notes=tuple(runner.notes),
+        seconds=round(runner.seconds, 1),
     )
 
 
@@ -146,6 +145,16 @@ def _finding(runner: PairedRunner, case: Case, judged: Judged | None, margin: fl
     return finding(base, head, judged, margin, replicates, "no time was left to measure it")
 
 
+@contextmanager
+def _faults_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"no verdict; what was measured is in {folder}") from None
+    except OSError as fault:
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
+
+
 def _new_folder(out: Path, suite: str) -> Path:
     folder = out / f"{suite}-check-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     try:
@@ -157,7 +166,7 @@ def _new_folder(out: Path, suite: str) -> Path:
 
 
 @contextmanager
-def _written(
+def _run(
     folder: Path, side: Side, runner: PairedRunner, told: Mapping[str, dict[str, Any]], command: str
 ) -> Iterator[RunFolder]:
     """A side's run folder, whose `run.json` says at the end how it ended."""

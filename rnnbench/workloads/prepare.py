@@ -1,9 +1,9 @@
-"""A case made ready: weights from the reference, the parity gate, torchinfo's counts, and the call to be timed."""
+"""A case made ready: weights from the reference, the parity gate, what is counted, and the call to be timed."""
 
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.parity import TOLERANCES, Weights, cell_weights, errors
 from rnnbench.cells.states import State, tensors, to_cell
 from rnnbench.store.records import Case, Measurement, Reference, Workload
+from rnnbench.workloads.counts import count
 from rnnbench.workloads.implementations import Skip, check_applies
 from rnnbench.workloads.model import LayerStateModel, SequenceModel, StepModel
 from rnnbench.workloads.phases import PHASES, TimedCall
@@ -72,12 +73,14 @@ def build(case: Case, root: Path) -> Built:
 
 
 def describe(built: Built) -> Measurement:
-    """Parity with the reference and torchinfo's counts: all that is known of a case before it is timed.
+    """Parity with the reference, torchinfo's counts and those of a call: all that is known before a case is timed.
 
-    Raises ParityError where outputs or gradients disagree.
+    Raises ParityError where outputs or gradients disagree, and whatever the call raises.
     """
     parity, error = _check_parity(built)
     summary = _torchinfo(built)
+    counts = count(built.timed_call(), built.input.device)
+    built.model.zero_grad(set_to_none=True)  # as it was before the calls that were counted
     return Measurement(
         built.case,
         "measured",
@@ -88,6 +91,7 @@ def describe(built: Built) -> Measurement:
         input_bytes=int(summary.total_input),
         forward_backward_bytes=int(summary.total_output_bytes),
         parameter_bytes=int(summary.total_param_bytes),
+        **asdict(counts),
     )
 
 

@@ -98,7 +98,7 @@ def test_any_samples_give_p_values_between_0_and_1_that_mirror_each_other(
 def test_the_shift_between_two_samples_is_welchs() -> None:
     rng = np.random.default_rng(5)
     base, head = rng.normal(0, 0.01, 4), rng.normal(0.03, 0.03, 3)  # too few to be trimmed
-    found = shift(locations([base])[0], locations([head])[0])
+    found = shift(locations([base.tolist()])[0], locations([head.tolist()])[0])
     expected = stats.ttest_ind(head, base, equal_var=False, alternative="greater")
     assert found.value == pytest.approx(head.mean() - base.mean())
     assert found.p_above(0.0) == pytest.approx(expected.pvalue)

@@ -1,9 +1,12 @@
-"""A device on which time passes as the test says."""
+"""A device and workers on which time passes as the test says."""
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from rnnbench.measure.devices import Cpu
+from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.store.records import Case, Measurement
 
 
 class FakeClock:
@@ -33,3 +36,48 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
     """A cost that is never below `seconds`, as timing noise only adds."""
     rng = random.Random(seed)
     return lambda _: seconds * (1 + spread * rng.expovariate(1))
+
+
+Fault = Callable[[dict[str, Any]], None]
+START_SECONDS = 2.0
+
+
+class FakeWorker:
+    """Speaks the protocol; every request takes time on the shared clock."""
+
+    def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
+        self.name = name
+        self.closed = False
+        self.protocol = PROTOCOL_VERSION
+        self._clock = clock
+        self._fault = fault
+        self._seconds = seconds
+
+    def wait_ready(self) -> dict[str, Any]:
+        self._clock.seconds += START_SECONDS
+        return {"protocol": self.protocol}
+
+    def pin(self, cores: list[int]) -> None:
+        assert cores
+
+    def close(self) -> None:
+        self.closed = True
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        assert not self.closed
+        self._fault(message)
+        match message["op"]:
+            case "device":
+                return {"ok": True, "reason": "" if message["device"] == "cpu" else "not there"}
+            case "prepare":
+                case = Case.from_axes(message["case"])
+                self._clock.seconds += 0.01
+                reply = {"ok": True, "plan": {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}}
+                described = {"measurement": Measurement(case, "measured", parity="agrees", parameters=7).to_json()}
+                return reply | (described if message["describe"] else {})
+            case "window":
+                seconds = self._seconds(message["case"])
+                self._clock.seconds += seconds
+                times = {"seconds": seconds, "host_seconds": seconds, "quantiles": [seconds]}
+                return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
+        return {"ok": True}

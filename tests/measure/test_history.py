@@ -12,8 +12,8 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.measure.fakes import FakeClock
-from tests.measure.test_runner import GROUPS, FakeWorker, measure
+from tests.measure.fakes import FakeClock, FakeWorker
+from tests.measure.test_runner import GROUPS, measure
 from tests.stored import INFO, folder, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()

@@ -13,55 +13,11 @@ from rnnbench.measure.process import WorkerLost
 from rnnbench.measure.runner import NOT_REACHED, Progress, Runner
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.measure.fakes import FakeClock
+from tests.measure.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
 from tests.stored import INFO
-
-Fault = Callable[[dict[str, Any]], None]
-START_SECONDS = 2.0
-
-
-class FakeWorker:
-    """Speaks the protocol; every request takes time on the shared clock."""
-
-    def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
-        self.name = name
-        self.closed = False
-        self._clock = clock
-        self._fault = fault
-        self._seconds = seconds
-
-    def wait_ready(self) -> dict[str, Any]:
-        self._clock.seconds += START_SECONDS
-        return {"protocol": PROTOCOL_VERSION}
-
-    def pin(self, cores: list[int]) -> None:
-        assert cores
-
-    def close(self) -> None:
-        self.closed = True
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        assert not self.closed
-        self._fault(message)
-        match message["op"]:
-            case "device":
-                return {"ok": True, "reason": "" if message["device"] == "cpu" else "not there"}
-            case "prepare":
-                case = Case.from_axes(message["case"])
-                self._clock.seconds += 0.01
-                reply = {"ok": True, "plan": {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}}
-                described = {"measurement": Measurement(case, "measured", parity="agrees", parameters=7).to_json()}
-                return reply | (described if message["describe"] else {})
-            case "window":
-                seconds = self._seconds(message["case"])
-                self._clock.seconds += seconds
-                times = {"seconds": seconds, "host_seconds": seconds, "quantiles": [seconds]}
-                return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
-        return {"ok": True}
-
 
 GROUPS = [
     Group(
@@ -202,7 +158,7 @@ class Stillborn(FakeWorker):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [(TooOld, "speaks protocol 0"), (Stillborn, "no worker can start: .* No module named 'torch'")]
+    ("kind", "words"), [(TooOld, "speaks protocol 1"), (Stillborn, "no worker can start: .* No module named 'torch'")]
 )
 def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: type[FakeWorker], words: str) -> None:
     def start(name: str) -> Any:

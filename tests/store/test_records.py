@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,14 @@ def test_two_cases_share_a_key_only_if_they_are_one(one: Case, other: Case) -> N
 def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str, parameters: int | None) -> None:
     measurement = Measurement(case, status, reason, parameters=parameters)
     assert Measurement.from_json(json.loads(json.dumps(measurement.to_json()))) == measurement
+
+
+def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
+    known = Measurement(small.case("gru"), "measured", parameters=7)
+    counted = replace(known, macs=1, operators=2, allocations=3, peak_bytes=4)
+    new = ("macs", "operators", "allocations", "peak_bytes")
+    assert Measurement.from_json(counted.to_json()) == counted
+    assert Measurement.from_json({name: value for name, value in counted.to_json().items() if name not in new}) == known
 
 
 def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:

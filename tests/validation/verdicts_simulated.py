@@ -56,7 +56,8 @@ class SimulatedRunner:
     def _stalls(self, share: float, size: float) -> np.ndarray:
         """What stalls of either side add."""
         rng, count = self._rng, len(self._place)
-        return (rng.random(count) < share) * rng.choice([-1, 1], count) * rng.exponential(size, count)
+        struck = rng.random(count) < share
+        return np.where(struck, rng.choice([-1, 1], count) * rng.exponential(size, count), 0.0)
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """How long a pair takes."""

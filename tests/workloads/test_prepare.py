@@ -1,4 +1,4 @@
-"""A case made ready: equal weights and inputs on both sides, torchinfo's counts, and clear words where it can't be."""
+"""A case made ready: equal weights and inputs on both sides, what is counted, and clear words where it can't be."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rnnbench.store.records import Case
+from rnnbench.workloads.counts import count
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import build, describe
 from tests import workload as small
@@ -44,6 +45,20 @@ def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
     assert all(size is not None for size in sizes)
     assert [f"{size / 1e6:.2f}" for size in sizes if size] == ["0.01", "0.02", "0.01"]
     assert f"{sum(size for size in sizes if size) / 1e6:.2f}" == "0.04"
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_a_call_is_counted_and_leaves_no_gradient(phase: str) -> None:
+    built = build(small.case("vanilla", phase=phase), ROOT)
+    found = describe(built)
+    counts = count(built.timed_call(), built.input.device)
+    assert (found.macs, found.operators) == (counts.macs, counts.operators)
+    assert (found.allocations, found.peak_bytes) == (counts.allocations, counts.peak_bytes)
+    assert counts.macs > 0
+    assert counts.operators > 0
+    again = build(small.case("vanilla", phase=phase), ROOT)
+    describe(again)
+    assert all(parameter.grad is None for parameter in again.model.parameters())
 
 
 def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:

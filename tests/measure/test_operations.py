@@ -1,24 +1,29 @@
 """Requests and replies, in this process."""
 
+import random
 from typing import Any
 
 import pytest
 
 from rnnbench.measure import torch_state
-from rnnbench.measure.worker import Worker
+from rnnbench.measure.operations import Operations
 from rnnbench.store.records import Case
 from tests import workload as small
 
 PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
 
 
-def prepare(worker: Worker, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
+def operations() -> Operations:
+    return Operations(random.Random(0))
+
+
+def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002, "describe": True}
     return worker.handle(request | {"plan": None} | changes)
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
-    worker, case = Worker(), small.case("gru")
+    worker, case = operations(), small.case("gru")
     reply = prepare(worker, case)
     assert reply["ok"]
     assert reply["measurement"]["parity"] == "agrees"
@@ -31,7 +36,7 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
 
 
 def test_a_plan_that_is_given_is_kept() -> None:
-    assert prepare(Worker(), small.case("gru"), plan=PLAN, describe=False) == {"ok": True, "plan": PLAN}
+    assert prepare(operations(), small.case("gru"), plan=PLAN, describe=False) == {"ok": True, "plan": PLAN}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def test_a_plan_that_is_given_is_kept() -> None:
     ],
 )
 def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reason: str) -> None:
-    reply = prepare(Worker(), case)
+    reply = prepare(operations(), case)
     assert (reply["ok"], reply["status"]) == (False, status)
     assert reply["reason"].startswith(reason)
 
@@ -68,13 +73,13 @@ class Mine(nn.RNNCell):
 )
 def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, reason: str) -> None:
     (tmp_path / "mine.py").write_text(CELL.format(body=body))
-    reply = prepare(Worker(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
     assert reply["reason"].startswith(reason)
 
 
 def test_an_unknown_request_is_answered() -> None:
-    assert "KeyError" in Worker().handle({"op": "dance"})["reason"]
+    assert "KeyError" in operations().handle({"op": "dance"})["reason"]
 
 
 HOSTILE = """
@@ -101,7 +106,7 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
     try:
         (tmp_path / "mine.py").write_text(HOSTILE)
         worker, hostile, other = (
-            Worker(),
+            operations(),
             Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
             small.case("lstm"),
         )
@@ -122,7 +127,7 @@ def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_pat
     try:
         (tmp_path / "mine.py").write_text(HOSTILE)
         hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
-        alone, after = Worker(), Worker()
+        alone, after = operations(), operations()
         training = small.case("gru", phase="training", dtype="float32")
         prepare(after, hostile, tmp_path, describe=False)
         errors = [prepare(worker, training)["measurement"]["parity_error"] for worker in (alone, after)]

@@ -1,0 +1,120 @@
+"""What was compared, and the answer in words."""
+
+import math
+
+from rnnbench.analysis.comparison import RANKS, Comparison, Finding
+from rnnbench.analysis.verdict import Verdict
+from rnnbench.report.axes import one_line
+from rnnbench.report.units import duration, plural
+from rnnbench.report.verdicts import sentence
+from rnnbench.report.verdicts.changes import between, change, direction, margin, quoted, slower
+from rnnbench.report.verdicts.names import Names
+
+WAYS = {
+    "paired": "Measured in turns on the same cores",
+    "stored": "Two stored runs, compared by their ratios to torch.nn",
+}
+LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first that some case has gives the answer
+    ("regressed", "", "regressed", "the worst is"),
+    ("incomparable", "", "can't be compared", "the first is"),
+    ("inconclusive", "No regression was found, but ", "are not decided", "the widest is"),
+    ("improved", "Nothing regressed; ", "improved", "the most improved is"),
+)
+
+
+def answer(comparison: Comparison, names: Names) -> str:
+    """Whether something regressed, the worst case with its number, and how many cases have which verdict."""
+    return " ".join(filter(None, sentences(comparison, names)))
+
+
+def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
+    """The answer proper, and the counts of what it does not speak of, which may be empty."""
+    findings = comparison.findings
+    judged = [one for one in findings if one.verdict is not None]
+    if not judged:
+        why = one_line(findings[0].reason) if findings else "there is no case"
+        return sentence.shortened(f"No case was compared: {why}."), ""
+    for verdict, before, word, leader in LEADS:
+        if comparison.count(verdict):
+            return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
+    count = f"{comparison.count('unchanged'):,} of {plural(len(judged), 'case')}"
+    first = f"Nothing regressed: {count} unchanged within {margins(comparison)}."
+    return first, _rest(comparison, "unchanged")
+
+
+def subject(comparison: Comparison) -> str:
+    """`quick: base main (1a2b3c4) against head the working tree`."""
+    return one_line(f"{comparison.suite}: base {comparison.base} against head {comparison.head}")
+
+
+def method(comparison: Comparison, names: Names) -> str:
+    """How it was compared, what the numbers are, and what all cases have in common."""
+    spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
+    what = "Change: head over base in the low quantile of the calls; mean: in their mean"
+    parts = [f"{WAYS[comparison.way]}{spent}", what, f"Margin: {margins(comparison)}"]
+    return ". ".join([*parts, *([f"Everywhere: {names.shared}"] if names.shared else [])]) + "."
+
+
+def margins(comparison: Comparison) -> str:
+    """`2.5%`, or `2.5% to 5%` where the cases have their own; those that were not compared have none."""
+    known = {one.margin for one in comparison.findings if one.verdict is not None}
+    if not known:
+        return "none"
+    low, high = margin(min(known)), margin(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def told(finding: Finding) -> str:
+    """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence where time is not what counts."""
+    estimate = quoted(finding)
+    if estimate is None or finding.reason or _is_by_counts(finding) or not math.isfinite(estimate.value):
+        return sentence.render(finding)
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return f"{slower(estimate.value)}, its interval not known"
+    which = " in the mean" if estimate is finding.mean else ""
+    if finding.verdict == "inconclusive":
+        return f"{between(estimate)}{which}"
+    return f"{slower(estimate.value)}{which} ({change(estimate.low)} to {change(estimate.high)})"
+
+
+def _is_by_counts(finding: Finding) -> bool:
+    """Whether it is the counts alone that give the verdict."""
+    return bool(finding.judged_changes) and not direction(finding)
+
+
+def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:
+    """How many cases have the verdict, and the one that stands for them."""
+    found = [one for one in comparison.findings if one.verdict == verdict]
+    judged = sum(one.verdict is not None for one in comparison.findings)
+    chosen = _chosen(found)
+    verb = word.replace("are ", "is ") if len(found) == 1 else word
+    why = told(chosen)
+    text = f"{len(found):,} of {plural(judged, 'case')} {verb}"
+    if len(found) == 1 or not chosen.reason or any(one.reason != chosen.reason for one in found):
+        text += f"{f'; {leader} ' if len(found) > 1 else ': '}{names.name(chosen.case)}"
+    return sentence.shortened(f"{text}: {why}" if why else text) + "."
+
+
+def _chosen(found: list[Finding]) -> Finding:
+    """The case to name: the worst, the least known or the best."""
+    if found[0].verdict == "inconclusive":
+        return max(found, key=_width)
+    return min(found, key=_value) if found[0].verdict == "improved" else found[0]
+
+
+def _width(finding: Finding) -> float:
+    estimate = quoted(finding)
+    width = estimate.high / estimate.low if estimate else math.inf
+    return width if width == width else math.inf  # noqa: PLR0124 - NaN is not equal to itself
+
+
+def _value(finding: Finding) -> float:
+    estimate = quoted(finding)
+    return estimate.value if estimate else math.inf
+
+
+def _rest(comparison: Comparison, said: Verdict) -> str:
+    """The other verdicts, which the first sentence does not speak of."""
+    others = [verdict for verdict in RANKS if verdict != said and comparison.count(verdict)]
+    parts = [f"{comparison.count(verdict):,} {verdict or 'not compared'}" for verdict in others]
+    return f"Also {', '.join(parts)}." if parts else ""

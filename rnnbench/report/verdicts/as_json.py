@@ -1,0 +1,58 @@
+"""The comparison for programs: one JSON object, or one a line for each finding."""
+
+import json
+import math
+from typing import Any, get_args
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import Verdict
+from rnnbench.report.verdicts import sentence
+
+SCHEMA_VERSION = 1
+
+
+def render(comparison: Comparison) -> str:
+    """Everything that is known, as one object."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "suite": comparison.suite,
+        "base": comparison.base,
+        "head": comparison.head,
+        "way": comparison.way,
+        "seconds": _number(comparison.seconds),
+        "notes": list(comparison.notes),
+        "counts": {**{one: comparison.count(one) for one in get_args(Verdict)}, "not_compared": comparison.count(None)},
+        "findings": [_finding(one) for one in comparison.findings],
+    }
+    return json.dumps(content, allow_nan=False, indent=2) + "\n"
+
+
+def lines(comparison: Comparison) -> str:
+    """The findings, one object a line."""
+    return "".join(json.dumps(_finding(one), allow_nan=False) + "\n" for one in comparison.findings)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        **finding.case.axes(),
+        "case": finding.case.key,
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "sentence": sentence.render(finding),
+        "margin": finding.margin,
+        **_ratio("ratio", finding.low),
+        **_ratio("mean_ratio", finding.mean),
+        "replicates": finding.replicates,
+        "changes": [{"metric": one.metric.name, "base": one.base, "head": one.head} for one in finding.changes],
+    }
+
+
+def _ratio(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    values = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), map(_number, values), strict=True))
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,23 @@
+"""The files that are left beside what was measured, for people and for CI services."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.errors import UserError
+from rnnbench.report.verdicts import as_json, junit, markdown
+
+FILES: dict[str, Callable[[Comparison], str]] = {
+    "verdicts.md": markdown.render,
+    "verdicts.json": as_json.render,
+    "junit.xml": junit.render,
+}
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write `FILES` into a folder that is there; raises UserError where it can't be written."""
+    try:
+        for name, render in FILES.items():
+            (folder / name).write_text(render(comparison), encoding="utf-8")
+    except OSError as fault:
+        raise UserError(f"{folder}: can't be written: {fault.strerror}") from None

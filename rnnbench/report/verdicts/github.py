@@ -1,0 +1,69 @@
+"""What GitHub Actions shows: annotations on the run's page, and the job's summary."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.verdict import Verdict
+from rnnbench.report.units import plural
+from rnnbench.report.verdicts import markdown, sentence
+from rnnbench.report.verdicts.answer import told
+from rnnbench.report.verdicts.names import Names, names
+
+MOST_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
+NAMED = 3  # cases that one line names; more are counted
+
+
+def annotations(comparison: Comparison, most: int = 9) -> list[str]:
+    """Workflow commands: an error for each of the `most` worst regressions, one for the rest, warnings for the open.
+
+    GitHub shows ten errors of a step and drops the others, so by default the line for the rest is the tenth.
+    """
+    called = names(one.case for one in comparison.findings)
+    regressed = _having(comparison, "regressed")
+    lines = [_command("error", f"Regressed: {called.name(one.case)}", _message(one)) for one in regressed[:most]]
+    if rest := regressed[most:]:
+        lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest, called)))
+    doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("inconclusive", "not decided"))
+    for verdict, words in doubts:
+        if found := _having(comparison, verdict):
+            lines.append(_command("warning", f"{plural(len(found), 'case')} {words}", _listed(found, called)))
+    return lines
+
+
+def append_summary(comparison: Comparison, path: Path) -> None:
+    """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names, within GitHub's limit for the whole file."""
+    there = path.stat().st_size if path.exists() else 0
+    gap = "\n" if there else ""
+    text = markdown.render(comparison, max(0, MOST_SUMMARY_BYTES - there - len(gap)))
+    if text:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(gap + text)
+
+
+def _message(finding: Finding) -> str:
+    """By how much and why, each once."""
+    return ". ".join(filter(None, dict.fromkeys([told(finding), sentence.render(finding)])))
+
+
+def _having(comparison: Comparison, verdict: Verdict) -> list[Finding]:
+    return [one for one in comparison.findings if one.verdict == verdict]
+
+
+def _listed(findings: Sequence[Finding], called: Names) -> str:
+    parts = [f"{called.name(one.case)}: {told(one)}" for one in findings[:NAMED]]
+    more = len(findings) - NAMED
+    return "; ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _command(level: str, title: str, message: str) -> str:
+    return f"::{level} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """A message as actions/toolkit escapes it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

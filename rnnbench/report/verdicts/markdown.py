@@ -1,0 +1,83 @@
+"""The comparison as GitHub-flavoured Markdown: the answer as heading, then every case, the worst first."""
+
+from collections.abc import Sequence
+
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.report.markdown import escape
+from rnnbench.report.units import plural
+from rnnbench.report.verdicts import answer
+from rnnbench.report.verdicts.names import Names, names
+from rnnbench.report.verdicts.rows import Row, has_margins, rows
+
+HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
+RULES = (":---", ":---", "---:", "---:", "---:", ":---")
+STRONG = ("regressed", "improved")
+
+
+def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
+    """At most `most_bytes` of UTF-8: what does not fit is counted, the unchanged cases first, then the least bad."""
+    called = names(one.case for one in comparison.findings)
+    with_margin = has_margins(comparison)
+    head = _head(comparison, called)
+    lines = [_line(row, with_margin=with_margin) for row in rows(comparison.findings, called)]
+    table = [_row(_with_margin(HEADS, "margin") if with_margin else HEADS)]
+    table += [_row(_with_margin(RULES, "---:") if with_margin else RULES)]
+    notes = ["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else []
+    fixed = [*head, *table, *notes]
+    room = most_bytes - _size([*fixed, *_left_out(len(lines))])
+    if room < 0:
+        return _cut(head, most_bytes)
+    kept = _kept(comparison, lines, room)
+    return "\n".join([*head, *table, *(lines[place] for place in kept), *_left_out(len(lines) - len(kept)), *notes, ""])
+
+
+def _head(comparison: Comparison, called: Names) -> list[str]:
+    first, rest = answer.sentences(comparison, called)
+    subject, method = answer.subject(comparison), answer.method(comparison, called)
+    parts = (f"## {escape(first)}", escape(rest), escape(subject), escape(method))
+    return [line for part in parts if part for line in (part, "")]
+
+
+def _kept(comparison: Comparison, lines: Sequence[str], room: int) -> list[int]:
+    """The places of the lines that fit, in their order."""
+    # The findings come worst first; what is unchanged is left out before what was not compared.
+    ranked = sorted(range(len(lines)), key=lambda place: comparison.findings[place].verdict == "unchanged")
+    kept = []
+    for place in ranked:
+        room -= _size([lines[place]])
+        if room < 0:
+            break
+        kept.append(place)
+    return sorted(kept)
+
+
+def _cut(lines: Sequence[str], most_bytes: int) -> str:
+    """As many whole lines as fit."""
+    kept = list(lines)
+    while kept and _size(kept) > most_bytes:
+        kept.pop()
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _left_out(number: int) -> list[str]:
+    return ["", f"{plural(number, 'row')} left out, the least bad, to keep this short."] if number else []
+
+
+def _line(row: Row, *, with_margin: bool) -> str:
+    verdict = f"**{row.verdict}**" if row.verdict in STRONG else row.verdict
+    change, interval, mean, why = map(escape, (row.change, row.interval, row.mean, row.why))
+    cells = (escape(row.case), verdict, change, interval, mean, why)
+    return _row(_with_margin(cells, row.margin) if with_margin else cells)
+
+
+def _with_margin(cells: Sequence[str], margin: str) -> Sequence[str]:
+    return (*cells[:-1], margin, cells[-1])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _size(lines: Sequence[str]) -> int:
+    """Bytes of UTF-8, with a line's end each."""
+    return sum(len(line.encode()) + 1 for line in lines)

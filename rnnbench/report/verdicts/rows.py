@@ -1,0 +1,47 @@
+"""A finding as the cells of a table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.verdicts import sentence
+from rnnbench.report.verdicts.changes import change, change_interval, margin
+from rnnbench.report.verdicts.names import Names
+
+
+@dataclass(frozen=True)
+class Row:
+    """What every table says of one case."""
+
+    finding: Finding
+    case: str
+    verdict: str
+    change: str
+    interval: str
+    mean: str
+    margin: str
+    why: str
+
+
+def rows(findings: Iterable[Finding], names: Names) -> list[Row]:
+    """One for each finding."""
+    return [_row(one, names) for one in findings]
+
+
+def has_margins(comparison: Comparison) -> bool:
+    """Whether margins differ between the cases that were judged, so that each must be shown."""
+    return len({one.margin for one in comparison.findings if one.verdict is not None}) > 1
+
+
+def _row(finding: Finding, names: Names) -> Row:
+    low, mean = finding.low, finding.mean
+    return Row(
+        finding,
+        names.name(finding.case),
+        finding.verdict or "not compared",
+        change(low.value) if low else "",
+        change_interval(low) if low else "",
+        change(mean.value) if mean else "",
+        margin(finding.margin) if finding.verdict else "",
+        sentence.render(finding),
+    )

@@ -1,0 +1,129 @@
+"""What `rnnbench check` and `rnnbench compare` print: the cases, the worst first, and last the answer in words."""
+
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.axes import one_line
+from rnnbench.report.series import COLORS
+from rnnbench.report.verdicts import answer, sentence
+from rnnbench.report.verdicts.names import Names, names
+from rnnbench.report.verdicts.rows import Row, has_margins, rows
+
+GAP = 2  # between columns
+INDENT = 4  # of the line that says why
+HEADS = ("case", "verdict", "change", "95% interval", "mean", "margin")
+NARROWEST = 16  # of the names' column; longer names are folded
+MOST_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
+NAMED = 3  # cases that are named for one reason not to compare; more are counted
+STYLES = {  # colours that stay apart under every common colour blindness, and the word beside them
+    "regressed": f"bold {COLORS[1]}",
+    "incomparable": COLORS[3],
+    "inconclusive": COLORS[4],
+    "improved": f"bold {COLORS[0]}",
+    "unchanged": "dim",
+}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The whole output; laid out when the width of the console is known."""
+
+    comparison: Comparison
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's protocol."""
+        yield from _parts(self.comparison, options.max_width)
+
+
+def render(comparison: Comparison) -> RenderableType:
+    """What to hand to a rich console of any width."""
+    return Screen(comparison)
+
+
+def text(comparison: Comparison, width: int = 100) -> str:
+    """The same as plain text."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(comparison))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:
+    called = names(one.case for one in comparison.findings)
+    yield Text(answer.subject(comparison), style="bold")
+    yield Text(answer.method(comparison, called), style="dim")
+    yield Text()
+    judged = [one for one in comparison.findings if one.verdict is not None]
+    hidden = _hidden(judged)
+    listed = rows((one for one in judged if one not in hidden), called)
+    if listed:
+        yield from _table(listed, HEADS if has_margins(comparison) else HEADS[:-1], width)
+        yield Text()
+    if hidden:
+        yield Text(f"{len(hidden):,} more cases are unchanged.", style="dim")
+        yield Text()
+    missing = [one for one in comparison.findings if one.verdict is None]
+    if missing:
+        yield from _missing(missing, called)
+        yield Text()
+    yield Text(answer.answer(comparison, called), style="bold")
+    yield from (Text(one_line(note)) for note in comparison.notes)
+
+
+def _hidden(judged: Sequence[Finding]) -> list[Finding]:
+    """The unchanged cases that are not worth a line each."""
+    unchanged = [one for one in judged if one.verdict == "unchanged"]
+    return unchanged if MOST_UNCHANGED < len(unchanged) < len(judged) else []
+
+
+def _table(listed: Sequence[Row], heads: Sequence[str], width: int) -> Iterable[RenderableType]:
+    """Each case's numbers and below them why; neighbours that share the sentence share its line."""
+    lines = [_cells(row)[: len(heads)] for row in listed]
+    widths = [max(cell_len(line[place]) for line in [tuple(heads), *lines]) for place in range(len(heads))]
+    room = width - sum(widths[1:]) - GAP * (len(heads) - 1)
+    widths[0] = max(NARROWEST, min(widths[0], room))
+    yield _grid([[Text(head, style="dim") for head in heads]], widths)
+    for (verdict, why), members in itertools.groupby(listed, key=lambda row: (row.verdict, row.why)):
+        group = list(members)
+        style = STYLES[verdict]
+        yield _grid([_styled(_cells(row)[: len(heads)], style) for row in group], widths)
+        if why:
+            whose = {1: "", 2: "Both: "}.get(len(group), f"All {len(group):,}: ")
+            yield Padding(Text(f"{whose}{why}"), (0, 0, 0, INDENT))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """As in HEADS."""
+    return (row.case, row.verdict, row.change, row.interval, row.mean, row.margin)
+
+
+def _styled(cells: Sequence[str], style: str) -> list[Text]:
+    return [Text(cell, style=style if place in (1, 2) else "") for place, cell in enumerate(cells)]
+
+
+def _grid(lines: Iterable[Sequence[Text]], widths: Sequence[int]) -> Grid:
+    grid = Grid.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for place, width in enumerate(widths):
+        grid.add_column(width=width, justify="left" if place < 2 else "right", overflow="fold")
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def _missing(findings: Sequence[Finding], called: Names) -> Iterable[RenderableType]:
+    """The cases that were not compared, by reason."""
+    yield Text("Not compared")
+    by_reason: dict[str, list[str]] = {}
+    for one in findings:
+        by_reason.setdefault(sentence.render(one), []).append(called.name(one.case))
+    for reason, cases in by_reason.items():
+        more = f"; and {len(cases) - NAMED:,} more" if len(cases) > NAMED else ""
+        yield Padding(Text(f"{reason}: {'; '.join(cases[:NAMED])}{more}"), (0, 0, 0, GAP))

@@ -1,0 +1,101 @@
+from dataclasses import replace
+
+import pytest
+
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.verdicts import answer
+from rnnbench.report.verdicts.names import names
+
+from .samples import (
+    APART,
+    FAILING,
+    FASTER,
+    LARGER,
+    LONE,
+    ONE_SIDED,
+    OPEN,
+    SAME,
+    SLOWER,
+    SOME_CALLS,
+    comparison,
+    estimate,
+    finding,
+    realistic,
+    unchanged,
+)
+
+
+def said(compared: Comparison) -> str:
+    return answer.answer(compared, names(one.case for one in compared.findings))
+
+
+@pytest.mark.parametrize(
+    ("findings", "text"),
+    [
+        ([], "No case was compared: there is no case."),
+        ([ONE_SIDED], "No case was compared: only in the head."),
+        ([SAME], "Nothing regressed: 1 of 1 case unchanged within 2.5%."),
+        (unchanged(24), "Nothing regressed: 24 of 24 cases unchanged within 2.5%."),
+        (
+            [SLOWER, SAME],
+            "1 of 2 cases regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%). Also 1 unchanged.",
+        ),
+        (
+            [SLOWER, SOME_CALLS, SAME],
+            "2 of 3 cases regressed; the worst is lstm loop training: 5.1% slower (+4.2% to +6.0%). Also 1 unchanged.",
+        ),
+        ([SOME_CALLS], "1 of 1 case regressed: gru loop inference: 5.1% slower in the mean (+3.9% to +6.3%)."),
+        ([LARGER], "1 of 1 case regressed: gru loop training: peak memory 1.20 MB -> 1.90 MB (+58%)."),
+        ([FAILING], "1 of 1 case regressed: vanilla loop inference: fails now: RuntimeError: boom."),
+        ([FAILING] * 2, "2 of 2 cases regressed: fails now: RuntimeError: boom."),
+        ([APART] * 3, "3 of 3 cases can't be compared: torch 2.8.0 in the base, 2.9.1 in the head."),
+        (
+            [OPEN],
+            "No regression was found, but 1 of 1 case is not decided: lstm hoisted inference: "
+            "between 1.2% faster and 3.9% slower.",
+        ),
+        (
+            [OPEN, LONE, SAME],
+            "No regression was found, but 2 of 3 cases are not decided; the widest is lstm loop training: "
+            "2.0% slower, its interval not known. Also 1 unchanged.",
+        ),
+        (
+            [FASTER, SAME, ONE_SIDED],
+            "Nothing regressed; 1 of 2 cases improved: gru hoisted inference: 9.0% faster (-9.9% to -8.1%). "
+            "Also 1 unchanged, 1 not compared.",
+        ),
+        (
+            [FASTER, replace(FASTER, low=estimate(0.8, 0.79, 0.81))],
+            "Nothing regressed; 2 of 2 cases improved; the most improved is gru hoisted inference: "
+            "20% faster (-21% to -19%).",
+        ),
+    ],
+)
+def test_the_answer(findings: list[Finding], text: str) -> None:
+    # One size for all, so that names stay short.
+    same = [replace(one, case=replace(one.case, workload=_small(one))) for one in findings]
+    assert said(comparison(*same)) == text
+
+
+def _small(one: Finding):
+    return replace(one.case.workload, batch_size=16, num_layers=1)
+
+
+def test_a_realistic_answer() -> None:
+    assert said(realistic()) == (
+        "2 of 24 cases regressed; the worst is lstm loop inference, batch 16: "
+        "5.1% slower (+4.2% to +6.0%). Also 1 inconclusive, 1 improved, 20 unchanged, 2 not compared."
+    )
+
+
+def test_margins_of_cases_that_were_not_compared_do_not_count() -> None:
+    assert answer.margins(comparison(SAME, ONE_SIDED)) == "2.5%"
+    assert answer.margins(comparison(SAME, finding("unchanged", 1.0, margin=0.05))) == "2.5% to 5%"
+
+
+def test_how_it_was_compared_is_said() -> None:
+    stored = comparison(SAME, way="stored", seconds=None)
+    method = answer.method(stored, names([SAME.case]))
+    assert method.startswith("Two stored runs, compared by their ratios to torch.nn. Change: head over base")
+    assert "Margin: 2.5%. Everywhere: batch 16, length 4," in method
+    assert answer.subject(stored).startswith("quick: base main (1a2b3c4) against head the working tree")

@@ -1,0 +1,63 @@
+import json
+from typing import Any
+
+import pytest
+
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.report.verdicts import as_json
+from rnnbench.store.records import AXES, Case
+
+from .samples import LONE, SLOWER, changed, comparison, every_verdict, finding, large, nasty, realistic
+
+SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
+
+
+def _refuse(constant: str) -> Any:
+    raise AssertionError(constant)
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_it_is_valid_json_and_each_line_too(compared: Comparison) -> None:
+    whole = json.loads(as_json.render(compared), parse_constant=_refuse)
+    assert whole["findings"] == [
+        json.loads(line, parse_constant=_refuse) for line in as_json.lines(compared).split("\n")[:-1]
+    ]
+    assert sum(whole["counts"].values()) == len(whole["findings"]) == len(compared.findings)
+
+
+def test_what_was_compared_is_said() -> None:
+    whole = json.loads(as_json.render(every_verdict()))
+    assert {key: whole[key] for key in ("schema_version", "suite", "base", "way", "seconds")} == {
+        "schema_version": 1,
+        "suite": "quick",
+        "base": "main (1a2b3c4)",
+        "way": "paired",
+        "seconds": 93.21,
+    }
+    assert whole["notes"] == ["head: a worker was lost at cell=vanilla: it was killed"]
+    assert whole["counts"] == {
+        "regressed": 4,
+        "improved": 1,
+        "unchanged": 1,
+        "inconclusive": 2,
+        "incomparable": 1,
+        "not_compared": 2,
+    }
+
+
+def test_a_finding_has_its_axes_and_numbers() -> None:
+    line = json.loads(as_json.lines(comparison(SLOWER)))
+    assert set(AXES) < line.keys()
+    assert line["case"] == SLOWER.case.key
+    assert Case.from_axes(line) == SLOWER.case
+    assert (line["verdict"], line["ratio"], line["ratio_low"]) == ("regressed", 1.051, pytest.approx(1.042))
+    assert line["mean_ratio_high"] == pytest.approx(1.068)
+    assert line["changes"][0] == {"metric": "operators", "base": 412, "head": 508}
+    assert line["sentence"].startswith("Likely cause")
+
+
+def test_what_is_not_known_is_null() -> None:
+    line = json.loads(as_json.lines(comparison(LONE)))
+    assert (line["ratio"], line["ratio_low"], line["ratio_high"]) == (1.02, None, None)
+    none = json.loads(as_json.lines(comparison(finding(None, changes=(changed("macs", 0, 5),)))))
+    assert (none["verdict"], none["ratio"], none["mean_ratio_low"]) == (None, None, None)

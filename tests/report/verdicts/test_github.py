@@ -1,0 +1,75 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from rnnbench.report.verdicts import github, markdown
+
+from .samples import OPEN, SAME, SLOWER, comparison, every_verdict, large, nasty
+
+COMMAND = re.compile(r"::(error|warning) title=([^:,\r\n]*)::([^\r\n]*)")
+
+
+def undone(text: str) -> str:
+    """As GitHub's runner undoes the escapes."""
+    for code, letter in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
+        text = text.replace(code, letter)
+    return text
+
+
+def test_a_regression_is_an_error_that_says_how_much_and_why() -> None:
+    (line,) = github.annotations(comparison(SLOWER, SAME))
+    assert line.startswith("::error title=Regressed%3A lstm loop training::5.1%25 slower (+4.2%25 to +6.0%25). Likely")
+    assert undone(line).endswith("(80 -> 100, +25%); MACs unchanged")
+
+
+def test_what_is_open_is_summed_up_in_one_warning_each() -> None:
+    levels = [line.split()[0] for line in github.annotations(every_verdict())]
+    assert levels == ["::error"] * 4 + ["::warning"] * 2
+    assert github.annotations(comparison(*[OPEN] * 5))[0].startswith("::warning title=5 cases not decided::")
+    assert github.annotations(comparison(*[OPEN] * 5))[0].endswith("; and 2 more")
+
+
+def test_no_news_is_no_annotation() -> None:
+    assert github.annotations(comparison(SAME)) == github.annotations(comparison()) == []
+
+
+@pytest.mark.parametrize("most", [0, 1, 10])
+def test_the_worst_are_named_and_the_rest_is_one_line(most: int) -> None:
+    lines = github.annotations(large(40, 50), most)
+    assert len(lines) == most + 1
+    assert f"title={40 - most} more cases regressed::" in lines[-1]
+    assert all("title=Regressed%3A lstm loop inference%2C batch" in line for line in lines[:most])
+    assert most == 0 or "batch 40::" in lines[0]
+
+
+def test_by_default_there_are_no_more_errors_than_github_shows() -> None:
+    assert len(github.annotations(large(40, 50))) == 10
+
+
+def test_no_name_ends_a_command_or_starts_another() -> None:
+    lines = github.annotations(nasty())
+    assert all(COMMAND.fullmatch(line) for line in lines)
+    assert "a|b <script>alert(1)</script>::error::%0A," in undone(lines[1].split("::")[1])
+
+
+def test_the_summary_is_appended(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before ü", encoding="utf-8")
+    github.append_summary(every_verdict(), path)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("before ü\n## 4 of 9 cases regressed")
+
+
+def test_a_summary_is_begun_where_there_is_none(tmp_path: Path) -> None:
+    github.append_summary(every_verdict(), tmp_path / "summary.md")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown.render(every_verdict(), 2**20)
+
+
+@pytest.mark.parametrize("left", [0, 1, 10, 500, 20_000])
+def test_the_file_never_exceeds_githubs_limit(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (github.MOST_SUMMARY_BYTES - left))
+    github.append_summary(large(3, 300), path)
+    assert path.stat().st_size <= github.MOST_SUMMARY_BYTES
+    assert left < 20_000 or path.stat().st_size > github.MOST_SUMMARY_BYTES - 300

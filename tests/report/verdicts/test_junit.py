@@ -1,0 +1,51 @@
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.report.verdicts import junit
+
+from .samples import comparison, every_verdict, large, nasty, realistic
+
+SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
+
+
+def suite(compared: Comparison) -> ET.Element:
+    found = ET.fromstring(junit.render(compared)).find("testsuite")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_the_counts_are_those_of_the_cases(compared: Comparison) -> None:
+    read = suite(compared)
+    cases = read.findall("testcase")
+    assert int(read.attrib["tests"]) == len(cases) == len(compared.findings)
+    for counted, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        assert int(read.attrib[counted]) == len(read.findall(f"testcase/{tag}"))
+
+
+def test_each_verdict_has_its_element() -> None:
+    read = suite(every_verdict())
+    tags = [[child.tag for child in case] for case in read.findall("testcase")]
+    assert tags == ([["failure"]] * 4 + [["error"]] + [["skipped"]] * 2 + [["system-out"]] * 2 + [["skipped"]] * 2)
+    assert read.attrib["time"] == "93.210"
+
+
+def test_a_regression_says_how_much_and_why() -> None:
+    case = suite(every_verdict()).findall("testcase")[1]
+    failure = case.find("failure")
+    assert failure is not None
+    assert case.attrib["classname"] == "rnnbench.quick"
+    assert case.attrib["name"] == every_verdict().findings[1].case.key
+    assert failure.attrib["type"] == "regressed"
+    assert failure.attrib["message"].startswith("regressed +5.1% [+4.2%, +6.0%]: Likely cause: 96 more operator calls")
+    assert "mean of the calls: +5.3% [+3.8%, +6.8%]\noperator calls: 412 -> 508\n" in (failure.text or "")
+
+
+def test_characters_that_xml_forbids_are_replaced() -> None:
+    text = junit.render(nasty())
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", text)
+    assert "�[2J�" in suite(nasty()).findall("testcase")[1].attrib["name"]
+    text.encode()

@@ -1,0 +1,75 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.report.verdicts import markdown
+
+from .samples import SAME, comparison, every_verdict, finding, large, nasty, realistic
+
+SEPARATOR = re.compile(r"(?<!\\)\|")
+SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the table as Markdown splits them, heading and rule left out."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in SEPARATOR.split(line)[1:-1]] for line in lines[2:]]
+
+
+def test_the_heading_is_the_answer() -> None:
+    assert markdown.render(realistic()).startswith("## 2 of 24 cases regressed; the worst is lstm loop inference,")
+
+
+def test_every_case_has_a_row_the_worst_first() -> None:
+    table = rows(markdown.render(every_verdict()))
+    assert [row[1] for row in table] == (
+        ["**regressed**"] * 4
+        + ["incomparable", "inconclusive", "inconclusive", "**improved**", "unchanged"]
+        + ["not compared"] * 2
+    )
+    assert table[1][2:5] == ["+5.1%", r"\[+4.2%, +6.0%\]", "+5.3%"]
+    assert "lost" in markdown.render(every_verdict()).splitlines()[-1]
+
+
+@pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
+def test_no_name_breaks_the_table(compared: Comparison) -> None:
+    text = markdown.render(compared)
+    assert all(len(row) == 6 for row in rows(text))
+    assert len(rows(text)) == len(compared.findings)
+    assert not re.search(r"[<>\x00\x1b]", text)
+
+
+def test_margins_are_a_column_where_they_differ() -> None:
+    table = rows(markdown.render(comparison(SAME, finding("unchanged", 1.0, margin=0.05))))
+    assert {row[5] for row in table} == {"2.5%", "5%"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(SAMPLES), st.integers(0, 12_000))
+def test_it_is_never_longer_than_asked(compared: Comparison, most: int) -> None:
+    assert len(markdown.render(compared, most).encode()) <= most
+
+
+def test_unchanged_cases_are_left_out_first_then_the_least_bad() -> None:
+    whole = rows(markdown.render(every_verdict()))
+    seen = set()
+    for most in range(1500, 4000, 20):
+        text = markdown.render(every_verdict(), most)
+        left_out = len(whole) - len(rows(text))
+        seen.add(left_out)
+        worth = [row for row in whole if row[1] != "unchanged"]
+        if left_out and "|" in text:
+            assert rows(text) == worth[: len(worth) + 1 - left_out]
+            assert f"{left_out} row" in text
+    assert len(seen) > 5
+
+
+def test_two_thousand_cases_fit_and_the_count_is_right() -> None:
+    text = markdown.render(large(), 100_000)
+    table = rows(text)
+    assert [row[1] for row in table[:40]] == ["**regressed**"] * 40
+    assert f"\n{2000 - len(table):,} rows left out" in text
+    assert 99_000 < len(text.encode()) <= 100_000

@@ -1,0 +1,214 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import astuple
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd.profiler import record_function
+from torch.nn.functional import linear
+
+from rnnbench.measure import torch_state
+from rnnbench.store.records import Case
+from rnnbench.workloads.counts import Counts, count
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+
+CPU = torch.device("cpu")
+MEGABYTE = 1 << 20
+REPOSITORY = Path(__file__).parents[2]
+
+# Products of a step and a sequence, in units of hidden * (input + hidden); a deep cell has two more of 2 * hidden**2.
+GATES = {"vanilla": 1, "lstm": 4, "gru": 3, "combined": 1, "deep": 1, "deep-notebook": 1}
+LAYER_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+CASES = [
+    *(small.case(cell, "loop", dtype="float32") for cell in GATES),
+    *(small.case(cell, "hoisted", dtype="float32") for cell in ("vanilla", "lstm", "gru")),
+    *(small.reference_case(layer, dtype="float32") for layer in ("rnn", "lstm", "gru")),
+]
+
+
+def counted(case: Case) -> Counts:
+    built = build(case, Path())
+    return count(built.timed_call(), CPU)
+
+
+def of(call: Callable[[], object]) -> Counts:
+    return count(TimedCall(call, torch.inference_mode), CPU)
+
+
+def a_megabyte() -> torch.Tensor:
+    return torch.empty(MEGABYTE, dtype=torch.uint8)
+
+
+def with_phase(case: Case, phase: str) -> Case:
+    return Case.from_axes(case.axes() | {"phase": phase})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_the_products_of_a_call_are_those_of_the_equations(case: Case) -> None:
+    work = case.workload
+    gates = LAYER_GATES[work.reference] if case.is_reference else GATES[case.cell]
+    step = gates * work.hidden_size * (work.input_size + work.hidden_size)
+    step += (work.num_layers - 1) * gates * work.hidden_size * 2 * work.hidden_size
+    head = work.hidden_size * work.output_size
+    assert counted(case).macs == work.seq_len * work.batch_size * (step + head)
+
+
+@pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])
+def test_backward_repeats_the_products_for_weights_and_for_all_states_but_the_first(implementation: Any) -> None:
+    case = Case("vanilla", implementation, small.workload(phase="training"))
+    if case.is_reference:
+        case = small.reference_case("rnn", phase="training")
+    work = case.workload
+    state, head = work.hidden_size**2, work.hidden_size * work.output_size
+    forward = work.seq_len * (work.hidden_size * work.input_size + state + head)
+    backward = forward + work.seq_len * head + (work.seq_len - 1) * state  # for weights, for outputs, for states
+    assert counted(case).macs == work.batch_size * (forward + backward)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_training_takes_more_of_everything_than_inference_and_a_step_more_operators(case: Case) -> None:
+    inference, training, step = (counted(with_phase(case, phase)) for phase in ("inference", "training", "step"))
+    assert all(more > less for more, less in zip(astuple(training), astuple(inference), strict=True))
+    assert step.macs == training.macs
+    assert step.operators > training.operators
+
+
+SCRIPT = """
+import json, random, sys
+from dataclasses import astuple
+from pathlib import Path
+from rnnbench.store.records import Case
+from rnnbench.workloads.counts import count
+from rnnbench.workloads.prepare import build
+cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
+random.Random(int(sys.argv[1])).shuffle(cases)
+found = {}
+for case in cases:
+    built = build(case, Path())
+    found[case.key] = astuple(count(built.timed_call(), built.input.device))
+print(json.dumps(found))
+"""
+
+
+def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
+    # Importing what is tested sets a variable, which the process shall set for itself.
+    environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", SCRIPT, seed],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment | {"PYTHONHASHSEED": seed},
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps([case.axes() for case in cases]))
+    process.stdin.flush()
+    return process
+
+
+def test_processes_with_other_hashes_and_another_order_of_cases_count_the_same_and_say_nothing() -> None:
+    axes = product(CASES, ("inference", "training", "step"), ("float32", "float64", "bfloat16"))
+    cases = [Case.from_axes(case.axes() | {"phase": phase, "dtype": dtype}) for case, phase, dtype in axes]
+    (one, errors), (other, other_errors) = [
+        process.communicate() for process in [started(cases, seed) for seed in ("1", "2")]
+    ]
+    assert (errors, other_errors) == ("", "")
+    assert len(json.loads(one)) == len(cases)
+    assert json.loads(one) == json.loads(other)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_what_earlier_calls_left_does_not_count(phase: str) -> None:
+    built = build(small.reference_case("lstm", phase=phase, dtype="float32"), Path())
+    first = count(built.timed_call(), CPU)
+    timed = built.timed_call()
+    with timed.mode():
+        timed.call()
+    assert count(timed, CPU) == first
+    assert count(timed, CPU) == first
+
+
+def test_two_blocks_at_once_are_the_sum_of_both() -> None:
+    def call() -> None:
+        first = a_megabyte()
+        second = a_megabyte()
+        del first, second
+
+    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE)
+
+
+def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
+    def call() -> None:
+        first = a_megabyte()
+        del first
+        a_megabyte()
+
+    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE)
+
+
+def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> None:
+    kept: list[torch.Tensor] = []
+
+    def call() -> None:
+        kept.clear()
+        kept.append(a_megabyte())
+
+    assert of(call) == Counts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE)
+
+
+def test_another_devices_memory_does_not_count() -> None:
+    found = count(TimedCall(a_megabyte, torch.inference_mode), torch.device("meta"))
+    assert (found.operators, found.allocations, found.peak_bytes) == (1, 0, 0)
+
+
+def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -> None:
+    input, weight, bias = torch.randn(3, 5), torch.randn(2, 5), torch.randn(2)
+
+    def call() -> None:
+        with record_function("a block"):
+            linear(input, weight, bias)
+
+    found = of(call)
+    assert (found.macs, found.operators) == (3 * 2 * 5, 1)
+
+
+def test_operators_that_autograd_calls_count() -> None:
+    weight, direction = torch.ones(3, requires_grad=True), torch.ones(3)
+
+    def call() -> None:
+        torch.autograd.grad(weight * 2, weight, direction)
+
+    assert count(TimedCall(call, torch.enable_grad), CPU).operators == 2
+
+
+def test_the_calls_mode_is_entered_for_every_call() -> None:
+    modes: list[bool] = []
+    of(lambda: modes.append(torch.is_inference_mode_enabled()))
+    assert modes == [True] * len(modes)
+    assert modes
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> None:
+    before = torch_state.capture()
+    calls: list[None] = []
+
+    def call() -> None:
+        calls.append(None)
+        if len(calls) == failing:
+            raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        of(call)
+    assert torch_state.capture() == before
+    assert of(a_megabyte).allocations == 1
