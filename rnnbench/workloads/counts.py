@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from rnnbench.workloads.phases import TimedCall
 
 Call = Callable[[], object]
 Event = Any  # a node of the profiler's tree, which torch does not export
 
-# From torch 2.13 on, every profile notes its start and end on standard error, where the coordinator looks for a dead
+# In torch 2.13 every profile notes its start and end on standard error, where the coordinator looks for a dead
 # worker's last words. Read once, by the first profile of a process; it mutes the profiler's log and nothing else.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 # `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
 # `MmBackward0`, `Optimizer.step#Adam.step`).
 OPERATOR = re.compile(r"\w+::\w+")
+
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # what the others are made of
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,14 @@ def count(timed: TimedCall, device: torch.device) -> Counts:
 
 
 def _macs(call: Call) -> int:
-    """torch's own count, backward included, which takes the layers that oneDNN and cuDNN fuse for nothing."""
-    with _unfused(), FlopCounterMode(display=False) as counter:
+    """From the shapes of all products, backward's included; layers that oneDNN or cuDNN fuse would show none.
+
+    Not by `FlopCounterMode`, which counts the same, but imports much, after which small calls take longer.
+    """
+    with _unfused(), profile(with_flops=True) as watched:
         call()
-    return int(counter.get_total_flops()) // 2
+    results: Any = watched.kineto_results
+    return sum(int(event.flops()) for event in results.events() if event.name() in PRODUCTS) // 2
 
 
 @contextmanager
@@ -90,7 +95,7 @@ def _memory(events: Iterable[Event], device: torch.device) -> tuple[int, int]:
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address
     for block in sorted(_blocks(events, device.type), key=lambda event: int(event.start_time_ns)):
-        size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # less than 0 where it is freed
+        size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # a size below 0: freed
         # A block that is freed and was not allocated here is one of an earlier call, such as its gradients.
         held -= sizes.pop(address, 0)
         if size > 0:

@@ -1,6 +1,6 @@
 """`python -m tests.validation [TABLE ...]`: measure the engine's own error, and keep the tables.
 
-Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some 25 minutes on two quiet cores).
+Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
 """
 
 import sys
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.validation import agreement, bias, cost, estimator, real, simulation
+from tests.validation import agreement, bias, cost, estimator, real, simulation, verdicts, verdicts_simulated
 
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
+SIMULATED_SUITES = 1000
 REAL_RUNS = 8  # of 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
@@ -22,22 +23,41 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,
+    "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+}
+# Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.
+TRIALS: dict[str, list[verdicts.Trials]] = {
+    "verdicts-slowed": [verdicts.slowed(6, 120), verdicts.slowed(6, 60)],
+    "verdicts-unchanged": [verdicts.unchanged(20, 120), verdicts.unchanged(20, 60)],
+    "verdicts-hog": [verdicts.unchanged(2, 120, hog=True), verdicts.slowed(2, 120, hog=True)],
+    "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
 
 
 def main(names: list[str]) -> None:
     """Make the tables named."""
-    unknown = [name for name in names if name not in TABLES]
+    known = [*TABLES, *TRIALS]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+        sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in names or TABLES:
+    for name in names or known:
         started = time.monotonic()
-        table = TABLES[name]()
-        table.to_csv(FOLDER / f"{name}.csv", index=False)
-        text = f"`python -m tests.validation {name}`, {time.monotonic() - started:.0f} s\n\n{markdown(table)}"
-        (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
-        print(f"{name}: {text}")
+        if name in TABLES:
+            _keep(name, started, table := TABLES[name](), table)
+        else:
+            found = pd.DataFrame()
+            for suite in verdicts.run(TRIALS[name]):
+                found = pd.concat([found, suite])
+                _keep(name, started, found, verdicts.rates(found))
+        print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """Write all of a table as CSV, and what people look at as Markdown."""
+    table.to_csv(FOLDER / f"{name}.csv", index=False)
+    text = f"`python -m tests.validation {name}`, {time.monotonic() - started:.0f} s\n\n{markdown(shown)}"
+    (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:

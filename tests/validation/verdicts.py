@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,38 +30,47 @@ STEPS_OF_EVERY_TENTH_CALL = 147
 Plan = dict[str, float]  # cell -> slowdown put into it
 
 
-def unchanged(number: int, budget_seconds: float, *, hog: bool = False) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Trials:
+    """Several suites of one kind."""
+
+    kind: str
+    plans: Sequence[Plan]
+    budget_seconds: float
+    hog: bool = False
+    every_tenth: bool = False
+
+
+def unchanged(number: int, budget_seconds: float, *, hog: bool = False) -> Trials:
     """Suites in which nothing differs."""
-    return _suites([{}] * number, budget_seconds, hog=hog)
+    return Trials("unchanged", [{}] * number, budget_seconds, hog)
 
 
-def slowed(number: int, budget_seconds: float, *, hog: bool = False) -> pd.DataFrame:
+def slowed(number: int, budget_seconds: float, *, hog: bool = False) -> Trials:
     """Suites in which each of the three slowed cells has one of the three slowdowns, in turn."""
     turns = itertools.islice(itertools.cycle(itertools.permutations(STEPS)), number)
-    return _suites([dict(zip(CELLS, sizes, strict=True)) for sizes in turns], budget_seconds, hog=hog)
+    return Trials("slowed", [dict(zip(CELLS, sizes, strict=True)) for sizes in turns], budget_seconds, hog)
 
 
-def slowed_in_one_call_of_ten(number: int, budget_seconds: float) -> pd.DataFrame:
+def slowed_in_one_call_of_ten(number: int, budget_seconds: float) -> Trials:
     """Suites in which every tenth call of the slowed cells takes half as long again: 5% in the mean."""
-    return _suites([dict.fromkeys(CELLS, 0.05)] * number, budget_seconds, every_tenth=True)
+    return Trials("one call in ten", [dict.fromkeys(CELLS, 0.05)] * number, budget_seconds, every_tenth=True)
 
 
-def _suites(
-    plans: Sequence[Plan], budget_seconds: float, *, hog: bool = False, every_tenth: bool = False
-) -> pd.DataFrame:
-    """One row for each case of each suite: the slowdown put in, the verdict, and the ratios found."""
-    rows = []
-    for number, plan in enumerate(plans):
-        started = time.monotonic()
-        with _hog(hog):
-            comparison = one_check(plan, budget_seconds, every_tenth=every_tenth)
-        seconds = time.monotonic() - started
-        rows += [{"suite": number, "seconds": seconds, **row} for row in _rows(comparison, plan)]
-        counts = {
-            verdict: comparison.count(verdict) for verdict in ("regressed", "improved", "unchanged", "inconclusive")
-        }
-        print(f"suite {number}, {plan}: {counts}, {seconds:.0f} s", flush=True)
-    return pd.DataFrame(rows)
+def run(trials: Sequence[Trials]) -> Iterator[pd.DataFrame]:
+    """For each suite one row for each case: the slowdown put in, the verdict by time, and the ratios found."""
+    for one in trials:
+        for number, plan in enumerate(one.plans):
+            started = time.monotonic()
+            with _hog(one.hog):
+                comparison = one_check(plan, one.budget_seconds, every_tenth=one.every_tenth)
+            seconds = time.monotonic() - started
+            kind = f"{one.kind}, with a hog" if one.hog else one.kind
+            about = {"kind": kind, "budget": one.budget_seconds, "suite": number, "seconds": round(seconds, 1)}
+            found = pd.DataFrame([about | row for row in _rows(comparison, plan)])
+            counts = found.groupby(["slowdown", "verdict"]).size().to_dict()
+            print(f"{kind}, {one.budget_seconds:.0f} s, suite {number}: {counts}, {seconds:.0f} s", flush=True)
+            yield found
 
 
 def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool) -> Comparison:
@@ -100,23 +110,23 @@ def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
 
 
 def rates(found: pd.DataFrame) -> pd.DataFrame:
-    """One row for each slowdown: how many cases got which verdict, and how many suites had a false alarm."""
+    """One row for each kind, budget and slowdown: verdicts of the cases, and the suites with a false alarm."""
     rows = []
-    for slowdown, cases in found.groupby("slowdown"):
+    for (kind, budget, slowdown), cases in found.groupby(["kind", "budget", "slowdown"]):
         verdicts = cases["verdict"].value_counts()
-        alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique() if slowdown == 0 else None
+        alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique()
+        names = ("regressed", "inconclusive", "unchanged", "improved")
         rows.append(
             {
-                "slowdown put in": f"{slowdown:.0%}",
-                "suites": cases["suite"].nunique(),
+                "suites": kind,
+                "budget (s)": f"{budget:.0f}",
+                "slowdown": f"{slowdown:.0%}",
+                "number": cases["suite"].nunique(),
                 "cases": len(cases),
-                **{
-                    verdict: int(verdicts.get(verdict, 0))
-                    for verdict in ("regressed", "inconclusive", "unchanged", "improved")
-                },
-                "suites with a false alarm": alarms,
+                **{verdict: int(verdicts.get(verdict, 0)) for verdict in names},
+                "suites with a false alarm": "" if slowdown else str(alarms),
                 "median ratio": cases["ratio"].median(),
-                "spread of the ratio": cases.groupby("case")["ratio"].std().median(),
+                "spread of a case's ratio": cases.groupby("case")["ratio"].std().median(),
                 "median seconds": cases.groupby("suite")["seconds"].first().median(),
             }
         )

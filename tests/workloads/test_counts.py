@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
+from torch.utils.flop_counter import FlopCounterMode
 
 from rnnbench.measure import torch_state
 from rnnbench.store.records import Case
@@ -79,6 +80,23 @@ def test_training_takes_more_of_everything_than_inference_and_a_step_more_operat
     assert all(more > less for more, less in zip(astuple(training), astuple(inference), strict=True))
     assert step.macs == training.macs
     assert step.operators > training.operators
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
+def test_the_products_are_those_that_torchs_own_counter_sees(case: Case, phase: str) -> None:
+    # It sees none in a layer that oneDNN fuses, which float64 keeps it from.
+    built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float64"}), Path())
+    timed = built.timed_call()
+    with timed.mode(), FlopCounterMode(display=False) as counter:
+        timed.call()
+    assert count(timed, CPU).macs * 2 == counter.get_total_flops()
+
+
+def test_batched_products_count() -> None:
+    left, right, sum_of = torch.randn(2, 3, 5), torch.randn(2, 5, 7), torch.randn(2, 3, 7)
+    assert of(lambda: left @ right).macs == 2 * 3 * 5 * 7
+    assert of(lambda: torch.baddbmm(sum_of, left, right)).macs == 2 * 3 * 5 * 7
 
 
 SCRIPT = """
