@@ -1,7 +1,10 @@
 """The validation program's own arithmetic, on data whose answer is known."""
 
+import importlib.util
 import math
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ import pytest
 from rnnbench import suites
 from tests import workload as small
 from tests.validation import __main__ as program
-from tests.validation import cases, real, simulation
+from tests.validation import cases, real, simulation, verdict_peers, verdicts, verdicts_simulated
 
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
@@ -56,3 +59,64 @@ def test_a_table_is_written_in_markdown() -> None:
 def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(SystemExit, match="no table 'luck'; there are bias, "):
         program.main(["luck"])
+
+
+def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
+    table = verdicts_simulated.error_rates(suites=4, budgets=[60.0]).set_index("truth")
+    assert table.loc["10% in half", "differing: regressed"] == 1.0
+    assert table.loc["nothing differs", "suites with a false alarm"] == 0.0
+    assert (table["median seconds"] <= 60).all()
+
+
+def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:
+    verdicts.write_sides(tmp_path / "base", tmp_path / "head", {"GRUSlow": 0.05})
+    base, head = (load_module(tmp_path / side / "planted.py") for side in ("base", "head"))
+    steps = {
+        name: [side.__dict__[name](3, 4).steps for side in (base, head)] for name in ("GRUSlow", "GRUSame", "LSTMSlow")
+    }
+    assert steps == {"GRUSlow": [98, 103], "GRUSame": [98, 98], "LSTMSlow": [98, 98]}
+    verdicts.write_sides(tmp_path / "b", tmp_path / "h", {"GRUSlow": 0.05}, every_tenth=True)
+    cell = load_module(tmp_path / "h" / "planted.py").GRUSlow(3, 4)
+    assert (cell.steps, cell.every_tenth) == (98, 147)
+
+
+def test_the_planted_suite_has_24_cases_of_which_half_can_be_slowed() -> None:
+    names = list(verdict_peers.cases())
+    assert len(names) == 24
+    assert sum(name.split()[0] in verdicts.CELLS for name in names) == 12
+
+
+def test_rates_count_suites_with_false_alarms_and_cases_by_slowdown() -> None:
+    rows = [
+        {"kind": "slowed", "budget": 60.0, "suite": suite, "seconds": 50.0, "slowdown": slowdown, "verdict": verdict}
+        | {"case": case, "replicates": 9, "ratio": 1.0, "mean_ratio": 1.0}
+        for suite, slowdown, verdict, case in [
+            (0, 0.0, "unchanged", "a"),
+            (0, 0.0, "regressed", "b"),
+            (1, 0.0, "unchanged", "a"),
+            (1, 0.05, "regressed", "c"),
+        ]
+    ]
+    same, slowed = verdicts.rates(pd.DataFrame(rows)).to_dict("records")
+    assert (same["cases"], same["unchanged"], same["suites with a false alarm"]) == (3, 2, "1")
+    assert (slowed["slowdown"], slowed["regressed"], slowed["suites with a false alarm"]) == ("5%", 1, "")
+
+
+def test_rates_of_peers_count_what_each_rule_flags() -> None:
+    rows = [
+        {"rule": "min:5%", "suite": 0, "seconds": 100.0, "case": case, "slower": slower, "slowdown": slowdown}
+        for case, slower, slowdown in [("a", True, 0.0), ("b", False, 0.0), ("c", True, 0.05), ("d", False, 0.05)]
+    ]
+    (row,) = verdict_peers.rates(pd.DataFrame(rows)).to_dict("records")
+    assert row["unchanged, called slower"] == "1 of 2"
+    assert row["5% slower"] == "1 of 2"
+    assert row["suites with a false alarm"] == "1 of 1"
+
+
+def load_module(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{file.parent.name}_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.validation import agreement, bias, cost, estimator, real, simulation, verdicts, verdicts_simulated
+from tests.validation import (
+    agreement,
+    bias,
+    cost,
+    estimator,
+    real,
+    simulation,
+    verdict_peers,
+    verdicts,
+    verdicts_simulated,
+)
 
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
@@ -32,11 +42,12 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-hog": [verdicts.unchanged(2, 120, hog=True), verdicts.slowed(2, 120, hog=True)],
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
+PEERS = "verdicts-peers"
 
 
 def main(names: list[str]) -> None:
     """Make the tables named."""
-    known = [*TABLES, *TRIALS]
+    known = [*TABLES, *TRIALS, PEERS]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
@@ -46,10 +57,15 @@ def main(names: list[str]) -> None:
         if name in TABLES:
             _keep(name, started, table := TABLES[name](), table)
         else:
+            suites, rates = (
+                (verdict_peers.peers(), verdict_peers.rates)
+                if name == PEERS
+                else (verdicts.run(TRIALS[name]), verdicts.rates)
+            )
             found = pd.DataFrame()
-            for suite in verdicts.run(TRIALS[name]):
+            for suite in suites:
                 found = pd.concat([found, suite])
-                _keep(name, started, found, verdicts.rates(found))
+                _keep(name, started, found, rates(found))
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 
 
