@@ -1,4 +1,4 @@
-"""The same slowed suites as other tools judge them, in about the same time: base first, then head, as their users do."""
+"""The same slowed suites as other tools judge them in about the same time: base first, then head."""
 
 import json
 import os
@@ -47,10 +47,11 @@ def peers() -> Iterator[pd.DataFrame]:
 def rates(found: pd.DataFrame) -> pd.DataFrame:
     """One row for each rule: the cases called slower, by the slowdown put in, and the suites with a false alarm."""
     rows = []
-    for rule, cases in found.groupby("rule", sort=False):
-        same = cases[cases["slowdown"] == 0]
+    for rule, of_rule in found.groupby("rule", sort=False):
+        same = of_rule[of_rule["slowdown"] == 0]
         shares = {
-            f"{slowdown:.0%} slower": f"{of['slower'].sum()} of {len(of)}" for slowdown, of in cases.groupby("slowdown")
+            f"{slowdown:.0%} slower": f"{of['slower'].sum()} of {len(of)}"
+            for slowdown, of in of_rule.groupby("slowdown")
         }
         rows.append(
             {
@@ -58,7 +59,7 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
                 "unchanged, called slower": shares.pop("0% slower"),
                 **shares,
                 "suites with a false alarm": f"{same[same['slower']]['suite'].nunique()} of {same['suite'].nunique()}",
-                "median seconds": cases.groupby("suite")["seconds"].first().median(),
+                "median seconds": of_rule.groupby("suite")["seconds"].first().median(),
             }
         )
     return pd.DataFrame(rows)
@@ -86,18 +87,12 @@ def _pytest_stats(side: Path) -> dict[str, Mapping[str, float]]:
 def pyperf(base: Path, head: Path) -> Flags:
     """`compare_to` calls a difference significant by its own t test at 95%."""
     for side in (base, head):
-        command = [
-            sys.executable,
-            str(HERE / "verdict_peer_pyperf.py"),
-            "--quiet",
-            "--inherit-environ=PYTHONPATH,PLANTED",
-        ]
-        _run([*command, f"--output={side / 'out.json'}"], side)
+        options = ["--quiet", "--inherit-environ=PYTHONPATH,PLANTED", f"--output={side / 'out.json'}"]
+        _run([sys.executable, str(HERE / "verdict_peer_pyperf.py"), *options], side)
     command = [sys.executable, "-m", "pyperf", "compare_to", "-v", str(base / "out.json"), str(head / "out.json")]
     told = _run(command, head)
-    return {
-        "pyperf compare_to": {case: bool(re.search(rf"^{re.escape(case)}: .*slower", told, re.M)) for case in cases()}
-    }
+    slower = {case: bool(re.search(rf"^{re.escape(case)}: .*slower", told, re.MULTILINE)) for case in cases()}
+    return {"pyperf compare_to": slower}
 
 
 def asv(base: Path, head: Path) -> Flags:
