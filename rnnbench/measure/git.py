@@ -1,5 +1,6 @@
 """What rnnbench asks of git, in words where git refuses."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+
+# What git sets for its hooks, from which rnnbench may be run: it would name the repository in place of the folder.
+OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
 def state(folder: Path) -> dict[str, Any] | None:
@@ -63,11 +67,13 @@ def _ask(folder: Path, *arguments: str) -> str | None:
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git without the repository's hooks, out of reach of the terminal's Ctrl-C."""
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     return subprocess.run(
         ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        env=environment,
         start_new_session=True,
     )

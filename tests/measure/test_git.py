@@ -63,6 +63,15 @@ def test_what_names_no_commit_is_refused_in_words(there: Path) -> None:
             git.commit(there, name)
 
 
+def test_from_a_hook_the_folder_decides_and_not_what_git_has_set(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (there / "below").mkdir()
+    monkeypatch.setenv("GIT_DIR", ".git")
+    monkeypatch.setenv("GIT_INDEX_FILE", "elsewhere")
+    assert git.top(there / "below") == there.resolve()
+    with git.worktree(there, "HEAD~1") as tree:
+        assert (tree / "file").read_text() == "one"
+
+
 def test_a_shallow_clone_is_told_to_fetch_more(there: Path, tmp_path: Path) -> None:
     repository.git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{there}", "shallow")
     with pytest.raises(UserError, match="fetch the whole history"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests import repository
 from tests.validation.verdict_peer_cases import cases
 from tests.validation.verdicts import CELLS, STEPS, write_sides
 
@@ -89,7 +90,7 @@ def pyperf(base: Path, head: Path) -> Flags:
     for side in (base, head):
         options = ["--quiet", "--inherit-environ=PYTHONPATH,PLANTED", f"--output={side / 'out.json'}"]
         _run([sys.executable, str(HERE / "verdict_peer_pyperf.py"), *options], side)
-    command = [sys.executable, "-m", "pyperf", "compare_to", "-v", str(base / "out.json"), str(head / "out.json")]
+    command = [sys.executable, "-m", "pyperf", "compare_to", str(base / "out.json"), str(head / "out.json")]
     told = _run(command, head)
     slower = {case: bool(re.search(rf"^{re.escape(case)}: .*slower", told, re.MULTILINE)) for case in cases()}
     return {"pyperf compare_to": slower}
@@ -97,8 +98,7 @@ def pyperf(base: Path, head: Path) -> Flags:
 
 def asv(base: Path, head: Path) -> Flags:
     """What `continuous` does, without the environment that it builds for each commit: run both, then compare."""
-    hashes = {base: "a" * 40, head: "b" * 40}
-    _run(["git", "init", "--quiet"], base)
+    hashes = {side: repository.commit(base, {}, side.name) for side in (base, head)}
     for side, commit in hashes.items():
         (side / "asv.conf.json").write_text(json.dumps(_asv_config(base)))
         _run([*ASV, "machine", "--yes", "--machine=here"], side)
@@ -122,7 +122,9 @@ def _asv_config(base: Path) -> dict[str, object]:
         "version": 1,
         "project": "planted",
         "repo": str(base),
-        "branches": ["HEAD"],
+        "branches": ["main"],
+        "environment_type": "existing",
+        "pythons": [sys.executable],
         "benchmark_dir": str(HERE / "asv_peer"),
         "results_dir": str(base / "results"),
         "env_dir": str(base / "env"),
@@ -131,7 +133,8 @@ def _asv_config(base: Path) -> dict[str, object]:
 
 def _run(command: list[str], side: Path) -> str:
     """Run a tool in a side's folder, on the cases of that side."""
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1]), "PLANTED": str(side), "HOME": str(side)}
+    code = str(HERE.parents[1])
+    environment = os.environ | {"PYTHONPATH": code, "ASV_PYTHONPATH": code, "PLANTED": str(side), "HOME": str(side)}
     done = subprocess.run(command, cwd=side, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
