@@ -172,7 +172,7 @@ def test_any_file_is_read_or_refused_in_words(tmp_path_factory, content: bytes) 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("quik", "did you mean 'quick'.; there are: cpu, cuda"), ("no/such.toml", "no suite file no/such.toml")],
+    [("quik", "did you mean 'quick'.; there are: ci, cpu, cuda"), ("no/such.toml", "no suite file no/such.toml")],
 )
 def test_a_suite_that_does_not_exist_says_which_do(name: str, words: str) -> None:
     with pytest.raises(UserError, match=words):

@@ -13,7 +13,7 @@ import pytest
 from rnnbench import suites
 from tests import workload as small
 from tests.validation import __main__ as program
-from tests.validation import cases, real, simulation, verdict_peers, verdicts, verdicts_simulated
+from tests.validation import cases, real, simulation, verdict_peer_cases, verdict_peers, verdicts, verdicts_simulated
 
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
@@ -81,7 +81,7 @@ def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:
 
 
 def test_the_planted_suite_has_24_cases_of_which_half_can_be_slowed() -> None:
-    names = list(verdict_peers.cases())
+    names = list(verdict_peer_cases.cases())
     assert len(names) == 24
     assert sum(name.split()[0] in verdicts.CELLS for name in names) == 12
 

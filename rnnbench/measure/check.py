@@ -82,6 +82,8 @@ def check(
     with ExitStack() as stack:
         stack.callback(runner.close)
         told = runner.start()
+        if not all(hello.get("fixed_addresses") for hello in told.values()):
+            runner.notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
         folder = _new_folder(out, head.suite.name)
         with _faults_in_words(folder):
             runs = {side.name: stack.enter_context(_run(folder, side, runner, told, command)) for side in (base, head)}

@@ -14,7 +14,7 @@ import torch
 from rnnbench.measure import devices, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
-from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
@@ -137,5 +137,12 @@ def hello() -> dict[str, Any]:
         "cudnn": backends.cudnn.version() if backends.cudnn.is_available() else None,
         "onednn": backends.mkldnn.is_available(),
         "cpu_capability": backends.cpu.get_cpu_capability(),
+        "fixed_addresses": _has_fixed_addresses(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
+
+
+def _has_fixed_addresses() -> bool:
+    """Whether Linux was told, and has agreed, not to randomize this process's addresses."""
+    flags = Path("/proc/self/personality")
+    return flags.exists() and bool(int(flags.read_text(), 16) & NO_RANDOMIZATION)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.measure.worker_protocol import NO_RANDOMIZATION
+
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # importing torch from a cold disk
 
@@ -27,9 +29,9 @@ def fixed_addresses() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    libc, ask, no_randomization = ctypes.CDLL(None), 0xFFFFFFFF, 0x0040000
+    libc, ask = ctypes.CDLL(None), 0xFFFFFFFF
     before = libc.personality(ask)
-    libc.personality(before | no_randomization)  # refused in some containers: addresses then differ, and cost precision
+    libc.personality(before | NO_RANDOMIZATION)  # refused in some containers: addresses then differ, and cost precision
     try:
         yield
     finally:

@@ -1,3 +1,4 @@
-"""The version of the requests and replies that `rnnbench.measure.worker` documents."""
+"""What the coordinator and its workers have to agree on, beside what `rnnbench.measure.worker` documents."""
 
 PROTOCOL_VERSION = 2
+NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers

@@ -37,6 +37,7 @@ class FakeRunner:
         self.log_ratios: dict[str, Ratios] = {}
         self.replicates, self.seconds, self.notes = 0, 0.0, ["a note"]
         self.visited: list[int] = []
+        self.fixed_addresses = True
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
         self._ratio, self._noise, self._fault = ratio, noise, fault
@@ -46,7 +47,7 @@ class FakeRunner:
         return self
 
     def start(self) -> dict[str, dict[str, Any]]:
-        return {"base": {"torch": "1"}, "head": {"torch": "1"}}
+        return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
 
     def open(self, folders: Any, cases: list[Case]) -> None:
         self.folders = folders
@@ -179,7 +180,7 @@ def test_both_sides_are_in_the_folder_and_say_how_they_ended(tmp_path: Path) -> 
         info = read_info(folder / name)
         assert (info.status, info.suite, info.command) == ("finished", "mine", "rnnbench check")
         assert info.notes == [f"{name} of a check: the {name}"]
-        assert info.environment["worker"] == {"torch": "1"}
+        assert info.environment["worker"]["torch"] == "1"
     assert (comparison.base, comparison.head, comparison.notes) == ("the base", "the head", ("a note",))
 
 
@@ -215,3 +216,16 @@ def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Pa
     assert not any(case.is_reference for group in found.groups for case in group.cases)
     found = select(replace(base, python="another"), head, {}, None, any_number=False)
     assert sum(case.is_reference for group in found.groups for case in group.cases) == 3
+
+
+def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base"), side(tmp_path, "head")
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    runner.fixed_addresses = False
+    chosen = select(base, head, {}, None, any_number=False)
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    _, comparison = check(base, head, chosen, **options)
+    assert comparison.notes == (
+        "a note",
+        "the system keeps addresses random, so the two sides can't share them: less precise",
+    )

@@ -94,3 +94,23 @@ def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
     while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}/cmdline").exists()
+
+
+def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux_allows_it() -> None:
+    pair = [WorkerProcess(f"000{number}", layout=7) for number in range(2)]
+    alone = WorkerProcess("0002")
+    try:
+        told = [worker.wait_ready() for worker in (*pair, alone)]
+        maps = [sorted(addresses(worker)) for worker in pair]
+        assert told[0]["fixed_addresses"] == told[1]["fixed_addresses"]
+        assert not told[2]["fixed_addresses"]
+        assert (maps[0] == maps[1]) == told[0]["fixed_addresses"]
+    finally:
+        for worker in (*pair, alone):
+            worker.close()
+
+
+def addresses(worker: WorkerProcess) -> set[str]:
+    """Where torch's libraries lie in a worker."""
+    lines = Path(f"/proc/{worker._process.pid}/maps").read_text().splitlines()
+    return {line.split()[0] for line in lines if "libtorch_cpu" in line}

@@ -17,7 +17,7 @@ from tests import repository
 from tests.validation.verdict_peer_cases import cases
 from tests.validation.verdicts import CELLS, STEPS, write_sides
 
-SUITES = 3
+SUITES = 2
 SECONDS_A_CASE = 2.0  # of 24 on each of two sides: with imports and set-up two minutes for a suite
 THRESHOLDS = (0.025, 0.05)
 HERE = Path(__file__).parent
