@@ -82,6 +82,24 @@ def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(ther
     assert repository.git(there, "worktree", "list").count("\n") == 0
 
 
+def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(there: Path) -> None:
+    code = Path(__file__).parents[1] / "rnnbench"
+    shutil.copytree(code, there / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
+    (there / "own.toml").write_text(SUITE.replace('["mine.py:Mine", "mine.py:Other"]\nreference = "gru"', '"gru"'))
+    repository.commit(there, {})
+    cell = there / "rnnbench" / "cells" / "gru.py"
+    step = "        i_r, i_z, i_n = projected.chunk(3, dim=-1)\n"
+    assert step in cell.read_text()
+    slow = "        for _ in range(60):\n            projected = projected + 0\n"
+    cell.write_text(cell.read_text().replace(step, slow + step))
+    for folder in (there, there.parent):  # from the repository itself, and from elsewhere
+        done = rnnbench("check", there / "own.toml", "--base", "HEAD", "--json", "--margin", "50%", cwd=folder)
+        assert done.returncode == 1, done.stderr
+        (found,) = map(json.loads, done.stdout.splitlines())
+        assert found["verdict"] == "regressed"
+        assert {"operators", "allocations"} <= {one["metric"] for one in found["changes"]}
+
+
 def test_unchanged_code_passes_and_a_single_margin_can_be_given(there: Path) -> None:
     done = rnnbench("check", "mine.toml", "--base", "HEAD", "--margin", "90%", "--strict", "--json", cwd=there)
     assert done.returncode == 0, done.stderr

@@ -49,21 +49,24 @@ class WorkerProcess:
         self,
         name: str,
         python: str = sys.executable,
-        paths: Sequence[Path] = (PACKAGE_PARENT,),
+        paths: Sequence[Path] | None = None,
         layout: int | None = None,
     ) -> None:
         """Start `python`, importing from `paths` first: the folder that holds rnnbench, those of a user's modules.
 
+        By default these are this rnnbench and the current folder; with `paths`, nothing comes from the current folder.
         Workers of equal `layout` have equal hash seeds and, where the system allows it, equal addresses.
         """
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         self._unread = b""
+        paths = (PACKAGE_PARENT, Path.cwd()) if paths is None else paths
         path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH")]))
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
         with contextlib.nullcontext() if layout is None else fixed_addresses():
             self._process = subprocess.Popen(
-                [python, "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])],
+                # -P: or the current folder would come first, and with it the head's rnnbench on both sides.
+                [python, "-P", "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
