@@ -11,7 +11,7 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 test: .venv/.installed  ## The test suite.
 	.venv/bin/python -m pytest
 
-validate: .venv/.validation  ## Measure the engine's own error: some 25 minutes on a quiet machine.
+validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation
 
 .venv/.validation: .venv/.installed
