@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, yes_option
+from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, yes_option
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison
@@ -31,13 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @device_option
 @margin_option
 @click.option("--budget", type=Seconds(), help="Time for the whole check.  [default: the suite's, or 120s]")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for what is found.",
-)
+@out_option
 @strict_option
 @json_option
 @yes_option
@@ -62,9 +56,9 @@ def check(
 
     \b
     Examples:
-      rnnbench check quick --base main --budget 2m
+      rnnbench check ci --base main --budget 2m
       rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
-      rnnbench check quick --baseline results/quick-20260101T120000Z-ab12
+      rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the

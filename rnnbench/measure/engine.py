@@ -94,7 +94,7 @@ def take_window(device: Device, call: Call, plan: Plan) -> Reading:
     """One window of back-to-back calls.
 
     A call that is not clocked comes first: the caches are full of what the arm before it worked on, and filling them
-    again makes a call of 10 ms some 15% slower.
+    again makes a call slower, by more than a tenth where it works on megabytes.
     """
     call()
     return _read(device, call, plan)
