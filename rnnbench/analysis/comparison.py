@@ -37,7 +37,7 @@ class Finding:
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
-        return tuple(one for one in self.changes if one.metric.is_judged and not 1 / edge <= one.ratio <= edge)
+        return tuple(one for one in self.changes if one.is_judged and not 1 / edge <= one.ratio <= edge)
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ def finding(
 ) -> Finding:
     """What is known of a case on both sides; `judged` is None where its time was not compared, as `unjudged` says."""
     case = head.case
-    if base.status == "measured" and head.status == "failed":
+    if base.works and head.status == "failed":
         return Finding(case, "regressed", margin, f"fails now: {head.reason}")
-    if base.status == "failed" and head.status == "measured":
+    if base.status == "failed" and head.works:
         return Finding(case, "improved", margin, f"failed in the base: {base.reason}")
     apart = [
         f"{side.status} {where}: {side.reason}"
         for side, where in ((base, "in the base"), (head, "in the head"))
-        if side.status != "measured"
+        if not side.works
     ]
     if apart:
         same = base.status == head.status and base.reason == head.reason

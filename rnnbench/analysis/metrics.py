@@ -2,26 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of a measurement; less is better."""
-
-    name: str
-    label: str
-    unit: Literal["", "bytes"] = ""
-    is_judged: bool = True  # False: a reason for a change of time, and no regression by itself
-
-
-METRICS = (
-    Metric("parameters", "parameters"),
-    Metric("macs", "MACs"),
-    Metric("peak_bytes", "peak memory", "bytes"),
-    Metric("operators", "operator calls", is_judged=False),
-    Metric("allocations", "allocations", is_judged=False),
-)
+from rnnbench.store.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True)
@@ -31,6 +14,11 @@ class Change:
     metric: Metric
     base: int
     head: int
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is a verdict by itself where it goes beyond the margin."""
+        return self.metric.verdict == "judged"
 
     @property
     def ratio(self) -> float:
@@ -43,7 +31,8 @@ def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, .
     return tuple(
         Change(metric, int(base[metric.name]), int(head[metric.name]))
         for metric in METRICS
-        if _is_known(base.get(metric.name))
+        if metric.verdict
+        and _is_known(base.get(metric.name))
         and _is_known(head.get(metric.name))
         and base[metric.name] != head[metric.name]
     )

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
-CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS]
+CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling"]
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -21,11 +22,14 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
       quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
     - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, from the ratios within each
-      replicate; 1 for the layer itself, NaN where it was not measured.
+      replicate; 1 for the layer itself, NaN where it was not measured;
+    - the derived metrics of `rnnbench.store.metrics.METRICS`, and `bound_by`, what sets the limit of its time:
+      `arithmetic`, `memory` or `steps`.
 
     Each interval covers its own case 95% of the time; none is widened for there being many.
     """
-    cases = frame[CASE_COLUMNS].drop_duplicates(["run", "case"]).reset_index(drop=True)
+    first = ~frame.duplicated(["run", "case"])
+    cases = frame.loc[first, CASE_COLUMNS].reset_index(drop=True)
     windows = complete_visits(frame[frame["replicate"].notna()])
     replicates = replicate_times(windows)
     counts = windows.groupby(["run", "case"]).agg(
@@ -42,7 +46,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     summary = cases.merge(counts, on=["run", "case"], how="left").merge(estimates, on=["run", "case"], how="left")
     for column in ("replicates", "windows", "calls"):
         summary[column] = summary[column].fillna(0).astype(int)
-    return summary
+    return with_derived(summary)
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.products import Layer, Product
+
 
 class CombinedCell(nn.Module):
     """`cell(input, h) -> h'`; `linear.weight`: (hidden, input + hidden), `linear.bias`: (hidden)."""
@@ -32,3 +34,8 @@ class CombinedCell(nn.Module):
             "linear.weight": torch.cat((reference[f"weight_ih_l{layer}"], reference[f"weight_hh_l{layer}"]), dim=1),
             "linear.bias": reference[f"bias_ih_l{layer}"] + reference[f"bias_hh_l{layer}"],
         }
+
+    @staticmethod
+    def products(input_size: int, hidden_size: int) -> Layer:
+        """`W [x; h]`."""
+        return (Product(input_size, hidden_size, hidden_size),)

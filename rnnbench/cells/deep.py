@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.products import Layer
 
 States = tuple[Tensor, ...]
 
@@ -39,3 +40,9 @@ class DeepCell(nn.Module):
             for layer in range(num_layers)
             for name, weight in CombinedCell.weights_from(reference, layer).items()
         }
+
+    @staticmethod
+    def products(input_size: int, hidden_size: int, num_layers: int) -> tuple[Layer, ...]:
+        """`W_l [h'_{l-1}; h_l]` of each layer."""
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        return tuple(CombinedCell.products(size, hidden_size) for size in sizes)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.parameters import uniform
+from rnnbench.cells.products import Layer, apart
 
 
 class GRUCell(nn.Module):
@@ -42,3 +43,8 @@ class GRUCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
+
+    @staticmethod
+    def products(input_size: int, hidden_size: int) -> Layer:
+        """`W_ih x` and `W_hh h`, the three gates at once."""
+        return apart(input_size, hidden_size, gates=3)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.parameters import uniform
+from rnnbench.cells.products import Layer, apart
 
 State = tuple[Tensor, Tensor]
 
@@ -44,3 +45,8 @@ class LSTMCell(nn.Module):
     def forward(self, input: Tensor, state: State) -> State:
         """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         return self.advance(self.project(input), state)
+
+    @staticmethod
+    def products(input_size: int, hidden_size: int) -> Layer:
+        """`W_ih x` and `W_hh h`, the four gates at once."""
+        return apart(input_size, hidden_size, gates=4)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.parameters import uniform
+from rnnbench.cells.products import Layer, apart
 
 
 class VanillaCell(nn.Module):
@@ -33,3 +34,8 @@ class VanillaCell(nn.Module):
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.advance(self.project(input), h)
+
+    @staticmethod
+    def products(input_size: int, hidden_size: int) -> Layer:
+        """`W_ih x` and `W_hh h`."""
+        return apart(input_size, hidden_size, gates=1)

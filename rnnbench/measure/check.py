@@ -116,6 +116,8 @@ def measure(
         left = budget_seconds - runner.seconds
         on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
 
+    runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
+    groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
     for share, spent in LOOKS:
         until = share * budget_seconds
         while groups and (runner.replicates == 0 or runner.seconds + runner.expected_seconds(groups) <= until):

@@ -5,20 +5,21 @@ import os
 import random
 import sys
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnbench.measure import devices, torch_state
+from rnnbench.measure import ceilings, devices, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import ParityError, build, describe
+from rnnbench.workloads.prepare import Built, build
 
 MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
@@ -46,6 +47,8 @@ class Operations:
         """The reply to one request; whatever a case raises becomes a reply too."""
         operations = {
             "device": self._device,
+            "ceiling": self._ceiling,
+            "observe": self._observe,
             "prepare": self._prepare,
             "window": self._window,
             "release": self._release,
@@ -63,7 +66,17 @@ class Operations:
     def _device(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"reason": devices.why_not(request["device"])}
 
-    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, threads = request["device"], request["threads"]
+        torch_state.restore(self._state | {"threads": threads})
+        found = ceilings.measure(devices.open_device(name), name, request["dtype"], threads)
+        return {"ceiling": found.to_json()}
+
+    def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
+        return {"measurement": observe(self._build(request)).to_json()}
+
+    def _build(self, request: dict[str, Any]) -> Built:
         case = Case.from_axes(request["case"])
         unusable = devices.why_not(case.workload.device)
         if unusable:
@@ -71,10 +84,13 @@ class Operations:
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
         torch_state.restore(self._state | {"threads": case.workload.threads})
+        return build(case, Path(request["root"]))
+
+    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         # Memory of a random size before the case's own, so that its place differs from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MOST_PADDING_LINES), dtype=torch.uint8)
-        built = build(case, Path(request["root"]))
-        measurement = describe(built) if request["describe"] else None
+        built = self._build(request)
+        case = built.case
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
         with timed.mode():
@@ -83,10 +99,7 @@ class Operations:
                 plan = calibrate(device, timed.call, request["window_seconds"])
             warmup_windows = warm_up(device, timed.call, plan)
         self._ready[case.key] = Ready(case, device, timed, padding)
-        reply: dict[str, Any] = {"plan": asdict(plan)}
-        if measurement is not None:
-            reply["measurement"] = replace(measurement, warmup_windows=warmup_windows).to_json()
-        return reply
+        return {"plan": asdict(plan), "warmup_windows": warmup_windows}
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
         ready, plan = self._ready[request["case"]], Plan(**request["plan"])

@@ -3,14 +3,17 @@
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
-from rnnbench.measure.cores import measuring_cores
+from rnnbench.measure.cores import allowed_cores, measuring_cores
 from rnnbench.measure.engine import Plan, equal_blocks
+from rnnbench.measure.observation import Lane, observe, workers_for
 from rnnbench.measure.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.schedule import balanced_order
@@ -72,6 +75,23 @@ class PairedRunner:
         """Write each side's records into its folder from now on."""
         for name, recorder in self._recorders.items():
             recorder.open(folders[name], cases)
+
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Check and observe every case on both sides at once, before anything is timed."""
+        cases = [case for group in groups for case in group.cases]
+        layout = self._rng.randrange(MOST_LAYOUTS)
+        lanes = [
+            Lane(
+                self._recorders[name],
+                deque(cases),
+                partial(self._start_worker, "observer", side, layout),
+                max(1, workers_for(len(cases), len(allowed_cores()) // 2)),
+                ready=[self._pair[name]] if self._pair else [],
+            )
+            for name, side in self._sides.items()
+        ]
+        self._pair = {}
+        self.notes += observe(lanes, lambda: True, on_done)
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         """One fresh pair that visits every group once; `on_visit` is told how many are done before each."""

@@ -18,8 +18,6 @@ from rnnbench.measure.worker_protocol import NO_RANDOMIZATION
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # importing torch from a cold disk
-
-
 MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
 
 
@@ -128,6 +126,10 @@ class WorkerProcess:
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         self._errors.close()
         return f"{ended}: {lines[-1][:300]}" if lines and code >= 0 else ended
+
+    def kill(self) -> None:
+        """End the worker from another thread: whoever waits for its answer finds it lost."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the worker, whatever it does."""

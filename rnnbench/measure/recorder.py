@@ -46,6 +46,17 @@ class Recorder:
         """The worker's reply; raises WorkerLost."""
         return worker.request(request, self._settings.deadline_seconds)
 
+    def observe_request(self, case: Case) -> dict[str, Any]:
+        """What to ask for all that is known of a case beside its time."""
+        return {"op": "observe", "case": case.axes(), "root": str(self._root)}
+
+    def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
+        """Keep what was observed, or drop the case."""
+        if reply["ok"]:
+            self._record(replace(Measurement.from_json(reply["measurement"]), reason="the run ended before it"))
+        else:
+            self.drop(case, reply["status"], reply["reason"])
+
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
         reply = self.ask(
@@ -55,14 +66,14 @@ class Recorder:
                 "case": case.axes(),
                 "root": str(self._root),
                 "window_seconds": self._settings.window_seconds,
-                "describe": self.measurements[case.key].status == "pending",
                 "plan": asdict(plan) if plan else None,
             },
         )
         if not self._is_fine(case, reply):
             return None
-        if "measurement" in reply:
-            self._record(Measurement.from_json(reply["measurement"]))
+        known = self.measurements[case.key]
+        if known.status == "pending":
+            self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
         return Plan(**reply["plan"])
 
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
@@ -88,6 +99,11 @@ class Recorder:
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""
         return self.measurements[case.key].status in ("skipped", "failed")
+
+    def unobserved(self, case: Case) -> bool:
+        """Whether a case has not been observed yet, and so can't be timed."""
+        known = self.measurements[case.key]
+        return known.status == "pending" and not known.works
 
     def drop(self, case: Case, status: Status, reason: str) -> None:
         """Leave a case out from now on; its row stays, with the reason and what was known."""

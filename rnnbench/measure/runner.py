@@ -1,7 +1,9 @@
 """The coordinator: replicates of fresh workers, groups in shuffled order, arms in turns, records as they come."""
 
+import math
 import random
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +13,31 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
-from rnnbench.measure.cores import measuring_cores
+from rnnbench.measure.cores import allowed_cores, measuring_cores
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.history import History
+from rnnbench.measure.observation import Lane, observe, workers_for
 from rnnbench.measure.planner import Planner
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Group, Window
+from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite_file import Settings
 
 NOT_REACHED = "not reached within the budget"
+OBSERVER = "observer"  # name of the workers that time nothing
+OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a run is, for whoever shows it."""
 
-    replicate: int  # counted from 1
-    visits_done: int  # groups visited in this replicate
-    visits: int  # groups to be visited in this replicate
+    replicate: int  # counted from 1; 0: cases are checked and observed, and nothing is timed
+    visits_done: int  # groups visited in this replicate, or cases observed
+    visits: int  # of how many
     seconds_left: float | None  # None before anything is known
 
 
@@ -66,6 +71,9 @@ class Runner:
         self._worker: WorkerProcess | None = None
         self._workers = history.workers
         self.notes: list[str] = []
+        self.stage_seconds: dict[str, float] = {}
+        self.ceilings: list[dict[str, Any]] = []
+        self._unusable: dict[str, str] = {}  # device -> why
         self.replicates = history.replicates
         for visit in history.visits:
             self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
@@ -76,15 +84,18 @@ class Runner:
 
         Raises UserError where no worker can start.
         """
-        self._worker, hello = self._fresh_worker()
+        self._worker, hello = self._fresh_worker(OBSERVER)
         devices = dict.fromkeys(group.workload.device for group in self._groups)
         asked = {name: self._recorder.ask(self._worker, {"op": "device", "device": name}) for name in devices}
         reasons = {name: reply["reason"] for name, reply in asked.items()}
-        return {**hello, "unusable": {name: reason for name, reason in reasons.items() if reason}}
+        self._unusable = {name: reason for name, reason in reasons.items() if reason}
+        return {**hello, "unusable": self._unusable}
 
     def run(self, folder: RunFolder) -> None:
         """Measure into `folder`; passes KeyboardInterrupt on."""
         self._recorder.open(folder, [case for group in self._groups for case in group.cases])
+        self._measure_ceilings()
+        self._observe()
         while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
             self._rng.shuffle(visits)
             self._replicate(self.replicates, visits)
@@ -116,10 +127,63 @@ class Runner:
         self.close()
         self.replicates = replicate + 1
 
-    def _fresh_worker(self) -> tuple[WorkerProcess, dict[str, Any]]:
+    def _measure_ceilings(self) -> None:
+        """What the machine can do at best, for each device, type and number of threads; pinned as cases will be."""
+        started, worker = self._now(), self._worker
+        loads = [group.workload for group in self._groups]
+        places = dict.fromkeys((load.device, load.dtype, load.threads) for load in loads)
+        for device, dtype, threads in places:
+            if worker is None or device in self._unusable or threads > len(allowed_cores()):
+                continue
+            worker.pin(measuring_cores(threads))
+            request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": threads}
+            try:
+                reply = self._recorder.ask(worker, request)
+            except WorkerLost as lost:
+                reply, worker, self._worker = {"ok": False, "reason": str(lost)}, None, None
+            if reply["ok"]:
+                self.ceilings.append(reply["ceiling"])
+            else:
+                self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
+        if worker is not None:
+            worker.pin(allowed_cores())
+        self.stage_seconds["ceilings"] = round(self._now() - started, 1)
+
+    def _observe(self) -> None:
+        """Check and observe the cases that are new; on a GPU one at a time, since each may need all its memory."""
+        started, by_device = self._now(), defaultdict[str, list[Case]](list)
+        for group in self._groups:
+            for case in sorted(group.cases, key=lambda case: not case.is_reference):
+                if self._recorder.unobserved(case):
+                    by_device[case.workload.device].append(case)
+        cores = len(allowed_cores())
+        lanes = [
+            Lane(
+                self._recorder,
+                deque(cases),
+                lambda: self._start_worker(OBSERVER),
+                workers_for(len(cases), cores) if device == "cpu" else 1,
+            )
+            for device, cases in by_device.items()
+        ]
+        ready, self._worker = self._worker, None
+        if ready is not None and lanes:
+            lanes[0].ready.append(ready)
+        elif ready is not None:
+            ready.close()
+        share = self._left()
+        until = math.inf if share is None else self._now() + OBSERVING_SHARE * share
+        self.notes += observe(
+            lanes,
+            lambda: self._now() < until,
+            lambda done, total: self._on_progress(Progress(0, done, total, None)),
+        )
+        self.stage_seconds["observing"] = round(self._now() - started, 1)
+
+    def _fresh_worker(self, name: str = "") -> tuple[WorkerProcess, dict[str, Any]]:
         started = self._now()
-        self._worker = worker = self._start_worker(f"{self._workers:04d}")
-        self._workers += 1
+        self._worker = worker = self._start_worker(name or f"{self._workers:04d}")
+        self._workers += not name
         try:
             hello = worker.wait_ready()
         except WorkerLost as lost:
@@ -148,7 +212,7 @@ class Runner:
             arms = {}
             # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
             for current in self._rng.sample(group.cases, len(group.cases)):
-                if self._recorder.dropped(current):
+                if self._recorder.dropped(current) or self._recorder.unobserved(current):
                     continue
                 plan = self._recorder.prepare(worker, current, self._plans.get(current.key))
                 if plan is not None:

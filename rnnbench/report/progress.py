@@ -25,7 +25,7 @@ def shown_progress() -> Iterator[Callable[[RunProgress], None]]:
         def show(step: RunProgress) -> None:
             bar.update(
                 task,
-                description=f"replicate {step.replicate}",
+                description=_stage(step),
                 completed=step.visits_done,
                 total=step.visits,
                 left=_left(step),
@@ -36,15 +36,22 @@ def shown_progress() -> Iterator[Callable[[RunProgress], None]]:
 
 
 def _lines(console: Console) -> Callable[[RunProgress], None]:
-    shown = 0
+    shown = -1
 
     def show(step: RunProgress) -> None:
         nonlocal shown
-        if step.replicate > shown and step.seconds_left is not None:
+        if step.replicate == 0 > shown:
+            shown = 0
+            console.print(f"{_stage(step)}: {step.visits} cases")
+        elif step.replicate > shown and step.seconds_left is not None:
             shown = step.replicate
             console.print(f"replicate {step.replicate}: {step.visits} groups, {_left(step)}")
 
     return show
+
+
+def _stage(step: RunProgress) -> str:
+    return f"replicate {step.replicate}" if step.replicate else "checking parity, counting"
 
 
 def _left(step: RunProgress) -> str:

@@ -31,6 +31,8 @@ class RunInfo:
     status: RunStatus = "running"
     seconds: float | None = None  # wall time of the whole run
     replicates: int = 0  # finished
+    ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
+    stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
 

@@ -1,15 +1,20 @@
 """A run folder as one pandas frame."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rnnbench.errors import UserError
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import read_info, read_measurements, read_windows
-from rnnbench.store.records import AXES, Measurement, Window
+from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.records import AXES, PLAIN, Window
 
-MEASUREMENT_COLUMNS = [field.name for field in fields(Measurement) if field.name != "case"]
+MEASUREMENT_COLUMNS = [*PLAIN, *(metric.name for metric in OBSERVED), "missing"]
+PLACE = ("device", "dtype", "threads")  # what a ceiling belongs to
 WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
 
 
@@ -22,12 +27,11 @@ def load(path: str | Path) -> pd.DataFrame:
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;
     - `parity`, `parity_error`: whether outputs and gradients agree with torch.nn's, and the largest relative error;
-    - `parameters`, and torchinfo's `mult_adds`, `input_bytes`, `forward_backward_bytes`, `parameter_bytes` of a step;
-    - `macs`: multiply-accumulates of the matrix products of one call, backward included;
-    - `operators`: torch operators that one call enters, those that autograd calls included;
-    - `allocations`: blocks of memory that one call asks for;
-    - `peak_bytes`: most memory that one call holds at once, beside what was there before it; these four are NaN in a
-      run that was recorded by an older rnnbench;
+    - `backend`: the operator that runs the whole layer, or `aten` where it is made of plain ones;
+    - `ceiling`: the best that its device, type and threads can do (`rnnbench.store.ceilings.Ceiling`); None where that
+      was not measured;
+    - the observed metrics of `rnnbench.store.metrics.METRICS`, which says what each is: `parameters`, `macs`,
+      `peak_bytes` and so on; NaN where one could not be observed, with the reason in `missing` (name -> reason);
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
@@ -38,10 +42,12 @@ def load(path: str | Path) -> pd.DataFrame:
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
-    read_info(path)
+    ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, read_info(path).ceilings)}
     cases = pd.DataFrame(read_measurements(path), columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     order = cases["case"].drop_duplicates()
     cases = cases.drop_duplicates("case", keep="last").set_index("case").loc[order].reset_index()
+    places: Any = [ceilings.get(_place(axes)) for axes in cases[list(PLACE)].to_dict("records")]
+    cases["ceiling"] = pd.Series(places, index=cases.index, dtype=object)
     windows = pd.DataFrame(read_windows(path), columns=["case", *WINDOW_COLUMNS])
     unknown = set(windows["case"]) - set(cases["case"])
     if unknown:
@@ -49,3 +55,7 @@ def load(path: str | Path) -> pd.DataFrame:
     frame = cases.merge(windows, on="case", how="left")
     frame.insert(0, "run", path.name)
     return frame
+
+
+def _place(axes: Mapping[Any, Any]) -> tuple[Any, ...]:
+    return tuple(axes[axis] for axis in PLACE)

@@ -1,7 +1,9 @@
 """What a run consists of, as small frozen types; every stage of the pipeline takes and gives these."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
+
+from rnnbench.store.metrics import OBSERVED
 
 Reference = Literal["rnn", "lstm", "gru"]
 Implementation = Literal["loop", "hoisted", "torch.nn"]
@@ -120,24 +122,28 @@ class Measurement:
     reason: str = ""  # why it was skipped or failed; empty for a measured case
     parity: str = ""  # "agrees", or why outputs and gradients were not compared
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
-    parameters: int | None = None
-    mult_adds: int | None = None  # torchinfo's count for one step, which does not hold for every cell
-    input_bytes: int | None = None  # torchinfo's estimates for one step
-    forward_backward_bytes: int | None = None
-    parameter_bytes: int | None = None
-    macs: int | None = None  # multiply-accumulates of the matrix products of one call
-    operators: int | None = None  # torch operators that one call enters
-    allocations: int | None = None  # blocks of memory that one call asks for
-    peak_bytes: int | None = None  # most memory that one call holds at once, beside what was there before it
+    backend: str = ""  # the operator that runs the whole layer, or `aten` where it is made of plain ones
     warmup_windows: int | None = None  # windows run before the time stopped falling, in the first replicate
 
+    metrics: dict[str, Any] = field(default_factory=dict)  # name of an observed metric -> value
+    missing: dict[str, str] = field(default_factory=dict)  # name of one that could not be observed -> why
+
+    @property
+    def works(self) -> bool:
+        """Whether the case ran and agreed with its reference, be it timed yet or not."""
+        return self.status == "measured" or (self.status == "pending" and self.parity != "")
+
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line: the axes first, then what is known."""
-        known = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "case"}
-        return {"case": self.case.key, **self.case.axes(), **known}
+        """A dictionary for one JSON line: the axes first, then what is known, each metric under its own name."""
+        known = {name: getattr(self, name) for name in PLAIN}
+        return {"case": self.case.key, **self.case.axes(), **known, **self.metrics, "missing": self.missing}
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
         """The inverse of `to_json`; what an older rnnbench did not record is not known."""
-        known = {field.name: line[field.name] for field in fields(cls) if field.name in line and field.name != "case"}
-        return cls(Case.from_axes(line), **known)
+        known = {name: line[name] for name in PLAIN if name in line}
+        metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
+        return cls(Case.from_axes(line), **known, metrics=metrics, missing=line.get("missing", {}))
+
+
+PLAIN = tuple(field.name for field in fields(Measurement) if field.name not in ("case", "metrics", "missing"))

@@ -1,30 +1,22 @@
-"""A case made ready: weights from the reference, the parity gate, what is counted, and the call to be timed."""
+"""A case made ready: weights from the reference, equal inputs, and the call to be timed."""
 
 import inspect
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import torchinfo
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.parity import TOLERANCES, Weights, cell_weights, errors
-from rnnbench.cells.states import State, tensors, to_cell
-from rnnbench.store.records import Case, Measurement, Reference, Workload
-from rnnbench.workloads.counts import count
+from rnnbench.cells.parity import cell_weights
+from rnnbench.cells.states import State, to_cell
+from rnnbench.store.records import Case, Reference, Workload
 from rnnbench.workloads.implementations import Skip, check_applies
-from rnnbench.workloads.model import LayerStateModel, SequenceModel, StepModel
+from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import PHASES, TimedCall
 
 SEED = 0
-
-
-class ParityError(Exception):
-    """The case does not compute what its reference computes."""
 
 
 @dataclass(frozen=True)
@@ -70,72 +62,6 @@ def build(case: Case, root: Path) -> Built:
         if not is_own(case.cell):
             cell.load_state_dict(cell_weights(cell, dict(reference.body.named_parameters())))
     return Built(case, cell_spec, model, reference, input, layer_state)
-
-
-def describe(built: Built) -> Measurement:
-    """Parity with the reference, torchinfo's counts and those of a call: all that is known before a case is timed.
-
-    Raises ParityError where outputs or gradients disagree, and whatever the call raises.
-    """
-    parity, error = _check_parity(built)
-    summary = _torchinfo(built)
-    counts = count(built.timed_call(), built.input.device)
-    built.model.zero_grad(set_to_none=True)  # as it was before the calls that were counted
-    return Measurement(
-        built.case,
-        "measured",
-        parity=parity,
-        parity_error=error,
-        parameters=summary.total_params,
-        mult_adds=int(summary.total_mult_adds),
-        input_bytes=int(summary.total_input),
-        forward_backward_bytes=int(summary.total_output_bytes),
-        parameter_bytes=int(summary.total_param_bytes),
-        **asdict(counts),
-    )
-
-
-def _check_parity(built: Built) -> tuple[str, float | None]:
-    if built.spec is None:
-        return "is the reference", None
-    if built.spec.unequal:
-        return built.spec.unequal, None
-    found = errors(
-        LayerStateModel(built.model), built.reference, _model_weights(built.model), built.input, built.layer_state
-    )
-    tolerance = TOLERANCES[built.input.dtype]
-    worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
-    if not error <= tolerance:
-        raise ParityError(f"{worst} is off by {error:.1e} of the reference's largest value; {tolerance:.0e} is allowed")
-    return "agrees", error
-
-
-def _model_weights(model: SequenceModel) -> Callable[[Weights], dict[str, Tensor]]:
-    """The mapping from the parameters of a reference model to those of a `LayerStateModel` around `model`."""
-
-    def mapping(weights: Weights) -> dict[str, Tensor]:
-        body = {name.removeprefix("body."): weight for name, weight in weights.items() if name.startswith("body.")}
-        head = {f"model.{name}": weight for name, weight in weights.items() if name.startswith("head.")}
-        return {f"model.body.{name}": weight for name, weight in cell_weights(model.body, body).items()} | head
-
-    return mapping
-
-
-def _torchinfo(built: Built) -> Any:
-    """torchinfo's summary of one step with the head; for a torch.nn layer, of a sequence of one step."""
-
-    def summary(model: nn.Module, *inputs: Any) -> Any:
-        try:
-            return torchinfo.summary(model, input_data=list(inputs), verbose=0)
-        except RuntimeError as error:
-            raise error.__cause__ or error from None  # torchinfo puts its own words before what the model raised
-
-    # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
-    if built.spec is None:
-        return summary(built.model, built.input[:1].clone(), built.layer_state)
-    step = StepModel(built.model.body, built.model.head, stacked=built.spec.stacked)
-    states = tensors(to_cell(built.layer_state, stacked=built.spec.stacked))
-    return summary(step, *(part.clone() for part in (built.input[0], *states)))
 
 
 def _layer(workload: Workload) -> nn.RNNBase:

@@ -12,7 +12,11 @@ from rnnbench.store.records import Measurement
 from tests import workload as small
 
 CASE = small.case("vanilla")
-FINE = Measurement(CASE, "measured", parameters=10, macs=100, peak_bytes=1000, operators=7, allocations=3)
+FINE = Measurement(
+    CASE,
+    "measured",
+    metrics={"parameters": 10, "macs": 100, "peak_bytes": 1000, "operators": 7, "allocations": 3},
+)
 FAILED = replace(FINE, status="failed", reason="parity: off by 1")
 
 
@@ -44,7 +48,7 @@ def test_equal_counts_leave_the_verdict_to_the_time() -> None:
 def test_counts_beyond_the_margin_decide_and_every_change_is_told(
     change: dict[str, Any], time: Verdict, expected: Verdict
 ) -> None:
-    one = found(head=replace(FINE, **change), verdict=time)
+    one = found(head=replace(FINE, metrics=FINE.metrics | change), verdict=time)
     assert one.verdict == expected
     assert {each.metric.name for each in one.changes} == set(change)
 

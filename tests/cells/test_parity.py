@@ -9,7 +9,8 @@ from torch import nn
 from rnnbench.cells import CELLS
 from rnnbench.cells.parity import TOLERANCES, cell_weights, errors
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.prepare import ParityError, build, describe
+from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.prepare import build
 from tests import workload as small
 
 ROOT = Path()
@@ -21,7 +22,7 @@ EQUAL = [name for name, spec in CELLS.items() if not spec.unequal]
 def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: str) -> None:
     for implementation in ("loop", "hoisted"):
         try:
-            measurement = describe(build(small.case(name, implementation, dtype=dtype, seq_len=9), ROOT))
+            measurement = observe(build(small.case(name, implementation, dtype=dtype, seq_len=9), ROOT))
         except Skip:
             continue
         assert measurement.parity == "agrees"
@@ -31,7 +32,7 @@ def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: s
 
 @pytest.mark.parametrize("name", EQUAL)
 def test_in_double_precision_the_gate_is_far_from_its_limit(name: str) -> None:
-    error = describe(build(small.case(name, seq_len=50), ROOT)).parity_error
+    error = observe(build(small.case(name, seq_len=50), ROOT)).parity_error
     assert error is not None
     assert error < 1e-13
 
@@ -42,7 +43,7 @@ def test_one_weight_that_is_off_by_a_thousandth_is_found(name: str) -> None:
     with torch.no_grad():
         next(built.model.body.parameters())[0, 0] += 1e-3
     with pytest.raises(ParityError, match=r"is off by .* 1e-09 is allowed"):
-        describe(built)
+        observe(built)
 
 
 def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:

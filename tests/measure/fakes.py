@@ -63,18 +63,29 @@ class FakeWorker:
     def close(self) -> None:
         self.closed = True
 
+    def kill(self) -> None:
+        self.closed = True
+
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
         self._fault(message)
         match message["op"]:
             case "device":
                 return {"ok": True, "reason": "" if message["device"] == "cpu" else "not there"}
+            case "ceiling":
+                self._clock.seconds += 0.1
+                place = {name: message[name] for name in ("device", "dtype", "threads")}
+                rates = {"macs_per_second": 1e9, "copies": [[1024, 1e9]], "dispatch_seconds": 1e-6}
+                return {"ok": True, "ceiling": {**place, **rates, "launch_seconds": None}}
+            case "observe":
+                case = Case.from_axes(message["case"])
+                found = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
+                return {"ok": True, "measurement": found.to_json()}
             case "prepare":
                 case = Case.from_axes(message["case"])
                 self._clock.seconds += 0.01
-                reply = {"ok": True, "plan": {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}}
-                described = {"measurement": Measurement(case, "measured", parity="agrees", parameters=7).to_json()}
-                return reply | (described if message["describe"] else {})
+                plan = {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}
+                return {"ok": True, "plan": plan, "warmup_windows": 1}
             case "window":
                 seconds = self._seconds(message["case"])
                 self._clock.seconds += seconds

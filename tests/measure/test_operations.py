@@ -18,16 +18,20 @@ def operations() -> Operations:
 
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002, "describe": True}
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002}
     return worker.handle(request | {"plan": None} | changes)
+
+
+def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
+    found: dict[str, Any] = worker.handle({"op": "observe", "case": case.axes(), "root": str(root)})["measurement"]
+    return found
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
     worker, case = operations(), small.case("gru")
     reply = prepare(worker, case)
     assert reply["ok"]
-    assert reply["measurement"]["parity"] == "agrees"
-    assert reply["measurement"]["warmup_windows"] >= 1
+    assert reply["warmup_windows"] >= 1
     window = worker.handle({"op": "window", "case": case.key, "plan": reply["plan"]})
     assert window["ok"]
     assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]
@@ -36,7 +40,15 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
 
 
 def test_a_plan_that_is_given_is_kept() -> None:
-    assert prepare(operations(), small.case("gru"), plan=PLAN, describe=False) == {"ok": True, "plan": PLAN}
+    assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
+
+
+def test_a_case_is_observed_without_being_kept() -> None:
+    worker, case = operations(), small.case("gru")
+    found = observe(worker, case)
+    assert found["parity"] == "agrees"
+    assert found["status"] == "pending"
+    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +122,10 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
             Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
             small.case("lstm"),
         )
-        first = prepare(worker, other)
-        assert prepare(worker, hostile, tmp_path, describe=False)["ok"]
-        again = prepare(worker, other, plan=first["plan"])
-        assert again["measurement"] == first["measurement"] | {"warmup_windows": again["measurement"]["warmup_windows"]}
+        first = observe(worker, other)
+        assert prepare(worker, hostile, tmp_path)["ok"]
+        assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
+        assert prepare(worker, other)["ok"]
         assert torch_state.capture() == before | {"threads": other.workload.threads}
         assert worker.handle({"op": "window", "case": hostile.key, "plan": PLAN})["ok"]
         assert worker.handle({"op": "window", "case": other.key, "plan": PLAN})["ok"]
@@ -129,8 +141,8 @@ def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_pat
         hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
         alone, after = operations(), operations()
         training = small.case("gru", phase="training", dtype="float32")
-        prepare(after, hostile, tmp_path, describe=False)
-        errors = [prepare(worker, training)["measurement"]["parity_error"] for worker in (alone, after)]
+        prepare(after, hostile, tmp_path)
+        errors = [observe(worker, training)["parity_error"] for worker in (alone, after)]
         assert errors[0] == errors[1]
     finally:
         torch_state.restore(before)

@@ -1,9 +1,11 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, Case, Measurement, Window, Workload
 from tests import workload as small
 
@@ -32,16 +34,26 @@ def test_two_cases_share_a_key_only_if_they_are_one(one: Case, other: Case) -> N
     assert (one.key == other.key) == (one == other)
 
 
-@given(cases, st.sampled_from(["pending", "measured", "skipped", "failed"]), st.text(), st.none() | st.integers())
-def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str, parameters: int | None) -> None:
-    measurement = Measurement(case, status, reason, parameters=parameters)
+names = st.sampled_from([metric.name for metric in OBSERVED])
+values = st.integers(0) | st.floats(0, allow_infinity=False)
+
+
+@given(
+    cases,
+    st.sampled_from(["pending", "measured", "skipped", "failed"]),
+    st.text(),
+    st.dictionaries(names, values),
+    st.dictionaries(names, st.text()),
+)
+def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str, metrics: Any, missing: Any) -> None:
+    measurement = Measurement(case, status, reason, metrics=metrics, missing=missing)
     assert Measurement.from_json(json.loads(json.dumps(measurement.to_json()))) == measurement
 
 
 def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
-    known = Measurement(small.case("gru"), "measured", parameters=7)
-    counted = replace(known, macs=1, operators=2, allocations=3, peak_bytes=4)
-    new = ("macs", "operators", "allocations", "peak_bytes")
+    known = Measurement(small.case("gru"), "measured", metrics={"parameters": 7})
+    counted = replace(known, backend="aten", metrics={"parameters": 7, "macs": 1, "operators": 2})
+    new = ("backend", "macs", "operators", "missing")
     assert Measurement.from_json(counted.to_json()) == counted
     assert Measurement.from_json({name: value for name, value in counted.to_json().items() if name not in new}) == known
 

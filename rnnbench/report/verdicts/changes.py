@@ -102,7 +102,7 @@ def quoted(finding: Finding) -> Estimate | None:
 def _from_to(one: Change) -> str:
     show = memory if one.metric.unit == "bytes" else count
     if show(one.base) == show(one.head):  # they differ in digits that are not shown
-        return f"{count(one.base)} -> {count(one.head)} {one.metric.unit}".rstrip()
+        return f"{count(one.base)} -> {count(one.head)}{' bytes' if one.metric.unit == 'bytes' else ''}"
     return f"{show(one.base)} -> {show(one.head)}"
 
 

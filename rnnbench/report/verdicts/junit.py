@@ -61,7 +61,10 @@ def _details(finding: Finding) -> str:
     """Everything that is known, a line each."""
     found = [("low quantile of the calls", finding.low), ("mean of the calls", finding.mean)]
     times = [f"{name}: {change(one.value)} {change_interval(one)}".rstrip() for name, one in found if one]
-    counts = [f"{one.metric.label}: {one.base} -> {one.head} {one.metric.unit}".rstrip() for one in finding.changes]
+    counts = [
+        f"{one.metric.label}: {one.base} -> {one.head}{' bytes' if one.metric.unit == 'bytes' else ''}"
+        for one in finding.changes
+    ]
     measured = [f"margin: {margin(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
     return "\n".join(filter(None, [finding.reason or why(finding), *times, *counts, *measured]))
 

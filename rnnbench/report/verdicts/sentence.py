@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from rnnbench.analysis.comparison import Finding
-from rnnbench.analysis.metrics import METRICS, Change
+from rnnbench.analysis.metrics import Change
 from rnnbench.report.axes import one_line
 from rnnbench.report.verdicts.changes import (
     between,
@@ -16,8 +16,9 @@ from rnnbench.report.verdicts.changes import (
     quoted,
     relative,
 )
+from rnnbench.store.metrics import METRICS
 
-WORK = [metric for metric in METRICS if metric.name in ("operators", "allocations", "macs")]  # what time may follow
+WORK = [metric for metric in METRICS if metric.time_follows]
 MORE_TIME = "more time (--budget) would tell"
 LONGEST = 300  # a reason may be a whole message of somebody's code; the rest of it stands in the JSON
 
@@ -94,8 +95,8 @@ def _undecided(finding: Finding) -> str:
 
 def _harmless(finding: Finding) -> str:
     """Counts that differ and change nothing."""
-    small = _list(relative(one) for one in finding.changes if one.metric.is_judged)
-    other = _list(relative(one) for one in finding.changes if not one.metric.is_judged)
+    small = _list(relative(one) for one in finding.changes if one.is_judged)
+    other = _list(relative(one) for one in finding.changes if not one.is_judged)
     parts = [f"within the margin: {small}" if small else "", f"without effect on the time: {other}" if other else ""]
     return "; ".join(filter(None, parts))
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.metrics import METRICS, Change
+from rnnbench.analysis.metrics import Change
 from rnnbench.analysis.verdict import Verdict
+from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from tests.workload import case, reference_case
 

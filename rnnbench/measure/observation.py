@@ -1,0 +1,138 @@
+"""The pass before all timing: each case's parity is checked and its metrics are observed, once.
+
+Nothing is timed meanwhile, so several workers do it at once; and none of them is timed later, since probes change how a
+process allocates.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from rnnbench.measure.process import WorkerLost, WorkerProcess
+from rnnbench.measure.recorder import Recorder
+from rnnbench.store.records import Case
+
+CASES_PER_WORKER = 8  # fewer are not worth another worker's start
+MOST_WORKERS = 8  # for the memory that each holds
+
+
+@dataclass
+class Lane:
+    """Cases that one recorder wants observed, by up to `workers` workers at a time."""
+
+    recorder: Recorder
+    cases: deque[Case]
+    start: Callable[[], WorkerProcess]
+    workers: int
+    ready: list[WorkerProcess] = field(default_factory=list)  # that were started before
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one case: a reply, or the way in which its worker was lost."""
+
+    lane: Lane
+    case: Case
+    reply: dict[str, Any] | None
+    lost: str = ""
+
+
+def workers_for(cases: int, cores: int) -> int:
+    """How many workers a lane deserves."""
+    return max(1, min(cores, MOST_WORKERS, -(-cases // CASES_PER_WORKER)))
+
+
+def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[[int, int], None]) -> list[str]:
+    """Observe every case of all lanes, as long as `go_on`; what a reader must know of workers that were lost.
+
+    `on_done` is told how many cases are done, of how many. Passes KeyboardInterrupt on, and leaves no worker.
+    """
+    crew = _Crew()
+    total, done, notes = sum(len(lane.cases) for lane in lanes), 0, []
+    threads = [
+        threading.Thread(target=crew.work, args=(lane, lane.ready.pop() if lane.ready else None))
+        for lane in lanes
+        for _ in range(lane.workers if lane.cases else len(lane.ready))
+    ]
+    for thread in threads:
+        thread.start()
+    left = len(threads)
+    try:
+        on_done(done, total)
+        while left:
+            answer = crew.answers.get()
+            if answer is None:
+                left -= 1
+                continue
+            if answer.reply is None:
+                answer.lane.recorder.drop(answer.case, "failed", answer.lost)
+                notes.append(f"a worker was lost at {answer.case.key}: {answer.lost}")
+            else:
+                answer.lane.recorder.note_observed(answer.case, answer.reply)
+            done += 1
+            on_done(done, total)
+            if not go_on():
+                crew.stopped.set()
+    finally:
+        crew.stop()
+        for thread in threads:
+            thread.join()
+    return notes
+
+
+class _Crew:
+    """Workers, each with a thread that waits for it; answers are recorded by the thread that reads them."""
+
+    def __init__(self) -> None:
+        self.answers: SimpleQueue[Answer | None] = SimpleQueue()  # None: a thread has ended
+        self.stopped = threading.Event()
+        self._workers: set[WorkerProcess] = set()
+
+    def work(self, lane: Lane, worker: WorkerProcess | None) -> None:
+        """Take cases until there are none left."""
+        try:
+            while not self.stopped.is_set():
+                try:
+                    case = lane.cases.popleft()
+                except IndexError:
+                    break
+                worker = self._one(lane, case, worker)
+        finally:
+            if worker is not None:
+                self._end(worker)
+            self.answers.put(None)
+
+    def stop(self) -> None:
+        """End whatever is under way; threads that wait for a worker find it lost."""
+        self.stopped.set()
+        for worker in list(self._workers):
+            worker.kill()
+
+    def _one(self, lane: Lane, case: Case, worker: WorkerProcess | None) -> WorkerProcess | None:
+        """Observe a case; the worker that can take the next, if there is one."""
+        try:
+            if worker is None:
+                worker = lane.start()
+                self._workers.add(worker)
+                worker.wait_ready()
+            self._workers.add(worker)
+            if self.stopped.is_set():  # since this worker was started
+                worker.kill()
+            reply = lane.recorder.ask(worker, lane.recorder.observe_request(case))
+        except WorkerLost as lost:
+            if not self.stopped.is_set():
+                self.answers.put(Answer(lane, case, None, str(lost)))
+            reply = None
+        else:
+            self.answers.put(Answer(lane, case, reply))
+        if worker is not None and (reply is None or reply.get("status") == "failed"):
+            self._end(worker)  # nobody knows what state the case left behind
+            return None
+        return worker
+
+    def _end(self, worker: WorkerProcess) -> None:
+        self._workers.discard(worker)
+        worker.close()

@@ -1,0 +1,124 @@
+"""What is known of a case beside its time: one entry a metric. Tables, exports and verdicts loop over it.
+
+To add one that is observed: an entry with the name of its probe, a file in `rnnbench/workloads/probes/`, which the
+worker runs apart from all timing. To add one that follows from others: an entry, and its formula in
+`rnnbench/analysis/derived.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["count", "bytes", "joules", "per second", "seconds", "times"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of every table of cases."""
+
+    name: str  # its column in files and frames
+    label: str  # in headings
+    unit: Unit
+    about: str  # what it is and how it is known, in one line
+    probe: str = ""  # the probe that observes it; empty where it is derived
+    better: Literal["less", "more", "neither"] = "less"
+    verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
+    time_follows: bool = False  # what makes a call longer, if there is more of it
+    is_brief: bool = False  # in the table that `run` prints
+
+
+METRICS = (
+    Metric(
+        "parameters", "parameters", "count", "of the model with its head, by torchinfo", "summary", verdict="judged"
+    ),
+    Metric(
+        "macs",
+        "MACs",
+        "count",
+        "multiply-accumulates of the matrix products of one call, backward included: from the shapes of all products, "
+        "by formula where a fused layer hides them",
+        "calls",
+        verdict="judged",
+        time_follows=True,
+    ),
+    Metric(
+        "peak_bytes",
+        "peak memory",
+        "bytes",
+        "most that one call holds of torch's allocator at once, beside what was there before it",
+        "calls",
+        verdict="judged",
+        is_brief=True,
+    ),
+    Metric(
+        "saved_bytes",
+        "saved for backward",
+        "bytes",
+        "what forward keeps for backward, without parameters, inputs and initial states",
+        "saved",
+    ),
+    Metric(
+        "resident_bytes",
+        "peak resident",
+        "bytes",
+        "pages that one call adds to the process, fresh from the system, with allocators that give nothing back (CPU)",
+        "memory",
+    ),
+    Metric(
+        "reserved_bytes",
+        "peak reserved",
+        "bytes",
+        "what torch's caching allocator adds to hold one call (CUDA)",
+        "memory",
+    ),
+    Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML (CUDA)", "memory"),
+    Metric(
+        "operators",
+        "operator calls",
+        "count",
+        "torch operators that the code or autograd calls",
+        "calls",
+        verdict="explains",
+        time_follows=True,
+    ),
+    Metric(
+        "allocations",
+        "allocations",
+        "count",
+        "blocks of memory that one call asks for",
+        "calls",
+        verdict="explains",
+        time_follows=True,
+    ),
+    Metric(
+        "step_macs",
+        "MACs of a step",
+        "count",
+        "of one forward step of the whole batch, by the cell's formula",
+        "summary",
+    ),
+    Metric(
+        "mult_adds", "mult-adds (torchinfo)", "count", "of one step of the whole batch, as torchinfo counts", "summary"
+    ),
+    Metric("input_bytes", "input (torchinfo)", "bytes", "of one step, as torchinfo counts", "summary"),
+    Metric(
+        "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
+    ),
+    Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
+    Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
+    Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the batch size"),
+    Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
+    Metric(
+        "sequences_per_second", "sequences per second", "per second", "batch size over the time per call", better="more"
+    ),
+    Metric(
+        "limit_seconds",
+        "limit",
+        "seconds",
+        "the longest of: MACs at the machine's best rate, what must be moved at its bandwidth, steps one by one",
+        better="neither",
+    ),
+    Metric("times_limit", "times the limit", "times", "the time per call over the limit", is_brief=True),
+)
+
+OBSERVED = tuple(metric for metric in METRICS if metric.probe)
+DERIVED = tuple(metric for metric in METRICS if not metric.probe)

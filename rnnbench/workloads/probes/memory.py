@@ -1,0 +1,86 @@
+"""Memory as the system and the driver see it, for one call."""
+
+import ctypes
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import Built
+
+ROLLUP = Path("/proc/self/smaps_rollup")
+RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
+
+# glibc's `mallopt` parameters, and Linux's `prctl` to keep huge pages out, of which one byte makes 2 MB resident.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+PR_SET_THP_DISABLE = 41
+TRIAL_BYTES = 8 << 20
+
+
+def probe(built: Built) -> Readings:
+    """`resident_bytes` of a call on the CPU; `reserved_bytes` on a GPU."""
+    timed = built.timed_call()
+    if built.input.device.type == "cpu":
+        return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
+    return Readings.of({"reserved_bytes": lambda: _reserved_bytes(timed, built.input.device)})
+
+
+def resident_bytes(timed: TimedCall) -> int:
+    """Bytes of the pages that a call touches beyond those that the process holds before it; raises Unavailable.
+
+    The kernel's own high-water mark is off by up to 32 pages a core. So the allocator is told, for the rest of this
+    process's life, to give nothing back while a call runs: what is resident afterwards is then the most there was.
+    """
+    with timed.mode():
+        timed.call()  # what is set up once is not the call's
+        return _growth(timed.call)
+
+
+def _growth(call: Callable[[], object]) -> int:
+    trim = _keep_all_memory()
+    trim()
+    before = _resident()
+    call()
+    return _resident() - before
+
+
+@cache
+def _keep_all_memory() -> Callable[[], object]:
+    """Make malloc keep what is freed; what gives it back all the same, between calls. Raises Unavailable."""
+    libc = ctypes.CDLL(None)
+    if not ROLLUP.exists() or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        raise Unavailable("the resident set can be measured under Linux and glibc only")
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
+        libc.mallopt(parameter, value)
+    libc.malloc_trim(0)
+    before = _resident()
+    torch.ones(TRIAL_BYTES, dtype=torch.uint8)
+    if _resident() - before < TRIAL_BYTES:
+        raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
+    trim: Callable[[], object] = lambda: libc.malloc_trim(0)  # noqa: E731 - mypy needs the type
+    return trim
+
+
+def _resident() -> int:
+    found = RESIDENT.search(ROLLUP.read_text(encoding="utf-8"))
+    if found is None:
+        raise Unavailable(f"{ROLLUP} does not tell the resident set")
+    return int(found[1]) * 1024
+
+
+def _reserved_bytes(timed: TimedCall, device: torch.device) -> int:
+    """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache."""
+    with timed.mode():
+        timed.call()
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_reserved(device)
+        timed.call()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_reserved(device) - before

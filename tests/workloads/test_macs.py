@@ -1,0 +1,87 @@
+"""The formulas against torch's own counter, which sees every product once oneDNN fuses none."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rnnbench.cells import CELLS
+from rnnbench.store.records import LAYERS, Case
+from rnnbench.workloads import macs
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.probes.calls import probe
+from tests import workload as small
+
+CONFIGURATIONS = 200
+WAYS = [
+    *((cell, how) for cell in CELLS for how in ("loop", "hoisted")),
+    *((layer, "torch.nn") for layer in LAYERS.values()),
+]
+
+
+def drawn(seed: int) -> Case:
+    """A case of random sizes; every cell and every way of running it comes up in turn."""
+    draw = random.Random(seed)
+    cell, how = WAYS[seed % len(WAYS)]
+    references: dict[Any, Any] = {layer: reference for reference, layer in LAYERS.items()}
+    reference = references[cell] if cell in references else CELLS[cell].reference
+    many_layers = cell in references or CELLS[cell].stacked
+    sizes = {
+        axis: draw.randint(1, most)
+        for axis, most in [("batch_size", 5), ("seq_len", 6), ("input_size", 9), ("hidden_size", 9), ("output_size", 7)]
+    }
+    phase = draw.choice(["inference", "training", "step"])
+    dtype = draw.choice(["float64", "float32"])
+    layers = draw.randint(1, 4) if many_layers else 1
+    workload = small.workload(reference=reference, phase=phase, dtype=dtype, num_layers=layers, **sizes)
+    return Case(cell, how, workload)  # type: ignore[arg-type]
+
+
+def by_formula(built: Built) -> int:
+    layers = macs.layers(built.spec, built.model.body, built.case.workload)
+    assert layers is not None
+    return macs.of_call(layers, built.case.workload)
+
+
+def counted_by_torch(built: Built) -> int:
+    with torch.backends.mkldnn.flags(enabled=False):
+        timed = built.timed_call()
+        with timed.mode(), FlopCounterMode(display=False) as counter:
+            timed.call()
+    total: int = counter.get_total_flops()
+    return total // 2
+
+
+@pytest.mark.filterwarnings("ignore:.*TF32")  # torch warns of a setting that `flags` touches and we do not
+def test_formulas_count_and_shapes_agree_for_random_configurations() -> None:
+    tried = 0
+    for seed in range(2 * CONFIGURATIONS):
+        case = drawn(seed)
+        try:
+            built = build(case, Path())
+        except Skip:  # nothing to hoist
+            continue
+        assert by_formula(built) == counted_by_torch(built), case.key
+        tried += 1
+        if seed % 4 == 0:
+            assert probe(built).values["macs"] == by_formula(built), case.key
+    assert tried >= CONFIGURATIONS
+
+
+def test_a_step_is_the_whole_batch_and_the_head() -> None:
+    case = small.case("gru", batch_size=3, input_size=4, hidden_size=5, output_size=2)
+    built = build(case, Path())
+    layers = macs.layers(built.spec, built.model.body, case.workload)
+    assert layers is not None
+    assert macs.of_step(layers, case.workload) == 3 * (3 * 5 * (4 + 5) + 5 * 2)
+
+
+def test_a_cell_without_a_formula_has_none() -> None:
+    case = Case("torch.nn:GRUCell", "loop", small.workload(reference="gru"))
+    built = build(case, Path())
+    assert macs.layers(built.spec, built.model.body, case.workload) is None
+    assert probe(built).values["macs"] > 0

@@ -1,0 +1,98 @@
+"""All that is known of a case before it is timed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.store.metrics import METRICS, OBSERVED
+from rnnbench.store.readings import Readings
+from rnnbench.store.records import Case
+from rnnbench.workloads import observe as observing
+from rnnbench.workloads.observe import PROBES, observe
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+
+ROOT = Path()
+NOTEBOOK: dict[str, Any] = {
+    "batch_size": 32,
+    "seq_len": 5,
+    "input_size": 10,
+    "hidden_size": 20,
+    "output_size": 5,
+    "dtype": "float32",
+}
+ON_A_GPU_ONLY = {"reserved_bytes", "process_bytes", "energy_joules"}
+
+
+def metrics(case: Case) -> dict[str, Any]:
+    return observe(build(case, ROOT)).metrics
+
+
+@pytest.mark.parametrize(
+    ("cell", "parameters"), [("vanilla", 745), ("combined", 725), ("deep", 2365), ("deep-notebook", 2365)]
+)
+def test_torchinfo_counts_the_notebooks_parameters(cell: str, parameters: int) -> None:
+    assert metrics(small.case(cell, **NOTEBOOK))["parameters"] == parameters
+
+
+def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:
+    assert metrics(small.reference_case("rnn", **NOTEBOOK))["parameters"] == 745
+
+
+def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
+    found = metrics(small.case("deep", **NOTEBOOK))
+    assert f"{found['mult_adds'] / 1e6:.2f}" == "0.08"
+    sizes = [found[name] for name in ("input_bytes", "forward_backward_bytes", "parameter_bytes")]
+    assert [f"{size / 1e6:.2f}" for size in sizes] == ["0.01", "0.02", "0.01"]
+    assert f"{sum(sizes) / 1e6:.2f}" == "0.04"
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+@pytest.mark.parametrize("case", [small.case("lstm"), small.case("gru", "hoisted"), small.reference_case("lstm")])
+def test_every_metric_of_the_device_is_observed_and_no_gradient_stays(case: Case, phase: str) -> None:
+    built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT)
+    found = observe(built)
+    assert found.status == "pending"
+    assert found.metrics.keys() == {metric.name for metric in OBSERVED} - ON_A_GPU_ONLY
+    assert not found.missing
+    assert all(parameter.grad is None for parameter in built.model.parameters())
+
+
+def test_a_fused_layer_is_named_and_a_cell_of_plain_operators_too() -> None:
+    assert observe(build(small.reference_case("lstm", dtype="float32"), ROOT)).backend == "mkldnn_rnn_layer"
+    assert observe(build(small.case("lstm", dtype="float32"), ROOT)).backend == "aten"
+
+
+def test_each_metric_has_one_entry_and_each_probe_that_an_entry_names_exists() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    assert {metric.probe for metric in OBSERVED} - {"energy"} == PROBES.keys()
+
+
+def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_are(monkeypatch) -> None:
+    def broken(built: object) -> Readings:
+        raise ValueError("no such table")
+
+    case = small.case("gru")
+    whole = metrics(case)
+    monkeypatch.setitem(observing.PROBES, "calls", broken)
+    found = observe(build(case, ROOT))
+    lost = {metric.name for metric in OBSERVED if metric.probe == "calls"}
+    assert found.missing == dict.fromkeys(lost, "its probe failed: ValueError: no such table")
+    assert {name: value for name, value in whole.items() if name not in {*lost, "resident_bytes"}} == {
+        name: value for name, value in found.metrics.items() if name != "resident_bytes"
+    }
+
+
+def test_the_notebooks_stack_is_not_compared_and_says_why() -> None:
+    measurement = observe(build(small.case("deep-notebook"), ROOT))
+    assert measurement.parity.startswith("not compared: layer l reads")
+    assert measurement.parity_error is None
+
+
+@pytest.mark.parametrize(("target", "reference"), [("torch.nn:RNNCell", "rnn"), ("torch.nn:LSTMCell", "lstm")])
+def test_a_cell_of_ones_own_is_ready_without_parity(target: str, reference: str) -> None:
+    built = build(Case(target, "loop", small.workload(reference=reference)), ROOT)
+    assert observe(built).parity == "not compared: no weight mapping is given"
+    output = built.timed_call().call()
+    assert output is not None
