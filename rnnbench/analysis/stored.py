@@ -19,7 +19,7 @@ from rnnbench.store.records import Case, Measurement
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
 MACHINE = ("cpu", "cgroup_cpu_limit")
-WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "gpus")
+WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings", "gpus")
 MEASURE = ("windows", "window_seconds")
 
 

@@ -8,8 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+from rnnbench.measure import nvml
+from rnnbench.store.readings import Readings
 
 Call = Callable[[], object]
 
@@ -32,6 +36,14 @@ class Device(Protocol):
 
     def clock_mhz(self) -> float | None:
         """The clock rate of the moment; None where the system does not tell."""
+        ...
+
+    def uuid(self) -> str | None:
+        """What the driver knows the device by; None where there is but one."""
+        ...
+
+    def memory(self) -> Readings:
+        """Memory of this process that only the device's driver knows."""
         ...
 
 
@@ -69,6 +81,14 @@ class Cpu:
         except OSError:
             return None
         return int(kilohertz) / 1000
+
+    def uuid(self) -> str | None:
+        """There is but one."""
+        return None
+
+    def memory(self) -> Readings:
+        """None: the system tells all."""
+        return Readings()
 
 
 class Cuda:
@@ -114,8 +134,19 @@ class Cuda:
         return Clocked(seconds, sum(seconds), host_seconds)
 
     def clock_mhz(self) -> float | None:
-        """Not read yet: NVML belongs to the telemetry around replicates."""
+        """Not read in a window: NVML's calls take time, so the coordinator makes them around replicates."""
         return None
+
+    def uuid(self) -> str | None:
+        """As torch writes it, without NVML's prefix."""
+        import torch
+
+        return str(torch.cuda.get_device_properties(self._device).uuid)
+
+    def memory(self) -> Readings:
+        """`process_bytes`: the context, torch's pool and what libraries hold."""
+        gpu = partial(nvml.open_gpu, self.uuid() or "")
+        return Readings.of({"process_bytes": lambda: gpu().process_bytes(os.getpid())})
 
 
 BACKENDS: dict[str, type[Cpu] | type[Cuda]] = {"cpu": Cpu, "cuda": Cuda}

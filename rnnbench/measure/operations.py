@@ -5,16 +5,17 @@ import os
 import random
 import sys
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnbench.measure import ceilings, devices, torch_state
+from rnnbench.measure import ceilings, devices, energy, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
+from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
@@ -49,6 +50,7 @@ class Operations:
             "device": self._device,
             "ceiling": self._ceiling,
             "observe": self._observe,
+            "energy": self._energy,
             "prepare": self._prepare,
             "window": self._window,
             "release": self._release,
@@ -64,7 +66,17 @@ class Operations:
             return {"ok": False, "status": "failed", "reason": _reason(error)}
 
     def _device(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"reason": devices.why_not(request["device"])}
+        name = request["device"]
+        reason = devices.why_not(name)
+        if reason:
+            return {"reason": reason, "uuid": None, "no_energy": reason}
+        uuid = devices.open_device(name).uuid()
+        reply = {"reason": "", "uuid": uuid, "no_energy": ""}
+        try:
+            energy.open_meter(name, uuid)
+        except Unavailable as missing:
+            reply["no_energy"] = str(missing)
+        return reply
 
     def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
         name, threads = request["device"], request["threads"]
@@ -74,7 +86,21 @@ class Operations:
 
     def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
-        return {"measurement": observe(self._build(request)).to_json()}
+        built = self._build(request)
+        measurement = observe(built)
+        driver = devices.open_device(built.case.workload.device).memory()
+        metrics, missing = measurement.metrics | driver.values, measurement.missing | driver.missing
+        return {"measurement": replace(measurement, metrics=metrics, missing=missing).to_json()}
+
+    def _energy(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Joules of a call, from calls back to back for as long as the counter needs."""
+        built = self._build(request)
+        device, timed = devices.open_device(built.case.workload.device), built.timed_call()
+        with timed.mode():
+            plan = calibrate(device, timed.call, request["window_seconds"])
+            meter = energy.open_meter(built.case.workload.device, device.uuid())
+            found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
+        return asdict(found)
 
     def _build(self, request: dict[str, Any]) -> Built:
         case = Case.from_axes(request["case"])
@@ -151,6 +177,7 @@ def hello() -> dict[str, Any]:
         "onednn": backends.mkldnn.is_available(),
         "cpu_capability": backends.cpu.get_cpu_capability(),
         "fixed_addresses": _has_fixed_addresses(),
+        "settings": {name: str(value) for name, value in torch_state.capture().items() if name != "threads"},
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
 

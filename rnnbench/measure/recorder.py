@@ -50,12 +50,23 @@ class Recorder:
         """What to ask for all that is known of a case beside its time."""
         return {"op": "observe", "case": case.axes(), "root": str(self._root)}
 
+    def energy_request(self, case: Case) -> dict[str, Any]:
+        """What to ask for a case's energy."""
+        request = self.observe_request(case) | {"op": "energy"}
+        return request | {"window_seconds": self._settings.window_seconds}
+
     def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
         """Keep what was observed, or drop the case."""
         if reply["ok"]:
             self._record(replace(Measurement.from_json(reply["measurement"]), reason="the run ended before it"))
         else:
             self.drop(case, reply["status"], reply["reason"])
+
+    def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
+        """Add to what is known of a case."""
+        known = self.measurements[case.key]
+        apart = {name: reason for name, reason in known.missing.items() if name not in values}
+        self._record(replace(known, metrics={**known.metrics, **values}, missing={**apart, **missing}))
 
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""

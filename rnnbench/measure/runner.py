@@ -1,34 +1,31 @@
 """The coordinator: replicates of fresh workers, groups in shuffled order, arms in turns, records as they come."""
 
-import math
 import random
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
-from rnnbench.measure.cores import allowed_cores, measuring_cores
+from rnnbench.measure.cores import measuring_cores
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.history import History
-from rnnbench.measure.observation import Lane, observe, workers_for
 from rnnbench.measure.planner import Planner
+from rnnbench.measure.preliminaries import OBSERVER, Preliminaries
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.schedule import balanced_order
+from rnnbench.measure.telemetry import Telemetry
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Window
+from rnnbench.store.records import Group, Window
 from rnnbench.suite_file import Settings
 
 NOT_REACHED = "not reached within the budget"
-OBSERVER = "observer"  # name of the workers that time nothing
-OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
 
 
 @dataclass(frozen=True)
@@ -71,9 +68,8 @@ class Runner:
         self._worker: WorkerProcess | None = None
         self._workers = history.workers
         self.notes: list[str] = []
-        self.stage_seconds: dict[str, float] = {}
-        self.ceilings: list[dict[str, Any]] = []
-        self._unusable: dict[str, str] = {}  # device -> why
+        self.preliminaries = Preliminaries(groups, self._recorder, start_worker, now)
+        self._telemetry = Telemetry({})
         self.replicates = history.replicates
         for visit in history.visits:
             self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
@@ -84,26 +80,30 @@ class Runner:
 
         Raises UserError where no worker can start.
         """
-        self._worker, hello = self._fresh_worker(OBSERVER)
-        devices = dict.fromkeys(group.workload.device for group in self._groups)
-        asked = {name: self._recorder.ask(self._worker, {"op": "device", "device": name}) for name in devices}
-        reasons = {name: reply["reason"] for name, reply in asked.items()}
-        self._unusable = {name: reason for name, reason in reasons.items() if reason}
-        return {**hello, "unusable": self._unusable}
+        worker, hello = self._fresh_worker(OBSERVER)
+        self._worker = None  # from here on the preliminaries'
+        devices = self.preliminaries.ask_devices(worker)
+        self._telemetry = Telemetry({name: told["uuid"] for name, told in devices.items() if told.get("uuid")})
+        return {**hello, "unusable": {name: told["reason"] for name, told in devices.items() if told["reason"]}}
 
     def run(self, folder: RunFolder) -> None:
         """Measure into `folder`; passes KeyboardInterrupt on."""
+        self._folder = folder
         self._recorder.open(folder, [case for group in self._groups for case in group.cases])
-        self._measure_ceilings()
-        self._observe()
+        self.preliminaries.run(self._left(), lambda done, total: self._on_progress(Progress(0, done, total, None)))
+        self.notes += self.preliminaries.notes
         while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
             self._rng.shuffle(visits)
+            self._sample("before")
             self._replicate(self.replicates, visits)
+            self._sample("after")
+            self.replicates += 1
         self._close_unreached()
         self._note_imprecise()
 
     def close(self) -> None:
         """End the worker, whatever it does."""
+        self.preliminaries.close()
         if self._worker is not None:
             self._worker.close()
             self._worker = None
@@ -125,60 +125,10 @@ class Runner:
                     worker = self._fresh_worker()[0]
             self._planner.add_visit(group, self._now() - started, _log_seconds(windows))
         self.close()
-        self.replicates = replicate + 1
 
-    def _measure_ceilings(self) -> None:
-        """What the machine can do at best, for each device, type and number of threads; pinned as cases will be."""
-        started, worker = self._now(), self._worker
-        loads = [group.workload for group in self._groups]
-        places = dict.fromkeys((load.device, load.dtype, load.threads) for load in loads)
-        for device, dtype, threads in places:
-            if worker is None or device in self._unusable or threads > len(allowed_cores()):
-                continue
-            worker.pin(measuring_cores(threads))
-            request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": threads}
-            try:
-                reply = self._recorder.ask(worker, request)
-            except WorkerLost as lost:
-                reply, worker, self._worker = {"ok": False, "reason": str(lost)}, None, None
-            if reply["ok"]:
-                self.ceilings.append(reply["ceiling"])
-            else:
-                self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
-        if worker is not None:
-            worker.pin(allowed_cores())
-        self.stage_seconds["ceilings"] = round(self._now() - started, 1)
-
-    def _observe(self) -> None:
-        """Check and observe the cases that are new; on a GPU one at a time, since each may need all its memory."""
-        started, by_device = self._now(), defaultdict[str, list[Case]](list)
-        for group in self._groups:
-            for case in sorted(group.cases, key=lambda case: not case.is_reference):
-                if self._recorder.unobserved(case):
-                    by_device[case.workload.device].append(case)
-        cores = len(allowed_cores())
-        lanes = [
-            Lane(
-                self._recorder,
-                deque(cases),
-                lambda: self._start_worker(OBSERVER),
-                workers_for(len(cases), cores) if device == "cpu" else 1,
-            )
-            for device, cases in by_device.items()
-        ]
-        ready, self._worker = self._worker, None
-        if ready is not None and lanes:
-            lanes[0].ready.append(ready)
-        elif ready is not None:
-            ready.close()
-        share = self._left()
-        until = math.inf if share is None else self._now() + OBSERVING_SHARE * share
-        self.notes += observe(
-            lanes,
-            lambda: self._now() < until,
-            lambda done, total: self._on_progress(Progress(0, done, total, None)),
-        )
-        self.stage_seconds["observing"] = round(self._now() - started, 1)
+    def _sample(self, when: Literal["before", "after"]) -> None:
+        for line in self._telemetry.samples(self.replicates, when, self.seconds):
+            self._folder.add_sample(line)
 
     def _fresh_worker(self, name: str = "") -> tuple[WorkerProcess, dict[str, Any]]:
         started = self._now()

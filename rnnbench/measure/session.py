@@ -101,8 +101,8 @@ def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
                     status=status,
                     seconds=round(runner.seconds, 1),
                     replicates=runner.replicates,
-                    ceilings=runner.ceilings or info.ceilings,
-                    stage_seconds=runner.stage_seconds,
+                    ceilings=runner.preliminaries.ceilings or info.ceilings,
+                    stage_seconds=runner.preliminaries.stage_seconds,
                     notes=[*info.notes, *runner.notes],
                     environment=info.environment | {"load_at_the_end": environment.load()},
                 )

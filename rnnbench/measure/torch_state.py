@@ -7,7 +7,7 @@ import torch
 
 _backends: Any = torch.backends  # partly untyped in torch
 
-CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
+CUDNN_FLAGS = ("enabled", "benchmark", "deterministic", "allow_tf32")
 
 
 def _set_onednn(enabled: bool) -> None:

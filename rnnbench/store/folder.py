@@ -1,4 +1,4 @@
-"""A run's folder: `run.json`, `measurements.jsonl` and one `windows-<worker>.jsonl` for each worker."""
+"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`."""
 
 import fcntl
 import json
@@ -44,6 +44,7 @@ class RunFolder:
         self.path = path
         self._lock = _lock(path)
         self._measurements = jsonlines.Appender(path / "measurements.jsonl")
+        self._telemetry = jsonlines.Appender(path / "telemetry.jsonl")  # there is none without a GPU
         self._windows: dict[str, jsonlines.Appender] = {}
 
     @classmethod
@@ -66,6 +67,10 @@ class RunFolder:
         """Add what is known of a case; of several lines for one case the last counts."""
         self._measurements.append(measurement.to_json())
 
+    def add_sample(self, sample: dict[str, Any]) -> None:
+        """Add what a GPU said of itself before or after a replicate."""
+        self._telemetry.append(sample)
+
     def add_window(self, window: Window) -> None:
         """Add one window to its worker's file."""
         appender = self._windows.get(window.worker)
@@ -78,7 +83,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Close all files."""
-        for appender in (self._measurements, *self._windows.values()):
+        for appender in (self._measurements, self._telemetry, *self._windows.values()):
             appender.close()
         os.close(self._lock)
 
@@ -121,6 +126,12 @@ def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
 def last_measurements(path: Path) -> dict[str, Measurement]:
     """What a run last said of each of its cases, by the case's key."""
     return {line["case"]: Measurement.from_json(line) for line in read_measurements(path)}
+
+
+def read_samples(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of `telemetry.jsonl`; none where no GPU was used."""
+    file = path / "telemetry.jsonl"
+    return jsonlines.read(file) if file.exists() else iter(())
 
 
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:

@@ -70,7 +70,7 @@ METRICS = (
         "what torch's caching allocator adds to hold one call (CUDA)",
         "memory",
     ),
-    Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML (CUDA)", "memory"),
+    Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML (CUDA)", "device"),
     Metric(
         "operators",
         "operator calls",

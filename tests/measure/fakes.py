@@ -71,7 +71,8 @@ class FakeWorker:
         self._fault(message)
         match message["op"]:
             case "device":
-                return {"ok": True, "reason": "" if message["device"] == "cpu" else "not there"}
+                reason = "" if message["device"] == "cpu" else "not there"
+                return {"ok": True, "reason": reason, "uuid": None, "no_energy": "no counter"}
             case "ceiling":
                 self._clock.seconds += 0.1
                 place = {name: message[name] for name in ("device", "dtype", "threads")}

@@ -9,8 +9,9 @@ import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
+from rnnbench.measure.preliminaries import OBSERVER
 from rnnbench.measure.process import WorkerLost
-from rnnbench.measure.runner import NOT_REACHED, OBSERVER, Progress, Runner
+from rnnbench.measure.runner import NOT_REACHED, Progress, Runner
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
