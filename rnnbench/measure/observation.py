@@ -46,11 +46,11 @@ def workers_for(cases: int, cores: int) -> int:
 
 
 def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[[int, int], None]) -> list[str]:
-    """Observe every case of all lanes, as long as `go_on`; what a reader must know of workers that were lost.
+    """Observe every case of all lanes, as long as `go_on`, which threads ask; what a reader must know of workers that were lost.
 
     `on_done` is told how many cases are done, of how many. Passes KeyboardInterrupt on, and leaves no worker.
     """
-    crew = _Crew()
+    crew = _Crew(go_on)
     total, done, notes = sum(len(lane.cases) for lane in lanes), 0, []
     threads = [
         threading.Thread(target=crew.work, args=(lane, lane.ready.pop() if lane.ready else None))
@@ -74,8 +74,6 @@ def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[
                 answer.lane.recorder.note_observed(answer.case, answer.reply)
             done += 1
             on_done(done, total)
-            if not go_on():
-                crew.stopped.set()
     finally:
         crew.stop()
         for thread in threads:
@@ -86,7 +84,8 @@ def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[
 class _Crew:
     """Workers, each with a thread that waits for it; answers are recorded by the thread that reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        self._go_on = go_on
         self.answers: SimpleQueue[Answer | None] = SimpleQueue()  # None: a thread has ended
         self.stopped = threading.Event()
         self._workers: set[WorkerProcess] = set()
@@ -94,7 +93,7 @@ class _Crew:
     def work(self, lane: Lane, worker: WorkerProcess | None) -> None:
         """Take cases until there are none left."""
         try:
-            while not self.stopped.is_set():
+            while self._go_on() and not self.stopped.is_set():
                 try:
                     case = lane.cases.popleft()
                 except IndexError:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from rnnbench.measure import energy, nvml
-from rnnbench.measure.energy import GpuEnergy, Rapl
+from rnnbench.measure.energy import Counters, GpuEnergy, Rapl, per_call
+from rnnbench.measure.engine import Plan
 from rnnbench.store.readings import Unavailable
 from tests.measure import fake_nvml
 from tests.measure.fake_nvml import FIRST, MIG, Fake, why
+from tests.measure.fakes import fake_cpu
 
 RANGE = 262_143_328_850  # microjoules, as on many Xeons
 
@@ -195,3 +197,20 @@ def test_an_unknown_device_has_no_meter(device: str) -> None:
     assert why(lambda: energy.open_meter(device, FIRST)) == (
         f"no energy meter for a device {device!r}; there is one for cpu and cuda (cuda:0, ...)"
     )
+
+
+def test_a_calls_energy_is_the_counters_growth_over_all_calls_of_a_long_enough_window() -> None:
+    device, call = fake_cpu(lambda number: 0.01)
+    clock = device._now
+
+    class Fifty:
+        least_seconds, scope = 2.0, "50 W"
+
+        def read(self) -> dict[str, float]:
+            return {"all": 50 * clock()}
+
+        def joules(self, before: Counters, after: Counters) -> float:
+            return after["all"] - before["all"]
+
+    assert per_call(Fifty(), device, call, Plan(3, 2, 0.06), clock) == pytest.approx(0.5)
+    assert clock() >= Fifty.least_seconds

@@ -1,0 +1,79 @@
+"""Limits and what else follows from counts, time and ceilings."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rnnbench.analysis.derived import FORMULAS, moved_bytes, serial_steps, with_derived
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.metrics import DERIVED
+from tests import workload as small
+
+CEILING = Ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    case = small.case("lstm", dtype="float64", batch_size=2, seq_len=3, input_size=5, hidden_size=7, output_size=11)
+    known = {"parameters": 1000, "macs": 10**6, "seconds": 0.01, "energy_joules": 0.4, "backend": "aten"}
+    return case.axes() | known | {"ceiling": CEILING} | changes
+
+
+def derived(**changes: Any) -> dict[Any, Any]:
+    found: dict[Any, Any] = with_derived(pd.DataFrame([row(**changes)])).to_dict("records")[0]
+    return found
+
+
+def test_every_derived_metric_has_its_formula() -> None:
+    assert {metric.name for metric in DERIVED} == {"limit_seconds", *FORMULAS}
+
+
+def test_all_that_enters_and_leaves_a_call_is_moved_once() -> None:
+    inference = 1000 + 2 * 3 * (5 + 11) + 2 * 2 * 2 * 7  # parameters, tokens in and out, h and c before and after
+    assert moved_bytes(row()) == 8 * inference
+    training = inference + 2 * 3 * 11 + 1000
+    assert moved_bytes(row(phase="training")) == 8 * training
+    assert moved_bytes(row(phase="step")) == 8 * (training + 5 * 1000)
+    assert moved_bytes(row(dtype="bfloat16")) == 2 * inference
+    assert math.isnan(moved_bytes(row(parameters=None)))
+
+
+def test_steps_follow_one_another_unless_one_operator_runs_them_all() -> None:
+    assert serial_steps(row(seq_len=64, num_layers=3)) == 192
+    assert serial_steps(row(seq_len=64, phase="training")) == 128
+    assert serial_steps(row(seq_len=64, backend="mkldnn_rnn_layer")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "bound", "limit"),
+    [
+        ({}, "arithmetic", 1e-3),
+        ({"macs": 1, "seq_len": 10_000}, "steps", 1e-2),
+        ({"macs": 1, "backend": "_cudnn_rnn", "parameters": 10**6}, "memory", 8e-3),
+    ],
+)
+def test_the_limit_is_the_longest_of_three(changes: dict[str, Any], bound: str, limit: float) -> None:
+    found = derived(**changes)
+    assert found["bound_by"] == bound
+    assert found["limit_seconds"] == pytest.approx(limit, rel=0.05)
+    assert found["times_limit"] == pytest.approx(0.01 / found["limit_seconds"])
+
+
+def test_rates_and_energy_are_those_of_the_call() -> None:
+    found = derived()
+    assert found["macs_per_second"] == pytest.approx(1e8)
+    assert found["sequences_per_second"] == pytest.approx(200)
+    assert found["energy_joules_per_sequence"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("unknown", [{"ceiling": None}, {"macs": None}, {"macs": math.nan}, {"parameters": math.nan}])
+def test_what_is_not_known_has_no_limit_and_no_zero(unknown: dict[str, Any]) -> None:
+    found = derived(**unknown)
+    assert math.isnan(found["limit_seconds"])
+    assert math.isnan(found["times_limit"])
+    assert found["bound_by"] == ""
+
+
+def test_a_frame_without_cases_stays_empty() -> None:
+    assert with_derived(pd.DataFrame([row()]).iloc[:0]).empty

@@ -1,0 +1,41 @@
+"""Samples of GPUs around replicates."""
+
+from typing import Any
+
+from rnnbench.measure.nvml import Gpu
+from rnnbench.measure.telemetry import Telemetry
+from rnnbench.store.readings import Readings, Unavailable
+
+
+class Warm(Gpu):
+    def sample(self) -> Readings:
+        return Readings({"temperature_celsius": 61}, {"power_watts": "NVML: not supported on this device"})
+
+
+def open_(uuid: str) -> Gpu:
+    if uuid == "lost":
+        raise Unavailable("NVML: the GPU is lost")
+    return Warm(None)
+
+
+def test_a_sample_says_when_and_of_which_device_and_what_it_lacks() -> None:
+    (line,) = Telemetry({"cuda:1": "some"}, open_).samples(3, "before", 12.34567)
+    assert line == {
+        "replicate": 3,
+        "when": "before",
+        "seconds": 12.346,
+        "device": "cuda:1",
+        "temperature_celsius": 61,
+        "missing": {"power_watts": "NVML: not supported on this device"},
+    }
+
+
+def test_a_gpu_that_can_not_be_opened_answers_with_the_reason() -> None:
+    (line,) = Telemetry({"cuda": "lost"}, open_).samples(0, "after", 1.0)
+    missing: dict[str, Any] = line["missing"]
+    assert set(missing.values()) == {"NVML: the GPU is lost"}
+    assert line.keys() == {"replicate", "when", "seconds", "device", "missing"}
+
+
+def test_without_gpus_there_is_nothing_to_sample() -> None:
+    assert Telemetry({}).samples(0, "before", 0.0) == []
