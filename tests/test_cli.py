@@ -12,6 +12,8 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.store.folder import read_info
+from rnnbench.store.metrics import METRICS
+from tests.measure import fake_nvml
 
 SUITE = """
 name = "tiny"
@@ -204,3 +206,22 @@ def test_every_commands_help_has_an_example(command: list[str], folder: Path) ->
     done = rnnbench(*command, "--help", cwd=folder)
     assert "Example:" in done.stdout
     assert f"rnnbench {command[0]}" in done.stdout.split("Example:")[1]
+
+
+def test_doctor_describes_each_gpu_or_says_why_it_can_not(tmp_path: Path) -> None:
+    fake_nvml.build(tmp_path)
+    command = [sys.executable, "-m", "rnnbench", "doctor", "--no-probe"]
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | fake_nvml.environment(tmp_path)
+    ).stdout
+    assert "GPU-" in told
+    assert "driver version" in told
+    bare = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "gpu" in bare
+    assert len(told.splitlines()) > len(bare.splitlines())
+
+
+def test_metrics_are_listed_with_what_they_are(tmp_path: Path) -> None:
+    told = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
+    assert len(told) == len(METRICS)
+    assert all(line.startswith(metric.name) for line, metric in zip(told, METRICS, strict=True))

@@ -46,6 +46,20 @@ def list_cells() -> None:
         click.echo(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
 
 
+@list_.command("metrics")
+def list_metrics() -> None:
+    """What is known of a case beside its time, and how.
+
+    \b
+    Example:
+      rnnbench list metrics
+    """
+    from rnnbench.store.metrics import METRICS
+
+    for metric in METRICS:
+        click.echo(f"{metric.name:<26} {metric.about}")
+
+
 @list_.command("cases")
 @click.argument("suite")
 @only_option

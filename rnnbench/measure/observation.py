@@ -46,9 +46,10 @@ def workers_for(cases: int, cores: int) -> int:
 
 
 def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[[int, int], None]) -> list[str]:
-    """Observe every case of all lanes, as long as `go_on`, which threads ask; what a reader must know of workers that were lost.
+    """Observe every case of all lanes; what a reader must know of workers that were lost.
 
-    `on_done` is told how many cases are done, of how many. Passes KeyboardInterrupt on, and leaves no worker.
+    `go_on` is asked by several threads before each case; `on_done` is told how many cases are done, of how many. Passes
+    KeyboardInterrupt on, and leaves no worker.
     """
     crew = _Crew(go_on)
     total, done, notes = sum(len(lane.cases) for lane in lanes), 0, []

@@ -1,0 +1,55 @@
+"""What only a GPU can show: memory of known size, and energy against power."""
+
+import time
+
+import pytest
+import torch
+
+from rnnbench.measure import energy, nvml
+from rnnbench.measure.devices import Cuda
+from rnnbench.measure.engine import calibrate
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.probes.calls import count
+from rnnbench.workloads.probes.memory import _reserved_bytes
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device or driver"),
+]
+MEGABYTE = 1 << 20
+
+
+def block(size: int) -> TimedCall:
+    return TimedCall(lambda: torch.empty(size, dtype=torch.uint8, device="cuda"), torch.inference_mode)
+
+
+def test_a_known_block_is_the_allocators_peak() -> None:
+    assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
+    assert _reserved_bytes(block(64 * MEGABYTE), torch.device("cuda")) == 64 * MEGABYTE
+
+
+def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
+    held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    found = Cuda("cuda").memory()
+    assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
+    del held
+
+
+def test_energy_is_mean_power_times_time() -> None:
+    device = Cuda("cuda")
+    gpu = nvml.open_gpu(device.uuid() or "")
+    meter = energy.open_meter("cuda", device.uuid())
+    left = torch.randn(4096, 4096, device="cuda")
+
+    def call() -> None:
+        left @ left
+
+    plan = calibrate(device, call, 0.01)
+    energy.per_call(meter, device, call, plan)  # warm, so that power stands still
+    start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
+    while time.perf_counter() - start < 4:
+        device.clock(call, plan.batches, plan.batch)
+        calls += plan.calls
+        watts.append(gpu.sample().values["power_watts"])
+    joules = meter.joules(before, meter.read())
+    assert joules == pytest.approx(sum(watts) / len(watts) * (time.perf_counter() - start), rel=0.1)
