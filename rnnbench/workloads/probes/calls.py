@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from rnnbench.workloads import macs
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
-Call = Callable[[], object]
 Event = Any  # a node of the profiler's tree, which torch does not export
 
 # In torch 2.13 every profile notes its start and end on standard error, where the coordinator looks for a dead
@@ -46,7 +45,7 @@ class Counts:
 
 def probe(built: Built) -> Readings:
     """The counts of a built case's call."""
-    counts = count(built.timed_call(), built.input.device)
+    counts = count(built.timed_call(), built.input.device, lambda: built.model.zero_grad(set_to_none=True))
     values = {
         "operators": counts.operators,
         "allocations": counts.allocations,
@@ -65,42 +64,55 @@ def probe(built: Built) -> Readings:
     return Readings(values, missing)
 
 
-def count(timed: TimedCall, device: torch.device) -> Counts:
-    """Run a call twice, to warm up and to watch it; whatever the call raises is passed on."""
+def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] = lambda: None) -> Counts:
+    """Run a call twice, to warm up and to watch it; whatever the call raises is passed on.
+
+    `forget` drops what the first call leaves behind, such as gradients: the profiler complains when a block is freed
+    that it never saw.
+    """
     with timed.mode():
-        # Watched as well, because the profiler complains when a block is freed that it never saw.
-        _watch(timed.call, with_flops=False)
-        results = _watch(timed.call, with_flops=True)
-    events: list[Event] = results.experimental_event_tree()
+        timed.call()
+        forget()
+        with profile(profile_memory=True, with_flops=True) as watched:
+            timed.call()
+    kineto: Any = watched.kineto_results
+    events: list[Event] = kineto.experimental_event_tree()
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
-    flops = sum(int(event.flops()) for event in results.events() if event.name() in PRODUCTS)
-    allocations, peak_bytes = _memory(events, device)
-    return Counts(flops // 2, _operators(events), allocations, peak_bytes, _backend(events))
+    flops = sum(int(event.flops()) for event in kineto.events() if event.name() in PRODUCTS)
+    backends: set[str] = set()
+    blocks: list[Event] = []
+    operators = _walk(events, device.type, backends, blocks)
+    allocations, peak_bytes = _memory(blocks)
+    return Counts(flops // 2, operators, allocations, peak_bytes, next((b for b in BACKENDS if b in backends), "aten"))
 
 
-def _watch(call: Call, *, with_flops: bool) -> Any:
-    """What kineto has of one call; its events are a tree: an operator's children are what happens while it runs."""
-    with profile(profile_memory=True, with_flops=with_flops) as watched:
-        call()
-    return watched.kineto_results
+def _walk(events: Iterable[Event], device_type: str, backends: set[str], blocks: list[Event]) -> int:
+    """Operators that no other operator calls; adds the backends that run, and what the device's allocator does.
+
+    The events are a tree: an operator's children are what happens while it runs.
+    """
+    operators = 0
+    unseen = [(event, False) for event in events]
+    while unseen:
+        event, is_inside = unseen.pop()
+        if event.tag == _EventType.Allocation:
+            if event.extra_fields.device.type == device_type:
+                blocks.append(event)
+            continue
+        name = event.name
+        is_operator = is_inside or OPERATOR.fullmatch(name) is not None
+        operators += is_operator and not is_inside
+        if name.endswith(BACKENDS):
+            backends.add(name.rpartition("::")[2])
+        unseen += [(child, is_operator) for child in event.children]
+    return operators
 
 
-def _operators(events: Iterable[Event]) -> int:
-    return sum(1 if OPERATOR.fullmatch(event.name) else _operators(event.children) for event in events)
-
-
-def _backend(events: Iterable[Event]) -> str:
-    names = {event.name.rpartition("::")[2] for event in _all(events)}
-    return next((backend for backend in BACKENDS if backend in names), "aten")
-
-
-def _memory(events: Iterable[Event], device: torch.device) -> tuple[int, int]:
+def _memory(blocks: Iterable[Event]) -> tuple[int, int]:
     """Blocks that are allocated, and the most bytes that are held at once."""
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address
-    blocks = (event for event in _all(events) if event.tag == _EventType.Allocation)
-    own = (event for event in blocks if event.extra_fields.device.type == device.type)
-    for block in sorted(own, key=lambda event: int(event.start_time_ns)):
+    for block in sorted(blocks, key=lambda event: int(event.start_time_ns)):
         size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # a size below 0: freed
         # A block that is freed and was not allocated here is one of an earlier call, such as its gradients.
         held -= sizes.pop(address, 0)
@@ -110,12 +122,3 @@ def _memory(events: Iterable[Event], device: torch.device) -> tuple[int, int]:
             held += size
             peak = max(peak, held)
     return allocations, peak
-
-
-def _all(events: Iterable[Event]) -> Iterator[Event]:
-    """Every node of the tree, in no order."""
-    unseen = list(events)
-    while unseen:
-        event = unseen.pop()
-        unseen += event.children
-        yield event
