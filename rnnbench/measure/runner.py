@@ -100,6 +100,7 @@ class Runner:
             self.replicates += 1
         self._close_unreached()
         self._note_imprecise()
+        self.notes += self._telemetry.notes()
 
     def close(self) -> None:
         """End the worker, whatever it does."""

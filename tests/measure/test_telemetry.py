@@ -37,5 +37,23 @@ def test_a_gpu_that_can_not_be_opened_answers_with_the_reason() -> None:
     assert line.keys() == {"replicate", "when", "seconds", "device", "missing"}
 
 
+class Hot(Gpu):
+    def sample(self) -> Readings:
+        return Readings({"throttle_reasons": ["hw_thermal_slowdown"]})
+
+
+def test_a_gpu_that_was_held_back_is_told_of() -> None:
+    telemetry = Telemetry({"cuda": "some"}, lambda uuid: Hot(None))
+    telemetry.samples(0, "before", 0.0)
+    telemetry.samples(0, "after", 1.0)
+    assert telemetry.notes() == ["cuda was held back (hw_thermal_slowdown) in 2 of 2 samples"]
+
+
+def test_a_gpu_that_was_not_held_back_needs_no_note() -> None:
+    telemetry = Telemetry({"cuda": "some"}, open_)
+    telemetry.samples(0, "before", 0.0)
+    assert telemetry.notes() == []
+
+
 def test_without_gpus_there_is_nothing_to_sample() -> None:
     assert Telemetry({}).samples(0, "before", 0.0) == []
