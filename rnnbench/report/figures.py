@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_scaling
+from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_roofline, figure_scaling
 
 FIGURES = (
     (
@@ -27,6 +27,15 @@ FIGURES = (
         "Time per call by batch, length and hidden size",
         "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel moves one size and "
         "holds the others at the values in its title; whiskers are 95% intervals.",
+    ),
+    (
+        "roofline",
+        figure_roofline.render,
+        "How near the limit of the machine",
+        "Each mark is one case; black is torch.nn. The line above is the most that this machine did: on the left the "
+        "bytes that must be moved hold it back, on the right the arithmetic. Height below the roof is how many times "
+        "slower a case is than the machine could be; the faint lines stand 10, 100 and more times below. The roof "
+        "knows nothing of steps that wait for one another; the limit in the table does.",
     ),
 )
 

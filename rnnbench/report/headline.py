@@ -7,6 +7,7 @@ import pandas as pd
 
 from rnnbench.report.axes import one_line, several
 from rnnbench.report.medians import CONTEXT, medians
+from rnnbench.report.series import with_series
 from rnnbench.report.units import digits, plural, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
 
@@ -30,6 +31,22 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> str:
     same_work = compared[compared["parity"] == "agrees"]
     counted = compared if same_work.empty else same_work
     return " ".join([_range(counted, info), *_ends(counted), *_by_interval(counted), *_unchecked(compared, counted)])
+
+
+def limit(summary: pd.DataFrame) -> str:
+    """How near the machine's limit the nearest and the farthest series come, by their medians; empty if not known."""
+    if "times_limit" not in summary:
+        return ""
+    frame = with_series(summary[summary["times_limit"].notna()])
+    if frame.empty:
+        return ""
+    context = several(frame, CONTEXT)
+    times = frame.groupby(["series", "phase", *context], sort=False)["times_limit"].median().reset_index(name="median")
+    ranked = times.sort_values("median", kind="stable")
+    first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
+    if len(ranked) == 1:
+        return f"The only distance to the machine's limit that is known is that of {first}."
+    return f"The nearest to the machine's limit is {first}, the farthest {last}."
 
 
 def counts(summary: pd.DataFrame) -> str:
@@ -69,12 +86,14 @@ def _ends(counted: pd.DataFrame) -> Iterable[str]:
     if len(ranked) > 1:
         context = several(counted, CONTEXT)
         low, high = ("closest", "farthest") if ranked["median"].iloc[0] >= 1 else ("fastest against it", "slowest")
-        first, last = (
-            " ".join([row["series"], "in", row["phase"], *(f"on {row[axis]}" for axis in context)])
-            + f" (median {ratio(row['median'])})"
-            for _, row in ranked.iloc[[0, -1]].iterrows()
-        )
+        first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
         yield f"The {low} is {first}, the {high} {last}."
+
+
+def _named(row: "pd.Series[Any]", context: list[str]) -> str:
+    """A series and its median: `lstm loop in training (median 3.00×)`."""
+    words = [row["series"], "in", row["phase"], *(f"on {row[axis]}" for axis in context)]
+    return f"{' '.join(words)} (median {ratio(row['median'])})"
 
 
 def _by_interval(compared: pd.DataFrame) -> Iterable[str]:

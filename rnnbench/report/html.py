@@ -11,6 +11,7 @@ from rnnbench.report import headline
 from rnnbench.report import noise as noise_sentence
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
+from rnnbench.report.metrics import known, of_calls, with_metrics
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
 
@@ -32,10 +33,12 @@ def render(
     return pages.get_template("report.html").render(
         info=info,
         answer=headline.answer(summary, info),
+        limit=headline.limit(summary),
         counts=headline.counts(summary),
         noise=noise_sentence.render(noise),
         replicates=_range(summary, "replicates"),
         windows=_range(summary, "windows"),
+        costs=known(with_metrics(summary), of_calls()),
         pictures=pictures,
         inline={name: inline(picture.svg) for name, picture in pictures.items()},
         tables=tables,

@@ -10,6 +10,7 @@ from rnnbench.report.precision import missed
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
+from rnnbench.store import metrics
 from rnnbench.store.folder import RunInfo
 
 UNITS = {
@@ -21,8 +22,6 @@ UNITS = {
     "ratio_low": "ratio_to_torch_nn_low",
     "ratio_high": "ratio_to_torch_nn_high",
     "parity_error": "parity_relative_error",
-    "parameters": "parameter_count",
-    "mult_adds": "mult_adds_count",
 }
 
 
@@ -46,9 +45,15 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         f"Everywhere: {still}." if still else "",
         columns,
         frame,
-        machine=summary.rename(columns=UNITS),
+        machine=_machine(summary),
         breaks=np.flatnonzero(np.diff(frame["group"], prepend=-1)),
     )
+
+
+def _machine(summary: pd.DataFrame) -> pd.DataFrame:
+    """All that the summary holds of the case and its time; what else it costs is in the table of costs."""
+    elsewhere = {"ceiling", "missing", "backend", "bound_by", *(metric.name for metric in metrics.METRICS)}
+    return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=UNITS)
 
 
 def by_workload(summary: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,14 @@
 
 import pandas as pd
 
-from rnnbench.report import table_environment, table_medians, table_not_measured, table_parameters, table_ratios
+from rnnbench.report import (
+    table_costs,
+    table_environment,
+    table_medians,
+    table_not_measured,
+    table_parameters,
+    table_ratios,
+)
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
 
@@ -12,6 +19,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
     tables = [
         table_medians.render(summary),
         table_ratios.render(summary, info),
+        table_costs.render(summary),
         table_parameters.render(summary),
         table_not_measured.render(summary),
         table_environment.render(info),

@@ -14,14 +14,17 @@ from rich.text import Text
 
 from rnnbench.report import headline, table_medians
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
+from rnnbench.report.metrics import brief, known, with_metrics
 from rnnbench.report.precision import missed
 from rnnbench.report.table import Table
 from rnnbench.report.table_ratios import by_workload
-from rnnbench.report.units import duration, ratio, ratio_interval
+from rnnbench.report.units import duration, quantity, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
+from rnnbench.store.metrics import Metric
 
 GAP = 2  # between columns; one of it is rich's own divider
-HEADS = ("cell", "time", "ratio to\ntorch.nn", "95%\ninterval", "note")
+HEADS = ("cell", "time", "ratio to\ntorch.nn", "95%\ninterval")
+HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
 LONGEST_NAME = 28  # longer names are folded
 NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
 COLORS = {"failed": "red", "skipped": "yellow"}
@@ -34,7 +37,20 @@ class Line:
     axes: tuple[Any, ...]
     group: int
     texts: tuple[str, ...]  # as in HEADS
+    metrics: tuple[str, ...]  # least important: they go where there is no room
+    note: str
     style: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of a full table stands in columns, and how wide they are."""
+
+    axes: tuple[str, ...]  # in columns
+    up: int  # axes before these, which are headings
+    heads: tuple[str, ...]  # of all columns after the axes
+    metrics: int  # how many of them are columns
+    widths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -67,18 +83,22 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
         yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of torch.nn.", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
-        lines = [_line(row, axes, info, notes) for row in by_workload(summary).to_dict("records")]
-        yield from _sections(axes, lines, width)
+        frame = with_metrics(by_workload(summary))
+        metrics = known(frame, brief())
+        lines = [_line(row, axes, metrics, info, notes) for row in frame.to_dict("records")]
+        yield from _sections(axes, metrics, lines, width)
         yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
         yield Text("\n" if notes else "", end="")
         yield Text("Over all sizes", style="bold")
         yield _grid_of(table_medians.render(summary))
         yield Text()
-    yield Text(headline.answer(summary, info), style="bold")
+    yield Text(" ".join(filter(None, [headline.answer(summary, info), headline.limit(summary)])), style="bold")
     yield Text(headline.counts(summary))
 
 
-def _line(row: dict[Any, Any], axes: Sequence[str], info: RunInfo, notes: dict[str, int]) -> Line:
+def _line(
+    row: dict[Any, Any], axes: Sequence[str], metrics: Sequence[Metric], info: RunInfo, notes: dict[str, int]
+) -> Line:
     """A case as text; its reason is numbered in `notes`, since many cases share one."""
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
@@ -91,57 +111,79 @@ def _line(row: dict[Any, Any], axes: Sequence[str], info: RunInfo, notes: dict[s
         row["status"] if missing else duration(row["seconds"]),
         "" if missing else ratio(row["ratio"]),
         ratio_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
-        f"no parity check {number}".rstrip() if unchecked else number,
     )
     return Line(
-        tuple(row[axis] for axis in axes), row["group"], texts, COLORS.get(row["status"], "" if own else "bold")
+        tuple(row[axis] for axis in axes),
+        row["group"],
+        texts,
+        tuple("" if missing else quantity(row[metric.name], metric.unit) for metric in metrics),
+        f"no parity check {number}".rstrip() if unchecked else number,
+        COLORS.get(row["status"], "" if own else "bold"),
     )
 
 
-def _sections(axes: Sequence[str], lines: Sequence[Line], width: int) -> Iterable[RenderableType]:
-    """Tables whose columns fit: axes that have no room as columns, the slowest first, become headings."""
-    widths = [max(len(part) for part in _column(axes, lines, place)) for place in range(len(axes) + len(HEADS))]
-    widths[len(axes)] = min(widths[len(axes)], LONGEST_NAME)
-    longest_note, widths[-1] = widths[-1], min(widths[-1], NOTE_WIDTH)
-    fitting = (up for up in range(len(axes)) if sum(widths[up:]) + GAP * (len(widths[up:]) - 1) <= width)
-    up = next(fitting, len(axes))
-    room = width - sum(widths[up:-1]) - GAP * (len(widths[up:]) - 1)
-    widths[-1] = max(widths[-1], min(longest_note, room))
+def _sections(
+    axes: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+) -> Iterable[RenderableType]:
+    """Tables whose columns fit, a heading above each where some axes have no room as columns."""
+    layout = _layout(axes, metrics, lines, width)
     sections: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
-        sections.setdefault(line.axes[:up], []).append(line)
+        sections.setdefault(line.axes[: layout.up], []).append(line)
     for values, members in sections.items():
         yield Text()
-        if up:
-            yield Text(say_all(axes[:up], values), style="bold")
-        yield _grid(axes[up:], members, widths[up:], up)
+        if layout.up:
+            yield Text(say_all(axes[: layout.up], values), style="bold")
+        yield _grid(layout, members)
 
 
-def _column(axes: Sequence[str], lines: Sequence[Line], place: int) -> Iterable[str]:
-    """Everything that stands in one column of the full table, its heading included."""
-    if place < len(axes):
-        return [word(axes[place]), *(one_line(line.axes[place]) for line in lines)]
-    place -= len(axes)
-    return [*HEADS[place].split("\n"), *(line.texts[place] for line in lines)]
+def _layout(axes: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int) -> Layout:
+    """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns."""
+    heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
+    first = [_widest([word(axis)], (one_line(line.axes[place]) for line in lines)) for place, axis in enumerate(axes)]
+    middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(HEADS)]
+    middle[0] = min(middle[0], LONGEST_NAME)
+    last = [_widest(head.split("\n"), (line.metrics[place] for line in lines)) for place, head in enumerate(heads)]
+    longest_note = _widest(["note"], (line.note for line in lines))
+    note = min(longest_note, NOTE_WIDTH)
+
+    def used(shown: int, up: int) -> int:
+        return sum(size + GAP for size in (*first[up:], *middle, *last[:shown])) + note
+
+    choices = [
+        *((shown, up) for shown in range(len(metrics), 0, -1) for up in range(max(len(axes) - 1, 1))),
+        *((0, up) for up in range(len(axes))),
+    ]
+    shown, up = next((choice for choice in choices if used(*choice) <= width), (0, len(axes)))
+    room = min(longest_note, note + max(width - used(shown, up), 0))
+    widths = (*first[up:], *middle, *last[:shown], room)
+    return Layout(tuple(axes[up:]), up, (*HEADS, *heads[:shown], "note"), shown, widths)
 
 
-def _grid(axes: Sequence[str], lines: Sequence[Line], widths: Sequence[int], up: int) -> Grid:
+def _widest(head: Iterable[str], texts: Iterable[str]) -> int:
+    return max(map(len, (*head, *texts)))
+
+
+def _grid(layout: Layout, lines: Sequence[Line]) -> Grid:
     """The cases of one section: groups apart, values that repeat those of the row above left blank."""
     grid = _empty_grid()
-    numeric = [*(axis in SIZES for axis in axes), False, True, True, True, False]
-    for head, width, is_number in zip([*map(word, axes), *HEADS], widths, numeric, strict=True):
+    names = ("cell", "note")
+    numeric = [*(axis in SIZES for axis in layout.axes), *(head not in names for head in layout.heads)]
+    heads = [*map(word, layout.axes), *layout.heads]
+    for head, width, is_number in zip(heads, layout.widths, numeric, strict=True):
         justify: Literal["right", "left"] = "right" if is_number else "left"
-        grid.add_column(head, justify=justify, overflow="fold", width=width)
+        grid.add_column(Text(head), justify=justify, overflow="fold", width=width)
     before: tuple[Any, ...] = ()
     for place, line in enumerate(lines):
-        here = line.axes[up:]
+        here = line.axes[layout.up :]
         if place and line.group != lines[place - 1].group:
             grid.add_section()
-            before = lines[place - 1].axes[up:]
+            before = lines[place - 1].axes[layout.up :]
         same = place > 0 and line.group == lines[place - 1].group
         kept = len(here) if same else _shared(before, here)
         shown = ["" if index < kept else one_line(value) for index, value in enumerate(here)]
-        grid.add_row(*(Text(part) for part in (*shown, *line.texts)), style=line.style)
+        texts = (*shown, *line.texts, *line.metrics[: layout.metrics], line.note)
+        grid.add_row(*map(Text, texts), style=line.style)
     return grid
 
 

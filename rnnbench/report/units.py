@@ -1,10 +1,16 @@
 """Numbers as a reader sees them: three significant digits, with their unit."""
 
 import math
+from collections.abc import Callable
+
+from rnnbench.store.metrics import Unit
 
 MISSING = "—"
 TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
+ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
+PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
+LONGEST_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
 def digits(value: float) -> str:
@@ -60,6 +66,33 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
+def large_count(value: float) -> str:
+    """`1,234`, and `17.1 M` where the number is long."""
+    return count(value) if abs(value) < LONGEST_COUNT else _scaled(value, *_unit(value, PREFIXES))
+
+
+def energy(joules: float) -> str:
+    """`12.3 mJ`."""
+    return _scaled(joules, *_unit(joules, ENERGIES))
+
+
+def rate(value: float, what: str = "") -> str:
+    """`12.3 G/s`, or with a unit `51.9 GMAC/s`."""
+    size, prefix = _unit(value, PREFIXES)
+    return _scaled(value, size, f"{prefix}{what}/s")
+
+
+def rate_tick(value: float) -> str:
+    """`200 M`, `1 G`: a round number a second, for axes."""
+    size, prefix = _unit(value, PREFIXES)
+    return f"{value / size:g} {prefix}".rstrip()
+
+
+def quantity(value: float, unit: Unit) -> str:
+    """A metric's value with its unit."""
+    return FORMATS[unit](value) if math.isfinite(value) else MISSING
+
+
 def plural(number: int, noun: str) -> str:
     """`1 case`, `1,200 cases`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -82,3 +115,13 @@ def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, st
 
 def _scaled(value: float, size: float, unit: str) -> str:
     return f"{digits(value / size)} {unit}" if math.isfinite(value) else MISSING
+
+
+FORMATS: dict[Unit, Callable[[float], str]] = {
+    "count": large_count,
+    "bytes": memory,
+    "joules": energy,
+    "per second": rate,
+    "seconds": duration,
+    "times": ratio,
+}

@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 from rnnbench import suites
+from rnnbench.analysis.derived import with_derived
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunInfo
+from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
 
 Summaries = Callable[[str], pd.DataFrame]
@@ -25,6 +28,18 @@ SLOWNESS = {
 }
 
 
+NO_ENERGY = "no RAPL: there is no /sys/class/powercap"
+CEILING = Ceiling(
+    device="cpu",
+    dtype="float32",
+    threads=1,
+    macs_per_second=51.9e9,
+    copies=((32_768, 35.5e9), (4_194_304, 94.6e9), (134_217_728, 25.8e9)),
+    dispatch_seconds=4.5e-7,
+    launch_seconds=None,
+)
+
+
 def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
     """A measured case: torch.nn's time from its arithmetic, the cells' from launches per step."""
     load = case.workload
@@ -34,12 +49,29 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
     ratio = max(slow, 0.93) * float(noise.uniform(0.97, 1.03)) if not case.is_reference else 1.0
     spread = float(noise.uniform(1.005, 1.05))
     parameters = load.num_layers * gates * load.hidden_size * (load.input_size + load.hidden_size + 2)
+    step_macs = load.num_layers * gates * work
+    macs = load.seq_len * step_macs * (1 if load.phase == "inference" else 3)
+    is_fused = case.is_reference and load.reference == "lstm"
+    states = 4 * load.seq_len * load.batch_size * load.hidden_size * load.num_layers
     return {
         "status": "measured",
         "reason": "",
         "parity": "is the reference" if case.is_reference else "agrees",
         "parity_error": 0.0 if case.is_reference else 3.1e-7,
+        "backend": "mkldnn_rnn_layer" if is_fused else "aten",
         "parameters": parameters,
+        "macs": macs,
+        "peak_bytes": 3 * states,
+        "saved_bytes": 0 if load.phase == "inference" else 2 * states,
+        "resident_bytes": 4096 * (states // 4096),
+        "reserved_bytes": np.nan,
+        "process_bytes": np.nan,
+        "operators": 2 if case.is_reference else 13 * load.seq_len,
+        "allocations": 10 if is_fused else 12 * load.seq_len,
+        "step_macs": step_macs,
+        "energy_joules": np.nan,
+        "missing": {"energy_joules": NO_ENERGY},
+        "ceiling": replace(CEILING, device=load.device, dtype=load.dtype, threads=load.threads),
         "mult_adds": load.batch_size * parameters,
         "input_bytes": 4 * load.batch_size * load.input_size,
         "forward_backward_bytes": 8 * load.batch_size * load.hidden_size,
@@ -64,8 +96,8 @@ def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any
     counts = ("replicates", "windows", "calls")
     return (
         row
-        | {"status": status, "reason": reason, "parity": ""}
-        | dict.fromkeys(times, np.nan)
+        | {"status": status, "reason": reason, "parity": "", "backend": "", "bound_by": "", "missing": {}}
+        | dict.fromkeys((*times, *(metric.name for metric in METRICS)), np.nan)
         | dict.fromkeys(counts, 0)
     )
 
@@ -85,7 +117,7 @@ def summary_of(groups: list[Group]) -> pd.DataFrame:
                 "parity": "not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN"
             }
         rows.append({"run": "made-up", "case": case.key, **case.axes(), **row})
-    return pd.DataFrame(rows)
+    return with_derived(pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +167,8 @@ def info() -> RunInfo:
         status="finished",
         seconds=63.2,
         replicates=6,
+        ceilings=[CEILING.to_json()],
+        stage_seconds={"observing": 4.0},
         notes=["--budget 60s was spent: 3 cases are less precise than asked"],
     )
 
@@ -157,6 +191,20 @@ def without_reference(summary: pd.DataFrame) -> pd.DataFrame:
     own = summary[summary["implementation"] != "torch.nn"].copy()
     own[["ratio", "ratio_low", "ratio_high"]] = np.nan
     return own
+
+
+def of_an_older_version(summary: pd.DataFrame) -> pd.DataFrame:
+    """As if the run had been made before metrics were many: torchinfo's counts alone, no ceiling."""
+    kept = ("parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes")
+    newer = [metric.name for metric in METRICS if metric.name not in kept]
+    return summary.drop(columns=[*newer, "backend", "bound_by", "missing", "ceiling"])
+
+
+def with_unknown_metrics(summary: pd.DataFrame) -> pd.DataFrame:
+    """As `load` gives an older run: the columns are there, and empty."""
+    older = of_an_older_version(summary)
+    absent = dict.fromkeys((column for column in summary.columns if column not in older.columns), np.nan)
+    return older.assign(**absent | {"bound_by": "", "ceiling": None})
 
 
 def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:

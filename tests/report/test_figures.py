@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_scaling, figures
+from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_roofline, figure_scaling, figures
 from rnnbench.report.units import ratio_box
 
 from .conftest import Summaries, renamed, with_none_measured, with_one_replicate, without_reference
@@ -23,8 +23,9 @@ def texts(figure: Figure | None) -> list[str]:
     return shown
 
 
-def test_drawing_twice_gives_the_same_bytes(notebook: pd.DataFrame) -> None:
-    first, second = (figure_ratio_by_size.render(notebook) for _ in range(2))
+@pytest.mark.parametrize("draw", [figure_ratio_by_size.render, figure_roofline.render])
+def test_drawing_twice_gives_the_same_bytes(notebook: pd.DataFrame, draw: Draw) -> None:
+    first, second = (draw(notebook) for _ in range(2))
     assert first is not None
     assert second is not None
     assert canvas.svg(first, "twice") == canvas.svg(second, "twice")
@@ -72,7 +73,9 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
     assert titles == {"training, float32", "training, bfloat16"}
 
 
-@pytest.mark.parametrize("draw", [figure_ratio.render, figure_ratio_by_size.render, figure_scaling.render])
+@pytest.mark.parametrize(
+    "draw", [figure_ratio.render, figure_ratio_by_size.render, figure_scaling.render, figure_roofline.render]
+)
 def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> None:
     assert draw(with_none_measured(quick)) is None
     assert draw(quick.head(0)) is None
@@ -80,15 +83,15 @@ def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> No
 
 def test_figures_that_need_several_sizes_are_left_out_for_one(quick: pd.DataFrame) -> None:
     one = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
-    assert list(figures.render(one)) == ["ratio"]
+    assert list(figures.render(one)) == ["ratio", "roofline"]
 
 
 def test_without_reference_only_times_are_drawn(notebook: pd.DataFrame) -> None:
-    assert list(figures.render(without_reference(notebook))) == ["scaling"]
+    assert list(figures.render(without_reference(notebook))) == ["scaling", "roofline"]
 
 
 def test_one_replicate_is_drawn_without_intervals(notebook: pd.DataFrame) -> None:
-    assert list(figures.render(with_one_replicate(notebook))) == ["ratio", "ratio_by_size", "scaling"]
+    assert list(figures.render(with_one_replicate(notebook))) == ["ratio", "ratio_by_size", "scaling", "roofline"]
 
 
 @pytest.mark.parametrize("name", ["_x$\\frac$.py:<script>", "日本.py:Cell", "a\x00b:C"])

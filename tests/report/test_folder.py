@@ -12,8 +12,18 @@ from rnnbench.errors import UserError
 from rnnbench.report import folder
 from rnnbench.store.folder import RunInfo
 
-from .conftest import Summaries, info_with, renamed, with_none_measured, with_one_replicate, without_reference
+from .conftest import (
+    Summaries,
+    info_with,
+    of_an_older_version,
+    renamed,
+    with_none_measured,
+    with_one_replicate,
+    with_unknown_metrics,
+    without_reference,
+)
 
+FIGURES = ("ratio", "ratio_by_size", "scaling", "roofline")
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}
 
 
@@ -50,8 +60,8 @@ def page(report: Path) -> Page:
 
 def test_files_have_stable_names(report: Path) -> None:
     found = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
-    figures = {f"figures/{name}.{kind}" for name in ("ratio", "ratio_by_size", "scaling") for kind in ("svg", "png")}
-    names = ("medians", "ratios", "parameters", "not_measured", "environment")
+    figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
+    names = ("medians", "ratios", "costs", "parameters", "not_measured", "environment")
     assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md")}
 
 
@@ -95,8 +105,8 @@ def test_the_answer_and_the_headline_figure_come_before_anything_else(report: Pa
 
 def test_figures_and_tables_have_names_for_those_who_cannot_see_them(page: Page) -> None:
     images = [value for _, name, value in page.attributes if (name, value) == ("role", "img")]
-    assert len(images) == page.tags.count("svg") == 3
-    assert page.tags.count("table") == page.tags.count("caption") == 5
+    assert len(images) == page.tags.count("svg") == len(FIGURES)
+    assert page.tags.count("table") == page.tags.count("caption") == 6
     assert page.all("scope").count("col") == sum(tag == "th" for tag in page.tags) - page.all("scope").count("row")
 
 
@@ -111,7 +121,15 @@ def test_hostile_names_are_shown_as_text(notebook: pd.DataFrame, info: RunInfo, 
 
 
 @pytest.mark.parametrize(
-    "change", [with_one_replicate, with_none_measured, without_reference, lambda all_: all_.head(0)]
+    "change",
+    [
+        with_one_replicate,
+        with_none_measured,
+        without_reference,
+        of_an_older_version,
+        with_unknown_metrics,
+        lambda all_: all_.head(0),
+    ],
 )
 def test_poor_runs_are_reported_too(
     notebook: pd.DataFrame, info: RunInfo, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
@@ -120,6 +138,15 @@ def test_poor_runs_are_reported_too(
     page = Page(folder.write(change(one_phase), NOISE, info, tmp_path).read_text(encoding="utf-8"))
     assert "nan" not in re.findall(r"[a-z]+", page.text)
     assert all((tmp_path / link).is_file() for link in page.all("href") if link.startswith(("figures", "tables")))
+
+
+def test_the_page_says_how_near_the_limit_only_where_that_is_known(
+    report: Path, notebook: pd.DataFrame, info: RunInfo, tmp_path: Path
+) -> None:
+    sentence = "The nearest to the machine&#39;s limit is"
+    assert sentence in report.read_text(encoding="utf-8")
+    older = folder.write(of_an_older_version(notebook), NOISE, info, tmp_path)
+    assert sentence not in older.read_text(encoding="utf-8")
 
 
 def test_an_interrupted_run_says_so(notebook: pd.DataFrame, info: RunInfo, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.headline import answer, counts, where
+from rnnbench.report.headline import answer, counts, limit, where
 from rnnbench.store.folder import RunInfo
 
-from .conftest import info_with, with_none_measured, with_one_replicate, without_reference
+from .conftest import info_with, of_an_older_version, with_none_measured, with_one_replicate, without_reference
 
 
 def with_ratios(summary: pd.DataFrame, low: float, value: float, high: float) -> pd.DataFrame:
@@ -102,3 +102,22 @@ def test_another_device_is_named_with_its_processor_where_that_is_known(quick: p
     assert where(quick, info_with(info, environment={"machine": {"gpu": "NVIDIA H100"}})) == "cuda (NVIDIA H100)"
     quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
     assert where(quick, info) == "cpu and cuda"
+
+
+def test_the_nearest_and_the_farthest_from_the_limit_are_named(quick: pd.DataFrame) -> None:
+    quick["times_limit"] = np.where(quick["implementation"] == "torch.nn", 1.4, 10.0)
+    loops = (quick["cell"] == "lstm") & (quick["implementation"] == "loop") & (quick["phase"] == "training")
+    quick.loc[loops, "times_limit"] = 79.0
+    text = limit(quick)
+    assert text.startswith("The nearest to the machine's limit is torch.nn.")
+    assert text.endswith("in inference (median 1.40×), the farthest lstm loop in training (median 79.0×).")
+
+
+@pytest.mark.parametrize("change", [of_an_older_version, with_none_measured, lambda all_: all_.head(0)])
+def test_where_no_limit_is_known_none_is_claimed(quick: pd.DataFrame, change: type) -> None:
+    assert limit(change(quick)) == ""
+
+
+def test_one_series_alone_is_neither_nearest_nor_farthest(quick: pd.DataFrame) -> None:
+    one = quick[quick["times_limit"].notna()].head(1).assign(times_limit=7.25)
+    assert limit(one).endswith("is that of vanilla loop in inference (median 7.25×).")

@@ -13,7 +13,15 @@ from rnnbench.report.csv import guarded
 from rnnbench.report.markdown import escape
 from rnnbench.store.folder import RunInfo
 
-from .conftest import info_with, renamed, with_none_measured, with_one_replicate, without_reference
+from .conftest import (
+    info_with,
+    of_an_older_version,
+    renamed,
+    with_none_measured,
+    with_one_replicate,
+    with_unknown_metrics,
+    without_reference,
+)
 
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
@@ -54,18 +62,17 @@ def test_medians_are_those_of_the_cases(quick: pd.DataFrame, info: RunInfo) -> N
 
 def test_parameters_are_shown_as_torchinfo_prints_them(notebook: pd.DataFrame, info: RunInfo) -> None:
     here = (notebook["cell"] == "vanilla") & (notebook["batch_size"] == 32)
-    figures = ["parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes"]
-    notebook.loc[here, figures] = [745, 21_600, 1_280, 6_400, 2_980]
+    figures = ["parameters", "step_macs", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes"]
+    notebook.loc[here, figures] = [745, 22_400, 21_600, 1_280, 6_400, 2_980]
     table = tables.render(notebook, info)["parameters"]
     row = next(row for row in table.rows if row[:2] == ("vanilla", "32"))
-    assert row == ("vanilla", "32", "10", "20", "5", "1", "745", "0.02", "0.00", "0.01", "0.00", "0.01")
-    assert "do" in table.note
+    assert row == ("vanilla", "32", "10", "20", "5", "1", "745", "0.02", "0.02", "0.00", "0.01", "0.00", "0.01")
     assert any(row[0] == "torch.nn.RNN" for row in table.rows)
 
 
 def test_a_case_without_counts_does_not_hide_those_of_another(notebook: pd.DataFrame, info: RunInfo) -> None:
     hoisted = notebook["implementation"] == "hoisted"
-    notebook.loc[hoisted, ["parameters", "mult_adds"]] = float("nan")
+    notebook.loc[hoisted, ["parameters", "mult_adds", "step_macs"]] = float("nan")
     notebook.loc[hoisted, ["input_bytes", "forward_backward_bytes", "parameter_bytes"]] = float("nan")
     assert not any("—" in row for row in tables.render(notebook, info)["parameters"].rows)
 
@@ -127,9 +134,25 @@ def test_every_markdown_row_has_the_same_number_of_cells(quick: pd.DataFrame, in
         assert {len(UNESCAPED_PIPE.findall(row)) for row in rows} == {len(table.headers) + 1}, table.name
 
 
-@pytest.mark.parametrize(
-    "change", [with_one_replicate, with_none_measured, without_reference, lambda all_: all_.head(0)]
-)
+def test_the_limits_of_the_machine_are_lines_of_the_environment(info: RunInfo) -> None:
+    rows = {row[0]: row[1] for row in table_environment.render(info).rows}
+    assert rows["before the timing: observing"] == "4.00 s"
+    assert rows["limits: cpu float32 1 thread"] == (
+        "arithmetic 51.9 GMAC/s; copies 25.8 GB/s from main memory, 94.6 GB/s at best; 450 ns an operator"
+    )
+
+
+POOR = [
+    with_one_replicate,
+    with_none_measured,
+    without_reference,
+    of_an_older_version,
+    with_unknown_metrics,
+    lambda all_: all_.head(0),
+]
+
+
+@pytest.mark.parametrize("change", POOR)
 def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: type) -> None:
     for table in tables.render(change(quick), info).values():
         assert "nan" not in markdown.render(table)

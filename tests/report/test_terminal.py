@@ -4,9 +4,19 @@ import pandas as pd
 import pytest
 
 from rnnbench.report import terminal
+from rnnbench.store import metrics
 from rnnbench.store.folder import RunInfo
+from rnnbench.store.metrics import Metric
 
-from .conftest import Summaries, renamed, with_none_measured, with_one_replicate, without_reference
+from .conftest import (
+    Summaries,
+    of_an_older_version,
+    renamed,
+    with_none_measured,
+    with_one_replicate,
+    with_unknown_metrics,
+    without_reference,
+)
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
@@ -27,18 +37,33 @@ def test_each_case_has_one_line_with_time_and_ratio_in_the_same_columns(
 
 
 def test_constant_axes_stand_once_and_varying_ones_are_columns(quick: pd.DataFrame, info: RunInfo) -> None:
-    text = terminal.text(quick, info, 100)
+    text = terminal.text(quick, info, 120)
     assert text.count("float32") == 1
     assert re.search(r"batch +length +hidden +layers +cell +time", text)
 
 
 def test_axes_become_headings_where_there_is_no_room_for_columns(quick: pd.DataFrame, info: RunInfo) -> None:
     assert "\ninference, batch 1, length 16\n" in terminal.text(quick, info, 80)
-    assert "\ninference, batch 1, length 16\n" not in terminal.text(quick, info, 100)
+    assert "\ninference, batch 1, length 16\n" not in terminal.text(quick, info, 120)
+
+
+def test_metrics_that_are_brief_are_columns_and_the_first_to_go(quick: pd.DataFrame, info: RunInfo) -> None:
+    assert re.search(r"interval +memory +limit +note", terminal.text(quick, info, 120))
+    assert "memory" not in terminal.text(quick, info, 80)
+    assert "95%" in terminal.text(quick, info, 80)
+
+
+def test_a_brief_metric_that_is_added_is_a_column(
+    quick: pd.DataFrame, info: RunInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = Metric("flips", "bit flips", "count", "", "calls", is_brief=True)
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, added))
+    assert "bit flips" not in terminal.text(quick, info, 140)
+    assert "bit flips" in terminal.text(quick.assign(flips=3), info, 140)
 
 
 def test_repeated_sizes_are_blank(quick: pd.DataFrame, info: RunInfo) -> None:
-    lines = terminal.text(quick, info, 100).splitlines()
+    lines = terminal.text(quick, info, 120).splitlines()
     first = next(place for place, line in enumerate(lines) if "torch.nn.RNN " in line)
     assert lines[first].split()[:4] == ["1", "16", "64", "1"]
     assert lines[first + 1].split()[:2] == ["vanilla", "loop"]
@@ -51,7 +76,7 @@ def test_a_skipped_case_keeps_its_line_and_its_reason_stands_once(quick: pd.Data
 
 
 def test_a_cell_that_was_not_compared_is_marked(quick: pd.DataFrame, info: RunInfo) -> None:
-    text = terminal.text(quick, info, 120)
+    text = terminal.text(quick, info, 140)
     assert text.count("no parity check (2)") == 2
     assert "(2) not compared: layer l reads layer l-1's state" in text
 
@@ -68,7 +93,15 @@ def test_markup_and_control_codes_in_names_are_shown_not_obeyed(quick: pd.DataFr
 
 
 @pytest.mark.parametrize(
-    "change", [with_one_replicate, with_none_measured, without_reference, lambda all_: all_.head(0)]
+    "change",
+    [
+        with_one_replicate,
+        with_none_measured,
+        without_reference,
+        of_an_older_version,
+        with_unknown_metrics,
+        lambda all_: all_.head(0),
+    ],
 )
 def test_poor_runs_are_printed_too(quick: pd.DataFrame, info: RunInfo, change: type) -> None:
     changed = change(quick)

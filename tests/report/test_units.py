@@ -1,10 +1,12 @@
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.report import units
+from rnnbench.store.metrics import Unit
 
 UNIT_SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 UNIT_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -60,6 +62,37 @@ def test_counts_have_separators_and_millions_two_decimals() -> None:
     assert units.count(1234567) == "1,234,567"
     assert units.millions(1_234_567) == "1.23"
     assert units.count(math.nan) == units.millions(math.nan) == "—"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1234, "count", "1,234"),
+        (9_999.4, "count", "9,999"),
+        (17_104_896, "count", "17.1 M"),
+        (999_600, "count", "1.00 M"),
+        (4096, "bytes", "4.10 kB"),
+        (0, "bytes", "0 B"),
+        (0.0123, "joules", "12.3 mJ"),
+        (4.5e-6, "joules", "4.50 µJ"),
+        (12.3e9, "per second", "12.3 G/s"),
+        (41.5, "per second", "41.5 /s"),
+        (3.2e-6, "seconds", "3.20 µs"),
+        (3.468, "times", "3.47×"),
+        (math.nan, "joules", "—"),
+    ],
+)
+def test_a_quantity_has_its_unit(value: float, unit: Unit, text: str) -> None:
+    assert units.quantity(value, unit) == text
+
+
+def test_every_unit_of_a_metric_has_a_format() -> None:
+    assert set(units.FORMATS) == set(get_args(Unit))
+
+
+def test_a_rate_can_name_what_it_counts() -> None:
+    assert units.rate(51.9e9, "MAC") == "51.9 GMAC/s"
+    assert units.rate_tick(2e8) == "200 M"
 
 
 @pytest.mark.parametrize(
