@@ -49,9 +49,12 @@ def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
 def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
     """Which metrics no case has a value of, or some measured ones have not, and why; each reason once."""
     measured = frame[frame["status"] == "measured"]
+    devices = {str(device).partition(":")[0] for device in measured["device"]}
     nowhere: dict[str, list[str]] = {}
     partly: dict[str, list[str]] = {}
     for metric in among:
+        if metric.device and metric.device not in devices:
+            continue
         lacking = measured[measured[metric.name].isna()]
         reasons = Counter(reason for each in lacking["missing"] if (reason := each.get(metric.name)))
         if len(lacking) and len(lacking) == len(measured):

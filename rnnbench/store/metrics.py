@@ -20,6 +20,7 @@ class Metric:
     unit: Unit
     about: str  # what it is and how it is known, in one line
     probe: str = ""  # the probe that observes it; empty where it is derived
+    device: Literal["cpu", "cuda", ""] = ""  # where alone there is such a thing
     better: Literal["less", "more", "neither"] = "less"
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
     time_follows: bool = False  # what makes a call longer, if there is more of it
@@ -60,17 +61,19 @@ METRICS = (
         "resident_bytes",
         "peak resident",
         "bytes",
-        "pages that one call adds to the process, fresh from the system, with allocators that give nothing back (CPU)",
+        "pages that one call adds to the process, fresh from the system, with allocators that give nothing back",
         "memory",
+        device="cpu",
     ),
     Metric(
         "reserved_bytes",
         "peak reserved",
         "bytes",
-        "what torch's caching allocator adds to hold one call (CUDA)",
+        "what torch's caching allocator adds to hold one call",
         "memory",
+        device="cuda",
     ),
-    Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML (CUDA)", "device"),
+    Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML", "device", device="cuda"),
     Metric(
         "operators",
         "operator calls",

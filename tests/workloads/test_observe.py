@@ -22,7 +22,6 @@ NOTEBOOK: dict[str, Any] = {
     "output_size": 5,
     "dtype": "float32",
 }
-ON_A_GPU_ONLY = {"reserved_bytes", "process_bytes", "energy_joules"}
 
 
 def metrics(case: Case) -> dict[str, Any]:
@@ -54,7 +53,8 @@ def test_every_metric_of_the_device_is_observed_and_no_gradient_stays(case: Case
     built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT)
     found = observe(built)
     assert found.status == "pending"
-    assert found.metrics.keys() == {metric.name for metric in OBSERVED} - ON_A_GPU_ONLY
+    here = {metric.name for metric in OBSERVED if metric.device in ("", "cpu")}
+    assert found.metrics.keys() == here - {"energy_joules"}  # which takes seconds, and comes later
     assert not found.missing
     assert all(parameter.grad is None for parameter in built.model.parameters())
 
