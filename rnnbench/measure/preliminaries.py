@@ -42,6 +42,9 @@ class Preliminaries:
         self._worker = worker
         names = dict.fromkeys(group.workload.device for group in self._groups)
         self._devices = {name: self._recorder.ask(worker, {"op": "device", "device": name}) for name in names}
+        for name, told in self._devices.items():
+            if told["no_energy"]:
+                self._recorder.missing_on[name] = {"energy_joules": told["no_energy"]}
         return self._devices
 
     def run(self, left: float | None, on_done: Callable[[int, int], None]) -> None:
@@ -112,12 +115,10 @@ class Preliminaries:
         """Each case's energy, one at a time, where there is a counter for it."""
         for case in (case for group in self._groups for case in group.cases):
             known = self._recorder.measurements[case.key]
-            if not known.works or "energy_joules" in known.metrics:
+            if not known.works or "energy_joules" in known.metrics or case.workload.device in self._recorder.missing_on:
                 continue
-            reason = self._devices[case.workload.device]["no_energy"]
-            if not reason and self._now() >= until:
+            if self._now() >= until:
                 reason = f"not reached within {ENERGY_SHARE:.0%} of the budget"
-            if reason:
                 self._recorder.add_metrics(case, {}, {"energy_joules": reason})
                 continue
             reply = self._ask(self._recorder.energy_request(case), measuring_cores(case.workload.threads))

@@ -33,6 +33,7 @@ class Recorder:
         self._root = root.resolve()
         self._settings = settings
         self._folder: RunFolder
+        self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
 
     def open(self, folder: RunFolder, cases: list[Case]) -> None:
@@ -58,7 +59,9 @@ class Recorder:
     def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
         """Keep what was observed, or drop the case."""
         if reply["ok"]:
-            self._record(replace(Measurement.from_json(reply["measurement"]), reason="the run ended before it"))
+            found = Measurement.from_json(reply["measurement"])
+            missing = found.missing | self.missing_on.get(case.workload.device, {})
+            self._record(replace(found, reason="the run ended before it", missing=missing))
         else:
             self.drop(case, reply["status"], reply["reason"])
 
