@@ -23,6 +23,7 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
         batch=1,
         seconds=total,
         host_seconds=total,
+        submit_seconds=total,
         quantiles=tuple(sorted(seconds)),
         cores=(0,),
         clock_mhz=None,

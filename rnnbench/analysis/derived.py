@@ -9,7 +9,7 @@ import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
 
-ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")  # one operator for the whole sequence
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
 

@@ -9,6 +9,7 @@ from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
+LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling"]
 
 
@@ -23,6 +24,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, from the ratios within each
       replicate; 1 for the layer itself, NaN where it was not measured;
+    - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
+      had no time to spare, so that the device waited for it (never on a CPU, which does its calls itself);
     - the derived metrics of `rnnbench.store.metrics.METRICS`, and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory` or `steps`.
 
@@ -33,8 +36,14 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     windows = complete_visits(frame[frame["replicate"].notna()])
     replicates = replicate_times(windows)
     counts = windows.groupby(["run", "case"]).agg(
-        replicates=("replicate", "nunique"), windows=("calls", "size"), calls=("calls", "sum"), total=("seconds", "sum")
+        replicates=("replicate", "nunique"),
+        windows=("calls", "size"),
+        calls=("calls", "sum"),
+        total=("seconds", "sum"),
+        host=("host_seconds", "sum"),
+        submitting=("submit_seconds", "sum"),
     )
+    counts["submit_share"] = counts.pop("submitting") / counts.pop("host")
     counts["mean_seconds"] = counts.pop("total") / counts["calls"]
     estimates = pd.concat(
         [
@@ -46,6 +55,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     summary = cases.merge(counts, on=["run", "case"], how="left").merge(estimates, on=["run", "case"], how="left")
     for column in ("replicates", "windows", "calls"):
         summary[column] = summary[column].fillna(0).astype(int)
+    summary["launch_bound"] = (summary["submit_share"] > LAUNCH_BOUND) & (summary["device"] != "cpu")
     return with_derived(summary)
 
 

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, tensors
+from rnnbench.store.records import DType
 
 # Largest relative error allowed. Below float64 the two sides round differently at every step, and gradients of
 # weights sum the difference over time and batch; a wrong gate or a missing bias is off by 1e-1 and more.
-TOLERANCES: dict[torch.dtype, float] = {
-    torch.float64: 1e-9,
-    torch.float32: 1e-4,
-    torch.float16: 2e-2,
-    torch.bfloat16: 1e-1,
+TOLERANCES: dict[DType, float] = {
+    "float64": 1e-9,
+    "float32": 1e-4,
+    "tf32": 2e-2,  # ten bits of mantissa in the products, as float16 has
+    "float16": 2e-2,
+    "bfloat16": 1e-1,
 }
 
 Weights = Mapping[str, Tensor]

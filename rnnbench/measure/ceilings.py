@@ -10,6 +10,8 @@ import torch
 
 from rnnbench.measure.devices import Device
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import DType
+from rnnbench.workloads.prepare import torch_dtype
 
 PRODUCT_SIZES = {"cpu": (256, 512, 1024), "cuda": (2048, 4096, 8192)}
 COPY_BYTES = {  # read and written together: what fits each level of cache, and what fits none
@@ -21,7 +23,7 @@ FEWEST_TRIES, MOST_TRIES = 3, 200
 EMPTY_CALLS = 200
 
 
-def measure(device: Device, name: str, dtype: str, threads: int) -> Ceiling:
+def measure(device: Device, name: str, dtype: DType, threads: int) -> Ceiling:
     """The ceiling of a device that torch is set up for; the worker has set the threads."""
     kind = name.partition(":")[0]
     with torch.inference_mode():
@@ -29,7 +31,7 @@ def measure(device: Device, name: str, dtype: str, threads: int) -> Ceiling:
             name,
             dtype,
             threads,
-            macs_per_second=_products(device, name, getattr(torch, dtype), PRODUCT_SIZES[kind]),
+            macs_per_second=_products(device, name, torch_dtype(dtype), PRODUCT_SIZES[kind]),
             copies=tuple(_copies(device, name, COPY_BYTES[kind])),
             dispatch_seconds=_dispatch(device, name),
             launch_seconds=_launch(device) if kind == "cuda" else None,

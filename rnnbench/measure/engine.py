@@ -34,6 +34,7 @@ class Reading:
 
     seconds: float
     host_seconds: float
+    submit_seconds: float
     quantiles: tuple[float, ...]  # of seconds per call
 
 
@@ -103,7 +104,7 @@ def take_window(device: Device, call: Call, plan: Plan) -> Reading:
 def _read(device: Device, call: Call, plan: Plan) -> Reading:
     clocked = device.clock(call, plan.batches, plan.batch)
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
-    return Reading(clocked.seconds, clocked.host_seconds, evenly_spaced(per_call))
+    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 
 
 def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:

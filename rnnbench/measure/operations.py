@@ -16,7 +16,7 @@ from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.readings import Readings, Unavailable
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, DType
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.phases import TimedCall
@@ -80,7 +80,7 @@ class Operations:
 
     def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
         name, threads = request["device"], request["threads"]
-        torch_state.restore(self._state | {"threads": threads})
+        self._restore(threads, request["dtype"])
         found = ceilings.measure(devices.open_device(name), name, request["dtype"], threads)
         return {"ceiling": found.to_json()}
 
@@ -109,7 +109,9 @@ class Operations:
             raise Skip(unusable)
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
-        torch_state.restore(self._state | {"threads": case.workload.threads})
+        if lacking := devices.lacks(case.workload.device, case.workload.dtype):
+            raise Skip(lacking)
+        self._restore(case.workload.threads, case.workload.dtype)
         return build(case, Path(request["root"]))
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class Operations:
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
         ready, plan = self._ready[request["case"]], Plan(**request["plan"])
-        torch_state.restore(self._state | {"threads": ready.case.workload.threads})
+        self._restore(ready.case.workload.threads, ready.case.workload.dtype)
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, plan)
         return {
@@ -139,6 +141,10 @@ class Operations:
             "cores": allowed_cores(),
             "clock_mhz": ready.device.clock_mhz(),
         }
+
+    def _restore(self, threads: int, dtype: DType) -> None:
+        """torch's settings as a case wants them, whatever the case before it did."""
+        torch_state.restore(self._state | torch_state.for_case(threads, dtype))
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""

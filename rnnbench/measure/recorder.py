@@ -103,6 +103,7 @@ class Recorder:
             batch=reply["batch"],
             seconds=reply["seconds"],
             host_seconds=reply["host_seconds"],
+            submit_seconds=reply["submit_seconds"],
             quantiles=tuple(reply["quantiles"]),
             cores=tuple(reply["cores"]),
             clock_mhz=reply["clock_mhz"],

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from rnnbench.store.records import DType
+
 _backends: Any = torch.backends  # partly untyped in torch
 
 CUDNN_FLAGS = ("enabled", "benchmark", "deterministic", "allow_tf32")
@@ -35,6 +37,17 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 
 State = dict[str, Any]
+
+
+def for_case(threads: int, dtype: DType) -> State:
+    """What a case wants otherwise than the process has it; TF32 is on or off in products and in cuDNN alike."""
+    is_tf32 = dtype == "tf32"
+    enabled, benchmark, deterministic, _ = _read_cudnn()
+    return {
+        "threads": threads,
+        "float32 matmul precision": "high" if is_tf32 else "highest",
+        "cuDNN": (enabled, benchmark, deterministic, is_tf32),
+    }
 
 
 def capture() -> State:

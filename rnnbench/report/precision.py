@@ -1,4 +1,4 @@
-"""Which ratios are less precise than the run was asked to make them."""
+"""What to know of a case's time: whether its ratio is less precise than asked, and whether its device waited."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,3 +13,8 @@ def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     if asked is None or not row["ratio_high"] / row["ratio_low"] > (1 + asked) ** 2:
         return ""
     return f"interval wider than ±{100 * asked:.3g}%"
+
+
+def waits(row: Mapping[Any, Any]) -> str:
+    """`launch-bound` for a case whose device waited for the host; empty for all others, and in older runs."""
+    return "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
-from rnnbench.report.precision import missed
+from rnnbench.report.precision import missed, waits
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
@@ -36,7 +36,10 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
         Column("ratio", of("ratio", ratio), numeric=True),
         Column("95% interval", _ratio_interval, numeric=True),
-        Column("parity, or why not measured", lambda row: "; ".join(filter(None, [_parity(row), missed(row, info)]))),
+        Column(
+            "parity, or why not measured",
+            lambda row: "; ".join(filter(None, [_parity(row), missed(row, info), waits(row)])),
+        ),
     ]
     still = constants(summary) if len(summary) else ""
     return table(

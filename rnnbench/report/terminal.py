@@ -15,7 +15,7 @@ from rich.text import Text
 from rnnbench.report import headline, table_medians
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
 from rnnbench.report.metrics import brief, known, with_metrics
-from rnnbench.report.precision import missed
+from rnnbench.report.precision import missed, waits
 from rnnbench.report.table import Table
 from rnnbench.report.table_ratios import by_workload
 from rnnbench.report.units import duration, quantity, ratio, ratio_interval
@@ -103,7 +103,7 @@ def _line(
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
     reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
-    reasons = [reason, missed(row, info)]
+    reasons = [reason, missed(row, info), waits(row)]
     number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
     own = row["implementation"] != "torch.nn"
     texts = (

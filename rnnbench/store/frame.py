@@ -36,7 +36,8 @@ def load(path: str | Path) -> pd.DataFrame:
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
     - `started` (seconds since the run began), `calls`, `batch` (calls clocked together);
-    - `seconds`, `host_seconds` of the whole window; `quantiles`: up to 11 evenly spaced ones of seconds per call;
+    - `seconds`, `host_seconds` of the whole window, `submit_seconds` until the host had queued all of it; `quantiles`:
+      up to 11 evenly spaced ones of seconds per call;
     - `cores` it ran on, `clock_mhz` where the system tells.
 
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.

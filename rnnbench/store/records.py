@@ -9,7 +9,7 @@ Reference = Literal["rnn", "lstm", "gru"]
 Implementation = Literal["loop", "hoisted", "torch.nn"]
 Phase = Literal["inference", "training", "step"]
 Task = Literal["many_to_many"]
-DType = Literal["float64", "float32", "bfloat16", "float16"]
+DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
@@ -92,6 +92,7 @@ class Window:
     batch: int  # calls clocked together: a block, of about the same length for all arms of a group
     seconds: float  # of the whole window, by the device's clock
     host_seconds: float  # the same by the host's clock; on a CPU the two are one
+    submit_seconds: float  # until the host had submitted all calls; on a CPU, which does them itself, the same again
     quantiles: tuple[
         float, ...
     ]  # up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first
@@ -101,14 +102,15 @@ class Window:
     def to_json(self) -> dict[str, Any]:
         """A dictionary for one JSON line, times rounded to the nanosecond."""
         line = asdict(self)
-        for name in ("started", "seconds", "host_seconds"):
+        for name in ("started", "seconds", "host_seconds", "submit_seconds"):
             line[name] = round(line[name], 9)
         line["quantiles"] = [round(value, 10) for value in self.quantiles]
         return line
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; an older rnnbench did not record when all was submitted."""
+        line = {"submit_seconds": line["host_seconds"]} | line
         known = {field.name: line[field.name] for field in fields(cls)}
         return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
 

@@ -70,7 +70,7 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     found = errors(
         LayerStateModel(built.model), built.reference, _model_weights(built.model), built.input, built.layer_state
     )
-    tolerance = TOLERANCES[built.input.dtype]
+    tolerance = TOLERANCES[built.case.workload.dtype]
     worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
     if not error <= tolerance:
         raise ParityError(f"{worst} is off by {error:.1e} of the reference's largest value; {tolerance:.0e} is allowed")

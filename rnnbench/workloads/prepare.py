@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.parity import cell_weights
 from rnnbench.cells.states import State, to_cell
-from rnnbench.store.records import Case, Reference, Workload
+from rnnbench.store.records import Case, DType, Reference, Workload
 from rnnbench.workloads.implementations import Skip, check_applies
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import PHASES, TimedCall
@@ -48,7 +49,7 @@ def build(case: Case, root: Path) -> Built:
     workload = case.workload
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
-    placement = {"device": workload.device, "dtype": getattr(torch, workload.dtype)}
+    placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
     reference = SequenceModel(_layer(workload), _head(workload), "torch.nn", stacked=False).to(**placement)
     input, layer_state = _inputs(workload)
     if case.is_reference:
@@ -62,6 +63,12 @@ def build(case: Case, root: Path) -> Built:
         if not is_own(case.cell):
             cell.load_state_dict(cell_weights(cell, dict(reference.body.named_parameters())))
     return Built(case, cell_spec, model, reference, input, layer_state)
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """The type of a case's tensors; tf32 is a way of multiplying float32."""
+    found: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
+    return found
 
 
 def _layer(workload: Workload) -> nn.RNNBase:
@@ -93,7 +100,7 @@ def _inputs(workload: Workload) -> tuple[Tensor, State]:
 
     def draw(*shape: int) -> Tensor:
         values = torch.randn(shape, generator=generator)
-        return values.to(device=workload.device, dtype=getattr(torch, workload.dtype))
+        return values.to(device=workload.device, dtype=torch_dtype(workload.dtype))
 
     input = draw(workload.seq_len, workload.batch_size, workload.input_size)
     h = draw(workload.num_layers, workload.batch_size, workload.hidden_size)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,24 @@ def test_a_replicates_time_is_the_low_quantile_of_its_calls_and_the_mean_stands_
     assert row["seconds"] == pytest.approx(1.0)
     assert row["mean_seconds"] == pytest.approx(20 / 11)
     assert (row["replicates"], row["windows"], row["calls"]) == (6, 6, 66)
+
+
+@pytest.mark.parametrize(
+    ("device", "submitting", "is_bound"), [("cuda", 0.99, True), ("cuda", 0.6, False), ("cpu", 1.0, False)]
+)
+def test_a_device_that_the_host_keeps_waiting_is_launch_bound(
+    tmp_path: Path, device: str, submitting: float, is_bound: bool
+) -> None:
+    case = small.case("gru", device=device)
+    run = RunFolder.create(tmp_path, "test")
+    run.write_info(INFO)
+    run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    for replicate in range(2):
+        run.add_window(replace(window(case, replicate, [1.0, 1.0]), submit_seconds=2 * submitting))
+    run.close()
+    row = summary(run.path).loc[case.key]
+    assert row["submit_share"] == pytest.approx(submitting)
+    assert row["launch_bound"] == is_bound
 
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from rnnbench.cells import CELLS
 from rnnbench.cells.parity import TOLERANCES, cell_weights, errors
+from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.prepare import build
@@ -19,7 +20,7 @@ EQUAL = [name for name, spec in CELLS.items() if not spec.unequal]
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", EQUAL)
-def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: str) -> None:
+def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: DType) -> None:
     for implementation in ("loop", "hoisted"):
         try:
             measurement = observe(build(small.case(name, implementation, dtype=dtype, seq_len=9), ROOT))
@@ -27,7 +28,7 @@ def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: s
             continue
         assert measurement.parity == "agrees"
         assert measurement.parity_error is not None
-        assert measurement.parity_error <= TOLERANCES[getattr(torch, dtype)]
+        assert measurement.parity_error <= TOLERANCES[dtype]
 
 
 @pytest.mark.parametrize("name", EQUAL)

@@ -90,6 +90,6 @@ class FakeWorker:
             case "window":
                 seconds = self._seconds(message["case"])
                 self._clock.seconds += seconds
-                times = {"seconds": seconds, "host_seconds": seconds, "quantiles": [seconds]}
+                times = {"seconds": seconds, "host_seconds": seconds, "submit_seconds": seconds, "quantiles": [seconds]}
                 return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
         return {"ok": True}

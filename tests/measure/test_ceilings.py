@@ -5,6 +5,7 @@ import pytest
 from rnnbench.measure import ceilings
 from rnnbench.measure.devices import Cpu
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import DType
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def short(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_rates_of_this_machine_are_possible_ones(short: None, dtype: str) -> None:
+def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
     found = ceilings.measure(Cpu(), "cpu", dtype, 1)
     assert 1e7 < found.macs_per_second < 1e15
     assert [size for size, _ in found.copies] == [1 << 15, 1 << 18]

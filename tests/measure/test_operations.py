@@ -56,6 +56,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
     [
         (small.case("combined", "hoisted"), "skipped", "nothing to hoist"),
         (small.case("gru", device="tpu"), "skipped", "no device 'tpu'"),
+        (small.case("gru", dtype="tf32"), "skipped", "tf32 is a way of CUDA's matrix units"),
         (small.case("gru", threads=4096), "skipped", "threads=4096, and"),
         (small.case("gru", hidden_size=10**9), "failed", "out of memory: "),
     ],

@@ -70,7 +70,7 @@ def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:
 
 def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
     titles = {title for title in texts(figure_ratio.render(made_up("cuda"))) if title.startswith("training")}
-    assert titles == {"training, float32", "training, bfloat16"}
+    assert titles == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from rnnbench.report.precision import missed
+from rnnbench.report.precision import missed, waits
 from tests.stored import INFO
 
 
@@ -25,3 +25,16 @@ def test_a_ratio_is_marked_where_it_is_wider_than_asked(
 
 def test_a_run_that_says_nothing_of_precision_marks_nothing() -> None:
     assert missed({"ratio": 2.0, "ratio_low": 1.0, "ratio_high": 3.0}, INFO) == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "is_told"),
+    [
+        ({"launch_bound": True}, True),
+        ({"launch_bound": False}, False),
+        ({"launch_bound": float("nan")}, False),
+        ({}, False),
+    ],
+)
+def test_a_case_whose_device_waits_for_the_host_is_told_of(row: dict[str, object], is_told: bool) -> None:
+    assert bool(waits(row)) == is_told

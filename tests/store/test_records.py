@@ -59,7 +59,7 @@ def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
 
 
 def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
-    window = Window("k", 0, "0000", 1, 4, 1 / 3, 7, 1, 0.0100000004, 0.01, (1 / 3e4,), (1,), None)
+    window = Window("k", 0, "0000", 1, 4, 1 / 3, 7, 1, 0.0100000004, 0.01, 0.01, (1 / 3e4,), (1,), None)
     line = window.to_json()
     assert line["seconds"] == 0.01
     assert line["quantiles"] == [3.33333e-05]

@@ -64,4 +64,4 @@ def test_a_known_block_is_measured_within_a_page() -> None:
         assert abs(found["one"][place] - size) <= page
         assert abs(found["in_turn"][place] - size) <= page
         assert abs(found["both"][place] - 2 * size) <= 2 * page  # one for each
-        assert found["untouched"][place] <= page
+        assert found["untouched"][place] <= 2 * page  # malloc writes a header before and after it

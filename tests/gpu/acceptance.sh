@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# What only a GPU can show, step by step; each step ends within minutes, and a table of them comes last.
+# Use: tests/gpu/acceptance.sh [FOLDER]; PYTHON names the interpreter, DEVICE the device (cpu tries the script itself).
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+out=${1:-results/acceptance}
+python=${PYTHON:-python3}
+device=${DEVICE:-cuda}
+export PYTHONPATH=.
+mkdir -p "$out"
+summary=()
+
+step() {  # step NAME SECONDS COMMAND...
+    local name=$1 limit=$2 began=$SECONDS code
+    shift 2
+    echo "== $name: $*"
+    timeout --signal=INT "$limit" "$@" >"$out/$name.txt" 2>&1
+    code=$?
+    tail -n 15 "$out/$name.txt"
+    summary+=("$(printf '%-12s %4d s  exit %d' "$name" $((SECONDS - began)) $code)")
+}
+
+rnnbench=("$python" -m rnnbench)
+only=()
+[ "$device" = cpu ] && only=(--only 'cell=lstm batch_size=32 hidden_size=512 seq_len=32 dtype=float32')
+
+step tests 300 "$python" -m pytest -q -m cuda
+step doctor 120 "${rnnbench[@]}" doctor
+step run 600 "${rnnbench[@]}" run cuda --device "$device" --out "$out" --budget 480s "${only[@]}"
+step report 300 bash -c "'$python' -m rnnbench report \"\$(ls -td '$out'/cuda-2*/ | head -n 1)\" --out '$out/report'"
+step published 400 "${rnnbench[@]}" run published --device "$device" --out "$out" --budget 300s \
+    --only 'cell=lstm batch_size=16 seq_len=1024'
+step unchanged 300 "${rnnbench[@]}" check ci --device "$device" --base HEAD --budget 120s --out "$out"
+
+printf '%s\n' "${summary[@]}"

@@ -1,0 +1,23 @@
+"""torch's settings for a case."""
+
+import pytest
+import torch
+
+from rnnbench.measure import torch_state
+from rnnbench.store.records import DType
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "tf32"),
+    [("float32", "highest", False), ("tf32", "high", True), ("bfloat16", "highest", False)],
+)
+def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(dtype: DType, precision: str, tf32: bool) -> None:
+    before = torch_state.capture()
+    try:
+        torch_state.restore(before | torch_state.for_case(1, dtype))
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 == tf32
+        assert torch_state.capture()["cuDNN"][:3] == before["cuDNN"][:3]
+    finally:
+        torch_state.restore(before)
+    assert torch_state.capture() == before
