@@ -8,6 +8,16 @@ from rnnbench.store.records import LAYERS, Case, Implementation, Reference, Work
 
 SMALL = Workload("rnn", "inference", "many_to_many", 3, 4, 5, 6, 2, 1, "float64", "cpu", 1)
 
+# The sizes of the tutorial notebook, for `workload` and `case`.
+NOTEBOOK: dict[str, Any] = {
+    "batch_size": 32,
+    "seq_len": 5,
+    "input_size": 10,
+    "hidden_size": 20,
+    "output_size": 5,
+    "dtype": "float32",
+}
+
 
 def workload(**changes: Any) -> Workload:
     """A workload that takes microseconds, with changes."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rnnbench.analysis.changes import Change, changes
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.metrics import Change, changes
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Case, Measurement
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import FUSED_LAYERS
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
-FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")  # one operator for the whole sequence
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
 
 
@@ -60,7 +60,7 @@ def moved_bytes(row: Mapping[Any, Any]) -> float:
 
 def serial_steps(row: Mapping[Any, Any]) -> int:
     """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
-    forward = 1 if row["backend"] in FUSED else row["seq_len"] * row["num_layers"]
+    forward = 1 if row["backend"] in FUSED_LAYERS else row["seq_len"] * row["num_layers"]
     return forward if row["phase"] == "inference" else 2 * forward
 
 

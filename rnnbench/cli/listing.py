@@ -48,7 +48,7 @@ def list_cells() -> None:
 
 @list_.command("metrics")
 def list_metrics() -> None:
-    """What is known of a case beside its time, and how.
+    """What is known of a case beside its time: name, unit, which way is better, and how it is known.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def list_metrics() -> None:
     from rnnbench.store.metrics import METRICS
 
     for metric in METRICS:
-        click.echo(f"{metric.name:<26} {metric.about}")
+        click.echo(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
 
 
 @list_.command("cases")

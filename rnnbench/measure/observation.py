@@ -28,6 +28,7 @@ class Lane:
     start: Callable[[], WorkerProcess]
     workers: int
     ready: list[WorkerProcess] = field(default_factory=list)  # that were started before
+    side: str = ""  # of a check
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[
                 continue
             if answer.reply is None:
                 answer.lane.recorder.drop(answer.case, "failed", answer.lost)
-                notes.append(f"a worker was lost at {answer.case.key}: {answer.lost}")
+                side = f"{answer.lane.side}: " if answer.lane.side else ""
+                notes.append(f"{side}a worker was lost at {answer.case.key}: {answer.lost}")
             else:
                 answer.lane.recorder.note_observed(answer.case, answer.reply)
             done += 1

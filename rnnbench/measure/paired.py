@@ -87,6 +87,7 @@ class PairedRunner:
                 partial(self._start_worker, "observer", side, layout),
                 max(1, workers_for(len(cases), len(allowed_cores()) // 2)),
                 ready=[self._pair[name]] if self._pair else [],
+                side=name,
             )
             for name, side in self._sides.items()
         ]

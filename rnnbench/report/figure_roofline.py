@@ -18,9 +18,8 @@ from rnnbench.report.canvas import log_axis, look
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import rate, rate_tick
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.ceilings import PLACE, Ceiling
 
-PLACE = ("device", "dtype", "threads")  # what a ceiling belongs to
 SHAPE = 0.78  # height of a panel over its width, fixed so that the angle of a slope is known
 SLOPE_DECADES = 1.15  # of the slope left of where it meets the flat part: room for its name
 GUIDES = (10, 100, 1_000, 10_000)  # times below the roof, as faint lines

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+PLACE = ("device", "dtype", "threads")  # the axes that a ceiling belongs to
+
 
 @dataclass(frozen=True)
 class Ceiling:

@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.errors import UserError
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.folder import read_info, read_measurements, read_windows
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, PLAIN, Window
 
 MEASUREMENT_COLUMNS = [*PLAIN, *(metric.name for metric in OBSERVED), "missing"]
-PLACE = ("device", "dtype", "threads")  # what a ceiling belongs to
 WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
 
 

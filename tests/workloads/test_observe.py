@@ -14,14 +14,6 @@ from rnnbench.workloads.prepare import build
 from tests import workload as small
 
 ROOT = Path()
-NOTEBOOK: dict[str, Any] = {
-    "batch_size": 32,
-    "seq_len": 5,
-    "input_size": 10,
-    "hidden_size": 20,
-    "output_size": 5,
-    "dtype": "float32",
-}
 
 
 def metrics(case: Case) -> dict[str, Any]:
@@ -32,15 +24,15 @@ def metrics(case: Case) -> dict[str, Any]:
     ("cell", "parameters"), [("vanilla", 745), ("combined", 725), ("deep", 2365), ("deep-notebook", 2365)]
 )
 def test_torchinfo_counts_the_notebooks_parameters(cell: str, parameters: int) -> None:
-    assert metrics(small.case(cell, **NOTEBOOK))["parameters"] == parameters
+    assert metrics(small.case(cell, **small.NOTEBOOK))["parameters"] == parameters
 
 
 def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:
-    assert metrics(small.reference_case("rnn", **NOTEBOOK))["parameters"] == 745
+    assert metrics(small.reference_case("rnn", **small.NOTEBOOK))["parameters"] == 745
 
 
 def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
-    found = metrics(small.case("deep", **NOTEBOOK))
+    found = metrics(small.case("deep", **small.NOTEBOOK))
     assert f"{found['mult_adds'] / 1e6:.2f}" == "0.08"
     sizes = [found[name] for name in ("input_bytes", "forward_backward_bytes", "parameter_bytes")]
     assert [f"{size / 1e6:.2f}" for size in sizes] == ["0.01", "0.02", "0.01"]

@@ -12,18 +12,10 @@ from rnnbench.workloads.prepare import build
 from tests import workload as small
 
 ROOT = Path()
-NOTEBOOK: dict[str, Any] = {
-    "batch_size": 32,
-    "seq_len": 5,
-    "input_size": 10,
-    "hidden_size": 20,
-    "output_size": 5,
-    "dtype": "float32",
-}
 
 
 def test_the_deep_model_is_620_and_twice_820_and_the_heads_105() -> None:
-    model = build(small.case("deep", **NOTEBOOK), ROOT).model
+    model = build(small.case("deep", **small.NOTEBOOK), ROOT).model
     layers: Any = model.body.layers
     counts = [sum(p.numel() for p in part.parameters()) for part in (*layers, model.head)]
     assert counts == [620, 820, 820, 105]

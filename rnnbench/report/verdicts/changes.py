@@ -3,9 +3,9 @@
 import math
 from typing import Literal
 
+from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.metrics import Change
 from rnnbench.report.units import count, memory
 
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
-from rnnbench.analysis.metrics import Change
 from rnnbench.report.axes import one_line
 from rnnbench.report.verdicts.changes import (
     between,

@@ -11,6 +11,7 @@ from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
 
 from rnnbench.store.readings import Readings
+from rnnbench.store.records import FUSED_LAYERS
 from rnnbench.workloads import macs
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
@@ -28,8 +29,7 @@ OPERATOR = re.compile(r"\w+::\w+")
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # what the others are made of
 
 # Operators that are a backend of their own; every other way of running is made of ATen's plain ones.
-BACKENDS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
-HIDE_PRODUCTS = {"mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"}
+BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def probe(built: Built) -> Readings:
         "macs": counts.macs,
     }
     missing = {}
-    if counts.backend in HIDE_PRODUCTS:
+    if counts.backend in FUSED_LAYERS:
         layers = macs.layers(built.spec, built.model.body, built.case.workload)
         if layers is None:
             del values["macs"]

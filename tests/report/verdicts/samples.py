@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.metrics import Change
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case

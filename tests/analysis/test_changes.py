@@ -2,7 +2,7 @@
 
 import math
 
-from rnnbench.analysis.metrics import changes
+from rnnbench.analysis.changes import changes
 
 
 def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:
