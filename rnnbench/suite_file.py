@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, DType, Implementation, Phase, Reference, Task
+from rnnbench.store.records import AXES, DType, Implementation, Lengths, Phase, Reference, Task
 
 
 def _as_list(value: object) -> Sequence[object]:
@@ -42,6 +42,10 @@ class Sweep(_Strict):
     dtype: Axis[DType] = ("float32",)
     device: Axis[str] = ("cpu",)
     threads: Axis[Size] = (1,)
+    output_len: Axis[Annotated[int, Field(strict=True, ge=0)]] = (0,)
+    bidirectional: Axis[Annotated[bool, Field(strict=True)]] = (False,)
+    dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
+    lengths: Axis[Lengths] = ("equal",)
     reference: Reference | None = None
 
     def axis_values(self) -> dict[str, list[Any]]:
@@ -62,6 +66,7 @@ class Settings(_Strict):
     windows: Annotated[int, Field(strict=True, ge=2, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 64  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rnnbench import suite_file
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, LAYERS, Case, Group, Workload
+from rnnbench.store.records import AXES, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
@@ -72,10 +72,15 @@ class Suite:
         there: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
         for sweep in self.content.sweep:
             for axis, values in sweep.axis_values().items():
-                there[axis] |= dict.fromkeys(map(str, values))
+                there[axis] |= dict.fromkeys(map(axis_text, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
             there["reference"] |= dict.fromkeys(references)
-            there["cell"] |= dict.fromkeys(LAYERS[reference] for reference in references)
+            there["cell"] |= dict.fromkeys(
+                TORCH_OWN[implementation][reference]
+                for implementation in sweep.implementation
+                if implementation in TORCH_OWN
+                for reference in references
+            )
         faults = [
             f"{axis}={','.join(missing)}: the suite has {axis}={','.join(there[axis])}"
             for axis, values in only.items()
@@ -90,23 +95,23 @@ def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None)
     if device is not None:
         axes["device"] = [device]
     for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
-        axes[axis] = [value for value in axes[axis] if str(value) in only[axis]]
+        axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
     return axes
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
-    """The cases of one sweep. Cells that share a reference share its case."""
+    """The cases of one sweep. Cells that share a reference share the cases of torch's own code."""
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
-        if point["implementation"] == "torch.nn":
-            point["cell"] = LAYERS[point["reference"]]
+        if own := TORCH_OWN.get(point["implementation"]):
+            point["cell"] = own[point["reference"]]
         yield Case.from_axes(point)
 
 
 def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
     axes = case.axes()
-    return all(str(axes[axis]) in values for axis, values in only.items())
+    return all(axis_text(axes[axis]) in values for axis, values in only.items())
 
 
 def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import FUSED_LAYERS
+from rnnbench.store.records import AXES, OPAQUE_BACKENDS
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
@@ -30,8 +30,19 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
+    """Calls after which compiling has cost no more time than it saved; infinite where it saves none, NaN elsewhere."""
+    own = ["run", *(axis for axis in AXES if axis != "implementation")]
+    plain = frame[~frame["implementation"].isin(["compiled", "cudagraph"])]
+    fastest = frame[own].merge(plain.groupby(own)["seconds"].min().reset_index(), on=own, how="left")["seconds"]
+    saved: pd.Series[float] = fastest.to_numpy() - frame["seconds"]
+    calls: pd.Series[float] = _number(frame, "compile_seconds") / saved.where(saved > 0, 0.0)
+    return calls.where((frame["implementation"] == "compiled") & saved.notna())
+
+
 FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "energy_joules_per_sequence": lambda frame: _number(frame, "energy_joules") / frame["batch_size"],
+    "break_even_calls": break_even_calls,
     "macs_per_second": lambda frame: _number(frame, "macs") / frame["seconds"],
     "sequences_per_second": lambda frame: frame["batch_size"] / frame["seconds"],
     "times_limit": lambda frame: frame["seconds"] / frame["limit_seconds"],
@@ -60,7 +71,7 @@ def moved_bytes(row: Mapping[Any, Any]) -> float:
 
 def serial_steps(row: Mapping[Any, Any]) -> int:
     """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
-    forward = 1 if row["backend"] in FUSED_LAYERS else row["seq_len"] * row["num_layers"]
+    forward = 1 if row["backend"] in OPAQUE_BACKENDS else row["seq_len"] * row["num_layers"]
     return forward if row["phase"] == "inference" else 2 * forward
 
 
@@ -77,5 +88,7 @@ def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:
 
 
 def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """A column as numbers, NaN where a value is missing."""
+    """A column as numbers, NaN where a value is missing, or where an older run has no such column."""
+    if column not in frame:
+        return pd.Series(math.nan, index=frame.index)
     return pd.to_numeric(frame[column], errors="coerce").astype(float)

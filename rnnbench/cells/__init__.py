@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnbench.store.records import Reference
+from rnnbench.store.records import TORCH_OWN, Reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,9 @@ def is_own(cell: str) -> bool:
 
 
 def spec(cell: str, reference: Reference) -> CellSpec:
-    """The spec of a registered cell, or one for the user's own class, timed against `reference` without parity."""
+    """The spec of a registered cell, of torch's own, or of the user's, timed against `reference` without parity."""
+    if cell == TORCH_OWN["torch.nn-cell"][reference]:
+        return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own cell")
     if is_own(cell):
         return CellSpec(cell, reference, "the user's own", unequal="not compared: no weight mapping is given")
     return CELLS[cell]

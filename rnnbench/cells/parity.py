@@ -4,7 +4,9 @@ Outputs, final state and the gradients of the input, the initial state and every
 largest absolute error relative to the largest value in the reference's tensor.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,17 @@ TOLERANCES: dict[DType, float] = {
 Weights = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What is held against the reference beside the output."""
+
+    gradients: Literal["all", "parameters", "none"] = "all"  # all: of the input and the initial state too
+    final_state: bool = True
+
+
+ALL = Compared()
+
+
 def cell_weights(cell: nn.Module, reference: Weights) -> dict[str, Tensor]:
     """The cell's parameters as a differentiable function of those of a torch.nn layer.
 
@@ -43,17 +56,32 @@ def errors(
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
+    compared: Compared = ALL,
 ) -> dict[str, float]:
     """Relative error of everything that is compared, by name; NaN where either side is not finite.
 
     Both modules map `(input, layer state) -> (output, layer state)`; `mapping` gives the candidate's parameters from
     the reference's, and the candidate must hold just those already.
     """
-    expected = _run(reference, input, state)
-    found = _run(candidate, input, state)
+    expected = _run(reference, input, state, compared)
+    found = _run(candidate, input, state, compared)
+    if compared.gradients != "none":
+        # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
+        weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
+        pulled = _pulled_back(candidate, mapping, weights)
+        for name, parameter, grad in zip(weights, reference.parameters(), pulled, strict=True):
+            own = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+            expected[f"gradient of {name}"] = own
+            found[f"gradient of {name}"] = grad
+    for module in (candidate, reference):
+        module.zero_grad(set_to_none=True)
+    return {name: _relative_error(found[name], expected[name]) for name in expected}
 
-    # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
-    weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
+
+def _pulled_back(
+    candidate: nn.Module, mapping: Callable[[Weights], dict[str, Tensor]], weights: Weights
+) -> Sequence[Tensor]:
+    """The gradients that the candidate holds as gradients of the reference's parameters."""
     mapped = mapping(weights)
     parameters = dict(candidate.named_parameters())
     if mapped.keys() != parameters.keys():
@@ -62,34 +90,40 @@ def errors(
     unused = [name for name, grad in zip(mapped, own, strict=True) if grad is None]
     if unused:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
-    pulled = torch.autograd.grad(list(mapped.values()), list(weights.values()), own)
-
-    for name, parameter, grad in zip(weights, reference.parameters(), pulled, strict=True):
-        expected[f"gradient of {name}"] = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-        found[f"gradient of {name}"] = grad
-    for module in (candidate, reference):
-        module.zero_grad(set_to_none=True)
-    return {name: _relative_error(found[name], expected[name]) for name in expected}
+    return torch.autograd.grad(list(mapped.values()), list(weights.values()), own)
 
 
-def _run(module: nn.Module, input: Tensor, state: State) -> dict[str, Tensor]:
-    """Outputs, final state and the gradients of input and initial state; parameters' gradients are left in place."""
+def _run(module: nn.Module, input: Tensor, state: State, compared: Compared) -> dict[str, Tensor]:
+    """What is compared, without the gradients of parameters, which are left in place."""
+    if compared.gradients == "none":
+        with torch.inference_mode():
+            return _results(module(input, state), compared)
     module.zero_grad(set_to_none=True)
-    input = input.detach().clone().requires_grad_()
-    leaves = tuple(part.detach().clone().requires_grad_() for part in tensors(state))
-    output, final = module(input, leaves[0] if isinstance(state, Tensor) else leaves)
-    results = {"output": output}
-    results |= {f"final {name}": part for name, part in zip("hc", tensors(final), strict=False)}
+    leaves = (input, *tensors(state))
+    if compared.gradients == "all":
+        leaves = tuple(part.detach().clone().requires_grad_() for part in leaves)
+    results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
+    # Where only parameters' gradients are wanted, what is timed takes them of the output alone.
+    directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
     generator = torch.Generator(device=input.device).manual_seed(1)
     directions = [
-        torch.randn(part.shape, generator=generator, device=part.device, dtype=part.dtype) for part in results.values()
+        torch.randn(part.shape, generator=generator, device=part.device, dtype=part.dtype) for part in directed
     ]
-    torch.autograd.backward(list(results.values()), directions)
-    results |= {
-        f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-        for name, leaf in zip(("input", "initial h", "initial c"), (input, *leaves), strict=False)
-    }
+    torch.autograd.backward(directed, directions)
+    if compared.gradients == "all":
+        results |= {
+            f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+            for name, leaf in zip(("input", "initial h", "initial c"), leaves, strict=False)
+        }
     return {name: part.detach() for name, part in results.items()}
+
+
+def _results(given: tuple[Tensor, State], compared: Compared) -> dict[str, Tensor]:
+    output, final = given
+    results = {"output": output}
+    if compared.final_state:
+        results |= {f"final {name}": part for name, part in zip("hc", tensors(final), strict=False)}
+    return results
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> float:

@@ -4,6 +4,7 @@ A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell
 (batch, hidden), and a stacked cell a tuple with one such state for each layer.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -40,3 +41,13 @@ def output(cell_state: State, *, stacked: bool) -> Tensor:
 def tensors(state: State) -> tuple[Tensor, ...]:
     """The tensors of a torch.nn layer's state: `(h,)` or `(h, c)`."""
     return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def leaves(state: State) -> tuple[Tensor, ...]:
+    """All tensors of a state in whichever form, in their order."""
+    return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
+
+
+def rebuilt(like: State, from_leaves: Iterator[Tensor]) -> State:
+    """The inverse of `leaves`: a state in the form of another."""
+    return next(from_leaves) if isinstance(like, Tensor) else tuple(rebuilt(part, from_leaves) for part in like)

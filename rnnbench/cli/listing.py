@@ -77,4 +77,4 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
     groups = suites.read(suite).groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
     for group in groups:
         for case in group.cases:
-            click.echo(case.key)
+            click.echo(case.expression)

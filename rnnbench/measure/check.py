@@ -13,6 +13,7 @@ from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
 from rnnbench.measure.paired import PairedRunner
+from rnnbench.measure.process import compiler_cache
 from rnnbench.measure.runner import Progress
 from rnnbench.measure.sides import Side
 from rnnbench.store.folder import RunFolder, RunInfo
@@ -80,6 +81,7 @@ def check(
     runner = start_runner((base, head), head.suite.settings)
     trial = Trial(margins(settings, cases))
     with ExitStack() as stack:
+        stack.enter_context(compiler_cache())
         stack.callback(runner.close)
         told = runner.start()
         if not all(hello.get("fixed_addresses") for hello in told.values()):

@@ -17,6 +17,7 @@ from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import Case, DType
+from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.phases import TimedCall
@@ -112,7 +113,7 @@ class Operations:
         if lacking := devices.lacks(case.workload.device, case.workload.dtype):
             raise Skip(lacking)
         self._restore(case.workload.threads, case.workload.dtype)
-        return build(case, Path(request["root"]))
+        return build(case, Path(request["root"]), request["compiled_steps"])
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         # Memory of a random size before the case's own, so that its place differs from process to process.
@@ -149,6 +150,7 @@ class Operations:
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
         self._ready.clear()
+        compiled.forget()
         gc.collect()
         gc.freeze()  # what is left is torch's own, and is not searched again
         return {}

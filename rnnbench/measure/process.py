@@ -19,6 +19,9 @@ from rnnbench.measure.worker_protocol import NO_RANDOMIZATION
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # importing torch from a cold disk
 MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
+COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+# torch.compile would keep processes of its own, which would not end with the compiling.
+COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
 @contextlib.contextmanager
@@ -34,6 +37,24 @@ def fixed_addresses() -> Iterator[None]:
         yield
     finally:
         libc.personality(before)
+
+
+@contextlib.contextmanager
+def compiler_cache() -> Iterator[None]:
+    """Workers that are started meanwhile share what torch.compile makes, and nobody else does.
+
+    So each case is compiled once in a run, and what that costs is not what an earlier run has left. A cache that the
+    shell names (`TORCHINDUCTOR_CACHE_DIR`) is used instead; what is found there is told as not compiled anew.
+    """
+    if COMPILER_CACHE in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="rnnbench-compiled-", ignore_cleanup_errors=True) as folder:
+        os.environ[COMPILER_CACHE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[COMPILER_CACHE]
 
 
 class WorkerLost(Exception):
@@ -68,7 +89,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=os.environ | {"PYTHONPATH": path} | fixed,
+                env=os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed,
                 start_new_session=True,  # Ctrl-C is the coordinator's to handle
                 bufsize=0,
             )

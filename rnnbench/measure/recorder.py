@@ -49,12 +49,11 @@ class Recorder:
 
     def observe_request(self, case: Case) -> dict[str, Any]:
         """What to ask for all that is known of a case beside its time."""
-        return {"op": "observe", "case": case.axes(), "root": str(self._root)}
+        return self._case_request("observe", case)
 
     def energy_request(self, case: Case) -> dict[str, Any]:
         """What to ask for a case's energy."""
-        request = self.observe_request(case) | {"op": "energy"}
-        return request | {"window_seconds": self._settings.window_seconds}
+        return self._case_request("energy", case) | {"window_seconds": self._settings.window_seconds}
 
     def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
         """Keep what was observed, or drop the case."""
@@ -73,16 +72,11 @@ class Recorder:
 
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
-        reply = self.ask(
-            worker,
-            {
-                "op": "prepare",
-                "case": case.axes(),
-                "root": str(self._root),
-                "window_seconds": self._settings.window_seconds,
-                "plan": asdict(plan) if plan else None,
-            },
-        )
+        request = self._case_request("prepare", case) | {
+            "window_seconds": self._settings.window_seconds,
+            "plan": asdict(plan) if plan else None,
+        }
+        reply = self.ask(worker, request)
         if not self._is_fine(case, reply):
             return None
         known = self.measurements[case.key]
@@ -127,6 +121,11 @@ class Recorder:
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = measurement
         self._folder.add_measurement(measurement)
+
+    def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
+        """What every request says that has a worker build a case."""
+        steps = self._settings.compiled_steps
+        return {"op": operation, "case": case.axes(), "root": str(self._root), "compiled_steps": steps}
 
     def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
         """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""

@@ -10,6 +10,7 @@ from typing import Any
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
 from rnnbench.measure.history import read_history, refuse_unlike
+from rnnbench.measure.process import compiler_cache
 from rnnbench.measure.runner import Progress, Runner
 from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, read_info
 from rnnbench.store.records import Group
@@ -78,10 +79,11 @@ def resume_run(
 @contextmanager
 def _started(runner: Runner) -> Iterator[dict[str, Any]]:
     """What the first worker says of itself; no worker is left at the end."""
-    try:
-        yield runner.start()
-    finally:
-        runner.close()
+    with compiler_cache():
+        try:
+            yield runner.start()
+        finally:
+            runner.close()
 
 
 def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:

@@ -4,13 +4,14 @@ Its first line says what it is (`hello`); then each request line gets one reply 
 
     {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; its `uuid`; `no_energy`
     {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
-    {"op": "observe", "case": {axes}, "root": DIR}      everything beside time: `measurement`
-    {"op": "energy", "case": {axes}, "root": DIR, "window_seconds": S}      `values` and `missing`
-    {"op": "prepare", "case": {axes}, "root": DIR, "window_seconds": S, "plan": PLAN or null}
+    {"op": "observe", CASE}                    everything beside time: `measurement`
+    {"op": "energy", CASE, "window_seconds": S}      `values` and `missing`
+    {"op": "prepare", CASE, "window_seconds": S, "plan": PLAN or null}
     {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases
 
-A reply has `ok`; where it is false, `status` (skipped or failed) and `reason`. The worker ends when its input does.
+CASE is `"case": {axes}, "root": DIR, "compiled_steps": N`. A reply has `ok`; where it is false, `status` (skipped or
+failed) and `reason`. The worker ends when its input does.
 """
 
 import ctypes

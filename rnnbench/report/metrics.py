@@ -55,9 +55,10 @@ def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
     for metric in among:
         if metric.device and metric.device not in devices:
             continue
-        lacking = measured[measured[metric.name].isna()]
+        owners = measured[measured["implementation"] == metric.implementation] if metric.implementation else measured
+        lacking = owners[owners[metric.name].isna()]
         reasons = Counter(reason for each in lacking["missing"] if (reason := each.get(metric.name)))
-        if len(lacking) and len(lacking) == len(measured):
+        if len(lacking) and len(lacking) == len(owners):
             why = _said(reasons) or (UNOBSERVED if metric.probe else UNDERIVED)
             nowhere.setdefault(why, []).append(metric.label)
         elif reasons:

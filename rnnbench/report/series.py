@@ -28,8 +28,9 @@ class Style:
 
 
 def name(cell: str, implementation: str) -> str:
-    """`lstm hoisted`, or `torch.nn.LSTM`."""
-    return one_line(cell) if implementation == "torch.nn" else f"{one_line(cell)} {implementation}"
+    """`lstm hoisted`, or `torch.nn.LSTM`, `torch.nn.LSTMCell`, `torch.nn.LSTM padded`."""
+    own = {"torch.nn": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(implementation, implementation)
+    return f"{one_line(cell)} {own}".rstrip()
 
 
 def with_series(summary: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ class Metric:
     about: str  # what it is and how it is known, in one line
     probe: str = ""  # the probe that observes it; empty where it is derived
     device: Literal["cpu", "cuda", ""] = ""  # where alone there is such a thing
+    implementation: str = ""  # of which alone there is such a thing
     better: Literal["less", "more", "neither"] = "less"
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
     time_follows: bool = False  # what makes a call longer, if there is more of it
@@ -107,8 +108,31 @@ METRICS = (
         "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
     ),
     Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
+    Metric(
+        "compile_seconds",
+        "compiling",
+        "seconds",
+        "the first call of a compiled case, less one that is not; nothing cached, the compiler's own start left out",
+        "compiled",
+        implementation="compiled",
+    ),
+    Metric(
+        "graph_breaks",
+        "graph breaks",
+        "count",
+        "places where torch.compile gives back to Python",
+        "compiled",
+        implementation="compiled",
+    ),
     Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
     Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the batch size"),
+    Metric(
+        "break_even_calls",
+        "break-even",
+        "count",
+        "calls after which compiling has paid, against the fastest way to run the cell without a compiler",
+        implementation="compiled",
+    ),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(
         "sequences_per_second", "sequences per second", "per second", "batch size over the time per call", better="more"

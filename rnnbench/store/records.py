@@ -1,21 +1,36 @@
 """What a run consists of, as small frozen types; every stage of the pipeline takes and gives these."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from rnnbench.store.metrics import OBSERVED
 
 Reference = Literal["rnn", "lstm", "gru"]
-Implementation = Literal["loop", "hoisted", "torch.nn"]
+Implementation = Literal[
+    "loop", "hoisted", "transposed", "compiled", "cudagraph", "torch.nn-cell", "torch.nn-padded", "torch.nn"
+]
 Phase = Literal["inference", "training", "step"]
-Task = Literal["many_to_many"]
+Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
+Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
 
-# Operators that run a whole layer over the whole sequence, whose products and steps can't be seen from outside.
+# Operators that run a whole layer over the whole sequence.
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
+# The backends of implementations that are no plain operators.
+GRAPH_BACKENDS: dict[Implementation, str] = {"compiled": "inductor", "cudagraph": "cuda graph"}
+# Backends whose products and steps can't be seen from outside.
+OPAQUE_BACKENDS = (*FUSED_LAYERS, *GRAPH_BACKENDS.values())
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
+
+# Implementations of torch's own code: what of torch.nn they run, whatever cell the sweep names beside them.
+TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
+    "torch.nn": LAYERS,
+    "torch.nn-padded": LAYERS,
+    "torch.nn-cell": {reference: f"{layer}Cell" for reference, layer in LAYERS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,25 @@ class Workload:
     dtype: DType
     device: str
     threads: int
+    output_len: int = 0  # steps that a decoder gives; 0: as many as the encoder reads
+    bidirectional: bool = False
+    dropout: float = 0.0  # between layers, in the phases that take gradients
+    lengths: Lengths = "equal"
+
+    @property
+    def output_steps(self) -> int:
+        """Steps of the output."""
+        match self.task:
+            case "many_to_one" | "one_to_one":
+                return 1
+            case "encoder_decoder":
+                return self.output_len or self.seq_len
+        return self.seq_len
+
+    @property
+    def directions(self) -> int:
+        """Cells of a layer."""
+        return 2 if self.bidirectional else 1
 
     @property
     def layer(self) -> str:
@@ -56,21 +90,36 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Identity in files and tables; also a valid `--only` expression, which selects just this case."""
-        return " ".join(f"{axis}={value}" for axis, value in self.axes().items())
+        """Identity in files and tables; axes that came later than the first runs are in it only where they are used."""
+        return _expression({axis: value for axis, value in self.axes().items() if value != DEFAULTS.get(axis)})
 
-    def axes(self) -> dict[str, str | int]:
+    @property
+    def expression(self) -> str:
+        """An `--only` expression that selects just this case."""
+        return _expression(self.axes())
+
+    def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
         return {"cell": self.cell, "implementation": self.implementation, **asdict(self.workload)}
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
-        """The inverse of `axes`; keys that are no axis are ignored."""
-        workload = Workload(**{field.name: axes[field.name] for field in fields(Workload)})
-        return cls(axes["cell"], axes["implementation"], workload)
+        """The inverse of `axes`; keys that are no axis are ignored, axes that an older rnnbench had not are default."""
+        known = {field.name: axes[field.name] for field in fields(Workload) if field.name in axes}
+        return cls(axes["cell"], axes["implementation"], Workload(**known))
+
+
+def axis_text(value: object) -> str:
+    """An axis' value as suites, `--only` and keys write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _expression(axes: Mapping[str, object]) -> str:
+    return " ".join(f"{axis}={axis_text(value)}" for axis, value in axes.items())
 
 
 AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))
+DEFAULTS = {field.name: field.default for field in fields(Workload) if field.default is not MISSING}
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,106 @@
-"""The ways to run a cell over a sequence: `run(body, input, state) -> (outputs, state)`.
+"""The ways to run a cell over a sequence.
 
-`input`: (seq, batch, input), `outputs`: (seq, batch, hidden); states are in the cell's form for a cell, in the
-layer's form for a torch.nn layer (see `rnnbench.cells.states`).
+`run(cell, input, state, way) -> (outputs, state)` with `input`: (seq, batch, input), `outputs`: (seq, batch, hidden)
+and states in the cell's form (see `rnnbench.cells.states`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, output
-from rnnbench.store.records import Implementation
-
-Run = Callable[[Any, Tensor, State, bool], tuple[Tensor, State]]
+from rnnbench.store.records import Case
 
 
 class Skip(Exception):
     """The case makes no sense, for the reason given; it keeps its row."""
 
 
-def loop(cell: nn.Module, input: Tensor, state: State, stacked: bool) -> tuple[Tensor, State]:
+@dataclass(frozen=True)
+class Way:
+    """How a cell goes over a sequence."""
+
+    stacked: bool = False  # the state is a tuple with one for each layer
+    reverse: bool = False  # from the last step to the first
+    mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None where all have all
+
+
+Run = Callable[[Any, Tensor, State, Way], tuple[Tensor, State]]
+
+
+def loop(cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
     """One call of the cell for each step."""
-    outputs = []
-    for step in input.unbind(0):
-        state = cell(step, state)
-        outputs.append(output(state, stacked=stacked))
-    return torch.stack(outputs), state
+    return _steps(cell, input.unbind(0), state, way)
 
 
-def hoisted(cell: Any, input: Tensor, state: State, stacked: bool) -> tuple[Tensor, State]:
+def hoisted(cell: Any, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
     """The input's products for all steps at once, before the loop; then one `advance` for each step."""
+    return _steps(cell.advance, cell.project(input).unbind(0), state, way)
+
+
+def eager(cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+    """`hoisted` where the cell can be, else `loop`: what the rungs above both are made from."""
+    return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
+
+
+def can_hoist(cell: nn.Module) -> bool:
+    """Whether a cell says which part of it does not depend on the state."""
+    return hasattr(cell, "project") and hasattr(cell, "advance")
+
+
+def _steps(
+    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, way: Way
+) -> tuple[Tensor, State]:
     outputs = []
-    for projected in cell.project(input).unbind(0):
-        state = cell.advance(projected, state)
-        outputs.append(output(state, stacked=stacked))
+    times = range(len(inputs))
+    for time in reversed(times) if way.reverse else times:
+        new = step(inputs[time], state)
+        if way.mask is None:
+            state = new
+            outputs.append(output(state, stacked=way.stacked))
+        else:
+            # Where a sequence has no such step it keeps its state and shows zeros, as a packed one does.
+            state = _where(way.mask[time], new, state)
+            outputs.append(output(state, stacked=way.stacked) * way.mask[time])
+    if way.reverse:
+        outputs.reverse()
     return torch.stack(outputs), state
 
 
-def whole_layer(layer: nn.Module, input: Tensor, state: State, stacked: bool) -> tuple[Tensor, State]:
-    """The torch.nn layer, which takes the sequence as it is."""
-    result: tuple[Tensor, State] = layer(input, state)
-    return result
+def _where(mask: Tensor, new: State, old: State) -> State:
+    if isinstance(new, Tensor):
+        return torch.where(mask, new, old)
+    return tuple(_where(mask, *parts) for parts in zip(new, old, strict=True))
 
 
-RUNS: dict[Implementation, Run] = {"loop": loop, "hoisted": hoisted, "torch.nn": whole_layer}
+def transpose_weights(module: nn.Module) -> None:
+    """Store every weight column by column, as the second factor of `input @ weight.T` is read.
+
+    Values and shapes stay. A product of few rows then needs no copy of the weight in that order, which BLAS otherwise
+    makes in every step; backward reads it the other way and gains nothing.
+    """
+    for parameter in module.parameters():
+        if parameter.dim() == 2:
+            parameter.data = parameter.data.t().contiguous().t()
 
 
-def check_applies(cell: nn.Module, implementation: Implementation) -> None:
-    """Raise Skip where an implementation can't run this cell."""
-    if implementation == "hoisted" and not (hasattr(cell, "project") and hasattr(cell, "advance")):
-        raise Skip("nothing to hoist: the cell has no `project` and `advance`")
+GRAPHED_ON = "cuda"  # the kind of device that can record graphs
+
+
+def check_applies(case: Case) -> None:
+    """Raise Skip where an implementation makes no sense for a workload, whatever the cell."""
+    workload = case.workload
+    match case.implementation:
+        case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
+            raise Skip(f"CUDA graphs record what a CUDA device does, and the device is {workload.device}")
+        case "hoisted" if workload.task == "one_to_many":
+            raise Skip("nothing to hoist: each input is the output before it")
+        case "torch.nn-padded" if workload.lengths == "equal":
+            raise Skip("nothing to pad: all sequences are equally long")
+        case "torch.nn-padded" if workload.task == "encoder_decoder":
+            raise Skip("the encoder's final state would be that of its padding: another function than a packed one")
+        case "torch.nn-padded" if workload.bidirectional:
+            raise Skip("backwards, a padded sequence begins in its padding: another function than a packed one")

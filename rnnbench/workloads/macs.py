@@ -4,54 +4,102 @@ What is counted elsewhere from the shapes that torch shows (`probes/calls.py`) a
 it there, and are held against `torch.utils.flop_counter.FlopCounterMode` by the tests.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnbench.cells import CELLS, CellSpec, load
+from torch import Tensor
+
+from rnnbench.cells import CELLS, load
 from rnnbench.cells.products import Layer, Product
 from rnnbench.store.records import Reference, Workload
+from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.tasks import input_steps
 
 EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell that a layer computes
 
 
-def layers(spec: CellSpec | None, cell: Any, workload: Workload) -> tuple[Layer, ...] | None:
-    """The products of each layer of a cell, or of the torch.nn layer where `spec` is None; None where it says none."""
-    sizes = workload.input_size, workload.hidden_size
-    if spec is not None:
-        products = getattr(cell, "products", None)
-        if products is None:
-            return None
-        return tuple(products(*sizes, workload.num_layers)) if spec.stacked else (tuple(products(*sizes)),)
-    equations: Any = load(CELLS[EQUATIONS[workload.reference]].target, Path())
-    above = equations.products(workload.hidden_size, workload.hidden_size)
-    return equations.products(*sizes), *[above] * (workload.num_layers - 1)
+@dataclass(frozen=True)
+class Pass:
+    """One layer in one direction over the steps of all sequences, `rows` together."""
+
+    products: Layer
+    rows: int
+    given_inputs: int  # rows whose input needs no gradient
+    given_states: int  # rows whose state needs none
+
+    @property
+    def macs(self) -> int:
+        """Forward."""
+        return self.rows * sum(product.macs for product in self.products)
+
+    @property
+    def operand_macs(self) -> int:
+        """Backward, for the gradients of what the products are fed."""
+        return sum(self._rows_with_gradient(product) * product.macs for product in self.products)
+
+    def _rows_with_gradient(self, product: Product) -> int:
+        if product.inputs and product.states:  # both side by side in one product
+            return self.rows - min(self.given_inputs, self.given_states)
+        return self.rows - (self.given_inputs if product.inputs else self.given_states)
 
 
-def of_step(layers: tuple[Layer, ...], workload: Workload) -> int:
-    """MACs of one forward step of the whole batch, the output head included."""
-    head = workload.hidden_size * workload.output_size
-    return workload.batch_size * (sum(product.macs for layer in layers for product in layer) + head)
-
-
-def of_call(layers: tuple[Layer, ...], workload: Workload) -> int:
+def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = None) -> int | None:
     """MACs of one call: forward, and in training each product again for its weights and for what it was fed.
 
-    Nothing is computed for what needs no gradient: the sequence itself, and the initial state.
+    `lengths`: (batch), where padding is left out. Nothing is computed for what needs no gradient: the sequence itself,
+    and the initial state. None where a cell has no formula.
     """
-    forward = workload.seq_len * of_step(layers, workload)
+    batch = workload.batch_size
+    read = batch * input_steps(workload) if lengths is None else int(lengths.sum())
+    passes: list[Pass] = []
+    bodies: list[tuple[Body, int, int, int, int]] = []  # body, input size, rows, given inputs, given states
+    if workload.task == "one_to_many":
+        bodies.append((model.body, workload.input_size, batch * workload.output_steps, batch, batch))
+    else:
+        bodies.append((model.body, workload.input_size, read, read, batch))
+    if model.decoder is not None:
+        bodies.append((model.decoder, workload.output_size, batch * workload.output_steps, batch, 0))
+    for body, input_size, rows, given_inputs, given_states in bodies:
+        layers = _layers(body, input_size, workload)
+        if layers is None:
+            return None
+        for number, products in enumerate(layers):
+            given = given_inputs if number == 0 else 0
+            passes += [Pass(products, rows, given, given_states)] * workload.directions
+    head = batch * workload.output_steps * workload.directions * workload.hidden_size * workload.output_size
+    forward = head + sum(one.macs for one in passes)
     if workload.phase == "inference":
         return forward
-    head = workload.seq_len * workload.hidden_size * workload.output_size
-    for_operands = head + sum(
-        _steps_with_gradient(product, number, workload.seq_len) * product.macs
-        for number, layer in enumerate(layers)
-        for product in layer
-    )
-    return 2 * forward + workload.batch_size * for_operands  # forward, for the weights, for the operands
+    return 2 * forward + head + sum(one.operand_macs for one in passes)  # forward, for weights, for operands
 
 
-def _steps_with_gradient(product: Product, layer: int, steps: int) -> int:
-    """The steps at which what a product is fed was computed, rather than given."""
-    if layer and product.inputs:
-        return steps
-    return steps - 1 if product.states else 0
+def of_step(model: SequenceModel, workload: Workload) -> int | None:
+    """MACs of one forward step of the whole batch, of the decoder too where there is one; None without a formula."""
+    head = workload.directions * workload.hidden_size * workload.output_size
+    total = 0
+    for body, input_size in ((model.body, workload.input_size), (model.decoder, workload.output_size)):
+        if body is None:
+            continue
+        layers = _layers(body, input_size, workload)
+        if layers is None:
+            return None
+        total += head + workload.directions * sum(product.macs for products in layers for product in products)
+    return workload.batch_size * total
+
+
+def _layers(body: Body, input_size: int, workload: Workload) -> Sequence[Layer] | None:
+    """The products of each layer in one direction; None where the cell says none."""
+    if isinstance(body, Cells) and body.stacked:
+        stack: Any = body.cells[0]
+        own: Sequence[Layer] = stack.products(input_size, workload.hidden_size, workload.num_layers)
+        return own
+    equations: Any = body.cells[0] if isinstance(body, Cells) else None
+    if equations is None or type(equations).__module__.startswith("torch.nn."):
+        equations = load(CELLS[EQUATIONS[workload.reference]].target, Path())
+    if not hasattr(equations, "products"):
+        return None
+    above = [workload.directions * workload.hidden_size] * (workload.num_layers - 1)
+    return [equations.products(size, workload.hidden_size) for size in (input_size, *above)]

@@ -1,59 +1,84 @@
-"""The model that is timed: a body (cell or torch.nn layer) run over the sequence, and the output head."""
-
-from typing import Any
+"""The model that is timed: a body over the sequence, the output head, and the task that says what goes where."""
 
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State, output, to_cell, to_layer
-from rnnbench.store.records import Implementation
-from rnnbench.workloads.implementations import RUNS
+from rnnbench.cells.states import State, rebuilt, to_cell, to_layer
+from rnnbench.store.records import Task
+from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.tasks import TASKS, FeedBack, feed_back
 
 
 class SequenceModel(nn.Module):
     """`model(input, state) -> (output, state)`, the same on both sides of a comparison.
 
-    `input`: (seq, batch, input), `output`: (seq, batch, output); `state` in the body's own form. The head is one
-    product over all steps on both sides, so that it can't favour one of them.
+    `input`: (steps, batch, input), `output`: (steps, batch, output); `state` in the body's own form.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Linear, implementation: Implementation, *, stacked: bool) -> None:
+    def __init__(
+        self,
+        body: Body,
+        head: nn.Linear,
+        task: Task,
+        *,
+        output_steps: int = 1,
+        decoder: Body | None = None,
+        feed_back: FeedBack = feed_back,
+    ) -> None:
+        """`output_steps`: of a task that feeds outputs back; `decoder`: the second body of encoder_decoder."""
         super().__init__()
         self.body = body
         self.head = head
-        self.run = RUNS[implementation]
-        self.stacked = stacked
+        self.decoder = decoder
+        self.task = TASKS[task]
+        self.output_steps = output_steps
+        self.feed_back = feed_back
+
+    @property
+    def bodies(self) -> list[Body]:
+        """The body, and the decoder if there is one."""
+        return [self.body] if self.decoder is None else [self.body, self.decoder]
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether a body of cells takes a tuple of states."""
+        return isinstance(self.body, Cells) and (self.body.stacked or len(self.body.cells) > 1)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the sequence: (seq, batch, input), state -> (seq, batch, output), state."""
-        outputs, state = self.run(self.body, input, state, self.stacked)
-        return self.head(outputs), state
+        """Do the task."""
+        return self.task(self, input, state)
 
 
 class LayerStateModel(nn.Module):
     """A cell's sequence model that takes and gives states in torch.nn's form: what the parity gate compares."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: SequenceModel, runner: nn.Module) -> None:
+        """`runner` is called in the model's place: itself, or a recording of it."""
         super().__init__()
         self.model = model
+        self.runner = runner
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `SequenceModel`, with `state`: (num_layers, batch, hidden), or two of them."""
-        result, final = self.model(input, to_cell(state, stacked=self.model.stacked))
-        return result, to_layer(final, stacked=self.model.stacked)
+        """As `SequenceModel`, with `state`: (num_layers * directions, batch, hidden), or two of them."""
+        result, final = self.runner(input, to_cell(state, stacked=self.model.is_stacked))
+        return result, to_layer(final, stacked=self.model.is_stacked)
 
 
 class StepModel(nn.Module):
-    """One step of a cell with the head: what torchinfo counts."""
+    """One step of a model: what torchinfo counts."""
 
-    def __init__(self, cell: Any, head: nn.Linear, *, stacked: bool) -> None:
+    def __init__(self, model: SequenceModel, state: State) -> None:
+        """`state` shows the form of the state that is given as single tensors."""
         super().__init__()
-        self.cell = cell
-        self.head = head
-        self.stacked = stacked
+        self.body = model.body
+        self.decoder = model.decoder
+        self.head = model.head
+        self.like = state
 
     def forward(self, input: Tensor, *states: Tensor) -> Tensor:
-        """One step: (batch, input), the tensors of the state -> (batch, output)."""
-        # torchinfo passes tensors one by one and counts their bytes; a cell takes them as one state.
-        state = self.cell(input, states if self.stacked or len(states) > 1 else states[0])
-        result: Tensor = self.head(output(state, stacked=self.stacked))
+        """One step, of a decoder too: (batch, input), the tensors of the state -> (batch, output)."""
+        # torchinfo passes tensors one by one and counts their bytes.
+        hidden, state = self.body.step(input, rebuilt(self.like, iter(states)))
+        if self.decoder is not None:
+            hidden, _ = self.decoder.step(self.head(hidden), state)
+        result: Tensor = self.head(hidden)
         return result

@@ -2,17 +2,31 @@
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from rnnbench.cells.parity import TOLERANCES, Weights, cell_weights, errors
+from rnnbench.cells.parity import TOLERANCES, Compared, Weights, errors
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import Implementation, Measurement, Phase
+from rnnbench.workloads import compiled
+from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, memory, saved, summary
+from rnnbench.workloads.weights import model_weights
+
+# Implementations that fix what is computed, gradients included, for one kind of call.
+FIXED: tuple[Implementation, ...] = ("compiled", "cudagraph")
+TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
+    "inference": "none",
+    "training": "parameters",
+    "step": "parameters",
+}
 
 # In this order: the first call of a process sets up much that the others must not count.
 PROBES: dict[str, Callable[[Built], Readings]] = {
@@ -33,11 +47,14 @@ def observe(built: Built) -> Measurement:
     Raises ParityError where outputs or gradients disagree, and whatever the call raises. A probe that fails, though the
     call does not, leaves its metrics missing.
     """
+    readings = Readings()
+    if built.case.implementation == "compiled":
+        readings |= compiled.cost(built.timed_call())  # first: whatever is called first is what compiles
+        built.model.zero_grad(set_to_none=True)
     parity, error = _check_parity(built)
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    readings = Readings()
     for name, probe in PROBES.items():
         readings |= _readings(name, probe, built)
         built.model.zero_grad(set_to_none=True)  # as it was before
@@ -63,13 +80,22 @@ def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Re
 
 
 def _check_parity(built: Built) -> tuple[str, float | None]:
-    if built.spec is None:
+    if built.case.is_reference:
         return "is the reference", None
-    if built.spec.unequal:
+    if built.spec is not None and built.spec.unequal:
         return built.spec.unequal, None
-    found = errors(
-        LayerStateModel(built.model), built.reference, _model_weights(built.model), built.input, built.layer_state
+    model = built.model
+    candidate: nn.Module = model
+    mapping: Callable[[Weights], dict[str, Tensor]] = dict
+    if built.spec is not None:
+        candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
+    compared = Compared(
+        # A graph that was compiled or recorded is compared in just the form in which it is timed.
+        gradients=TIMED_GRADIENTS[built.case.workload.phase] if built.case.implementation in FIXED else "all",
+        final_state=built.case.implementation != "torch.nn-padded",
     )
+    with _without_dropout(model), _without_dropout(built.reference):
+        found = errors(candidate, built.reference, mapping, built.input, built.layer_state, compared)
     tolerance = TOLERANCES[built.case.workload.dtype]
     worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
     if not error <= tolerance:
@@ -77,12 +103,20 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     return "agrees", error
 
 
-def _model_weights(model: SequenceModel) -> Callable[[Weights], dict[str, Tensor]]:
+def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
     """The mapping from the parameters of a reference model to those of a `LayerStateModel` around `model`."""
+    return {f"model.{name}": weight for name, weight in model_weights(model, weights).items()}
 
-    def mapping(weights: Weights) -> dict[str, Tensor]:
-        body = {name.removeprefix("body."): weight for name, weight in weights.items() if name.startswith("body.")}
-        head = {f"model.{name}": weight for name, weight in weights.items() if name.startswith("head.")}
-        return {f"model.body.{name}": weight for name, weight in cell_weights(model.body, body).items()} | head
 
-    return mapping
+@contextmanager
+def _without_dropout(model: SequenceModel) -> Iterator[None]:
+    """Two sides draw other numbers, so both are compared without; not by `eval`, in which cuDNN has no backward."""
+    owners: list[Any] = [body if isinstance(body, Cells) else body.layer for body in model.bodies]
+    before = [owner.dropout for owner in owners]
+    for owner in owners:
+        owner.dropout = 0.0
+    try:
+        yield
+    finally:
+        for owner, share in zip(owners, before, strict=True):
+            owner.dropout = share

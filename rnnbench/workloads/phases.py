@@ -1,15 +1,16 @@
 """The phases: what one timed call does with a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnbench.cells.states import State
 from rnnbench.store.records import Phase
-from rnnbench.workloads.model import SequenceModel
+
+Mode = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -17,52 +18,63 @@ class TimedCall:
     """A call without arguments, and the autograd mode that is entered once around many of them."""
 
     call: Callable[[], object]
-    mode: Callable[[], AbstractContextManager[object]]
+    mode: Mode
 
 
-def inference(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
+MODES: dict[Phase, Mode] = {
+    "inference": torch.inference_mode,
+    "training": torch.enable_grad,
+    "step": torch.enable_grad,
+}
+
+
+def timed_call(phase: Phase, model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> TimedCall:
+    """The call of a phase; `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output)."""
+    return TimedCall(PHASES[phase](model, input, state, output_shape), MODES[phase])
+
+
+def inference(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
     """Forward only, under `torch.inference_mode`."""
-    return TimedCall(lambda: model(input, state), torch.inference_mode)
+    return lambda: model(input, state)
 
 
-def training(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
+def training(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
     """Forward and backward, from a fixed gradient of the output to the gradients of all parameters."""
     parameters = list(model.parameters())
-    direction = _direction(model, input)
+    direction = fixed_direction(input, output_shape)
 
     def call() -> None:
         for parameter in parameters:
             parameter.grad = None  # or backward would add to the gradients of the call before
         model(input, state)[0].backward(direction)
 
-    return TimedCall(call, torch.enable_grad)
+    return call
 
 
-def step(model: SequenceModel, input: Tensor, state: State) -> TimedCall:
+def step(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
     """Forward, backward and an Adam step.
 
     The learning rate is zero: the arithmetic is the same, and the weights of the last call are those of the first.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    direction = _direction(model, input)
+    direction = fixed_direction(input, output_shape)
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
         model(input, state)[0].backward(direction)
         optimizer.step()
 
-    return TimedCall(call, torch.enable_grad)
+    return call
 
 
-PHASES: dict[Phase, Callable[[SequenceModel, Tensor, State], TimedCall]] = {
+PHASES: dict[Phase, Callable[[nn.Module, Tensor, State, Sequence[int]], Callable[[], object]]] = {
     "inference": inference,
     "training": training,
     "step": step,
 }
 
 
-def _direction(model: SequenceModel, input: Tensor) -> Tensor:
-    """A fixed gradient of the output: (seq, batch, output)."""
+def fixed_direction(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """A fixed gradient of an output of this shape, of the type and on the device of the input."""
     generator = torch.Generator(device=input.device).manual_seed(2)
-    shape = (*input.shape[:2], model.head.out_features)
-    return torch.randn(shape, generator=generator, device=input.device, dtype=input.dtype)
+    return torch.randn(tuple(shape), generator=generator, device=input.device, dtype=input.dtype)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,36 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.parity import cell_weights
 from rnnbench.cells.states import State, to_cell
-from rnnbench.store.records import Case, DType, Reference, Workload
-from rnnbench.workloads.implementations import Skip, check_applies
+from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
+from rnnbench.workloads import graphed
+from rnnbench.workloads.bodies import Body, Cells, Layer, step_mask
+from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
+from rnnbench.workloads.implementations import (
+    Run,
+    Skip,
+    can_hoist,
+    check_applies,
+    eager,
+    hoisted,
+    loop,
+    transpose_weights,
+)
 from rnnbench.workloads.model import SequenceModel
-from rnnbench.workloads.phases import PHASES, TimedCall
+from rnnbench.workloads.phases import MODES, TimedCall, timed_call
+from rnnbench.workloads.tasks import check_makes_sense, input_steps
+from rnnbench.workloads.weights import model_weights
 
 SEED = 0
+COMPILED_STEPS = 64
+
+RUNS: dict[Implementation, Run] = {
+    "loop": loop,
+    "torch.nn-cell": loop,
+    "hoisted": hoisted,
+    "transposed": eager,
+    "cudagraph": eager,
+}
 
 
 @dataclass(frozen=True)
@@ -25,43 +48,67 @@ class Built:
     """A model with the inputs it is given, before a phase makes a call of it."""
 
     case: Case
-    spec: CellSpec | None  # None for the reference
+    spec: CellSpec | None  # None for a torch.nn layer
     model: SequenceModel
     reference: SequenceModel  # the model itself where the case is the reference
-    input: Tensor  # (seq, batch, input)
+    input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
 
     @property
     def state(self) -> State:
         """The initial state in the form that the model takes."""
-        return self.layer_state if self.spec is None else to_cell(self.layer_state, stacked=self.spec.stacked)
+        return self.layer_state if self.spec is None else to_cell(self.layer_state, stacked=self.model.is_stacked)
+
+    def runner(self) -> nn.Module:
+        """What is called in place of the model: the model itself, or a recording of it."""
+        if self.case.implementation != "cudagraph":
+            return self.model
+        with MODES[self.case.workload.phase]():
+            return graphed.record(self.model, self.input, self.state)
 
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
-        return PHASES[self.case.workload.phase](self.model, self.input, self.state)
+        workload = self.case.workload
+        shape = (workload.output_steps, workload.batch_size, workload.output_size)
+        return timed_call(workload.phase, self.runner(), self.input, self.state, shape)
 
 
-def build(case: Case, root: Path) -> Built:
+def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
-    Raises Skip where the case makes no sense, and whatever a user's own cell raises.
+    `compiled_steps`: how many steps `torch.compile` is given in one piece. Raises Skip where the case makes no sense,
+    and whatever a user's own cell raises.
     """
     workload = case.workload
+    check_makes_sense(workload)
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
-    reference = SequenceModel(_layer(workload), _head(workload), "torch.nn", stacked=False).to(**placement)
+    lengths = _lengths(workload)
+    reference = _model(workload, partial(_layer, workload, lengths, is_padded=False)).to(**placement)
     input, layer_state = _inputs(workload)
     if case.is_reference:
-        model, cell_spec = reference, None
+        return Built(case, None, reference, reference, input, layer_state)
+    check_applies(case)
+    if case.implementation == "torch.nn-padded":
+        cell_spec = None
+        model = _model(workload, partial(_layer, workload, lengths, is_padded=True))
     else:
         cell_spec = spec(case.cell, workload.reference)
-        cell = _cell(cell_spec, workload, root)
-        check_applies(cell, case.implementation)
-        model = SequenceModel(cell, _head(workload), case.implementation, stacked=cell_spec.stacked).to(**placement)
+        mask = None if lengths is None else step_mask(lengths, input)
+        model = _model(workload, partial(_cells, case, cell_spec, root, mask, compiled_steps))
+    if case.implementation == "compiled":
+        model.feed_back = CompiledFeedBack(compiled_steps)
+    model.to(**placement)
+    weights = dict(reference.named_parameters())
+    if is_own(case.cell):
         model.head.load_state_dict(reference.head.state_dict())
-        if not is_own(case.cell):
-            cell.load_state_dict(cell_weights(cell, dict(reference.body.named_parameters())))
+    else:
+        model.load_state_dict(model_weights(model, weights))
+    if case.implementation == "transposed" or (case.implementation == "compiled" and workload.phase == "inference"):
+        transpose_weights(model.body)
+        if model.decoder is not None:
+            transpose_weights(model.decoder)
     return Built(case, cell_spec, model, reference, input, layer_state)
 
 
@@ -71,22 +118,57 @@ def torch_dtype(dtype: DType) -> torch.dtype:
     return found
 
 
-def _layer(workload: Workload) -> nn.RNNBase:
-    layers: dict[Reference, Callable[[int, int, int], nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-    return layers[workload.reference](workload.input_size, workload.hidden_size, workload.num_layers)
+def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
+    """A task's model; `body` makes one for an input size."""
+    return SequenceModel(
+        body(workload.input_size),
+        nn.Linear(workload.directions * workload.hidden_size, workload.output_size),
+        workload.task,
+        output_steps=workload.output_steps,
+        decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
+    )
 
 
-def _head(workload: Workload) -> nn.Linear:
-    return nn.Linear(workload.hidden_size, workload.output_size)
+def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> Layer:
+    layers: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    layer = layers[workload.reference](
+        input_size,
+        workload.hidden_size,
+        workload.num_layers,
+        dropout=workload.dropout,
+        bidirectional=workload.bidirectional,
+    )
+    return Layer(layer, lengths=lengths, is_padded=is_padded)
 
 
-def _cell(cell_spec: CellSpec, workload: Workload, root: Path) -> nn.Module:
+def _cells(
+    case: Case, cell_spec: CellSpec, root: Path, mask: Tensor | None, compiled_steps: int, input_size: int
+) -> Cells:
+    """The cells of all layers and directions; raises Skip where the cell can't be run this way."""
+    workload = case.workload
     cell_class = load(cell_spec.target, root)
-    sizes = [workload.input_size, workload.hidden_size]
+    run: Run = CompiledRun(compiled_steps) if case.implementation == "compiled" else RUNS[case.implementation]
     if cell_spec.stacked:
-        sizes.append(workload.num_layers)
-    elif workload.num_layers > 1:
-        raise Skip(f"the cell has one layer, and num_layers is {workload.num_layers}")
+        if workload.bidirectional or workload.dropout:
+            raise Skip("the cell's layers are its own: they go one way, without dropout between them")
+        cells = [_cell(cell_class, input_size, workload.hidden_size, workload.num_layers)]
+    else:
+        above = workload.directions * workload.hidden_size
+        sizes = [input_size, *[above] * (workload.num_layers - 1)]
+        cells = [_cell(cell_class, size, workload.hidden_size) for size in sizes for _ in range(workload.directions)]
+    if case.implementation == "hoisted" and not can_hoist(cells[0]):
+        raise Skip("nothing to hoist: the cell has no `project` and `advance`")
+    return Cells(
+        cells,
+        run,
+        stacked=cell_spec.stacked,
+        directions=workload.directions,
+        dropout=workload.dropout,
+        mask=mask,
+    )
+
+
+def _cell(cell_class: type[nn.Module], *sizes: int) -> nn.Module:
     try:
         inspect.signature(cell_class).bind(*sizes)
     except TypeError as error:
@@ -102,6 +184,16 @@ def _inputs(workload: Workload) -> tuple[Tensor, State]:
         values = torch.randn(shape, generator=generator)
         return values.to(device=workload.device, dtype=torch_dtype(workload.dtype))
 
-    input = draw(workload.seq_len, workload.batch_size, workload.input_size)
-    h = draw(workload.num_layers, workload.batch_size, workload.hidden_size)
+    input = draw(input_steps(workload), workload.batch_size, workload.input_size)
+    h = draw(workload.num_layers * workload.directions, workload.batch_size, workload.hidden_size)
     return input, (h, torch.randn_like(h)) if workload.reference == "lstm" else h
+
+
+def _lengths(workload: Workload) -> Tensor | None:
+    """(batch): each sequence's length, evenly drawn from 1 to `seq_len`, the first of them whole; None if all are."""
+    if workload.lengths == "equal":
+        return None
+    generator = torch.Generator().manual_seed(SEED)
+    lengths = torch.randint(1, workload.seq_len + 1, (workload.batch_size,), generator=generator)
+    lengths[0] = workload.seq_len
+    return lengths

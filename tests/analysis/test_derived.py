@@ -17,7 +17,7 @@ CEILING = Ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
 def row(**changes: Any) -> dict[str, Any]:
     case = small.case("lstm", dtype="float64", batch_size=2, seq_len=3, input_size=5, hidden_size=7, output_size=11)
     known = {"parameters": 1000, "macs": 10**6, "seconds": 0.01, "energy_joules": 0.4, "backend": "aten"}
-    return case.axes() | known | {"ceiling": CEILING} | changes
+    return {"run": "a"} | case.axes() | known | {"ceiling": CEILING} | changes
 
 
 def derived(**changes: Any) -> dict[Any, Any]:
@@ -58,6 +58,22 @@ def test_the_limit_is_the_longest_of_three(changes: dict[str, Any], bound: str, 
     assert found["bound_by"] == bound
     assert found["limit_seconds"] == pytest.approx(limit, rel=0.05)
     assert found["times_limit"] == pytest.approx(0.01 / found["limit_seconds"])
+
+
+@pytest.mark.parametrize(
+    ("compiled", "calls"),
+    [(0.004, 2.0 / (0.006 - 0.004)), (0.006, math.inf), (0.02, math.inf), (math.nan, math.nan)],
+)
+def test_compiling_has_paid_after_as_many_calls_as_make_up_for_it(compiled: float, calls: float) -> None:
+    rows = [
+        row(implementation="loop"),
+        row(implementation="hoisted", seconds=0.006),
+        row(implementation="torch.nn", cell="torch.nn.LSTM", seconds=0.001),
+        row(implementation="compiled", seconds=compiled, compile_seconds=2.0),
+    ]
+    found = with_derived(pd.DataFrame(rows))["break_even_calls"]
+    assert found[:3].isna().all()
+    assert found[3] == pytest.approx(calls, nan_ok=True)
 
 
 def test_rates_and_energy_are_those_of_the_call() -> None:

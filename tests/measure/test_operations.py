@@ -18,12 +18,14 @@ def operations() -> Operations:
 
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002}
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+    request["window_seconds"] = 0.002
     return worker.handle(request | {"plan": None} | changes)
 
 
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
-    found: dict[str, Any] = worker.handle({"op": "observe", "case": case.axes(), "root": str(root)})["measurement"]
+    request = {"op": "observe", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+    found: dict[str, Any] = worker.handle(request)["measurement"]
     return found
 
 

@@ -35,8 +35,8 @@ def worker() -> Iterator[WorkerProcess]:
 def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60) -> dict[str, object]:
     (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
     case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.001}
-    return worker.request(request | {"plan": None}, deadline_seconds)
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+    return worker.request(request | {"window_seconds": 0.001, "plan": None}, deadline_seconds)
 
 
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:

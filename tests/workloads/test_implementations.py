@@ -5,36 +5,72 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.workloads.implementations import RUNS
+from rnnbench.store.records import Case
+from rnnbench.workloads.implementations import Skip, Way, check_applies, loop
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 
 
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
-def test_hoisting_changes_nothing_in_what_is_computed(cell: str) -> None:
-    loop, hoisted = (build(small.case(cell, implementation), Path()) for implementation in ("loop", "hoisted"))
-    torch.testing.assert_close(loop.model(loop.input, loop.state), hoisted.model(hoisted.input, hoisted.state))
+@pytest.mark.parametrize("implementation", ["hoisted", "transposed"])
+def test_another_way_changes_nothing_in_what_is_computed(cell: str, implementation: Any) -> None:
+    one, other = (build(small.case(cell, how), Path()) for how in ("loop", implementation))
+    torch.testing.assert_close(one.model(one.input, one.state), other.model(other.input, other.state))
 
 
 def test_outputs_have_a_row_for_every_step() -> None:
-    for cell, stacked, state in (
-        (nn.GRUCell(3, 5), False, torch.zeros(2, 5)),
-        (nn.LSTMCell(3, 5), False, (torch.zeros(2, 5), torch.zeros(2, 5))),
+    for cell, state in (
+        (nn.GRUCell(3, 5), torch.zeros(2, 5)),
+        (nn.LSTMCell(3, 5), (torch.zeros(2, 5), torch.zeros(2, 5))),
     ):
-        outputs, _ = RUNS["loop"](cell, torch.randn(4, 2, 3), state, stacked)
+        outputs, _ = loop(cell, torch.randn(4, 2, 3), state, Way())
         assert outputs.shape == (4, 2, 5)
+
+
+def test_backwards_the_last_step_comes_first_and_outputs_stay_in_their_places() -> None:
+    cell, input, h = nn.GRUCell(3, 5), torch.randn(4, 2, 3), torch.randn(2, 5)
+    outputs, final = loop(cell, input, h, Way(reverse=True))
+    flipped, same = loop(cell, input.flip(0), h, Way())
+    assert torch.equal(outputs, flipped.flip(0))
+    assert torch.equal(final, same)
+
+
+def test_a_sequence_that_has_ended_keeps_its_state_and_shows_zeros() -> None:
+    cell, input, h = nn.LSTMCell(3, 5), torch.randn(4, 2, 3), (torch.randn(2, 5), torch.randn(2, 5))
+    mask = torch.tensor([[True, True], [True, True], [True, False], [True, False]])[..., None]
+    outputs, final = loop(cell, input, h, Way(mask=mask))
+    _, short = loop(cell, input[:2], h, Way())
+    assert not outputs[2:, 1].any()
+    for masked, alone in zip(final, short, strict=True):
+        assert torch.equal(masked[1], alone[1])
 
 
 def test_hoisting_calls_the_projection_once_for_the_whole_sequence() -> None:
     built = build(small.case("vanilla", "hoisted"), Path())
     body: Any = built.model.body
     calls: list[torch.Size] = []
-    project = body.project
+    cell = body.cells[0]
+    project = cell.project
 
     def counted(input):
         calls.append(input.shape)
         return project(input)
 
-    body.project = counted
+    cell.project = counted
     built.model(built.input, built.state)
     assert calls == [built.input.shape]
+
+
+@pytest.mark.parametrize(
+    ("implementation", "changes", "reason"),
+    [
+        ("cudagraph", {}, "the device is cpu"),
+        ("hoisted", {"task": "one_to_many"}, "each input is the output before it"),
+        ("torch.nn-padded", {}, "all sequences are equally long"),
+        ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}, "begins in its padding"),
+        ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}, "that of its padding"),
+    ],
+)
+def test_what_makes_no_sense_is_skipped_with_its_reason(implementation: Any, changes: Any, reason: str) -> None:
+    with pytest.raises(Skip, match=reason):
+        check_applies(Case("gru", implementation, small.workload(reference="gru", **changes)))

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads import observe as observing
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import PROBES, observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
@@ -45,7 +47,7 @@ def test_every_metric_of_the_device_is_observed_and_no_gradient_stays(case: Case
     built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT)
     found = observe(built)
     assert found.status == "pending"
-    here = {metric.name for metric in OBSERVED if metric.device in ("", "cpu")}
+    here = {metric.name for metric in OBSERVED if metric.device in ("", "cpu") and not metric.implementation}
     assert found.metrics.keys() == here - {"energy_joules"}  # which takes seconds, and comes later
     assert not found.missing
     assert all(parameter.grad is None for parameter in built.model.parameters())
@@ -58,7 +60,7 @@ def test_a_fused_layer_is_named_and_a_cell_of_plain_operators_too() -> None:
 
 def test_each_metric_has_one_entry_and_each_probe_that_an_entry_names_exists() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
-    assert {metric.probe for metric in OBSERVED} - {"energy", "device"} == PROBES.keys()
+    assert {metric.probe for metric in OBSERVED} - {"energy", "device", "compiled"} == PROBES.keys()
 
 
 def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_are(monkeypatch) -> None:
@@ -80,6 +82,48 @@ def test_the_notebooks_stack_is_not_compared_and_says_why() -> None:
     measurement = observe(build(small.case("deep-notebook"), ROOT))
     assert measurement.parity.startswith("not compared: layer l reads")
     assert measurement.parity_error is None
+
+
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru", "torch.nn.GRUCell"])
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_layers": 3, "dropout": 0.5},
+        {"bidirectional": True, "num_layers": 2},
+        {"lengths": "varied"},
+        {"lengths": "varied", "bidirectional": True, "num_layers": 2},
+    ],
+)
+def test_every_task_agrees_with_torchs_layers_built_the_same_way(cell: str, task: Any, changes: dict[str, Any]) -> None:
+    reference = {"vanilla": "rnn", "lstm": "lstm"}.get(cell, "gru")
+    sizes = {"one_to_one": {"seq_len": 1}, "one_to_many": {"input_size": 2}, "encoder_decoder": {"output_len": 7}}
+    workload = small.workload(reference=reference, task=task, **sizes.get(task, {}), **changes)
+    for implementation in ("loop", "hoisted", "transposed"):
+        how: Any = "torch.nn-cell" if cell.startswith("torch") else implementation
+        try:
+            built = build(Case(cell, how, workload), ROOT)
+        except Skip:
+            assert workload.bidirectional or task == "one_to_many"  # no second direction, nothing to hoist, no lengths
+            continue
+        assert observe(built).parity == "agrees"
+
+
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("reference", ["rnn", "lstm", "gru"])
+def test_padded_and_packed_layers_agree_in_what_they_show(reference: Any, task: Any) -> None:
+    case = small.reference_case(reference, task=task, lengths="varied", seq_len=9, num_layers=2)
+    assert observe(build(Case(case.cell, "torch.nn-padded", case.workload), ROOT)).parity == "agrees"
+
+
+def test_dropout_is_off_while_outputs_are_compared_and_on_afterwards() -> None:
+    built = build(small.case("gru", num_layers=2, dropout=0.5, phase="training"), ROOT)
+    assert observe(built).parity == "agrees"
+    bodies: list[Any] = [built.model.body, built.reference.body]
+    assert [bodies[0].dropout, bodies[1].layer.dropout] == [0.5, 0.5]
+    outputs = [built.model(built.input, built.state)[0] for _ in range(2)]
+    assert not torch.equal(*outputs)
 
 
 @pytest.mark.parametrize(("target", "reference"), [("torch.nn:RNNCell", "rnn"), ("torch.nn:LSTMCell", "lstm")])

@@ -15,8 +15,8 @@ ROOT = Path()
 
 
 def test_the_deep_model_is_620_and_twice_820_and_the_heads_105() -> None:
-    model = build(small.case("deep", **small.NOTEBOOK), ROOT).model
-    layers: Any = model.body.layers
+    model: Any = build(small.case("deep", **small.NOTEBOOK), ROOT).model
+    layers = model.body.cells[0].layers
     counts = [sum(p.numel() for p in part.parameters()) for part in (*layers, model.head)]
     assert counts == [620, 820, 820, 105]
 
@@ -39,9 +39,32 @@ def test_a_cell_without_a_projection_is_skipped_when_hoisted(cell: str) -> None:
         build(small.case(cell, "hoisted"), ROOT)
 
 
-def test_a_single_cell_is_skipped_where_several_layers_are_asked_for() -> None:
-    with pytest.raises(Skip, match="num_layers is 2"):
-        build(small.case("gru", num_layers=2), ROOT)
+def test_a_stacked_cell_is_skipped_where_two_directions_or_dropout_are_asked_for() -> None:
+    for more in ({"bidirectional": True}, {"dropout": 0.5}):
+        with pytest.raises(Skip, match="the cell's layers are its own"):
+            build(small.case("deep", **more), ROOT)
+
+
+@pytest.mark.parametrize("implementation", ["transposed", "compiled"])
+def test_weights_that_are_stored_transposed_have_the_same_values(implementation: Any) -> None:
+    plain = build(small.case("lstm"), ROOT).model.body
+    turned = build(small.case("lstm", implementation), ROOT).model.body
+    for (name, one), other in zip(plain.named_parameters(), turned.parameters(), strict=True):
+        assert torch.equal(one, other), name
+        assert other.is_contiguous() == (other.dim() == 1)
+
+
+def test_where_gradients_are_taken_a_compiled_cell_keeps_its_weights_as_they_are() -> None:
+    body = build(small.case("lstm", "compiled", phase="training"), ROOT).model.body
+    assert all(parameter.is_contiguous() for parameter in body.parameters())
+
+
+def test_lengths_vary_over_the_whole_range_and_are_the_same_for_all_arms() -> None:
+    built = build(small.case("gru", lengths="varied", seq_len=7, batch_size=200), ROOT)
+    reference: Any = built.reference.body
+    assert set(reference.lengths.tolist()) == set(range(1, 8))
+    mask: Any = built.model.body
+    assert torch.equal(mask.mask.sum(0)[:, 0], reference.lengths)
 
 
 def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:

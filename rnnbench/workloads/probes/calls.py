@@ -11,8 +11,9 @@ from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
 
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import FUSED_LAYERS
+from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS
 from rnnbench.workloads import macs
+from rnnbench.workloads.bodies import Layer
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
@@ -46,21 +47,26 @@ class Counts:
 def probe(built: Built) -> Readings:
     """The counts of a built case's call."""
     counts = count(built.timed_call(), built.input.device, lambda: built.model.zero_grad(set_to_none=True))
+    backend = GRAPH_BACKENDS.get(built.case.implementation, counts.backend)
     values = {
         "operators": counts.operators,
         "allocations": counts.allocations,
         "peak_bytes": counts.peak_bytes,
-        "backend": counts.backend,
+        "backend": backend,
         "macs": counts.macs,
     }
     missing = {}
-    if counts.backend in FUSED_LAYERS:
-        layers = macs.layers(built.spec, built.model.body, built.case.workload)
-        if layers is None:
+    if built.case.implementation == "cudagraph":
+        del values["peak_bytes"]
+        missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
+    if backend in OPAQUE_BACKENDS:
+        lengths = built.model.body.lengths if isinstance(built.model.body, Layer) else None
+        found = macs.of_call(built.model, built.case.workload, lengths)
+        if found is None:
             del values["macs"]
-            missing["macs"] = f"{counts.backend} hides its products, and the cell has no formula for them"
+            missing["macs"] = f"{backend} hides its products, and the cell has no formula for them"
         else:
-            values["macs"] = macs.of_call(layers, built.case.workload)
+            values["macs"] = found
     return Readings(values, missing)
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from rnnbench.cells.states import State
+from rnnbench.cells.states import leaves
 from rnnbench.store.readings import Readings
 from rnnbench.workloads.prepare import Built
 
@@ -12,7 +12,7 @@ def probe(built: Built) -> Readings:
     """Bytes of the storages that one forward saves, each counted once; parameters and what is given don't count."""
     if built.case.workload.phase == "inference":
         return Readings({"saved_bytes": 0})  # inference mode records nothing
-    given = {_address(tensor) for tensor in (*built.model.parameters(), built.input, *_flat(built.layer_state))}
+    given = {_address(tensor) for tensor in (*built.model.parameters(), built.input, *leaves(built.layer_state))}
     sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -22,16 +22,10 @@ def probe(built: Built) -> Readings:
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         output, _ = built.model(built.input, built.state)
-    saved = sum(
-        sizes.values()
-    )  # read while `output` holds the graph, and with it every storage: no address comes twice
+    saved = sum(sizes.values())  # read while `output` holds the graph and every storage: no address comes twice
     del output
     return Readings({"saved_bytes": saved})
 
 
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def _flat(state: State) -> tuple[Tensor, ...]:
-    return (state,) if isinstance(state, Tensor) else tuple(tensor for part in state for tensor in _flat(part))

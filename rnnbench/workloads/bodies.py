@@ -1,0 +1,126 @@
+"""What runs over the sequence: cells in layers and directions, or a torch.nn layer. Both are used alike.
+
+A body has `body(input, state) -> (outputs, state)` over a sequence, (seq, batch, input) -> (seq, batch, features), and
+`body.step(input, state) -> (output, state)` for one step, (batch, input) -> (batch, features), where `features` is the
+hidden size, twice that with two directions; and `last(outputs, state)`: (batch, features), the top layer's final `h`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from rnnbench.cells.states import State, output, tensors
+from rnnbench.workloads.implementations import Run, Way
+
+
+class Cells(nn.Module):
+    """The hand-written counterpart of torch.nn.RNN: one cell for each layer and direction, in that order.
+
+    A single cell takes its state as it is; several take a tuple with one for each. `stacked`: the one cell has layers
+    of its own. Layers run one after the other over the whole sequence, as torch's do.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[nn.Module],
+        run: Run,
+        *,
+        stacked: bool = False,
+        directions: int = 1,
+        dropout: float = 0.0,
+        mask: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+        self.run = run
+        self.stacked = stacked
+        self.directions = directions
+        self.dropout = dropout
+        self.mask = mask  # (seq, batch, 1)
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """A sequence."""
+        if len(self.cells) == 1:
+            return self.run(self.cells[0], input, state, Way(self.stacked, mask=self.mask))
+        finals = []
+        for first in range(0, len(self.cells), self.directions):
+            if first and self.dropout:
+                input = dropout(input, self.dropout, self.training)
+            outputs = []
+            for direction in range(self.directions):
+                way = Way(reverse=direction == 1, mask=self.mask)
+                index = first + direction
+                shown, final = self.run(self.cells[index], input, state[index], way)
+                outputs.append(shown)
+                finals.append(final)
+            input = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
+        return input, tuple(finals)
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """A step through all layers."""
+        if len(self.cells) == 1:
+            state = self.cells[0](input, state)
+            return output(state, stacked=self.stacked), state
+        finals = []
+        for first in range(0, len(self.cells), self.directions):
+            if first and self.dropout:
+                input = dropout(input, self.dropout, self.training)
+            new = [self.cells[first + way](input, state[first + way]) for way in range(self.directions)]
+            shown = [output(one, stacked=False) for one in new]
+            input = torch.cat(shown, dim=-1) if self.directions == 2 else shown[0]
+            finals += new
+        return input, tuple(finals)
+
+    def last(self, outputs: Tensor, state: State) -> Tensor:
+        """The top layer's final `h`, both directions side by side."""
+        if len(self.cells) == 1:
+            return output(state, stacked=self.stacked)
+        top = [output(one, stacked=False) for one in state[-self.directions :]]
+        return torch.cat(top, dim=-1) if self.directions == 2 else top[0]
+
+
+class Layer(nn.Module):
+    """A torch.nn.RNN, LSTM or GRU; over sequences of unequal `lengths` packed, or padded to the longest."""
+
+    def __init__(self, layer: nn.RNNBase, *, lengths: Tensor | None = None, is_padded: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.lengths = lengths  # (batch), on the CPU, as packing wants them
+        self.is_padded = is_padded
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """A sequence; outputs after a sequence's end are zero. Padded, the final state is that of the padding."""
+        if self.lengths is None:
+            whole: tuple[Tensor, State] = self.layer(input, state)
+            return whole
+        if self.is_padded:
+            outputs, final = self.layer(input, state)
+            return outputs * step_mask(self.lengths, input), final
+        packed = pack_padded_sequence(input, self.lengths, enforce_sorted=False)
+        packed_outputs, final = self.layer(packed, state)
+        outputs, _ = pad_packed_sequence(packed_outputs, total_length=len(input))
+        return outputs, final
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """A sequence of one step: torch's layers know no other."""
+        outputs, state = self.layer(input[None], state)
+        return outputs[0], state
+
+    def last(self, outputs: Tensor, state: State) -> Tensor:
+        """The top layer's final `h`, both directions side by side."""
+        if self.lengths is not None and self.is_padded:
+            return outputs[self.lengths - 1, torch.arange(len(self.lengths))]
+        h = tensors(state)[0]  # (layers * directions, batch, hidden)
+        return torch.cat(h[-2:].unbind(0), dim=-1) if self.layer.bidirectional else h[-1]
+
+
+Body = Cells | Layer
+
+
+def step_mask(lengths: Tensor, input: Tensor) -> Tensor:
+    """(seq, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
+    steps = torch.arange(len(input), device=input.device)
+    return (steps[:, None] < lengths.to(input.device)[None, :])[..., None]

@@ -1,0 +1,107 @@
+"""`torch.compile` of a whole sequence, or of pieces of it where it is long, and what the compiling costs."""
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.states import State
+from rnnbench.store.readings import Readings
+from rnnbench.workloads.implementations import Way, eager
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.tasks import feed_back
+
+# What is asked of Inductor, as far as this torch has it: C++ that calls its kernels without Python in between, and tanh
+# from one exponential, as oneDNN's own layers have it, which halves the time of the pointwise part.
+OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+MOST_GRAPHS = 10_000  # of one function over all cases of a process; torch's own limit is 8
+
+
+class CompiledRun:
+    """`eager`, compiled in pieces of at most so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._run = _compiled(eager)
+
+    def __call__(self, cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+        """As every `rnnbench.workloads.implementations.Run`."""
+        pieces = -(-len(input) // self._steps)
+        if pieces == 1:
+            result: tuple[Tensor, State] = self._run(cell, input, state, way)
+            return result
+        inputs = input.chunk(pieces)
+        masks = [None] * len(inputs) if way.mask is None else way.mask.chunk(pieces)
+        order = range(len(inputs))
+        outputs: dict[int, Tensor] = {}
+        for piece in reversed(order) if way.reverse else order:
+            outputs[piece], state = self._run(cell, inputs[piece], state, Way(way.stacked, way.reverse, masks[piece]))
+        return torch.cat([outputs[piece] for piece in order]), state
+
+
+class CompiledFeedBack:
+    """`feed_back`, compiled in pieces of at most so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._run = _compiled(feed_back)
+
+    def __call__(self, body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
+        """As `rnnbench.workloads.tasks.feed_back`."""
+        outputs = []
+        while steps:
+            piece = min(steps, self._steps)
+            output, state = self._run(body, head, fed, state, piece)
+            outputs.append(output)
+            fed, steps = output[-1], steps - piece
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
+
+
+def cost(timed: TimedCall) -> Readings:
+    """`compile_seconds` and `graph_breaks` of a call that has not been made yet; it is made twice."""
+    from torch._dynamo.utils import counters
+
+    _warm_up()
+    counters.clear()
+    with timed.mode():
+        start = perf_counter()
+        timed.call()
+        first = perf_counter()
+        timed.call()
+        end = perf_counter()
+    values: dict[str, Any] = {"graph_breaks": sum(counters["graph_break"].values())}
+    # A later piece of a sequence may find the graph of the first one.
+    if not counters["inductor"]["fxgraph_cache_miss"] + counters["aot_autograd"]["autograd_cache_miss"]:
+        return Readings(values, {"compile_seconds": "not compiled anew: torch found it in its cache"})
+    return Readings(values | {"compile_seconds": (first - start) - (end - first)})
+
+
+def forget() -> None:
+    """Drop all that was compiled in this process."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    from torch._dynamo import config
+
+    limits: Any = config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_GRAPHS
+    known = set(torch._inductor.list_options())
+    options = {name: value for name, value in OPTIONS.items() if name in known}
+    return torch.compile(function, dynamic=False, options=options)
+
+
+@cache
+def _warm_up() -> None:
+    """Compile next to nothing: the first time pays for the compiler's own start, which is no case's."""
+    with torch.inference_mode():
+        _compiled(_nothing)(torch.zeros(16))
+
+
+def _nothing(input: Tensor) -> Tensor:
+    return input + 1

@@ -1,0 +1,89 @@
+"""The tasks: what goes into the sequence, and which steps give an output.
+
+`task(model, input, state) -> (output, state)` with `input`: (steps, batch, input) and `output`: (steps, batch, output).
+Whether the body is made of cells or a torch.nn layer makes no difference here, so both sides do the same work.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.states import State
+from rnnbench.store.records import Task, Workload
+from rnnbench.workloads.implementations import Skip
+
+if TYPE_CHECKING:
+    from rnnbench.workloads.model import SequenceModel
+
+RunTask = Callable[["SequenceModel", Tensor, State], tuple[Tensor, State]]
+FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
+
+
+def many_to_many(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+    """An output for each step; the head is one product over all of them."""
+    outputs, state = model.body(input, state)
+    return model.head(outputs), state
+
+
+def many_to_one(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+    """One output, from the top layer's final state."""
+    outputs, state = model.body(input, state)
+    return model.head(model.body.last(outputs, state))[None], state
+
+
+def one_to_many(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+    """One step of input; each further one is fed the output before it."""
+    return model.feed_back(model.body, model.head, input[0], state, model.output_steps)
+
+
+def encoder_decoder(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+    """One body reads the sequence; another starts from its final state and zeros, and is fed its own outputs."""
+    _, state = model.body(input, state)
+    start = input.new_zeros(input.shape[1], model.head.out_features)
+    return model.feed_back(model.decoder, model.head, start, state, model.output_steps)
+
+
+TASKS: dict[Task, RunTask] = {
+    "many_to_many": many_to_many,
+    "many_to_one": many_to_one,
+    "one_to_one": many_to_many,
+    "one_to_many": one_to_many,
+    "encoder_decoder": encoder_decoder,
+}
+
+
+def feed_back(body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
+    """`steps` outputs, each fed to the next step: (batch, input) -> (steps, batch, output), final state."""
+    outputs = []
+    for _ in range(steps):
+        hidden, state = body.step(fed, state)
+        fed = head(hidden)
+        outputs.append(fed)
+    return torch.stack(outputs), state
+
+
+def input_steps(workload: Workload) -> int:
+    """Steps of the input."""
+    return 1 if workload.task == "one_to_many" else workload.seq_len
+
+
+def check_makes_sense(workload: Workload) -> None:
+    """Raise Skip where sizes don't go with the task."""
+    feeds_back = workload.task in ("one_to_many", "encoder_decoder")
+    if workload.task == "one_to_one" and workload.seq_len != 1:
+        raise Skip(f"one_to_one is a single step, and seq_len is {workload.seq_len}")
+    if workload.task == "one_to_many" and workload.input_size != workload.output_size:
+        raise Skip(
+            f"one_to_many feeds outputs back as inputs, and output_size {workload.output_size} is not input_size "
+            f"{workload.input_size}"
+        )
+    if workload.output_len and workload.task != "encoder_decoder":
+        raise Skip(f"output_len is the decoder's, and the task is {workload.task}")
+    if feeds_back and workload.bidirectional:
+        raise Skip(f"{workload.task} feeds outputs back, which a second direction would have to know in advance")
+    if workload.task == "one_to_many" and workload.lengths == "varied":
+        raise Skip("one_to_many reads one step, so there are no lengths to vary")
+    if workload.dropout and workload.num_layers == 1:
+        raise Skip("dropout is between layers, and num_layers is 1")
