@@ -55,7 +55,7 @@ class Measure(ModuleType):
         `attrs["note"]` says what was missed.
 
         A round is a few windows of about `window_seconds` for each module. Intervals are over rounds in one process,
-        and do not hold what differs from process to process, such as what lies where in memory: often a percent or two.
+        and do not hold what differs from process to process, such as what lies where in memory: maybe a percent or two.
         `rnnbench run` takes fresh processes, for numbers that should hold tomorrow.
 
         Gradients, weights, buffers, random generators, torch's settings and garbage collection are afterwards as they
