@@ -95,17 +95,10 @@ class Planner:
 
     def missed(self) -> list[Group]:
         """The groups with a ratio less precise than asked."""
-        return [group for group in self._groups if self._is_wide(self._records[group.workload])]
-
-    def _is_wide(self, record: GroupRecord) -> bool:
-        precision = self._settings.precision
-        return precision is not None and record.half_width > math.log1p(precision)
+        return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
     def _wants_more(self, group: Group) -> bool:
-        record = self._records[group.workload]
-        if record.dead or record.visits >= self._settings.most_replicates:
-            return False
-        return record.visits < self._settings.replicates or self._is_wide(record)
+        return wants_more(self._records[group.workload], self._settings)
 
     def _urgency(self, group: Group) -> tuple[int, float]:
         """Groups short of the fewest replicates first; then those whose remaining visits cost least."""
@@ -113,16 +106,7 @@ class Planner:
         return -short, self._visits_to_come(group) * self._cost(group)
 
     def _visits_to_come(self, group: Group) -> int:
-        """Further visits until the group is expected to be as precise as asked."""
-        record = self._records[group.workload]
-        if not self._wants_more(group):
-            return 0
-        needed = max(self._settings.replicates, record.visits + 1)
-        if self._settings.precision is not None:
-            goal, spread = math.log1p(self._settings.precision), record.spread
-            while needed < self._settings.most_replicates and _half_width(needed) * spread > goal:
-                needed += 1
-        return needed - record.visits
+        return visits_to_come(self._records[group.workload], self._settings)
 
     def _cost(self, group: Group) -> float:
         record = self._records[group.workload]
@@ -130,6 +114,30 @@ class Planner:
             return record.cost
         seen = [other.cost for other in self._records.values() if other.visits]
         return fmean(seen) if seen else 0.0
+
+
+def is_wide(record: GroupRecord, settings: Settings) -> bool:
+    """Whether some ratio is less precise than asked."""
+    return settings.precision is not None and record.half_width > math.log1p(settings.precision)
+
+
+def wants_more(record: GroupRecord, settings: Settings) -> bool:
+    """Whether another visit is called for, were there no budget."""
+    if record.dead or record.visits >= settings.most_replicates:
+        return False
+    return record.visits < settings.replicates or is_wide(record, settings)
+
+
+def visits_to_come(record: GroupRecord, settings: Settings) -> int:
+    """Further visits until a group is expected to be as precise as asked."""
+    if not wants_more(record, settings):
+        return 0
+    needed = max(settings.replicates, record.visits + 1)
+    if settings.precision is not None:
+        goal, spread = math.log1p(settings.precision), record.spread
+        while needed < settings.most_replicates and _half_width(needed) * spread > goal:
+            needed += 1
+    return needed - record.visits
 
 
 @cache

@@ -1,6 +1,7 @@
 """torch's process-wide settings, put back before every case, whatever the case before it did to them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -51,12 +52,23 @@ def for_case(threads: int, dtype: DType) -> State:
 
 
 def capture() -> State:
-    """The settings as they are."""
-    return {name: read() for name, (read, _) in SETTINGS.items()}
+    """The settings as they are, but for those that torch refuses to tell."""
+    state = {}
+    for name, (read, _) in SETTINGS.items():
+        with suppress(RuntimeError):  # TF32 by its old names, once it was set by torch's newer ones (`fp32_precision`)
+            state[name] = read()
+    return state
 
 
 def restore(wanted: State) -> None:
     """Put the settings back; those that are as wanted are left alone, since setting some of them costs time."""
-    for name, (read, write) in SETTINGS.items():
-        if read() != wanted[name]:
-            write(wanted[name])
+    for name, value in wanted.items():
+        read, write = SETTINGS[name]
+        if read() != value:
+            write(value)
+
+
+def tf32_allowed(state: State) -> tuple[bool | None, bool | None]:
+    """Whether float32 may be TF32 on a GPU, in cuDNN's layers and in matrix products; None where torch did not tell."""
+    cudnn, precision = state.get("cuDNN"), state.get("float32 matmul precision")
+    return cudnn and cudnn[CUDNN_FLAGS.index("allow_tf32")], precision and precision != "highest"

@@ -1,5 +1,7 @@
 """How far a run is, on standard error: a bar on a terminal, a line for each replicate elsewhere."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,24 +10,50 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.measure.runner import Progress as RunProgress
 
+Show = Callable[[RunProgress], None]
+
+REDRAW_SECONDS = 0.1  # rounds in one's own process have turns of some 10 ms
+BAR_WIDTH = 24  # characters, in a notebook
+
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[[RunProgress], None]]:
+def shown_progress() -> Iterator[Show]:
     """A function to call with every step of a run; what it shows is gone from a terminal at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(console)
         return
+    with _bar(console, "starting the first worker", lambda step: _stage(step, "replicate")) as show:
+        yield show
+
+
+@contextmanager
+def shown_rounds() -> Iterator[Show]:
+    """The same for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
+    console = Console(stderr=True)
+    if console.is_jupyter:
+        # Not rich's own bar, which needs ipywidgets there, warns without it, and leaves an empty output behind.
+        with _written_over() as show:
+            yield _now_and_then(show)
+    elif console.is_terminal:
+        with _bar(console, "checking outputs", lambda step: _stage(step, "round")) as show:
+            yield _now_and_then(show)
+    else:
+        yield lambda step: None
+
+
+@contextmanager
+def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[Show]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
     # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("starting the first worker", total=None, left="")
+        task = bar.add_task(first, total=None, left="")
         bar.refresh()
 
         def show(step: RunProgress) -> None:
             bar.update(
                 task,
-                description=_stage(step),
+                description=stage(step),
                 completed=step.visits_done,
                 total=step.visits,
                 left=_left(step),
@@ -35,14 +63,48 @@ def shown_progress() -> Iterator[Callable[[RunProgress], None]]:
         yield show
 
 
-def _lines(console: Console) -> Callable[[RunProgress], None]:
+@contextmanager
+def _written_over() -> Iterator[Show]:
+    """One line, each time over the one before, and over with spaces at the end."""
+    longest = 0
+
+    def write(line: str) -> None:
+        nonlocal longest
+        longest = max(longest, len(line))
+        sys.stderr.write(f"\r{line.ljust(longest)}")
+        sys.stderr.flush()
+
+    def show(step: RunProgress) -> None:
+        full = BAR_WIDTH * step.visits_done // max(1, step.visits)
+        write(f"{_stage(step, 'round')} {'█' * full}{'░' * (BAR_WIDTH - full)} {_left(step)}")
+
+    try:
+        yield show
+    finally:
+        write("")
+        sys.stderr.write("\r")
+
+
+def _now_and_then(show: Show) -> Show:
+    last = -REDRAW_SECONDS
+
+    def throttled(step: RunProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REDRAW_SECONDS:
+            show(step)
+            last = time.monotonic()
+
+    return throttled
+
+
+def _lines(console: Console) -> Show:
     shown = -1
 
     def show(step: RunProgress) -> None:
         nonlocal shown
         if step.replicate == 0 > shown:
             shown = 0
-            console.print(f"{_stage(step)}: {step.visits} cases")
+            console.print(f"{_stage(step, 'replicate')}: {step.visits} cases")
         elif step.replicate > shown and step.seconds_left is not None:
             shown = step.replicate
             console.print(f"replicate {step.replicate}: {step.visits} groups, {_left(step)}")
@@ -50,8 +112,10 @@ def _lines(console: Console) -> Callable[[RunProgress], None]:
     return show
 
 
-def _stage(step: RunProgress) -> str:
-    return f"replicate {step.replicate}" if step.replicate else "checking parity, counting"
+def _stage(step: RunProgress, unit: str) -> str:
+    if step.replicate:
+        return f"{unit} {step.replicate}"
+    return "checking parity, counting" if unit == "replicate" else "warming up"
 
 
 def _left(step: RunProgress) -> str:

@@ -21,3 +21,15 @@ def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(dtype: DType, precisio
     finally:
         torch_state.restore(before)
     assert torch_state.capture() == before
+
+
+def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("mix of the legacy and new APIs")
+
+    assert torch_state.tf32_allowed(torch_state.capture()) == (torch.backends.cudnn.allow_tf32, False)
+    monkeypatch.setitem(torch_state.SETTINGS, "cuDNN", (refuse, refuse))
+    state = torch_state.capture()
+    torch_state.restore(state)
+    assert "threads" in state
+    assert torch_state.tf32_allowed(state) == (None, False)

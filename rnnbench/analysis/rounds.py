@@ -1,0 +1,40 @@
+"""From the times of live arms, one for each round, to a row for each arm."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import pandas as pd
+
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.paired import Times
+
+
+def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
+    """One row for each arm: `seconds` and `ratio` with their 95% intervals, `mean_seconds`, `replicates`.
+
+    Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. The
+    reference's own ratio is 1.
+    """
+    logs = {arm: [math.log(one.low) for one in taken] for arm, taken in times.items()}
+    rows = {}
+    for arm, values in logs.items():
+        ratios = [value - other for value, other in zip(values, logs[reference], strict=True)]
+        rows[arm] = {
+            **_bounds("seconds", estimate(values)),
+            **_bounds("ratio", Estimate(0.0, 0.0, 0.0) if arm == reference else estimate(ratios)),
+            "mean_seconds": fmean(one.mean for one in times[arm]),
+            "replicates": len(values),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
+
+
+def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
+    """The arms of `compare` whose ratio is less precise than asked, or has no interval."""
+    half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
+    return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
+
+
+def _bounds(name: str, found: Estimate) -> dict[str, float]:
+    values = (found.value, found.low, found.high)
+    return {f"{name}{end}": math.exp(value) for end, value in zip(("", "_low", "_high"), values, strict=True)}

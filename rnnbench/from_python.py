@@ -1,0 +1,111 @@
+"""The door from Python: `rnnbench.measure(...)`, which is the package `rnnbench.measure` as well.
+
+The import system binds a package to its name in the parent whenever something in it is imported first, so a function of
+that name would be there or not, by the order of imports. A module that can be called is there in every order.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnnbench.measure.live import Found
+    from rnnbench.report.measured import Measured
+    from rnnbench.store.records import Phase
+    from rnnbench.suite_file import Settings
+
+
+class Measure(ModuleType):
+    """The class of `rnnbench.measure`."""
+
+    def __call__(
+        self,
+        modules: Mapping[str, Callable[..., object]],
+        inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+        phase: "Phase" = "inference",
+        *,
+        reference: str | None = None,
+        precision: float | None = 0.02,
+        budget_seconds: float | None = 30.0,
+        replicates: int = 6,
+        most_replicates: int = 20,
+        window_seconds: float = 0.01,
+        progress: bool = True,
+    ) -> "Measured":
+        """Time live modules against each other, in turns, in this process: a frame with ratios and 95% intervals.
+
+            rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
+
+        `modules`: torch modules or functions by name. `inputs`: a tensor, a tuple of arguments, or a mapping from each
+        name to its own. The work is done on the device that they lie on, with as many threads as torch has now.
+
+        `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
+        the output to all parameters) or `step` (and an Adam step with a learning rate of zero). The output is the first
+        tensor that a module returns; of (output, state), the state gets no gradient.
+
+        `reference` names what ratios are to: else the only torch.nn layer, else the first. Before anything is timed,
+        each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients are not. One of
+        another shape is an error; one of other values (other weights, say) is timed, and the column `parity` tells.
+
+        Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: no more than `replicates`),
+        at least `replicates`, at most `most_replicates` of them, and none that `budget_seconds` has no room for.
+        `attrs["note"]` says what was missed.
+
+        A round is a few windows of about `window_seconds` for each module. Intervals are over rounds in one process,
+        and do not hold what differs from process to process, such as what lies where in memory: maybe a percent or two.
+        `rnnbench run` takes fresh processes, for numbers that should hold tomorrow.
+
+        Gradients, weights, buffers, random generators, torch's settings and garbage collection are afterwards as they
+        were before, also after Ctrl-C. Raises ValueError for what does not fit together; what a module raises comes
+        with its name in front, as ValueError or RuntimeError.
+        """
+        from rnnbench.measure import live
+        from rnnbench.report.progress import shown_rounds
+
+        settings = _settings(
+            precision=precision,
+            budget_seconds=budget_seconds,
+            replicates=replicates,
+            most_replicates=max(most_replicates, replicates),
+            window_seconds=window_seconds,
+        )
+        with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+            found = live.measure(modules, inputs, phase, reference, settings, on_progress)
+        return _framed(found, phase, settings)
+
+
+def _settings(**given: Any) -> "Settings":
+    """Checked; raises ValueError in one line."""
+    from pydantic import ValidationError
+
+    from rnnbench.suite_file import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = (f"{one['loc'][0]}: {one['msg'].lower()}, found {one['input']!r}" for one in error.errors())
+        raise ValueError("; ".join(faults)) from None
+
+
+def _framed(found: "Found", phase: "Phase", settings: "Settings") -> "Measured":
+    import pandas as pd
+
+    from rnnbench.analysis.rounds import compare
+    from rnnbench.report.measured import Measured, note
+
+    frame = compare(found.taken.times, found.reference)
+    frame["parity"] = pd.Series(found.parity)
+    frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
+    measured = Measured(frame)
+    measured.attrs = {
+        "phase": phase,
+        "reference": found.reference,
+        "device": found.device,
+        "threads": found.threads,
+        "torch": found.torch,
+        "note": " ".join([note(frame, settings, cut=found.taken.cut), *found.notes]),
+    }
+    return measured

@@ -1,0 +1,80 @@
+"""Modules that the user holds, timed in the user's own process: what `rnnbench.measure(...)` does."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rnnbench.measure import devices, torch_state
+from rnnbench.measure.live.arms import Arm, arms_of, reference_of
+from rnnbench.measure.live.calls import PHASES
+from rnnbench.measure.live.outputs import outputs, parity, uneven
+from rnnbench.measure.live.put_back import keep_buffers, keep_process
+from rnnbench.measure.live.rounds import Rounds, Taken, named
+from rnnbench.measure.runner import Progress
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of the arms."""
+
+    taken: Taken
+    reference: str
+    parity: dict[str, str]
+    parameters: dict[str, int | None]  # None for a function, which does not tell
+    device: str
+    threads: int
+    torch: str
+    notes: tuple[str, ...]  # what makes the arms' work unequal
+
+
+def measure(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    settings: Settings,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Found:
+    """Compare and time the modules; what was changed in this process on the way is put back, however it ends.
+
+    Raises ValueError for what does not fit together, and what a module raises, with its name in front.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"phase: want one of {', '.join(PHASES)}, found {phase!r}")
+    started = time.monotonic()
+    arms = arms_of(modules, inputs)
+    reference = reference_of(arms, reference)
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        for arm in arms.values():
+            if isinstance(arm.run, nn.Module):
+                keep_buffers(arm.run, put_back)
+        found = outputs(arms)
+        device = str(found[reference].device)
+        compared = parity(found, reference)
+        notes = tuple(filter(None, [uneven(found[reference].dtype, device, torch_state.capture())]))
+        del found  # before the memory of the first calls is needed again
+        calls = {}
+        for name, arm in arms.items():
+            with named(name):
+                calls[name] = PHASES[phase](arm, put_back)
+        deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+        threads = torch.get_num_threads()
+        rounds = Rounds(
+            devices.open_device(device), calls, reference, settings, deadline=deadline, on_progress=on_progress
+        )
+        taken = rounds.run()
+    counts = {name: _parameters(arm) for name, arm in arms.items()}
+    return Found(taken, reference, compared, counts, device, threads, torch.__version__, notes)
+
+
+def _parameters(arm: Arm) -> int | None:
+    if not isinstance(arm.run, nn.Module):
+        return None
+    return sum(parameter.numel() for parameter in arm.parameters())

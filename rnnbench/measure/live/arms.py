@@ -1,0 +1,69 @@
+"""What is passed to `rnnbench.measure`, checked and taken apart."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A module or a function, and the arguments that every call of it gets."""
+
+    name: str
+    run: Callable[..., object]
+    args: tuple[Any, ...]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that it is known to have: a function tells none."""
+        return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
+
+
+def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
+    """The arms by name; raises ValueError where names, modules and inputs do not fit together."""
+    if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
+        raise ValueError("modules: want a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}")
+    if len(modules) < 2:
+        raise ValueError(f"modules: want two or more, to compare them; found {', '.join(modules) or 'none'}")
+    if wrong := [name for name, module in modules.items() if not callable(module)]:
+        raise ValueError(f"{wrong[0]}: want a module or a function, found {type(modules[wrong[0]]).__name__}")
+    if isinstance(inputs, Mapping) and set(inputs) != set(modules):
+        raise ValueError(
+            f"inputs: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, inputs))}; "
+            "an argument that is a mapping itself goes into a tuple"
+        )
+    own = inputs if isinstance(inputs, Mapping) else dict.fromkeys(modules, inputs)
+    return {name: Arm(name, module, _arguments(own[name])) for name, module in modules.items()}
+
+
+def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
+    """The name asked for, else the only torch.nn layer's, else the first; raises ValueError where there is no such."""
+    if asked is None:
+        layers = [name for name, arm in arms.items() if isinstance(arm.run, nn.RNNBase)]
+        return layers[0] if len(layers) == 1 else next(iter(arms))
+    if asked not in arms:
+        raise ValueError(f"reference: no module {asked!r}; there are {', '.join(arms)}")
+    return asked
+
+
+def tensors(value: object) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and mappings, in their order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors(part)
+
+
+def _arguments(inputs: object) -> tuple[Any, ...]:
+    if isinstance(inputs, tuple):
+        return (inputs,) if hasattr(inputs, "_fields") else inputs  # a PackedSequence is one argument
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    raise ValueError(f"inputs: want {WANTED}, found {type(inputs).__name__}")

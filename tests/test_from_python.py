@@ -1,0 +1,166 @@
+"""`rnnbench.measure(...)` as users call it; `tests/measure/live` has what it does inside."""
+
+import builtins
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from itertools import permutations
+from typing import assert_type
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnbench
+from rnnbench import measure
+from rnnbench.report.measured import Measured
+from rnnbench.store.records import Phase
+from tests.measure.live.modules import INPUT, QUICK, Loop, pair
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
+    found = measure(pair(), INPUT, phase=phase, **QUICK)
+    assert_type(found, Measured)
+    assert isinstance(found, pd.DataFrame)
+    assert found.index.tolist() == ["mine", "torch"]
+    assert found.columns.tolist() == [
+        *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
+        *("mean_seconds", "replicates", "parity", "parameters"),
+    ]
+    assert found["parity"].tolist() == ["agrees", "is the reference"]
+    assert found["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
+    assert found["replicates"].tolist() == [2, 2]
+    assert (found["seconds"] > 0).all()
+    assert found.loc["torch", "ratio"] == 1.0
+    facts = {name: value for name, value in found.attrs.items() if name != "note"}
+    assert facts == {
+        "phase": phase,
+        "reference": "torch",
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    assert "process" in found.attrs["note"]
+
+
+def test_forty_times_the_work_takes_longer() -> None:
+    weight, input = torch.randn(64, 64) / 8, torch.randn(64, 64)
+
+    def steps(count: int) -> Callable[[Tensor], Tensor]:
+        def run(state: Tensor) -> Tensor:
+            for _ in range(count):
+                state = torch.tanh(state @ weight)
+            return state
+
+        return run
+
+    found = measure({"base": steps(5), "mine": steps(200)}, input, reference="base", **QUICK)
+    assert found["ratio"]["mine"] > 2
+    assert found["seconds"]["mine"] > 2 * found["seconds"]["base"]
+    assert found["parity"]["mine"].startswith("differs by")
+
+
+def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> None:
+    with torch.no_grad():
+        assert len(measure(pair(), INPUT, "training", **QUICK)) == 2
+
+
+def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
+    found = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
+    assert found["replicates"].tolist() == [3, 3]
+
+
+# The module that can be called
+
+IMPORTS = (
+    "import rnnbench",
+    "from rnnbench import measure",
+    "import rnnbench.measure.schedule",
+    "from rnnbench.measure import engine",
+    "import rnnbench.measure as again",
+    "from rnnbench import *",
+)
+CHECK = """
+import sys, inspect, rnnbench
+from rnnbench import measure
+assert measure is rnnbench.measure is sys.modules["rnnbench.measure"]
+assert callable(measure) and list(inspect.signature(measure).parameters)[:3] == ["modules", "inputs", "phase"]
+import rnnbench.measure.schedule as schedule
+assert rnnbench.measure.schedule is schedule is measure.schedule
+assert callable(rnnbench.measure)
+assert "torch" not in sys.modules
+"""
+
+
+def test_measure_is_a_function_and_a_package_in_every_order_of_imports() -> None:
+    orders = ["\n".join(order) for length in (1, 2) for order in permutations(IMPORTS[:5], length)]
+    orders += [f"import importlib\n{first}\nimportlib.reload(rnnbench.measure)" for first in IMPORTS[:1]]
+    orders += [f"import importlib\n{first}\nimportlib.reload(rnnbench)" for first in IMPORTS[:1]]
+    # Each in an interpreter of its own, as far as imports go: what is loaded of rnnbench is forgotten before.
+    forget = (
+        'import sys\nfor name in [name for name in sys.modules if name.startswith("rnnbench")]: del sys.modules[name]\n'
+    )
+    for order in orders[:6]:
+        subprocess.run([sys.executable, "-c", order + CHECK], check=True)
+    everything = "\n".join(f"exec({forget + order + CHECK!r}, {{}})" for order in orders)
+    subprocess.run([sys.executable, "-c", everything], check=True)
+
+
+def test_its_help_is_that_of_a_function() -> None:
+    assert "reference" in inspect.signature(measure).parameters
+    assert "most_replicates" in (inspect.getdoc(rnnbench.measure.__call__) or "")
+    assert "measure" in rnnbench.__all__
+
+
+# Where it shows itself
+
+
+class ZMQInteractiveShell:
+    """What `get_ipython()` gives in a notebook, as far as rich looks."""
+
+
+def test_in_a_notebook_progress_is_one_line_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    found = measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    out, shown = capsys.readouterr()
+    *lines, cleared, end = shown.split("\r")[1:]
+    assert any(line.startswith("round ") and "█" in line and " s left" in line for line in lines)
+    assert (cleared.strip(), end, out) == ("", "", "")
+    assert "\n" not in shown
+    assert "IPython" not in sys.modules
+    assert found._repr_html_().startswith("<table")
+
+
+def test_on_a_terminal_progress_is_a_bar_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    out, shown = capsys.readouterr()
+    assert "checking outputs" in shown
+    assert "round 1" in shown
+    assert not out
+    measure(pair(), INPUT, **QUICK)
+    assert capsys.readouterr().err == ""
+
+
+def test_elsewhere_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    measure(pair(), INPUT, **QUICK | {"progress": True})
+    assert capsys.readouterr() == ("", "")
+
+
+def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tensor], Tensor]]) -> None:
+    """Never run: what mypy has to accept, and to refuse."""
+    assert_type(rnnbench.measure(modules, INPUT, phase="step"), Measured)
+    assert_type(measure(functions, (INPUT, INPUT)), Measured)
+    measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
+    measure(modules, INPUT, phase="train")  # type: ignore[arg-type]
+    measure(modules, INPUT, repeats=3)  # type: ignore[call-arg]
