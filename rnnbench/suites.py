@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rnnbench import suite_file
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, LAYERS, Case, Group, Workload
+from rnnbench.store.records import AXES, LOADS, OF_DATA, REFERENCES, Case, Group, Workload, reference_cell
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
@@ -75,7 +75,7 @@ class Suite:
                 there[axis] |= dict.fromkeys(map(str, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
             there["reference"] |= dict.fromkeys(references)
-            there["cell"] |= dict.fromkeys(LAYERS[reference] for reference in references)
+            there["cell"] |= dict.fromkeys(map(reference_cell, references))
         faults = [
             f"{axis}={','.join(missing)}: the suite has {axis}={','.join(there[axis])}"
             for axis, values in only.items()
@@ -99,8 +99,10 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
-        if point["implementation"] == "torch.nn":
-            point["cell"] = LAYERS[point["reference"]]
+        if point["implementation"] in REFERENCES:
+            point["cell"] = reference_cell(point["reference"])
+        if point["phase"] not in LOADS:
+            point |= dict.fromkeys(OF_DATA, 0)
         yield Case.from_axes(point)
 
 

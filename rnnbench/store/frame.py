@@ -11,7 +11,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.folder import read_info, read_measurements, read_windows
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import AXES, PLAIN, Window
+from rnnbench.store.records import AXES, DEFAULTS, PLAIN, Window
 
 MEASUREMENT_COLUMNS = [*PLAIN, *(metric.name for metric in OBSERVED), "missing"]
 WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
@@ -21,7 +21,8 @@ def load(path: str | Path) -> pd.DataFrame:
     """A run as one row for each window; a case without windows keeps one row, with its status and reason.
 
     Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
-    `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`):
+    `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`, `samples`, `workers`; no
+    samples where no data set is loaded):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;
@@ -44,6 +45,8 @@ def load(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, read_info(path).ceilings)}
     cases = pd.DataFrame(read_measurements(path), columns=["case", *AXES, *MEASUREMENT_COLUMNS])
+    for axis, default in DEFAULTS.items():  # which an older rnnbench did not write
+        cases[axis] = [default if pd.isna(value) else type(default)(value) for value in cases[axis]]
     order = cases["case"].drop_duplicates()
     cases = cases.drop_duplicates("case", keep="last").set_index("case").loc[order].reset_index()
     places: Any = [ceilings.get(_place(axes)) for axes in cases[list(PLACE)].to_dict("records")]

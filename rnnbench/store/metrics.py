@@ -108,10 +108,14 @@ METRICS = (
     ),
     Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
     Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
-    Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the batch size"),
+    Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the sequences of a call"),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(
-        "sequences_per_second", "sequences per second", "per second", "batch size over the time per call", better="more"
+        "sequences_per_second",
+        "sequences per second",
+        "per second",
+        "sequences of a call (the batch, or the samples of an epoch) over its time",
+        better="more",
     ),
     Metric(
         "limit_seconds",

@@ -1,13 +1,15 @@
 """What a run consists of, as small frozen types; every stage of the pipeline takes and gives these."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from rnnbench.store.metrics import OBSERVED
 
-Reference = Literal["rnn", "lstm", "gru"]
-Implementation = Literal["loop", "hoisted", "torch.nn"]
-Phase = Literal["inference", "training", "step"]
+Layer = Literal["rnn", "lstm", "gru"]
+DataSet = Literal["regular", "windows", "overlapping"]
+Reference = Literal[Layer, DataSet]  # what a group is held against: a torch.nn layer, or a data set read item by item
+Implementation = Literal["loop", "hoisted", "torch.nn", "per_item", "vectorised"]
+Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many"]
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
@@ -16,6 +18,19 @@ Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
+DATA_SETS: dict[DataSet, str] = {
+    "regular": "samples stored one after another",
+    "windows": "windows over one series, without overlap",
+    "overlapping": "windows over one series, a step apart",
+}
+REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item")  # one of which each group is held against
+LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
+OF_DATA = ("samples", "workers")  # the axes that only these have
+
+
+def reference_cell(reference: Reference) -> str:
+    """The `cell` of a group's reference: the torch.nn layer, or the data set's own name."""
+    return LAYERS.get(reference, reference)
 
 
 @dataclass(frozen=True)
@@ -34,11 +49,18 @@ class Workload:
     dtype: DType
     device: str
     threads: int
+    samples: int = 0  # of an epoch; 0 where no data set is loaded
+    workers: int = 0  # processes that load beside the one that is timed; they share its cores
 
     @property
     def layer(self) -> str:
         """The torch.nn layer that the group is timed against."""
         return LAYERS[self.reference]
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that one call works on."""
+        return self.samples or self.batch_size
 
 
 @dataclass(frozen=True)
@@ -51,13 +73,14 @@ class Case:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the torch.nn layer that the others of its group are held against."""
-        return self.implementation == "torch.nn"
+        """Whether this is what the others of its group are held against: a torch.nn layer, or loading item by item."""
+        return self.implementation in REFERENCES
 
     @property
     def key(self) -> str:
         """Identity in files and tables; also a valid `--only` expression, which selects just this case."""
-        return " ".join(f"{axis}={value}" for axis, value in self.axes().items())
+        loads = bool(self.workload.samples)  # without data, the key is what it was before there were data sets
+        return " ".join(f"{axis}={value}" for axis, value in self.axes().items() if loads or axis not in OF_DATA)
 
     def axes(self) -> dict[str, str | int]:
         """Every axis with its value, in the order in which tables show them."""
@@ -65,12 +88,13 @@ class Case:
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
-        """The inverse of `axes`; keys that are no axis are ignored."""
-        workload = Workload(**{field.name: axes[field.name] for field in fields(Workload)})
+        """The inverse of `axes`; keys that are no axis are ignored; what an older rnnbench lacked is its default."""
+        workload = Workload(**{field.name: axes[field.name] for field in fields(Workload) if field.name in axes})
         return cls(axes["cell"], axes["implementation"], workload)
 
 
 AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Workload) if field.default is not MISSING}
 
 
 @dataclass(frozen=True)

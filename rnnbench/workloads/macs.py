@@ -4,6 +4,7 @@ What is counted elsewhere from the shapes that torch shows (`probes/calls.py`) a
 it there, and are held against `torch.utils.flop_counter.FlopCounterMode` by the tests.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ def of_step(layers: tuple[Layer, ...], workload: Workload) -> int:
 def of_call(layers: tuple[Layer, ...], workload: Workload) -> int:
     """MACs of one call: forward, and in training each product again for its weights and for what it was fed.
 
-    Nothing is computed for what needs no gradient: the sequence itself, and the initial state.
+    Nothing is computed for what needs no gradient: the sequence itself, and the initial state. An epoch's call has the
+    sequences of all its batches.
     """
+    workload = replace(workload, batch_size=workload.sequences)
     forward = workload.seq_len * of_step(layers, workload)
     if workload.phase == "inference":
         return forward

@@ -13,12 +13,14 @@ sizes = st.integers(1, 10**6)
 workloads = st.builds(
     Workload,
     reference=st.sampled_from(["rnn", "lstm", "gru"]),
-    phase=st.sampled_from(["inference", "training", "step"]),
+    phase=st.sampled_from(["inference", "training", "step", "loading", "epoch"]),
     task=st.just("many_to_many"),
     **dict.fromkeys(("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers"), sizes),
     dtype=st.sampled_from(["float64", "float32", "bfloat16", "float16"]),
     device=st.sampled_from(["cpu", "cuda", "cuda:1"]),
     threads=sizes,
+    samples=st.just(0) | sizes,
+    workers=st.just(0),
 )
 cases = st.builds(Case, st.text(min_size=1), st.sampled_from(["loop", "hoisted", "torch.nn"]), workloads)
 
@@ -63,6 +65,15 @@ def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
     line = window.to_json()
     assert line["seconds"] == 0.01
     assert line["quantiles"] == [3.33333e-05]
+
+
+def test_a_case_without_data_has_the_key_and_the_line_that_it_had_before_there_were_data_sets() -> None:
+    case = small.case("gru")
+    assert case.key.endswith(" device=cpu threads=1")
+    line = case.axes()
+    assert Case.from_axes({axis: line[axis] for axis in line if axis not in ("samples", "workers")}) == case
+    loads = small.case("gru", phase="epoch", samples=6)
+    assert loads.key.endswith(" device=cpu threads=1 samples=6 workers=0")
 
 
 def test_the_layer_is_named_as_torch_names_it() -> None:
