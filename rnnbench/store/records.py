@@ -50,12 +50,17 @@ class Workload:
     device: str
     threads: int
     samples: int = 0  # of an epoch; 0 where no data set is loaded
-    workers: int = 0  # processes that load beside the one that is timed; they share its cores
+    workers: int = 0  # processes that load beside the one that is timed
 
     @property
     def layer(self) -> str:
         """The torch.nn layer that the group is timed against."""
         return LAYERS[self.reference]
+
+    @property
+    def cores(self) -> int:
+        """Cores that a case runs on, if there are so many: one for each thread, and for each process beside it."""
+        return self.threads + self.workers
 
     @property
     def sequences(self) -> int:

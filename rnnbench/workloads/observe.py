@@ -37,6 +37,7 @@ def observe(built: Built) -> Measurement:
     timed = built.timed_call()
     with timed.mode():
         timed.call()
+    timed.end()
     readings = Readings()
     for name, probe in PROBES.items():
         readings |= _readings(name, probe, built)

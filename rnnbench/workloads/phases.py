@@ -18,6 +18,7 @@ class TimedCall:
 
     call: Callable[[], object]
     mode: Callable[[], AbstractContextManager[object]]
+    end: Callable[[], object] = lambda: None  # what the call holds beside memory; there are no calls after it
 
 
 def inference(model: SequenceModel, input: Tensor, state: State) -> TimedCall:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.parity import cell_weights
-from rnnbench.cells.states import State, to_cell
+from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Reference, Workload
+from rnnbench.workloads.epoch import epoch
 from rnnbench.workloads.implementations import Skip, check_applies
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import PHASES, TimedCall
@@ -34,11 +35,19 @@ class Built:
     @property
     def state(self) -> State:
         """The initial state in the form that the model takes."""
-        return self.layer_state if self.spec is None else to_cell(self.layer_state, stacked=self.spec.stacked)
+        return self.state_of(self.case.workload.batch_size)
+
+    def state_of(self, sequences: int) -> State:
+        """The same for the first sequences of the batch."""
+        layer_state = first(self.layer_state, sequences)
+        return layer_state if self.spec is None else to_cell(layer_state, stacked=self.spec.stacked)
 
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
-        return PHASES[self.case.workload.phase](self.model, self.input, self.state)
+        workload = self.case.workload
+        if workload.phase == "epoch":
+            return epoch(self.model, self.state_of, workload, self.input.dtype)
+        return PHASES[workload.phase](self.model, self.input, self.state)
 
 
 def build(case: Case, root: Path) -> Built:
