@@ -25,6 +25,7 @@ class Metric:
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
     time_follows: bool = False  # what makes a call longer, if there is more of it
     is_brief: bool = False  # in the table that `run` prints
+    brief_in: str = ""  # a phase in whose runs alone it is
 
 
 METRICS = (
@@ -116,6 +117,7 @@ METRICS = (
         "per second",
         "sequences of a call (the batch, or the samples of an epoch) over its time",
         better="more",
+        brief_in="loading",
     ),
     Metric(
         "limit_seconds",
