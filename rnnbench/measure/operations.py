@@ -112,7 +112,7 @@ class Operations:
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
         if case.workload.workers > len(allowed_cores()):
-            raise Skip(f"workers={case.workload.workers}, and {len(allowed_cores())} cores are allowed")
+            raise Skip(f"workers={case.workload.workers}, more than the cores allowed ({len(allowed_cores())})")
         if lacking := devices.lacks(case.workload.device, case.workload.dtype):
             raise Skip(lacking)
         self._restore(case.workload.threads, case.workload.dtype)

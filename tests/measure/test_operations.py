@@ -176,4 +176,4 @@ def test_loading_is_observed_without_a_model() -> None:
 def test_more_loading_processes_than_cores_are_skipped() -> None:
     reply = prepare(operations(), Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})))
     assert reply["status"] == "skipped"
-    assert reply["reason"].startswith("workers=4096, and ")
+    assert reply["reason"].startswith("workers=4096, more than the cores allowed (")
