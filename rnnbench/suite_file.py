@@ -10,7 +10,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, DType, Implementation, Lengths, Phase, Reference, Task
+from rnnbench.store.records import (
+    AXES,
+    DATA_SETS,
+    DType,
+    Implementation,
+    Layer,
+    Lengths,
+    Phase,
+    Reference,
+    Task,
+)
 
 
 def _as_list(value: object) -> Sequence[object]:
@@ -18,6 +28,7 @@ def _as_list(value: object) -> Sequence[object]:
 
 
 Size = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=0)]
 T = TypeVar("T")
 Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of some
 
@@ -42,19 +53,22 @@ class Sweep(_Strict):
     dtype: Axis[DType] = ("float32",)
     device: Axis[str] = ("cpu",)
     threads: Axis[Size] = (1,)
-    output_len: Axis[Annotated[int, Field(strict=True, ge=0)]] = (0,)
+    output_len: Axis[Count] = (0,)
     bidirectional: Axis[Annotated[bool, Field(strict=True)]] = (False,)
     dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
     lengths: Axis[Lengths] = ("equal",)
-    reference: Reference | None = None
+    samples: Axis[Size] = (1024,)
+    workers: Axis[Count] = (0,)
+    reference: Layer | None = None
 
     def axis_values(self) -> dict[str, list[Any]]:
         """The values of every axis that is swept."""
         return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
 
     def layer(self, cell: str) -> Reference:
-        """The torch.nn layer that a cell of this sweep is timed against."""
-        return spec(cell, self.reference or "rnn").reference
+        """What a cell of this sweep is timed against: a torch.nn layer, or a data set read item by item."""
+        data_set = next((name for name in DATA_SETS if name == cell), None)
+        return data_set or spec(cell, self.reference or "rnn").reference
 
 
 class Settings(_Strict):
@@ -122,6 +136,8 @@ def read(path: Path) -> SuiteFile:
     except ValidationError as error:
         faults += list(dict.fromkeys(_fault(detail) for detail in error.errors()))
     faults += _cell_faults(data.get("sweep"), path.parent)
+    if content is not None:
+        faults += [f"sweep[{number}].{fault}" for number, sweep in enumerate(content.sweep) for fault in _mixed(sweep)]
     if faults or content is None:
         raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
     return content
@@ -164,15 +180,33 @@ def _cell_faults(sweeps: object, root: Path) -> list[str]:
                 if target.endswith(".py") and not (root / target).is_file():
                     faults.append(f"{where}: no file {root / target}")
                 if sweep.get("reference") is None:
-                    choices = ", ".join(f'"{name}"' for name in get_args(Reference))
+                    choices = ", ".join(f'"{name}"' for name in get_args(Layer))
                     faults.append(
                         f"{where}: a cell of your own needs `reference` = {choices} in its sweep: the torch.nn layer "
                         "it is timed against, and whose state it takes"
                     )
-            elif cell not in CELLS:
-                like = nearest(cell, CELLS)
-                faults.append(f"{where}: no such cell{like}; there are {', '.join(CELLS)}, or your own as FILE:CLASS")
+            elif cell not in (*CELLS, *DATA_SETS):
+                like = nearest(cell, (*CELLS, *DATA_SETS))
+                known = (
+                    f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
+                )
+                faults.append(f"{where}: no such cell{like}; {known}")
     return faults
+
+
+def _mixed(sweep: Sweep) -> Iterable[str]:
+    """Faults of a sweep that would load a cell, or train a data set."""
+    kinds: tuple[tuple[str, Sequence[str], Iterable[str]], ...] = (
+        ("cell", sweep.cell, DATA_SETS),
+        ("phase", sweep.phase, ("loading",)),
+        ("implementation", sweep.implementation, ("per_item", "vectorised")),
+    )
+    if not any(value in of_data for _, values, of_data in kinds for value in values):
+        return
+    for axis, values, of_data in kinds:
+        for value in values:
+            if value not in of_data:
+                yield f"{axis}: {value!r} can't be swept with data sets, which want {axis} = {', '.join(of_data)}"
 
 
 def _cells(sweep: Mapping[str, Any]) -> list[str]:

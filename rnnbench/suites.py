@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rnnbench import suite_file
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, TORCH_OWN, Case, Group, Workload, axis_text
+from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
@@ -106,6 +106,8 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
         point["reference"] = sweep.layer(point["cell"])
         if own := TORCH_OWN.get(point["implementation"]):
             point["cell"] = own[point["reference"]]
+        if point["phase"] not in LOADS:
+            point |= dict.fromkeys(OF_DATA, 0)
         yield Case.from_axes(point)
 
 

@@ -192,7 +192,9 @@ def test_a_suite_for_a_device_that_is_not_there_is_skipped_in_one_line(folder: P
 
 def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
     assert "quick" in rnnbench("list", "suites", cwd=folder).stdout
-    assert "deep-notebook" in rnnbench("list", "cells", cwd=folder).stdout
+    cells = rnnbench("list", "cells", cwd=folder).stdout
+    assert "deep-notebook" in cells
+    assert "overlapping" in cells
     cases = rnnbench("list", "cases", "tiny.toml", cwd=folder).stdout.splitlines()
     assert len(cases) == 6
     one = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()

@@ -22,7 +22,7 @@ def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
     return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
 
 
-@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda"])
+@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda", "data", "training"])
 def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
     for group in groups(suites.read(name)):
         assert sum(case.is_reference for case in group.cases) == 1
@@ -130,8 +130,8 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "measure.replicats: unknown key; did you mean 'replicates'?",
         "measure.windows: 3: input should be a multiple of 2",
         "defaults.batchsize: unknown key; did you mean 'batch_size'?",
-        "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, torch.nn-cell, "
-        "torch.nn-padded, torch.nn; did you mean 'loop'?",
+        "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, "
+        "torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised; did you mean 'loop'?",
         "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
         "sweep[0].hidden_size: empty; want at least one value",
         "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",
@@ -227,3 +227,48 @@ def test_a_margin_rule_that_names_no_axis_is_refused(tmp_path: Path) -> None:
     suite = suites.read(str(file))
     with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'; did you mean 'cell'\?"):
         suites.margins(suite.content.check, [])
+
+
+LOADING = "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['per_item', 'vectorised']\n"
+
+
+def test_a_data_set_is_held_against_itself_loaded_item_by_item(tmp_path: Path) -> None:
+    both = suite(tmp_path, LOADING.replace("'windows'", "['regular', 'windows']") + "samples = 64\nworkers = [0, 2]")
+    found = [
+        (group.workload.reference, group.workload.workers, [(case.cell, case.implementation) for case in group.cases])
+        for group in groups(both)
+    ]
+    assert found == [
+        (name, workers, [(name, "per_item"), (name, "vectorised")])
+        for name in ("regular", "windows")
+        for workers in (0, 2)
+    ]
+    assert all(case.is_reference == (case.implementation == "per_item") for g in groups(both) for case in g.cases)
+
+
+def test_only_what_loads_has_samples_and_workers(tmp_path: Path) -> None:
+    text = "[[sweep]]\ncell = 'gru'\nphase = ['step', 'epoch']\nsamples = 64\nworkers = [0, 1]"
+    found = [(g.workload.phase, g.workload.samples, g.workload.workers) for g in groups(suite(tmp_path, text))]
+    assert found == [("step", 0, 0), ("epoch", 64, 0), ("epoch", 64, 1)]
+
+
+def test_a_key_of_a_case_that_loads_selects_it_alone(tmp_path: Path) -> None:
+    chosen = suite(tmp_path, LOADING + "workers = [0, 1]")
+    for wanted in groups(chosen)[0].cases:
+        [group] = groups(chosen, wanted.expression)
+        assert group.workload == wanted.workload
+
+
+def test_cells_and_data_sets_do_not_mix_in_a_sweep(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        suite(tmp_path, "[[sweep]]\ncell = ['windows', 'gru']\nphase = 'epoch'\nimplementation = 'per_item'")
+    faults = [line.partition("mine.toml: ")[2] for line in str(raised.value).splitlines()]
+    assert faults == [
+        "sweep[0].cell: 'gru' can't be swept with data sets, which want cell = regular, windows, overlapping",
+        "sweep[0].phase: 'epoch' can't be swept with data sets, which want phase = loading",
+    ]
+
+
+def test_a_number_of_workers_may_be_none_and_not_less(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sweep\[0\]\.workers\[0\]: -1 is not a whole number of 0 or more"):
+        suite(tmp_path, LOADING + "workers = -1")

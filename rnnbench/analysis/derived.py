@@ -41,10 +41,10 @@ def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
 
 
 FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "energy_joules_per_sequence": lambda frame: _number(frame, "energy_joules") / frame["batch_size"],
+    "energy_joules_per_sequence": lambda frame: _number(frame, "energy_joules") / _sequences(frame),
     "break_even_calls": break_even_calls,
     "macs_per_second": lambda frame: _number(frame, "macs") / frame["seconds"],
-    "sequences_per_second": lambda frame: frame["batch_size"] / frame["seconds"],
+    "sequences_per_second": lambda frame: _sequences(frame) / frame["seconds"],
     "times_limit": lambda frame: frame["seconds"] / frame["limit_seconds"],
 }
 
@@ -53,17 +53,18 @@ def moved_bytes(row: Mapping[Any, Any]) -> float:
     """The least that a call must read or write: all that enters and leaves it, each once; NaN where not known.
 
     Parameters, the sequence, initial and final states, and the output; in training also the output's gradient and those
-    of the parameters; with Adam its two moments and the parameters, read and written.
+    of the parameters; with Adam its two moments and the parameters, read and written. An epoch is as many steps.
     """
     parameters = row["parameters"]
     if parameters is None or math.isnan(parameters):
         return math.nan
-    tokens = row["batch_size"] * row["seq_len"]
-    states = (2 if row["reference"] == "lstm" else 1) * row["num_layers"] * row["batch_size"] * row["hidden_size"]
+    sequences, parameters = row["samples"] or row["batch_size"], _batches(row) * parameters
+    tokens = sequences * row["seq_len"]
+    states = (2 if row["reference"] == "lstm" else 1) * row["num_layers"] * sequences * row["hidden_size"]
     values = parameters + tokens * (row["input_size"] + row["output_size"]) + 2 * states
     if row["phase"] != "inference":
         values += tokens * row["output_size"] + parameters
-    if row["phase"] == "step":
+    if row["phase"] in ("step", "epoch"):
         values += 5 * parameters
     size: float = ITEM_BYTES[row["dtype"]] * values
     return size
@@ -72,7 +73,18 @@ def moved_bytes(row: Mapping[Any, Any]) -> float:
 def serial_steps(row: Mapping[Any, Any]) -> int:
     """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
     forward = 1 if row["backend"] in OPAQUE_BACKENDS else row["seq_len"] * row["num_layers"]
-    return forward if row["phase"] == "inference" else 2 * forward
+    steps: int = forward * _batches(row)
+    return steps if row["phase"] == "inference" else 2 * steps
+
+
+def _batches(row: Mapping[Any, Any]) -> int:
+    """Batches that one call works on."""
+    return math.ceil(row["samples"] / row["batch_size"]) or 1
+
+
+def _sequences(frame: pd.DataFrame) -> Any:
+    """Sequences that each row's call works on."""
+    return frame["samples"].where(frame["samples"] > 0, frame["batch_size"])
 
 
 def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:

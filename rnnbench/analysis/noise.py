@@ -7,6 +7,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
 from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.store.records import REFERENCES
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Noise:
     worst: float  # the same, 95% quantile over cases
     alarms: int  # cases whose interval leaves 1 out, though nothing differs; some 5% are expected
     cases: int
-    drift: float  # time of the torch.nn cases in the last third of the replicates over that in the first, less 1
+    drift: float  # time of the references in the last third of the replicates over that in the first, less 1
 
 
 def noise(frame: pd.DataFrame) -> Noise:
@@ -57,8 +58,8 @@ def self_ratios(windows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drift(windows: pd.DataFrame) -> float:
-    """For each torch.nn case the last third of its replicates against the first; the median over cases."""
-    times = replicate_times(windows[windows["implementation"] == "torch.nn"])
+    """For each reference the last third of its replicates against the first; the median over cases."""
+    times = replicate_times(windows[windows["implementation"].isin(REFERENCES)])
     changes = []
     for _, logs in times.sort_values("replicate").groupby("case")["log_seconds"]:
         third = len(logs) // 3

@@ -6,7 +6,7 @@ import pandas as pd
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
-from rnnbench.store.records import AXES
+from rnnbench.store.records import AXES, REFERENCES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
 LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
@@ -22,8 +22,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
       quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
     - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
-    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, from the ratios within each
-      replicate; 1 for the layer itself, NaN where it was not measured;
+    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, or of loading item by item, from
+      the ratios within each replicate; 1 for the reference itself, NaN where it was not measured;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
       had no time to spare, so that the device waited for it (never on a CPU, which does its calls itself);
     - the derived metrics of `rnnbench.store.metrics.METRICS`, and `bound_by`, what sets the limit of its time:
@@ -83,12 +83,12 @@ def complete_visits(windows: pd.DataFrame) -> pd.DataFrame:
 
 
 def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
-    """`log_ratio` and `log_mean_ratio` to torch.nn, taken within each replicate, where noise is shared.
+    """`log_ratio` and `log_mean_ratio` to the group's reference, taken within each replicate, where noise is shared.
 
-    From the frame that `replicate_times` gives; without the cases whose group has no torch.nn layer.
+    From the frame that `replicate_times` gives; without the cases whose group has no reference.
     """
     group = ["run", "replicate", *WORKLOAD_AXES]
-    reference = replicates[replicates["implementation"] == "torch.nn"][[*group, "log_seconds", "log_mean"]]
+    reference = replicates[replicates["implementation"].isin(REFERENCES)][[*group, "log_seconds", "log_mean"]]
     paired = replicates.merge(reference, on=group, suffixes=("", "_reference"))
     paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]

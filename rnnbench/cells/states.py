@@ -31,6 +31,13 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
     return tuple(torch.stack(part) for part in zip(*states, strict=True))
 
 
+def first(layer_state: State, sequences: int) -> State:
+    """A torch.nn layer's state of the first `sequences` of a batch."""
+    if isinstance(layer_state, Tensor):
+        return layer_state[:, :sequences].contiguous()  # cuDNN wants it so
+    return tuple(part[:, :sequences].contiguous() for part in layer_state)
+
+
 def output(cell_state: State, *, stacked: bool) -> Tensor:
     """What a cell shows to the outside: the top layer's `h`, (batch, hidden)."""
     top = cell_state[-1] if stacked else cell_state

@@ -33,17 +33,19 @@ def list_suites() -> None:
 
 @list_.command("cells")
 def list_cells() -> None:
-    """The cells that rnnbench brings, and the torch.nn layer that each is timed against.
+    """The cells and data sets that rnnbench brings, and what each is timed against.
 
     \b
     Example:
       rnnbench list cells
     """
     from rnnbench.cells import CELLS
-    from rnnbench.store.records import LAYERS
+    from rnnbench.store.records import DATA_SETS, LAYERS
 
     for name, spec in CELLS.items():
         click.echo(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
+    for data_set, about in DATA_SETS.items():
+        click.echo(f"{data_set:<14} {'per_item':<14} data set: {about}")
 
 
 @list_.command("metrics")

@@ -10,6 +10,6 @@ def allowed_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def measuring_cores(threads: int) -> list[int]:
+def measuring_cores(number: int) -> list[int]:
     """The same cores for all workers: the last ones allowed, away from those that systems prefer for interrupts."""
-    return allowed_cores()[-threads:]
+    return allowed_cores()[-number:]

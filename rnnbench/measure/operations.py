@@ -17,7 +17,7 @@ from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import Case, DType
-from rnnbench.workloads import compiled
+from rnnbench.workloads import compiled, loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.phases import TimedCall
@@ -88,7 +88,7 @@ class Operations:
     def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
         built = self._build(request)
-        measurement = observe(built)
+        measurement = observe(built) if isinstance(built, Built) else built.observe()
         driver = devices.open_device(built.case.workload.device).memory()
         metrics, missing = measurement.metrics | driver.values, measurement.missing | driver.missing
         return {"measurement": replace(measurement, metrics=metrics, missing=missing).to_json()}
@@ -101,18 +101,23 @@ class Operations:
             plan = calibrate(device, timed.call, request["window_seconds"])
             meter = energy.open_meter(built.case.workload.device, device.uuid())
             found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
+        timed.end()
         return asdict(found)
 
-    def _build(self, request: dict[str, Any]) -> Built:
+    def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         case = Case.from_axes(request["case"])
         unusable = devices.why_not(case.workload.device)
         if unusable:
             raise Skip(unusable)
         if case.workload.threads > len(allowed_cores()):
             raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
+        if case.workload.workers > len(allowed_cores()):
+            raise Skip(f"workers={case.workload.workers}, more than the cores allowed ({len(allowed_cores())})")
         if lacking := devices.lacks(case.workload.device, case.workload.dtype):
             raise Skip(lacking)
         self._restore(case.workload.threads, case.workload.dtype)
+        if case.workload.phase == "loading":
+            return loading.build(case)
         return build(case, Path(request["root"]), request["compiled_steps"])
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +154,8 @@ class Operations:
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
+        for ready in self._ready.values():
+            ready.timed.end()
         self._ready.clear()
         compiled.forget()
         gc.collect()

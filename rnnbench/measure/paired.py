@@ -160,7 +160,7 @@ class PairedRunner:
     def _visited(self, group: Group) -> bool:
         """Measure a group once; False where a case failed, was dropped, and the pair is not to be used any longer."""
         for worker in self._pair.values():
-            worker.pin(measuring_cores(group.workload.threads))
+            worker.pin(measuring_cores(group.workload.cores))
         side, case = "", group.cases[0]
         try:
             ready = []

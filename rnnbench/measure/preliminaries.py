@@ -121,7 +121,7 @@ class Preliminaries:
                 reason = f"not reached within {ENERGY_SHARE:.0%} of the budget"
                 self._recorder.add_metrics(case, {}, {"energy_joules": reason})
                 continue
-            reply = self._ask(self._recorder.energy_request(case), measuring_cores(case.workload.threads))
+            reply = self._ask(self._recorder.energy_request(case), measuring_cores(case.workload.cores))
             fault = {} if reply["ok"] else {"energy_joules": reply["reason"]}
             self._recorder.add_metrics(case, reply.get("values", {}), reply.get("missing", fault))
 

@@ -157,7 +157,7 @@ class Runner:
     def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
         """Measure a group once in this worker; raises VisitCut where a case of it failed, and was dropped."""
         current = group.cases[0]
-        worker.pin(measuring_cores(group.workload.threads))
+        worker.pin(measuring_cores(group.workload.cores))
         windows = []
         try:
             arms = {}

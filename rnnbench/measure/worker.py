@@ -14,16 +14,16 @@ CASE is `"case": {axes}, "root": DIR, "compiled_steps": N`. A reply has `ok`; wh
 failed) and `reason`. The worker ends when its input does.
 """
 
-import ctypes
 import gc
 import json
 import mmap
 import os
 import random
-import signal
 import sys
 from pathlib import Path
 from typing import TextIO
+
+from rnnbench.workloads.processes import end_with_parent
 
 MOST_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, none of it touched
 
@@ -39,9 +39,8 @@ def _claim_streams() -> tuple[TextIO, TextIO]:
 
 def _die_with_parent() -> None:
     """On Linux: end when the coordinator ends, also in the middle of a call, and be the first to go without memory."""
+    end_with_parent()
     if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 

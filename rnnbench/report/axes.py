@@ -5,17 +5,20 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.report.reference import is_reference
 from rnnbench.report.units import plural
-from rnnbench.store.records import AXES
+from rnnbench.store.records import AXES, OF_DATA
 
 WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
     "output_size": "output",
     "num_layers": "layers",
     "dtype": "type",
 }
-SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers")
+SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
 SETTINGS = ("device", "dtype", "threads", "task")
 WORKLOAD = [axis for axis in AXES if axis not in ("cell", "implementation")]
+COUNTED = ("num_layers", "threads", *OF_DATA)  # said as `3 layers`
+OF_MODELS = ("hidden_size", "num_layers")  # which a data set has not
 
 
 def word(axis: str) -> str:
@@ -25,7 +28,7 @@ def word(axis: str) -> str:
 
 def say(axis: str, value: Any) -> str:
     """An axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
-    if axis in ("num_layers", "threads"):
+    if axis in COUNTED:
         return plural(int(value), word(axis).removesuffix("s"))
     return f"{word(axis)} {value}" if axis in SIZES else one_line(value)
 
@@ -45,14 +48,18 @@ def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
 
     `deep` has three layers and `vanilla` one: the number of layers then belongs to the cell and is not swept.
     """
-    own = summary[summary["implementation"] != "torch.nn"]
+    own = summary[~is_reference(summary)]
     cells = (own if len(own) else summary).groupby("cell", sort=False)
     return [axis for axis in axes if len(summary) and cells[axis].nunique().max() > 1]
 
 
 def constants(summary: pd.DataFrame) -> str:
     """The axes that stand still over the run, in running text."""
-    still = [axis for axis in (*SIZES, *SETTINGS) if summary[axis].nunique() == 1]
+    without = (
+        *(OF_MODELS if set(summary["phase"]) == {"loading"} else ()),
+        *(() if summary["samples"].any() else OF_DATA),
+    )
+    still = [axis for axis in (*SIZES, *SETTINGS) if axis not in without and summary[axis].nunique() == 1]
     return say_all(still, (summary[axis].iloc[0] for axis in still))
 
 

@@ -1,4 +1,4 @@
-"""Figure: how far each cell is from torch.nn, at a glance. A row a series, a dot a size, a bar for the median."""
+"""Figure: how far each cell is from its reference, at a glance. A row a series, a dot a size, a bar for the median."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from rnnbench.report.axes import say_all, several
 from rnnbench.report.canvas import log_axis, look, quiet
 from rnnbench.report.medians import CONTEXT
+from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import ratio, ratio_tick
 
@@ -22,7 +23,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     """The figure; None where no case has a ratio."""
     frame = with_series(summary)
     look_of = styles(frame)
-    compared = frame[(frame["implementation"] != "torch.nn") & frame["ratio"].notna()]
+    compared = frame[~is_reference(frame) & frame["ratio"].notna()]
     if compared.empty:
         return None
     rows = list(compared["series"].unique())
@@ -41,10 +42,11 @@ def render(summary: pd.DataFrame) -> Figure | None:
                 for axis, value in zip(context, setting, strict=True):
                     here = here[here[axis] == value]
                 _panel(axes, here, rows, look_of, limits)
+                _mark_reference(axes, words(summary).name, limits)
                 axes.set_title(", ".join([phase, *filter(None, [say_all(context, setting)])]), loc="left", pad=16)
             _name_rows(line, compared, rows)
         for axes in grid[-1]:
-            axes.set_xlabel("time over that of torch.nn (log scale)")
+            axes.set_xlabel(f"time over that of {words(summary).name} (log scale)")
         figure.legend(handles=_legend(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
@@ -79,9 +81,17 @@ def _panel(
             1.01, place, ratio(median), transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=8.5
         )
     axes.text(1.01, 1.02, "median", transform=axes.transAxes, fontsize=8, color="#555555", va="bottom")
+    axes.set_xscale("log")
+    axes.set_xlim(*limits)
+    log_axis(axes.xaxis, *limits, ratio_tick)
+    axes.grid(axis="x")
+    quiet(axes)
+
+
+def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
     axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     axes.annotate(
-        "torch.nn",
+        name,
         (1, 1),
         (0, 3),
         xycoords=("data", "axes fraction"),
@@ -89,11 +99,6 @@ def _panel(
         ha="left" if limits[0] * 1.3 > 1 else "center",
         fontsize=8,
     )
-    axes.set_xscale("log")
-    axes.set_xlim(*limits)
-    log_axis(axes.xaxis, *limits, ratio_tick)
-    axes.grid(axis="x")
-    quiet(axes)
 
 
 def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Figure: the ratio to torch.nn by cell and size, as heat maps with the number in each box."""
+"""Figure: the ratio to the reference by cell and size, as heat maps with the number in each box."""
 
 import math
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
 from rnnbench.report.canvas import fixed_ticks, look, quiet, round_numbers
+from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import ratio_box, ratio_tick
 
@@ -34,7 +35,7 @@ class Panel:
 def render(summary: pd.DataFrame) -> Figure | None:
     """The figure; None where no case has a ratio, or there is but one size. Series without any ratio are left out."""
     frame = with_series(summary)
-    own = frame[frame["implementation"] != "torch.nn"]
+    own = frame[~is_reference(frame)]
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
@@ -56,7 +57,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
             _heat_map(axes, panel, rows, across, norm)
         for line in grid:
             _name_columns(line[0], across)
-        _color_bar(figure, list(grid.flat), norm, span)
+        _color_bar(figure, list(grid.flat), norm, span, words(summary).name)
     return figure
 
 
@@ -121,13 +122,13 @@ def _name_columns(axes: Axes, across: Sequence[str]) -> None:
     )
 
 
-def _color_bar(figure: Figure, panels: list[Axes], norm: Normalize, span: tuple[float, float]) -> None:
+def _color_bar(figure: Figure, panels: list[Axes], norm: Normalize, span: tuple[float, float], name: str) -> None:
     """The scale, cut to the ratios that there are: colours are symmetric about 1, ratios seldom."""
     bar = figure.colorbar(ScalarMappable(norm, SCALE), ax=panels, location="bottom", aspect=50, shrink=0.6, pad=0.02)
     bar.ax.set_xlim(*span)
     ratios = round_numbers(2 ** span[0], 2 ** span[1], 7)
     fixed_ticks(bar.ax.xaxis, [math.log2(ratio) for ratio in ratios], lambda log: ratio_tick(round(2**log, 6)))
-    bar.set_label("time over that of torch.nn: blue is faster, orange slower; hatched: not measured", fontsize=8)
+    bar.set_label(f"time over that of {name}\n(blue is faster, orange slower; hatched: not measured)", fontsize=8)
 
 
 def _short(size: Any) -> str:

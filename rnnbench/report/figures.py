@@ -5,20 +5,21 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_roofline, figure_scaling
+from rnnbench.report.reference import words
 
 FIGURES = (
     (
         "ratio",
         figure_ratio.render,
-        "How far each cell is from torch.nn",
-        "Each mark is one workload, with its 95% interval; the bar is the median. The dashed line is torch.nn: right "
-        "of it is slower. Open marks are another implementation of the same cell.",
+        "How far each cell is from {reference}",
+        "Each mark is one workload, with its 95% interval; the bar is the median. The dashed line is {reference}: "
+        "right of it is slower. Open marks are another implementation of the same cell.",
     ),
     (
         "ratio_by_size",
         figure_ratio_by_size.render,
-        "Ratio to torch.nn by cell and size",
-        "The number is the time over that of torch.nn: 2.0 takes twice as long, below 1 is faster. Cells that were "
+        "Ratio to {reference} by cell and size",
+        "The number is the time over that of {reference}: 2.0 takes twice as long, below 1 is faster. Cells that were "
         "measured nowhere are left out here; the tables have them.",
     ),
     (
@@ -53,9 +54,15 @@ class Picture:
 
 def render(summary: pd.DataFrame) -> dict[str, Picture]:
     """Each figure under the name of its files."""
-    pictures = {}
+    pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:
         figure = draw(summary)
         if figure is not None:
-            pictures[name] = Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))
+            pictures[name] = Picture(
+                name,
+                title.format(reference=name_of),
+                caption.format(reference=name_of),
+                canvas.svg(figure, name),
+                canvas.png(figure),
+            )
     return pictures

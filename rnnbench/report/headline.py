@@ -1,17 +1,17 @@
-"""The answer in words: how far the hand-written cells are from torch.nn."""
+"""The answer in words: how far the hand-written cells are from torch.nn, and other ways to load from the usual one."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.axes import one_line, several
+from rnnbench.report.axes import COUNTED, one_line, say, several
 from rnnbench.report.medians import CONTEXT, medians
+from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import digits, plural, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
-
-TIMES_AS_LONG = "times as long as torch.nn"
+from rnnbench.store.records import LOADS, OF_DATA
 
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> str:
@@ -20,14 +20,14 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> str:
     A cell that was not checked to do torch.nn's work is named apart, where there are others.
     """
     measured = summary[summary["status"] == "measured"]
-    own = measured[measured["implementation"] != "torch.nn"]
+    own, name = measured[~is_reference(measured)], words(summary).name
     compared = own.dropna(subset=["ratio"])
     if measured.empty:
         return "No case was measured, so this run says nothing about time."
     if own.empty:
-        return "Only torch.nn was measured, so there is nothing to compare it with."
+        return f"Only {name} was measured, so there is nothing to compare it with."
     if compared.empty:
-        return "No torch.nn layer was measured beside these cells, so how far they are from it can't be said."
+        return f"Without {name}, which was not measured beside these, how far they are from it can't be said."
     same_work = compared[compared["parity"] == "agrees"]
     counted = compared if same_work.empty else same_work
     return " ".join([_range(counted, info), *_ends(counted), *_by_interval(counted), *_unchecked(compared, counted)])
@@ -72,12 +72,14 @@ def where(summary: pd.DataFrame, info: RunInfo) -> str:
 
 def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
-    taken = f"{lowest} {TIMES_AS_LONG}" if lowest == highest else f"{lowest} to {highest} {TIMES_AS_LONG}"
+    reference = words(compared)
+    span = lowest if lowest == highest else f"{lowest} to {highest}"
+    taken = f"{span} times as long as {reference.name}"
     place = where(compared, info)
     if len(compared) == 1:
         row = compared.iloc[0]
         return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
-    return f"On {place} hand-written cells take {taken}."
+    return f"On {place} {reference.others} take {taken}."
 
 
 def _ends(counted: pd.DataFrame) -> Iterable[str]:
@@ -92,8 +94,9 @@ def _ends(counted: pd.DataFrame) -> Iterable[str]:
 
 def _named(row: "pd.Series[Any]", context: list[str]) -> str:
     """A series and its median: `lstm loop in training (median 3.00×)`."""
-    words = [row["series"], "in", row["phase"], *(f"on {row[axis]}" for axis in context)]
-    return f"{' '.join(words)} (median {ratio(row['median'])})"
+    known = (axis for axis in context if axis not in OF_DATA or row["phase"] in LOADS)
+    where = (f"{'with' if axis in COUNTED else 'on'} {say(axis, row[axis])}" for axis in known)
+    return f"{' '.join([row['series'], 'in', row['phase'], *where])} (median {ratio(row['median'])})"
 
 
 def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
@@ -105,7 +108,9 @@ def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
     faster = int((known["ratio_high"] < 1).sum())
     undecided = int(((known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)).sum())
     parts = [
-        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than torch.nn" if faster else "",
+        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than {words(compared).name}"
+        if faster
+        else "",
         f"{plural(undecided, 'case')} {'shows' if undecided == 1 else 'show'} no difference" if undecided else "",
     ]
     if faster or undecided:

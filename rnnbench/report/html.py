@@ -12,6 +12,7 @@ from rnnbench.report import noise as noise_sentence
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
 from rnnbench.report.metrics import known, of_calls, with_metrics
+from rnnbench.report.reference import words
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
 
@@ -32,6 +33,7 @@ def render(
     pages.filters["one_line"] = one_line
     return pages.get_template("report.html").render(
         info=info,
+        reference=words(summary),
         answer=headline.answer(summary, info),
         limit=headline.limit(summary),
         counts=headline.counts(summary),

@@ -1,4 +1,4 @@
-"""The ratio to torch.nn of each cell, implementation and phase over all sizes: median and range."""
+"""The ratio to the reference of each cell, implementation and phase over all sizes: median and range."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import several
+from rnnbench.report.reference import is_reference
 from rnnbench.report.series import with_series
 
-CONTEXT = ("device", "dtype")  # never pooled: a median over CPU and GPU would speak of neither
+CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would speak of neither
 
 
 def medians(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row for each series, phase, and device or type where these vary, torch.nn's own left out.
+    """One row for each series, phase, and device or type where these vary, the references left out.
 
     Columns: the keys, `cases`, `compared` (cases with a ratio), `median`, `lowest`, `highest`, `parity`.
     """
     frame = with_series(summary)
-    own = frame[frame["implementation"] != "torch.nn"]
+    own = frame[~is_reference(frame)]
     keys = ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
     rows: list[dict[str, Any]] = []
     for key, cases in own.groupby(keys, sort=False):

@@ -1,7 +1,7 @@
 """The metrics of a run's cases, whichever there are: which are known, and why others are not. Names none."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -36,9 +36,9 @@ def of_calls() -> list[Metric]:
     return sorted(calls, key=lambda metric: not metric.is_brief)
 
 
-def brief() -> list[Metric]:
-    """The metrics that are worth a column on a terminal."""
-    return [metric for metric in metrics.METRICS if metric.is_brief]
+def brief(phases: Container[str]) -> list[Metric]:
+    """The metrics that are worth a column on a terminal, of a run of these phases."""
+    return [metric for metric in metrics.METRICS if metric.is_brief or metric.brief_in in phases]
 
 
 def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:

@@ -12,7 +12,11 @@ def render(noise: Noise) -> str:
     if math.isnan(noise.floor):
         return "Noise floor: not known, which takes two replicates or more."
     quality = "quiet enough to see 5% in a few replicates" if noise.floor <= NOISY_FLOOR else "noisy: give it more time"
-    drift = "" if math.isnan(noise.drift) else f", and torch.nn's times drifted by {noise.drift:+.1%} from start to end"
+    drift = (
+        ""
+        if math.isnan(noise.drift)
+        else f", and the references' times drifted by {noise.drift:+.1%} from start to end"
+    )
     return (
         f"Noise floor: an arm differs from itself by ±{noise.floor:.1%} (half-width of the 95% interval, median of "
         f"{noise.cases} cases; ±{noise.worst:.1%} for the worst twentieth){drift}: {quality}."

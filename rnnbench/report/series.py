@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import SIZES, one_line, say_all, several, swept
-from rnnbench.store.records import LAYERS
+from rnnbench.report.reference import is_reference
+from rnnbench.store.records import reference_cell
 
-# Okabe and Ito's palette, which stays apart under every common colour blindness; black is kept for torch.nn.
+# Okabe and Ito's palette, which stays apart under every common colour blindness; black is kept for references.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than there are colours: 42 cells before a pair repeats
 
@@ -36,33 +37,32 @@ def name(cell: str, implementation: str) -> str:
 def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary with each row's `series` and `family`, sorted so that what is compared stands together.
 
-    A family is what shares a torch.nn layer: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` where that number belongs to
-    the cell. Rows of torch.nn carry the family's name as their series.
+    A family is what shares a reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` where that number belongs to the
+    cell, or a data set. Rows of torch.nn carry the family's name as their series.
     """
     frame = summary.copy()
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
-    layers = {str(reference): layer for reference, layer in LAYERS.items()}
     plain = frame[fixed].eq(frame[fixed].min()).all(axis=1)
     frame["family"] = [
-        layers[reference] if is_plain else f"{layers[reference]}, {say_all(fixed, sizes)}"
+        reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
         for reference, is_plain, sizes in zip(frame["reference"], plain, frame[fixed].to_numpy(), strict=True)
     ]
     frame["series"] = [
         family if how == "torch.nn" else name(cell, how)
         for family, cell, how in zip(frame["family"], frame["cell"], frame["implementation"], strict=True)
     ]
-    own = (frame["implementation"] != "torch.nn").to_numpy()
+    own = ~is_reference(frame).to_numpy()
     family, cell, how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
-    order = np.lexsort((how, cell, own, family))  # by family first; within it torch.nn, then each cell as it came
+    order = np.lexsort((how, cell, own, family))  # by family first; within it the reference, then each cell as it came
     return frame.iloc[order]
 
 
 def styles(frame: pd.DataFrame) -> dict[str, Style]:
     """How to draw each series of a frame that `with_series` gave."""
-    own = frame[frame["implementation"] != "torch.nn"]
+    own = frame[~is_reference(frame)]
     cells = {cell: place for place, cell in enumerate(own["cell"].unique())}
     ways = {how: place for place, how in enumerate(own["implementation"].unique())}
-    drawn = {series: Style("black", "d", filled=True, line="-") for series in frame["family"].unique()}
+    drawn = {series: Style("black", "d", filled=True, line="-") for series in frame.loc[is_reference(frame), "series"]}
     for series, cell, how in own[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False):
         place = cells[cell]
         drawn[series] = Style(

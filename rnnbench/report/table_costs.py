@@ -16,7 +16,7 @@ from rnnbench.store.records import AXES
 
 
 def render(summary: pd.DataFrame) -> Table:
-    """One row a case, by workload, each with its torch.nn layer first; metrics that no case has are left out."""
+    """One row a case, by workload, each with its reference first; metrics that no case has are left out."""
     frame = with_metrics(by_workload(summary))
     axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
     columns = [

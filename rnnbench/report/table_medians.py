@@ -1,4 +1,4 @@
-"""Table: how far each series is from torch.nn, over all sizes."""
+"""Table: how far each series is from its reference, over all sizes."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pandas as pd
 
 from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT, medians
+from rnnbench.report.reference import words
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import ratio, ratio_interval
 
@@ -23,17 +24,18 @@ def render(summary: pd.DataFrame) -> Table:
         Column("cases", lambda row: _compared(row["compared"], row["cases"]), numeric=True),
         Column("parity", of("parity")),
     ]
+    reference = words(summary)
     machine = frame.drop(columns="series").rename(
         columns={
-            "median": "median_ratio_to_torch_nn",
-            "lowest": "lowest_ratio_to_torch_nn",
-            "highest": "highest_ratio_to_torch_nn",
+            "median": f"median_ratio_to_{reference.key}",
+            "lowest": f"lowest_ratio_to_{reference.key}",
+            "highest": f"highest_ratio_to_{reference.key}",
         }
     )
     return table(
         "medians",
-        "Ratio to torch.nn over all sizes",
-        "Time over that of the torch.nn layer of the same workload: 2× takes twice as long, below 1× is faster.",
+        f"Ratio to {reference.name} over all sizes",
+        f"Time over that of {reference.name} at the same workload: 2× takes twice as long, below 1× is faster.",
         columns,
         frame,
         machine=machine,

@@ -6,10 +6,11 @@ from rnnbench.report.axes import SIZES, one_line, word
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import count, digits, millions
+from rnnbench.store.records import OF_DATA
 
 BYTES = ["input_bytes", "forward_backward_bytes", "parameter_bytes"]
 KNOWN = ["parameters", "step_macs", "mult_adds", *BYTES]
-KEYS = ["cell", "batch_size", *(axis for axis in SIZES if axis not in ("batch_size", "seq_len"))]
+KEYS = ["cell", "batch_size", *(axis for axis in SIZES if axis not in ("batch_size", "seq_len", *OF_DATA))]
 AGREEMENT = 0.05  # torchinfo counts a bias as a multiply-add, which is no disagreement worth a sentence
 NOTE = (
     "The model is the cell with its output head; all but the parameters are for one step of a whole batch. "

@@ -1,4 +1,4 @@
-"""Table: every case with its time, its ratio to torch.nn, their intervals, and parity."""
+"""Table: every case with its time, its ratio to its reference, their intervals, and parity."""
 
 from typing import Any
 
@@ -7,26 +7,28 @@ import pandas as pd
 
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
 from rnnbench.report.precision import missed, waits
+from rnnbench.report.reference import words
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import REFERENCES
 
 UNITS = {
     "seconds": "seconds_per_call",
     "seconds_low": "seconds_per_call_low",
     "seconds_high": "seconds_per_call_high",
     "mean_seconds": "mean_seconds_per_call",
-    "ratio": "ratio_to_torch_nn",
-    "ratio_low": "ratio_to_torch_nn_low",
-    "ratio_high": "ratio_to_torch_nn_high",
+    "ratio": "ratio_to_{}",
+    "ratio_low": "ratio_to_{}_low",
+    "ratio_high": "ratio_to_{}_high",
     "parity_error": "parity_relative_error",
 }
 
 
 def render(summary: pd.DataFrame, info: RunInfo) -> Table:
-    """One row a case, by workload, each with its torch.nn layer first."""
+    """One row a case, by workload, each with its reference first."""
     workload = ["phase", *several(summary, (*SETTINGS, *SIZES))]
     frame = by_workload(summary)
     columns = [
@@ -44,7 +46,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
     still = constants(summary) if len(summary) else ""
     return table(
         "ratios",
-        "Time per call and ratio to torch.nn, case by case",
+        f"Time per call and ratio to {words(summary).name}, case by case",
         f"Everywhere: {still}." if still else "",
         columns,
         frame,
@@ -56,11 +58,12 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
 def _machine(summary: pd.DataFrame) -> pd.DataFrame:
     """All that the summary holds of the case and its time; what else it costs is in the table of costs."""
     elsewhere = {"ceiling", "missing", "backend", "bound_by", *(metric.name for metric in metrics.METRICS)}
-    return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=UNITS)
+    units = {column: name.format(words(summary).key) for column, name in UNITS.items()}
+    return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=units)
 
 
 def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
-    """The cases with their `series`, the members of a workload together, torch.nn's first."""
+    """The cases with their `series`, the members of a workload together, the reference first."""
     frame = with_series(summary)
     frame["group"] = group_numbers(frame)
     return frame.sort_values("group", kind="stable")
@@ -75,7 +78,7 @@ def group_numbers(frame: pd.DataFrame) -> Any:
 
 
 def _ratio_interval(row: dict[str, Any]) -> str:
-    return "" if row["implementation"] == "torch.nn" else ratio_interval(row["ratio_low"], row["ratio_high"])
+    return "" if row["implementation"] in REFERENCES else ratio_interval(row["ratio_low"], row["ratio_high"])
 
 
 def _parity(row: dict[str, Any]) -> str:

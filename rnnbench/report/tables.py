@@ -5,6 +5,7 @@ import pandas as pd
 from rnnbench.report import (
     table_costs,
     table_environment,
+    table_epochs,
     table_medians,
     table_not_measured,
     table_parameters,
@@ -19,6 +20,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
     tables = [
         table_medians.render(summary),
         table_ratios.render(summary, info),
+        *filter(None, [table_epochs.render(summary)]),
         table_costs.render(summary),
         table_parameters.render(summary),
         table_not_measured.render(summary),

@@ -12,18 +12,20 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnbench.report import headline, table_medians
+from rnnbench.report import headline, table_epochs, table_medians
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
 from rnnbench.report.metrics import brief, known, with_metrics
 from rnnbench.report.precision import missed, waits
+from rnnbench.report.reference import words
 from rnnbench.report.table import Table
 from rnnbench.report.table_ratios import by_workload
 from rnnbench.report.units import duration, quantity, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
 from rnnbench.store.metrics import Metric
+from rnnbench.store.records import REFERENCES
 
 GAP = 2  # between columns; one of it is rich's own divider
-HEADS = ("cell", "time", "ratio to\ntorch.nn", "95%\ninterval")
+HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
 HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
 LONGEST_NAME = 28  # longer names are folded
 NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
@@ -80,18 +82,24 @@ def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
 def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:
     yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
     if len(summary):
-        yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of torch.nn.", style="dim")
+        reference = words(summary).name
+        yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of {reference}.", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
         frame = with_metrics(by_workload(summary))
-        metrics = known(frame, brief())
+        metrics = known(frame, brief(set(summary["phase"])))
+        heads = [head.format(reference.removeprefix("the ")) for head in HEADS]
         lines = [_line(row, axes, metrics, info, notes) for row in frame.to_dict("records")]
-        yield from _sections(axes, metrics, lines, width)
+        yield from _sections(axes, heads, metrics, lines, width)
         yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
         yield Text("\n" if notes else "", end="")
         yield Text("Over all sizes", style="bold")
         yield _grid_of(table_medians.render(summary))
         yield Text()
+        if (epochs := table_epochs.render(summary)) is not None:
+            yield Text(epochs.title, style="bold")
+            yield _grid_of(epochs)
+            yield Text()
     yield Text(" ".join(filter(None, [headline.answer(summary, info), headline.limit(summary)])), style="bold")
     yield Text(headline.counts(summary))
 
@@ -105,7 +113,7 @@ def _line(
     reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
     reasons = [reason, missed(row, info), waits(row)]
     number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
-    own = row["implementation"] != "torch.nn"
+    own = row["implementation"] not in REFERENCES
     texts = (
         row["series"],
         row["status"] if missing else duration(row["seconds"]),
@@ -123,10 +131,10 @@ def _line(
 
 
 def _sections(
-    axes: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
 ) -> Iterable[RenderableType]:
     """Tables whose columns fit, a heading above each where some axes have no room as columns."""
-    layout = _layout(axes, metrics, lines, width)
+    layout = _layout(axes, named, metrics, lines, width)
     sections: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         sections.setdefault(line.axes[: layout.up], []).append(line)
@@ -137,11 +145,16 @@ def _sections(
         yield _grid(layout, members)
 
 
-def _layout(axes: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int) -> Layout:
-    """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns."""
+def _layout(
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+) -> Layout:
+    """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns.
+
+    `named` are the heads of the columns that are always there.
+    """
     heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
     first = [_widest([word(axis)], (one_line(line.axes[place]) for line in lines)) for place, axis in enumerate(axes)]
-    middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(HEADS)]
+    middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(named)]
     middle[0] = min(middle[0], LONGEST_NAME)
     last = [_widest(head.split("\n"), (line.metrics[place] for line in lines)) for place, head in enumerate(heads)]
     longest_note = _widest(["note"], (line.note for line in lines))
@@ -157,7 +170,7 @@ def _layout(axes: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line
     shown, up = next((choice for choice in choices if used(*choice) <= width), (0, len(axes)))
     room = min(longest_note, note + max(width - used(shown, up), 0))
     widths = (*first[up:], *middle, *last[:shown], room)
-    return Layout(tuple(axes[up:]), up, (*HEADS, *heads[:shown], "note"), shown, widths)
+    return Layout(tuple(axes[up:]), up, (*named, *heads[:shown], "note"), shown, widths)
 
 
 def _widest(head: Iterable[str], texts: Iterable[str]) -> int:

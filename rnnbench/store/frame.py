@@ -22,7 +22,7 @@ def load(path: str | Path) -> pd.DataFrame:
 
     Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
     `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`, `output_len`,
-    `bidirectional`, `dropout`, `lengths`):
+    `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; no samples where no data set is loaded):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;

@@ -26,6 +26,7 @@ class Metric:
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
     time_follows: bool = False  # what makes a call longer, if there is more of it
     is_brief: bool = False  # in the table that `run` prints
+    brief_in: str = ""  # a phase in whose runs alone it is
 
 
 METRICS = (
@@ -125,7 +126,7 @@ METRICS = (
         implementation="compiled",
     ),
     Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
-    Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the batch size"),
+    Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the sequences of a call"),
     Metric(
         "break_even_calls",
         "break-even",
@@ -135,7 +136,12 @@ METRICS = (
     ),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(
-        "sequences_per_second", "sequences per second", "per second", "batch size over the time per call", better="more"
+        "sequences_per_second",
+        "sequences per second",
+        "per second",
+        "sequences of a call (the batch, or the samples of an epoch) over its time",
+        better="more",
+        brief_in="loading",
     ),
     Metric(
         "limit_seconds",

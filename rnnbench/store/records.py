@@ -6,11 +6,22 @@ from typing import Any, Literal, Self
 
 from rnnbench.store.metrics import OBSERVED
 
-Reference = Literal["rnn", "lstm", "gru"]
+Layer = Literal["rnn", "lstm", "gru"]
+DataSet = Literal["regular", "windows", "overlapping"]
+Reference = Literal[Layer, DataSet]  # what a group is held against: a torch.nn layer, or a data set read item by item
 Implementation = Literal[
-    "loop", "hoisted", "transposed", "compiled", "cudagraph", "torch.nn-cell", "torch.nn-padded", "torch.nn"
+    "loop",
+    "hoisted",
+    "transposed",
+    "compiled",
+    "cudagraph",
+    "torch.nn-cell",
+    "torch.nn-padded",
+    "torch.nn",
+    "per_item",
+    "vectorised",
 ]
-Phase = Literal["inference", "training", "step"]
+Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
@@ -24,6 +35,20 @@ GRAPH_BACKENDS: dict[Implementation, str] = {"compiled": "inductor", "cudagraph"
 OPAQUE_BACKENDS = (*FUSED_LAYERS, *GRAPH_BACKENDS.values())
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
+DATA_SETS: dict[DataSet, str] = {
+    "regular": "samples stored one after another",
+    "windows": "windows over one series, without overlap",
+    "overlapping": "windows over one series, a step apart",
+}
+REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item")  # one of which each group is held against
+LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
+OF_DATA = ("samples", "workers")  # the axes that only these have
+
+
+def reference_cell(reference: Reference) -> str:
+    """The `cell` of a group's reference: the torch.nn layer, or the data set's own name."""
+    return LAYERS.get(reference, reference)
+
 
 # Implementations of torch's own code: what of torch.nn they run, whatever cell the sweep names beside them.
 TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
@@ -53,6 +78,8 @@ class Workload:
     bidirectional: bool = False
     dropout: float = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
+    samples: int = 0  # of an epoch; 0 where no data set is loaded
+    workers: int = 0  # processes that load beside the one that is timed
 
     @property
     def output_steps(self) -> int:
@@ -74,6 +101,16 @@ class Workload:
         """The torch.nn layer that the group is timed against."""
         return LAYERS[self.reference]
 
+    @property
+    def cores(self) -> int:
+        """Cores that a case runs on, if there are so many: one for each thread, and for each process beside it."""
+        return self.threads + self.workers
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that one call works on."""
+        return self.samples or self.batch_size
+
 
 @dataclass(frozen=True)
 class Case:
@@ -85,8 +122,8 @@ class Case:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the torch.nn layer that the others of its group are held against."""
-        return self.implementation == "torch.nn"
+        """Whether this is what the others of its group are held against: a torch.nn layer, or loading item by item."""
+        return self.implementation in REFERENCES
 
     @property
     def key(self) -> str:
@@ -96,7 +133,8 @@ class Case:
     @property
     def expression(self) -> str:
         """An `--only` expression that selects just this case."""
-        return _expression(self.axes())
+        loads = self.workload.samples > 0
+        return _expression({axis: value for axis, value in self.axes().items() if loads or axis not in OF_DATA})
 
     def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
@@ -119,7 +157,7 @@ def _expression(axes: Mapping[str, object]) -> str:
 
 
 AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))
-DEFAULTS = {field.name: field.default for field in fields(Workload) if field.default is not MISSING}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Workload) if field.default is not MISSING}
 
 
 @dataclass(frozen=True)

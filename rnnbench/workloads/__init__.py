@@ -1,1 +1,1 @@
-"""How a cell becomes a timed call: sequence model and head, implementations, phases."""
+"""How a cell becomes a timed call: sequence model and head, data sets, implementations, phases."""

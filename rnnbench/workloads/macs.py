@@ -50,9 +50,9 @@ def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = N
     """MACs of one call: forward, and in training each product again for its weights and for what it was fed.
 
     `lengths`: (batch), where padding is left out. Nothing is computed for what needs no gradient: the sequence itself,
-    and the initial state. None where a cell has no formula.
+    and the initial state. An epoch's call has the sequences of all its batches. None where a cell has no formula.
     """
-    batch = workload.batch_size
+    batch = workload.sequences
     read = batch * input_steps(workload) if lengths is None else int(lengths.sum())
     passes: list[Pass] = []
     bodies: list[tuple[Body, int, int, int, int]] = []  # body, input size, rows, given inputs, given states

@@ -26,6 +26,7 @@ TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
     "inference": "none",
     "training": "parameters",
     "step": "parameters",
+    "epoch": "parameters",
 }
 
 # In this order: the first call of a process sets up much that the others must not count.
@@ -55,6 +56,7 @@ def observe(built: Built) -> Measurement:
     timed = built.timed_call()
     with timed.mode():
         timed.call()
+    timed.end()
     for name, probe in PROBES.items():
         readings |= _readings(name, probe, built)
         built.model.zero_grad(set_to_none=True)  # as it was before

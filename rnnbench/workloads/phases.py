@@ -19,6 +19,7 @@ class TimedCall:
 
     call: Callable[[], object]
     mode: Mode
+    end: Callable[[], object] = lambda: None  # what the call holds beside memory; there are no calls after it
 
 
 MODES: dict[Phase, Mode] = {

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
-from rnnbench.cells.states import State, to_cell
+from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
 from rnnbench.workloads import graphed
 from rnnbench.workloads.bodies import Body, Cells, Layer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
+from rnnbench.workloads.epoch import epoch
 from rnnbench.workloads.implementations import (
     Run,
     Skip,
@@ -57,7 +58,12 @@ class Built:
     @property
     def state(self) -> State:
         """The initial state in the form that the model takes."""
-        return self.layer_state if self.spec is None else to_cell(self.layer_state, stacked=self.model.is_stacked)
+        return self.state_of(self.case.workload.batch_size)
+
+    def state_of(self, sequences: int) -> State:
+        """The same for the first sequences of the batch."""
+        layer_state = first(self.layer_state, sequences)
+        return layer_state if self.spec is None else to_cell(layer_state, stacked=self.model.is_stacked)
 
     def runner(self) -> nn.Module:
         """What is called in place of the model: the model itself, or a recording of it."""
@@ -69,6 +75,8 @@ class Built:
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
         workload = self.case.workload
+        if workload.phase == "epoch":
+            return epoch(self.model, self.state_of, workload, self.input.dtype)
         shape = (workload.output_steps, workload.batch_size, workload.output_size)
         return timed_call(workload.phase, self.runner(), self.input, self.state, shape)
 

@@ -85,5 +85,7 @@ def check_makes_sense(workload: Workload) -> None:
         raise Skip(f"{workload.task} feeds outputs back, which a second direction would have to know in advance")
     if workload.task == "one_to_many" and workload.lengths == "varied":
         raise Skip("one_to_many reads one step, so there are no lengths to vary")
+    if workload.phase == "epoch" and (workload.task != "many_to_many" or workload.lengths == "varied"):
+        raise Skip("an epoch's targets are one for each step of sequences that are equally long")
     if workload.dropout and workload.num_layers == 1:
         raise Skip("dropout is between layers, and num_layers is 1")

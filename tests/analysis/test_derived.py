@@ -39,6 +39,15 @@ def test_all_that_enters_and_leaves_a_call_is_moved_once() -> None:
     assert math.isnan(moved_bytes(row(parameters=None)))
 
 
+def test_an_epoch_is_as_many_steps_as_it_has_batches() -> None:
+    epoch, step = {"phase": "epoch", "samples": 12}, {"phase": "step"}
+    assert moved_bytes(row(**epoch)) == 6 * moved_bytes(row(**step))
+    assert serial_steps(row(**epoch)) == 6 * serial_steps(row(**step))
+    assert serial_steps(row(**epoch | {"samples": 13})) == 7 * serial_steps(row(**step))
+    assert derived(**epoch)["sequences_per_second"] == pytest.approx(12 / 0.01)
+    assert derived(**epoch)["energy_joules_per_sequence"] == pytest.approx(0.4 / 12)
+
+
 def test_steps_follow_one_another_unless_one_operator_runs_them_all() -> None:
     assert serial_steps(row(seq_len=64, num_layers=3)) == 192
     assert serial_steps(row(seq_len=64, phase="training")) == 128

@@ -3,12 +3,14 @@
 import random
 from typing import Any
 
+import psutil
 import pytest
 
 from rnnbench.measure import torch_state
 from rnnbench.measure.operations import Operations
 from rnnbench.store.records import Case
 from tests import workload as small
+from tests.workloads.data.test_loader import forks
 
 PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
 
@@ -149,3 +151,31 @@ def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_pat
         assert errors[0] == errors[1]
     finally:
         torch_state.restore(before)
+
+
+LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples": 8, "workers": 1}
+
+
+@forks
+def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
+    worker, case = operations(), Case("windows", "per_item", small.workload(**LOADING))
+    before = set(psutil.Process().children())
+    reply = prepare(worker, case)
+    assert reply["ok"], reply
+    [loader] = set(psutil.Process().children()) - before
+    assert worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+    worker.handle({"op": "release"})
+    gone, _ = psutil.wait_procs([loader], timeout=5)
+    assert gone
+
+
+def test_loading_is_observed_without_a_model() -> None:
+    found = observe(operations(), Case("windows", "vectorised", small.workload(**LOADING | {"workers": 0})))
+    assert found["parity"] == "agrees"
+    assert found["missing"]["parameters"] == "loading has no model"
+
+
+def test_more_loading_processes_than_cores_are_skipped() -> None:
+    reply = prepare(operations(), Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})))
+    assert reply["status"] == "skipped"
+    assert reply["reason"].startswith("workers=4096, more than the cores allowed (")

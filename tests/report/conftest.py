@@ -17,7 +17,7 @@ from rnnbench.store.records import Case, Group
 
 Summaries = Callable[[str], pd.DataFrame]
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "regular": 1, "windows": 1, "overlapping": 1}
 SLOWNESS = {
     ("inference", "loop"): 5.0,
     ("inference", "hoisted"): 2.6,
@@ -25,7 +25,10 @@ SLOWNESS = {
     ("training", "hoisted"): 1.5,
     ("step", "loop"): 2.2,
     ("step", "hoisted"): 1.4,
+    ("epoch", "loop"): 2.0,
+    ("loading", "vectorised"): 0.3,
 }
+OF_MODELS = ("parameters", "macs", "saved_bytes", "step_macs", "mult_adds", "input_bytes")
 
 
 NO_ENERGY = "no RAPL: there is no /sys/class/powercap"
@@ -53,7 +56,7 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
     macs = load.seq_len * step_macs * (1 if load.phase == "inference" else 3)
     is_fused = case.is_reference and load.reference == "lstm"
     states = 4 * load.seq_len * load.batch_size * load.hidden_size * load.num_layers
-    return {
+    row: dict[str, object] = {
         "status": "measured",
         "reason": "",
         "parity": "is the reference" if case.is_reference else "agrees",
@@ -88,6 +91,7 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
         "ratio_low": ratio if case.is_reference else ratio / spread,
         "ratio_high": ratio if case.is_reference else ratio * spread,
     }
+    return row if load.phase != "loading" else row | dict.fromkeys(OF_MODELS, np.nan) | {"backend": ""}
 
 
 def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any]:

@@ -20,7 +20,7 @@ from .conftest import (
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
-@pytest.mark.parametrize("suite", ["quick", "notebook", "cuda"])
+@pytest.mark.parametrize("suite", ["quick", "notebook", "cuda", "data", "training"])
 def test_no_line_is_wider_than_the_console(made_up: Summaries, info: RunInfo, suite: str, width: int) -> None:
     assert max(map(len, terminal.text(made_up(suite), info, width).splitlines())) <= width
 

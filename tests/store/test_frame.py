@@ -47,6 +47,17 @@ def test_a_run_without_a_single_window_is_read(tmp_path: Path) -> None:
     assert rnnbench.load(folder(tmp_path, {LOOP: []}))["status"].tolist() == ["measured"]
 
 
+def test_a_run_from_before_there_were_data_sets_has_no_samples(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[0.5]]})
+    file = path / "measurements.jsonl"
+    old = file.read_text().replace(',"samples":0,"workers":0', "")
+    assert "samples" not in old
+    file.write_text(old)
+    frame = rnnbench.load(path)
+    assert dict(frame.iloc[0][list(AXES)]) == LOOP.axes()
+    assert rnnbench.summarize(frame)["ratio"].tolist() == [2.0, 1.0]
+
+
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()

@@ -6,19 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import AXES, Case, Measurement, Window, Workload
+from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Window, Workload
 from tests import workload as small
 
 sizes = st.integers(1, 10**6)
 workloads = st.builds(
     Workload,
     reference=st.sampled_from(["rnn", "lstm", "gru"]),
-    phase=st.sampled_from(["inference", "training", "step"]),
+    phase=st.sampled_from(["inference", "training", "step", "loading", "epoch"]),
     task=st.just("many_to_many"),
     **dict.fromkeys(("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers"), sizes),
     dtype=st.sampled_from(["float64", "float32", "bfloat16", "float16"]),
     device=st.sampled_from(["cpu", "cuda", "cuda:1"]),
     threads=sizes,
+    samples=st.just(0) | sizes,
+    workers=st.just(0),
 )
 cases = st.builds(Case, st.text(min_size=1), st.sampled_from(["loop", "hoisted", "torch.nn"]), workloads)
 
@@ -63,6 +65,15 @@ def test_a_windows_line_is_short_and_keeps_nanoseconds() -> None:
     line = window.to_json()
     assert line["seconds"] == 0.01
     assert line["quantiles"] == [3.33333e-05]
+
+
+def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_runs() -> None:
+    case = small.case("gru")
+    assert case.key.endswith(" device=cpu threads=1")
+    assert Case.from_axes({axis: value for axis, value in case.axes().items() if axis not in DEFAULTS}) == case
+    later = small.case("gru", bidirectional=True, dropout=0.5, num_layers=2, phase="epoch", samples=6)
+    assert later.key.endswith(" device=cpu threads=1 bidirectional=true dropout=0.5 samples=6")
+    assert Case.from_axes(later.axes()) == later
 
 
 def test_the_layer_is_named_as_torch_names_it() -> None:

@@ -1,0 +1,32 @@
+"""One epoch of a case's data after another."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader
+
+from rnnbench.store.records import Workload
+from rnnbench.workloads.data.datasets import Batched, Pair
+from rnnbench.workloads.data.loader import Way, loader
+
+SEED = 4
+
+
+class Epochs:
+    """Each pass over it is an epoch, in an order of its own, with batches on the case's device."""
+
+    def __init__(self, dataset: Batched, way: Way, workload: Workload) -> None:
+        self._device = workload.device
+        generator = torch.Generator().manual_seed(SEED)
+        self._loader: DataLoader[Pair] | None = loader(
+            dataset, way, workload.batch_size, workload.workers, generator=generator
+        )
+
+    def __iter__(self) -> Iterator[Pair]:
+        assert self._loader is not None
+        for inputs, targets in self._loader:
+            yield inputs.to(self._device), targets.to(self._device)
+
+    def close(self) -> None:
+        """End the processes that load; no epoch comes after."""
+        self._loader = None

@@ -1,0 +1,87 @@
+"""The phase `loading`: one call draws an epoch from a data set, and there is no model.
+
+With `workers`, other processes load, each on a core of its own as long as there are any; more processes than cores
+share them, that of the process that is timed included.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.readings import Readings
+from rnnbench.store.records import Case, Measurement
+from rnnbench.workloads.data.datasets import Batched
+from rnnbench.workloads.data.epochs import Epochs
+from rnnbench.workloads.data.made import make
+from rnnbench.workloads.observe import ParityError
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import torch_dtype
+from rnnbench.workloads.probes import calls, memory
+
+MISSING = {  # why, by probe
+    "summary": "loading has no model",
+    "saved": "loading trains nothing",
+    "calls": "other processes load",
+    "memory": "other processes load",
+}
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A data set, before a call is made of it."""
+
+    case: Case
+    dataset: Batched
+
+    def timed_call(self) -> TimedCall:
+        """An epoch, every input of which is read."""
+        epochs = self._epochs(self.case)
+
+        def call() -> None:
+            for inputs, _ in epochs:
+                inputs.sum()  # or what other processes put into memory that is shared would not be fetched
+
+        return TimedCall(call, torch.enable_grad, epochs.close)
+
+    def observe(self) -> Measurement:
+        """Check that the batches are those that come item by item, and count what a call does in this process.
+
+        Raises ParityError where one is not, and whatever the call raises.
+        """
+        parity = "is the reference" if self.case.is_reference else self._same_batches()
+        found = self._counts() if self.case.workload.workers == 0 else Readings()
+        missing = {metric.name: MISSING[metric.probe] for metric in OBSERVED if metric.probe in MISSING}
+        missing = {name: reason for name, reason in missing.items() if name not in found.values} | found.missing
+        return Measurement(self.case, "pending", parity=parity, metrics=found.values, missing=missing)
+
+    def _epochs(self, case: Case) -> Epochs:
+        way: Any = case.implementation  # one of the two that a suite allows
+        return Epochs(self.dataset, way, case.workload)
+
+    def _same_batches(self) -> str:
+        plain = replace(self.case, implementation="per_item", workload=replace(self.case.workload, workers=0))
+        for number, (one, other) in enumerate(zip(self._epochs(self.case), self._epochs(plain), strict=True)):
+            if not all(map(torch.equal, one, other)):
+                raise ParityError(f"batch {number} is not the one that comes item by item")
+        return "agrees"
+
+    def _counts(self) -> Readings:
+        timed = self.timed_call()
+        counts = calls.count(timed, torch.device(self.case.workload.device))
+        values = {
+            "operators": counts.operators,
+            "allocations": counts.allocations,
+            "peak_bytes": counts.peak_bytes,
+        }
+        found = Readings(values, {"macs": "loading multiplies nothing"})
+        if self.case.workload.device == "cpu":
+            found |= Readings.of({"resident_bytes": lambda: memory.resident_bytes(timed)})
+        return found
+
+
+def build(case: Case) -> Loading:
+    """The data set that the case names."""
+    name: Any = case.workload.reference  # a data set, as the suite has seen to
+    return Loading(case, make(name, case.workload, torch_dtype(case.workload.dtype)))

@@ -1,0 +1,81 @@
+"""Loading as a case: an epoch is a call, both ways are held against each other, and what makes no sense is missing."""
+
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import DATA_SETS, Case
+from rnnbench.workloads import loading
+from rnnbench.workloads.observe import ParityError
+from tests import workload as small
+from tests.workloads.data.test_loader import forks
+
+
+def case(implementation: Any = "vectorised", cell: Any = "windows", **changes: Any) -> Case:
+    sizes = {"phase": "loading", "samples": 10, "batch_size": 4, "dtype": "float32"}
+    return Case(cell, implementation, small.workload(reference=cell, **sizes | changes))
+
+
+@pytest.mark.parametrize("cell", DATA_SETS)
+@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
+def test_one_call_draws_every_sample_once(cell: str, implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = loading.build(case(implementation, cell))
+    drawn = []
+    monkeypatch.setattr(torch.Tensor, "sum", lambda inputs: drawn.append(tuple(inputs.shape)))
+    built.timed_call().call()
+    assert drawn == [(4, 4, 5), (4, 4, 5), (4, 2, 5)]
+
+
+@pytest.mark.parametrize("cell", DATA_SETS)
+def test_both_ways_agree(cell: str) -> None:
+    assert loading.build(case("per_item", cell)).observe().parity == "is the reference"
+    assert loading.build(case("vectorised", cell)).observe().parity == "agrees"
+
+
+def test_a_way_that_gives_other_batches_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = loading.build(case())
+    batch = built.dataset.batch
+    monkeypatch.setattr(built.dataset, "batch", lambda indices: batch(indices.flip(0)))
+    with pytest.raises(ParityError, match="batch 0 is not the one that comes item by item"):
+        built.observe()
+
+
+def test_item_by_item_takes_more_operators_and_no_value_is_a_zero() -> None:
+    counts = [loading.build(case(way)).observe().metrics for way in ("per_item", "vectorised")]
+    assert counts[0]["operators"] > counts[1]["operators"] > 0
+    assert all(value != 0 for found in counts for name, value in found.items() if name != "resident_bytes")
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:
+    found = loading.build(case("per_item", workers=workers)).observe()
+    by_others = ("energy", "device", "compiled")  # probes of the operations, not of the case
+    observed = {metric.name for metric in METRICS if metric.probe and metric.probe not in by_others}
+    assert found.metrics.keys() | found.missing.keys() == observed
+    assert found.missing["parameters"] == "loading has no model"
+    assert found.missing["macs"] == ("other processes load" if workers else "loading multiplies nothing")
+    assert ("operators" in found.metrics) == (workers == 0)
+
+
+@forks
+def test_loading_processes_end_with_the_call_and_with_the_observation() -> None:
+    before = set(psutil.Process().children())
+    built = loading.build(case(workers=1))
+    built.observe()
+    timed = built.timed_call()
+    timed.call()
+    loaders = set(psutil.Process().children()) - before
+    timed.end()
+    gone, alive = psutil.wait_procs(loaders, timeout=5)
+    assert (len(gone), alive) == (1, [])
+    assert set(psutil.Process().children()) == before
+
+
+def test_equal_workloads_load_the_same_data_in_the_same_order() -> None:
+    one, other = (loading.build(replace(case(), implementation=way)).dataset for way in ("per_item", "vectorised"))
+    assert all(torch.equal(*pair) for pair in zip(one[3], other[3], strict=True))
