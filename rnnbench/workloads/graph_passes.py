@@ -1,0 +1,120 @@
+"""What a fused layer does with the weights of an unrolled loop and torch.compile does not: two passes over its graphs.
+
+Backward through the loop adds up a product for each step, `dW = sum_t dz_t' h_t`. Each reads and writes the whole
+matrix for the few rows of one step. Stacked, the same sum is one product, `dW = [dz_1; dz_2; ...]' [h_1; h_2; ...]`.
+Sums over rows, for biases, are stacked likewise.
+
+Forward multiplies by `W'` in each step, and W lies row by row, so BLAS brings it into its order anew each time. One
+copy in that order serves all steps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+
+aten: Any = torch.ops.aten
+PRODUCTS = (aten.mm.default, aten.addmm.default)
+FEWEST_TERMS = 2  # that are worth stacking
+FEWEST_READERS = 4  # products that are worth a copy of their weight
+
+
+class LoopPasses(CustomGraphPass):
+    """Rewrites one graph in place."""
+
+    def __call__(self, graph: fx.Graph) -> None:
+        """Both passes."""
+        stack_sums(graph)
+        copy_weights(graph)
+        graph.eliminate_dead_code()
+
+    def uuid(self) -> Any:
+        """What torch's cache of compiled graphs knows these passes by."""
+        return get_hash_for_files((__file__,))
+
+
+def stack_sums(graph: fx.Graph) -> None:
+    """Replace each sum of products by one product, and each sum of sums over rows by one sum."""
+    for root in [node for node in graph.nodes if _is(node, aten.add.Tensor)]:
+        if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
+            continue  # scaled, or part of a larger sum
+        terms = _terms(root)
+        shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
+        if len(terms) < FEWEST_TERMS or len(shapes) > 1:
+            continue
+        for operands, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
+            found = [operands(term) for term in terms]
+            if all(found):
+                with graph.inserting_before(root):
+                    root.replace_all_uses_with(rebuild(graph, found, root))
+                break
+
+
+def copy_weights(graph: fx.Graph) -> None:
+    """Give a transposed input that several products have as their second factor a copy that lies as it is read."""
+    for node in [node for node in graph.nodes if _is(node, aten.permute.default)]:
+        readers = [user for user in node.users if user.target in PRODUCTS and user.args[-1] is node]
+        if node.args[0].op != "placeholder" or len(readers) < FEWEST_READERS or node.meta["val"].is_contiguous():
+            continue
+        with graph.inserting_after(node):
+            copy = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+            copy.meta["val"] = node.meta["val"].contiguous()
+        for reader in readers:
+            reader.replace_input_with(node, copy)
+
+
+def _terms(node: fx.Node) -> list[fx.Node]:
+    """The terms of a sum of sums, from left to right; a term that something else needs too stays whole."""
+    terms: list[fx.Node] = []
+    unseen: list[Any] = [node]
+    while unseen:
+        term = unseen.pop()
+        if not isinstance(term, fx.Node):
+            return []  # a number is added
+        if term is node or (_is(term, aten.add.Tensor) and len(term.users) == 1 and not term.kwargs):
+            unseen += reversed(term.args)
+        else:
+            terms.append(term)
+    return terms
+
+
+def _product(term: Any) -> tuple[fx.Node, ...]:
+    """`dz` and `h` of a term `dz' h` that nothing else needs; empty where it is none."""
+    if not (_is(term, aten.mm.default) and len(term.users) == 1 and _is(term.args[0], aten.permute.default)):
+        return ()
+    turned, states = term.args
+    return (turned.args[0], states) if list(turned.args[1]) == [1, 0] else ()
+
+
+def _row_sum(term: Any) -> tuple[fx.Node, ...]:
+    """`dz` of a term that is the sum of its rows, in whatever shape; empty where it is none."""
+    inner = term.args[0] if _is(term, aten.view.default) or _is(term, aten.reshape.default) else term
+    if not (_is(inner, aten.sum.dim_IntList) and len(term.users) == len(inner.users) == 1 and not inner.kwargs):
+        return ()
+    rows = inner.args[0]
+    is_over_rows = list(inner.args[1]) == [0] and rows.meta["val"].dim() == 2
+    return (rows,) if is_over_rows else ()
+
+
+def _one_product(graph: fx.Graph, found: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    gradients, states = (_new(graph, aten.cat.default, list(parts)) for parts in zip(*found, strict=True))
+    return _new(graph, aten.mm.default, _new(graph, aten.permute.default, gradients, [1, 0]), states)
+
+
+def _one_row_sum(graph: fx.Graph, found: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    rows = _new(graph, aten.cat.default, [one for (one,) in found])
+    total = _new(graph, aten.sum.dim_IntList, rows, [0], True)
+    return _new(graph, aten.reshape.default, total, list(root.meta["val"].shape))
+
+
+def _new(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:
+    """A node with the value (shape, strides) that later passes look for."""
+    node = graph.call_function(operator, args)
+    node.meta["val"] = operator(*fx.map_arg(args, lambda argument: argument.meta["val"]))
+    return node
+
+
+def _is(node: Any, operator: object) -> bool:
+    return isinstance(node, fx.Node) and node.target is operator

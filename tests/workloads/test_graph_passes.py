@@ -1,0 +1,108 @@
+"""The two passes over graphs of unrolled loops: same values, fewer products."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from rnnbench.workloads.graph_passes import LoopPasses, aten
+
+Operator = Any
+
+
+def traced(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
+    module: fx.GraphModule = make_fx(function, tracing_mode="fake")(*inputs)
+    return module
+
+
+def passed(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
+    """The function's graph after both passes; what it computes has not changed."""
+    module = traced(function, *inputs)
+    LoopPasses()(module.graph)
+    module.graph.lint()
+    module.recompile()
+    torch.testing.assert_close(module(*inputs), function(*inputs))
+    return module
+
+
+def count(module: fx.GraphModule, operator: Operator) -> int:
+    return sum(node.target is operator for node in module.graph.nodes)
+
+
+def gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight's and a bias' gradient as backward through a loop adds them up."""
+    half = len(parts) // 2
+    weight, bias = parts[0].permute(1, 0) @ parts[half], parts[0].sum(0, keepdim=True).view(-1)
+    for dz, h in zip(parts[1:half], parts[half + 1 :], strict=True):
+        weight = weight + dz.permute(1, 0) @ h
+        bias = bias + dz.sum(0, keepdim=True).view(-1)
+    return weight, bias
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.integers(2, 6), batch=st.integers(1, 3), gates=st.integers(1, 5), hidden=st.integers(1, 4))
+def test_the_products_of_all_steps_become_one(steps: int, batch: int, gates: int, hidden: int) -> None:
+    torch.manual_seed(0)
+    deltas = [torch.randn(batch, gates, dtype=torch.float64) for _ in range(steps)]
+    states = [torch.randn(batch, hidden, dtype=torch.float64) for _ in range(steps)]
+    module = passed(gradients, *deltas, *states)
+    assert count(module, aten.mm.default) == 1
+    assert count(module, aten.sum.dim_IntList) == 1
+    assert count(module, aten.add.Tensor) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b, c: a.permute(1, 0) @ b + c,  # a term that is no product
+        lambda a, b, c: (a.permute(1, 0) @ b) + 2 * (a.permute(1, 0) @ b),  # a product that is scaled
+        lambda a, b, c: torch.add(a.permute(1, 0) @ b, a.permute(1, 0) @ a, alpha=2),
+        lambda a, b, c: ((a.permute(1, 0) @ b) + 1.0) + a.permute(1, 0) @ b,  # a number is added
+        lambda a, b, c: a.sum(0, keepdim=True) + a.sum(1, keepdim=True),  # not over the rows
+        lambda a, b, c: (a.permute(1, 0) @ b)[:1] + a.permute(1, 0) @ b,  # another shape
+    ],
+)
+def test_other_sums_stay_as_they_are(function: Callable[..., Any]) -> None:
+    inputs = [torch.randn(3, 3, dtype=torch.float64) for _ in range(3)]
+    before = [node.target for node in traced(function, *inputs).graph.nodes]
+    assert [node.target for node in passed(function, *inputs).graph.nodes] == before
+
+
+def test_a_product_that_something_else_needs_stays() -> None:
+    def shared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        product = a.permute(1, 0) @ b
+        return product + b.permute(1, 0) @ a, product
+
+    module = passed(shared, torch.randn(3, 3).double(), torch.randn(3, 3).double())
+    assert count(module, aten.mm.default) == 2
+
+
+@pytest.mark.parametrize(("steps", "copies"), [(3, 0), (4, 1), (9, 1)])
+def test_a_weight_that_many_steps_read_is_copied_once(steps: int, copies: int) -> None:
+    def loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+        turned = weight.permute(1, 0)
+        for _ in range(steps):
+            h = torch.tanh(torch.addmm(bias, h, turned))
+        return h
+
+    module = passed(loop, torch.randn(4, 4).double(), torch.randn(4).double(), torch.randn(2, 4).double())
+    assert count(module, aten.clone.default) == copies
+
+
+def test_a_weight_that_lies_in_the_order_of_reading_is_not_copied() -> None:
+    def loop(weight: Tensor, h: Tensor) -> Tensor:
+        for _ in range(5):
+            h = h @ weight.permute(1, 0)
+        return h
+
+    weight = torch.randn(4, 4).double().t()
+    assert count(passed(loop, weight, torch.randn(2, 4).double()), aten.clone.default) == 0
+
+
+def test_the_cache_knows_the_passes_by_their_source() -> None:
+    assert LoopPasses().uuid() == LoopPasses().uuid()
