@@ -1,14 +1,14 @@
 """Metrics that follow from what was observed, the time and the machine's ceilings. A formula each, no torch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, OPAQUE_BACKENDS
+from rnnbench.store.records import AXES, OPAQUE_BACKENDS, Case
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
@@ -49,7 +49,7 @@ FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
 }
 
 
-def moved_bytes(row: Mapping[Any, Any]) -> float:
+def moved_bytes(row: dict[Any, Any]) -> float:
     """The least that a call must read or write: all that enters and leaves it, each once; NaN where not known.
 
     Parameters, the sequence, initial and final states, and the output; in training also the output's gradient and those
@@ -58,28 +58,29 @@ def moved_bytes(row: Mapping[Any, Any]) -> float:
     parameters = row["parameters"]
     if parameters is None or math.isnan(parameters):
         return math.nan
-    sequences, parameters = row["samples"] or row["batch_size"], _batches(row) * parameters
-    tokens = sequences * row["seq_len"]
-    states = (2 if row["reference"] == "lstm" else 1) * row["num_layers"] * sequences * row["hidden_size"]
-    values = parameters + tokens * (row["input_size"] + row["output_size"]) + 2 * states
-    if row["phase"] != "inference":
-        values += tokens * row["output_size"] + parameters
-    if row["phase"] in ("step", "epoch"):
+    workload = Case.from_axes(row).workload
+    sequences, parameters = workload.sequences, workload.batches * parameters
+    states = (2 if workload.reference == "lstm" else 1) * workload.num_layers * workload.directions
+    outputs = sequences * workload.output_steps * workload.output_size
+    inputs = sequences * workload.input_steps * workload.input_size
+    values = parameters + inputs + outputs + 2 * sequences * states * workload.hidden_size
+    if workload.phase != "inference":
+        values += outputs + parameters
+    if workload.phase in ("step", "epoch"):
         values += 5 * parameters
-    size: float = ITEM_BYTES[row["dtype"]] * values
+    size: float = ITEM_BYTES[workload.dtype] * values
     return size
 
 
-def serial_steps(row: Mapping[Any, Any]) -> int:
+def serial_steps(row: dict[Any, Any]) -> int:
     """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
-    forward = 1 if row["backend"] in OPAQUE_BACKENDS else row["seq_len"] * row["num_layers"]
-    steps: int = forward * _batches(row)
-    return steps if row["phase"] == "inference" else 2 * steps
-
-
-def _batches(row: Mapping[Any, Any]) -> int:
-    """Batches that one call works on."""
-    return math.ceil(row["samples"] / row["batch_size"]) or 1
+    workload = Case.from_axes(row).workload
+    steps = workload.output_steps if workload.task == "one_to_many" else workload.seq_len
+    if workload.task == "encoder_decoder":
+        steps += workload.output_steps
+    forward = 1 if row["backend"] in OPAQUE_BACKENDS else steps * workload.num_layers
+    total = forward * workload.batches
+    return total if workload.phase == "inference" else 2 * total
 
 
 def _sequences(frame: pd.DataFrame) -> Any:

@@ -1,24 +1,33 @@
 """The axes of a workload in words, and which of them a run varies."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.report.reference import is_reference
 from rnnbench.report.units import plural
-from rnnbench.store.records import AXES, OF_DATA
+from rnnbench.store.records import AXES, DEFAULTS, OF_DATA
 
 WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
     "output_size": "output",
     "num_layers": "layers",
     "dtype": "type",
+    "output_len": "decoded length",
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
-SETTINGS = ("device", "dtype", "threads", "task")
+SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths")
 WORKLOAD = [axis for axis in AXES if axis not in ("cell", "implementation")]
 COUNTED = ("num_layers", "threads", *OF_DATA)  # said as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # which a data set has not
+
+
+SAID: dict[str, Callable[[Any], str]] = {
+    "output_len": lambda value: f"decoded length {value}" if value else "decoded as long as read",
+    "bidirectional": lambda value: "two directions" if value else "one direction",
+    "dropout": lambda value: f"dropout {value:g}" if value else "no dropout",
+    "lengths": lambda value: f"{one_line(value)} lengths",
+}
 
 
 def word(axis: str) -> str:
@@ -28,6 +37,8 @@ def word(axis: str) -> str:
 
 def say(axis: str, value: Any) -> str:
     """An axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
+    if axis in SAID:
+        return SAID[axis](value)
     if axis in COUNTED:
         return plural(int(value), word(axis).removesuffix("s"))
     return f"{word(axis)} {value}" if axis in SIZES else one_line(value)
@@ -60,6 +71,7 @@ def constants(summary: pd.DataFrame) -> str:
         *(() if summary["samples"].any() else OF_DATA),
     )
     still = [axis for axis in (*SIZES, *SETTINGS) if axis not in without and summary[axis].nunique() == 1]
+    still = [axis for axis in still if axis not in SAID or summary[axis].iloc[0] != DEFAULTS[axis]]
     return say_all(still, (summary[axis].iloc[0] for axis in still))
 
 

@@ -14,8 +14,9 @@ from rnnbench.store.records import reference_cell
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than there are colours: 42 cells before a pair repeats
 
-Line = Literal["-", "--", ":", "-."]
-LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+# As matplotlib takes them: words, or an offset and the lengths of dashes and gaps.
+Line = Literal["-", "--", ":", "-."] | tuple[int, tuple[int, ...]]
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
 
 
 @dataclass(frozen=True)

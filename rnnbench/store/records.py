@@ -82,6 +82,11 @@ class Workload:
     workers: int = 0  # processes that load beside the one that is timed
 
     @property
+    def input_steps(self) -> int:
+        """Steps of the input."""
+        return 1 if self.task == "one_to_many" else self.seq_len
+
+    @property
     def output_steps(self) -> int:
         """Steps of the output."""
         match self.task:
@@ -110,6 +115,11 @@ class Workload:
     def sequences(self) -> int:
         """Sequences that one call works on."""
         return self.samples or self.batch_size
+
+    @property
+    def batches(self) -> int:
+        """Batches that one call works on."""
+        return -(-self.samples // self.batch_size) or 1
 
 
 @dataclass(frozen=True)

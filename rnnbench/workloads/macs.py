@@ -16,7 +16,6 @@ from rnnbench.cells.products import Layer, Product
 from rnnbench.store.records import Reference, Workload
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.model import SequenceModel
-from rnnbench.workloads.tasks import input_steps
 
 EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell that a layer computes
 
@@ -53,7 +52,7 @@ def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = N
     and the initial state. An epoch's call has the sequences of all its batches. None where a cell has no formula.
     """
     batch = workload.sequences
-    read = batch * input_steps(workload) if lengths is None else int(lengths.sum())
+    read = batch * workload.input_steps if lengths is None else int(lengths.sum())
     passes: list[Pass] = []
     bodies: list[tuple[Body, int, int, int, int]] = []  # body, input size, rows, given inputs, given states
     if workload.task == "one_to_many":

@@ -29,7 +29,7 @@ from rnnbench.workloads.implementations import (
 )
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
-from rnnbench.workloads.tasks import check_makes_sense, input_steps
+from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.weights import model_weights
 
 SEED = 0
@@ -192,7 +192,7 @@ def _inputs(workload: Workload) -> tuple[Tensor, State]:
         values = torch.randn(shape, generator=generator)
         return values.to(device=workload.device, dtype=torch_dtype(workload.dtype))
 
-    input = draw(input_steps(workload), workload.batch_size, workload.input_size)
+    input = draw(workload.input_steps, workload.batch_size, workload.input_size)
     h = draw(workload.num_layers * workload.directions, workload.batch_size, workload.hidden_size)
     return input, (h, torch.randn_like(h)) if workload.reference == "lstm" else h
 

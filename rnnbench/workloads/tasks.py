@@ -64,11 +64,6 @@ def feed_back(body: Any, head: nn.Module, fed: Tensor, state: State, steps: int)
     return torch.stack(outputs), state
 
 
-def input_steps(workload: Workload) -> int:
-    """Steps of the input."""
-    return 1 if workload.task == "one_to_many" else workload.seq_len
-
-
 def check_makes_sense(workload: Workload) -> None:
     """Raise Skip where sizes don't go with the task."""
     feeds_back = workload.task in ("one_to_many", "encoder_decoder")
