@@ -89,7 +89,7 @@ class Preliminaries:
                 self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
-        """Check and observe the cases that are new; on a GPU one at a time, since each may need all its memory."""
+        """Check and observe the cases that are new, one at a time on a device that can't be shared."""
         by_device = defaultdict[str, deque[Case]](deque)
         for group in self._groups:
             for case in sorted(group.cases, key=lambda case: not case.is_reference):
@@ -101,7 +101,7 @@ class Preliminaries:
                 self._recorder,
                 cases,
                 lambda: self._start_worker(OBSERVER),
-                workers_for(len(cases), len(cores)) if device == "cpu" else 1,
+                workers_for(len(cases), len(cores)) if self._devices[device]["is_shared"] else 1,
             )
             for device, cases in by_device.items()
         ]

@@ -4,16 +4,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from rnnbench.measure.nvml import Gpu, open_gpu
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.measure import devices
+from rnnbench.measure.devices import Monitor
+
+
+def _monitor(device: str, uuid: str) -> Monitor | None:
+    return devices.backend(device).monitor(uuid)
 
 
 class Telemetry:
-    """NVML's samples of some devices; where NVML can't say anything, the samples say why."""
+    """The samples of those devices that can be monitored; what can't be read, they say why."""
 
-    def __init__(self, uuids: Mapping[str, str], open_: Callable[[str], Gpu] = open_gpu) -> None:
+    def __init__(self, uuids: Mapping[str, str], monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
         """`uuids` by the names of the devices, as torch writes them."""
-        self._gpus = {device: _opened(uuid, open_) for device, uuid in uuids.items()}
+        found = {device: monitor(device, uuid) for device, uuid in uuids.items()}
+        self._monitors = {device: one for device, one in found.items() if one is not None}
         self._throttled: dict[str, Counter[str]] = {device: Counter() for device in uuids}  # reason -> samples
         self._samples = 0
 
@@ -22,8 +27,8 @@ class Telemetry:
         place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
         lines = []
         self._samples += 1
-        for device, gpu in self._gpus.items():
-            readings: Readings = gpu.sample()
+        for device, monitor in self._monitors.items():
+            readings = monitor.sample()
             self._throttled[device].update(readings.values.get("throttle_reasons", ()))
             lines.append({**place, "device": device, **readings.values, "missing": readings.missing})
         return lines
@@ -35,10 +40,3 @@ class Telemetry:
             for device, reasons in self._throttled.items()
             for reason, count in reasons.items()
         ]
-
-
-def _opened(uuid: str, open_: Callable[[str], Gpu]) -> Gpu:
-    try:
-        return open_(uuid)
-    except Unavailable as reason:
-        return Gpu(None, str(reason))

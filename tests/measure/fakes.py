@@ -72,7 +72,7 @@ class FakeWorker:
         match message["op"]:
             case "device":
                 reason = "" if message["device"] == "cpu" else "not there"
-                return {"ok": True, "reason": reason, "uuid": None, "no_energy": "no counter"}
+                return {"ok": True, "reason": reason, "uuid": None, "no_energy": "no counter", "is_shared": True}
             case "ceiling":
                 self._clock.seconds += 0.1
                 place = {name: message[name] for name in ("device", "dtype", "threads")}

@@ -10,7 +10,6 @@ from rnnbench.measure.devices import Cuda
 from rnnbench.measure.engine import calibrate
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import count
-from rnnbench.workloads.probes.memory import _reserved_bytes
 
 pytestmark = [
     pytest.mark.cuda,
@@ -25,12 +24,12 @@ def block(size: int) -> TimedCall:
 
 def test_a_known_block_is_the_allocators_peak() -> None:
     assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
-    assert _reserved_bytes(block(64 * MEGABYTE), torch.device("cuda")) == 64 * MEGABYTE
+    assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
     held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
-    found = Cuda("cuda").memory()
+    found = Cuda("cuda").memory(block(MEGABYTE))
     assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
     del held
 
@@ -38,7 +37,7 @@ def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() 
 def test_energy_is_mean_power_times_time() -> None:
     device = Cuda("cuda")
     gpu = nvml.open_gpu(device.uuid() or "")
-    meter = energy.open_meter("cuda", device.uuid())
+    meter = device.meter()
     left = torch.randn(4096, 4096, device="cuda")
 
     def call() -> None:

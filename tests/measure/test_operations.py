@@ -48,6 +48,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
     found = observe(worker, case)
     assert found["parity"] == "agrees"
     assert found["status"] == "pending"
+    assert found["resident_bytes"] >= 0
     assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
 
 

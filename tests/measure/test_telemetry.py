@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
+from rnnbench.measure.devices import Cuda
 from rnnbench.measure.nvml import Gpu
 from rnnbench.measure.telemetry import Telemetry
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.readings import Readings
 
 
 class Warm(Gpu):
@@ -12,14 +15,12 @@ class Warm(Gpu):
         return Readings({"temperature_celsius": 61}, {"power_watts": "NVML: not supported on this device"})
 
 
-def open_(uuid: str) -> Gpu:
-    if uuid == "lost":
-        raise Unavailable("NVML: the GPU is lost")
+def warm(device: str, uuid: str) -> Gpu:
     return Warm(None)
 
 
 def test_a_sample_says_when_and_of_which_device_and_what_it_lacks() -> None:
-    (line,) = Telemetry({"cuda:1": "some"}, open_).samples(3, "before", 12.34567)
+    (line,) = Telemetry({"cuda:1": "some"}, warm).samples(3, "before", 12.34567)
     assert line == {
         "replicate": 3,
         "when": "before",
@@ -31,9 +32,10 @@ def test_a_sample_says_when_and_of_which_device_and_what_it_lacks() -> None:
 
 
 def test_a_gpu_that_can_not_be_opened_answers_with_the_reason() -> None:
-    (line,) = Telemetry({"cuda": "lost"}, open_).samples(0, "after", 1.0)
+    gone = Cuda.monitor("GPU-that-is-nowhere")
+    (line,) = Telemetry({"cuda": "lost"}, lambda device, uuid: gone).samples(0, "after", 1.0)
     missing: dict[str, Any] = line["missing"]
-    assert set(missing.values()) == {"NVML: the GPU is lost"}
+    assert set(missing.values()) == {gone.fault} != {""}
     assert line.keys() == {"replicate", "when", "seconds", "device", "missing"}
 
 
@@ -43,17 +45,18 @@ class Hot(Gpu):
 
 
 def test_a_gpu_that_was_held_back_is_told_of() -> None:
-    telemetry = Telemetry({"cuda": "some"}, lambda uuid: Hot(None))
+    telemetry = Telemetry({"cuda": "some"}, lambda device, uuid: Hot(None))
     telemetry.samples(0, "before", 0.0)
     telemetry.samples(0, "after", 1.0)
     assert telemetry.notes() == ["cuda was held back (hw_thermal_slowdown) in 2 of 2 samples"]
 
 
 def test_a_gpu_that_was_not_held_back_needs_no_note() -> None:
-    telemetry = Telemetry({"cuda": "some"}, open_)
+    telemetry = Telemetry({"cuda": "some"}, warm)
     telemetry.samples(0, "before", 0.0)
     assert telemetry.notes() == []
 
 
-def test_without_gpus_there_is_nothing_to_sample() -> None:
-    assert Telemetry({}).samples(0, "before", 0.0) == []
+@pytest.mark.parametrize("uuids", [{}, {"cpu": "which has none"}])
+def test_without_gpus_there_is_nothing_to_sample(uuids: dict[str, str]) -> None:
+    assert Telemetry(uuids).samples(0, "before", 0.0) == []

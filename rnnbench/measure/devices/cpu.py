@@ -4,14 +4,23 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rnnbench.measure.devices import meters
 from rnnbench.measure.devices.device import Call, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
 
+if TYPE_CHECKING:
+    from rnnbench.workloads.phases import TimedCall
+
 
 class Cpu:
     """Does its work while it is called, so its clock is the host's."""
+
+    product_sizes: tuple[int, ...] = (256, 512, 1024)
+    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
+    is_shared = True
 
     def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
@@ -27,6 +36,28 @@ class Cpu:
         """Why it can't work in a type; empty where it can."""
         return "tf32 is a way of CUDA's matrix units, and a processor has none" if dtype == "tf32" else ""
 
+    @staticmethod
+    def settings(dtype: DType) -> dict[str, Any]:
+        """Products as exact as their type: oneDNN may multiply float32 in less where less is allowed."""
+        return {"float32 matmul precision": "highest"}
+
+    @staticmethod
+    def about() -> dict[str, Any]:
+        """`onednn` and the instructions that torch's own kernels use."""
+        import torch
+
+        backends: Any = torch.backends  # untyped in torch
+        return {"onednn": backends.mkldnn.is_available(), "cpu_capability": backends.cpu.get_cpu_capability()}
+
+    @staticmethod
+    def described() -> dict[str, Any]:
+        """Nothing: the processor is described with the machine."""
+        return {}
+
+    @staticmethod
+    def monitor(uuid: str) -> None:
+        """None: nothing is asked of the processor around replicates."""
+
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch."""
         now = self._now
@@ -41,6 +72,9 @@ class Cpu:
             seconds[index] = end - start
         return Clocked(seconds, end - first, end - first, end - first)
 
+    def synchronize(self) -> None:
+        """Its work is done when a call returns."""
+
     def clock_mhz(self) -> float | None:
         """The first allowed core's clock rate, from the frequency driver where there is one."""
         core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -54,6 +88,17 @@ class Cpu:
         """There is but one."""
         return None
 
-    def memory(self) -> Readings:
-        """None: the system tells all."""
-        return Readings()
+    def memory(self, timed: "TimedCall") -> Readings:
+        """`resident_bytes`: pages that a call adds."""
+        from rnnbench.measure.devices.resident import resident_bytes
+
+        return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
+
+    def meter(self) -> meters.Meter:
+        """The processor's own counters; raises Unavailable."""
+        meter = meters.Rapl(meters.POWERCAP)
+        meter.read()
+        return meter
+
+    def launch(self) -> None:
+        """None: there are no kernels to launch."""

@@ -5,12 +5,16 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure import nvml
 from rnnbench.measure.devices.device import Call, Clocked
-from rnnbench.store.readings import Readings
+from rnnbench.measure.devices.meters import GpuEnergy, Meter
+from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
+
+if TYPE_CHECKING:
+    from rnnbench.workloads.phases import TimedCall
 
 
 class Mark(Protocol):
@@ -40,6 +44,10 @@ class TimeLine(Protocol):
 class Cuda:
     """Clocks calls between events of the stream that they are queued on."""
 
+    product_sizes: tuple[int, ...] = (2048, 4096, 8192)
+    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 26, 28, 30))
+    is_shared = False  # each case may need all of its memory
+
     def __init__(self, name: str, line: TimeLine | None = None, now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
         self._line = line or Stream(name)
@@ -54,8 +62,8 @@ class Cuda:
             return f"torch {torch.__version__} is built without CUDA"
         if not torch.cuda.is_available():
             return "torch finds no CUDA device or driver"
-        index, count = name.partition(":")[2] or "0", torch.cuda.device_count()
-        if not index.isdecimal() or int(index) >= count:
+        count = torch.cuda.device_count()
+        if name not in ("cuda", *(f"cuda:{index}" for index in range(count))):
             return f"no device {name!r}: there are cuda:0 to cuda:{count - 1}"
         return ""
 
@@ -63,6 +71,41 @@ class Cuda:
     def lacks(dtype: DType) -> str:
         """Why it can't work in a type: no type is lacking, though older GPUs take float32's units for tf32."""
         return ""
+
+    @staticmethod
+    def settings(dtype: DType) -> dict[str, Any]:
+        """TF32 is on or off in products and in cuDNN alike."""
+        is_tf32 = dtype == "tf32"
+        return {"float32 matmul precision": "high" if is_tf32 else "highest", "cuDNN TF32": is_tf32}
+
+    @staticmethod
+    def about() -> dict[str, Any]:
+        """`cuda` and `cudnn`, the versions of torch's build, and the names of the `gpus`."""
+        import torch
+
+        cudnn: Any = torch.backends.cudnn  # untyped in torch
+        return {
+            "cuda": torch.version.cuda,
+            "cudnn": cudnn.version() if cudnn.is_available() else None,
+            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        }
+
+    @staticmethod
+    def described() -> dict[str, Any]:
+        """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
+        try:
+            gpus = [gpu.describe() for gpu in nvml.open_gpus()]
+        except Unavailable as reason:
+            return {"gpu": str(reason)}
+        return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
+
+    @staticmethod
+    def monitor(uuid: str) -> nvml.Gpu:
+        """The GPU as NVML knows it; where it can't be opened, it answers everything with the reason."""
+        try:
+            return nvml.open_gpu(uuid)
+        except Unavailable as reason:
+            return nvml.Gpu(None, str(reason))
 
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch by the marks around it.
@@ -87,6 +130,10 @@ class Cuda:
         seconds = [before.seconds_until(after) for before, after in itertools.pairwise(marks)]
         return Clocked(seconds, sum(seconds), end - start, submitted - start)
 
+    def synchronize(self) -> None:
+        """Wait for all that was queued; raises what went wrong in it: from then on no call of the process works."""
+        self._line.synchronize()
+
     def clock_mhz(self) -> float | None:
         """Not read in a window: NVML's calls take time, so the coordinator makes them around replicates."""
         return None
@@ -97,10 +144,43 @@ class Cuda:
 
         return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
 
-    def memory(self) -> Readings:
-        """`process_bytes`: the context, torch's pool and what libraries hold."""
+    def memory(self, timed: "TimedCall") -> Readings:
+        """`reserved_bytes` of a call, and `process_bytes`: the context, torch's pool and what libraries hold."""
         gpu = partial(nvml.open_gpu, self.uuid() or "")
-        return Readings.of({"process_bytes": lambda: gpu().process_bytes(os.getpid())})
+        return Readings.of(
+            {
+                "reserved_bytes": lambda: self.reserved_bytes(timed),
+                "process_bytes": lambda: gpu().process_bytes(os.getpid()),
+            }
+        )
+
+    def reserved_bytes(self, timed: "TimedCall") -> int:
+        """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache."""
+        import torch
+
+        device = torch.device(self.name)
+        with timed.mode():
+            timed.call()
+            self.synchronize()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_reserved(device)
+            timed.call()
+            self.synchronize()
+            return torch.cuda.max_memory_reserved(device) - before
+
+    def meter(self) -> Meter:
+        """The GPU's counter; raises Unavailable."""
+        meter = GpuEnergy(nvml.open_gpu(self.uuid() or ""))
+        meter.read()
+        return meter
+
+    def launch(self) -> Call:
+        """Queues a kernel that spins for no cycle."""
+        import torch
+
+        spin: Any = torch.cuda._sleep  # untyped in torch
+        return partial(spin, 0)
 
 
 class Stream:
