@@ -63,6 +63,7 @@ class Settings(_Strict):
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]

@@ -10,7 +10,7 @@ from rnnbench.store.records import AXES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
 LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
-CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling"]
+CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:

@@ -65,6 +65,10 @@ def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment:
     """Raise UserError where going on would mix two suites, or two machines, in one run."""
     if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
+    flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
+    if flushed[0] != flushed[1]:
+        words = "flushed before every call" if flushed[0] else "left warm"
+        raise UserError(f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise")
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:

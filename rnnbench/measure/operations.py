@@ -123,7 +123,7 @@ class Operations:
         with timed.mode():
             plan = Plan(**request["plan"]) if request["plan"] else None
             if plan is None:
-                plan = calibrate(device, timed.call, request["window_seconds"])
+                plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
             warmup_windows = warm_up(device, timed.call, plan)
         self._ready[case.key] = Ready(case, device, timed, padding)
         return {"plan": asdict(plan), "warmup_windows": warmup_windows}

@@ -80,6 +80,7 @@ class Recorder:
                 "case": case.axes(),
                 "root": str(self._root),
                 "window_seconds": self._settings.window_seconds,
+                "cold_cache": self._settings.cold_cache,
                 "plan": asdict(plan) if plan else None,
             },
         )

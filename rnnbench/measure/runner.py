@@ -73,7 +73,7 @@ class Runner:
         self.replicates = history.replicates
         for visit in history.visits:
             self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
-            self._plans |= {window.case: _plan(window) for window in visit.windows}
+            self._plans |= {window.case: _plan(window, cold=settings.cold_cache) for window in visit.windows}
 
     def start(self) -> dict[str, Any]:
         """Start the first worker; what it says of itself, and why devices of the groups can't be used.
@@ -198,9 +198,9 @@ class Runner:
         self._on_progress(Progress(replicate + 1, index, len(visits), seconds))
 
 
-def _plan(window: Window) -> Plan:
+def _plan(window: Window, *, cold: bool) -> Plan:
     """The plan by which a window was made."""
-    return Plan(window.calls // window.batch, window.batch, window.seconds)
+    return Plan(window.calls // window.batch, window.batch, window.seconds, cold)
 
 
 def _log_seconds(windows: Sequence[Window]) -> dict[str, float]:

@@ -7,7 +7,7 @@ Its first line says what it is (`hello`); then each request line gets one reply 
     {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
     {"op": "observe", "case": {axes}, "root": DIR}      everything beside time: `measurement`
     {"op": "energy", "case": {axes}, "root": DIR, "window_seconds": S}      `values` and `missing`
-    {"op": "prepare", "case": {axes}, "root": DIR, "window_seconds": S, "plan": PLAN or null}
+    {"op": "prepare", "case": {axes}, "root": DIR, "window_seconds": S, "cold_cache": BOOL, "plan": PLAN or null}
     {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases
 

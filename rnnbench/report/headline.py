@@ -73,7 +73,7 @@ def where(summary: pd.DataFrame, info: RunInfo) -> str:
 def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
     taken = f"{lowest} {TIMES_AS_LONG}" if lowest == highest else f"{lowest} to {highest} {TIMES_AS_LONG}"
-    place = where(compared, info)
+    place = where(compared, info) + (f", {info.caches}," if info.caches else "")
     if len(compared) == 1:
         row = compared.iloc[0]
         return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."

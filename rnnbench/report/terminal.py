@@ -80,7 +80,8 @@ def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
 def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:
     yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
     if len(summary):
-        yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of torch.nn.", style="dim")
+        everywhere = ", ".join(filter(None, [constants(summary), info.caches]))
+        yield Text(f"Everywhere: {everywhere}. Ratios are time over that of torch.nn.", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
         frame = with_metrics(by_workload(summary))

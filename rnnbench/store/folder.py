@@ -15,6 +15,7 @@ from rnnbench.store import jsonlines
 from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
+FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
 
 
@@ -35,6 +36,11 @@ class RunInfo:
     stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def caches(self) -> str:
+        """What every figure of the run has to say of caches; nothing where they were left warm."""
+        return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""
 
 
 class RunFolder:

@@ -107,7 +107,13 @@ METRICS = (
         "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
     ),
     Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
-    Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
+    Metric(
+        "energy_joules",
+        "energy",
+        "joules",
+        "of a call among many back to back, caches warm, by the device's counter",
+        "energy",
+    ),
     Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the batch size"),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(

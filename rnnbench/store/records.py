@@ -94,8 +94,8 @@ class Window:
     calls: int
     batch: int  # calls clocked together: a block, of about the same length for all arms of a group
     seconds: float  # of the whole window, by the device's clock
-    host_seconds: float  # the same by the host's clock; on a CPU the two are one
-    submit_seconds: float  # until the host had submitted all calls; on a CPU, which does them itself, the same again
+    host_seconds: float  # the same by the host's clock, flushes of caches included; else on a CPU the two are one
+    submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the calls, all
     quantiles: tuple[
         float, ...
     ]  # up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first

@@ -32,6 +32,26 @@ def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[C
     return Cpu(now=clock), call
 
 
+def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple[Cpu, Callable[[], None], list[float]]:
+    """A device whose call takes longer after a flush; when each flush began is in the list."""
+    clock = FakeClock()
+    flushes: list[float] = []
+    is_cold = True
+
+    def flush() -> None:
+        nonlocal is_cold
+        flushes.append(clock.seconds)
+        clock.seconds += flush_seconds
+        is_cold = True
+
+    def call() -> None:
+        nonlocal is_cold
+        clock.seconds += cold if is_cold else warm
+        is_cold = False
+
+    return Cpu(now=clock, flush=flush), call, flushes
+
+
 def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float]:
     """A cost that is never below `seconds`, as timing noise only adds."""
     rng = random.Random(seed)

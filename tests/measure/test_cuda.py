@@ -7,6 +7,7 @@ import torch
 
 from rnnbench.measure import energy, nvml
 from rnnbench.measure.devices import Cuda
+from rnnbench.measure.devices.cuda import Stream, _buffer
 from rnnbench.measure.engine import calibrate
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import count
@@ -32,6 +33,15 @@ def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() 
     found = Cuda("cuda").memory(block(MEGABYTE))
     assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
     del held
+
+
+def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
+    device = Cuda("cuda")
+    line, empty = Stream("cuda"), device.launch()
+    cold = device.clock_cold(empty, calls=50)
+    assert _buffer(torch.device("cuda")).nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
+    assert min(cold.batch_seconds) < min(device.clock(line.flush, 50, 1).batch_seconds)
+    assert cold.seconds < cold.host_seconds
 
 
 def test_energy_is_mean_power_times_time() -> None:

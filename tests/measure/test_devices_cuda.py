@@ -8,6 +8,8 @@ from rnnbench.measure.devices import Cuda
 from rnnbench.measure.engine import calibrate, take_window, warm_up
 from tests.measure.fakes import FakeClock
 
+FLUSH_SECONDS = 60e-6
+
 
 class FakeLine:
     """A queue: the device starts a kernel when it is submitted and the one before it is done."""
@@ -16,6 +18,8 @@ class FakeLine:
         self.host = FakeClock()
         self.done: list[float] = []  # when each kernel that was submitted is done
         self.most_queued = most_queued
+        self.is_cold = False
+        self.flushes = 0
 
     @property
     def free(self) -> float:
@@ -30,6 +34,11 @@ class FakeLine:
 
     def mark(self) -> "FakeMark":
         return FakeMark(self)
+
+    def flush(self) -> None:
+        self.launch(3e-6, FLUSH_SECONDS)
+        self.is_cold = True
+        self.flushes += 1
 
     def synchronize(self) -> None:
         self.host.seconds = max(self.host.seconds, self.free)
@@ -55,6 +64,17 @@ def call(line: FakeLine, kernels: int, host: float, gpu: float) -> Any:
     def launches() -> None:
         for _ in range(kernels):
             line.launch(host, gpu)
+
+    return launches
+
+
+def cold_call(line: FakeLine, kernels: int, host: float, gpu: float) -> Any:
+    """Kernels of which each takes twice as long where the cache was flushed since the last call."""
+
+    def launches() -> None:
+        for _ in range(kernels):
+            line.launch(host, gpu * (2 if line.is_cold else 1))
+        line.is_cold = False
 
     return launches
 
@@ -101,6 +121,43 @@ def test_the_engine_finds_the_time_of_a_call_on_a_device_that_runs_beside_the_ho
     reading = take_window(device(line), work, plan)
     assert reading.quantiles[0] == pytest.approx(truth, rel=0.01)
     assert reading.quantiles[-1] == pytest.approx(truth, rel=0.01)
+
+
+def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
+    line = FakeLine()
+    found = device(line).clock_cold(cold_call(line, 10, 5e-6, 20e-6), calls=20)
+    assert line.flushes == len(found.batch_seconds) == 20
+    assert found.batch_seconds == pytest.approx([400e-6] * 20)
+    assert found.seconds == pytest.approx(20 * 400e-6)
+    assert found.host_seconds >= found.seconds + 20 * FLUSH_SECONDS
+
+
+def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_the_flush() -> None:
+    line = FakeLine()
+    found = device(line).clock_cold(cold_call(line, 10, 20e-6, 2e-6), calls=20)
+    # While the device flushed for 60 us, the host was queueing: by the device's marks a call would take 140 us.
+    assert found.batch_seconds == pytest.approx([200e-6] * 20)
+    assert 0.95 < found.submit_seconds / found.host_seconds < 1
+
+
+def test_a_host_that_waits_for_cold_calls_is_not_taken_for_one_that_lags() -> None:
+    line = FakeLine()
+    found = device(line).clock_cold(cold_call(line, 10, 5e-6, 20e-6), calls=20)
+    assert found.submit_seconds / found.host_seconds < 0.3
+
+
+def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
+    line = FakeLine()
+    work = cold_call(line, 10, 5e-6, 20e-6)
+    plan = calibrate(device(line), work, 0.01, cold=True)
+    assert (plan.batch, plan.cold) == (1, True)
+    assert plan.seconds == pytest.approx(plan.calls * 400e-6)
+    warm_up(device(line), work, plan)
+    before = line.flushes
+    reading = take_window(device(line), work, plan)
+    assert line.flushes - before == plan.batches
+    assert reading.quantiles == pytest.approx([400e-6] * len(reading.quantiles))
+    assert reading.host_seconds == pytest.approx(0.01, rel=0.1)
 
 
 def test_what_goes_wrong_on_the_device_shows_when_it_is_waited_for() -> None:

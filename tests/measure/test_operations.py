@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from rnnbench.measure import torch_state
+from rnnbench.measure.devices import caches
 from rnnbench.measure.operations import Operations
 from rnnbench.store.records import Case
 from tests import workload as small
 
-PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
+PLAN = {"batches": 3, "batch": 2, "seconds": 0.001, "cold": False}
 
 
 def operations() -> Operations:
@@ -18,7 +19,7 @@ def operations() -> Operations:
 
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002}
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.002, "cold_cache": False}
     return worker.handle(request | {"plan": None} | changes)
 
 
@@ -41,6 +42,17 @@ def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
 
 def test_a_plan_that_is_given_is_kept() -> None:
     assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
+
+
+def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[int] = []
+    monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
+    worker, case = operations(), small.case("gru")
+    plan = prepare(worker, case, cold_cache=True)["plan"]
+    assert (plan["batch"], plan["cold"]) == (1, True)
+    before = len(flushes)
+    window = worker.handle({"op": "window", "case": case.key, "plan": plan})
+    assert window["calls"] == len(flushes) - before == plan["batches"]
 
 
 def test_a_case_is_observed_without_being_kept() -> None:

@@ -36,7 +36,7 @@ def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: floa
     (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
     case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "window_seconds": 0.001}
-    return worker.request(request | {"plan": None}, deadline_seconds)
+    return worker.request(request | {"cold_cache": False, "plan": None}, deadline_seconds)
 
 
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:

@@ -25,6 +25,13 @@ def test_the_answer_names_machine_range_and_both_ends(quick: pd.DataFrame, info:
     assert "the farthest lstm loop in inference" in text
 
 
+def test_flushed_caches_are_named_with_the_machine(quick: pd.DataFrame, info: RunInfo) -> None:
+    cold = info_with(info, resolved={"measure": {"cold_cache": True}})
+    words = "On this CPU (AMD EPYC 7B13, 1 thread), caches flushed before every call, hand-written cells take"
+    assert answer(quick, cold).startswith(words)
+    assert "caches" not in answer(quick, info)
+
+
 def test_where_some_are_faster_the_ends_are_called_fastest_and_slowest(quick: pd.DataFrame, info: RunInfo) -> None:
     quick.loc[(quick["cell"] == "gru") & (quick["implementation"] == "loop"), "ratio"] = 0.5
     assert "The fastest against it is gru loop in inference (median 0.500×), the slowest lstm" in answer(quick, info)

@@ -22,9 +22,13 @@ class Cpu:
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
     is_shared = True
 
-    def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, name: str = "cpu", now: Callable[[], float] = time.perf_counter, flush: Call | None = None
+    ) -> None:
+        """`flush` empties the last-level cache; by default by writing through a block that is larger."""
         self.name = name
         self._now = now
+        self._flush = flush or _flush
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -72,6 +76,19 @@ class Cpu:
             seconds[index] = end - start
         return Clocked(seconds, end - first, end - first, end - first)
 
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times, clocking each; before each the last-level cache is filled with something else."""
+        now = self._now
+        seconds = [0.0] * calls
+        first = now()
+        for index in range(calls):
+            self._flush()
+            start = now()
+            call()
+            seconds[index] = now() - start
+        whole = now() - first
+        return Clocked(seconds, sum(seconds), whole, whole)
+
     def synchronize(self) -> None:
         """Its work is done when a call returns."""
 
@@ -102,3 +119,9 @@ class Cpu:
 
     def launch(self) -> None:
         """None: there are no kernels to launch."""
+
+
+def _flush() -> None:
+    from rnnbench.measure.devices import caches
+
+    caches.flush()

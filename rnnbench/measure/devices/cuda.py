@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure import nvml
@@ -14,7 +14,12 @@ from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from rnnbench.workloads.phases import TimedCall
+
+LEAST_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
 
 
 class Mark(Protocol):
@@ -34,6 +39,10 @@ class TimeLine(Protocol):
 
     def mark(self) -> Mark:
         """A point that is not queued yet."""
+        ...
+
+    def flush(self) -> None:
+        """Queue what empties the last-level cache."""
         ...
 
     def synchronize(self) -> None:
@@ -130,6 +139,30 @@ class Cuda:
         seconds = [before.seconds_until(after) for before, after in itertools.pairwise(marks)]
         return Clocked(seconds, sum(seconds), end - start, submitted - start)
 
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times, clocking each; before each the L2 cache is filled with something else.
+
+        A call takes what lies between its marks, or what the host takes to queue it if that is more: while the device
+        flushes, the host gets ahead by as much, which it could not in calls without a pause.
+        """
+        line, now = self._line, self._now
+        seconds, waited = [0.0] * calls, 0.0
+        line.synchronize()
+        first = now()
+        for index in range(calls):
+            before, after = line.mark(), line.mark()
+            line.flush()
+            before.record()
+            start = now()
+            call()
+            queued = now()
+            after.record()
+            line.synchronize()
+            waited += now() - queued
+            seconds[index] = max(before.seconds_until(after), queued - start)
+        whole = now() - first
+        return Clocked(seconds, sum(seconds), whole, whole - waited)
+
     def synchronize(self) -> None:
         """Wait for all that was queued; raises what went wrong in it: from then on no call of the process works."""
         self._line.synchronize()
@@ -196,11 +229,25 @@ class Stream:
         """A CUDA event."""
         return Event()
 
+    def flush(self) -> None:
+        """Write a buffer that the L2 cache can't hold half of."""
+        _buffer(self._device).zero_()
+
     def synchronize(self) -> None:
         """Wait for the device; raises what went wrong in a kernel."""
         import torch
 
         torch.cuda.synchronize(self._device)
+
+
+@cache
+def _buffer(device: "torch.device") -> "Tensor":
+    """Kept for the life of the process; a normal tensor, which may be written to in every mode of autograd."""
+    import torch
+
+    size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, LEAST_BUFFER_BYTES)
+    with torch.inference_mode(False):
+        return torch.empty(size, dtype=torch.uint8, device=device)
 
 
 class Event:

@@ -19,9 +19,9 @@ class Clocked:
     """What a device saw of back-to-back calls."""
 
     batch_seconds: list[float]  # of each batch, by the device's clock
-    seconds: float  # from the first call to the end of the last, by the device's clock
-    host_seconds: float  # the same by the host's clock
-    submit_seconds: float  # until the host had nothing left to submit; on a CPU, which does the work itself, all of it
+    seconds: float  # from the first call to the end of the last, by the device's clock; flushes don't count
+    host_seconds: float  # the same by the host's clock; flushes count
+    submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the work, all of them
 
 
 class Device(Protocol):
@@ -34,6 +34,10 @@ class Device(Protocol):
 
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch."""
+        ...
+
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times, clocking each; before each the last-level cache is filled with something else."""
         ...
 
     def synchronize(self) -> None:
