@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_measurements, read_windows
+from rnnbench.store.folder import RunInfo, last_measurements, read_windows, spoilt_workers
 from rnnbench.store.records import Group, Measurement, Window, Workload
 
 
@@ -31,6 +31,7 @@ class History:
     visits: list[Visit] = field(default_factory=list)
     replicates: int = 0
     workers: int = 0
+    repeats: int = 0  # replicates that were spoilt and made again
     seconds: float = 0.0  # from the run's start to its last window's end
 
     @property
@@ -47,6 +48,7 @@ def read_history(path: Path) -> History:
     measurements = last_measurements(path)
     groups = {group.workload: group for group in History(measurements).groups}
     windows = [Window.from_json(line) for line in read_windows(path)]
+    spoilt = spoilt_workers(path)
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
@@ -56,7 +58,8 @@ def read_history(path: Path) -> History:
         measurements=measurements,
         visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
         replicates=max((window.replicate + 1 for window in windows), default=0),
-        workers=max((int(window.worker) + 1 for window in windows), default=0),
+        workers=max((int(worker) + 1 for worker in (*spoilt, *(window.worker for window in windows))), default=0),
+        repeats=len(spoilt),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
 

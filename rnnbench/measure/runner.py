@@ -18,6 +18,7 @@ from rnnbench.measure.planner import Planner
 from rnnbench.measure.preliminaries import OBSERVER, Preliminaries
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
+from rnnbench.measure.repeats import Repeats
 from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.telemetry import Telemetry
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
@@ -70,6 +71,7 @@ class Runner:
         self.notes: list[str] = []
         self.preliminaries = Preliminaries(groups, self._recorder, start_worker, now)
         self._telemetry = Telemetry({})
+        self._repeats = Repeats(history.repeats)
         self.replicates = history.replicates
         for visit in history.visits:
             self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
@@ -94,13 +96,13 @@ class Runner:
         self.notes += self.preliminaries.notes
         while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
             self._rng.shuffle(visits)
-            self._sample("before")
-            self._replicate(self.replicates, visits)
-            self._sample("after")
-            self.replicates += 1
+            began, first = self._now(), self._workers
+            visited = self._replicate(visits)
+            if not self._spoilt(visited, range(first, self._workers), self._now() - began):
+                self.replicates += 1
         self._close_unreached()
         self._note_imprecise()
-        self.notes += self._telemetry.notes()
+        self.notes += [*self._telemetry.notes(), *self._repeats.notes()]
 
     def close(self) -> None:
         """End the worker, whatever it does."""
@@ -109,10 +111,12 @@ class Runner:
             self._worker.close()
             self._worker = None
 
-    def _replicate(self, replicate: int, visits: Sequence[Group]) -> None:
-        worker = self._worker or self._fresh_worker()[0]
+    def _replicate(self, visits: Sequence[Group]) -> list[Group]:
+        """A fresh worker visits the groups; those that it came to."""
+        worker, visited = self._worker or self._fresh_worker()[0], []
+        self._sample("before")
         for index, group in enumerate(visits):
-            self._tell(replicate, index, visits)
+            self._tell(index, visits)
             left = self._left()
             if left is not None and left < 0:
                 break
@@ -120,12 +124,26 @@ class Runner:
             windows = None
             while windows is None:
                 try:
-                    windows = self._visit(worker, replicate, group)
+                    windows = self._visit(worker, group)
                 except VisitCut:
                     self.close()
                     worker = self._fresh_worker()[0]
             self._planner.add_visit(group, self._now() - started, _log_seconds(windows))
+            visited.append(group)
+        self._sample("after")
         self.close()
+        return visited
+
+    def _spoilt(self, visited: Sequence[Group], workers: Sequence[int], seconds: float) -> bool:
+        """Whether a replicate that took so long does not count, since a device was held back meanwhile."""
+        why, left = self._telemetry.spoilt_by(), self._left()
+        if not why or not self._repeats.grant(why, in_time=left is None or left > seconds):
+            return False
+        for worker in workers:
+            self._folder.set_aside(f"{worker:04d}")
+        for group in visited:
+            self._planner.forget_visit(group)
+        return True
 
     def _sample(self, when: Literal["before", "after"]) -> None:
         for line in self._telemetry.samples(self.replicates, when, self.seconds):
@@ -154,7 +172,7 @@ class Runner:
         """Seconds since the run began, without the time between its parts."""
         return self._now() - self._started
 
-    def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
+    def _visit(self, worker: WorkerProcess, group: Group) -> list[Window]:
         """Measure a group once in this worker; raises VisitCut where a case of it failed, and was dropped."""
         current = group.cases[0]
         worker.pin(measuring_cores(group.workload.threads))
@@ -172,7 +190,7 @@ class Runner:
             plans = equal_blocks({key: self._plans[key] for key in arms}, self._settings.window_seconds)
             turns = balanced_order(list(arms), self._settings.windows, self._rng)
             for order, key in enumerate(turns):
-                current, place = arms[key], Place(replicate, order, len(turns))
+                current, place = arms[key], Place(self.replicates, order, len(turns))
                 windows.append(self._recorder.window(worker, current, plans[key], place, self.seconds))
             self._recorder.ask(worker, {"op": "release"})
         except WorkerLost as lost:
@@ -193,9 +211,9 @@ class Runner:
         if missed and precision is not None:
             self.notes.append(f"{len(missed)} of {len(self._groups)} groups have a ratio wider than ±{precision:.1%}")
 
-    def _tell(self, replicate: int, index: int, visits: Sequence[Group]) -> None:
+    def _tell(self, index: int, visits: Sequence[Group]) -> None:
         seconds = self._planner.seconds_left(visits[index:], self._left())
-        self._on_progress(Progress(replicate + 1, index, len(visits), seconds))
+        self._on_progress(Progress(self.replicates + 1, index, len(visits), seconds))
 
 
 def _plan(window: Window, *, cold: bool) -> Plan:

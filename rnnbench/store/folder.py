@@ -1,4 +1,7 @@
-"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`."""
+"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`.
+
+What nothing reads, but stays: `spoilt-<worker>.jsonl`, windows of replicates that do not count.
+"""
 
 import fcntl
 import json
@@ -87,6 +90,14 @@ class RunFolder:
             self._windows = {window.worker: appender}
         appender.append(window.to_json())
 
+    def set_aside(self, worker: str) -> None:
+        """Keep a worker's windows, if it has any, as ones that do not count."""
+        if worker in self._windows:
+            self._windows.pop(worker).close()
+        file = self.path / f"windows-{worker}.jsonl"
+        if file.exists():
+            file.rename(self.path / f"spoilt-{worker}.jsonl")
+
     def close(self) -> None:
         """Close all files."""
         for appender in (self._measurements, self._telemetry, *self._windows.values()):
@@ -138,6 +149,11 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of `telemetry.jsonl`; none where no GPU was used."""
     file = path / "telemetry.jsonl"
     return jsonlines.read(file) if file.exists() else iter(())
+
+
+def spoilt_workers(path: Path) -> list[str]:
+    """The workers whose windows do not count."""
+    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
 
 
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:

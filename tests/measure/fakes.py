@@ -1,7 +1,7 @@
 """A device and workers on which time passes as the test says."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench.measure.devices import Cpu
@@ -65,6 +65,8 @@ START_SECONDS = 2.0
 class FakeWorker:
     """Speaks the protocol; every request takes time on the shared clock."""
 
+    devices: Mapping[str, str | None] = {"cpu": None}  # name -> uuid
+
     def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
         self.name = name
         self.closed = False
@@ -91,8 +93,9 @@ class FakeWorker:
         self._fault(message)
         match message["op"]:
             case "device":
-                reason = "" if message["device"] == "cpu" else "not there"
-                return {"ok": True, "reason": reason, "uuid": None, "no_energy": "no counter", "is_shared": True}
+                reason = "" if message["device"] in self.devices else "not there"
+                uuid = self.devices.get(message["device"])
+                return {"ok": True, "reason": reason, "uuid": uuid, "no_energy": "no counter", "is_shared": True}
             case "ceiling":
                 self._clock.seconds += 0.1
                 place = {name: message[name] for name in ("device", "dtype", "threads")}

@@ -102,3 +102,16 @@ def test_time_left_is_expected_from_the_spread_seen() -> None:
     counts = run(chosen)
     took = sum(counts.values()) * 0.5 + max(counts.values())
     assert expected == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.parametrize("visits", [0, 1, 2, 5])
+def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
+    chosen, same, rng = planner(), planner(), random.Random(5)
+    values = [rng.gauss(0.7, 0.02) for _ in range(visits)]
+    loop, reference = (case.key for case in NOISY.cases)
+    for one in (chosen, same):
+        for value in values:
+            one.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
+    chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
+    chosen.forget_visit(NOISY)
+    assert chosen._records == same._records

@@ -1,6 +1,6 @@
 """Samples of GPUs around replicates."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -60,3 +60,36 @@ def test_a_gpu_that_was_not_held_back_needs_no_note() -> None:
 @pytest.mark.parametrize("uuids", [{}, {"cpu": "which has none"}])
 def test_without_gpus_there_is_nothing_to_sample(uuids: dict[str, str]) -> None:
     assert Telemetry(uuids).samples(0, "before", 0.0) == []
+
+
+class Scripted(Gpu):
+    """Held back as the test says, sample by sample."""
+
+    script: ClassVar[list[list[str]]] = []
+
+    def sample(self) -> Readings:
+        return Readings({"throttle_reasons": self.script.pop(0)})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "spoilt_by"),
+    [
+        ([], [], ""),
+        (["sw_power_cap"], ["sw_power_cap"], ""),  # how a card runs that is at full load
+        (["sync_boost", "board_limit", "reliability", "unknown_0x800"], [], ""),
+        (["hw_thermal_slowdown"], [], "cuda: hw_thermal_slowdown"),
+        ([], ["sw_power_cap", "sw_thermal_slowdown"], "cuda: sw_thermal_slowdown"),
+        (["hw_slowdown"], ["hw_slowdown", "hw_power_brake_slowdown"], "cuda: hw_slowdown, hw_power_brake_slowdown"),
+    ],
+)
+def test_heat_and_a_weak_supply_spoil_a_replicate_and_the_power_limit_does_not(
+    before: list[str], after: list[str], spoilt_by: str
+) -> None:
+    Scripted.script = [before, after, [], []]
+    telemetry = Telemetry({"cuda": "some"}, lambda device, uuid: Scripted(None))
+    telemetry.samples(0, "before", 0.0)
+    telemetry.samples(0, "after", 1.0)
+    assert telemetry.spoilt_by() == spoilt_by
+    telemetry.samples(1, "before", 2.0)
+    telemetry.samples(1, "after", 3.0)
+    assert telemetry.spoilt_by() == ""

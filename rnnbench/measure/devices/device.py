@@ -68,6 +68,11 @@ class Device(Protocol):
 class Monitor(Protocol):
     """What a device says of itself while it works."""
 
+    @property
+    def spoiling(self) -> frozenset[str]:
+        """Those of the `throttle_reasons` in its samples under which windows do not count."""
+        ...
+
     def sample(self) -> Readings:
         """What changes from moment to moment."""
         ...
