@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import torch
 
 from rnnbench.measure.devices import Cuda
+from rnnbench.measure.devices.cuda import Stream
 from rnnbench.measure.engine import calibrate, take_window, warm_up
 from tests.measure.fakes import FakeClock
 
@@ -169,3 +171,13 @@ def test_what_goes_wrong_on_the_device_shows_when_it_is_waited_for() -> None:
     line = Lost()
     with pytest.raises(RuntimeError, match="illegal memory access"):
         device(line).clock(call(line, 1, 1e-6, 1e-6), batches=1, batch=1)
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_the_first_gpu_is_meant_where_no_number_is_given(
+    monkeypatch: pytest.MonkeyPatch, name: str, index: int
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # all else is torch's own
+    Stream(name)
+    assert chosen == [index]

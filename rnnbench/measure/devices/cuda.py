@@ -222,8 +222,8 @@ class Stream:
     def __init__(self, name: str) -> None:
         import torch
 
-        self._device = torch.device(name)
-        torch.cuda.set_device(self._device)  # the worker's cases are all on this device while it is open
+        self._device = torch.device("cuda", torch.device(name).index or 0)
+        torch.cuda.set_device(self._device)  # it takes no device without a number; all that is open is on this one
 
     def mark(self) -> "Event":
         """A CUDA event."""
