@@ -35,6 +35,12 @@ class History:
     seconds: float = 0.0  # from the run's start to its last window's end
 
     @property
+    def homes(self) -> dict[Workload, str]:
+        """The card that each group was measured on, where there are cards."""
+        uuids = {visit.group.workload: visit.windows[-1].device_uuid for visit in self.visits}
+        return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}
+
+    @property
     def groups(self) -> list[Group]:
         """The groups of the whole run, in their order."""
         cases: dict[Workload, list[Any]] = {}

@@ -70,9 +70,10 @@ class Operations:
         name = request["device"]
         reason = devices.why_not(name)
         if reason:
-            return {"reason": reason, "uuid": None, "no_energy": reason, "is_shared": True}
+            return {"reason": reason, "no_energy": reason, "cards": [asdict(devices.Card())]}
         device = devices.open_device(name)
-        reply = {"reason": "", "uuid": device.uuid(), "no_energy": "", "is_shared": device.is_shared}
+        cards = [asdict(card) for card in device.cards()]
+        reply = {"reason": "", "no_energy": "", "cards": cards}
         try:
             device.meter()
         except Unavailable as missing:
@@ -140,6 +141,7 @@ class Operations:
             "batch": plan.batch,
             "cores": allowed_cores(),
             "clock_mhz": ready.device.clock_mhz(),
+            "device_uuid": ready.device.uuid(),
         }
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:

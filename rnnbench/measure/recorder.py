@@ -108,6 +108,7 @@ class Recorder:
             quantiles=tuple(reply["quantiles"]),
             cores=tuple(reply["cores"]),
             clock_mhz=reply["clock_mhz"],
+            device_uuid=reply["device_uuid"],
         )
         self._folder.add_window(window)
         return window

@@ -1,7 +1,7 @@
-"""What the GPUs of a run say of themselves, before and after each replicate and never inside a window."""
+"""What a device of a run says of itself, before and after each replicate and never inside a window."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from rnnbench.measure import devices
@@ -13,41 +13,33 @@ def _monitor(device: str, uuid: str) -> Monitor | None:
 
 
 class Telemetry:
-    """The samples of those devices that can be monitored; what can't be read, they say why."""
+    """The samples of a device, if it can be monitored; what can't be read, they say why."""
 
-    def __init__(self, uuids: Mapping[str, str], monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
-        """`uuids` by the names of the devices, as torch writes them."""
-        found = {device: monitor(device, uuid) for device, uuid in uuids.items()}
-        self._monitors = {device: one for device, one in found.items() if one is not None}
-        self._throttled: dict[str, Counter[str]] = {device: Counter() for device in uuids}  # reason -> samples
+    def __init__(self, device: str, uuid: str | None, monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
+        """`uuid` as torch writes it."""
+        self._device, self._uuid = device, uuid
+        self._monitor = monitor(device, uuid) if uuid else None
+        self._held_back: Counter[str] = Counter()  # reason -> samples
         self._samples = 0
-        self._spoilt_by: dict[str, list[str]] = {}
+        self.spoilt_by: list[str] = []  # what held it back at the samples of the last replicate, so that it can't count
 
-    def samples(self, replicate: int, when: Literal["before", "after"], seconds: float) -> list[dict[str, Any]]:
-        """A line for `telemetry.jsonl` from each device; `seconds` since the run began."""
-        place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
-        lines = []
+    def sample(self, replicate: int, when: Literal["before", "after"], seconds: float) -> dict[str, Any] | None:
+        """A line for `telemetry.jsonl`; `seconds` since the run began."""
+        if self._monitor is None:
+            return None
+        readings = self._monitor.sample()
+        reasons = readings.values.get("throttle_reasons", ())
+        spoiling = [reason for reason in reasons if reason in self._monitor.spoiling]
+        self.spoilt_by = list(dict.fromkeys([*(self.spoilt_by if when == "after" else ()), *spoiling]))
+        self._held_back.update(reasons)
         self._samples += 1
-        if when == "before":
-            self._spoilt_by = {}
-        for device, monitor in self._monitors.items():
-            readings = monitor.sample()
-            reasons = readings.values.get("throttle_reasons", ())
-            self._throttled[device].update(reasons)
-            if spoiling := [reason for reason in reasons if reason in monitor.spoiling]:
-                self._spoilt_by.setdefault(device, []).extend(spoiling)
-            lines.append({**place, "device": device, **readings.values, "missing": readings.missing})
-        return lines
+        place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
+        of = {"device": self._device, "device_uuid": self._uuid}
+        return {**place, **of, **readings.values, "missing": readings.missing}
 
-    def spoilt_by(self) -> str:
-        """Which devices spoilt the replicate between the last samples, and what held each back; empty if none did."""
-        parts = (f"{device}: {', '.join(dict.fromkeys(reasons))}" for device, reasons in self._spoilt_by.items())
-        return "; ".join(parts)
-
-    def notes(self) -> list[str]:
-        """What a reader must know: devices whose clocks were held back."""
+    def notes(self, name: str) -> list[str]:
+        """What a reader must know of the device, by the name that is given: whether its clocks were held back."""
         return [
-            f"{device} was held back ({reason}) in {count} of {self._samples} samples"
-            for device, reasons in self._throttled.items()
-            for reason, count in reasons.items()
+            f"{name} was held back ({reason}) in {count} of {self._samples} samples"
+            for reason, count in self._held_back.items()
         ]

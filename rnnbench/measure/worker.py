@@ -2,8 +2,7 @@
 
 Its first line says what it is (`hello`); then each request line gets one reply line:
 
-    {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; its `uuid`; `no_energy`;
-                                          `is_shared`: whether several workers at once may observe cases on it
+    {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; `no_energy`; its `cards`
     {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
     {"op": "observe", "case": {axes}, "root": DIR}      everything beside time: `measurement`
     {"op": "energy", "case": {axes}, "root": DIR, "window_seconds": S}      `values` and `missing`

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from rnnbench.store import jsonlines
 from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
+MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
 FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
 
@@ -52,6 +54,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
+        self._one_at_a_time = threading.Lock()  # several lanes may write
         self._measurements = jsonlines.Appender(path / "measurements.jsonl")
         self._telemetry = jsonlines.Appender(path / "telemetry.jsonl")  # there is none without a GPU
         self._windows: dict[str, jsonlines.Appender] = {}
@@ -74,26 +77,28 @@ class RunFolder:
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Add what is known of a case; of several lines for one case the last counts."""
-        self._measurements.append(measurement.to_json())
+        with self._one_at_a_time:
+            self._measurements.append(measurement.to_json())
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add what a GPU said of itself before or after a replicate."""
-        self._telemetry.append(sample)
+        with self._one_at_a_time:
+            self._telemetry.append(sample)
 
     def add_window(self, window: Window) -> None:
         """Add one window to its worker's file."""
-        appender = self._windows.get(window.worker)
-        if appender is None:
-            for other in self._windows.values():
-                other.close()
-            appender = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
-            self._windows = {window.worker: appender}
-        appender.append(window.to_json())
+        with self._one_at_a_time:
+            if window.worker not in self._windows:
+                if len(self._windows) == MOST_OPEN:
+                    self._windows.pop(next(iter(self._windows))).close()
+                self._windows[window.worker] = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
+            self._windows[window.worker].append(window.to_json())
 
     def set_aside(self, worker: str) -> None:
         """Keep a worker's windows, if it has any, as ones that do not count."""
-        if worker in self._windows:
-            self._windows.pop(worker).close()
+        with self._one_at_a_time:
+            if worker in self._windows:
+                self._windows.pop(worker).close()
         file = self.path / f"windows-{worker}.jsonl"
         if file.exists():
             file.rename(self.path / f"spoilt-{worker}.jsonl")

@@ -39,7 +39,7 @@ def load(path: str | Path) -> pd.DataFrame:
     - `seconds` of the window's calls by the device's clock; `host_seconds` of the whole window, flushes included, and
       of these `submit_seconds`, in which the host did not wait; `quantiles`: up to 11 evenly spaced ones of seconds
       per call;
-    - `cores` it ran on, `clock_mhz` where the system tells.
+    - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """

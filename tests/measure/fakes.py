@@ -95,7 +95,8 @@ class FakeWorker:
             case "device":
                 reason = "" if message["device"] in self.devices else "not there"
                 uuid = self.devices.get(message["device"])
-                return {"ok": True, "reason": reason, "uuid": uuid, "no_energy": "no counter", "is_shared": True}
+                cards: list[dict[str, Any]] = [{"name": "Fake", "uuid": uuid, "variables": {}}]
+                return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
             case "ceiling":
                 self._clock.seconds += 0.1
                 place = {name: message[name] for name in ("device", "dtype", "threads")}
@@ -114,5 +115,13 @@ class FakeWorker:
                 seconds = self._seconds(message["case"])
                 self._clock.seconds += seconds
                 times = {"seconds": seconds, "host_seconds": seconds, "submit_seconds": seconds, "quantiles": [seconds]}
-                return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
+                return {
+                    "ok": True,
+                    **times,
+                    "calls": 1,
+                    "batch": 1,
+                    "cores": [0],
+                    "clock_mhz": None,
+                    "device_uuid": None,
+                }
         return {"ok": True}

@@ -1,16 +1,26 @@
 """What only a GPU can show: memory of known size, and energy against power."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from rnnbench import load
 from rnnbench.measure import energy, nvml
 from rnnbench.measure.devices import Cuda
 from rnnbench.measure.devices.cuda import Stream, _buffer
 from rnnbench.measure.engine import calibrate
+from rnnbench.measure.process import WorkerProcess
+from rnnbench.measure.runner import Runner
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import count
+from tests import workload as small
+from tests.stored import INFO
 
 pytestmark = [
     pytest.mark.cuda,
@@ -42,6 +52,39 @@ def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
     assert _buffer(torch.device("cuda")).nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
     assert min(cold.batch_seconds) < min(device.clock(line.flush, 50, 1).batch_seconds)
     assert cold.seconds < cold.host_seconds
+
+
+def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
+    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    for one in seen:
+        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"})
+        try:
+            assert worker.wait_ready()["gpus"] == [one.name]
+            told = worker.request({"op": "device", "device": "cuda"}, 60)
+            assert [card["uuid"] for card in told["cards"]] == [str(one.uuid)]
+        finally:
+            worker.close()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
+    groups = []
+    for size in (1, 2, 4, 8):
+        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
+        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
+    runner = Runner(groups, Settings(replicates=2, precision=None), root=tmp_path)
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(INFO)
+    try:
+        runner.start()
+        runner.run(folder)
+    finally:
+        runner.close()
+        folder.close()
+    frame = load(folder.path)
+    assert set(frame["status"]) == {"measured"}
+    assert frame["device_uuid"].nunique() == len(runner.preliminaries.stages[0]) > 1
+    assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
 
 
 def test_energy_is_mean_power_times_time() -> None:

@@ -1,11 +1,12 @@
 """The logic of CUDA's clock, on a device whose kernels take the time that the test says and run beside the host."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from rnnbench.measure.devices import Cuda
+from rnnbench.measure.devices import Card, Cuda
 from rnnbench.measure.devices.cuda import Stream
 from rnnbench.measure.engine import calibrate, take_window, warm_up
 from tests.measure.fakes import FakeClock
@@ -181,3 +182,30 @@ def test_the_first_gpu_is_meant_where_no_number_is_given(
     monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # all else is torch's own
     Stream(name)
     assert chosen == [index]
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "cards"),
+    [
+        ("cuda", 1, [Card("GPU 0", "uuid-0", {})]),
+        (
+            "cuda",
+            2,
+            [
+                Card("GPU 0", "uuid-0", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-0"}),
+                Card("GPU 1", "uuid-1", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-1"}),
+            ],
+        ),
+        ("cuda:1", 2, [Card("GPU 1", "uuid-1", {})]),
+    ],
+)
+def test_cuda_stands_for_all_gpus_that_are_seen_and_a_number_for_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, cards: list[Card]
+) -> None:
+    def properties(device: torch.device) -> Any:
+        return SimpleNamespace(name=f"GPU {device.index}", uuid=f"uuid-{device.index}")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    queue: Any = FakeLine()
+    assert Cuda(name, queue).cards() == cards

@@ -64,6 +64,16 @@ def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> No
         prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
 
 
+def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
+    process = WorkerProcess("0000", variables={"ONLY_FOR_IT": "yes"})
+    try:
+        process.wait_ready()
+        assert prepare(process, tmp_path, "assert os.environ['ONLY_FOR_IT'] == 'yes'")["ok"]
+    finally:
+        process.close()
+    assert "ONLY_FOR_IT" not in os.environ
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")
 def test_every_thread_of_a_worker_is_pinned(worker) -> None:
     core = max(os.sched_getaffinity(0))

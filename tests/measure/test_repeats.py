@@ -90,7 +90,7 @@ def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
     assert set(frame.groupby("case")["replicate"].nunique()) == {3}
     assert len(complete_visits(frame)) == len(frame) == 3 * 2 * 2 * 2
     assert summarize(frame)["replicates"].tolist() == [3] * 4
-    assert [len(record.seconds) for record in runner._planner._records.values()] == [3, 3]
+    assert [len(record.seconds) for record in runner._lanes()[0].planner._records.values()] == [3, 3]
     history = read_history(path)
     assert (len(history.visits), history.replicates, history.workers, history.repeats) == (6, 3, 4, 1)
     assert runner.replicates == 3

@@ -106,7 +106,9 @@ def test_counts_add_up_to_all_cases(quick: pd.DataFrame) -> None:
 def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
     quick["device"] = "cuda"
     assert where(quick, info) == "cuda"
-    assert where(quick, info_with(info, environment={"machine": {"gpu": "NVIDIA H100"}})) == "cuda (NVIDIA H100)"
+    for cards, words in ((1, "cuda (NVIDIA H100)"), (2, "cuda (2 x NVIDIA H100)")):
+        there = {"devices": {"cuda": [{"name": "NVIDIA H100", "uuid": str(card)} for card in range(cards)]}}
+        assert where(quick, info_with(info, environment={"worker": {"cuda": "13.0"} | there})) == words
     quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
     assert where(quick, info) == "cpu and cuda"
 

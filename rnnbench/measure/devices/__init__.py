@@ -8,12 +8,13 @@ from typing import Any
 
 from rnnbench.measure.devices.cpu import Cpu
 from rnnbench.measure.devices.cuda import Cuda
-from rnnbench.measure.devices.device import Backend, Call, Clocked, Device, Monitor
+from rnnbench.measure.devices.device import Backend, Call, Card, Clocked, Device, Monitor
 from rnnbench.measure.devices.meters import Meter
 
 __all__ = [
     "BACKENDS",
     "Call",
+    "Card",
     "Clocked",
     "Cpu",
     "Cuda",
@@ -23,6 +24,7 @@ __all__ = [
     "about",
     "backend",
     "described",
+    "is_shared",
     "open_device",
     "why_not",
 ]
@@ -41,6 +43,12 @@ def why_not(name: str) -> str:
 def backend(name: str) -> Backend:
     """The class that devices of this name are of; there must be one."""
     return BACKENDS[name.partition(":")[0]]
+
+
+def is_shared(name: str) -> bool:
+    """Whether several workers at once may observe cases on a device; cases of one that there is not are skipped."""
+    kind = name.partition(":")[0]
+    return kind not in BACKENDS or BACKENDS[kind].is_shared
 
 
 def open_device(name: str) -> Device:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.measure.devices import meters
-from rnnbench.measure.devices.device import Call, Clocked
+from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
 
@@ -104,6 +104,10 @@ class Cpu:
     def uuid(self) -> str | None:
         """There is but one."""
         return None
+
+    def cards(self) -> list[Card]:
+        """There is but one."""
+        return [Card()]
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`resident_bytes`: pages that a call adds."""

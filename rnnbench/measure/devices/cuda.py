@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure import nvml
-from rnnbench.measure.devices.device import Call, Clocked
+from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.measure.devices.meters import GpuEnergy, Meter
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
@@ -176,6 +176,17 @@ class Cuda:
         import torch
 
         return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
+
+    def cards(self) -> list[Card]:
+        """`cuda` stands for all GPUs that torch sees, `cuda:1` for that one."""
+        import torch
+
+        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if self.name == "cuda" else [self.name]
+        seen = [torch.cuda.get_device_properties(torch.device(name)) for name in names]
+        return [
+            Card(one.name, str(one.uuid), {"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"} if len(seen) > 1 else {})
+            for one in seen
+        ]
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `process_bytes`: the context, torch's pool and what libraries hold."""

@@ -1,7 +1,7 @@
 """What is asked of a device, and of its class before one is opened."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure.devices.meters import Meter
@@ -24,13 +24,21 @@ class Clocked:
     submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the work, all of them
 
 
+@dataclass(frozen=True)
+class Card:
+    """One of the devices that a name stands for."""
+
+    name: str = ""  # its model
+    uuid: str | None = None  # what the driver knows it by; None where there is but one
+    variables: Mapping[str, str] = field(default_factory=dict)  # of a worker's environment, so that it sees no other
+
+
 class Device(Protocol):
     """Times calls; everything else that differs from device to device."""
 
     name: str
     product_sizes: tuple[int, ...]  # of the square matrix products of which one is its fastest, in rising order
     copy_bytes: tuple[int, ...]  # read and written together: what fits each level of cache, and what fits none
-    is_shared: bool  # whether several workers at once may observe cases on it
 
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch."""
@@ -50,6 +58,10 @@ class Device(Protocol):
 
     def uuid(self) -> str | None:
         """What the driver knows the device by; None where there is but one."""
+        ...
+
+    def cards(self) -> list[Card]:
+        """Those over which the cases of its name can be spread, the device itself first; at least one."""
         ...
 
     def memory(self, timed: "TimedCall") -> Readings:
@@ -79,7 +91,12 @@ class Monitor(Protocol):
 
 
 class Backend(Protocol):
-    """A class of devices. `described` and `monitor` are for the coordinator and work without torch."""
+    """A class of devices. `is_shared`, `described` and `monitor` are for the coordinator and work without torch."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several workers at once may observe cases on such a device."""
+        ...
 
     def __call__(self, name: str) -> Device:
         """The device of a name for which `why_not` is empty."""
