@@ -90,7 +90,9 @@ class Operations:
         """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
         built = self._build(request)
         device = devices.open_device(built.case.workload.device)
-        return {"measurement": observe(built, lambda built: device.memory(built.timed_call())).to_json()}
+        measurement = observe(built, lambda built: device.memory(built.timed_call()))
+        device.synchronize()  # a probe that fails is no fault of the case, but one that broke the device is
+        return {"measurement": measurement.to_json()}
 
     def _energy(self, request: dict[str, Any]) -> dict[str, Any]:
         """Joules of a call, from calls back to back for as long as the counter needs."""
@@ -170,7 +172,9 @@ def _reason(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Also where it shows in the host's allocator, in the driver below torch's, or in a library's set-up."""
+    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in str(error) for one in words)
 
 
 def hello() -> dict[str, Any]:

@@ -142,11 +142,17 @@ class Preliminaries:
         found = waves([lane for stage in self.stages for lane in stage])
         queues = [[self._queue(lane) for lane in wave] for wave in found]
         first, self._first.worker = self._first.worker, None
-        pairs = zip(queues[0], found[0], strict=True)
-        unbound = [queue for queue, lane in pairs if queue.cases and not lane.card.variables]
-        if first is not None and unbound:
+        # The first worker has been at work on every card, and holds memory there: it goes on where there is but one.
+        cards = {lane.card.uuid for wave in found for lane in wave}
+        only = cards - {None} or cards
+        heirs = [
+            queue
+            for queue, lane in zip(queues[0], found[0], strict=True)
+            if queue.cases and {lane.card.uuid} == only and not lane.card.variables
+        ]
+        if first is not None and heirs:
             first.pin(allowed_cores())
-            unbound[0].ready.append(first)
+            heirs[0].ready.append(first)
         elif first is not None:
             first.close()
         self.notes += observe(queues, lambda: self._now() < until, on_done)

@@ -3,6 +3,7 @@
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,8 @@ class Runner:
             self._close_unreached()
             self._note_imprecise()
         finally:
+            for reason, cases in Counter(self._recorder.given_up.values()).items():
+                self.notes.append(f"{cases} cases got fewer replicates: {reason}")
             for one in self._lanes():
                 self.notes += one.telemetry.notes(one.lane.name)
             self.notes += self._shared.repeats.notes()

@@ -209,3 +209,15 @@ def test_cuda_stands_for_all_gpus_that_are_seen_and_a_number_for_one(
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
     queue: Any = FakeLine()
     assert Cuda(name, queue).cards() == cards
+
+
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("CUDA error: unknown error\nmore"), AssertionError("Invalid device id")]
+)
+def test_a_lost_gpu_does_not_keep_a_worker_from_starting(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def lost(index: int) -> str:
+        raise fault
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lost)
+    assert Cuda.about()["gpus"] == [f"not told: {str(fault).splitlines()[0]}"]

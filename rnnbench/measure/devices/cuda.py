@@ -93,10 +93,14 @@ class Cuda:
         import torch
 
         cudnn: Any = torch.backends.cudnn  # untyped in torch
+        try:
+            gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        except (RuntimeError, AssertionError) as fault:  # a GPU was lost; what needs none goes on
+            gpus = [f"not told: {str(fault).partition(chr(10))[0]}"]
         return {
             "cuda": torch.version.cuda,
             "cudnn": cudnn.version() if cudnn.is_available() else None,
-            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+            "gpus": gpus,
         }
 
     @staticmethod
