@@ -38,7 +38,7 @@ class Shared:
     on_visit: Callable[[], None]  # told before every visit
     notes: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     folder: RunFolder = field(init=False)
 
     @property
@@ -84,7 +84,7 @@ class LaneRunner:
 
     def choose(self) -> bool:
         """Choose the groups of the next replicate; whether there are any."""
-        self.done, self.visits = 0, self.planner.next_visits(self._shared.left, worker_is_up=False)
+        self.done, self.visits = 0, self.planner.next_visits(self._shared.left)
         self._rng.shuffle(self.visits)
         return bool(self.visits)
 

@@ -83,12 +83,12 @@ class Planner:
         """Take back what was noted last, since it does not count."""
         self._records[group.workload].forget()
 
-    def next_visits(self, left: float | None, *, worker_is_up: bool) -> list[Group]:
+    def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
         wanted = [group for group in self._groups if self._wants_more(group)]
         if left is None:
             return wanted
-        left -= 0.0 if worker_is_up else fmean(self._start_seconds)
+        left -= fmean(self._start_seconds)
         chosen = []
         for group in sorted(wanted, key=self._urgency):
             cost = self._cost(group)

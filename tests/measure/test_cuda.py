@@ -1,9 +1,10 @@
-"""What only a GPU can show: memory of known size, and energy against power."""
+"""What only a GPU can show: memory of known size, energy against power, flushes, cards alone, cases that break it."""
 
 import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from rnnbench.measure.engine import calibrate
 from rnnbench.measure.process import WorkerProcess
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Group
+from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import count
@@ -66,14 +67,9 @@ def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
             worker.close()
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
-def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
-    groups = []
-    for size in (1, 2, 4, 8):
-        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
-        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
-    runner = Runner(groups, Settings(replicates=2, precision=None), root=tmp_path)
-    folder = RunFolder.create(tmp_path, "test")
+def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
+    runner = Runner(groups, Settings(replicates=2, precision=None), root=root)
+    folder = RunFolder.create(root, "test")
     folder.write_info(INFO)
     try:
         runner.start()
@@ -81,10 +77,48 @@ def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_
     finally:
         runner.close()
         folder.close()
-    frame = load(folder.path)
+    return runner, load(folder.path)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
+    groups = []
+    for size in (1, 2, 4, 8):
+        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
+        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
+    runner, frame = run(tmp_path, groups)
     assert set(frame["status"]) == {"measured"}
     assert frame["device_uuid"].nunique() == len(runner.preliminaries.stages[0]) > 1
     assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
+
+
+CELLS = """
+import torch
+from torch import nn
+
+class Large(nn.RNNCell):
+    def forward(self, input, h):
+        torch.empty(1 << 44, dtype=torch.uint8, device=input.device)
+        return super().forward(input, h)
+
+class Astray(nn.RNNCell):
+    def forward(self, input, h):
+        torch.zeros(4, device=input.device)[torch.full((1,), 99, device=input.device)]
+        return super().forward(input, h)
+"""
+
+
+def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(CELLS)
+    axes: Any = {"device": "cuda", "dtype": "float32"}
+    bad = [Case(f"cells.py:{name}", "loop", small.workload(**axes)) for name in ("Large", "Astray")]
+    good = (small.case("vanilla", **axes), small.reference_case(**axes))
+    _, frame = run(tmp_path, [Group(small.workload(**axes), (*bad, *good))])
+    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
+    assert set(cases.loc[[case.key for case in bad], "status"]) == {"failed"}
+    assert str(cases.loc[bad[0].key, "reason"]).startswith("out of memory: CUDA out of memory")
+    assert "CUDA error: device-side assert triggered" in str(cases.loc[bad[1].key, "reason"])
+    assert set(cases.loc[[case.key for case in good], "status"]) == {"measured"}
 
 
 def test_energy_is_mean_power_times_time() -> None:
