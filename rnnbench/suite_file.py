@@ -82,6 +82,7 @@ class Settings(_Strict):
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 64  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]

@@ -37,6 +37,17 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
         assert used <= ALLOWED[room] | {room}, file
 
 
+@pytest.mark.parametrize("room", ["store", "cells", "workloads", "measure", "analysis"])
+def test_only_the_classes_of_devices_ask_which_device_it_is(room: str) -> None:
+    for file in (PACKAGE / room).rglob("*.py"):
+        if "devices" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare | ast.Match | ast.Subscript):
+                constants = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+                assert not constants & {"cpu", "cuda"}, f"{file}:{node.lineno}"
+
+
 @pytest.mark.parametrize("room", ["store", "analysis", "report"])
 def test_what_reads_results_never_imports_torch(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):

@@ -108,6 +108,7 @@ FAULTY = """
 [measure]
 replicats = 3
 windows = 3
+cold_cache = "yes"
 [defaults]
 batchsize = [1]
 [[sweep]]
@@ -129,6 +130,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
     for words in (
         "measure.replicats: unknown key; did you mean 'replicates'?",
         "measure.windows: 3: input should be a multiple of 2",
+        "measure.cold_cache: 'yes': input should be a valid boolean",
         "defaults.batchsize: unknown key; did you mean 'batch_size'?",
         "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, "
         "torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised; did you mean 'loop'?",
@@ -142,7 +144,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "sweep[0].cell: 'nowhere.py:Mine': a cell of your own needs `reference` = ",
     ):
         assert any(words in line for line in lines), words
-    assert len(lines) == 12
+    assert len(lines) == 13
 
 
 @pytest.mark.parametrize(

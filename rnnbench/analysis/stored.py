@@ -20,7 +20,7 @@ from rnnbench.store.records import Case, Measurement
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
 MACHINE = ("cpu", "cgroup_cpu_limit")
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings", "gpus")
-MEASURE = ("windows", "window_seconds")
+MEASURE = ("windows", "window_seconds", "cold_cache")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     else:
         findings = _findings(base, head, both, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
-    return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings))
+    notes = (head.info.caches,) if head.info.caches else ()
+    return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 
 def differences(base: RunInfo, head: RunInfo) -> list[str]:
@@ -65,7 +66,7 @@ def differences(base: RunInfo, head: RunInfo) -> list[str]:
 def _matters(info: RunInfo) -> dict[str, Any]:
     machine = info.environment.get("machine", {})
     worker = info.environment.get("worker", {})
-    measure = info.resolved.get("measure", {})
+    measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
     return {
         **{key: machine.get(key) for key in MACHINE},
         "cores": len(machine.get("cores_allowed") or ()),

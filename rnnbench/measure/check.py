@@ -16,8 +16,9 @@ from rnnbench.measure.paired import PairedRunner
 from rnnbench.measure.process import compiler_cache
 from rnnbench.measure.runner import Progress
 from rnnbench.measure.sides import Side
-from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.folder import FLUSHED, RunFolder, RunInfo
 from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
 from rnnbench.suites import MOST_CASES, margins
 
 # (share of the budget, share of the error rate that is spent there). Early looks let a suite whose cases are clear end
@@ -86,9 +87,14 @@ def check(
         told = runner.start()
         if not all(hello.get("fixed_addresses") for hello in told.values()):
             runner.notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
+        if head.suite.settings.cold_cache:
+            runner.notes.append(FLUSHED)
         folder = _new_folder(out, head.suite.name)
         with _faults_in_words(folder):
-            runs = {side.name: stack.enter_context(_run(folder, side, runner, told, command)) for side in (base, head)}
+            runs = {
+                side.name: stack.enter_context(_run(folder, side, head.suite.settings, runner, told, command))
+                for side in (base, head)
+            }
             runner.open(runs, cases)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
     verdicts = trial.verdicts()
@@ -173,14 +179,19 @@ def _new_folder(out: Path, suite: str) -> Path:
 
 @contextmanager
 def _run(
-    folder: Path, side: Side, runner: PairedRunner, told: Mapping[str, dict[str, Any]], command: str
+    folder: Path,
+    side: Side,
+    measured_by: Settings,
+    runner: PairedRunner,
+    told: Mapping[str, dict[str, Any]],
+    command: str,
 ) -> Iterator[RunFolder]:
     """A side's run folder, whose `run.json` says at the end how it ended."""
     run = RunFolder(folder / side.name)
     info = RunInfo(
         suite=side.suite.name,
         description=side.suite.content.description,
-        resolved=side.suite.content.model_dump(mode="json"),
+        resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment.describe(side.root) | {"worker": told[side.name]},

@@ -8,6 +8,7 @@ from rnnbench.measure.devices import Call, Device
 SHORTEST_CLOCKED = 20e-6  # shorter calls are clocked in batches: reading the clock takes some 50 ns
 BATCH_SECONDS = 100e-6
 MOST_CALLS = 1_000_000
+FEWEST_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MOST_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
@@ -21,6 +22,7 @@ class Plan:
     batches: int
     batch: int
     seconds: float
+    cold: bool = False  # caches are flushed before every call, which is a batch of its own
 
     @property
     def calls(self) -> int:
@@ -38,9 +40,11 @@ class Reading:
     quantiles: tuple[float, ...]  # of seconds per call
 
 
-def calibrate(device: Device, call: Call, window_seconds: float) -> Plan:
+def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool = False) -> Plan:
     """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call."""
     device.clock(call, 1, 1)  # the first call pays for lazy set-up and tells nothing
+    if cold:
+        return _calibrate_cold(device, call, window_seconds)
     calls = 1
     while True:
         seconds = device.clock(call, 1, calls).seconds
@@ -56,6 +60,16 @@ def calibrate(device: Device, call: Call, window_seconds: float) -> Plan:
     return Plan(batches, batch, batches * batch * per_call)
 
 
+def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
+    """The same where each call has a flush before it, which counts for the window's length and not for the call's."""
+    clocked = device.clock_cold(call, 1)
+    per_call, with_flush = clocked.seconds, clocked.host_seconds
+    longest = window_seconds / per_call if per_call > 0 else MOST_CALLS
+    affordable = window_seconds / with_flush if with_flush > 0 else MOST_CALLS
+    calls = max(1, round(min(longest, max(affordable, FEWEST_COLD_CALLS))))
+    return Plan(calls, 1, calls * per_call, cold=True)
+
+
 def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, Plan]:
     """The plans of a group's arms, remade so that all are clocked in as many blocks of about the slowest arm's call.
 
@@ -63,6 +77,9 @@ def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, 
     blocks it lies lower too, hence their equal number.
     """
     per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
+    if any(plan.cold for plan in plans.values()):  # a block is one call, whatever the others take
+        calls = min(plan.batches for plan in plans.values())
+        return {arm: Plan(calls, 1, calls * seconds, cold=True) for arm, seconds in per_call.items()}
     block = min(max(per_call.values(), default=0.0), window_seconds)
     if min(per_call.values(), default=block) < SHORTEST_CLOCKED:
         block = max(block, BATCH_SECONDS)
@@ -102,7 +119,7 @@ def take_window(device: Device, call: Call, plan: Plan) -> Reading:
 
 
 def _read(device: Device, call: Call, plan: Plan) -> Reading:
-    clocked = device.clock(call, plan.batches, plan.batch)
+    clocked = device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
     return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import psutil
 
-from rnnbench.measure import git, nvml
+from rnnbench.measure import devices, git
 from rnnbench.measure.cores import allowed_cores
-from rnnbench.store.readings import Unavailable
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,7 +27,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "frequency_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "cgroup_cpu_limit": _first_line("/sys/fs/cgroup/cpu.max"),
         },
-        **_gpus(),
+        **devices.described(),
         "load": load(),
         "software": {
             "python": platform.python_version(),
@@ -37,15 +36,6 @@ def describe(folder: Path) -> dict[str, Any]:
         },
         "git": git.state(folder),
     }
-
-
-def _gpus() -> dict[str, Any]:
-    """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
-    try:
-        described = [gpu.describe() for gpu in nvml.open_gpus()]
-    except Unavailable as reason:
-        return {"gpu": str(reason)}
-    return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(described)}
 
 
 def load() -> dict[str, float | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_measurements, read_windows
+from rnnbench.store.folder import RunInfo, last_measurements, read_windows, spoilt_workers
 from rnnbench.store.records import Group, Measurement, Window, Workload
 
 
@@ -31,7 +31,14 @@ class History:
     visits: list[Visit] = field(default_factory=list)
     replicates: int = 0
     workers: int = 0
+    repeats: int = 0  # replicates that were spoilt and made again
     seconds: float = 0.0  # from the run's start to its last window's end
+
+    @property
+    def homes(self) -> dict[Workload, str]:
+        """The card that each group was measured on, where there are cards."""
+        uuids = {visit.group.workload: visit.windows[-1].device_uuid for visit in self.visits}
+        return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}
 
     @property
     def groups(self) -> list[Group]:
@@ -47,6 +54,7 @@ def read_history(path: Path) -> History:
     measurements = last_measurements(path)
     groups = {group.workload: group for group in History(measurements).groups}
     windows = [Window.from_json(line) for line in read_windows(path)]
+    spoilt = spoilt_workers(path)
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
@@ -56,7 +64,8 @@ def read_history(path: Path) -> History:
         measurements=measurements,
         visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
         replicates=max((window.replicate + 1 for window in windows), default=0),
-        workers=max((int(window.worker) + 1 for window in windows), default=0),
+        workers=max((int(worker) + 1 for worker in (*spoilt, *(window.worker for window in windows))), default=0),
+        repeats=len(spoilt),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
 
@@ -65,6 +74,10 @@ def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment:
     """Raise UserError where going on would mix two suites, or two machines, in one run."""
     if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
+    flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
+    if flushed[0] != flushed[1]:
+        words = "flushed before every call" if flushed[0] else "left warm"
+        raise UserError(f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise")
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:

@@ -37,6 +37,11 @@ class Gpu:
     handle: Any
     fault: str = ""
 
+    @property
+    def spoiling(self) -> frozenset[str]:
+        """The throttle reasons under which windows do not count."""
+        return answers.SPOILING
+
     def describe(self) -> Readings:
         """What stays as it is while something is measured."""
         return Readings.of({name: partial(read, self) for name, read in DESCRIBED.items()})

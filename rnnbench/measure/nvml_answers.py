@@ -25,6 +25,12 @@ THROTTLE_REASONS = {
     1 << 10: "reliability",
 }
 
+# What spoils a replicate: heat, and a supply that can't keep up, come and go, so that the next may be free of them.
+# Not the software's power cap: under sustained products a data-centre card stands at its power limit all the time. That
+# is how the case runs there, for all arms alike, and how it would run in the next replicate. Nor what is of the card or
+# set by somebody (sync boost, board limit, reliability), since it holds for every window.
+SPOILING = frozenset({"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"})
+
 
 def believe(value: int, least: int, most: int) -> int:
     """A number as it is where it can be true."""

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,7 +21,7 @@ MOST_WORKERS = 8  # for the memory that each holds
 
 
 @dataclass
-class Lane:
+class Queue:
     """Cases that one recorder wants observed, by up to `workers` workers at a time."""
 
     recorder: Recorder
@@ -35,48 +36,66 @@ class Lane:
 class Answer:
     """What became of one case: a reply, or the way in which its worker was lost."""
 
-    lane: Lane
+    queue: Queue
     case: Case
     reply: dict[str, Any] | None
     lost: str = ""
 
 
 def workers_for(cases: int, cores: int) -> int:
-    """How many workers a lane deserves."""
+    """How many workers a queue deserves."""
     return max(1, min(cores, MOST_WORKERS, -(-cases // CASES_PER_WORKER)))
 
 
-def observe(lanes: Sequence[Lane], go_on: Callable[[], bool], on_done: Callable[[int, int], None]) -> list[str]:
-    """Observe every case of all lanes; what a reader must know of workers that were lost.
+def observe(
+    waves: Sequence[Sequence[Queue]], go_on: Callable[[], bool], on_done: Callable[[int, int], None]
+) -> list[str]:
+    """Observe every case of all queues, those of a wave at the same time; what a reader must know of lost workers.
 
     `go_on` is asked by several threads before each case; `on_done` is told how many cases are done, of how many. Passes
     KeyboardInterrupt on, and leaves no worker.
     """
-    crew = _Crew(go_on)
-    total, done, notes = sum(len(lane.cases) for lane in lanes), 0, []
+    sizes = [sum(len(queue.cases) for queue in wave) for wave in waves]
+    notes: list[str] = []
+    try:
+        for place, wave in enumerate(waves):
+            notes += _observe(wave, go_on, partial(_further, on_done, sum(sizes[:place]), sum(sizes)))
+    finally:
+        for worker in (worker for wave in waves for queue in wave for worker in queue.ready):
+            worker.close()  # its wave never came
+    return notes
+
+
+def _further(on_done: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    """Progress within a wave as progress of all."""
+    on_done(before + done, total)
+
+
+def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callable[[int], None]) -> list[str]:
+    crew, done, notes = _Crew(go_on), 0, []
     threads = [
-        threading.Thread(target=crew.work, args=(lane, lane.ready.pop() if lane.ready else None))
-        for lane in lanes
-        for _ in range(lane.workers if lane.cases else len(lane.ready))
+        threading.Thread(target=crew.work, args=(queue, queue.ready.pop() if queue.ready else None))
+        for queue in queues
+        for _ in range(queue.workers if queue.cases else len(queue.ready))
     ]
     for thread in threads:
         thread.start()
     left = len(threads)
     try:
-        on_done(done, total)
+        on_done(done)
         while left:
             answer = crew.answers.get()
             if answer is None:
                 left -= 1
                 continue
             if answer.reply is None:
-                answer.lane.recorder.drop(answer.case, "failed", answer.lost)
-                side = f"{answer.lane.side}: " if answer.lane.side else ""
+                answer.queue.recorder.drop(answer.case, "failed", answer.lost)
+                side = f"{answer.queue.side}: " if answer.queue.side else ""
                 notes.append(f"{side}a worker was lost at {answer.case.key}: {answer.lost}")
             else:
-                answer.lane.recorder.note_observed(answer.case, answer.reply)
+                answer.queue.recorder.note_observed(answer.case, answer.reply)
             done += 1
-            on_done(done, total)
+            on_done(done)
     finally:
         crew.stop()
         for thread in threads:
@@ -93,15 +112,15 @@ class _Crew:
         self.stopped = threading.Event()
         self._workers: set[WorkerProcess] = set()
 
-    def work(self, lane: Lane, worker: WorkerProcess | None) -> None:
+    def work(self, queue: Queue, worker: WorkerProcess | None) -> None:
         """Take cases until there are none left."""
         try:
             while self._go_on() and not self.stopped.is_set():
                 try:
-                    case = lane.cases.popleft()
+                    case = queue.cases.popleft()
                 except IndexError:
                     break
-                worker = self._one(lane, case, worker)
+                worker = self._one(queue, case, worker)
         finally:
             if worker is not None:
                 self._end(worker)
@@ -113,23 +132,23 @@ class _Crew:
         for worker in list(self._workers):
             worker.kill()
 
-    def _one(self, lane: Lane, case: Case, worker: WorkerProcess | None) -> WorkerProcess | None:
+    def _one(self, queue: Queue, case: Case, worker: WorkerProcess | None) -> WorkerProcess | None:
         """Observe a case; the worker that can take the next, if there is one."""
         try:
             if worker is None:
-                worker = lane.start()
+                worker = queue.start()
                 self._workers.add(worker)
                 worker.wait_ready()
             self._workers.add(worker)
             if self.stopped.is_set():  # since this worker was started
                 worker.kill()
-            reply = lane.recorder.ask(worker, lane.recorder.observe_request(case))
+            reply = queue.recorder.ask(worker, queue.recorder.observe_request(case))
         except WorkerLost as lost:
             if not self.stopped.is_set():
-                self.answers.put(Answer(lane, case, None, str(lost)))
+                self.answers.put(Answer(queue, case, None, str(lost)))
             reply = None
         else:
-            self.answers.put(Answer(lane, case, reply))
+            self.answers.put(Answer(queue, case, reply))
         if worker is not None and (reply is None or reply.get("status") == "failed"):
             self._end(worker)  # nobody knows what state the case left behind
             return None

@@ -5,7 +5,7 @@ import os
 import random
 import sys
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rnnbench.measure import ceilings, devices, energy, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
+from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import Case, DType
 from rnnbench.workloads import compiled, loading
@@ -70,28 +71,32 @@ class Operations:
         name = request["device"]
         reason = devices.why_not(name)
         if reason:
-            return {"reason": reason, "uuid": None, "no_energy": reason}
-        uuid = devices.open_device(name).uuid()
-        reply = {"reason": "", "uuid": uuid, "no_energy": ""}
+            return {"reason": reason, "no_energy": reason, "cards": [asdict(devices.Card())]}
+        device = devices.open_device(name)
+        cards = [asdict(card) for card in device.cards()]
+        reply = {"reason": "", "no_energy": "", "cards": cards}
         try:
-            energy.open_meter(name, uuid)
+            device.meter()
         except Unavailable as missing:
             reply["no_energy"] = str(missing)
         return reply
 
     def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
-        name, threads = request["device"], request["threads"]
-        self._restore(threads, request["dtype"])
-        found = ceilings.measure(devices.open_device(name), name, request["dtype"], threads)
+        name, dtype, threads = (request[axis] for axis in PLACE)
+        self._restore(name, dtype, threads)
+        found = ceilings.measure(devices.open_device(name), dtype, threads)
         return {"ceiling": found.to_json()}
 
     def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
         built = self._build(request)
-        measurement = observe(built) if isinstance(built, Built) else built.observe()
-        driver = devices.open_device(built.case.workload.device).memory()
-        metrics, missing = measurement.metrics | driver.values, measurement.missing | driver.missing
-        return {"measurement": replace(measurement, metrics=metrics, missing=missing).to_json()}
+        device = devices.open_device(built.case.workload.device)
+        if isinstance(built, Built):
+            measurement = observe(built, lambda built: device.memory(built.timed_call()))
+        else:
+            measurement = built.observe(device.memory)
+        device.synchronize()  # a probe that fails is no fault of the case, but one that broke the device is
+        return {"measurement": measurement.to_json()}
 
     def _energy(self, request: dict[str, Any]) -> dict[str, Any]:
         """Joules of a call, from calls back to back for as long as the counter needs."""
@@ -99,23 +104,23 @@ class Operations:
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
         with timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
-            meter = energy.open_meter(built.case.workload.device, device.uuid())
+            meter = device.meter()
             found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
         timed.end()
         return asdict(found)
 
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         case = Case.from_axes(request["case"])
-        unusable = devices.why_not(case.workload.device)
-        if unusable:
+        name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
+        if unusable := devices.why_not(name):
             raise Skip(unusable)
-        if case.workload.threads > len(allowed_cores()):
-            raise Skip(f"threads={case.workload.threads}, and {len(allowed_cores())} cores are allowed")
+        if threads > len(allowed_cores()):
+            raise Skip(f"threads={threads}, and {len(allowed_cores())} cores are allowed")
         if case.workload.workers > len(allowed_cores()):
             raise Skip(f"workers={case.workload.workers}, more than the cores allowed ({len(allowed_cores())})")
-        if lacking := devices.lacks(case.workload.device, case.workload.dtype):
+        if lacking := devices.backend(name).lacks(dtype):
             raise Skip(lacking)
-        self._restore(case.workload.threads, case.workload.dtype)
+        self._restore(name, dtype, threads)
         if case.workload.phase == "loading":
             return loading.build(case)
         return build(case, Path(request["root"]), request["compiled_steps"])
@@ -130,14 +135,15 @@ class Operations:
         with timed.mode():
             plan = Plan(**request["plan"]) if request["plan"] else None
             if plan is None:
-                plan = calibrate(device, timed.call, request["window_seconds"])
+                plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
             warmup_windows = warm_up(device, timed.call, plan)
         self._ready[case.key] = Ready(case, device, timed, padding)
         return {"plan": asdict(plan), "warmup_windows": warmup_windows}
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
         ready, plan = self._ready[request["case"]], Plan(**request["plan"])
-        self._restore(ready.case.workload.threads, ready.case.workload.dtype)
+        workload = ready.case.workload
+        self._restore(workload.device, workload.dtype, workload.threads)
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, plan)
         return {
@@ -146,11 +152,12 @@ class Operations:
             "batch": plan.batch,
             "cores": allowed_cores(),
             "clock_mhz": ready.device.clock_mhz(),
+            "device_uuid": ready.device.uuid(),
         }
 
-    def _restore(self, threads: int, dtype: DType) -> None:
+    def _restore(self, device: str, dtype: DType, threads: int) -> None:
         """torch's settings as a case wants them, whatever the case before it did."""
-        torch_state.restore(self._state | torch_state.for_case(threads, dtype))
+        torch_state.restore(self._state | devices.backend(device).settings(dtype) | {"threads": threads})
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
@@ -177,23 +184,20 @@ def _reason(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Also where it shows in the host's allocator, in the driver below torch's, or in a library's set-up."""
+    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in str(error) for one in words)
 
 
 def hello() -> dict[str, Any]:
     """What this worker is: versions, and which devices it sees."""
-    backends: Any = torch.backends  # untyped in torch
     return {
         "protocol": PROTOCOL_VERSION,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": backends.cudnn.version() if backends.cudnn.is_available() else None,
-        "onednn": backends.mkldnn.is_available(),
-        "cpu_capability": backends.cpu.get_cpu_capability(),
+        **devices.about(),
         "fixed_addresses": _has_fixed_addresses(),
         "settings": {name: str(value) for name, value in torch_state.capture().items() if name != "threads"},
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
 
 

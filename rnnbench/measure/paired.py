@@ -12,8 +12,9 @@ from typing import Any
 from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
 from rnnbench.measure.cores import allowed_cores, measuring_cores
+from rnnbench.measure.devices import is_shared
 from rnnbench.measure.engine import Plan, equal_blocks
-from rnnbench.measure.observation import Lane, observe, workers_for
+from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.schedule import balanced_order
@@ -77,22 +78,23 @@ class PairedRunner:
             recorder.open(folders[name], cases)
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Check and observe every case on both sides at once, before anything is timed."""
+        """Check and observe every case on both sides, at once unless they need a device alone, before any timing."""
         cases = [case for group in groups for case in group.cases]
+        shared = all(is_shared(group.workload.device) for group in groups)
         layout = self._rng.randrange(MOST_LAYOUTS)
-        lanes = [
-            Lane(
+        queues = [
+            Queue(
                 self._recorders[name],
                 deque(cases),
                 partial(self._start_worker, "observer", side, layout),
-                max(1, workers_for(len(cases), len(allowed_cores()) // 2)),
+                max(1, workers_for(len(cases), len(allowed_cores()) // 2)) if shared else 1,
                 ready=[self._pair[name]] if self._pair else [],
                 side=name,
             )
             for name, side in self._sides.items()
         ]
         self._pair = {}
-        self.notes += observe(lanes, lambda: True, on_done)
+        self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         """One fresh pair that visits every group once; `on_visit` is told how many are done before each."""

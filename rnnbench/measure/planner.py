@@ -41,11 +41,21 @@ class GroupRecord:
         self.seconds.append(seconds)
         # A case that is missing has failed, and no longer says how precise the group is.
         self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
+        self._judge()
+
+    def forget(self) -> None:
+        """Take the last visit back, from the cases that it measured."""
+        self.seconds.pop()
+        self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
+        self._judge()
+
+    def _judge(self) -> None:
+        self.spread = EXPECTED_SPREAD
         if self.visits >= FEWEST_FOR_SPREAD:
             self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
         found = [estimate(ratios) for ratios in self.log_ratios.values()]
         widths = [math.inf if math.isnan(one.low) else (one.high - one.low) / 2 for one in found]
-        self.half_width = max(widths, default=0.0)
+        self.half_width = max(widths, default=0.0 if self.seconds else math.inf)
 
 
 class Planner:
@@ -69,12 +79,16 @@ class Planner:
         ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
         record.add(seconds, ratios)
 
-    def next_visits(self, left: float | None, *, worker_is_up: bool) -> list[Group]:
+    def forget_visit(self, group: Group) -> None:
+        """Take back what was noted last, since it does not count."""
+        self._records[group.workload].forget()
+
+    def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
         wanted = [group for group in self._groups if self._wants_more(group)]
         if left is None:
             return wanted
-        left -= 0.0 if worker_is_up else fmean(self._start_seconds)
+        left -= fmean(self._start_seconds)
         chosen = []
         for group in sorted(wanted, key=self._urgency):
             cost = self._cost(group)

@@ -2,12 +2,16 @@
 
 import math
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from rnnbench.measure.cores import allowed_cores, measuring_cores
-from rnnbench.measure.observation import Lane, observe, workers_for
+from rnnbench.measure.devices import Card, is_shared
+from rnnbench.measure.lanes import Lane, Stopped, on_card, together, waves
+from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Recorder
 from rnnbench.store.records import Case, Group
@@ -15,6 +19,47 @@ from rnnbench.store.records import Case, Group
 OBSERVER = "observer"  # name of the workers that time nothing
 OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
 ENERGY_SHARE = 0.2  # of what is left of it then
+NO_CARD = asdict(Card())
+
+
+class Asker:
+    """Has a worker answer one question after another: a new one where the last was lost, or failed at a case."""
+
+    def __init__(self, recorder: Recorder, start: Callable[[], WorkerProcess]) -> None:
+        self._recorder = recorder
+        self._start = start
+        self._stopped = False
+        self.worker: WorkerProcess | None = None
+
+    def ask(self, request: dict[str, Any], cores: Sequence[int]) -> dict[str, Any]:
+        """The reply of a worker on these cores; a lost one is a reply too."""
+        try:
+            if self.worker is None:
+                self.worker = self._start()
+                self.worker.wait_ready()
+            if self._stopped:
+                raise Stopped
+            self.worker.pin(cores)
+            reply = self._recorder.ask(self.worker, request)
+        except WorkerLost as lost:
+            if self._stopped:
+                raise Stopped from None
+            reply = {"ok": False, "status": "failed", "reason": str(lost)}
+        if reply.get("status") == "failed":  # nobody knows what state it is in
+            self.close()
+        return reply
+
+    def stop(self) -> None:
+        """End the worker from another thread; who waits for its answer finds itself `Stopped`."""
+        self._stopped, worker = True, self.worker
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self.worker is not None:
+            self.worker.close()
+            self.worker = None
 
 
 class Preliminaries:
@@ -24,25 +69,31 @@ class Preliminaries:
         self,
         groups: Sequence[Group],
         recorder: Recorder,
-        start_worker: Callable[[str], WorkerProcess] = WorkerProcess,
+        start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._groups = groups
         self._recorder = recorder
         self._start_worker = start_worker
         self._now = now
-        self._worker: WorkerProcess | None = None
+        self._first = Asker(recorder, partial(start_worker, OBSERVER))  # sees all devices
         self._devices: dict[str, dict[str, Any]] = {}
+        self.stages: list[list[Lane]] = []  # to be set before `run`
         self.ceilings: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.stage_seconds: dict[str, float] = {}
 
-    def ask_devices(self, worker: WorkerProcess) -> dict[str, dict[str, Any]]:
-        """What a worker says of each device of the groups; the worker is then used up by `run`. Raises WorkerLost."""
-        self._worker = worker
-        names = dict.fromkeys(group.workload.device for group in self._groups)
-        self._devices = {name: self._recorder.ask(worker, {"op": "device", "device": name}) for name in names}
-        for name, told in self._devices.items():
+    def take(self, worker: WorkerProcess) -> None:
+        """Use this worker, and end it."""
+        self._first.worker = worker
+
+    def ask_devices(self) -> dict[str, dict[str, Any]]:
+        """What the worker that was taken says of each device of the groups."""
+        for name in dict.fromkeys(group.workload.device for group in self._groups):
+            told = self._first.ask({"op": "device", "device": name}, allowed_cores())
+            if not told["ok"]:  # the driver lists it, and it does not work
+                told = {"reason": told["reason"], "no_energy": told["reason"], "cards": [NO_CARD]}
+            self._devices[name] = told
             if told["no_energy"]:
                 self._recorder.missing_on[name] = {"energy_joules": told["no_energy"]}
         return self._devices
@@ -65,10 +116,8 @@ class Preliminaries:
             self.close()
 
     def close(self) -> None:
-        """End the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        """End the worker that was taken, if it is still there."""
+        self._first.close()
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
         started = self._now()
@@ -82,38 +131,55 @@ class Preliminaries:
             if self._devices[device]["reason"] or threads > len(allowed_cores()):
                 continue  # its cases will be skipped
             request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": threads}
-            reply = self._ask(request, measuring_cores(threads))
+            reply = self._first.ask(request, measuring_cores(threads))
             if reply["ok"]:
                 self.ceilings.append(reply["ceiling"])
             else:
                 self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
-        """Check and observe the cases that are new; on a GPU one at a time, since each may need all its memory."""
-        by_device = defaultdict[str, deque[Case]](deque)
-        for group in self._groups:
-            for case in sorted(group.cases, key=lambda case: not case.is_reference):
-                if self._recorder.unobserved(case):
-                    by_device[case.workload.device].append(case)
-        cores = allowed_cores()
-        lanes = [
-            Lane(
-                self._recorder,
-                cases,
-                lambda: self._start_worker(OBSERVER),
-                workers_for(len(cases), len(cores)) if device == "cpu" else 1,
-            )
-            for device, cases in by_device.items()
+        """Check and observe the cases that are new, those of a card one at a time."""
+        found = waves([lane for stage in self.stages for lane in stage])
+        queues = [[self._queue(lane) for lane in wave] for wave in found]
+        first, self._first.worker = self._first.worker, None
+        # The first worker has been at work on every card, and holds memory there: it goes on where there is but one.
+        cards = {lane.card.uuid for wave in found for lane in wave}
+        only = cards - {None} or cards
+        heirs = [
+            queue
+            for queue, lane in zip(queues[0], found[0], strict=True)
+            if queue.cases and {lane.card.uuid} == only and not lane.card.variables
         ]
-        if self._worker is not None and lanes:
-            self._worker.pin(cores)
-            lanes[0].ready.append(self._worker)
-            self._worker = None
-        self.notes += observe(lanes, lambda: self._now() < until, on_done)
+        if first is not None and heirs:
+            first.pin(allowed_cores())
+            heirs[0].ready.append(first)
+        elif first is not None:
+            first.close()
+        self.notes += observe(queues, lambda: self._now() < until, on_done)
+
+    def _queue(self, lane: Lane) -> Queue:
+        cases = deque[Case]()
+        for group in lane.groups:
+            new = [case for case in group.cases if self._recorder.unobserved(case)]
+            cases.extend(sorted(new, key=lambda case: not case.is_reference))
+        workers = workers_for(len(cases), len(allowed_cores())) if is_shared(lane.device) else 1
+        return Queue(self._recorder, cases, partial(on_card(lane, self._start_worker), OBSERVER), workers)
 
     def _measure_energy(self, until: float) -> None:
-        """Each case's energy, one at a time, where there is a counter for it."""
-        for case in (case for group in self._groups for case in group.cases):
+        """Each case's energy where there is a counter for it, one at a time on each card."""
+        for stage in self.stages:
+            askers = [Asker(self._recorder, partial(on_card(lane, self._start_worker), OBSERVER)) for lane in stage]
+            jobs = [
+                partial(self._measure_energy_of, lane, asker, until) for lane, asker in zip(stage, askers, strict=True)
+            ]
+            try:
+                together(jobs, partial(_stop_all, askers))
+            finally:
+                for asker in askers:
+                    asker.close()
+
+    def _measure_energy_of(self, lane: Lane, asker: Asker, until: float) -> None:
+        for case in (case for group in lane.groups for case in group.cases):
             known = self._recorder.measurements[case.key]
             if not known.works or "energy_joules" in known.metrics or case.workload.device in self._recorder.missing_on:
                 continue
@@ -121,18 +187,11 @@ class Preliminaries:
                 reason = f"not reached within {ENERGY_SHARE:.0%} of the budget"
                 self._recorder.add_metrics(case, {}, {"energy_joules": reason})
                 continue
-            reply = self._ask(self._recorder.energy_request(case), measuring_cores(case.workload.cores))
+            reply = asker.ask(self._recorder.energy_request(case), lane.cores(case.workload.cores))
             fault = {} if reply["ok"] else {"energy_joules": reply["reason"]}
             self._recorder.add_metrics(case, reply.get("values", {}), reply.get("missing", fault))
 
-    def _ask(self, request: dict[str, Any], cores: Sequence[int]) -> dict[str, Any]:
-        """The reply of a worker on these cores, a new one where there is none; a lost one is a reply too."""
-        try:
-            if self._worker is None:
-                self._worker = self._start_worker(OBSERVER)
-                self._worker.wait_ready()
-            self._worker.pin(cores)
-            return self._recorder.ask(self._worker, request)
-        except WorkerLost as lost:
-            self.close()
-            return {"ok": False, "reason": str(lost)}
+
+def _stop_all(askers: Sequence[Asker]) -> None:
+    for asker in askers:
+        asker.stop()

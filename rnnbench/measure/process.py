@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,13 @@ class WorkerProcess:
         python: str = sys.executable,
         paths: Sequence[Path] | None = None,
         layout: int | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Start `python`, importing from `paths` first: the folder that holds rnnbench, those of a user's modules.
 
         By default these are this rnnbench and the current folder; with `paths`, nothing comes from the current folder.
-        Workers of equal `layout` have equal hash seeds and, where the system allows it, equal addresses.
+        Workers of equal `layout` have equal hash seeds and, where the system allows it, equal addresses. `variables`
+        are added to the environment.
         """
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
@@ -89,7 +91,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed,
+                env=os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed | dict(variables or {}),
                 start_new_session=True,  # Ctrl-C is the coordinator's to handle
                 bufsize=0,
             )

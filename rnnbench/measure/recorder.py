@@ -35,6 +35,7 @@ class Recorder:
         self._folder: RunFolder
         self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
+        self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
 
     def open(self, folder: RunFolder, cases: list[Case]) -> None:
         """Write into `folder` from now on; cases that are new to it are pending."""
@@ -74,6 +75,7 @@ class Recorder:
         """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
         request = self._case_request("prepare", case) | {
             "window_seconds": self._settings.window_seconds,
+            "cold_cache": self._settings.cold_cache,
             "plan": asdict(plan) if plan else None,
         }
         reply = self.ask(worker, request)
@@ -101,13 +103,14 @@ class Recorder:
             quantiles=tuple(reply["quantiles"]),
             cores=tuple(reply["cores"]),
             clock_mhz=reply["clock_mhz"],
+            device_uuid=reply["device_uuid"],
         )
         self._folder.add_window(window)
         return window
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""
-        return self.measurements[case.key].status in ("skipped", "failed")
+        return self.measurements[case.key].status in ("skipped", "failed") or case.key in self.given_up
 
     def unobserved(self, case: Case) -> bool:
         """Whether a case has not been observed yet, and so can't be timed."""
@@ -131,6 +134,9 @@ class Recorder:
         """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
         if reply["ok"]:
             return True
+        if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
+            self.given_up[case.key] = reply["reason"]  # its device is gone, which undoes nothing that was measured
+            return False
         self.drop(case, reply["status"], reply["reason"])
         if reply["status"] == "failed":
             raise VisitCut

@@ -1,28 +1,23 @@
-"""The coordinator: replicates of fresh workers, groups in shuffled order, arms in turns, records as they come."""
+"""The coordinator: rounds of replicates, one in each lane; lanes of different cards at the same time."""
 
+import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
-from rnnbench.errors import UserError
-from rnnbench.measure.cores import measuring_cores
-from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.history import History
-from rnnbench.measure.planner import Planner
+from rnnbench.measure.lane_runner import LaneRunner, Shared, hello
+from rnnbench.measure.lanes import Lane, plan_lanes, together
 from rnnbench.measure.preliminaries import OBSERVER, Preliminaries
-from rnnbench.measure.process import WorkerLost, WorkerProcess
-from rnnbench.measure.recorder import Place, Recorder, VisitCut
-from rnnbench.measure.schedule import balanced_order
-from rnnbench.measure.telemetry import Telemetry
-from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
+from rnnbench.measure.process import WorkerProcess
+from rnnbench.measure.recorder import Recorder
+from rnnbench.measure.repeats import Repeats
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Group, Window
+from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 
 NOT_REACHED = "not reached within the budget"
@@ -49,137 +44,120 @@ class Runner:
         root: Path,
         history: History | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        start_worker: Callable[[str], WorkerProcess] = WorkerProcess,
+        start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
         """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with."""
         self._groups = groups
-        self._settings = settings
+        self._history = history or History()
         self._on_progress = on_progress
         self._start_worker = start_worker
         self._now = now
         self._rng = random.Random(seed)
-        self._planner = Planner(groups, settings)
-        self._plans: dict[str, Plan] = {}  # case key -> calibrated plan
-        history = history or History()
-        self._recorder = Recorder(root, settings, history.measurements)
-        self._started = now() - history.seconds
-        self._worker: WorkerProcess | None = None
-        self._workers = history.workers
-        self.notes: list[str] = []
+        self._recorder = Recorder(root, settings, self._history.measurements)
+        self._shared = Shared(
+            self._recorder,
+            settings,
+            numbers=itertools.count(self._history.workers),
+            now=now,
+            started=now() - self._history.seconds,
+            repeats=Repeats(self._history.repeats),
+            on_visit=self._tell,
+        )
+        self.notes = self._shared.notes
         self.preliminaries = Preliminaries(groups, self._recorder, start_worker, now)
-        self._telemetry = Telemetry({})
-        self.replicates = history.replicates
-        for visit in history.visits:
-            self._planner.add_visit(visit.group, visit.seconds, _log_seconds(visit.windows))
-            self._plans |= {window.case: _plan(window) for window in visit.windows}
+        self._stages: list[list[LaneRunner]] = []  # one after another; the lanes of a stage at the same time
+        self._running: list[LaneRunner] = []
 
     def start(self) -> dict[str, Any]:
-        """Start the first worker; what it says of itself, and why devices of the groups can't be used.
+        """Start the first worker; what it says of itself, its cards, and why devices of the groups can't be used.
 
-        Raises UserError where no worker can start.
+        Raises UserError where no worker can start, or a card is missing on which an earlier part of the run was made.
         """
-        worker, hello = self._fresh_worker(OBSERVER)
-        self._worker = None  # from here on the preliminaries'
-        devices = self.preliminaries.ask_devices(worker)
-        self._telemetry = Telemetry({name: told["uuid"] for name, told in devices.items() if told.get("uuid")})
-        return {**hello, "unusable": {name: told["reason"] for name, told in devices.items() if told["reason"]}}
+        began = self._now()
+        worker = self._start_worker(OBSERVER)
+        self.preliminaries.take(worker)
+        said = hello(worker)
+        took = self._now() - began
+        told = self.preliminaries.ask_devices()
+        self.preliminaries.stages, notes = plan_lanes(self._groups, told, self._history.homes)
+        self.notes += notes
+        self._stages = [[self._runner(lane, took) for lane in stage] for stage in self.preliminaries.stages]
+        cards: dict[str, list[dict[str, Any]]] = {}
+        for one in self._lanes():
+            if one.lane.card.uuid:
+                cards.setdefault(one.lane.device, []).append({"name": one.lane.card.name, "uuid": one.lane.card.uuid})
+        unusable = {name: one["reason"] for name, one in told.items() if one["reason"]}
+        return {**said, "devices": cards, "unusable": unusable}
 
     def run(self, folder: RunFolder) -> None:
         """Measure into `folder`; passes KeyboardInterrupt on."""
-        self._folder = folder
+        self._shared.folder = folder
         self._recorder.open(folder, [case for group in self._groups for case in group.cases])
-        self.preliminaries.run(self._left(), lambda done, total: self._on_progress(Progress(0, done, total, None)))
+        left = self._shared.left
+        self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
         self.notes += self.preliminaries.notes
-        while visits := self._planner.next_visits(self._left(), worker_is_up=self._worker is not None):
-            self._rng.shuffle(visits)
-            self._sample("before")
-            self._replicate(self.replicates, visits)
-            self._sample("after")
-            self.replicates += 1
-        self._close_unreached()
-        self._note_imprecise()
-        self.notes += self._telemetry.notes()
+        try:
+            while self._round():
+                pass
+            self._close_unreached()
+            self._note_imprecise()
+        finally:
+            for reason, cases in Counter(self._recorder.given_up.values()).items():
+                self.notes.append(f"{cases} cases got fewer replicates: {reason}")
+            for one in self._lanes():
+                self.notes += one.telemetry.notes(one.lane.name)
+            self.notes += self._shared.repeats.notes()
 
     def close(self) -> None:
-        """End the worker, whatever it does."""
+        """End all workers, whatever they do."""
         self.preliminaries.close()
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        for one in self._lanes():
+            one.close()
 
-    def _replicate(self, replicate: int, visits: Sequence[Group]) -> None:
-        worker = self._worker or self._fresh_worker()[0]
-        for index, group in enumerate(visits):
-            self._tell(replicate, index, visits)
-            left = self._left()
-            if left is not None and left < 0:
-                break
-            started = self._now()
-            windows = None
-            while windows is None:
-                try:
-                    windows = self._visit(worker, replicate, group)
-                except VisitCut:
-                    self.close()
-                    worker = self._fresh_worker()[0]
-            self._planner.add_visit(group, self._now() - started, _log_seconds(windows))
-        self.close()
-
-    def _sample(self, when: Literal["before", "after"]) -> None:
-        for line in self._telemetry.samples(self.replicates, when, self.seconds):
-            self._folder.add_sample(line)
-
-    def _fresh_worker(self, name: str = "") -> tuple[WorkerProcess, dict[str, Any]]:
-        started = self._now()
-        self._worker = worker = self._start_worker(name or f"{self._workers:04d}")
-        self._workers += not name
-        try:
-            hello = worker.wait_ready()
-        except WorkerLost as lost:
-            raise UserError(f"no worker can start: {lost}") from None
-        if hello.get("protocol") != PROTOCOL_VERSION:
-            raise UserError(f"the worker speaks protocol {hello.get('protocol')}, this rnnbench {PROTOCOL_VERSION}")
-        self._planner.add_start(self._now() - started)
-        return worker, hello
-
-    def _left(self) -> float | None:
-        """Seconds left of the budget, if there is one."""
-        budget = self._settings.budget_seconds
-        return None if budget is None else budget - self.seconds
+    @property
+    def replicates(self) -> int:
+        """Those that are finished, of the lane that has most."""
+        return max((one.replicates for one in self._lanes()), default=self._history.replicates)
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began, without the time between its parts."""
-        return self._now() - self._started
+        return self._shared.seconds
 
-    def _visit(self, worker: WorkerProcess, replicate: int, group: Group) -> list[Window]:
-        """Measure a group once in this worker; raises VisitCut where a case of it failed, and was dropped."""
-        current = group.cases[0]
-        worker.pin(measuring_cores(group.workload.cores))
-        windows = []
-        try:
-            arms = {}
-            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
-            for current in self._rng.sample(group.cases, len(group.cases)):
-                if self._recorder.dropped(current) or self._recorder.unobserved(current):
-                    continue
-                plan = self._recorder.prepare(worker, current, self._plans.get(current.key))
-                if plan is not None:
-                    self._plans[current.key] = plan
-                    arms[current.key] = current
-            plans = equal_blocks({key: self._plans[key] for key in arms}, self._settings.window_seconds)
-            turns = balanced_order(list(arms), self._settings.windows, self._rng)
-            for order, key in enumerate(turns):
-                current, place = arms[key], Place(replicate, order, len(turns))
-                windows.append(self._recorder.window(worker, current, plans[key], place, self.seconds))
-            self._recorder.ask(worker, {"op": "release"})
-        except WorkerLost as lost:
-            self._recorder.drop(current, "failed", str(lost))
-            self.notes.append(f"a worker was lost at {current.key}: {lost}")
-            raise VisitCut from None
-        return windows
+    def _runner(self, lane: Lane, start_seconds: float) -> LaneRunner:
+        """A lane that knows what an earlier part of the run did in it, and how long a worker takes to start."""
+        one = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
+        one.planner.add_start(start_seconds)
+        here = {group.workload for group in lane.groups}
+        visits = [visit for visit in self._history.visits if visit.group.workload in here]
+        one.remember(visits, self._history.replicates)
+        return one
+
+    def _lanes(self) -> list[LaneRunner]:
+        return [one for stage in self._stages for one in stage]
+
+    def _round(self) -> bool:
+        """One replicate in every lane that wants one; whether there was any."""
+        went = False
+        # In another order each time: a budget that ends within a round should not always leave out the same stage.
+        for stage in self._rng.sample(self._stages, len(self._stages)):
+            self._running = [one for one in stage if one.choose()]
+            for one in self._running:  # they start together, on all cores, while nothing is measured
+                one.start()
+            for one in self._running:
+                one.wait_ready()
+            if self._running:
+                went = True
+                together([one.replicate for one in self._running], self._stop)
+        return went
+
+    def _stop(self) -> None:
+        """End what other threads are at; where they wait for a worker, they find it lost."""
+        self._shared.stopped.set()
+        for one in self._lanes():
+            one.kill()
 
     def _close_unreached(self) -> None:
         """Say why the cases are pending that the budget left out."""
@@ -189,24 +167,26 @@ class Runner:
                     self._recorder.drop(case, "pending", NOT_REACHED)
 
     def _note_imprecise(self) -> None:
-        missed, precision = self._planner.missed(), self._settings.precision
+        missed = sum(len(one.planner.missed()) for one in self._lanes())
+        precision = self._shared.settings.precision
         if missed and precision is not None:
-            self.notes.append(f"{len(missed)} of {len(self._groups)} groups have a ratio wider than ±{precision:.1%}")
+            self.notes.append(f"{missed} of {len(self._groups)} groups have a ratio wider than ±{precision:.1%}")
 
-    def _tell(self, replicate: int, index: int, visits: Sequence[Group]) -> None:
-        seconds = self._planner.seconds_left(visits[index:], self._left())
-        self._on_progress(Progress(replicate + 1, index, len(visits), seconds))
+    def _tell(self) -> None:
+        done = sum(one.done for one in self._running)
+        visits = sum(len(one.visits) for one in self._running)
+        replicate = max(one.replicates for one in self._running) + 1
+        self._on_progress(Progress(replicate, done, visits, self._seconds_left()))
 
-
-def _plan(window: Window) -> Plan:
-    """The plan by which a window was made."""
-    return Plan(window.calls // window.batch, window.batch, window.seconds)
-
-
-def _log_seconds(windows: Sequence[Window]) -> dict[str, float]:
-    """Each case's time in one visit, by the estimator of `rnnbench.analysis`."""
-    cases = {case: number for number, case in enumerate(dict.fromkeys(window.case for window in windows))}
-    groups = np.array([cases[window.case] for window in windows], dtype=int)
-    calls = np.array([window.calls for window in windows])
-    times = pooled_quantiles(groups, [window.quantiles for window in windows], calls, LOW_QUANTILE)
-    return dict(zip(cases, np.log(times).tolist(), strict=True))
+    def _seconds_left(self) -> float | None:
+        """Expected seconds until the end: stages come one after another, and each takes as long as its longest lane."""
+        total, left = 0.0, self._shared.left
+        for stage in self._stages:
+            longest = 0.0
+            for one in stage:
+                seconds = one.seconds_left(running=one in self._running)
+                if seconds is None:
+                    return None
+                longest = max(longest, seconds)
+            total += longest
+        return total if left is None else min(total, max(0.0, left))

@@ -105,7 +105,7 @@ def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
                     replicates=runner.replicates,
                     ceilings=runner.preliminaries.ceilings or info.ceilings,
                     stage_seconds=runner.preliminaries.stage_seconds,
-                    notes=[*info.notes, *runner.notes],
+                    notes=list(dict.fromkeys([*info.notes, *runner.notes])),
                     environment=info.environment | {"load_at_the_end": environment.load()},
                 )
             )

@@ -1,44 +1,45 @@
-"""What the GPUs of a run say of themselves, before and after each replicate and never inside a window."""
+"""What a device of a run says of itself, before and after each replicate and never inside a window."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
-from rnnbench.measure.nvml import Gpu, open_gpu
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.measure import devices
+from rnnbench.measure.devices import Monitor
+
+
+def _monitor(device: str, uuid: str) -> Monitor | None:
+    return devices.backend(device).monitor(uuid)
 
 
 class Telemetry:
-    """NVML's samples of some devices; where NVML can't say anything, the samples say why."""
+    """The samples of a device, if it can be monitored; what can't be read, they say why."""
 
-    def __init__(self, uuids: Mapping[str, str], open_: Callable[[str], Gpu] = open_gpu) -> None:
-        """`uuids` by the names of the devices, as torch writes them."""
-        self._gpus = {device: _opened(uuid, open_) for device, uuid in uuids.items()}
-        self._throttled: dict[str, Counter[str]] = {device: Counter() for device in uuids}  # reason -> samples
+    def __init__(self, device: str, uuid: str | None, monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
+        """`uuid` as torch writes it."""
+        self._device, self._uuid = device, uuid
+        self._monitor = monitor(device, uuid) if uuid else None
+        self._held_back: Counter[str] = Counter()  # reason -> samples
         self._samples = 0
+        self.spoilt_by: list[str] = []  # what held it back at the samples of the last replicate, so that it can't count
 
-    def samples(self, replicate: int, when: Literal["before", "after"], seconds: float) -> list[dict[str, Any]]:
-        """A line for `telemetry.jsonl` from each device; `seconds` since the run began."""
-        place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
-        lines = []
+    def sample(self, replicate: int, when: Literal["before", "after"], seconds: float) -> dict[str, Any] | None:
+        """A line for `telemetry.jsonl`; `seconds` since the run began."""
+        if self._monitor is None:
+            return None
+        readings = self._monitor.sample()
+        reasons = readings.values.get("throttle_reasons", ())
+        spoiling = [reason for reason in reasons if reason in self._monitor.spoiling]
+        self.spoilt_by = list(dict.fromkeys([*(self.spoilt_by if when == "after" else ()), *spoiling]))
+        self._held_back.update(reasons)
         self._samples += 1
-        for device, gpu in self._gpus.items():
-            readings: Readings = gpu.sample()
-            self._throttled[device].update(readings.values.get("throttle_reasons", ()))
-            lines.append({**place, "device": device, **readings.values, "missing": readings.missing})
-        return lines
+        place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
+        of = {"device": self._device, "device_uuid": self._uuid}
+        return {**place, **of, **readings.values, "missing": readings.missing}
 
-    def notes(self) -> list[str]:
-        """What a reader must know: devices whose clocks were held back."""
+    def notes(self, name: str) -> list[str]:
+        """What a reader must know of the device, by the name that is given: whether its clocks were held back."""
         return [
-            f"{device} was held back ({reason}) in {count} of {self._samples} samples"
-            for device, reasons in self._throttled.items()
-            for reason, count in reasons.items()
+            f"{name} was held back ({reason}) in {count} of {self._samples} samples"
+            for reason, count in self._held_back.items()
         ]
-
-
-def _opened(uuid: str, open_: Callable[[str], Gpu]) -> Gpu:
-    try:
-        return open_(uuid)
-    except Unavailable as reason:
-        return Gpu(None, str(reason))

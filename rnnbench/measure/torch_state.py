@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
-from rnnbench.store.records import DType
-
 _backends: Any = torch.backends  # partly untyped in torch
 
-CUDNN_FLAGS = ("enabled", "benchmark", "deterministic", "allow_tf32")
+CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
 
 
 def _set_onednn(enabled: bool) -> None:
@@ -26,6 +24,10 @@ def _set_cudnn(flags: tuple[bool, ...]) -> None:
         setattr(_backends.cudnn, name, flag)
 
 
+def _set_cudnn_tf32(allowed: bool) -> None:
+    _backends.cudnn.allow_tf32 = allowed
+
+
 # name -> how to read it, how to set it
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "threads": (torch.get_num_threads, torch.set_num_threads),
@@ -35,20 +37,10 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "oneDNN": (lambda: _backends.mkldnn.enabled, _set_onednn),
     "cuDNN": (_read_cudnn, _set_cudnn),
+    "cuDNN TF32": (lambda: _backends.cudnn.allow_tf32, _set_cudnn_tf32),
 }
 
 State = dict[str, Any]
-
-
-def for_case(threads: int, dtype: DType) -> State:
-    """What a case wants otherwise than the process has it; TF32 is on or off in products and in cuDNN alike."""
-    is_tf32 = dtype == "tf32"
-    enabled, benchmark, deterministic, _ = _read_cudnn()
-    return {
-        "threads": threads,
-        "float32 matmul precision": "high" if is_tf32 else "highest",
-        "cuDNN": (enabled, benchmark, deterministic, is_tf32),
-    }
 
 
 def capture() -> State:
@@ -70,5 +62,5 @@ def restore(wanted: State) -> None:
 
 def tf32_allowed(state: State) -> tuple[bool | None, bool | None]:
     """Whether float32 may be TF32 on a GPU, in cuDNN's layers and in matrix products; None where torch did not tell."""
-    cudnn, precision = state.get("cuDNN"), state.get("float32 matmul precision")
-    return cudnn and cudnn[CUDNN_FLAGS.index("allow_tf32")], precision and precision != "highest"
+    precision = state.get("float32 matmul precision")
+    return state.get("cuDNN TF32"), precision and precision != "highest"

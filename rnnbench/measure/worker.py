@@ -2,11 +2,11 @@
 
 Its first line says what it is (`hello`); then each request line gets one reply line:
 
-    {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; its `uuid`; `no_energy`
+    {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; `no_energy`; its `cards`
     {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
     {"op": "observe", CASE}                    everything beside time: `measurement`
     {"op": "energy", CASE, "window_seconds": S}      `values` and `missing`
-    {"op": "prepare", CASE, "window_seconds": S, "plan": PLAN or null}
+    {"op": "prepare", CASE, "window_seconds": S, "cold_cache": BOOL, "plan": PLAN or null}
     {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases
 

@@ -52,12 +52,14 @@ class Picture:
     png: bytes
 
 
-def render(summary: pd.DataFrame) -> dict[str, Picture]:
-    """Each figure under the name of its files."""
+def render(summary: pd.DataFrame, label: str = "") -> dict[str, Picture]:
+    """Each figure under the name of its files, with a label above it where there is one."""
     pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:
         figure = draw(summary)
         if figure is not None:
+            if label:
+                figure.suptitle(label, fontsize=9)
             pictures[name] = Picture(
                 name,
                 title.format(reference=name_of),

@@ -12,7 +12,7 @@ from rnnbench.store.folder import RunInfo
 
 def write(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """Write everything and give the path of `index.html`; raises UserError where `folder` can't be written."""
-    pictures = figures.render(summary)
+    pictures = figures.render(summary, info.caches)
     all_tables = tables.render(summary, info)
     files: dict[str, bytes] = {}
     for name, picture in pictures.items():

@@ -1,5 +1,6 @@
 """The answer in words: how far the hand-written cells are from torch.nn, and other ways to load from the usual one."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,7 +63,7 @@ def counts(summary: pd.DataFrame) -> str:
 def where(summary: pd.DataFrame, info: RunInfo) -> str:
     """`this CPU (AMD EPYC, 1 thread)`: the devices of the run, and the processor's name where it is known."""
     devices = [one_line(str(device)) for device in summary["device"].unique()]
-    processor = next((text for device in devices if (text := _find(info.environment, device.partition(":")[0]))), None)
+    processor = next((text for device in devices if (text := _model(info.environment, device))), None)
     threads = sorted({int(number) for number in summary["threads"]})
     threading = f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}"
     if devices == ["cpu"]:
@@ -75,7 +76,7 @@ def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     reference = words(compared)
     span = lowest if lowest == highest else f"{lowest} to {highest}"
     taken = f"{span} times as long as {reference.name}"
-    place = where(compared, info)
+    place = where(compared, info) + (f", {info.caches}," if info.caches else "")
     if len(compared) == 1:
         row = compared.iloc[0]
         return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
@@ -130,10 +131,9 @@ def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
         yield f"Not checked to do the same work: {', '.join(cells)}."
 
 
-def _find(tree: Any, key: str) -> str | None:
-    """The first text that stands under a key of that name, at any depth; `cuda` may also stand as `gpu`."""
-    if not isinstance(tree, dict):
-        return None
-    names = ("cuda", "gpu") if key == "cuda" else (key,)
-    here = next((tree[name] for name in names if isinstance(tree.get(name), str)), None)
-    return one_line(here) if here else next((text for branch in tree.values() if (text := _find(branch, key))), None)
+def _model(environment: dict[str, Any], device: str) -> str:
+    """The model of a device, or of the cards over which its cases were spread; empty where it was not recorded."""
+    cards = environment.get("worker", {}).get("devices", {}).get(device, [])
+    models = Counter(one_line(card["name"]) for card in cards)
+    named = [model if count == 1 else f"{count} x {model}" for model, count in models.items()]
+    return " and ".join(named) or one_line(environment.get("machine", {}).get(device) or "")

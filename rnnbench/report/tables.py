@@ -1,5 +1,7 @@
 """All tables of a report, in its order."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from rnnbench.report import (
@@ -26,4 +28,5 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
         table_not_measured.render(summary),
         table_environment.render(info),
     ]
-    return {table.name: table for table in tables}
+    label = [f"{info.caches.capitalize()}."] if info.caches else []
+    return {table.name: replace(table, note=" ".join([table.note, *label]).strip()) for table in tables}

@@ -83,7 +83,8 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
     yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
     if len(summary):
         reference = words(summary).name
-        yield Text(f"Everywhere: {constants(summary)}. Ratios are time over that of {reference}.", style="dim")
+        everywhere = ", ".join(filter(None, [constants(summary), info.caches]))
+        yield Text(f"Everywhere: {everywhere}. Ratios are time over that of {reference}.", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
         frame = with_metrics(by_workload(summary))

@@ -1,9 +1,13 @@
-"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`."""
+"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`.
+
+What nothing reads, but stays: `spoilt-<worker>.jsonl`, windows of replicates that do not count.
+"""
 
 import fcntl
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +19,8 @@ from rnnbench.store import jsonlines
 from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
+MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
+FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
 
 
@@ -36,6 +42,11 @@ class RunInfo:
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def caches(self) -> str:
+        """What every figure of the run has to say of caches; nothing where they were left warm."""
+        return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""
+
 
 class RunFolder:
     """Writes a run as it goes; whatever happens later, each line written stays. One writer at a time."""
@@ -43,6 +54,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
+        self._one_at_a_time = threading.Lock()  # several lanes may write
         self._measurements = jsonlines.Appender(path / "measurements.jsonl")
         self._telemetry = jsonlines.Appender(path / "telemetry.jsonl")  # there is none without a GPU
         self._windows: dict[str, jsonlines.Appender] = {}
@@ -65,21 +77,31 @@ class RunFolder:
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Add what is known of a case; of several lines for one case the last counts."""
-        self._measurements.append(measurement.to_json())
+        with self._one_at_a_time:
+            self._measurements.append(measurement.to_json())
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add what a GPU said of itself before or after a replicate."""
-        self._telemetry.append(sample)
+        with self._one_at_a_time:
+            self._telemetry.append(sample)
 
     def add_window(self, window: Window) -> None:
         """Add one window to its worker's file."""
-        appender = self._windows.get(window.worker)
-        if appender is None:
-            for other in self._windows.values():
-                other.close()
-            appender = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
-            self._windows = {window.worker: appender}
-        appender.append(window.to_json())
+        with self._one_at_a_time:
+            if window.worker not in self._windows:
+                if len(self._windows) == MOST_OPEN:
+                    self._windows.pop(next(iter(self._windows))).close()
+                self._windows[window.worker] = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
+            self._windows[window.worker].append(window.to_json())
+
+    def set_aside(self, worker: str) -> None:
+        """Keep a worker's windows, if it has any, as ones that do not count."""
+        with self._one_at_a_time:
+            if worker in self._windows:
+                self._windows.pop(worker).close()
+        file = self.path / f"windows-{worker}.jsonl"
+        if file.exists():
+            file.rename(self.path / f"spoilt-{worker}.jsonl")
 
     def close(self) -> None:
         """Close all files."""
@@ -132,6 +154,11 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of `telemetry.jsonl`; none where no GPU was used."""
     file = path / "telemetry.jsonl"
     return jsonlines.read(file) if file.exists() else iter(())
+
+
+def spoilt_workers(path: Path) -> list[str]:
+    """The workers whose windows do not count."""
+    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
 
 
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:

@@ -32,24 +32,28 @@ def load(path: str | Path) -> pd.DataFrame:
       was not measured;
     - the observed metrics of `rnnbench.store.metrics.METRICS`, which says what each is: `parameters`, `macs`,
       `peak_bytes` and so on; NaN where one could not be observed, with the reason in `missing` (name -> reason);
+    - `cold_cache`: whether the last-level cache was flushed before every call;
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
     - `started` (seconds since the run began), `calls`, `batch` (calls clocked together);
-    - `seconds`, `host_seconds` of the whole window, `submit_seconds` until the host had queued all of it; `quantiles`:
-      up to 11 evenly spaced ones of seconds per call;
-    - `cores` it ran on, `clock_mhz` where the system tells.
+    - `seconds` of the window's calls by the device's clock; `host_seconds` of the whole window, flushes included, and
+      of these `submit_seconds`, in which the host did not wait; `quantiles`: up to 11 evenly spaced ones of seconds
+      per call;
+    - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
-    ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, read_info(path).ceilings)}
+    info = read_info(path)
+    ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, info.ceilings)}
     lines = (DEFAULTS | line for line in read_measurements(path))  # an older rnnbench had fewer axes
     cases = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     order = cases["case"].drop_duplicates()
     cases = cases.drop_duplicates("case", keep="last").set_index("case").loc[order].reset_index()
     places: Any = [ceilings.get(_place(axes)) for axes in cases[list(PLACE)].to_dict("records")]
     cases["ceiling"] = pd.Series(places, index=cases.index, dtype=object)
+    cases["cold_cache"] = bool(info.caches)
     windows = pd.DataFrame(read_windows(path), columns=["case", *WINDOW_COLUMNS])
     unknown = set(windows["case"]) - set(cases["case"])
     if unknown:

@@ -1,8 +1,8 @@
 """What is known of a case beside its time: one entry a metric. Tables, exports and verdicts loop over it.
 
 To add one that is observed: an entry with the name of its probe, a file in `rnnbench/workloads/probes/`, which the
-worker runs apart from all timing. To add one that follows from others: an entry, and its formula in
-`rnnbench/analysis/derived.py`.
+worker runs apart from all timing; or with `device`, and what its class in `rnnbench/measure/devices/` tells. To add one
+that follows from others: an entry, and its formula in `rnnbench/analysis/derived.py`.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Metric:
     label: str  # in headings
     unit: Unit
     about: str  # what it is and how it is known, in one line
-    probe: str = ""  # the probe that observes it; empty where it is derived
-    device: Literal["cpu", "cuda", ""] = ""  # where alone there is such a thing
+    probe: str = ""  # the probe that observes it, `device` for what its class tells; empty where it is derived
+    device: str = ""  # the kind of device that alone has such a thing
     implementation: str = ""  # of which alone there is such a thing
     better: Literal["less", "more", "neither"] = "less"
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
@@ -64,7 +64,7 @@ METRICS = (
         "peak resident",
         "bytes",
         "pages that one call adds to the process, fresh from the system, with allocators that give nothing back",
-        "memory",
+        "device",
         device="cpu",
     ),
     Metric(
@@ -72,7 +72,7 @@ METRICS = (
         "peak reserved",
         "bytes",
         "what torch's caching allocator adds to hold one call",
-        "memory",
+        "device",
         device="cuda",
     ),
     Metric("process_bytes", "process memory", "bytes", "the whole worker on the GPU, by NVML", "device", device="cuda"),
@@ -125,7 +125,13 @@ METRICS = (
         "compiled",
         implementation="compiled",
     ),
-    Metric("energy_joules", "energy", "joules", "of one call, by the device's counter of energy", "energy"),
+    Metric(
+        "energy_joules",
+        "energy",
+        "joules",
+        "of a call among many back to back, caches warm, by the device's counter",
+        "energy",
+    ),
     Metric("energy_joules_per_sequence", "energy a sequence", "joules", "energy over the sequences of a call"),
     Metric(
         "break_even_calls",

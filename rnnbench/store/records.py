@@ -191,13 +191,14 @@ class Window:
     calls: int
     batch: int  # calls clocked together: a block, of about the same length for all arms of a group
     seconds: float  # of the whole window, by the device's clock
-    host_seconds: float  # the same by the host's clock; on a CPU the two are one
-    submit_seconds: float  # until the host had submitted all calls; on a CPU, which does them itself, the same again
+    host_seconds: float  # the same by the host's clock, flushes of caches included; else on a CPU the two are one
+    submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the calls, all
     quantiles: tuple[
         float, ...
     ]  # up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first
     cores: tuple[int, ...]
     clock_mhz: float | None  # of the first core or the GPU, where the system tells
+    device_uuid: str | None = None  # of the card that did it, by its driver; None where there is but one
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for one JSON line, times rounded to the nanosecond."""
@@ -209,8 +210,8 @@ class Window:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; an older rnnbench did not record when all was submitted."""
-        line = {"submit_seconds": line["host_seconds"]} | line
+        """The inverse of `to_json`; an older rnnbench did not record when all was submitted, nor the card."""
+        line = {"submit_seconds": line["host_seconds"], "device_uuid": None} | line
         known = {field.name: line[field.name] for field in fields(cls)}
         return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
 

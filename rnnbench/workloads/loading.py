@@ -4,6 +4,7 @@ With `workers`, other processes load, each on a core of its own as long as there
 share them, that of the process that is timed included.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +19,11 @@ from rnnbench.workloads.data.made import make
 from rnnbench.workloads.observe import ParityError
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
-from rnnbench.workloads.probes import calls, memory
+from rnnbench.workloads.probes import calls
 
-MISSING = {  # why, by probe
-    "summary": "loading has no model",
-    "saved": "loading trains nothing",
-    "calls": "other processes load",
-    "memory": "other processes load",
-}
+# Why what a probe observes is missing: of every case, and of one for which other processes load.
+MODEL_MISSING = {"summary": "loading has no model", "saved": "loading trains nothing"}
+OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,17 @@ class Loading:
 
         return TimedCall(call, torch.enable_grad, epochs.close)
 
-    def observe(self) -> Measurement:
+    def observe(self, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
         """Check that the batches are those that come item by item, and count what a call does in this process.
 
-        Raises ParityError where one is not, and whatever the call raises.
+        `of_device` observes what only the device's class can tell. Raises ParityError where one is not, and whatever
+        the call raises.
         """
         parity = "is the reference" if self.case.is_reference else self._same_batches()
-        found = self._counts() if self.case.workload.workers == 0 else Readings()
-        missing = {metric.name: MISSING[metric.probe] for metric in OBSERVED if metric.probe in MISSING}
+        loads_itself = self.case.workload.workers == 0
+        found = self._counts(of_device) if loads_itself else Readings()
+        why = MODEL_MISSING if loads_itself else MODEL_MISSING | OTHERS_MISSING
+        missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
         missing = {name: reason for name, reason in missing.items() if name not in found.values} | found.missing
         return Measurement(self.case, "pending", parity=parity, metrics=found.values, missing=missing)
 
@@ -67,7 +68,7 @@ class Loading:
                 raise ParityError(f"batch {number} is not the one that comes item by item")
         return "agrees"
 
-    def _counts(self) -> Readings:
+    def _counts(self, of_device: Callable[[TimedCall], Readings]) -> Readings:
         timed = self.timed_call()
         counts = calls.count(timed, torch.device(self.case.workload.device))
         values = {
@@ -75,10 +76,7 @@ class Loading:
             "allocations": counts.allocations,
             "peak_bytes": counts.peak_bytes,
         }
-        found = Readings(values, {"macs": "loading multiplies nothing"})
-        if self.case.workload.device == "cpu":
-            found |= Readings.of({"resident_bytes": lambda: memory.resident_bytes(timed)})
-        return found
+        return Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
 
 
 def build(case: Case) -> Loading:

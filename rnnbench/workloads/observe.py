@@ -17,7 +17,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes import calls, memory, saved, summary
+from rnnbench.workloads.probes import calls, saved, summary
 from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix what is computed, gradients included, for one kind of call.
@@ -34,7 +34,6 @@ PROBES: dict[str, Callable[[Built], Readings]] = {
     "summary": summary.probe,
     "saved": saved.probe,
     "calls": calls.probe,
-    "memory": memory.probe,
 }
 
 
@@ -42,8 +41,8 @@ class ParityError(Exception):
     """The case does not compute what its reference computes."""
 
 
-def observe(built: Built) -> Measurement:
-    """Check a case's parity with its reference and run all probes; it is then ready to be timed.
+def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built: Readings()) -> Measurement:
+    """Check a case's parity with its reference and run all probes, `of_device` last; it is then ready to be timed.
 
     Raises ParityError where outputs or gradients disagree, and whatever the call raises. A probe that fails, though the
     call does not, leaves its metrics missing.
@@ -57,7 +56,7 @@ def observe(built: Built) -> Measurement:
     with timed.mode():
         timed.call()
     timed.end()
-    for name, probe in PROBES.items():
+    for name, probe in {**PROBES, "device": of_device}.items():
         readings |= _readings(name, probe, built)
         built.model.zero_grad(set_to_none=True)  # as it was before
     backend = readings.values.pop("backend", "")

@@ -31,6 +31,9 @@ fi
 step tests 300 "$python" -m pytest -q -m cuda
 step doctor 120 "${rnnbench[@]}" doctor
 step run 600 "${rnnbench[@]}" run cuda --device "$device" --out "$out" --budget 480s "${only[@]}"
+sed 's/^\[measure\]$/[measure]\ncold_cache = true/' suites/cuda.toml >"$out/cold.toml"
+step cold 180 "${rnnbench[@]}" run "$out/cold.toml" --device "$device" --out "$out/cold" --budget 90s \
+    --only 'cell=lstm batch_size=32 hidden_size=512 seq_len=32 dtype=float32'
 step report 300 bash -c "'$python' -m rnnbench report \"\$(ls -td '$out'/cuda-2*/ | head -n 1)\" --out '$out/report'"
 step published 400 "${rnnbench[@]}" run published --device "$device" --out "$out" --budget 300s \
     --only "$published"

@@ -1,7 +1,7 @@
 """A device and workers on which time passes as the test says."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench.measure.devices import Cpu
@@ -32,6 +32,26 @@ def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[C
     return Cpu(now=clock), call
 
 
+def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple[Cpu, Callable[[], None], list[float]]:
+    """A device whose call takes longer after a flush; when each flush began is in the list."""
+    clock = FakeClock()
+    flushes: list[float] = []
+    is_cold = True
+
+    def flush() -> None:
+        nonlocal is_cold
+        flushes.append(clock.seconds)
+        clock.seconds += flush_seconds
+        is_cold = True
+
+    def call() -> None:
+        nonlocal is_cold
+        clock.seconds += cold if is_cold else warm
+        is_cold = False
+
+    return Cpu(now=clock, flush=flush), call, flushes
+
+
 def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float]:
     """A cost that is never below `seconds`, as timing noise only adds."""
     rng = random.Random(seed)
@@ -44,6 +64,8 @@ START_SECONDS = 2.0
 
 class FakeWorker:
     """Speaks the protocol; every request takes time on the shared clock."""
+
+    devices: Mapping[str, str | None] = {"cpu": None}  # name -> uuid
 
     def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
         self.name = name
@@ -71,8 +93,10 @@ class FakeWorker:
         self._fault(message)
         match message["op"]:
             case "device":
-                reason = "" if message["device"] == "cpu" else "not there"
-                return {"ok": True, "reason": reason, "uuid": None, "no_energy": "no counter"}
+                reason = "" if message["device"] in self.devices else "not there"
+                uuid = self.devices.get(message["device"])
+                cards: list[dict[str, Any]] = [{"name": "Fake", "uuid": uuid, "variables": {}}]
+                return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
             case "ceiling":
                 self._clock.seconds += 0.1
                 place = {name: message[name] for name in ("device", "dtype", "threads")}
@@ -91,5 +115,13 @@ class FakeWorker:
                 seconds = self._seconds(message["case"])
                 self._clock.seconds += seconds
                 times = {"seconds": seconds, "host_seconds": seconds, "submit_seconds": seconds, "quantiles": [seconds]}
-                return {"ok": True, **times, "calls": 1, "batch": 1, "cores": [0], "clock_mhz": None}
+                return {
+                    "ok": True,
+                    **times,
+                    "calls": 1,
+                    "batch": 1,
+                    "cores": [0],
+                    "clock_mhz": None,
+                    "device_uuid": None,
+                }
         return {"ok": True}

@@ -1,16 +1,27 @@
-"""What only a GPU can show: memory of known size, and energy against power."""
+"""What only a GPU can show: memory of known size, energy against power, flushes, cards alone, cases that break it."""
 
 import time
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
+from rnnbench import load
 from rnnbench.measure import energy, nvml
 from rnnbench.measure.devices import Cuda
+from rnnbench.measure.devices.cuda import Stream, _buffer
 from rnnbench.measure.engine import calibrate
+from rnnbench.measure.process import WorkerProcess
+from rnnbench.measure.runner import Runner
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import count
-from rnnbench.workloads.probes.memory import _reserved_bytes
+from tests import workload as small
+from tests.stored import INFO
 
 pytestmark = [
     pytest.mark.cuda,
@@ -25,20 +36,95 @@ def block(size: int) -> TimedCall:
 
 def test_a_known_block_is_the_allocators_peak() -> None:
     assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
-    assert _reserved_bytes(block(64 * MEGABYTE), torch.device("cuda")) == 64 * MEGABYTE
+    assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
     held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
-    found = Cuda("cuda").memory()
+    found = Cuda("cuda").memory(block(MEGABYTE))
     assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
     del held
+
+
+def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
+    device = Cuda("cuda")
+    line, empty = Stream("cuda"), device.launch()
+    cold = device.clock_cold(empty, calls=50)
+    assert _buffer(torch.device("cuda")).nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
+    assert min(cold.batch_seconds) < min(device.clock(line.flush, 50, 1).batch_seconds)
+    assert cold.seconds < cold.host_seconds
+
+
+def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
+    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    for one in seen:
+        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"})
+        try:
+            assert worker.wait_ready()["gpus"] == [one.name]
+            told = worker.request({"op": "device", "device": "cuda"}, 60)
+            assert [card["uuid"] for card in told["cards"]] == [str(one.uuid)]
+        finally:
+            worker.close()
+
+
+def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
+    runner = Runner(groups, Settings(replicates=2, precision=None), root=root)
+    folder = RunFolder.create(root, "test")
+    folder.write_info(INFO)
+    try:
+        runner.start()
+        runner.run(folder)
+    finally:
+        runner.close()
+        folder.close()
+    return runner, load(folder.path)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
+    groups = []
+    for size in (1, 2, 4, 8):
+        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
+        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
+    runner, frame = run(tmp_path, groups)
+    assert set(frame["status"]) == {"measured"}
+    assert frame["device_uuid"].nunique() == len(runner.preliminaries.stages[0]) > 1
+    assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
+
+
+CELLS = """
+import torch
+from torch import nn
+
+class Large(nn.RNNCell):
+    def forward(self, input, h):
+        torch.empty(1 << 44, dtype=torch.uint8, device=input.device)
+        return super().forward(input, h)
+
+class Astray(nn.RNNCell):
+    def forward(self, input, h):
+        torch.zeros(4, device=input.device)[torch.full((1,), 99, device=input.device)]
+        return super().forward(input, h)
+"""
+
+
+def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(CELLS)
+    axes: Any = {"device": "cuda", "dtype": "float32"}
+    bad = [Case(f"cells.py:{name}", "loop", small.workload(**axes)) for name in ("Large", "Astray")]
+    good = (small.case("vanilla", **axes), small.reference_case(**axes))
+    _, frame = run(tmp_path, [Group(small.workload(**axes), (*bad, *good))])
+    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
+    assert set(cases.loc[[case.key for case in bad], "status"]) == {"failed"}
+    assert str(cases.loc[bad[0].key, "reason"]).startswith("out of memory: CUDA out of memory")
+    assert "CUDA error: device-side assert triggered" in str(cases.loc[bad[1].key, "reason"])
+    assert set(cases.loc[[case.key for case in good], "status"]) == {"measured"}
 
 
 def test_energy_is_mean_power_times_time() -> None:
     device = Cuda("cuda")
     gpu = nvml.open_gpu(device.uuid() or "")
-    meter = energy.open_meter("cuda", device.uuid())
+    meter = device.meter()
     left = torch.randn(4096, 4096, device="cuda")
 
     def call() -> None:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from rnnbench.measure.devices import Cpu, Cuda, open_device, why_not
+from rnnbench.measure.devices import BACKENDS, Cpu, Cuda, about, open_device, why_not
+from rnnbench.store.metrics import METRICS
 
 
 def test_the_processor_is_always_there() -> None:
@@ -9,7 +10,7 @@ def test_the_processor_is_always_there() -> None:
     assert isinstance(open_device("cpu"), Cpu)
 
 
-@pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99"])
+@pytest.mark.parametrize("name", ["cpu:3", "tpu", "", "cuda:x", "cuda:99", "cuda:", "cuda:0:1", "cudacpu"])
 def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
     assert why_not(name)
 
@@ -30,3 +31,11 @@ def test_events_clock_a_gpu_call_and_the_host_waits_for_it() -> None:
     clocked = device.clock(lambda: a @ a, batches=10, batch=2)
     assert len(clocked.batch_seconds) == 10
     assert 0 < clocked.seconds <= clocked.host_seconds * 1.05
+
+
+def test_each_metric_of_one_kind_of_device_belongs_to_a_kind_that_there_is() -> None:
+    assert {metric.device for metric in METRICS} - {""} <= BACKENDS.keys()
+
+
+def test_the_environment_names_what_torch_was_built_with_for_every_kind() -> None:
+    assert about().keys() == {"onednn", "cpu_capability", "cuda", "cudnn", "gpus"}

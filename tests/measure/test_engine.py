@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.measure.engine import (
+    FEWEST_COLD_CALLS,
     MOST_WARMUP_WINDOWS,
     SHORTEST_CLOCKED,
     Plan,
@@ -14,7 +15,7 @@ from rnnbench.measure.engine import (
     take_window,
     warm_up,
 )
-from tests.measure.fakes import fake_cpu, noisy
+from tests.measure.fakes import fake_cpu, fake_cpu_with_cache, noisy
 
 
 @given(seconds=st.floats(1e-7, 1.0), window_seconds=st.floats(0.005, 0.05))
@@ -128,3 +129,37 @@ def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
 
 def test_no_arms_need_no_blocks() -> None:
     assert equal_blocks({}, 0.01) == {}
+
+
+@given(
+    cold=st.floats(1e-6, 1.0), flush_seconds=st.floats(0.0, 0.1), window_seconds=st.sampled_from([0.005, 0.01, 0.05])
+)
+def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds: float, window_seconds: float) -> None:
+    device, call, flushes = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    plan = calibrate(device, call, window_seconds, cold=True)
+    warm_up(device, call, plan)
+    before = len(flushes)
+    reading = take_window(device, call, plan)
+    assert plan.batch == 1
+    assert len(flushes) - before == plan.calls
+    assert reading.quantiles == pytest.approx([cold] * len(reading.quantiles), rel=1e-3)
+    assert reading.seconds == pytest.approx(plan.calls * cold, rel=1e-3)
+    assert reading.host_seconds == pytest.approx(plan.calls * (cold + flush_seconds), rel=1e-3)
+    assert reading.submit_seconds == reading.host_seconds  # so that it is not taken for a device that waits
+
+
+@pytest.mark.parametrize(
+    ("cold", "flush_seconds", "calls"),
+    [(100e-6, 100e-6, 50), (10e-6, 10e-3, FEWEST_COLD_CALLS), (4e-3, 10e-3, 2), (1.0, 10e-3, 1)],
+)
+def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
+    cold: float, flush_seconds: float, calls: int
+) -> None:
+    device, call, _ = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    assert calibrate(device, call, 0.01, cold=True).calls == calls
+
+
+def test_all_arms_that_are_measured_cold_have_as_many_calls_as_the_slowest_has() -> None:
+    remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01)
+    assert {(plan.batches, plan.batch, plan.cold) for plan in remade.values()} == {(5, 1, True)}
+    assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])

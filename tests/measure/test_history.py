@@ -93,6 +93,11 @@ def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
     ("suite", "environment", "words"),
     [
         ({"name": "s", "sweep": [1]}, {}, "the sweeps of 's' have changed"),
+        (
+            {"name": "s", "sweep": [], "measure": {"cold_cache": True}},
+            {},
+            "its caches were left warm, and now",
+        ),
         ({"name": "s", "sweep": []}, {"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
         ({"name": "s", "sweep": []}, {"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
     ],
@@ -102,7 +107,7 @@ def test_another_suite_or_machine_is_not_mixed_in(tmp_path: Path, suite, environ
     info = type(INFO)("s", "", {"sweep": []}, "", "", then)
     with pytest.raises(UserError, match=words):
         refuse_unlike(tmp_path, info, suite, environment)
-    refuse_unlike(tmp_path, info, {"name": "s", "sweep": []}, then)
+    refuse_unlike(tmp_path, info, {"name": "s", "sweep": [], "measure": {"cold_cache": False}}, then)
 
 
 def test_a_failed_case_stays_failed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnnbench import load
-from rnnbench.measure.observation import Lane, observe, workers_for
+from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import WorkerLost
 from rnnbench.measure.recorder import Recorder
 from rnnbench.store.folder import RunFolder
@@ -44,13 +44,13 @@ def run(
     folder.write_info(INFO)
     recorder.open(folder, CASES)
     try:
-        lane = Lane(recorder, deque(CASES), start, workers)
+        queue = Queue(recorder, deque(CASES), start, workers)
 
         def tell(done: int, total: int) -> None:
             told.append((done, total))
             on_done(done)
 
-        notes = observe([lane], go_on, tell)
+        notes = observe([[queue]], go_on, tell)
     finally:
         folder.close()
     return load(folder.path).set_index("case"), notes, started, told

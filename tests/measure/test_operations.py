@@ -5,14 +5,17 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
-from rnnbench.measure import torch_state
+from rnnbench.measure import devices, torch_state
+from rnnbench.measure.devices import Cpu, caches
 from rnnbench.measure.operations import Operations
+from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from tests import workload as small
 from tests.workloads.data.test_loader import forks
 
-PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
+PLAN = {"batches": 3, "batch": 2, "seconds": 0.001, "cold": False}
 
 
 def operations() -> Operations:
@@ -21,7 +24,7 @@ def operations() -> Operations:
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    request["window_seconds"] = 0.002
+    request |= {"window_seconds": 0.002, "cold_cache": False}
     return worker.handle(request | {"plan": None} | changes)
 
 
@@ -47,11 +50,23 @@ def test_a_plan_that_is_given_is_kept() -> None:
     assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
 
 
+def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[int] = []
+    monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
+    worker, case = operations(), small.case("gru")
+    plan = prepare(worker, case, cold_cache=True)["plan"]
+    assert (plan["batch"], plan["cold"]) == (1, True)
+    before = len(flushes)
+    window = worker.handle({"op": "window", "case": case.key, "plan": plan})
+    assert window["calls"] == len(flushes) - before == plan["batches"]
+
+
 def test_a_case_is_observed_without_being_kept() -> None:
     worker, case = operations(), small.case("gru")
     found = observe(worker, case)
     assert found["parity"] == "agrees"
     assert found["status"] == "pending"
+    assert found["resident_bytes"] >= 0
     assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
 
 
@@ -93,6 +108,64 @@ def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, rea
     reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
     assert reply["reason"].startswith(reason)
+
+
+DETAILS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
+ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # of torch 2.8 and on
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "reason"),
+    [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 GiB.", "out of memory: CUDA out of memory."),
+        ("AcceleratorError", "CUDA error: out of memory", "out of memory: CUDA error: out of memory (mine.py:6)"),
+        ("", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "out of memory: CUDA error"),
+        ("", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "out of memory: cuDNN error"),
+        (
+            "AcceleratorError",
+            "CUDA error: an illegal memory access was encountered",
+            f"{ACCELERATOR_ERROR}: CUDA error: an illegal memory access was encountered (mine.py:6)",
+        ),
+        (
+            "",
+            "CUDA error: unspecified launch failure",
+            "RuntimeError: CUDA error: unspecified launch failure (mine.py:6)",
+        ),
+    ],
+)
+def test_what_a_gpu_raises_is_told_in_a_line(tmp_path, kind: str, message: str, reason: str) -> None:
+    raised = f"getattr(torch, {kind!r}, RuntimeError)({message + DETAILS!r})"
+    (tmp_path / "mine.py").write_text(CELL.format(body=f"raise {raised}"))
+    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    assert reply["status"] == "failed"
+    assert reply["reason"].startswith(reason)
+
+
+class Breakable(Cpu):
+    """A device on which an illegal access in a probe breaks all that comes after it."""
+
+    broken = False
+
+    def memory(self, timed: object) -> Readings:
+        Breakable.broken = True
+        raise RuntimeError(ILLEGAL)
+
+    def synchronize(self) -> None:
+        if Breakable.broken:
+            raise RuntimeError(ILLEGAL)
+
+
+ILLEGAL = "CUDA error: an illegal memory access was encountered"
+
+
+def test_a_probe_that_breaks_the_device_fails_its_case_so_that_the_worker_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "BACKENDS", {"cpu": Breakable})
+    request = {"op": "observe", "case": small.case("gru").axes(), "root": ".", "compiled_steps": 64}
+    reply = operations().handle(request)
+    assert (reply["ok"], reply["status"]) == (False, "failed")
+    assert reply["reason"].startswith(f"RuntimeError: {ILLEGAL}")
 
 
 def test_an_unknown_request_is_answered() -> None:

@@ -162,3 +162,37 @@ def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable
     made = bench(protocol=1)
     with pytest.raises(UserError, match=r"base \(the base\): its rnnbench speaks protocol 1, this one"):
         made.runner.start()
+
+
+def on(device: str) -> list[Group]:
+    return [Group(small.workload(device=device), tuple(small.case(cell, device=device) for cell in CELLS))]
+
+
+CELLS = ("vanilla", "combined", "deep", "deep-notebook")
+
+
+def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(bench: Callable[..., Bench]) -> None:
+    asked: list[str] = []
+    made = bench(lambda side, message: asked.append(side) if message["op"] == "observe" else None)
+    groups = on("cuda")
+    made.runner.open(made.folders, list(groups[0].cases))
+    made.runner.start()
+    told: list[tuple[int, int]] = []
+    made.runner.observe(groups, lambda done, total: told.append((done, total)))
+    assert asked == ["base"] * len(CELLS) + ["head"] * len(CELLS)
+    assert [done for done, _ in told] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert {total for _, total in told} == {8}
+    assert all(worker.closed for _, _, worker in made.workers)
+    assert len(made.workers) == 2
+
+
+def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(bench: Callable[..., Bench]) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    made, groups = bench(), on("cuda")
+    made.runner.open(made.folders, list(groups[0].cases))
+    made.runner.start()
+    with pytest.raises(KeyboardInterrupt):
+        made.runner.observe(groups, interrupt)
+    assert all(worker.closed for _, _, worker in made.workers)

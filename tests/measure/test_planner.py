@@ -33,7 +33,7 @@ def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.
 def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
     """Visits made until the planner wants no more."""
     rng, counts, spent = random.Random(1), dict.fromkeys(GROUPS, 0), 0.0
-    while visits := chosen.next_visits(None if budget is None else budget - spent, worker_is_up=False):
+    while visits := chosen.next_visits(None if budget is None else budget - spent):
         spent += 1.0 + seconds * len(visits)
         for group in visits:
             counts[group] += 1
@@ -74,13 +74,13 @@ def test_a_plan_fits_into_the_budget(budget: float) -> None:
 def test_a_group_without_a_living_case_is_not_visited_again() -> None:
     chosen = planner()
     chosen.add_visit(WILD, 0.1, {})
-    assert WILD not in chosen.next_visits(None, worker_is_up=True)
+    assert WILD not in chosen.next_visits(None)
 
 
 def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
     chosen = planner(replicates=1)
     chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: 0.3})
-    assert WILD not in chosen.next_visits(None, worker_is_up=True)
+    assert WILD not in chosen.next_visits(None)
     assert WILD not in chosen.missed()
 
 
@@ -102,3 +102,16 @@ def test_time_left_is_expected_from_the_spread_seen() -> None:
     counts = run(chosen)
     took = sum(counts.values()) * 0.5 + max(counts.values())
     assert expected == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.parametrize("visits", [0, 1, 2, 5])
+def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
+    chosen, same, rng = planner(), planner(), random.Random(5)
+    values = [rng.gauss(0.7, 0.02) for _ in range(visits)]
+    loop, reference = (case.key for case in NOISY.cases)
+    for one in (chosen, same):
+        for value in values:
+            one.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
+    chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
+    chosen.forget_visit(NOISY)
+    assert chosen._records == same._records

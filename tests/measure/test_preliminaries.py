@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench import load
+from rnnbench.measure.lanes import plan_lanes
 from rnnbench.measure.preliminaries import Preliminaries
 from rnnbench.measure.process import WorkerLost
 from rnnbench.measure.recorder import Recorder
@@ -45,7 +46,8 @@ def run(
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
     before = Preliminaries(GROUPS, recorder, start, clock)
-    before.ask_devices(start("first"))
+    before.take(start("first"))
+    before.stages, _ = plan_lanes(GROUPS, before.ask_devices(), {})
     recorder.open(folder, [case for group in GROUPS for case in group.cases])
     before.run(left, lambda done, total: None)
     folder.close()

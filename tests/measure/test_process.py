@@ -36,7 +36,7 @@ def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: floa
     (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
     case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    return worker.request(request | {"window_seconds": 0.001, "plan": None}, deadline_seconds)
+    return worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, deadline_seconds)
 
 
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:
@@ -62,6 +62,16 @@ def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, rea
 def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
     with pytest.raises(WorkerLost, match=r"no answer within 0.5 s"):
         prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
+
+
+def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
+    process = WorkerProcess("0000", variables={"ONLY_FOR_IT": "yes"})
+    try:
+        process.wait_ready()
+        assert prepare(process, tmp_path, "assert os.environ['ONLY_FOR_IT'] == 'yes'")["ok"]
+    finally:
+        process.close()
+    assert "ONLY_FOR_IT" not in os.environ
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")

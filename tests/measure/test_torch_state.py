@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rnnbench.measure import torch_state
+from rnnbench.measure import devices, torch_state
 from rnnbench.store.records import DType
 
 
@@ -14,10 +14,10 @@ from rnnbench.store.records import DType
 def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(dtype: DType, precision: str, tf32: bool) -> None:
     before = torch_state.capture()
     try:
-        torch_state.restore(before | torch_state.for_case(1, dtype))
+        torch_state.restore(before | devices.backend("cuda:1").settings(dtype))
         assert torch.get_float32_matmul_precision() == precision
         assert torch.backends.cudnn.allow_tf32 == tf32
-        assert torch_state.capture()["cuDNN"][:3] == before["cuDNN"][:3]
+        assert torch_state.capture()["cuDNN"] == before["cuDNN"]
     finally:
         torch_state.restore(before)
     assert torch_state.capture() == before
@@ -28,7 +28,7 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.
         raise RuntimeError("mix of the legacy and new APIs")
 
     assert torch_state.tf32_allowed(torch_state.capture()) == (torch.backends.cudnn.allow_tf32, False)
-    monkeypatch.setitem(torch_state.SETTINGS, "cuDNN", (refuse, refuse))
+    monkeypatch.setitem(torch_state.SETTINGS, "cuDNN TF32", (refuse, refuse))
     state = torch_state.capture()
     torch_state.restore(state)
     assert "threads" in state

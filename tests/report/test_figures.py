@@ -32,6 +32,15 @@ def test_drawing_twice_gives_the_same_bytes(notebook: pd.DataFrame, draw: Draw) 
     assert canvas.png(first) == canvas.png(second)
 
 
+def test_a_label_stands_above_every_figure(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(canvas, "svg", lambda figure, name: "")
+    monkeypatch.setattr(canvas, "png", drawn.append)
+    figures.render(quick, "caches flushed before every call")
+    assert len(drawn) == len(figures.FIGURES)
+    assert {figure.get_suptitle() for figure in drawn} == {"caches flushed before every call"}
+
+
 def test_an_svg_needs_no_font_and_no_other_file(notebook: pd.DataFrame) -> None:
     svg = figures.render(notebook)["ratio"].svg
     assert "<text" not in svg

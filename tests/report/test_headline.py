@@ -25,6 +25,13 @@ def test_the_answer_names_machine_range_and_both_ends(quick: pd.DataFrame, info:
     assert "the farthest lstm loop in inference" in text
 
 
+def test_flushed_caches_are_named_with_the_machine(quick: pd.DataFrame, info: RunInfo) -> None:
+    cold = info_with(info, resolved={"measure": {"cold_cache": True}})
+    words = "On this CPU (AMD EPYC 7B13, 1 thread), caches flushed before every call, hand-written cells take"
+    assert answer(quick, cold).startswith(words)
+    assert "caches" not in answer(quick, info)
+
+
 def test_where_some_are_faster_the_ends_are_called_fastest_and_slowest(quick: pd.DataFrame, info: RunInfo) -> None:
     quick.loc[(quick["cell"] == "gru") & (quick["implementation"] == "loop"), "ratio"] = 0.5
     assert "The fastest against it is gru loop in inference (median 0.500×), the slowest lstm" in answer(quick, info)
@@ -99,7 +106,9 @@ def test_counts_add_up_to_all_cases(quick: pd.DataFrame) -> None:
 def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
     quick["device"] = "cuda"
     assert where(quick, info) == "cuda"
-    assert where(quick, info_with(info, environment={"machine": {"gpu": "NVIDIA H100"}})) == "cuda (NVIDIA H100)"
+    for cards, words in ((1, "cuda (NVIDIA H100)"), (2, "cuda (2 x NVIDIA H100)")):
+        there = {"devices": {"cuda": [{"name": "NVIDIA H100", "uuid": str(card)} for card in range(cards)]}}
+        assert where(quick, info_with(info, environment={"worker": {"cuda": "13.0"} | there})) == words
     quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
     assert where(quick, info) == "cpu and cuda"
 

@@ -87,6 +87,13 @@ def test_failures_come_first_and_say_which_cases(quick: pd.DataFrame, info: RunI
     assert ("combined hoisted", "skipped", "all 16") in [row[:3] for row in table.rows]
 
 
+def test_every_table_says_that_caches_were_flushed(quick: pd.DataFrame, info: RunInfo) -> None:
+    cold = tables.render(quick, info_with(info, resolved={"measure": {"cold_cache": True}}))
+    assert all(table.note.endswith("Caches flushed before every call.") for table in cold.values())
+    assert ("run: time", "caches flushed before every call") in cold["environment"].rows
+    assert not any("flushed" in table.note for table in tables.render(quick, info).values())
+
+
 def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
     tree = {"a_key": None, "gpus": [{"name": "H100", "memory_bytes": 80e9}], "deep": {"er": {"flag": True, "n": []}}}
     table = table_environment.render(info_with(info, environment=tree))

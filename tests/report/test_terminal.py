@@ -10,6 +10,7 @@ from rnnbench.store.metrics import Metric
 
 from .conftest import (
     Summaries,
+    info_with,
     of_an_older_version,
     renamed,
     with_none_measured,
@@ -40,6 +41,12 @@ def test_constant_axes_stand_once_and_varying_ones_are_columns(quick: pd.DataFra
     text = terminal.text(quick, info, 120)
     assert text.count("float32") == 1
     assert re.search(r"batch +length +hidden +layers +cell +time", text)
+
+
+def test_flushed_caches_are_told_above_the_cases_and_in_the_answer(quick: pd.DataFrame, info: RunInfo) -> None:
+    cold = terminal.text(quick, info_with(info, resolved={"measure": {"cold_cache": True}}), 200)
+    assert cold.count("caches flushed before every call") == 2
+    assert "flushed" not in terminal.text(quick, info, 200)
 
 
 def test_axes_become_headings_where_there_is_no_room_for_columns(quick: pd.DataFrame, info: RunInfo) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -5,9 +6,10 @@ import pytest
 
 import rnnbench
 from rnnbench.errors import UserError
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import AXES, Measurement
 from tests import workload as small
-from tests.stored import folder
+from tests.stored import INFO, folder
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -20,6 +22,18 @@ def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
     assert dict(frame.iloc[1][list(AXES)]) == LOOP.axes()
     assert frame["calls"].tolist() == [1, 2, 1, 1]
     assert frame["run"].unique().tolist() == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("measure", "cold"), [({}, False), ({"cold_cache": False}, False), ({"cold_cache": True}, True)]
+)
+def test_every_row_says_whether_caches_were_flushed(tmp_path: Path, measure: dict[str, bool], cold: bool) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[0.5]]})
+    run = RunFolder(path)
+    run.write_info(replace(INFO, resolved={"measure": measure}))
+    run.close()
+    assert rnnbench.load(path)["cold_cache"].tolist() == [cold, cold]
+    assert rnnbench.summarize(rnnbench.load(path))["cold_cache"].tolist() == [cold, cold]
 
 
 def test_a_case_without_windows_keeps_a_row_with_its_reason(tmp_path: Path) -> None:

@@ -3,29 +3,64 @@
 Importing this package does not import torch.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from rnnbench.measure.devices.cpu import Cpu
 from rnnbench.measure.devices.cuda import Cuda
-from rnnbench.measure.devices.device import Call, Clocked, Device
-from rnnbench.store.records import DType
+from rnnbench.measure.devices.device import Backend, Call, Card, Clocked, Device, Monitor
+from rnnbench.measure.devices.meters import Meter
 
-__all__ = ["BACKENDS", "Call", "Clocked", "Cpu", "Cuda", "Device", "lacks", "open_device", "why_not"]
+__all__ = [
+    "BACKENDS",
+    "Call",
+    "Card",
+    "Clocked",
+    "Cpu",
+    "Cuda",
+    "Device",
+    "Meter",
+    "Monitor",
+    "about",
+    "backend",
+    "described",
+    "is_shared",
+    "open_device",
+    "why_not",
+]
 
-BACKENDS: dict[str, type[Cpu] | type[Cuda]] = {"cpu": Cpu, "cuda": Cuda}
+BACKENDS: Mapping[str, Backend] = {"cpu": Cpu, "cuda": Cuda}
 
 
 def why_not(name: str) -> str:
     """Why a device can't be used on this machine, in a clause; empty where it can."""
-    backend = BACKENDS.get(name.partition(":")[0])
-    if backend is None:
+    kind = name.partition(":")[0]
+    if kind not in BACKENDS:
         return f"no device {name!r}; there are {', '.join(BACKENDS)} (and cuda:0, cuda:1, ...)"
-    return backend.why_not(name)
+    return backend(name).why_not(name)
 
 
-def lacks(name: str, dtype: DType) -> str:
-    """Why a device for which `why_not` is empty can't work in a type; empty where it can."""
-    return BACKENDS[name.partition(":")[0]].lacks(dtype)
+def backend(name: str) -> Backend:
+    """The class that devices of this name are of; there must be one."""
+    return BACKENDS[name.partition(":")[0]]
+
+
+def is_shared(name: str) -> bool:
+    """Whether several workers at once may observe cases on a device; cases of one that there is not are skipped."""
+    kind = name.partition(":")[0]
+    return kind not in BACKENDS or BACKENDS[kind].is_shared
 
 
 def open_device(name: str) -> Device:
     """The device of a name for which `why_not` is empty."""
-    return BACKENDS[name.partition(":")[0]](name)
+    return backend(name)(name)
+
+
+def about() -> dict[str, Any]:
+    """What torch was built with for all kinds of devices, and which it sees."""
+    return {key: value for one in BACKENDS.values() for key, value in one.about().items()}
+
+
+def described() -> dict[str, Any]:
+    """What drivers say of all devices, for the environment of a run; without torch."""
+    return {key: value for one in BACKENDS.values() for key, value in one.described().items()}

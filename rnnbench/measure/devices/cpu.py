@@ -4,18 +4,31 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rnnbench.measure.devices.device import Call, Clocked
+from rnnbench.measure.devices import meters
+from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
+
+if TYPE_CHECKING:
+    from rnnbench.workloads.phases import TimedCall
 
 
 class Cpu:
     """Does its work while it is called, so its clock is the host's."""
 
-    def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
+    product_sizes: tuple[int, ...] = (256, 512, 1024)
+    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
+    is_shared = True
+
+    def __init__(
+        self, name: str = "cpu", now: Callable[[], float] = time.perf_counter, flush: Call | None = None
+    ) -> None:
+        """`flush` empties the last-level cache; by default by writing through a block that is larger."""
         self.name = name
         self._now = now
+        self._flush = flush or _flush
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -26,6 +39,28 @@ class Cpu:
     def lacks(dtype: DType) -> str:
         """Why it can't work in a type; empty where it can."""
         return "tf32 is a way of CUDA's matrix units, and a processor has none" if dtype == "tf32" else ""
+
+    @staticmethod
+    def settings(dtype: DType) -> dict[str, Any]:
+        """Products as exact as their type: oneDNN may multiply float32 in less where less is allowed."""
+        return {"float32 matmul precision": "highest"}
+
+    @staticmethod
+    def about() -> dict[str, Any]:
+        """`onednn` and the instructions that torch's own kernels use."""
+        import torch
+
+        backends: Any = torch.backends  # untyped in torch
+        return {"onednn": backends.mkldnn.is_available(), "cpu_capability": backends.cpu.get_cpu_capability()}
+
+    @staticmethod
+    def described() -> dict[str, Any]:
+        """Nothing: the processor is described with the machine."""
+        return {}
+
+    @staticmethod
+    def monitor(uuid: str) -> None:
+        """None: nothing is asked of the processor around replicates."""
 
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch."""
@@ -41,6 +76,22 @@ class Cpu:
             seconds[index] = end - start
         return Clocked(seconds, end - first, end - first, end - first)
 
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times, clocking each; before each the last-level cache is filled with something else."""
+        now = self._now
+        seconds = [0.0] * calls
+        first = now()
+        for index in range(calls):
+            self._flush()
+            start = now()
+            call()
+            seconds[index] = now() - start
+        whole = now() - first
+        return Clocked(seconds, sum(seconds), whole, whole)
+
+    def synchronize(self) -> None:
+        """Its work is done when a call returns."""
+
     def clock_mhz(self) -> float | None:
         """The first allowed core's clock rate, from the frequency driver where there is one."""
         core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -54,6 +105,27 @@ class Cpu:
         """There is but one."""
         return None
 
-    def memory(self) -> Readings:
-        """None: the system tells all."""
-        return Readings()
+    def cards(self) -> list[Card]:
+        """There is but one."""
+        return [Card()]
+
+    def memory(self, timed: "TimedCall") -> Readings:
+        """`resident_bytes`: pages that a call adds."""
+        from rnnbench.measure.devices.resident import resident_bytes
+
+        return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
+
+    def meter(self) -> meters.Meter:
+        """The processor's own counters; raises Unavailable."""
+        meter = meters.Rapl(meters.POWERCAP)
+        meter.read()
+        return meter
+
+    def launch(self) -> None:
+        """None: there are no kernels to launch."""
+
+
+def _flush() -> None:
+    from rnnbench.measure.devices import caches
+
+    caches.flush()

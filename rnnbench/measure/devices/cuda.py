@@ -4,13 +4,22 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure import nvml
-from rnnbench.measure.devices.device import Call, Clocked
-from rnnbench.store.readings import Readings
+from rnnbench.measure.devices.device import Call, Card, Clocked
+from rnnbench.measure.devices.meters import GpuEnergy, Meter
+from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rnnbench.workloads.phases import TimedCall
+
+LEAST_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
 
 
 class Mark(Protocol):
@@ -32,6 +41,10 @@ class TimeLine(Protocol):
         """A point that is not queued yet."""
         ...
 
+    def flush(self) -> None:
+        """Queue what empties the last-level cache."""
+        ...
+
     def synchronize(self) -> None:
         """Wait until all that was queued is done; raises what went wrong in it."""
         ...
@@ -39,6 +52,10 @@ class TimeLine(Protocol):
 
 class Cuda:
     """Clocks calls between events of the stream that they are queued on."""
+
+    product_sizes: tuple[int, ...] = (2048, 4096, 8192)
+    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 26, 28, 30))
+    is_shared = False  # each case may need all of its memory
 
     def __init__(self, name: str, line: TimeLine | None = None, now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
@@ -54,8 +71,8 @@ class Cuda:
             return f"torch {torch.__version__} is built without CUDA"
         if not torch.cuda.is_available():
             return "torch finds no CUDA device or driver"
-        index, count = name.partition(":")[2] or "0", torch.cuda.device_count()
-        if not index.isdecimal() or int(index) >= count:
+        count = torch.cuda.device_count()
+        if name not in ("cuda", *(f"cuda:{index}" for index in range(count))):
             return f"no device {name!r}: there are cuda:0 to cuda:{count - 1}"
         return ""
 
@@ -63,6 +80,45 @@ class Cuda:
     def lacks(dtype: DType) -> str:
         """Why it can't work in a type: no type is lacking, though older GPUs take float32's units for tf32."""
         return ""
+
+    @staticmethod
+    def settings(dtype: DType) -> dict[str, Any]:
+        """TF32 is on or off in products and in cuDNN alike."""
+        is_tf32 = dtype == "tf32"
+        return {"float32 matmul precision": "high" if is_tf32 else "highest", "cuDNN TF32": is_tf32}
+
+    @staticmethod
+    def about() -> dict[str, Any]:
+        """`cuda` and `cudnn`, the versions of torch's build, and the names of the `gpus`."""
+        import torch
+
+        cudnn: Any = torch.backends.cudnn  # untyped in torch
+        try:
+            gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        except (RuntimeError, AssertionError) as fault:  # a GPU was lost; what needs none goes on
+            gpus = [f"not told: {str(fault).partition(chr(10))[0]}"]
+        return {
+            "cuda": torch.version.cuda,
+            "cudnn": cudnn.version() if cudnn.is_available() else None,
+            "gpus": gpus,
+        }
+
+    @staticmethod
+    def described() -> dict[str, Any]:
+        """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
+        try:
+            gpus = [gpu.describe() for gpu in nvml.open_gpus()]
+        except Unavailable as reason:
+            return {"gpu": str(reason)}
+        return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
+
+    @staticmethod
+    def monitor(uuid: str) -> nvml.Gpu:
+        """The GPU as NVML knows it; where it can't be opened, it answers everything with the reason."""
+        try:
+            return nvml.open_gpu(uuid)
+        except Unavailable as reason:
+            return nvml.Gpu(None, str(reason))
 
     def clock(self, call: Call, batches: int, batch: int) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch by the marks around it.
@@ -87,6 +143,34 @@ class Cuda:
         seconds = [before.seconds_until(after) for before, after in itertools.pairwise(marks)]
         return Clocked(seconds, sum(seconds), end - start, submitted - start)
 
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times, clocking each; before each the L2 cache is filled with something else.
+
+        A call takes what lies between its marks, or what the host takes to queue it if that is more: while the device
+        flushes, the host gets ahead by as much, which it could not in calls without a pause.
+        """
+        line, now = self._line, self._now
+        seconds, waited = [0.0] * calls, 0.0
+        line.synchronize()
+        first = now()
+        for index in range(calls):
+            before, after = line.mark(), line.mark()
+            line.flush()
+            before.record()
+            start = now()
+            call()
+            queued = now()
+            after.record()
+            line.synchronize()
+            waited += now() - queued
+            seconds[index] = max(before.seconds_until(after), queued - start)
+        whole = now() - first
+        return Clocked(seconds, sum(seconds), whole, whole - waited)
+
+    def synchronize(self) -> None:
+        """Wait for all that was queued; raises what went wrong in it: from then on no call of the process works."""
+        self._line.synchronize()
+
     def clock_mhz(self) -> float | None:
         """Not read in a window: NVML's calls take time, so the coordinator makes them around replicates."""
         return None
@@ -97,10 +181,54 @@ class Cuda:
 
         return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
 
-    def memory(self) -> Readings:
-        """`process_bytes`: the context, torch's pool and what libraries hold."""
+    def cards(self) -> list[Card]:
+        """`cuda` stands for all GPUs that torch sees, `cuda:1` for that one."""
+        import torch
+
+        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if self.name == "cuda" else [self.name]
+        seen = [torch.cuda.get_device_properties(torch.device(name)) for name in names]
+        return [
+            Card(one.name, str(one.uuid), {"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"} if len(seen) > 1 else {})
+            for one in seen
+        ]
+
+    def memory(self, timed: "TimedCall") -> Readings:
+        """`reserved_bytes` of a call, and `process_bytes`: the context, torch's pool and what libraries hold."""
         gpu = partial(nvml.open_gpu, self.uuid() or "")
-        return Readings.of({"process_bytes": lambda: gpu().process_bytes(os.getpid())})
+        return Readings.of(
+            {
+                "reserved_bytes": lambda: self.reserved_bytes(timed),
+                "process_bytes": lambda: gpu().process_bytes(os.getpid()),
+            }
+        )
+
+    def reserved_bytes(self, timed: "TimedCall") -> int:
+        """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache."""
+        import torch
+
+        device = torch.device(self.name)
+        with timed.mode():
+            timed.call()
+            self.synchronize()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_reserved(device)
+            timed.call()
+            self.synchronize()
+            return torch.cuda.max_memory_reserved(device) - before
+
+    def meter(self) -> Meter:
+        """The GPU's counter; raises Unavailable."""
+        meter = GpuEnergy(nvml.open_gpu(self.uuid() or ""))
+        meter.read()
+        return meter
+
+    def launch(self) -> Call:
+        """Queues a kernel that spins for no cycle."""
+        import torch
+
+        spin: Any = torch.cuda._sleep  # untyped in torch
+        return partial(spin, 0)
 
 
 class Stream:
@@ -109,18 +237,32 @@ class Stream:
     def __init__(self, name: str) -> None:
         import torch
 
-        self._device = torch.device(name)
-        torch.cuda.set_device(self._device)  # the worker's cases are all on this device while it is open
+        self._device = torch.device("cuda", torch.device(name).index or 0)
+        torch.cuda.set_device(self._device)  # it takes no device without a number; all that is open is on this one
 
     def mark(self) -> "Event":
         """A CUDA event."""
         return Event()
+
+    def flush(self) -> None:
+        """Write a buffer that the L2 cache can't hold half of."""
+        _buffer(self._device).zero_()
 
     def synchronize(self) -> None:
         """Wait for the device; raises what went wrong in a kernel."""
         import torch
 
         torch.cuda.synchronize(self._device)
+
+
+@cache
+def _buffer(device: "torch.device") -> "Tensor":
+    """Kept for the life of the process; a normal tensor, which may be written to in every mode of autograd."""
+    import torch
+
+    size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, LEAST_BUFFER_BYTES)
+    with torch.inference_mode(False):
+        return torch.empty(size, dtype=torch.uint8, device=device)
 
 
 class Event:

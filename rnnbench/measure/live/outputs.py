@@ -57,7 +57,12 @@ def first_tensor(output: object) -> Tensor | None:
 def uneven(dtype: torch.dtype, device: str, settings: State) -> str:
     """What makes one arm's arithmetic coarser than another's, in a sentence; empty where nothing does."""
     layers, products = tf32_allowed(settings)
-    if dtype != torch.float32 or devices.lacks(device, "tf32") or None in (layers, products) or layers == products:
+    if (
+        dtype != torch.float32
+        or devices.backend(device).lacks("tf32")
+        or None in (layers, products)
+        or layers == products
+    ):
         return ""
     coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
     return (
@@ -100,7 +105,7 @@ def _not_finite(output: Tensor) -> str:
 
 def _tolerance(output: Tensor) -> float:
     """The parity gate's; none for whole numbers. What is float32 may be computed in TF32, as torch's settings say."""
-    is_tf32 = output.dtype == torch.float32 and not devices.lacks(str(output.device), "tf32")
+    is_tf32 = output.dtype == torch.float32 and not devices.backend(str(output.device)).lacks("tf32")
     if is_tf32 and tf32_allowed(capture()) != (False, False):
         return TOLERANCES["tf32"]
     dtype = output.dtype.to_real() if output.is_complex() else output.dtype

@@ -12,7 +12,7 @@ SCRIPT = """
 import ctypes, json, sys
 import torch
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes.memory import resident_bytes
+from rnnbench.measure.devices.resident import resident_bytes
 
 def of(call):
     return resident_bytes(TimedCall(call, torch.inference_mode))
@@ -55,7 +55,7 @@ def test_a_known_block_is_measured_within_a_page() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[2],
     )
     found = json.loads(process.stdout)
     page = mmap.PAGESIZE

@@ -1,4 +1,4 @@
-"""Memory as the system and the driver see it, for one call."""
+"""Pages of memory that one call adds to this process, as the system counts them."""
 
 import ctypes
 import re
@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import Built
 
 ROLLUP = Path("/proc/self/smaps_rollup")
 RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
@@ -19,14 +18,6 @@ RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
-
-
-def probe(built: Built) -> Readings:
-    """`resident_bytes` of a call on the CPU; `reserved_bytes` on a GPU."""
-    timed = built.timed_call()
-    if built.input.device.type == "cpu":
-        return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
-    return Readings.of({"reserved_bytes": lambda: _reserved_bytes(timed, built.input.device)})
 
 
 def resident_bytes(timed: TimedCall) -> int:
@@ -72,16 +63,3 @@ def _resident() -> int:
     if found is None:
         raise Unavailable(f"{ROLLUP} does not tell the resident set")
     return int(found[1]) * 1024
-
-
-def _reserved_bytes(timed: TimedCall, device: torch.device) -> int:
-    """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache."""
-    with timed.mode():
-        timed.call()
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_reserved(device)
-        timed.call()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_reserved(device) - before
