@@ -13,10 +13,9 @@ from rnnbench.workloads.prepare import build
 from tests import workload as small
 
 HEAD = "import torch\nfrom torch import nn\n"
-CELL = (
-    HEAD + "class Mine(nn.{base}Cell):\n    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
-)
-WHOLE = HEAD + "class Mine(nn.{base}):\n    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
+BELOW = "    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
+CELL = HEAD + "class Mine(nn.{base}Cell):\n" + BELOW
+WHOLE = HEAD + "class Mine(nn.{base}):\n" + BELOW
 NEW = "new = super().forward(input, state)"
 RUN = "outputs, final = super().forward(input, state)"
 

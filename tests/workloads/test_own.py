@@ -199,9 +199,7 @@ def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_mapping_that_does_not_fit_names_both_sides(tmp_path: Path, given: str, words: str) -> None:
-    source = (
-        f"from torch import nn\nclass Mine(nn.RNNCell):\n    def weights_from(self, reference):\n        return {given}"
-    )
-    (tmp_path / "bad.py").write_text(source)
+    head = "from torch import nn\nclass Mine(nn.RNNCell):\n    def weights_from(self, reference):\n"
+    (tmp_path / "bad.py").write_text(f"{head}        return {given}\n")
     with pytest.raises(CellError, match=words):
         build(Case("bad.py:Mine", "loop", small.workload()), tmp_path)
