@@ -202,7 +202,7 @@ def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["run"], ["report"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
+    "command", [["run"], ["report"], ["new-cell"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
 )
 def test_every_commands_help_has_an_example(command: list[str], folder: Path) -> None:
     done = rnnbench(*command, "--help", cwd=folder)
