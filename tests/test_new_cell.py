@@ -22,10 +22,10 @@ REFERENCES = ("rnn", "lstm", "gru", "none")
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, reference: Any, whole: bool) -> None:
     _, suite = new_cell.write("Mine", reference, tmp_path, whole=whole)
-    groups = suites.read(str(suite)).groups({"batch_size": ["1"], "hidden_size": ["64"]}, None, most=None)
+    groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None, most=None)
     cases = [case for group in groups for case in group.cases if not case.is_reference]
     found = [observe(build(case, tmp_path)).parity for case in cases]
-    assert len(cases) == (2 if whole else 4)
+    assert len(cases) == (1 if whole else 2)
     assert set(found) == {"not compared: there is no reference" if reference == "none" else "agrees"}
 
 
@@ -34,10 +34,9 @@ def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, refere
 def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, whole: bool) -> None:
     module, _ = new_cell.write("Mine", reference, tmp_path, whole=whole)
     config = ["--config", str(Path(__file__).parents[1] / "pyproject.toml"), "--no-cache", str(module)]
-    for ruff in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *ruff, *config], capture_output=True, text=True, check=False
-        )
+    for how in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *how, *config]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -45,9 +44,9 @@ def test_a_new_cell_is_run_and_reported_by_the_commands_that_are_printed(tmp_pat
     done = rnnbench("new-cell", "MyGRU", "--reference", "gru", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == ["  rnnbench run MyGRU.toml", "  rnnbench report results/MyGRU-*"]
-    done = rnnbench(
-        "run", "MyGRU.toml", "--budget", "1s", "--only", "batch_size=1 hidden_size=64 phase=inference", cwd=tmp_path
-    )
+    suite = tmp_path / "MyGRU.toml"
+    suite.write_text(suite.read_text().replace("budget_seconds = 20", "replicates = 2\nmost_replicates = 2"))
+    done = rnnbench("run", "MyGRU.toml", "--only", "batch_size=1 phase=inference", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     [run] = tmp_path.glob("results/MyGRU-*")
     assert read_info(run).status == "finished"
@@ -92,8 +91,6 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for expected in (0, 2):
         done = rnnbench("new-cell", "Mine", cwd=tmp_path)
         assert done.returncode == expected
-    assert (
-        done.stderr
-        == "rnnbench: Mine.py is there already and is not overwritten; take another name, or another --out\n"
-    )
+    assert done.stderr.startswith("rnnbench: Mine.py is there already and is not overwritten; ")
+    assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
