@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellError
 from rnnbench.cells.states import State, leaves, tensors, to_cell
 from rnnbench.workloads.bodies import Cells
+from rnnbench.workloads.phases import fixed_direction
 from rnnbench.workloads.prepare import Built
 
 Shape = Sequence[int]
@@ -35,14 +36,15 @@ def check_signature(built: Built) -> None:
 
 
 def check_calls(built: Built) -> None:
-    """Run the model over the sequence, and back where gradients are timed. Raises CellError."""
+    """Run the model over the sequence as it is timed, and back where gradients are. Raises CellError."""
     name = _name(built.model.body)
-    with torch.no_grad():
+    if built.case.workload.phase != "inference":
+        _check_training(built, name)
+        built.model.zero_grad(set_to_none=True)
+        return
+    with torch.inference_mode():
         output, _ = _unchanged(built.model, built.input, built.state, name)
     _check_finite(f"{name}: over the sequence its output", output)
-    if built.case.workload.phase != "inference":
-        _check_backward(built, name)
-        built.model.zero_grad(set_to_none=True)
 
 
 def _check_cell(cell: nn.Module, built: Built, call: Callable[..., Any] | None = None) -> None:
@@ -96,20 +98,25 @@ def _check_tensor(what: str, found: Any, shape: Shape, like: Tensor) -> None:
     _check_finite(what, found)
 
 
-def _check_finite(what: str, found: Tensor) -> None:
-    if not bool(found.isfinite().all()):
+def _check_finite(what: str, found: Tensor | None) -> None:
+    if found is not None and not bool(found.isfinite().all()):
         raise CellError(f"{what} has {'NaN' if bool(found.isnan().any()) else 'infinite values'}")
 
 
-def _check_backward(built: Built, name: str) -> None:
+def _check_training(built: Built, name: str) -> None:
     breaks = f"{name} works in inference and breaks in training"
     body = built.model.body
     own = [(part, parameter) for part, parameter in body.named_parameters() if parameter.requires_grad]
     try:
         with torch.enable_grad():
-            output, _ = built.model(built.input, built.state)
-            output.sum().backward()
+            output, _ = _unchanged(built.model, built.input, built.state, name)
+            _check_finite(f"{name}: over the sequence its output", output)
+            output.backward(fixed_direction(built.input, output.shape))
+    except (CellError, MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
+        if "can't allocate memory" in str(error):  # so says torch on a CPU, and it is no fault of the class
+            raise
         said = str(error).strip().splitlines() or [""]
         raise CellError(f"{breaks}: {type(error).__name__}: {said[0]}") from error
     unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
@@ -118,7 +125,7 @@ def _check_backward(built: Built, name: str) -> None:
     if unreached:
         raise CellError(f"{breaks}: no gradient reaches {', '.join(dict.fromkeys(unreached))}")
     for part, parameter in own:
-        _check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)  # type: ignore[arg-type]
+        _check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)
 
 
 def _own_name(part: str) -> str:
