@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class Sweep(_Strict):
-    """The product of its axes; `reference` names the torch.nn layer for the user's own cells."""
+    """The product of its axes; `reference` names the torch.nn layer for the user's own cells, or that there is none."""
 
     cell: Axis[str]
     implementation: Axis[Implementation] = ("loop", "torch.nn")
@@ -59,16 +59,16 @@ class Sweep(_Strict):
     lengths: Axis[Lengths] = ("equal",)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
-    reference: Layer | None = None
+    reference: Literal[Layer, "none"] | None = None  # None: there is none
 
     def axis_values(self) -> dict[str, list[Any]]:
         """The values of every axis that is swept."""
         return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
 
     def layer(self, cell: str) -> Reference:
-        """What a cell of this sweep is timed against: a torch.nn layer, or a data set read item by item."""
+        """What a cell of this sweep is timed against: a torch.nn layer, a data set read item by item, or nothing."""
         data_set = next((name for name in DATA_SETS if name == cell), None)
-        return data_set or spec(cell, self.reference or "rnn").reference
+        return data_set or spec(cell, self.reference or "none").reference
 
 
 class Settings(_Strict):
@@ -180,12 +180,6 @@ def _cell_faults(sweeps: object, root: Path) -> list[str]:
                 target = cell.rpartition(":")[0]
                 if target.endswith(".py") and not (root / target).is_file():
                     faults.append(f"{where}: no file {root / target}")
-                if sweep.get("reference") is None:
-                    choices = ", ".join(f'"{name}"' for name in get_args(Layer))
-                    faults.append(
-                        f"{where}: a cell of your own needs `reference` = {choices} in its sweep: the torch.nn layer "
-                        "it is timed against, and whose state it takes"
-                    )
             elif cell not in (*CELLS, *DATA_SETS):
                 like = nearest(cell, (*CELLS, *DATA_SETS))
                 known = (

@@ -80,6 +80,7 @@ class Suite:
                 for implementation in sweep.implementation
                 if implementation in TORCH_OWN
                 for reference in references
+                if reference in TORCH_OWN[implementation]
             )
         faults = [
             f"{axis}={','.join(missing)}: the suite has {axis}={','.join(there[axis])}"
@@ -100,11 +101,13 @@ def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None)
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
-    """The cases of one sweep. Cells that share a reference share the cases of torch's own code."""
+    """The cases of one sweep. Cells that share a reference share those of torch's own code; without one are none."""
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
         if own := TORCH_OWN.get(point["implementation"]):
+            if point["reference"] not in own:
+                continue
             point["cell"] = own[point["reference"]]
         if point["phase"] not in LOADS:
             point |= dict.fromkeys(OF_DATA, 0)

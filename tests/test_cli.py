@@ -104,13 +104,13 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["mine.py:Good"]["status"] == rows["gru"]["status"] == "measured"
-    assert rows["mine.py:Good"]["parity"] == "not compared: no weight mapping is given"
+    assert rows["mine.py:Good"]["parity"] == "agrees"
     assert rows["mine.py:Fatal"]["reason"] == "the worker was killed by SIGSEGV"
     assert rows["mine.py:Wrong"]["reason"] == "ValueError: on purpose (mine.py:12)"
     assert rows["mine.py:Leaky"]["status"] == "measured"
     assert rows["mine.py:Hungry"]["reason"].startswith("out of memory: ")
     assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
-    assert rows["mine.py:Missing"]["reason"].startswith("AttributeError: mine.py has no class Missing")
+    assert rows["mine.py:Missing"]["reason"].startswith("mine.py has no class Missing; it has Good, Fatal, ")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["run"], ["report"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
+    "command", [["run"], ["report"], ["new-cell"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
 )
 def test_every_commands_help_has_an_example(command: list[str], folder: Path) -> None:
     done = rnnbench(*command, "--help", cwd=folder)

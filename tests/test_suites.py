@@ -119,6 +119,7 @@ hidden_size = []
 output_size = "3"
 [[sweep]]
 hiden_size = [3]
+reference = "lstn"
 """
 
 
@@ -133,7 +134,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "measure.cold_cache: 'yes': input should be a valid boolean",
         "defaults.batchsize: unknown key; did you mean 'batch_size'?",
         "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, "
-        "torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised; did you mean 'loop'?",
+        "sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised; did you mean 'loop'?",
         "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
         "sweep[0].hidden_size: empty; want at least one value",
         "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",
@@ -141,7 +142,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "sweep[1].hiden_size: unknown key; did you mean 'hidden_size'?",
         "sweep[0].cell: 'lstmm': no such cell; did you mean 'lstm'?; there are vanilla, combined",
         "sweep[0].cell: 'nowhere.py:Mine': no file ",
-        "sweep[0].cell: 'nowhere.py:Mine': a cell of your own needs `reference` = ",
+        "sweep[1].reference: 'lstn' is not one of rnn, lstm, gru, none; did you mean 'lstm'?",
     ):
         assert any(words in line for line in lines), words
     assert len(lines) == 13
@@ -202,6 +203,19 @@ def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_pa
     (tmp_path / "cell.py").write_text("")
     [group] = groups(suite(tmp_path, '[[sweep]]\ncell = "cell.py:Mine"\nreference = "lstm"'))
     assert [case.cell for case in group.cases] == ["cell.py:Mine", "torch.nn.LSTM"]
+
+
+@pytest.mark.parametrize("reference", ["", 'reference = "none"'])
+def test_without_a_reference_a_cell_of_ones_own_stands_alone(tmp_path: Path, reference: str) -> None:
+    (tmp_path / "cell.py").write_text("")
+    text = f'[[sweep]]\ncell = ["cell.py:Mine", "gru"]\nimplementation = ["loop", "torch.nn"]\n{reference}'
+    found = groups(suite(tmp_path, text))
+    assert [(group.workload.reference, [case.cell for case in group.cases]) for group in found] == [
+        ("none", ["cell.py:Mine"]),
+        ("gru", ["gru", "torch.nn.GRU"]),
+    ]
+    with pytest.raises(UserError, match=r"cell=glu: the suite has cell=cell.py:Mine,gru,torch.nn.GRU"):
+        groups(suite(tmp_path, text), "cell=glu")
 
 
 def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Path) -> None:

@@ -6,14 +6,21 @@ Reading this table does not import torch; `load` does.
 import importlib
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from rnnbench.store.records import TORCH_OWN, Reference
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class CellError(Exception):
+    """What is wrong with a user's own class, and what would be right, in a line."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +56,53 @@ def is_own(cell: str) -> bool:
 
 
 def spec(cell: str, reference: Reference) -> CellSpec:
-    """The spec of a registered cell, of torch's own, or of the user's, timed against `reference` without parity."""
-    if cell == TORCH_OWN["torch.nn-cell"][reference]:
+    """The spec of a registered cell, of torch's own, or of the user's, timed against `reference`."""
+    if cell == TORCH_OWN["torch.nn-cell"].get(reference):
         return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own cell")
     if is_own(cell):
-        return CellSpec(cell, reference, "the user's own", unequal="not compared: no weight mapping is given")
+        return CellSpec(cell, reference, "the user's own")
     return CELLS[cell]
 
 
 def load(target: str, root: Path) -> type["nn.Module"]:
     """Import the class that `target` names; a file's path is relative to `root`, the folder of the suite.
 
-    Raises ImportError where the module, or AttributeError where the class is not there.
+    Raises CellError where the module can't be imported, or the class is not there or no torch module.
     """
+    from torch import nn
+
     where, _, class_name = target.rpartition(":")
-    if where.endswith(".py"):
-        path = (root / where).resolve()
-        module_spec = importlib.util.spec_from_file_location(f"rnnbench_user_{path.stem}", path)
-        if module_spec is None or module_spec.loader is None or not path.is_file():
-            raise ImportError(f"no Python file {path}")
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules[module_spec.name] = module
-        module_spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(where)
     try:
-        found: type[nn.Module] = getattr(module, class_name)
-    except AttributeError:
-        raise AttributeError(f"{where} has no class {class_name}") from None
+        module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
+        raise CellError(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        like = get_close_matches(class_name, classes, n=1)
+        own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
+        hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
+        raise CellError(f"{where} has no class {class_name}; {hint}")
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise CellError(f"{where}: {class_name} is no class below torch.nn.Module")
     return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"no Python file {path}")
+    module_spec = importlib.util.spec_from_file_location(f"rnnbench_user_{path.stem}", path)
+    assert module_spec is not None  # a .py file has a loader
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error, and where in a file that is not the import system's it was raised."""
+    message = (str(error).strip().splitlines() or [""])[0]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    is_own = not frame.filename.startswith("<") and frame.filename != __file__
+    return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_own else message

@@ -38,16 +38,17 @@ class Compared:
 ALL = Compared()
 
 
-def cell_weights(cell: nn.Module, reference: Weights) -> dict[str, Tensor]:
+def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
     """The cell's parameters as a differentiable function of those of a torch.nn layer.
 
-    A cell with other parameters than torch's own cells says how in `weights_from(reference)`.
+    A cell with other parameters than torch's own cells says how in `weights_from(reference)`. `whole`: it is a module
+    that runs the whole sequence, and torch's own layers set the names.
     """
     mapping = getattr(cell, "weights_from", None)
     if mapping is not None:
         mapped: dict[str, Tensor] = mapping(reference)
         return mapped
-    return {name.removesuffix("_l0"): weight for name, weight in reference.items()}
+    return {name if whole else name.removesuffix("_l0"): weight for name, weight in reference.items()}
 
 
 def errors(
@@ -90,7 +91,10 @@ def _pulled_back(
     unused = [name for name, grad in zip(mapped, own, strict=True) if grad is None]
     if unused:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
-    return torch.autograd.grad(list(mapped.values()), list(weights.values()), own)
+    # What the mapping makes of nothing (zeros for a bias of its own, say) has no gradient to pull back.
+    differentiable = [(weight, grad) for weight, grad in zip(mapped.values(), own, strict=True) if weight.requires_grad]
+    outputs, grads = zip(*differentiable, strict=True)
+    return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
 def _run(module: nn.Module, input: Tensor, state: State, compared: Compared) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from rnnbench import __version__
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.listing import list_
+from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
@@ -58,5 +59,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, list_, doctor):
+for command in (run, report, compare, check, list_, new_cell, doctor):
     cli.add_command(command)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from rnnbench.cells import CellError
 from rnnbench.measure import ceilings, devices, energy, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
@@ -61,6 +62,8 @@ class Operations:
             return {"ok": True, **operations[request["op"]](request)}
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
+        except CellError as error:
+            return {"ok": False, "status": "failed", "reason": str(error)}
         except ParityError as error:
             return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
         except Exception as error:

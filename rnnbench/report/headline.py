@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnnbench.report.axes import COUNTED, one_line, say, several
 from rnnbench.report.medians import CONTEXT, medians
-from rnnbench.report.reference import is_reference, words
+from rnnbench.report.reference import ALONE, is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import digits, plural, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
@@ -27,11 +27,14 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> str:
         return "No case was measured, so this run says nothing about time."
     if own.empty:
         return f"Only {name} was measured, so there is nothing to compare it with."
+    if not words(summary).has_ratios:
+        return ALONE
     if compared.empty:
         return f"Without {name}, which was not measured beside these, how far they are from it can't be said."
     same_work = compared[compared["parity"] == "agrees"]
     counted = compared if same_work.empty else same_work
-    return " ".join([_range(counted, info), *_ends(counted), *_by_interval(counted), *_unchecked(compared, counted)])
+    known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
+    return " ".join([*known, *_unchecked(compared, counted), *_alone(own)])
 
 
 def limit(summary: pd.DataFrame) -> str:
@@ -129,6 +132,12 @@ def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
         yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
     elif cells:
         yield f"Not checked to do the same work: {', '.join(cells)}."
+
+
+def _alone(own: pd.DataFrame) -> Iterable[str]:
+    """The cells that have no reference, where others have."""
+    if cells := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
+        yield f"Time only, without a reference: {', '.join(cells)}."
 
 
 def _model(environment: dict[str, Any], device: str) -> str:

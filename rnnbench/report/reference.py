@@ -1,4 +1,4 @@
-"""What the ratios of a run are to: torch.nn's layer, or loading item by item."""
+"""What the ratios of a run are to: torch.nn's layer, loading item by item, or nothing at all."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,32 @@ class Words:
     others: str
     key: str  # in names of columns
     compared: str  # what was held against what before anything was timed
+    has_ratios: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Of the part of a report that has the times."""
+        return f"How far from {self.name}" if self.has_ratios else "How long each call takes"
+
+    @property
+    def ratios(self) -> str:
+        """What the ratios are, in a sentence."""
+        return f"Ratios are time over that of {self.name}." if self.has_ratios else ALONE
 
 
+ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
 BATCHES = "The batches of each way to load were compared with those that come item by item before it was timed"
 TORCH = Words("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
 ITEMS = Words("per_item", "other ways to load", "per_item", BATCHES)
 BOTH = Words("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")
+NOTHING = Words("no reference", "cells", "reference", "There is no reference to compare with", has_ratios=False)
 
 
 def words(summary: pd.DataFrame) -> Words:
-    """The words for a run of cells, of data sets, or of both."""
+    """The words for a run of cells, of data sets, or of both; or of cells that no reference is named for."""
+    if len(summary) and (summary["reference"] == "none").all():
+        return NOTHING
     loads = summary["phase"] == "loading"
     return TORCH if not loads.any() else ITEMS if loads.all() else BOTH
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT, medians
-from rnnbench.report.reference import words
+from rnnbench.report.reference import ALONE, words
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import ratio, ratio_interval
 
@@ -34,8 +34,10 @@ def render(summary: pd.DataFrame) -> Table:
     )
     return table(
         "medians",
-        f"Ratio to {reference.name} over all sizes",
-        f"Time over that of {reference.name} at the same workload: 2× takes twice as long, below 1× is faster.",
+        f"Ratio to {reference.name} over all sizes" if reference.has_ratios else "Ratios over all sizes",
+        f"Time over that of {reference.name} at the same workload: 2× takes twice as long, below 1× is faster."
+        if reference.has_ratios
+        else ALONE,
         columns,
         frame,
         machine=machine,

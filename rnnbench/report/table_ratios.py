@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
 from rnnbench.report.precision import missed, waits
-from rnnbench.report.reference import words
+from rnnbench.report.reference import ALONE, words
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
@@ -43,11 +43,11 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
             lambda row: "; ".join(filter(None, [_parity(row), missed(row, info), waits(row)])),
         ),
     ]
-    still = constants(summary) if len(summary) else ""
+    still, reference = constants(summary) if len(summary) else "", words(summary)
     return table(
         "ratios",
-        f"Time per call and ratio to {words(summary).name}, case by case",
-        f"Everywhere: {still}." if still else "",
+        f"Time per call{f' and ratio to {reference.name}' if reference.has_ratios else ''}, case by case",
+        " ".join(filter(None, [f"Everywhere: {still}." if still else "", "" if reference.has_ratios else ALONE])),
         columns,
         frame,
         machine=_machine(summary),

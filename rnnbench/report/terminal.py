@@ -3,7 +3,7 @@
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -82,21 +82,24 @@ def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
 def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:
     yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
     if len(summary):
-        reference = words(summary).name
+        reference = words(summary)
         everywhere = ", ".join(filter(None, [constants(summary), info.caches]))
-        yield Text(f"Everywhere: {everywhere}. Ratios are time over that of {reference}.", style="dim")
+        yield Text(f"Everywhere: {everywhere}. {reference.ratios}", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
         frame = with_metrics(by_workload(summary))
         metrics = known(frame, brief(set(summary["phase"])))
-        heads = [head.format(reference.removeprefix("the ")) for head in HEADS]
+        named = HEADS if reference.has_ratios else HEADS[:2]
+        heads = [head.format(reference.name.removeprefix("the ")) for head in named]
         lines = [_line(row, axes, metrics, info, notes) for row in frame.to_dict("records")]
+        lines = [replace(line, texts=line.texts[: len(heads)]) for line in lines]
         yield from _sections(axes, heads, metrics, lines, width)
         yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
         yield Text("\n" if notes else "", end="")
-        yield Text("Over all sizes", style="bold")
-        yield _grid_of(table_medians.render(summary))
-        yield Text()
+        if reference.has_ratios:
+            yield Text("Over all sizes", style="bold")
+            yield _grid_of(table_medians.render(summary))
+            yield Text()
         if (epochs := table_epochs.render(summary)) is not None:
             yield Text(epochs.title, style="bold")
             yield _grid_of(epochs)

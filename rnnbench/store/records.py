@@ -8,13 +8,15 @@ from rnnbench.store.metrics import OBSERVED
 
 Layer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
-Reference = Literal[Layer, DataSet]  # what a group is held against: a torch.nn layer, or a data set read item by item
+# What a group is held against: a torch.nn layer, a data set read item by item, or nothing at all.
+Reference = Literal[Layer, DataSet, "none"]
 Implementation = Literal[
     "loop",
     "hoisted",
     "transposed",
     "compiled",
     "cudagraph",
+    "sequence",
     "torch.nn-cell",
     "torch.nn-padded",
     "torch.nn",
@@ -46,8 +48,8 @@ OF_DATA = ("samples", "workers")  # the axes that only these have
 
 
 def reference_cell(reference: Reference) -> str:
-    """The `cell` of a group's reference: the torch.nn layer, or the data set's own name."""
-    return LAYERS.get(reference, reference)
+    """The `cell` of a group's reference: the torch.nn layer, or the data set's own name; `no reference` without one."""
+    return "no reference" if reference == "none" else LAYERS.get(reference, reference)
 
 
 # Implementations of torch's own code: what of torch.nn they run, whatever cell the sweep names beside them.

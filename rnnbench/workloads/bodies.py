@@ -1,4 +1,4 @@
-"""What runs over the sequence: cells in layers and directions, or a torch.nn layer. Both are used alike.
+"""What runs over the sequence: cells in layers and directions, or a layer that does it itself. Both are used alike.
 
 A body has `body(input, state) -> (outputs, state)` over a sequence, (seq, batch, input) -> (seq, batch, features), and
 `body.step(input, state) -> (output, state)` for one step, (batch, input) -> (batch, features), where `features` is the
@@ -83,11 +83,17 @@ class Cells(nn.Module):
 
 
 class Layer(nn.Module):
-    """A torch.nn.RNN, LSTM or GRU; over sequences of unequal `lengths` packed, or padded to the longest."""
+    """A torch.nn.RNN, LSTM or GRU, or a user's own module with their signature.
 
-    def __init__(self, layer: nn.RNNBase, *, lengths: Tensor | None = None, is_padded: bool = False) -> None:
+    Over sequences of unequal `lengths` torch's own are packed, or padded to the longest.
+    """
+
+    def __init__(
+        self, layer: nn.Module, *, directions: int = 1, lengths: Tensor | None = None, is_padded: bool = False
+    ) -> None:
         super().__init__()
         self.layer = layer
+        self.directions = directions
         self.lengths = lengths  # (batch), on the CPU, as packing wants them
         self.is_padded = is_padded
 
@@ -114,7 +120,7 @@ class Layer(nn.Module):
         if self.lengths is not None and self.is_padded:
             return outputs[self.lengths - 1, torch.arange(len(self.lengths))]
         h = tensors(state)[0]  # (layers * directions, batch, hidden)
-        return torch.cat(h[-2:].unbind(0), dim=-1) if self.layer.bidirectional else h[-1]
+        return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
 
 
 Body = Cells | Layer

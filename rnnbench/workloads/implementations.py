@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.store.records import Case
 
@@ -94,6 +95,12 @@ def check_applies(case: Case) -> None:
     """Raise Skip where an implementation makes no sense for a workload, whatever the cell."""
     workload = case.workload
     match case.implementation:
+        case "sequence" if not is_own(case.cell):
+            raise Skip("`sequence` is for modules of your own that run the whole sequence, and this cell is one step")
+        case "sequence" if workload.lengths == "varied":
+            raise Skip("sequences of unequal lengths are packed, which torch.nn's own layers alone take")
+        case "sequence" if workload.dropout:
+            raise Skip("two sides draw other numbers, so a module's own dropout between layers can't be compared")
         case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
             raise Skip(f"CUDA graphs record what a CUDA device does, and the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":

@@ -95,8 +95,8 @@ def _layers(body: Body, input_size: int, workload: Workload) -> Sequence[Layer] 
         stack: Any = body.cells[0]
         own: Sequence[Layer] = stack.products(input_size, workload.hidden_size, workload.num_layers)
         return own
-    equations: Any = body.cells[0] if isinstance(body, Cells) else None
-    if equations is None or type(equations).__module__.startswith("torch.nn."):
+    equations: Any = body.cells[0] if isinstance(body, Cells) else body.layer
+    if workload.reference in EQUATIONS and type(equations).__module__.startswith("torch.nn."):
         equations = load(CELLS[EQUATIONS[workload.reference]].target, Path())
     if not hasattr(equations, "products"):
         return None

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from rnnbench.cells import is_own
 from rnnbench.cells.parity import TOLERANCES, Compared, Weights, errors
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation, Measurement, Phase
-from rnnbench.workloads import compiled
+from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
@@ -44,13 +45,17 @@ class ParityError(Exception):
 def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built: Readings()) -> Measurement:
     """Check a case's parity with its reference and run all probes, `of_device` last; it is then ready to be timed.
 
-    Raises ParityError where outputs or gradients disagree, and whatever the call raises. A probe that fails, though the
-    call does not, leaves its metrics missing.
+    Raises CellError where a user's own class does not do what a cell does, ParityError where outputs or gradients
+    disagree, and whatever the call raises. A probe that fails, though the call does not, leaves its metrics missing.
     """
     readings = Readings()
+    if is_own(built.case.cell):
+        contract.check_signature(built)
     if built.case.implementation == "compiled":
         readings |= compiled.cost(built.timed_call())  # first: whatever is called first is what compiles
         built.model.zero_grad(set_to_none=True)
+    if is_own(built.case.cell):
+        contract.check_calls(built)
     parity, error = _check_parity(built)
     timed = built.timed_call()
     with timed.mode():
@@ -83,16 +88,19 @@ def _readings(name: str, probe: Callable[[Built], Readings], built: Built) -> Re
 def _check_parity(built: Built) -> tuple[str, float | None]:
     if built.case.is_reference:
         return "is the reference", None
-    if built.spec is not None and built.spec.unequal:
-        return built.spec.unequal, None
+    if built.unequal:
+        return built.unequal, None
     model = built.model
     candidate: nn.Module = model
-    mapping: Callable[[Weights], dict[str, Tensor]] = dict
-    if built.spec is not None:
+    mapping: Callable[[Weights], dict[str, Tensor]] = partial(model_weights, model)
+    if built.is_of_cells:
         candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
+    timed = TIMED_GRADIENTS[built.case.workload.phase]
+    # A graph that was compiled or recorded is compared in just the form in which it is timed; and a class that knows
+    # no gradients may be timed where none are taken.
+    is_fixed = built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
     compared = Compared(
-        # A graph that was compiled or recorded is compared in just the form in which it is timed.
-        gradients=TIMED_GRADIENTS[built.case.workload.phase] if built.case.implementation in FIXED else "all",
+        gradients=timed if is_fixed else "all",
         final_state=built.case.implementation != "torch.nn-padded",
     )
     with _without_dropout(model), _without_dropout(built.reference):
@@ -113,6 +121,7 @@ def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
 def _without_dropout(model: SequenceModel) -> Iterator[None]:
     """Two sides draw other numbers, so both are compared without; not by `eval`, in which cuDNN has no backward."""
     owners: list[Any] = [body if isinstance(body, Cells) else body.layer for body in model.bodies]
+    owners = [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]  # others were given none
     before = [owner.dropout for owner in owners]
     for owner in owners:
         owner.dropout = 0.0

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells import CellError, CellSpec, is_own, load, spec
+from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
 from rnnbench.workloads import graphed
@@ -30,7 +31,7 @@ from rnnbench.workloads.implementations import (
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.tasks import check_makes_sense
-from rnnbench.workloads.weights import model_weights
+from rnnbench.workloads.weights import model_weights, take
 
 SEED = 0
 COMPILED_STEPS = 64
@@ -51,9 +52,10 @@ class Built:
     case: Case
     spec: CellSpec | None  # None for a torch.nn layer
     model: SequenceModel
-    reference: SequenceModel  # the model itself where the case is the reference
+    reference: SequenceModel  # the model itself where the case is the reference, or has none
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
+    unequal: str = ""  # why outputs are not compared with the reference's; empty where they are
 
     @property
     def state(self) -> State:
@@ -63,7 +65,12 @@ class Built:
     def state_of(self, sequences: int) -> State:
         """The same for the first sequences of the batch."""
         layer_state = first(self.layer_state, sequences)
-        return layer_state if self.spec is None else to_cell(layer_state, stacked=self.model.is_stacked)
+        return to_cell(layer_state, stacked=self.model.is_stacked) if self.is_of_cells else layer_state
+
+    @property
+    def is_of_cells(self) -> bool:
+        """Whether the model is made of cells, whose states have a form of their own."""
+        return isinstance(self.model.body, Cells)
 
     def runner(self) -> nn.Module:
         """What is called in place of the model: the model itself, or a recording of it."""
@@ -85,39 +92,50 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
     `compiled_steps`: how many steps `torch.compile` is given in one piece. Raises Skip where the case makes no sense,
-    and whatever a user's own cell raises.
+    CellError where a user's own class does not fit, and whatever it raises.
     """
     workload = case.workload
     check_makes_sense(workload)
+    if not case.is_reference:
+        check_applies(case)
+    is_torchs = case.implementation in ("torch.nn", "torch.nn-padded")
+    cell_spec = None if is_torchs else spec(case.cell, workload.reference)
+    cell_class = None if cell_spec is None else load(cell_spec.target, root)
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
     lengths = _lengths(workload)
-    reference = _model(workload, partial(_layer, workload, lengths, is_padded=False)).to(**placement)
-    input, layer_state = _inputs(workload)
-    if case.is_reference:
+    reference = None
+    if workload.reference != "none":
+        reference = _model(workload, partial(_layer, workload, lengths, is_padded=False)).to(**placement)
+    input, layer_state = _inputs(workload, state_count(cell_class or nn.Module, workload.reference))
+    if reference is not None and case.is_reference:
         return Built(case, None, reference, reference, input, layer_state)
-    check_applies(case)
-    if case.implementation == "torch.nn-padded":
-        cell_spec = None
+    if cell_spec is None or cell_class is None:
         model = _model(workload, partial(_layer, workload, lengths, is_padded=True))
+    elif case.implementation == "sequence":
+        model = _model(workload, partial(_whole, workload, cell_class))
     else:
-        cell_spec = spec(case.cell, workload.reference)
         mask = None if lengths is None else step_mask(lengths, input)
-        model = _model(workload, partial(_cells, case, cell_spec, root, mask, compiled_steps))
+        model = _model(workload, partial(_cells, case, cell_class, mask, compiled_steps, stacked=cell_spec.stacked))
     if case.implementation == "compiled":
         model.feed_back = CompiledFeedBack(compiled_steps)
     model.to(**placement)
-    weights = dict(reference.named_parameters())
-    if is_own(case.cell):
-        model.head.load_state_dict(reference.head.state_dict())
-    else:
-        model.load_state_dict(model_weights(model, weights))
+    unequal = _take_weights(case, cell_spec, model, reference)
     if case.implementation == "transposed" or (case.implementation == "compiled" and workload.phase == "inference"):
-        transpose_weights(model.body)
-        if model.decoder is not None:
-            transpose_weights(model.decoder)
-    return Built(case, cell_spec, model, reference, input, layer_state)
+        for body in model.bodies:
+            transpose_weights(body)
+    return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
+
+
+def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, reference: SequenceModel | None) -> str:
+    """Give a model its reference's weights; why its outputs can't be compared, empty where they can."""
+    if reference is None:
+        return "not compared: there is no reference"
+    if is_own(case.cell):
+        return take(model, reference, case.workload.reference)
+    model.load_state_dict(model_weights(model, dict(reference.named_parameters())))
+    return "" if cell_spec is None else cell_spec.unequal
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
@@ -146,17 +164,35 @@ def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_pa
         dropout=workload.dropout,
         bidirectional=workload.bidirectional,
     )
-    return Layer(layer, lengths=lengths, is_padded=is_padded)
+    return Layer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
+
+
+def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -> Layer:
+    """A user's module that runs the whole sequence; raises Skip where it has no such layers or directions."""
+    sizes = (input_size, workload.hidden_size)
+    more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
+    more |= {"bidirectional": True} if workload.bidirectional else {}
+    _check_arguments(module_class, *sizes)
+    try:
+        inspect.signature(module_class).bind(*sizes, **more)
+    except TypeError:
+        raise Skip(f"{module_class.__name__} can't be built with {' and '.join(more)}") from None
+    return Layer(module_class(*sizes, **more), directions=workload.directions)
 
 
 def _cells(
-    case: Case, cell_spec: CellSpec, root: Path, mask: Tensor | None, compiled_steps: int, input_size: int
+    case: Case,
+    cell_class: type[nn.Module],
+    mask: Tensor | None,
+    compiled_steps: int,
+    input_size: int,
+    *,
+    stacked: bool,
 ) -> Cells:
     """The cells of all layers and directions; raises Skip where the cell can't be run this way."""
     workload = case.workload
-    cell_class = load(cell_spec.target, root)
     run: Run = CompiledRun(compiled_steps) if case.implementation == "compiled" else RUNS[case.implementation]
-    if cell_spec.stacked:
+    if stacked:
         if workload.bidirectional or workload.dropout:
             raise Skip("the cell's layers are its own: they go one way, without dropout between them")
         cells = [_cell(cell_class, input_size, workload.hidden_size, workload.num_layers)]
@@ -169,7 +205,7 @@ def _cells(
     return Cells(
         cells,
         run,
-        stacked=cell_spec.stacked,
+        stacked=stacked,
         directions=workload.directions,
         dropout=workload.dropout,
         mask=mask,
@@ -177,15 +213,19 @@ def _cells(
 
 
 def _cell(cell_class: type[nn.Module], *sizes: int) -> nn.Module:
-    try:
-        inspect.signature(cell_class).bind(*sizes)
-    except TypeError as error:
-        raise TypeError(f"{cell_class.__name__}(input_size, hidden_size) can't be called: {error}") from None
+    _check_arguments(cell_class, *sizes)
     return cell_class(*sizes)
 
 
-def _inputs(workload: Workload) -> tuple[Tensor, State]:
-    """Normal draws, never zeros: arithmetic on zeros can be faster, and hides errors."""
+def _check_arguments(module_class: type[nn.Module], *sizes: int) -> None:
+    try:
+        inspect.signature(module_class).bind(*sizes)
+    except TypeError as error:
+        raise CellError(f"{module_class.__name__}(input_size, hidden_size) can't be called: {error}") from None
+
+
+def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
+    """Normal draws, never zeros: arithmetic on zeros can be faster, and hides errors. `states`: tensors of a state."""
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(*shape: int) -> Tensor:
@@ -194,7 +234,7 @@ def _inputs(workload: Workload) -> tuple[Tensor, State]:
 
     input = draw(workload.input_steps, workload.batch_size, workload.input_size)
     h = draw(workload.num_layers * workload.directions, workload.batch_size, workload.hidden_size)
-    return input, (h, torch.randn_like(h)) if workload.reference == "lstm" else h
+    return input, h if states == 1 else (h, *(torch.randn_like(h) for _ in range(states - 1)))
 
 
 def _lengths(workload: Workload) -> Tensor | None:

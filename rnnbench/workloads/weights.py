@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
+from rnnbench.cells.own import why_unmapped
 from rnnbench.cells.parity import Weights, cell_weights
+from rnnbench.store.records import Reference
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.model import SequenceModel
 
@@ -19,20 +22,51 @@ def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]
     return mapped
 
 
+def take(model: SequenceModel, reference: SequenceModel, layer: Reference) -> str:
+    """Give a model of a user's own class the weights of its reference; why they can't be given, empty where they are.
+
+    Without them it keeps its own, and takes those of the head. Raises CellError where its mapping does not fit it.
+    """
+    weights = dict(reference.named_parameters())
+    why = _why_unmapped(model.body, _below("body.layer.", weights), layer)
+    if why:
+        model.head.load_state_dict(reference.head.state_dict())
+        return why
+    mapped = model_weights(model, weights)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():  # not `load_state_dict`, which would want buffers too
+            parameter.copy_(mapped[name])
+    return ""
+
+
+def _why_unmapped(body: Body, reference: Weights, layer: Reference) -> str:
+    """All cells are of one class, but those of higher layers are of another size."""
+    if not isinstance(body, Cells):
+        return why_unmapped(body.layer, reference, layer, whole=True)
+    found = (
+        why_unmapped(cell, _of_cell(index, body, reference), layer, whole=False)
+        for index, cell in enumerate(body.cells)
+    )
+    return next(filter(None, found), "")
+
+
 def _body_weights(body: Body, reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not isinstance(body, Cells):
-        return {f"layer.{name}": weight for name, weight in reference.items()}
+        return {f"layer.{name}": weight for name, weight in cell_weights(body.layer, reference, whole=True).items()}
     if body.stacked:
         return {f"cells.0.{name}": weight for name, weight in cell_weights(body.cells[0], reference).items()}
     mapped: dict[str, Tensor] = {}
     for index, cell in enumerate(body.cells):
-        layer, direction = divmod(index, body.directions)
-        suffix = f"_l{layer}{'_reverse' if direction else ''}"
-        of_cell = {
-            f"{name.removesuffix(suffix)}_l0": weight for name, weight in reference.items() if name.endswith(suffix)
-        }
+        of_cell = _of_cell(index, body, reference)
         mapped |= {f"cells.{index}.{name}": weight for name, weight in cell_weights(cell, of_cell).items()}
     return mapped
+
+
+def _of_cell(index: int, body: Cells, reference: Weights) -> dict[str, Tensor]:
+    """The parameters of one layer and direction, named as those of the first."""
+    layer, direction = divmod(index, body.directions)
+    suffix = f"_l{layer}{'_reverse' if direction else ''}"
+    return {f"{name.removesuffix(suffix)}_l0": weight for name, weight in reference.items() if name.endswith(suffix)}
 
 
 def _below(prefix: str, weights: Weights) -> dict[str, Tensor]:

@@ -10,10 +10,12 @@ import pytest
 from rnnbench.analysis.noise import Noise
 from rnnbench.report import folder, headline, table_epochs, tables, terminal
 from rnnbench.report.axes import constants
+from rnnbench.report.reference import is_reference
 from rnnbench.store.folder import RunInfo
 
 from .conftest import Summaries, info_with
 
+TIMES = ("ratios", "medians")
 NOISE = Noise(floor=0.01, worst=0.03, alarms=1, cases=54, drift=0.002)
 
 
@@ -94,3 +96,27 @@ def test_an_epoch_whose_parts_were_not_measured_keeps_its_row(trained: pd.DataFr
 
 def test_a_run_without_epochs_has_no_table_of_them(quick: pd.DataFrame, info: RunInfo) -> None:
     assert "epochs" not in tables.render(quick, info)
+
+
+def test_a_run_without_any_reference_has_times_and_says_that_nothing_was_compared(
+    quick: pd.DataFrame, info: RunInfo, tmp_path: Path
+) -> None:
+    alone, info = without_reference(quick[~is_reference(quick)]), info_with(info, description="My cells")
+    text = " ".join(terminal.text(alone, info, 120).split())
+    page = re.sub("<svg.*?</svg>", "", folder.write(alone, NOISE, info, tmp_path).read_text(), flags=re.DOTALL)
+    for said in (text, page, headline.answer(alone, info), *(tables.render(alone, info)[name].note for name in TIMES)):
+        assert "Time only: no reference is named, so there are no ratios and nothing was compared." in said
+    assert "ratio to" not in text
+    assert "Over all sizes" not in text
+    assert "torch.nn" not in text
+
+
+def test_cells_without_a_reference_are_named_beside_those_that_have_one(quick: pd.DataFrame, info: RunInfo) -> None:
+    mixed = pd.concat([quick[quick["cell"] != "gru"], without_reference(quick[quick["cell"] == "gru"])])
+    assert headline.answer(mixed, info).endswith("Time only, without a reference: gru.")
+    assert "Ratios are time over that of torch.nn." in " ".join(terminal.text(mixed, info, 120).split())
+
+
+def without_reference(cases: pd.DataFrame) -> pd.DataFrame:
+    parity = "not compared: there is no reference"
+    return cases.assign(reference="none", parity=parity, ratio=math.nan, ratio_low=math.nan, ratio_high=math.nan)

@@ -135,11 +135,3 @@ def test_dropout_is_off_while_outputs_are_compared_and_on_afterwards() -> None:
     assert [bodies[0].dropout, bodies[1].layer.dropout] == [0.5, 0.5]
     outputs = [built.model(built.input, built.state)[0] for _ in range(2)]
     assert not torch.equal(*outputs)
-
-
-@pytest.mark.parametrize(("target", "reference"), [("torch.nn:RNNCell", "rnn"), ("torch.nn:LSTMCell", "lstm")])
-def test_a_cell_of_ones_own_is_ready_without_parity(target: str, reference: str) -> None:
-    built = build(Case(target, "loop", small.workload(reference=reference)), ROOT)
-    assert observe(built).parity == "not compared: no weight mapping is given"
-    output = built.timed_call().call()
-    assert output is not None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import build
@@ -70,5 +71,5 @@ def test_lengths_vary_over_the_whole_range_and_are_the_same_for_all_arms() -> No
 def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:
     source = "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, input, hidden, gate): ...\n"
     (tmp_path / "mine.py").write_text(source)
-    with pytest.raises(TypeError, match=r"Mine\(input_size, hidden_size\) can't be called: missing .*'gate'"):
+    with pytest.raises(CellError, match=r"Mine\(input_size, hidden_size\) can't be called: missing .*'gate'"):
         build(Case("mine.py:Mine", "loop", small.workload()), tmp_path)

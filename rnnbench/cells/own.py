@@ -1,0 +1,69 @@
+"""What a user's own class says of itself: the form of its state, and how its weights follow from a torch.nn layer's.
+
+A class may have, and needs none of these:
+
+- `weights_from(reference)`: its parameters by name, as a differentiable function of those of one layer and direction
+  of the reference (`weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`), or of all of them for a module that
+  runs the whole sequence. Without it, parameters named and shaped as torch.nn's own are taken as they are. None:
+  outputs are not to be compared.
+- `states`: how many tensors its state has, where there is no reference to say so; 1 is `h`, 2 is `(h, c)`.
+- `products(input_size, hidden_size)`: its arithmetic, as in `rnnbench.cells.products`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.parity import Weights, cell_weights
+from rnnbench.store.records import LAYERS, Reference
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def state_count(cell_class: type[nn.Module], reference: Reference) -> int:
+    """Tensors of the state: as many as the reference layer has, or as the class says. Raises CellError."""
+    if reference != "none":
+        return 2 if reference == "lstm" else 1
+    count = getattr(cell_class, "states", 2 if issubclass(cell_class, nn.LSTM | nn.LSTMCell) else 1)
+    if not isinstance(count, int) or count < 1:
+        raise CellError(f"{cell_class.__name__}.states is {count!r}; want how many tensors its state has: 1 is h")
+    return count
+
+
+def why_unmapped(module: Any, reference: Weights, layer: Reference, *, whole: bool) -> str:
+    """Why the weights of `reference` can't be given to a module; empty where they can.
+
+    `whole`: it runs the whole sequence, and has the parameters of all layers. Raises CellError where its mapping gives
+    other parameters than it has.
+    """
+    own = _shapes(dict(module.named_parameters()))
+    if not hasattr(module, "weights_from"):
+        if _shapes(cell_weights(module, reference, whole=whole)) == own:
+            return ""
+        like = LAYERS[layer] + ("" if whole else "Cell")
+        return f"not compared: no weight mapping: offer `weights_from`, or name parameters as {like} does"
+    if module.weights_from is None:
+        return "not compared: the class wants it so (`weights_from = None`)"
+    mapped = cell_weights(module, reference, whole=whole)
+    if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
+        raise CellError(f"{_name(module)}.weights_from gives no tensors by name")
+    given = _shapes(mapped)
+    if given != own:
+        raise CellError(f"{_name(module)}.weights_from gives {_less(given, own)}; the class has {_less(own, given)}")
+    return ""
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def _less(shapes: Shapes, others: Shapes) -> str:
+    """Those that the others lack: `weight (6, 5), bias (6,)`."""
+    found = [f"{name} {shape}" for name, shape in shapes.items() if others.get(name) != shape]
+    return ", ".join(found) or "nothing beside the others"
+
+
+def _name(module: nn.Module) -> str:
+    return type(module).__name__

@@ -1,0 +1,34 @@
+"""`rnnbench new-cell`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("new-cell")
+@click.argument("name")
+@click.option(
+    "--reference",
+    type=click.Choice(["rnn", "lstm", "gru", "none"]),
+    default="lstm",
+    show_default=True,
+    help="The torch.nn layer that it is compared with and timed against; none: it is only timed.",
+)
+@click.option("--sequence", is_flag=True, help="A module that runs the whole sequence, as torch.nn.LSTM does.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), show_default="here", help="Folder for the two files."
+)
+def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
+    """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
+
+    \b
+    Example:
+      rnnbench new-cell MyLSTM --reference lstm
+    """
+    from rnnbench import new_cell as making
+
+    module, suite = making.write(name, reference, out, whole=sequence)
+    click.echo(f"{module} works as it is; change its equations, and measure it with {suite}:")
+    click.echo(f"  rnnbench run {suite}")
+    click.echo(f"  rnnbench report results/{name}-*")

@@ -1,0 +1,57 @@
+"""A cell to start from: a small file that works, and a suite that measures it."""
+
+import keyword
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rnnbench.errors import UserError
+from rnnbench.store.records import LAYERS, Reference
+
+
+def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
+    """Write `<name>.py` and `<name>.toml` into a folder; their paths. Raises UserError, and then has written nothing.
+
+    `whole`: a module that runs the whole sequence, in place of a cell.
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
+        raise UserError(f"{name!r} can't name a class; want a letter, then letters, digits and _: MyCell")
+    if not folder.is_dir():
+        raise UserError(f"--out {folder}: no such folder")
+    files = folder / f"{name}.py", folder / f"{name}.toml"
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} is there already and is not overwritten; take another name, or another --out")
+    texts = render(name, reference, whole=whole)
+    if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
+        raise UserError(f"{name} is an installed module, or a name that a cell's file needs itself; take another")
+    try:
+        for file, text in zip(files, texts, strict=True):
+            with file.open("x", encoding="utf-8") as new:
+                new.write(text)
+    except OSError as error:
+        raise UserError(f"--out {folder}: can't be written: {error.strerror}") from None
+    return files
+
+
+def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
+    """The texts of the two files."""
+    templates = Environment(
+        loader=PackageLoader("rnnbench.new_cell"),
+        autoescape=False,  # Python and TOML, from a name that was checked
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    facts = {
+        "name": name,
+        "step": f"{name}Step" if whole else name,  # the class that takes one step
+        "whole": whole,
+        "reference": reference,
+        "layer": LAYERS.get(reference, ""),
+    }
+    texts = [templates.get_template(file).render(facts) for file in (f"{reference}.py.jinja", "suite.toml.jinja")]
+    return texts[0], texts[1]

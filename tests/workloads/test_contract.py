@@ -1,0 +1,121 @@
+"""Each fault of a user's own class is found before it is timed, and said in a line."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.cells import CellError
+from rnnbench.store.records import Case
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+
+HEAD = "import torch\nfrom torch import nn\n"
+BELOW = "    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
+CELL = HEAD + "class Mine(nn.{base}Cell):\n" + BELOW
+WHOLE = HEAD + "class Mine(nn.{base}):\n" + BELOW
+NEW = "new = super().forward(input, state)"
+RUN = "outputs, final = super().forward(input, state)"
+
+
+def fault(folder: Path, source: str, implementation: Any = "loop", **changes: Any) -> str:
+    (folder / "mine.py").write_text(source)
+    with pytest.raises(CellError) as raised:
+        observe(build(Case("mine.py:Mine", implementation, small.workload(**changes)), folder))
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "body", "words"),
+    [
+        ("RNN", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "Mine: its new h is (3, 7) where (3, 6) is wanted"),
+        ("RNN", f"{NEW}; return new[None]", "Mine: its new h is (1, 3, 6) where (3, 6) is wanted"),
+        ("RNN", f"{NEW}; return new, new", "Mine: its new h is a tuple of 2 where a tensor (3, 6) is wanted"),
+        ("RNN", "return 3.0", "Mine: its new h is a float where a tensor (3, 6) is wanted"),
+        ("RNN", f"{NEW}; return new.float()", "Mine: its new h is torch.float32 where torch.float64 is wanted"),
+        ("RNN", f"{NEW}; return new / 0 * 0", "Mine: its new h has NaN"),
+        ("RNN", f"{NEW}; return new / 0", "Mine: its new h has infinite values"),
+        ("RNN", "input *= 2; return super().forward(input, state)", "Mine changes its input in place; the next call"),
+        ("RNN", f"{NEW}; return state.copy_(new)", "Mine changes the state that it is given in place"),
+        ("LSTM", f"{NEW}; return new[0]", "Mine: its new state is a tensor (3, 6) where (h, c) is wanted"),
+        ("LSTM", f"{NEW}; return *new, 1", "Mine: its new state is a tuple of 3 where (h, c) is wanted"),
+        ("LSTM", f"{NEW}; return new[0], None", "Mine: its new c is a NoneType where a tensor (3, 6) is wanted"),
+        ("LSTM", f"{NEW}; return new[0], new[1][:2]", "Mine: its new c is (2, 6) where (3, 6) is wanted"),
+    ],
+)
+def test_a_step_that_gives_something_else_is_described(tmp_path: Path, base: str, body: str, words: str) -> None:
+    assert fault(tmp_path, CELL.format(base=base, body=body), reference=base.lower()).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (f"{RUN}; return outputs[..., :3], final", "Mine: its output is (4, 3, 3) where (4, 3, 6) is wanted"),
+        (f"{RUN}; return outputs[-1:], final", "Mine: its output is (1, 3, 6) where (4, 3, 6) is wanted"),
+        (f"{RUN}; return outputs", "Mine returns a tensor (4, 3, 6) where (outputs, state) is wanted"),
+        (f"{RUN}; return outputs, final[0]", "Mine: its final state is a tensor (1, 3, 6) where (h, c) is wanted"),
+        (f"{RUN}; return outputs, (final[0][0], final[1])", "Mine: its final h is (3, 6) where (1, 3, 6) is wanted"),
+        ("input.zero_(); return super().forward(input, state)", "Mine changes its input in place"),
+        (f"{RUN}; return outputs * float('nan'), final", "Mine: its output has NaN"),
+    ],
+)
+def test_a_whole_sequence_that_gives_something_else_is_described(tmp_path: Path, body: str, words: str) -> None:
+    source = WHOLE.format(base="LSTM", body=body)
+    assert fault(tmp_path, source, "sequence", reference="lstm").startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return super().forward(input, state).detach()", "no gradient reaches any of its parameters"),
+        (f"{NEW}; return torch.tanh(input @ self.weight_ih.T)", "no gradient reaches weight_hh, bias_ih, bias_hh"),
+        ("return super().forward(input, state).sigmoid_().mul_(2)", "RuntimeError: one of the variables needed for"),
+        (f"{NEW}; return new.where(new > 9, (new * 0).abs().sqrt())", "the gradient of weight_ih has NaN"),
+    ],
+)
+def test_what_works_in_inference_and_breaks_in_training_is_found_where_it_is_trained(
+    tmp_path: Path, body: str, words: str
+) -> None:
+    said = fault(tmp_path, CELL.format(base="RNN", body=body), phase="training")
+    assert re.match(f"Mine works in inference and breaks in training: {words}", said), said
+    measurement = observe(build(Case("mine.py:Mine", "loop", small.workload(reference="none")), tmp_path))
+    assert measurement.works
+
+
+def test_a_sequence_that_overflows_though_a_step_does_not_is_found(tmp_path: Path) -> None:
+    source = CELL.format(base="RNN", body="return state * 1e100 + self.weight_ih.sum()")
+    assert re.match("Mine: over the sequence its output has (NaN|infinite)", fault(tmp_path, source, seq_len=9))
+
+
+def test_what_hoisted_calls_is_looked_at_too(tmp_path: Path) -> None:
+    parts = "    def project(self, input): return input\n    def advance(self, projected, h): return projected\n"
+    source = CELL.format(base="RNN", body="return super().forward(input, state)") + parts
+    assert fault(tmp_path, source, "hoisted") == "Mine: its new h is (3, 5) where (3, 6) is wanted"
+
+
+@pytest.mark.parametrize("reference", ["rnn", "lstm", "gru", "none"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("where", ["torch.nn", "mine.py"])
+def test_a_class_of_the_other_signature_is_told_apart(
+    tmp_path: Path, reference: str, batch_size: int, where: str
+) -> None:
+    kind = "GRU" if reference == "none" else reference.upper()
+    names = {"cell": f"{kind}Cell", "layer": kind}
+    if where == "mine.py":
+        names = {"cell": "Cell", "layer": "Layer"}
+        source = f"{HEAD}class Cell(nn.{kind}Cell):\n    pass\nclass Layer(nn.{kind}):\n    pass\n"
+        (tmp_path / "mine.py").write_text(source)
+    workload = small.workload(reference=reference, batch_size=batch_size)
+    with pytest.raises(CellError, match=rf'{names["layer"]} runs the whole sequence.* wants implementation = "seq'):
+        observe(build(Case(f"{where}:{names['layer']}", "loop", workload), tmp_path))
+    with pytest.raises(CellError, match=rf'{names["cell"]} takes one step.* wants implementation = "loop"'):
+        observe(build(Case(f"{where}:{names['cell']}", "sequence", workload), tmp_path))
+
+
+def test_what_a_class_raises_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CELL.format(base="RNN", body="raise ValueError('on purpose')"))
+    with pytest.raises(ValueError, match="on purpose"):
+        observe(build(Case("mine.py:Mine", "loop", small.workload()), tmp_path))

@@ -1,0 +1,205 @@
+"""A user's own class: compared where its weights can be mapped, timed alone where not, and its faults in words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnbench.cells import CellError
+from rnnbench.store.records import Case
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+
+GOOD = """
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+class Apart(nn.Module):  # other names than torch's, and a buffer
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x, self.h = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size, bias=False)
+        self.spare = nn.Parameter(torch.ones(hidden_size))
+        self.register_buffer("steps", torch.zeros(1))
+    def project(self, input):
+        return self.x(input)
+    def advance(self, projected, h):
+        return torch.tanh(projected + self.h(h) + self.spare)
+    def forward(self, input, h):
+        return self.advance(self.project(input), h)
+    def weights_from(self, reference):
+        bias = reference["bias_ih_l0"] + reference["bias_hh_l0"]
+        weights = {"x.weight": reference["weight_ih_l0"], "h.weight": reference["weight_hh_l0"], "x.bias": bias}
+        return weights | {"spare": torch.zeros_like(bias)}
+    @staticmethod
+    def products(input_size, hidden_size):
+        from rnnbench.cells.products import apart
+        return apart(input_size, hidden_size, gates=1)
+
+class Renamed(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.cell = nn.RNNCell(input_size, hidden_size)
+    def forward(self, input, h):
+        return self.cell(input, h)
+
+class Silent(nn.RNNCell):
+    weights_from = None
+
+class ReLU(nn.RNNCell):  # another function under the same names
+    def forward(self, input, h):
+        return torch.relu(linear(input, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh))
+
+class NoGradient(nn.RNNCell):
+    def forward(self, input, h):
+        return super().forward(input, h).detach()
+
+class Four(nn.Module):  # a state of four tensors, as an sLSTM's
+    states = 4
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x = nn.Linear(input_size, hidden_size)
+    def forward(self, input, state):
+        h, c, n, m = state
+        return torch.tanh(self.x(input) + h), c + h, n, m
+
+class Whole(nn.Module):
+    def __init__(self, input_size, hidden_size, num_layers=1, *, bidirectional=False):
+        super().__init__()
+        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, bidirectional=bidirectional)
+    def forward(self, input, state):
+        return self.lstm(input, state)
+    def weights_from(self, reference):
+        return {f"lstm.{name}": weight for name, weight in reference.items()}
+
+class OneLayer(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.gru = nn.GRU(input_size, hidden_size)
+    def forward(self, input, state):
+        return self.gru(input, state)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "good.py").write_text(GOOD)
+    return tmp_path
+
+
+def parity(target: str, root: Path, implementation: Any = "loop", **changes: Any) -> str:
+    return observe(build(Case(target, implementation, small.workload(**changes)), root)).parity
+
+
+@pytest.mark.parametrize(
+    ("target", "implementation", "reference"),
+    [
+        ("good.py:Apart", "loop", "rnn"),
+        ("good.py:Apart", "hoisted", "rnn"),
+        ("good.py:Apart", "transposed", "rnn"),
+        ("torch.nn:RNNCell", "loop", "rnn"),
+        ("torch.nn:LSTMCell", "loop", "lstm"),
+        ("rnnbench.cells.lstm:LSTMCell", "hoisted", "lstm"),
+        ("good.py:Whole", "sequence", "lstm"),
+        ("torch.nn:GRU", "sequence", "gru"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("changes", [{}, {"num_layers": 2, "bidirectional": True}, {"task": "encoder_decoder"}])
+def test_a_class_whose_weights_can_be_mapped_is_compared(
+    root: Path, target: str, implementation: Any, reference: Any, phase: Any, changes: dict[str, Any]
+) -> None:
+    measurement = observe(
+        build(Case(target, implementation, small.workload(reference=reference, phase=phase, **changes)), root)
+    )
+    assert measurement.parity == "agrees"
+    assert measurement.parity_error is not None
+    assert measurement.parity_error < 1e-13
+
+
+def test_a_class_of_the_same_names_and_another_function_is_found(root: Path) -> None:
+    with pytest.raises(ParityError, match="output is off by"):
+        parity("good.py:ReLU", root)
+
+
+@pytest.mark.parametrize(
+    ("target", "implementation", "changes", "words"),
+    [
+        ("good.py:Renamed", "loop", {}, "no weight mapping: offer `weights_from`, or name parameters as torch.nn.RNNC"),
+        ("good.py:OneLayer", "sequence", {"reference": "gru"}, "or name parameters as torch.nn.GRU does"),
+        ("good.py:Silent", "loop", {}, "the class wants it so (`weights_from = None`)"),
+        ("good.py:ReLU", "loop", {"reference": "none"}, "there is no reference"),
+        ("good.py:Four", "loop", {"reference": "none"}, "there is no reference"),
+        ("good.py:Four", "loop", {"reference": "none", "num_layers": 2, "lengths": "varied"}, "there is no reference"),
+        ("torch.nn:LSTMCell", "transposed", {"reference": "none", "phase": "training"}, "there is no reference"),
+        ("torch.nn:LSTM", "sequence", {"reference": "none", "task": "many_to_one"}, "there is no reference"),
+    ],
+)
+def test_what_can_not_be_compared_is_timed_alone_and_says_why(
+    root: Path, target: str, implementation: Any, changes: dict[str, Any], words: str
+) -> None:
+    built = build(Case(target, implementation, small.workload(**changes)), root)
+    measurement = observe(built)
+    assert measurement.parity.startswith("not compared: ")
+    assert words in measurement.parity
+    assert measurement.works
+    assert built.timed_call() is not None
+
+
+def test_a_class_that_knows_no_gradient_can_be_timed_in_inference(root: Path) -> None:
+    assert parity("good.py:NoGradient", root) == "agrees"
+
+
+def test_a_class_keeps_its_own_weights_where_they_can_not_be_mapped_and_takes_the_heads(root: Path) -> None:
+    built = build(Case("good.py:Renamed", "loop", small.workload()), root)
+    assert torch.equal(built.model.head.weight, built.reference.head.weight)
+
+
+def test_a_class_with_a_formula_has_multiply_accumulates_and_one_without_has_none(root: Path) -> None:
+    found = [observe(build(Case(f"good.py:{name}", "loop", small.workload()), root)) for name in ("Apart", "Renamed")]
+    assert found[0].metrics["step_macs"] == 3 * (5 * 6 + 6 * 6 + 6 * 2)
+    assert "no formula" in found[1].missing["step_macs"]
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "reason"),
+    [
+        ("gru", {}, "`sequence` is for modules of your own"),
+        ("good.py:Whole", {"lengths": "varied"}, "torch.nn's own layers alone take"),
+        ("good.py:Whole", {"dropout": 0.5, "num_layers": 2}, "can't be compared"),
+        ("good.py:OneLayer", {"num_layers": 2}, "OneLayer can't be built with num_layers"),
+        ("good.py:OneLayer", {"bidirectional": True}, "OneLayer can't be built with bidirectional"),
+    ],
+)
+def test_a_whole_sequence_is_skipped_where_it_makes_no_sense(
+    root: Path, target: str, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(Skip, match=reason):
+        build(Case(target, "sequence", small.workload(reference="lstm", **changes)), root)
+
+
+def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("from torch import nn\nclass Mine(nn.RNNCell):\n    states = 'h'\n")
+    with pytest.raises(CellError, match=r"Mine.states is 'h'; want how many tensors"):
+        build(Case("bad.py:Mine", "loop", small.workload(reference="none")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            "{'weight': reference['weight_ih_l0'].t()}",
+            r"Mine.weights_from gives weight \(5, 6\); the class has weight_ih \(6, 5\), weight_hh \(6, 6\), ",
+        ),
+        ("{n.removesuffix('_l0'): w.t() for n, w in reference.items()}", r"gives weight_ih \(5, 6\); .*_ih \(6, 5\)$"),
+        ("[3]", "Mine.weights_from gives no tensors by name"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_names_both_sides(tmp_path: Path, given: str, words: str) -> None:
+    head = "from torch import nn\nclass Mine(nn.RNNCell):\n    def weights_from(self, reference):\n"
+    (tmp_path / "bad.py").write_text(f"{head}        return {given}\n")
+    with pytest.raises(CellError, match=words):
+        build(Case("bad.py:Mine", "loop", small.workload()), tmp_path)
