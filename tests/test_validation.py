@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from rnnbench import suites
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
 from tests import workload as small
 from tests.validation import __main__ as program
 from tests.validation import cases, real, simulation, verdict_peer_cases, verdict_peers, verdicts, verdicts_simulated
@@ -43,6 +45,16 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account() -> None:
 def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> None:
     groups = suites.read(str(real.SUITE)).groups({}, None, most=None)
     assert [len(group.cases) for group in groups] == [7] * 6
+
+
+@pytest.mark.parametrize("file", ["planted/planted.toml", "repeated.toml"])
+def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) -> None:
+    suite = suites.read(str(Path(__file__).with_name("validation") / file))
+    only = suites.parse_only(["batch_size=16,32 phase=inference"])
+    for group in suite.groups(only, None, most=None):
+        for case in group.cases:
+            if not case.is_reference:
+                assert "weights_from = None" in observe(build(case, suite.file.parent)).parity
 
 
 def test_twelve_cases_and_four_pairs_are_chosen_from_quick() -> None:

@@ -22,7 +22,7 @@ step() {  # step NAME SECONDS COMMAND...
 
 rnnbench=("$python" -m rnnbench)
 only=()
-published='cell=lstm batch_size=16 seq_len=1024' # FlashRNN's shape
+published='cell=lstm batch_size=1,16 seq_len=1024' # FlashRNN's shape
 if [ "$device" = cpu ]; then
     only=(--only 'cell=lstm batch_size=32 hidden_size=512 seq_len=32 dtype=float32')
     published='cell=lstm batch_size=64 seq_len=100'
@@ -37,6 +37,8 @@ step cold 180 "${rnnbench[@]}" run "$out/cold.toml" --device "$device" --out "$o
 step report 300 bash -c "'$python' -m rnnbench report \"\$(ls -td '$out'/cuda-2*/ | head -n 1)\" --out '$out/report'"
 step published 400 "${rnnbench[@]}" run published --device "$device" --out "$out" --budget 300s \
     --only "$published"
+step truth 300 "$python" -m tests.gpu.truth "$device"
+step slowed 300 "$python" -m tests.gpu.slowed "$device" 120
 step unchanged 300 "${rnnbench[@]}" check ci --device "$device" --base HEAD --budget 120s --out "$out"
 
 printf '%s\n' "${summary[@]}"

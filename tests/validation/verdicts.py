@@ -73,14 +73,14 @@ def run(trials: Sequence[Trials]) -> Iterator[pd.DataFrame]:
             yield found
 
 
-def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool) -> Comparison:
+def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool, device: str | None = None) -> Comparison:
     """A live check of the planted suite against a head in which the plan's slowdowns were put."""
     with tempfile.TemporaryDirectory() as scratch:
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, plan, every_tenth=every_tenth)
         suite = suites.read(str(head / "planted.toml")).with_check(budget_seconds=budget_seconds)
         with sides(suite, str(base), None, None) as (first, second):
-            selection = select(first, second, {}, None, any_number=False)
+            selection = select(first, second, {}, device, any_number=False)
             return check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
 
 

@@ -16,6 +16,8 @@ STEPS_OF_EVERY_TENTH_CALL: dict[str, int] = {}
 class Steps:
     """Mixed into a cell: applies it several times with the same input."""
 
+    weights_from = None  # not to be compared with torch.nn: it computes something else
+
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
         self.steps = STEPS.get(type(self).__name__, BASE_STEPS)
