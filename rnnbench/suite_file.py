@@ -80,7 +80,7 @@ class Settings(_Strict):
     windows: Annotated[int, Field(strict=True, ge=2, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
-    compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 64  # that torch.compile is given in one piece
+    compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 32  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 

@@ -45,8 +45,9 @@ def say(axis: str, value: Any) -> str:
 
 
 def say_all(axes: Iterable[Hashable], values: Iterable[Any]) -> str:
-    """Several axes in running text: `batch 32, length 16`."""
-    return ", ".join(say(str(axis), value) for axis, value in zip(axes, values, strict=True))
+    """Several axes in running text: `batch 32, length 16`; what most runs do without is said only where it is there."""
+    pairs = [(str(axis), value) for axis, value in zip(axes, values, strict=True)]
+    return ", ".join(say(axis, value) for axis, value in pairs if axis not in SAID or value != DEFAULTS[axis])
 
 
 def several(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
@@ -71,7 +72,6 @@ def constants(summary: pd.DataFrame) -> str:
         *(() if summary["samples"].any() else OF_DATA),
     )
     still = [axis for axis in (*SIZES, *SETTINGS) if axis not in without and summary[axis].nunique() == 1]
-    still = [axis for axis in still if axis not in SAID or summary[axis].iloc[0] != DEFAULTS[axis]]
     return say_all(still, (summary[axis].iloc[0] for axis in still))
 
 

@@ -8,6 +8,7 @@ from rnnbench.report import (
     table_costs,
     table_environment,
     table_epochs,
+    table_fastest,
     table_medians,
     table_not_measured,
     table_parameters,
@@ -22,7 +23,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
     tables = [
         table_medians.render(summary),
         table_ratios.render(summary, info),
-        *filter(None, [table_epochs.render(summary)]),
+        *filter(None, [table_fastest.render(summary), table_epochs.render(summary)]),
         table_costs.render(summary),
         table_parameters.render(summary),
         table_not_measured.render(summary),

@@ -34,7 +34,7 @@ from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.weights import model_weights, take
 
 SEED = 0
-COMPILED_STEPS = 64
+COMPILED_STEPS = 32
 
 RUNS: dict[Implementation, Run] = {
     "loop": loop,

@@ -5,6 +5,7 @@ a flush of the cache against `triton.testing.do_bench`, which flushes it too, wh
 is 1 where a median ratio is off by more than 2%. On a CPU the cases are smaller, and only the program is tried.
 """
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch.utils.benchmark import Timer
 
 from rnnbench import suites
@@ -41,6 +43,7 @@ def chosen(device: str) -> list[Case]:
 def compared(case: Case) -> list[dict[str, Any]]:
     """One row for each tool that a case is held against."""
     device = devices.open_device(case.workload.device)
+    torch.set_num_threads(case.workload.threads)
     timed = build(case, Path()).timed_call()
     rows = []
     with timed.mode():
@@ -64,8 +67,7 @@ def _tools(case: Case, call: Callable[[], object]) -> list[tuple[str, bool, Side
         ("torch.utils.benchmark", False, lambda: float(timer.blocked_autorange(min_run_time=SECONDS).median))
     ]
     if importlib.util.find_spec("triton") is not None and not devices.is_shared(case.workload.device):
-        from triton.testing import do_bench
-
+        do_bench = importlib.import_module("triton.testing").do_bench
         found.append(("triton.testing.do_bench", True, lambda: do_bench(call, return_mode="median") / 1e3))
     return found
 

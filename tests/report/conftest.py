@@ -27,6 +27,10 @@ SLOWNESS = {
     ("step", "hoisted"): 1.4,
     ("epoch", "loop"): 2.0,
     ("loading", "vectorised"): 0.3,
+} | {
+    (phase, how): slow
+    for phase in ("inference", "training")
+    for how, slow in {"transposed": 2.2, "compiled": 1.4, "cudagraph": 1.2, "torch.nn-cell": 4.5}.items()
 }
 OF_MODELS = ("parameters", "macs", "saved_bytes", "step_macs", "mult_adds", "input_bytes")
 

@@ -130,3 +130,10 @@ def test_where_no_limit_is_known_none_is_claimed(quick: pd.DataFrame, change: ty
 def test_one_series_alone_is_neither_nearest_nor_farthest(quick: pd.DataFrame) -> None:
     one = quick[quick["times_limit"].notna()].head(1).assign(times_limit=7.25)
     assert limit(one).endswith("is that of vanilla loop in inference (median 7.25×).")
+
+
+def test_torchs_own_cells_are_not_called_hand_written(quick: pd.DataFrame, info: RunInfo) -> None:
+    before = answer(quick, info)
+    rung = quick[(quick["cell"] == "lstm") & (quick["implementation"] == "loop")].copy()
+    rung["cell"], rung["implementation"], rung["ratio"] = "torch.nn.LSTMCell", "torch.nn-cell", 99.0
+    assert answer(pd.concat([quick, rung], ignore_index=True), info) == before
