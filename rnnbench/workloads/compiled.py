@@ -16,7 +16,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
 # What is asked of Inductor, as far as this torch has it: C++ that calls its kernels without Python in between, and tanh
-# from one exponential, as oneDNN's own layers have it, which takes a sixth off an LSTM of hidden size 256.
+# from one exponential, as oneDNN's own layers have it, which takes an eighth off an LSTM of hidden size 256.
 OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
 MOST_GRAPHS = 10_000  # of one function over all cases of a process; torch's own limit is 8
 
