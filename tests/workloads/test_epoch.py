@@ -59,9 +59,11 @@ def test_an_epoch_with_a_last_batch_that_is_smaller_changes_no_weight_and_leaves
 
 
 def test_an_epoch_may_be_smaller_than_a_batch() -> None:
-    timed = build(small.case("gru", **EPOCH | {"samples": 2}), ROOT).timed_call()
+    built = build(small.case("gru", **EPOCH | {"samples": 2}), ROOT)
+    timed = built.timed_call()
     with timed.mode():
         timed.call()
+    assert all(parameter.grad is not None for parameter in built.model.parameters())
 
 
 @pytest.mark.parametrize("case", [small.case("gru", **EPOCH), small.reference_case("lstm", **EPOCH, dtype="float32")])
