@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, OPAQUE_BACKENDS, Case
+from rnnbench.store.records import AXES, GRAPH_BACKENDS, OPAQUE_BACKENDS, Case
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
@@ -33,7 +33,7 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
 def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
     """Calls after which compiling has cost no more time than it saved; infinite where it saves none, NaN elsewhere."""
     own = ["run", *(axis for axis in AXES if axis != "implementation")]
-    plain = frame[~frame["implementation"].isin(["compiled", "cudagraph"])]
+    plain = frame[~frame["implementation"].isin(list(GRAPH_BACKENDS))]
     fastest = frame[own].merge(plain.groupby(own)["seconds"].min().reset_index(), on=own, how="left")["seconds"]
     saved: pd.Series[float] = fastest.to_numpy() - frame["seconds"]
     calls: pd.Series[float] = _number(frame, "compile_seconds") / saved.where(saved > 0, 0.0)
