@@ -15,7 +15,16 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 from tests.validation import __main__ as program
-from tests.validation import cases, real, simulation, verdict_peer_cases, verdict_peers, verdicts, verdicts_simulated
+from tests.validation import (
+    cases,
+    fleet,
+    real,
+    simulation,
+    verdict_peer_cases,
+    verdict_peers,
+    verdicts,
+    verdicts_simulated,
+)
 
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
@@ -132,3 +141,31 @@ def load_module(file: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_jobs_go_to_the_machine_that_is_free_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "SPEED_SPREAD", 0.0)
+    dealt = fleet.deal([3.0, 1.0, 1.0, 1.0, 3.0], 0.5, 2, np.random.default_rng(0))
+    assert dealt == fleet.Fleet(seconds=6.0, busy=9.0, died=0, lost=0.0)
+
+
+def test_a_job_whose_machine_dies_pays_its_start_again_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "SPEED_SPREAD", 0.0)
+    monkeypatch.setattr(fleet, "DAYS_BETWEEN_FAILURES", 1.0)
+    dealt = fleet.deal([fleet.DAY] * 1000, 60.0, 10, np.random.default_rng(0))
+    assert 850 < dealt.died < 1150  # Poisson, one a job on average
+    assert dealt.lost == pytest.approx(60.0 * dealt.died)
+    assert dealt.busy == pytest.approx(1000 * fleet.DAY + dealt.lost)
+
+
+def test_replicates_until_a_precision_follow_the_width_of_the_interval() -> None:
+    made, width = np.array([10, 10, 10, 4]), np.array([0.02, 0.001, 1.0, 0.021])
+    needed = fleet.replicates_until(0.02, made, width)
+    assert needed.tolist() == [10, 10, fleet.MOST_REPLICATES, 5]
+
+
+def test_what_cases_cost_is_read_off_a_run() -> None:
+    of = fleet.costs(fleet.RUN)
+    assert 0 < of.window_seconds < of.visit_seconds
+    assert of.visit_bytes > 1000
+    assert (of.precise >= of.replicates).all()

@@ -1,0 +1,152 @@
+"""A sweep that outgrows a machine, on paper: how long it takes, what it leaves, and where it breaks first.
+
+Nothing here is measured anew: what a case costs is read off a run that was made, and jobs of that cost are dealt out to
+machines that differ in speed and die now and then, as the executor for Slurm deals them (`rnnbench.measure.slurm`).
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from rnnbench import load, summarize
+from rnnbench.analysis.summary import WORKLOAD_AXES
+from rnnbench.store.folder import read_info
+
+RUN = Path("results/quick-20261125T021740Z-99e6")
+CASES = 1_000_000
+FLEETS = ((1, 100), (10, 100), (100, 1), (100, 10), (100, 100), (100, 1000), (1000, 100))  # machines, groups a job
+PRECISION, MOST_REPLICATES = 0.02, 40
+JOB_SECONDS = 4.0  # from a free node to a worker that measures: scheduler, interpreter, a first import of torch
+SPEED_SPREAD = 0.05  # standard deviation of the logarithm of a machine's speed
+DAYS_BETWEEN_FAILURES = 30.0  # of one machine
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run's cases cost on one machine."""
+
+    cases_per_group: float
+    observing_seconds: float  # of a case, before it is timed
+    replicate_seconds: float  # from the last window of a replicate to the first of the next
+    visit_seconds: float  # of a case in a replicate: its windows, and preparing it
+    window_seconds: float  # of these inside windows
+    replicates: np.ndarray  # of each group: the distribution that groups are drawn from
+    precise: np.ndarray  # the same, had each group gone on until all its ratios were within PRECISION
+    case_bytes: float  # of its line in measurements.jsonl, and of its windows in one replicate
+    visit_bytes: float
+
+
+def costs(run: Path) -> Costs:
+    """What the cases of a run cost, from its own clock and files."""
+    info, frame = read_info(run), load(run)
+    windows = frame[frame["replicate"].notna()]
+    visits = windows.drop_duplicates(["case", "replicate"])
+    cases = frame["case"].nunique()
+    groups = windows.groupby(WORKLOAD_AXES, dropna=False)["replicate"].nunique()
+    summary = summarize(frame)
+    summary["width"] = np.log(summary["ratio_high"] / summary["ratio_low"]) / 2
+    widest = summary.groupby(WORKLOAD_AXES, dropna=False)["width"].max().reindex(groups.index)
+    ends = windows["started"] + windows["host_seconds"]
+    first, last = windows.groupby("replicate")["started"].min(), ends.groupby(windows["replicate"]).max()
+    between = float(np.median(first.to_numpy()[1:] - last.to_numpy()[:-1]))
+    return Costs(
+        cases_per_group=len(visits[visits["replicate"] == 0]) / len(groups),
+        observing_seconds=info.stage_seconds["observing"] / cases,
+        replicate_seconds=between,
+        visit_seconds=float((last - first).sum()) / len(visits),
+        window_seconds=float(windows["host_seconds"].sum()) / len(visits),
+        replicates=groups.to_numpy(),
+        precise=replicates_until(PRECISION, groups.to_numpy(), widest.to_numpy()),
+        case_bytes=(run / "measurements.jsonl").stat().st_size / cases,
+        visit_bytes=sum(file.stat().st_size for file in run.glob("windows-*.jsonl")) / len(visits),
+    )
+
+
+def replicates_until(precision: float, made: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """How many replicates would bring an interval of half-width `width`, by Student's t over `made`, to `precision`."""
+    spread = width * np.sqrt(made) / stats.t.ppf(0.975, made - 1)
+    tried = np.arange(2, MOST_REPLICATES + 1)
+    reached = np.outer(spread, stats.t.ppf(0.975, tried - 1) / np.sqrt(tried)) <= precision * (1 + 1e-9)
+    needed = np.where(reached.any(axis=1), tried[reached.argmax(axis=1)], MOST_REPLICATES)
+    return np.asarray(np.maximum(needed, made))
+
+
+def job_seconds(of: Costs, replicates: np.ndarray) -> float:
+    """The length of one job, of as many groups as there are numbers of replicates."""
+    cases = of.cases_per_group * len(replicates)
+    observing = JOB_SECONDS + cases * of.observing_seconds
+    return (
+        observing + replicates.max() * of.replicate_seconds + replicates.sum() * of.cases_per_group * of.visit_seconds
+    )
+
+
+def jobs(replicates: np.ndarray, groups: int, groups_per_job: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """The replicates that each group of each job will need, drawn from those of a run."""
+    drawn = rng.choice(replicates, groups)
+    for start in range(0, groups, groups_per_job):
+        yield drawn[start : start + groups_per_job]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What became of a sweep."""
+
+    seconds: float  # until the last job had ended
+    busy: float  # machine-seconds in jobs
+    died: int  # jobs whose machine died; they go on where they were, and pay their start again
+    lost: float  # machine-seconds paid twice
+
+
+def deal(lengths: list[float], start_again: float, machines: int, rng: np.random.Generator) -> Fleet:
+    """Give each job to the machine that is free first; after a loss it pays `start_again` seconds once more."""
+    slowness = np.exp(rng.normal(0, SPEED_SPREAD, machines))
+    free = [(0.0, machine) for machine in range(machines)]
+    busy = lost = 0.0
+    died = 0
+    for length in lengths:
+        started, machine = heapq.heappop(free)
+        seconds = length * slowness[machine]
+        # A job that is interrupted keeps its windows; only what came before them is done again.
+        deaths = int(rng.poisson(seconds / (DAYS_BETWEEN_FAILURES * DAY)))
+        again = deaths * min(start_again, length) * slowness[machine]
+        died, lost, busy = died + deaths, lost + again, busy + seconds + again
+        heapq.heappush(free, (started + seconds + again, machine))
+    return Fleet(max(ended for ended, _ in free), busy, died, lost)
+
+
+def fleets(run: Path = RUN, cases: int = CASES, seed: int = 0) -> pd.DataFrame:
+    """One row for each size of fleet and of job, with as many replicates as the run had, and as many as 2% takes."""
+    of = costs(run)
+    groups = round(cases / of.cases_per_group)
+    rows = []
+    for (machines, groups_per_job), precise in itertools.product(FLEETS, (False, True)):
+        rng = np.random.default_rng(seed)
+        dealt = list(jobs(of.precise if precise else of.replicates, groups, groups_per_job, rng))
+        visits = sum(float(job.sum()) for job in dealt) * of.cases_per_group
+        start_again = JOB_SECONDS + groups_per_job * of.cases_per_group * of.observing_seconds
+        fleet = deal([job_seconds(of, job) for job in dealt], start_again, machines, rng)
+        rows.append(
+            {
+                "machines": machines,
+                "groups a job": groups_per_job,
+                "replicates": float(np.mean([job.mean() for job in dealt])),
+                "jobs": len(dealt),
+                "minutes a job": fleet.busy / len(dealt) / 60,
+                "days": fleet.seconds / DAY,
+                "share of time in windows": visits * of.window_seconds / fleet.busy,
+                "jobs that died": fleet.died,
+                "machine-hours lost": fleet.lost / 3600,
+                "idle at the end": 1 - fleet.busy / (fleet.seconds * machines),
+                "files": sum(1 + int(job.max()) for job in dealt),  # a job's measurements, and each worker's windows
+                "GB": (cases * of.case_bytes + visits * of.visit_bytes) / 1e9,
+                "million windows": visits * 4 / 1e6,
+            }
+        )
+    return pd.DataFrame(rows)
