@@ -81,10 +81,9 @@ def replicates_until(precision: float, made: np.ndarray, width: np.ndarray) -> n
 def job_seconds(of: Costs, replicates: np.ndarray) -> float:
     """The length of one job, of as many groups as there are numbers of replicates."""
     cases = of.cases_per_group * len(replicates)
-    observing = JOB_SECONDS + cases * of.observing_seconds
-    return (
-        observing + replicates.max() * of.replicate_seconds + replicates.sum() * of.cases_per_group * of.visit_seconds
-    )
+    visits = of.cases_per_group * float(replicates.sum())
+    replicate_starts = float(replicates.max()) * of.replicate_seconds
+    return JOB_SECONDS + cases * of.observing_seconds + replicate_starts + visits * of.visit_seconds
 
 
 def jobs(replicates: np.ndarray, groups: int, groups_per_job: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
