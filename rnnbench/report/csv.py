@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from rnnbench.report.table import Table
 
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -9,7 +11,12 @@ STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def render(table: Table) -> str:
     """Full precision, empty where a value is missing; text that a spreadsheet would run as a formula is quoted."""
-    frame = table.frame.copy()
+    return of_frame(table.frame)
+
+
+def of_frame(frame: pd.DataFrame) -> str:
+    """The same of any frame."""
+    frame = frame.copy()
     for column in frame.columns:
         if frame[column].dtype.kind not in "biufc":
             frame[column] = frame[column].map(guarded).astype(object)
