@@ -16,7 +16,7 @@ from rnnbench.store.pytest_benchmark import Benchmark, Saved
 FEWEST = FEWEST_TO_TRIM  # processes a side for a verdict; of fewer, a single bad one decides
 FEWEST_TURNS = 5  # stretches of processes of one side in the order of time, for times of two sides to be compared
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
-UNDECIDED = "more files of each side would tell"
+UNDECIDED = "more processes of each side would tell"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def _judged(
     for key in keys:
         beside = _beside(key, base, head, references)
         pairs[key] = Pair(sample(base, key, beside), sample(head, key, beside), beside is not None)
-        reasons[key] = _undecidable(pairs[key], is_fair or pairs[key].is_ratio)
+        fewest = 1 if head.is_exported else FEWEST  # a run's replicates are judged as the run is
+        reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
     judged = _verdicts(pairs, reasons, margin)
     findings = []
     for key in keys:
@@ -113,11 +114,11 @@ def _beside(key: str, base: Saved, head: Saved, references: tuple[dict[str, str]
     return found.pop() if len(found) == 1 else None
 
 
-def _undecidable(pair: Pair, is_fair: bool) -> str:
+def _undecidable(pair: Pair, fewest: int, is_fair: bool) -> str:
     """Why there can be no verdict of time; empty where there can."""
     then, now = pair.numbers
-    if min(then, now) < FEWEST:
-        return f"a verdict takes {FEWEST} processes a side, and here are {then} and {now}; rounds of one don't count"
+    if min(then, now) < fewest:
+        return f"a verdict takes {fewest} processes a side, and here are {then} and {now}; rounds of one don't count"
     return "" if is_fair else UNFAIR
 
 
