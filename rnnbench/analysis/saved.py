@@ -58,13 +58,10 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
                 "rounds_low_seconds": pd.Series([rounds.low for rounds in found]).median(),
                 "rounds_high_seconds": pd.Series([rounds.high for rounds in found]).median(),
                 "mean_seconds": sum(rounds.mean for rounds in found) / len(found),
-                **(_bounds("ratio", ratios) if key != base else dict.fromkeys(RATIO, 1.0)),
+                **_bounds("ratio", ratios),
             }
         )
     return pd.DataFrame(rows)
-
-
-RATIO = ("ratio", "ratio_low", "ratio_high")
 
 
 def chosen(saved: Saved, reference: str | None) -> dict[str, str]:

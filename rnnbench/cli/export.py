@@ -41,5 +41,5 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     else:
         replace(out, data, out)
         click.echo(out, err=True)
-    for note in notes(to, summary):
+    for note in notes(to, summary, info):
         click.echo(f"rnnbench: {note}", err=True)

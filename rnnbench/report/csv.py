@@ -25,5 +25,11 @@ def of_frame(frame: pd.DataFrame) -> str:
 
 
 def guarded(value: Any) -> Any:
-    """Text with a leading apostrophe where a spreadsheet would take it for a formula; other values as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(STARTS_FORMULA) else value
+    """Text with a leading apostrophe where a spreadsheet would take it for a formula; other values as they are.
+
+    A carriage return becomes a line feed, which is quoted; readers would end the row at the other.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if value.startswith(STARTS_FORMULA) else text

@@ -21,8 +21,10 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(file)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"--out {asked}: can't be written: {error.strerror}") from None

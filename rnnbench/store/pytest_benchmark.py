@@ -20,6 +20,7 @@ from rnnbench.store.records import AXES, DEFAULTS, Case
 ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
 REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
 REPLICATE_MEANS = "replicate_mean_seconds"
+WARM = "caches warm"
 VERSIONS = range(3, 6)  # of pytest-benchmark, whose files have what is read here
 UNKNOWN_COMMITS = ("unversioned", "unknown")
 LONGEST = 60  # characters of a bad value that are shown
@@ -130,9 +131,12 @@ def _file(path: Path) -> Saved:
         Session(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
         for number in sorted({number for taken in numbers.values() for number in taken})
     )
-    commit = str((content.get("commit_info") or {}).get("id") or "")
+    commit = str(_dictionary(content.get("commit_info")).get("id") or "")
     known_commit = "" if commit in UNKNOWN_COMMITS else commit
-    return Saved(path.name, sessions, benchmarks, _machine(content["machine_info"]), known_commit, is_exported)
+    machine = _machine(content["machine_info"])
+    if is_exported:
+        machine["caches"] = content[ORIGIN].get("caches", WARM)
+    return Saved(path.name, sessions, benchmarks, machine, known_commit, is_exported)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -167,12 +171,12 @@ def _benchmark(entry: Any, where: str) -> Benchmark:
     for key in ("name", "fullname"):
         if not isinstance(entry.get(key), str):
             raise UserError(f"{where}: {key} is {_short(entry.get(key))}; want a text")
-    group, extra = entry.get("group"), entry.get("extra_info") or {}
-    case = _case(extra) if isinstance(extra, dict) else None
+    group, extra = entry.get("group"), _dictionary(entry.get("extra_info"))
+    case = _case(extra)
     return Benchmark(
-        entry["fullname"],
-        entry["name"],
-        "" if group is None else str(group),
+        _text(entry["fullname"]),
+        _text(entry["name"]),
+        "" if group is None else _text(str(group)),
         case,
         _metrics(extra) if case is not None else {},
     )
@@ -190,6 +194,11 @@ def _case(extra: Mapping[str, Any]) -> Case | None:
         return TypeAdapter(Case).validate_python({**own, "workload": axes})
     except ValidationError:
         return None
+
+
+def _text(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold and no file or terminal can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
@@ -212,7 +221,7 @@ def _rounds(stats: Mapping[str, Any], where: str) -> Rounds:
 
 def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, Rounds]:
     """The replicates of a case that rnnbench exported, by their numbers."""
-    extra = entry.get("extra_info") or {}
+    extra = _dictionary(entry.get("extra_info"))
     lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
     if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists}) > 1 or not lists[0]:
         raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data want one value a replicate")
@@ -244,14 +253,18 @@ def _started(value: Any, path: Path) -> datetime:
 
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
     """What of a machine matters; its name and the clock rates that were measured do not."""
-    cpu = info.get("cpu")
-    known = cpu if isinstance(cpu, dict) else {}
+    known = _dictionary(info.get("cpu"))
     return {
         "cpu": known.get("brand_raw") or known.get("brand") or info.get("processor"),
         "cores": known.get("count"),
         "machine": info.get("machine"),
         "python": f"{info.get('python_implementation')} {info.get('python_version')}",
     }
+
+
+def _dictionary(value: Any) -> dict[str, Any]:
+    """The value, or an empty one where it is something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _short(value: Any) -> str:

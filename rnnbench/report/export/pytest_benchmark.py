@@ -20,7 +20,7 @@ from rnnbench.report.export.rounds import stats
 from rnnbench.report.series import name
 from rnnbench.store.folder import RunInfo
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES
+from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES, WARM
 from rnnbench.store.records import AXES
 
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
@@ -42,7 +42,13 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
         "benchmarks": [_benchmark(row, of_case[row["case"]], axes) for row in timed(summary)],
         "datetime": info.started,
         "version": FORMAT_VERSION,
-        ORIGIN: {"version": __version__, "suite": info.suite, "command": info.command, "rounds": "replicates"},
+        ORIGIN: {
+            "version": __version__,
+            "suite": info.suite,
+            "command": info.command,
+            "rounds": "replicates",
+            "caches": info.caches or WARM,
+        },
     }
     return json.dumps(content, allow_nan=False, indent=1) + "\n"
 

@@ -100,3 +100,9 @@ def test_how_it_was_compared_is_said() -> None:
     assert method.startswith("Two stored runs, compared by their ratios to torch.nn. Change: head over base")
     assert "Margin: 2.5%. Everywhere: batch 16, length 4," in method
     assert answer.subject(stored).startswith("quick: base main (1a2b3c4) against head the working tree")
+
+
+def test_files_of_pytest_benchmark_are_compared_by_what_they_hold() -> None:
+    method = answer.method(comparison(SAME, way="saved", seconds=None), names([SAME.case]))
+    assert method.startswith("pytest-benchmark's files, each of one process, compared by the ratio to a reference in")
+    assert "Change: head over base in the lower quartile of the rounds; mean: in their mean." in method
