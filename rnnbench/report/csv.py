@@ -6,7 +6,7 @@ import pandas as pd
 
 from rnnbench.report.table import Table
 
-STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def render(table: Table) -> str:
@@ -19,17 +19,17 @@ def of_frame(frame: pd.DataFrame) -> str:
     frame = frame.copy()
     for column in frame.columns:
         if frame[column].dtype.kind not in "biufc":
-            frame[column] = frame[column].map(guarded).astype(object)
+            frame[column] = frame[column].map(_cell).astype(object)
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
 
 
 def guarded(value: Any) -> Any:
-    """Text with a leading apostrophe where a spreadsheet would take it for a formula; other values as they are.
+    """Text with a leading apostrophe where a spreadsheet would take it for a formula; other values as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(STARTS_FORMULA) else value
 
-    A carriage return becomes a line feed, which is quoted; readers would end the row at the other.
-    """
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if value.startswith(STARTS_FORMULA) else text
+
+def _cell(value: Any) -> Any:
+    """The same, without carriage returns, which are not quoted and at which readers would end the row."""
+    safe = guarded(value)
+    return safe.replace("\r\n", "\n").replace("\r", "\n") if isinstance(safe, str) else safe

@@ -1,6 +1,7 @@
 """pytest-benchmark's files: what is read of them, and in which words others are refused."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "no:cacheprovider",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=with.json", "--benchmark-save=without", *quick]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Where these tests run in parallel, pytest-benchmark would take that for itself and not measure.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

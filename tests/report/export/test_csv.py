@@ -14,7 +14,7 @@ from tests.report.conftest import CEILING
 
 from .conftest import FAILED, LOOP, OPERATORS, SKIPPED, WHY, Run
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def table(run: Run, *, windows: bool = False) -> pd.DataFrame:
