@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from rnnbench.analysis.changes import Change, changes
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import Measurement
 
 RANKS: dict[Verdict | None, int] = {
     "regressed": 0,
@@ -19,11 +19,22 @@ RANKS: dict[Verdict | None, int] = {
 }
 
 
+class Subject(Protocol):
+    """What is compared: a case, or a benchmark that somebody else named."""
+
+    @property
+    def key(self) -> str:
+        """The same on both sides."""
+
+    def axes(self) -> dict[str, str | float]:
+        """What is known of it besides its key."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a comparison says of one case."""
 
-    case: Case
+    case: Subject
     verdict: Verdict | None  # None: not compared, for the reason given
     margin: float  # 0.025: up to 2.5% slower is not called a regression
     reason: str = ""  # why it fails, is not compared or incomparable; empty where the numbers say all
@@ -47,7 +58,9 @@ class Comparison:
     suite: str
     base: str  # in words: a revision, a folder, an interpreter, a run
     head: str
-    way: Literal["paired", "stored"]  # live in turns, or two stored runs by their ratios to torch.nn
+    way: Literal[
+        "paired", "stored", "saved"
+    ]  # in turns, two runs by their ratios to torch.nn, pytest-benchmark's files
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     seconds: float | None = None
@@ -87,10 +100,10 @@ def finding(
         found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
     else:
         found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ, judged.verdict)
-    return _with_counts(found)
+    return with_counts(found)
 
 
-def one_sided(cases: Iterable[Case], where: str) -> list[Finding]:
+def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:
     """Cases that only one side has."""
     return [Finding(case, None, 0.0, f"only {where}") for case in cases]
 
@@ -108,7 +121,7 @@ def _slowest(one: Finding) -> float:
     return max(one.low.value, one.mean.value) if one.mean.low > 1 + one.margin else one.low.value
 
 
-def _with_counts(found: Finding) -> Finding:
+def with_counts(found: Finding) -> Finding:
     """The same, with the verdict that its counts call for: they have no error, so the margin alone decides."""
     ratios = [one.ratio for one in found.judged_changes]
     verdict = found.verdict

@@ -9,6 +9,7 @@ import click
 from rnnbench import __version__
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
+from rnnbench.cli.export import export
 from rnnbench.cli.listing import list_
 from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.report import report
@@ -59,5 +60,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, list_, new_cell, doctor):
+for command in (run, report, compare, check, export, list_, new_cell, doctor):
     cli.add_command(command)

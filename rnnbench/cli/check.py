@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, yes_option
+from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, reference_option, yes_option
+from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison
@@ -81,29 +82,64 @@ def check(
 @click.argument("base", metavar="BASE_RUN", type=click.Path(path_type=Path))
 @click.argument("head", metavar="HEAD_RUN", type=click.Path(path_type=Path))
 @margin_option
+@reference_option
 @strict_option
 @json_option
 @click.pass_context
-def compare(context: click.Context, base: Path, head: Path, margin: float | None, strict: bool, as_json: bool) -> None:
+def compare(
+    context: click.Context,
+    base: Path,
+    head: Path,
+    margin: float | None,
+    reference: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
     """Compare two stored runs, by each case's ratio to the torch.nn layer measured beside it.
 
+    A side may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process. There are
+    verdicts from five processes a side on, if a reference is in each or if the sides took turns.
+
     \b
-    Example:
+    Examples:
       rnnbench compare results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
+      rnnbench compare saved/before/ saved/after/ --reference test_lstm
 
     \b
     Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
     3 something is undecided and --strict was given.
     """
+    comparison = _saved(base, head, margin, reference) or _runs(base, head, margin, reference)
+    _tell(comparison, None, as_json=as_json)
+    context.exit(comparison.exit_code(strict=strict))
+
+
+def _saved(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison | None":
+    """Two sides of pytest-benchmark's files; None where they are runs."""
+    from rnnbench.analysis import saved_comparison
+    from rnnbench.store import pytest_benchmark
     from rnnbench.suite_file import CheckSettings
 
+    kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
+    if not any(kinds.values()):
+        return None
+    if not all(kinds.values()):
+        files, run = sorted(kinds, key=lambda path: not kinds[path])
+        raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
+    before, after = (pytest_benchmark.read(path) for path in (base, head))
+    return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)
+
+
+def _runs(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison":
+    from rnnbench.suite_file import CheckSettings
+
+    if reference is not None:
+        raise click.UsageError("--reference is for pytest-benchmark's files; runs have their own references")
     before, after = _stored(base), _stored(head)
     settings = CheckSettings.model_validate(after.info.resolved.get("check", {}))
     if margin is not None:
         settings = CheckSettings(margin=margin)
-    comparison = _compared(before, after, settings)
-    _tell(comparison, None, as_json=as_json)
-    context.exit(comparison.exit_code(strict=strict))
+    return _compared(before, after, settings)
 
 
 def _live(

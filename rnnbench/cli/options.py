@@ -15,6 +15,11 @@ device_option = click.option(
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for runs."
 )
+reference_option = click.option(
+    "--reference",
+    metavar="NAME",
+    help="pytest-benchmark's files: ratios to the benchmark of this name in each group.",
+)
 yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
 
 

@@ -15,11 +15,13 @@ def main(device: str, budget_seconds: float) -> int:
     comparison = one_check({SLOWED: 0.05}, budget_seconds, every_tenth=False, device=device)
     wrong = 0
     for finding in comparison.findings:
-        is_slowed = finding.case.cell.endswith(f":{SLOWED}")
+        axes = finding.case.axes()
+        cell = str(axes["cell"]).rpartition(":")[2]
+        is_slowed = cell == SLOWED
         is_wrong = finding.time_verdict not in (("regressed",) if is_slowed else ("unchanged", "inconclusive"))
         wrong += is_wrong
-        workload, change = finding.case.workload, f"{finding.low.value:.3f}" if finding.low else finding.reason
-        name = f"{finding.case.cell.rpartition(':')[2]} {workload.phase} batch {workload.batch_size}"
+        change = f"{finding.low.value:.3f}" if finding.low else finding.reason
+        name = f"{cell} {axes['phase']} batch {axes['batch_size']}"
         print(f"{name:<32} {finding.time_verdict!s:<13} {change}{'   wrong' if is_wrong else ''}")
     return int(wrong > 0)
 

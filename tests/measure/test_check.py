@@ -115,7 +115,7 @@ def run(
 
 
 def verdicts(comparison: Comparison) -> dict[str, Any]:
-    return {f"{one.case.cell} {one.case.workload.batch_size}": one.verdict for one in comparison.findings}
+    return {"{cell} {batch_size}".format(**one.case.axes()): one.verdict for one in comparison.findings}
 
 
 def test_clear_cases_end_the_check_early(tmp_path: Path) -> None:
@@ -131,7 +131,8 @@ def test_one_slow_case_is_found_and_the_others_are_not_blamed(tmp_path: Path) ->
     )
     assert comparison.count("regressed") == 1
     worst = comparison.findings[0]
-    assert (worst.case.cell, worst.case.workload.batch_size, worst.verdict) == ("vanilla", 2, "regressed")
+    axes = worst.case.axes()
+    assert (axes["cell"], axes["batch_size"], worst.verdict) == ("vanilla", 2, "regressed")
     assert worst.low is not None
     assert worst.low.low < 1.06 < worst.low.high
     assert comparison.exit_code(strict=False) == 1

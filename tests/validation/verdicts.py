@@ -98,10 +98,11 @@ def write_sides(base: Path, head: Path, plan: Plan, *, every_tenth: bool = False
 
 def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
     for finding in comparison.findings:
-        cell = finding.case.cell.rpartition(":")[2]
+        axes = finding.case.axes()
+        cell = str(axes["cell"]).rpartition(":")[2]
         yield {
             "slowdown": plan.get(cell, 0.0),
-            "case": f"{cell} {finding.case.workload.phase} batch {finding.case.workload.batch_size}",
+            "case": f"{cell} {axes['phase']} batch {axes['batch_size']}",
             "verdict": finding.time_verdict,  # counts alone would find all that was put in
             "replicates": finding.replicates,
             "ratio": finding.low.value if finding.low else None,

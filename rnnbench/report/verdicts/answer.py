@@ -13,6 +13,8 @@ from rnnbench.report.verdicts.names import Names
 WAYS = {
     "paired": "Measured in turns on the same cores",
     "stored": "Two stored runs, compared by their ratios to torch.nn",
+    "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
+    "where there is one, else by time",
 }
 LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first that some case has gives the answer
     ("regressed", "", "regressed", "the worst is"),
@@ -50,7 +52,8 @@ def subject(comparison: Comparison) -> str:
 def method(comparison: Comparison, names: Names) -> str:
     """How it was compared, what the numbers are, and what all cases have in common."""
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
-    what = "Change: head over base in the low quantile of the calls; mean: in their mean"
+    low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
+    what = f"Change: head over base in the {low}; mean: in their mean"
     parts = [f"{WAYS[comparison.way]}{spent}", what, f"Margin: {margins(comparison)}"]
     return ". ".join([*parts, *([f"Everywhere: {names.shared}"] if names.shared else [])]) + "."
 

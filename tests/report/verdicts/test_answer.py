@@ -5,6 +5,7 @@ import pytest
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.names import names
+from rnnbench.store.records import Case
 
 from .samples import (
     APART,
@@ -73,12 +74,12 @@ def said(compared: Comparison) -> str:
 )
 def test_the_answer(findings: list[Finding], text: str) -> None:
     # One size for all, so that names stay short.
-    same = [replace(one, case=replace(one.case, workload=_small(one))) for one in findings]
+    same = [replace(one, case=replace(Case.from_axes(one.case.axes()), workload=_small(one))) for one in findings]
     assert said(comparison(*same)) == text
 
 
 def _small(one: Finding):
-    return replace(one.case.workload, batch_size=16, num_layers=1)
+    return replace(Case.from_axes(one.case.axes()).workload, batch_size=16, num_layers=1)
 
 
 def test_a_realistic_answer() -> None:
@@ -99,3 +100,9 @@ def test_how_it_was_compared_is_said() -> None:
     assert method.startswith("Two stored runs, compared by their ratios to torch.nn. Change: head over base")
     assert "Margin: 2.5%. Everywhere: batch 16, length 4," in method
     assert answer.subject(stored).startswith("quick: base main (1a2b3c4) against head the working tree")
+
+
+def test_files_of_pytest_benchmark_are_compared_by_what_they_hold() -> None:
+    method = answer.method(comparison(SAME, way="saved", seconds=None), names([SAME.case]))
+    assert method.startswith("pytest-benchmark's files, each of one process, compared by the ratio to a reference in")
+    assert "Change: head over base in the lower quartile of the rounds; mean: in their mean." in method

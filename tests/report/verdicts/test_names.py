@@ -1,4 +1,5 @@
 from rnnbench.report.verdicts.names import names
+from rnnbench.store.pytest_benchmark import Benchmark
 from rnnbench.store.records import Case
 from tests.workload import case, reference_case, workload
 
@@ -30,3 +31,10 @@ def test_one_cell_against_two_layers_of_torch_has_two_names() -> None:
 
 def test_no_case_needs_no_name() -> None:
     assert names([]).shared == ""
+
+
+def test_a_benchmark_of_somebody_else_has_the_name_of_its_author_on_one_line() -> None:
+    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", None, {})
+    called = names([other, case("lstm")])
+    assert called.name(other) == "bench.py::test_sum[1� 2]"
+    assert called.name(case("lstm")) == "lstm loop inference"

@@ -1,0 +1,105 @@
+"""pytest-benchmark's files: times and ratios with intervals over processes.
+
+A process's time of a benchmark is the lower quartile of its rounds, the lowest quantile that every file has, with or
+without its data; noise only adds time. Rounds of one process share what differs from process to process, so they give
+no interval of their own: it is over processes, and there is none for a single file.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.errors import UserError
+from rnnbench.store.pytest_benchmark import Saved
+
+NAMED = 5  # benchmarks that an error names
+Value = Literal["low", "mean"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Logarithms from each process: of a benchmark's time, or of its ratio to the reference in that process."""
+
+    low: tuple[float, ...]
+    mean: tuple[float, ...]
+
+
+def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
+    """One row for each benchmark, in the order of the files.
+
+    - `benchmark` (its fullname), `group`, `name`; `is_reference`, and whether it has one: `reference`, its name or "";
+    - `processes` it was in, `rounds` in all of them;
+    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over processes, NaN for one process;
+    - `rounds_low_seconds`, `rounds_high_seconds`: quartiles of a process's rounds, median over processes;
+    - `mean_seconds`: mean over rounds, and over processes;
+    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, taken within each process.
+
+    Raises UserError where `reference` is in no group, or twice in one.
+    """
+    references = chosen(saved, reference)
+    rows = []
+    for key, one in saved.benchmarks.items():
+        found = [session.rounds[key] for session in saved.sessions if key in session.rounds]
+        base = references.get(one.group)
+        ratios = sample(saved, key, base).low if base else ()
+        rows.append(
+            {
+                "benchmark": key,
+                "group": one.group,
+                "name": one.name,
+                "is_reference": key == base,
+                "reference": saved.benchmarks[base].name if base else "",
+                "processes": len(found),
+                "rounds": sum(rounds.number for rounds in found),
+                **_bounds("seconds", sample(saved, key, None).low),
+                "rounds_low_seconds": pd.Series([rounds.low for rounds in found]).median(),
+                "rounds_high_seconds": pd.Series([rounds.high for rounds in found]).median(),
+                "mean_seconds": sum(rounds.mean for rounds in found) / len(found),
+                **_bounds("ratio", ratios),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
+    """The key of each group's reference, where it has one: the benchmark of that name, or else torch.nn's case."""
+    found: dict[str, str] = {}
+    for key, one in saved.benchmarks.items():
+        is_it = reference in (one.name, key) if reference is not None else bool(one.case and one.case.is_reference)
+        if is_it and one.group in found:
+            raise UserError(
+                f"--reference {reference}: group {one.group!r} has two of that name: {found[one.group]}, {key}"
+            )
+        if is_it:
+            found[one.group] = key
+    if reference is not None and not found:
+        names = list(dict.fromkeys(one.name for one in saved.benchmarks.values()))
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        raise UserError(
+            f"--reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
+        )
+    return found
+
+
+def sample(saved: Saved, key: str, reference: str | None) -> Sample:
+    """What each process says of a benchmark, beside a reference that is in the same process or by itself."""
+    sessions = [one for one in saved.sessions if key in one.rounds and (reference is None or reference in one.rounds)]
+
+    def logs(value: Value) -> tuple[float, ...]:
+        return tuple(
+            math.log(getattr(one.rounds[key], value))
+            - (math.log(getattr(one.rounds[reference], value)) if reference is not None else 0.0)
+            for one in sessions
+        )
+
+    return Sample(logs("low"), logs("mean"))
+
+
+def _bounds(name: str, logs: tuple[float, ...]) -> dict[str, float]:
+    """Estimate on logarithms, given back as values."""
+    found = estimate(logs) if logs else Estimate(math.nan, math.nan, math.nan)
+    ends = zip(("", "_low", "_high"), (found.value, found.low, found.high), strict=True)
+    return {f"{name}{end}": math.exp(value) for end, value in ends}

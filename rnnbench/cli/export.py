@@ -1,0 +1,45 @@
+"""`rnnbench export`."""
+
+from pathlib import Path
+
+import click
+
+from rnnbench.report.export import FORMATS
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")
+@click.option("--windows", is_flag=True, help="csv and parquet: a row for each window instead of each case.")
+def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
+    """Write RUN (a folder below results/) in the format of another tool.
+
+    \b
+    Examples:
+      rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark --out quick.json
+      rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows
+
+    Parquet is never written to standard output: its default is a file named after the run. Formats that have no place
+    for a case that was not measured leave it out, and say so on standard error.
+    """
+    from rnnbench import load, summarize
+    from rnnbench.report.export import notes, rendered
+    from rnnbench.report.files import replace
+    from rnnbench.store.folder import read_info
+
+    if windows and not FORMATS[to].keeps_all:
+        tables = " and ".join(name for name, one in FORMATS.items() if one.keeps_all)
+        raise click.UsageError(f"--windows goes with {tables}; {to} has no place for windows")
+    info, frame = read_info(run), load(run)
+    summary = summarize(frame)
+    data = rendered(to, frame, summary, info, windows=windows)
+    if out is None and not FORMATS[to].is_text:
+        out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
+    if out is None:
+        click.echo(data, nl=False)
+    else:
+        replace(out, data, out)
+        click.echo(out, err=True)
+    for note in notes(to, summary, info):
+        click.echo(f"rnnbench: {note}", err=True)

@@ -1,0 +1,55 @@
+"""A run in the formats of other tools: one module for each, and the table of them."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rnnbench.store.folder import RunInfo
+
+
+@dataclass(frozen=True)
+class Format:
+    """Where a format is made, and what it has a place for."""
+
+    module: str  # below this package
+    suffix: str  # of its files
+    keeps_all: bool = False  # also cases that were not measured, and windows
+    is_text: bool = True  # may go to standard output
+    less_only: bool = False  # of metrics only those of which less is better
+    has_remarks: bool = True  # a place for what must be said of every number
+
+
+FORMATS = {
+    "pytest-benchmark": Format("pytest_benchmark", "json"),
+    "github-action-benchmark": Format("github_action", "json", less_only=True),
+    "bencher": Format("bencher", "json", has_remarks=False),
+    "csv": Format("csv", "csv", keeps_all=True),
+    "parquet": Format("parquet", "parquet", keeps_all=True, is_text=False),
+}
+
+
+def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "RunInfo", *, windows: bool) -> bytes:
+    """The whole file; `frame` as `rnnbench.load` gives it, `summary` as `rnnbench.summarize`."""
+    render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
+    data = render(frame, summary, info, windows=True) if windows else render(frame, summary, info)
+    return data.encode() if isinstance(data, str) else bytes(data)
+
+
+def notes(to: str, summary: "pd.DataFrame", info: "RunInfo") -> Iterator[str]:
+    """What of the run the format has no place for, a line each."""
+    from rnnbench.report.export import cases
+    from rnnbench.store.metrics import METRICS
+
+    if FORMATS[to].keeps_all:
+        return
+    if text := cases.left_out(summary):
+        yield text
+    if info.caches and not FORMATS[to].has_remarks:
+        yield f"{info.caches}, which the format has no place to say"
+    others = [metric.label for metric in METRICS if metric.better != "less" and summary[metric.name].notna().any()]
+    if FORMATS[to].less_only and others:
+        yield f"metrics left out, since less is not better: {', '.join(others)}"

@@ -1,0 +1,45 @@
+"""Bencher Metric Format: benchmark -> measure -> value with its bounds (schema: https://bencher.dev/bmf.json).
+
+A benchmark is named by its case's key, which stays the same from run to run. Its measures are `latency`, Bencher's own,
+which it counts in nanoseconds, `ratio` to the case's reference, and each metric under its column's name.
+"""
+
+import json
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.errors import UserError
+from rnnbench.report.export.cases import known, timed
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import REFERENCES
+
+LONGEST_NAME = 1024  # characters of a benchmark's name that Bencher takes
+NANOSECONDS = 1e9
+
+
+def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
+    """One JSON object; raises UserError where a case's key is longer than Bencher takes."""
+    content = {}
+    for row in timed(summary):
+        if len(row["case"]) > LONGEST_NAME:
+            raise UserError(
+                f"the key of a case has {len(row['case']):,} characters, and Bencher takes {LONGEST_NAME:,}"
+            )
+        content[row["case"]] = _measures(row)
+    return json.dumps(content, allow_nan=False, indent=1) + "\n"
+
+
+def _measures(row: dict[Any, Any]) -> dict[str, dict[str, float]]:
+    measures = {"latency": _bounded(row, "seconds", NANOSECONDS)}
+    if row["implementation"] not in REFERENCES and math.isfinite(row["ratio"]):
+        measures["ratio"] = _bounded(row, "ratio")
+    return measures | {metric.name.replace("_", "-"): {"value": value} for metric, value in known(row)}
+
+
+def _bounded(row: dict[Any, Any], column: str, scale: float = 1.0) -> dict[str, float]:
+    """A value with its 95% interval, where there is one."""
+    ends = {"value": "", "lower_value": "_low", "upper_value": "_high"}
+    values = {name: row[f"{column}{end}"] * scale for name, end in ends.items()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

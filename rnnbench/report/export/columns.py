@@ -1,0 +1,54 @@
+"""What the columns of exported tables are called and what is in them; the same for CSV and Parquet."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.reference import words
+from rnnbench.report.table_ratios import UNITS
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.metrics import OBSERVED
+
+NESTED = ("missing", "ceiling", "quantiles_seconds_per_call", "cores")
+WHOLE = ("warmup_windows", "replicate", "order", "turns", "calls", "batch")
+OF_WINDOWS = {
+    "started": "started_seconds",
+    "quantiles": "quantiles_seconds_per_call",
+    "parity_error": "parity_relative_error",
+}
+
+
+def of_cases(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `rnnbench.summarize`, times and ratios under names that say what they are."""
+    named = {column: name.format(words(summary).key) for column, name in UNITS.items()}
+    return _plain(summary).rename(columns=named)
+
+
+def of_windows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `rnnbench.load`: a row for each window, and one for each case that has none."""
+    return _plain(frame).rename(columns=OF_WINDOWS)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Counts as whole numbers, nested values as lists and dictionaries, None where there is none."""
+    rows = frame.copy()
+    counts = [metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")]
+    for column in (*WHOLE, *counts):
+        if column in rows and (rows[column].dropna().astype(float) % 1 == 0).all():
+            rows[column] = rows[column].astype("Int64")
+    if "clock_mhz" in rows:
+        rows["clock_mhz"] = pd.to_numeric(rows["clock_mhz"])  # None all over where the system does not tell
+    for column in ("missing", "ceiling", "quantiles", "cores"):
+        if column in rows:
+            rows[column] = pd.Series([_nested(value) for value in rows[column]], index=rows.index, dtype=object)
+    return rows
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, Ceiling):
+        return asdict(value) | {"copies": [list(copy) for copy in value.copies]}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple | list) else None

@@ -1,0 +1,57 @@
+"""github-action-benchmark's custom JSON, for its tool `customSmallerIsBetter`: an array of named values.
+
+An entry has `name`, `unit`, `value` and, where there is an interval, `range`; the dashboard shows `extra` beside it
+(https://github.com/benchmark-action/github-action-benchmark). The action finds last time's value by its name, so names
+are keys of cases, which stay the same from run to run. Less is better for all that is in such a file: metrics of which
+more is better, or neither, are left out.
+"""
+
+import json
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.export.cases import known, timed
+from rnnbench.report.units import plural
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.metrics import METRICS, Unit
+from rnnbench.store.records import REFERENCES, reference_cell
+
+MICROSECONDS = 1e6
+LESS = tuple(metric for metric in METRICS if metric.better == "less")
+UNITS: dict[Unit, str] = {
+    "count": "",
+    "bytes": "bytes",
+    "joules": "J",
+    "per second": "1/s",
+    "seconds": "s",
+    "times": "x",
+}
+
+
+def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
+    """One JSON array."""
+    entries = [entry for row in timed(summary) for entry in _entries(row, info)]
+    return json.dumps(entries, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+
+
+def _entries(row: dict[Any, Any], info: RunInfo) -> list[dict[str, Any]]:
+    entries = [_bounded(row, "time", "seconds", "us", MICROSECONDS, info)]
+    if row["implementation"] not in REFERENCES and math.isfinite(row["ratio"]):
+        entries.append(_bounded(row, "ratio", "ratio", f"times {reference_cell(row['reference'])}", 1.0, info))
+    for metric, value in known(row, LESS):
+        unit = UNITS[metric.unit] or metric.label
+        entries.append({"name": f"{row['case']}: {metric.label}", "unit": unit, "value": value, "extra": metric.about})
+    return entries
+
+
+def _bounded(row: dict[Any, Any], label: str, column: str, unit: str, scale: float, info: RunInfo) -> dict[str, Any]:
+    """A value, with the farther end of its interval as its range: the format has but one number for both sides."""
+    value, low, high = (scale * row[f"{column}{end}"] for end in ("", "_low", "_high"))
+    entry = {"name": f"{row['case']}: {label}", "unit": unit, "value": value}
+    replicates = plural(int(row["replicates"]), "replicate")
+    if not math.isfinite(low):
+        return entry | {"extra": f"no interval: {replicates}"}
+    about = [f"95% interval {low:.6g} to {high:.6g} {unit}", replicates, *filter(None, [info.caches])]
+    return entry | {"range": f"± {max(value - low, high - value):.6g}", "extra": "\n".join(about)}

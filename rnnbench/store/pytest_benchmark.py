@@ -1,0 +1,272 @@
+"""pytest-benchmark's JSON files, as `--benchmark-json`, `--benchmark-autosave` and `rnnbench export` write them.
+
+A file is one process, and so one replicate, however many rounds it has: rounds share what lies where in memory, and the
+state of the machine in those seconds. Several files of the same code on the same machine are as many replicates. A file
+that `rnnbench export` wrote is a whole run: its rounds are replicates.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import AXES, DEFAULTS, Case
+
+ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
+REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
+REPLICATE_MEANS = "replicate_mean_seconds"
+WARM = "caches warm"
+VERSIONS = range(3, 6)  # of pytest-benchmark, whose files have what is read here
+UNKNOWN_COMMITS = ("unversioned", "unknown")
+LONGEST = 60  # characters of a bad value that are shown
+LONGEST_SECONDS = 1e9  # 30 years; what is beyond is no time of a call
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """One benchmark's rounds in one process, in seconds per call."""
+
+    low: float  # their lower quartile; of an exported replicate the low quantile of all calls
+    high: float  # their upper quartile; NaN of an exported replicate
+    mean: float
+    number: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is timed, by whatever names its author gave it."""
+
+    key: str  # its `fullname`: file, function and parameters
+    name: str
+    group: str  # empty where it is in none
+    case: Case | None  # where `extra_info` has every axis, as from rnnbench's own door to pytest
+    metrics: Mapping[str, float]  # of such a case: those of `rnnbench.store.metrics.METRICS` that are known
+
+    def axes(self) -> dict[str, str | float]:
+        """What is known of it besides its key."""
+        return {"group": self.group, "name": self.name, **(self.case.axes() if self.case else {})}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one process measured."""
+
+    started: datetime
+    rounds: Mapping[str, Rounds]  # by the benchmark's key
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file, or a folder of files of the same code on the same machine."""
+
+    name: str
+    sessions: tuple[Session, ...]
+    benchmarks: Mapping[str, Benchmark]  # by key, as they come first
+    machine: Mapping[str, Any]  # what changes times though no code has changed
+    commit: str  # empty where it is not known
+    is_exported: bool  # by rnnbench: then a session is a replicate of a run
+
+    @property
+    def describes(self) -> str:
+        """`before (5 processes, commit 1a2b3c4)`."""
+        count = len(self.sessions)
+        commit = f", commit {self.commit[:7]}" if self.commit else ""
+        return f"{self.name} ({count} {'process' if count == 1 else 'processes'}{commit})"
+
+
+def is_saved(path: Path) -> bool:
+    """Whether this is not a run's folder but a file, or a folder of JSON files."""
+    return path.is_file() or (path.is_dir() and not (path / "run.json").exists() and any(path.rglob("*.json")))
+
+
+def read(path: Path) -> Saved:
+    """A file, or all JSON files in and below a folder.
+
+    Raises UserError where one is not pytest-benchmark's, or they are of several commits, machines or kinds.
+    """
+    files = [path] if path.is_file() else sorted(path.rglob("*.json"))
+    parts = [_file(file) for file in files]
+    first = parts[0]
+    for file, part in zip(files, parts, strict=True):
+        for what in ("machine", "commit", "is_exported"):
+            then, now = getattr(first, what), getattr(part, what)
+            if then != now:
+                raise UserError(
+                    f"{path}: the files of one side must be of one {SAME[what]}, so that they differ by chance alone:\n"
+                    f"{files[0].name} has {_short(_apart(then, now))}, {file.name} has {_short(_apart(now, then))}"
+                )
+    benchmarks = {key: one for part in reversed(parts) for key, one in part.benchmarks.items()}
+    order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
+    sessions = tuple(session for part in parts for session in part.sessions)
+    return Saved(path.resolve().name, sessions, order, first.machine, first.commit, first.is_exported)
+
+
+SAME = {"machine": "machine and Python", "commit": "commit", "is_exported": "kind, exported by rnnbench or not"}
+
+
+def _apart(one: Any, other: Any) -> Any:
+    """What of a dictionary is not the same in another; other values as they are."""
+    return {key: one[key] for key in one if one[key] != other[key]} if isinstance(one, dict) else one
+
+
+def _file(path: Path) -> Saved:
+    content = _content(path)
+    benchmarks: dict[str, Benchmark] = {}
+    numbers: dict[str, Mapping[int, Rounds]] = {}
+    is_exported = isinstance(content.get(ORIGIN), dict)
+    for entry in content["benchmarks"]:
+        where = f"{path}: {_short(entry.get('fullname')) if isinstance(entry, dict) else 'a benchmark'}"
+        one = _benchmark(entry, where)
+        if one.key in benchmarks:
+            raise UserError(f"{where}: is there twice")
+        benchmarks[one.key] = one
+        numbers[one.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
+    started = _started(content.get("datetime"), path)
+    sessions = tuple(
+        Session(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
+        for number in sorted({number for taken in numbers.values() for number in taken})
+    )
+    commit = str(_dictionary(content.get("commit_info")).get("id") or "")
+    known_commit = "" if commit in UNKNOWN_COMMITS else commit
+    machine = _machine(content["machine_info"])
+    if is_exported:
+        machine["caches"] = content[ORIGIN].get("caches", WARM)
+    return Saved(path.name, sessions, benchmarks, machine, known_commit, is_exported)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The object in a file, if it looks like pytest-benchmark's."""
+    wanted = "want a file that pytest --benchmark-json or --benchmark-autosave wrote"
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {error}\n{wanted}") from None
+    if isinstance(content, dict) and "schema_version" in content and "resolved" in content:
+        raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
+    kinds = {"machine_info": dict, "benchmarks": list, "version": str}
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise UserError(f"{path}: not pytest-benchmark's JSON: it has no {key!r}\n{wanted}")
+    major = content["version"].partition(".")[0]
+    if not (major.isdecimal() and int(major) in VERSIONS):
+        raise UserError(
+            f"{path}: written by pytest-benchmark {_short(content['version'])}; "
+            f"this rnnbench reads {VERSIONS[0]} to {VERSIONS[-1]}"
+        )
+    if not content["benchmarks"]:
+        raise UserError(f"{path}: there is no benchmark in it; did pytest skip them all?")
+    return dict(content)
+
+
+def _benchmark(entry: Any, where: str) -> Benchmark:
+    if not isinstance(entry, dict) or not isinstance(entry.get("stats"), dict):
+        raise UserError(f"{where}: has no 'stats'; want a benchmark as pytest-benchmark writes it")
+    for key in ("name", "fullname"):
+        if not isinstance(entry.get(key), str):
+            raise UserError(f"{where}: {key} is {_short(entry.get(key))}; want a text")
+    group, extra = entry.get("group"), _dictionary(entry.get("extra_info"))
+    case = _case(extra)
+    return Benchmark(
+        _text(entry["fullname"]),
+        _text(entry["name"]),
+        "" if group is None else _text(str(group)),
+        case,
+        _metrics(extra) if case is not None else {},
+    )
+
+
+def _case(extra: Mapping[str, Any]) -> Case | None:
+    """The case whose axes these are; None where they are something else, or of a rnnbench that knows more."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if not all(axis in extra for axis in AXES if axis not in DEFAULTS):
+        return None
+    axes = {axis: extra[axis] for axis in AXES if axis in extra}
+    own = {name: axes.pop(name) for name in ("cell", "implementation")}
+    try:
+        return TypeAdapter(Case).validate_python({**own, "workload": axes})
+    except ValidationError:
+        return None
+
+
+def _text(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold and no file or terminal can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are numbers."""
+    values = {metric.name: extra.get(metric.name) for metric in METRICS}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _rounds(stats: Mapping[str, Any], where: str) -> Rounds:
+    low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
+    number = stats.get("rounds")
+    if not isinstance(number, int) or number < 1:
+        raise UserError(f"{where}: stats.rounds is {_short(number)}; want a whole number from 1")
+    return Rounds(low, high, mean, number)
+
+
+def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, Rounds]:
+    """The replicates of a case that rnnbench exported, by their numbers."""
+    extra = _dictionary(entry.get("extra_info"))
+    lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
+    if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists}) > 1 or not lists[0]:
+        raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data want one value a replicate")
+    found = {}
+    for number, low, mean in zip(*lists, strict=True):
+        if not isinstance(number, int):
+            raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; want whole numbers")
+        times = _seconds(low, f"{where}: stats.data"), _seconds(mean, f"{where}: extra_info.{REPLICATE_MEANS}")
+        found[number] = Rounds(times[0], math.nan, times[1], 1)
+    return found
+
+
+def _seconds(value: Any, where: str) -> float:
+    """A time; raises UserError where it is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < LONGEST_SECONDS:
+        raise UserError(f"{where} is {_short(value)}; want a positive number of seconds")
+    return float(value)
+
+
+def _started(value: Any, path: Path) -> datetime:
+    """When the file was written; versions that gave no zone meant UTC."""
+    try:
+        started = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: datetime is {_short(value)}; want a time as ISO 8601 has it") from None
+    return started if started.tzinfo else started.replace(tzinfo=UTC)
+
+
+def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a machine matters; its name and the clock rates that were measured do not."""
+    known = _dictionary(info.get("cpu"))
+    return {
+        "cpu": known.get("brand_raw") or known.get("brand") or info.get("processor"),
+        "cores": known.get("count"),
+        "machine": info.get("machine"),
+        "python": f"{info.get('python_implementation')} {info.get('python_version')}",
+    }
+
+
+def _dictionary(value: Any) -> dict[str, Any]:
+    """The value, or an empty one where it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

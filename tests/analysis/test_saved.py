@@ -1,0 +1,67 @@
+"""What can be said of pytest-benchmark's files: intervals over processes only."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.saved import chosen, summarize
+from rnnbench.errors import UserError
+from rnnbench.store.pytest_benchmark import read
+from tests.saved_files import benchmark, side, write
+from tests.workload import case, reference_case
+
+
+def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp_path: Path) -> None:
+    rounds = [1.0, 1.1, 1.2, 1.3, 9.0, 1.1, 1.2, 1.3]
+    [row] = summarize(read(write(tmp_path / "a.json", [benchmark("test_a", rounds)]))).to_dict("records")
+    assert row["seconds"] == row["rounds_low_seconds"] == pytest.approx(1.1)
+    assert row["rounds_high_seconds"] == pytest.approx(1.3)
+    assert math.isnan(row["seconds_low"])
+    assert math.isnan(row["ratio"])
+    assert (row["processes"], row["rounds"]) == (1, 8)
+
+
+def test_processes_are_the_replicates_and_ratios_are_taken_within_each(tmp_path: Path) -> None:
+    times = {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}  # a machine that gets slower, by as much for both
+    rows = summarize(read(side(tmp_path, times)), "test_b").set_index("name")
+    found = estimate([math.log(one) for one in times["test_a"]])
+    assert rows.loc["test_a", "seconds_high"] == pytest.approx(math.exp(found.high))
+    assert list(rows.loc["test_a", ["ratio", "ratio_low", "ratio_high"]]) == pytest.approx([2.0] * 3)
+    assert rows.loc["test_b", "ratio"] == 1
+    assert rows["is_reference"].to_dict() == {"test_a": False, "test_b": True}
+
+
+def test_a_process_without_the_reference_gives_no_ratio(tmp_path: Path) -> None:
+    write(tmp_path / "1.json", [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
+    write(tmp_path / "2.json", [benchmark("test_a", [3.0])])
+    rows = summarize(read(tmp_path), "test_b").set_index("name")
+    assert rows.loc["test_a", "ratio"] == pytest.approx(2)
+    assert rows.loc["test_a", "processes"] == 2
+
+
+def test_torch_nn_is_the_reference_of_its_group_where_the_file_says_which_it_is(tmp_path: Path) -> None:
+    own, layer = case("vanilla"), reference_case()
+    benchmarks = [
+        benchmark("test_own", [2.0], group="one", extra=own.axes()),
+        benchmark("test_layer", [1.0], group="one", extra=layer.axes()),
+        benchmark("test_other", [2.0], group="two", extra=own.axes()),
+    ]
+    saved = read(write(tmp_path / "a.json", benchmarks))
+    assert chosen(saved, None) == {"one": "bench.py::test_layer"}
+    assert chosen(saved, "test_own") == {"one": "bench.py::test_own"}
+    assert chosen(saved, "bench.py::test_other") == {"two": "bench.py::test_other"}
+
+
+def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    saved = read(write(tmp_path / "a.json", [benchmark(f"test_{number}", [1.0]) for number in range(9)]))
+    with pytest.raises(UserError, match=r"--reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
+        chosen(saved, "nn")
+
+
+def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
+    one = benchmark("test_a", [1.0])
+    saved = read(write(tmp_path / "a.json", [one, one | {"fullname": "other.py::test_a"}]))
+    with pytest.raises(UserError, match=r"has two of that name: bench\.py::test_a, other\.py::test_a"):
+        chosen(saved, "test_a")

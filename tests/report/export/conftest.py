@@ -1,0 +1,53 @@
+"""A run made by hand, with a case of every fate, as `export` reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.store.records import Case, Measurement
+from tests import stored
+from tests.workload import case, reference_case
+
+LOOP, HOISTED, REFERENCE = case("vanilla"), case("vanilla", "hoisted"), reference_case()
+WIDE = case("vanilla", batch_size=16)  # of a workload without a reference
+SKIPPED, FAILED = case("combined", "hoisted"), case("gru")
+WHY = "=1+1 is no reason"  # what a spreadsheet would run
+OPERATORS = 67
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+    frame: pd.DataFrame
+    summary: pd.DataFrame
+    info: RunInfo
+
+    def row(self, case: Case) -> dict[Any, Any]:
+        return self.summary[self.summary["case"] == case.key].iloc[0].to_dict()
+
+
+def read(path: Path) -> Run:
+    frame = load(path)
+    return Run(path, frame, summarize(frame), read_info(path))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Six replicates, the last of which was cut off before the hoisted case, and so does not count."""
+    times = {
+        LOOP: [[0.00030 + 0.00001 * number] * 3 for number in range(6)],
+        HOISTED: [[0.00020 + 0.00002 * number] * 3 for number in range(5)],
+        REFERENCE: [[0.00010 + 0.00001 * number] * 3 for number in range(6)],
+        WIDE: [[0.0041], [0.0042]],
+    }
+    extra = [
+        Measurement(LOOP, "measured", parity="agrees", metrics={"operators": OPERATORS}, missing={"macs": "=why"}),
+        Measurement(SKIPPED, "skipped", "nothing to hoist"),
+        Measurement(FAILED, "failed", WHY),
+    ]
+    return read(stored.folder(tmp_path_factory.mktemp("export"), times, extra))

@@ -1,0 +1,43 @@
+import io
+
+import pandas as pd
+import pytest
+from pyarrow import parquet as reader  # type: ignore[import-untyped]
+
+from rnnbench.report.export import parquet
+from tests.report.conftest import CEILING
+
+from .conftest import FAILED, LOOP, OPERATORS, WHY, Run
+
+
+def schema(data: bytes) -> dict[str, str]:
+    found = reader.read_schema(io.BytesIO(data))
+    return {name: str(found.field(name).type) for name in found.names}
+
+
+def test_pandas_reads_cases_with_their_types(run: Run) -> None:
+    found = pd.read_parquet(io.BytesIO(parquet.render(run.frame, run.summary, run.info))).set_index("case")
+    assert list(found.index) == list(run.summary["case"])
+    assert found.loc[FAILED.key, "reason"] == WHY  # nobody runs it here
+    assert found.loc[LOOP.key, "seconds_per_call"] == run.row(LOOP)["seconds"]
+    assert found.loc[LOOP.key, "operators"] == OPERATORS
+    assert list(found["missing"][LOOP.key]) == [("macs", "=why")]
+
+
+def test_windows_keep_their_lists(run: Run) -> None:
+    data = parquet.render(run.frame, run.summary, run.info, windows=True)
+    found = pd.read_parquet(io.BytesIO(data))
+    rows = found[found["case"] == LOOP.key]
+    assert list(rows["quantiles_seconds_per_call"].iloc[0]) == pytest.approx([0.0003] * 3)
+    assert list(rows["cores"].iloc[0]) == [0]
+    assert list(rows["replicate"]) == list(range(6))
+    assert schema(data)["cores"].startswith("list<")
+
+
+def test_the_types_are_those_of_every_run_whatever_is_known_in_this_one(run: Run) -> None:
+    poor = run.summary[run.summary["case"] == FAILED.key]
+    rich = run.summary.assign(ceiling=pd.Series([CEILING] * len(run.summary), dtype=object))
+    found = [schema(parquet.render(run.frame, one, run.info)) for one in (run.summary, poor, rich)]
+    assert found[0] == found[1] == found[2]
+    assert "null" not in found[0].values()
+    assert found[0]["missing"].startswith("map<string, string")

@@ -1,0 +1,118 @@
+"""The export to pytest-benchmark: read by the real tool, and by ourselves."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnnbench import summarize
+from rnnbench.analysis import saved
+from rnnbench.report.export import pytest_benchmark
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.records import AXES
+from tests.stored import folder
+
+from .conftest import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run
+from .conftest import read as read_run
+
+TIMES = st.floats(1e-6, 1.0)
+
+
+def content(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(pytest_benchmark.render(run.frame, run.summary, run.info))
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("consumer") / "exported.json"
+    path.write_text(pytest_benchmark.render(run.frame, run.summary, run.info), encoding="utf-8")
+    return path
+
+
+def compare(file: Path, *arguments: str) -> str:
+    """What `pytest-benchmark compare` says of the file and a copy of it (it can't read one file twice)."""
+    copy = file.with_name("copy.json")
+    copy.write_bytes(file.read_bytes())
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", str(file), str(copy), *arguments]
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_real_tool_compares_it_by_every_grouping_it_has(file: Path, run: Run) -> None:
+    compare(
+        file, "--group-by=fullname", "--csv=out.csv", "--columns=min,max,mean,stddev,median,iqr,outliers,rounds,ops"
+    )
+    with (file.parent / "out.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 2 * 4
+    [one, _] = [row for row in rows if row["name"] == LOOP.key]
+    assert float(one["median"]) == pytest.approx(run.row(LOOP)["seconds"], rel=0.02)
+    assert int(one["rounds"]) == 5
+
+
+def test_the_real_tool_draws_it_and_groups_it_by_workload(file: Path) -> None:
+    said = compare(file, "--group-by=func,param:batch_size", "--histogram=drawn/box")
+    assert "vanilla loop batch_size=16" in said
+    drawn = list((file.parent / "drawn").glob("*.svg"))
+    assert len(drawn) == 4
+    assert all("<svg" in one.read_text(encoding="utf-8") for one in drawn)
+
+
+def test_it_has_all_that_the_format_has(run: Run) -> None:
+    found = content(run)
+    assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} <= set(found)
+    fields = {"group", "name", "fullname", "params", "param", "extra_info", "options", "stats"}
+    assert all(set(one) == fields for one in found["benchmarks"])
+    assert len({one["name"] for one in found["benchmarks"]}) == len(found["benchmarks"])
+
+
+def test_extra_info_has_every_axis_and_metric_under_its_own_name(run: Run) -> None:
+    found = {one["fullname"]: one for one in content(run)["benchmarks"]}
+    extra = found[LOOP.key]["extra_info"]
+    assert {name: extra[name] for name in AXES} == LOOP.axes()
+    assert {metric.name for metric in METRICS} <= set(extra)
+    assert extra["operators"] == OPERATORS
+    assert extra["macs"] is None
+    assert found[LOOP.key]["group"] == found[REFERENCE.key]["group"] != found[WIDE.key]["group"]
+
+
+def test_a_round_is_a_replicate_in_its_order(run: Run) -> None:
+    found = {one["fullname"]: one for one in content(run)["benchmarks"]}
+    assert found[HOISTED.key]["stats"]["data"] == pytest.approx([0.00020 + 0.00002 * number for number in range(5)])
+    assert found[HOISTED.key]["stats"]["iterations"] == 3
+    assert not {SKIPPED.key, FAILED.key} & set(found)
+
+
+def test_caches_flushed_are_in_it(run: Run) -> None:
+    cold = replace(run.info, resolved={"measure": {"cold_cache": True}})
+    written = json.loads(pytest_benchmark.render(run.frame, run.summary, cold))
+    assert written["rnnbench"]["caches"] == cold.caches != ""
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=12), TIMES)
+def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
+    tmp_path: Path, times: list[tuple[float, float]], alone: float
+) -> None:
+    path = folder(
+        tmp_path, {LOOP: [[own] for own, _ in times], REFERENCE: [[other] for _, other in times], WIDE: [[alone]]}
+    )
+    run = read_run(path)
+    (tmp_path / "back.json").write_text(pytest_benchmark.render(run.frame, run.summary, run.info), encoding="utf-8")
+    back = saved.summarize(read(tmp_path / "back.json")).set_index("benchmark")
+    there = summarize(run.frame).set_index("case")
+    for case in (LOOP, REFERENCE, WIDE):
+        for column in ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high"):
+            assert back.loc[case.key, column] == pytest.approx(there.loc[case.key, column], rel=1e-6, nan_ok=True), (
+                column
+            )

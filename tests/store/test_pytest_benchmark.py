@@ -1,0 +1,215 @@
+"""pytest-benchmark's files: what is read of them, and in which words others are refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench.errors import UserError
+from rnnbench.store.pytest_benchmark import is_saved, read
+from tests.saved_files import MACHINE, benchmark, content, side, write
+from tests.workload import reference_case
+
+BENCHMARKS = """
+import pytest
+@pytest.mark.benchmark(group="sums")
+@pytest.mark.parametrize("n", [10, 100])
+def test_sum(benchmark, n):
+    benchmark.extra_info["n"] = n
+    benchmark(sum, range(n))
+def test_sorted(benchmark):
+    benchmark(sorted, [3, 2, 1])
+"""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which pytest-benchmark itself has written one file with its data and one without."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "test_real.py").write_text(BENCHMARKS)
+    quick = [
+        "--benchmark-max-time=0.001",
+        "--benchmark-min-rounds=5",
+        "--benchmark-warmup=off",
+        "-p",
+        "no:cacheprovider",
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=with.json", "--benchmark-save=without", *quick]
+    # Where these tests run in parallel, pytest-benchmark would take that for itself and not measure.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_what_the_real_tool_writes_is_read_the_same_with_its_data_and_without(real: Path) -> None:
+    with_data, without = read(real / "with.json"), read(real / ".benchmarks")
+    assert list(with_data.benchmarks.values()) == list(without.benchmarks.values())
+    assert with_data.sessions[0].rounds == without.sessions[0].rounds
+    names = {(one.key, one.name, one.group) for one in with_data.benchmarks.values()}
+    assert names == {
+        ("test_real.py::test_sum[10]", "test_sum[10]", "sums"),
+        ("test_real.py::test_sum[100]", "test_sum[100]", "sums"),
+        ("test_real.py::test_sorted", "test_sorted", ""),
+    }
+    assert with_data.machine["python"].startswith("CPython 3.")
+    raw = json.loads((real / "with.json").read_text())["benchmarks"][0]
+    rounds = with_data.sessions[0].rounds[raw["fullname"]]
+    assert (rounds.low, rounds.mean, rounds.number) == tuple(raw["stats"][key] for key in ("q1", "mean", "rounds"))
+
+
+@pytest.mark.parametrize(
+    ("version", "changes"),
+    [
+        ("3.4.1", {"datetime": "2021-05-01T10:00:00.123456"}),  # without a zone: UTC
+        ("4.0.0", {"datetime": "2023-02-26T15:56:42.267008", "machine_info": MACHINE | {"cpu": {"brand": "Old"}}}),
+        ("5.3.1", {"commit_info": {"id": "unversioned"}}),
+    ],
+)
+def test_every_version_from_3_on_is_read(tmp_path: Path, version: str, changes: dict[str, Any]) -> None:
+    saved = read(write(tmp_path / "a.json", [benchmark("test_a", [2.0, 2.1])], version=version, **changes))
+    assert saved.sessions[0].rounds["bench.py::test_a"].low == pytest.approx(2.0)
+    assert saved.sessions[0].started.tzinfo is not None
+    assert saved.commit == ("" if version.startswith("5") else "0123456789abcdef")
+
+
+def test_a_folder_is_one_process_a_file(tmp_path: Path) -> None:
+    saved = read(side(tmp_path / "before", {"test_a": [1.0, 1.1, 1.2], "test_b": [2.0, 2.1, 2.2]}))
+    assert [session.rounds["bench.py::test_b"].low for session in saved.sessions] == [2.0, 2.1, 2.2]
+    assert saved.describes == "before (3 processes, commit 0123456)"
+
+
+def test_axes_in_extra_info_make_a_case_and_anything_else_there_does_not(tmp_path: Path) -> None:
+    case = reference_case()
+    known = benchmark(
+        "test_known", [1.0], extra={**case.axes(), "macs": 12, "peak_bytes": None, "operators": float("inf")}
+    )
+    newer = benchmark("test_newer", [1.0], extra=case.axes() | {"implementation": "hyper"})
+    other = benchmark("test_other", [1.0], extra={"cell": "of a battery", "implementation": 3})
+    saved = read(write(tmp_path / "a.json", [known, newer, other]))
+    assert [one.case for one in saved.benchmarks.values()] == [case, None, None]
+    assert saved.benchmarks["bench.py::test_known"].metrics == {"macs": 12}
+
+
+GOOD = benchmark("test_a", [1.0, 1.1])
+
+
+def with_stats(**changes: Any) -> list[dict[str, Any]]:
+    return [GOOD | {"stats": GOOD["stats"] | changes}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.json: not JSON: "),
+        ("\x00\xff{", "a.json: not JSON: "),
+        ("[1, 2]", "a.json: not pytest-benchmark's JSON: it has no 'machine_info'"),
+        ('{"results": [{"command": "sleep 1"}]}', "it has no 'machine_info'"),  # hyperfine
+        ('{"context": {}, "benchmarks": []}', "it has no 'machine_info'"),  # Google Benchmark
+        ('{"benchmarks": [{"runs": []}], "version": "1.0"}', "it has no 'machine_info'"),  # pyperf
+        ('{"schema_version": 1, "resolved": {}}', "this is part of a run of rnnbench; give its folder, "),
+        (json.dumps(content([])), "a.json: there is no benchmark in it"),
+        (
+            json.dumps(content([GOOD], version="2.5.0")),
+            "written by pytest-benchmark '2.5.0'; this rnnbench reads 3 to 5",
+        ),
+        (
+            json.dumps(content([GOOD], version="6.0.0")),
+            "written by pytest-benchmark '6.0.0'; this rnnbench reads 3 to 5",
+        ),
+        (json.dumps(content([GOOD], version="new")), "written by pytest-benchmark 'new'"),
+        (json.dumps(content([GOOD], datetime="noon")), "datetime is 'noon'; want a time as ISO 8601 has it"),
+        (json.dumps(content([GOOD, GOOD])), "a.json: 'bench.py::test_a': is there twice"),
+        (json.dumps(content([{"name": "x"}])), "a.json: None: has no 'stats'"),
+        (json.dumps(content([GOOD | {"fullname": 7}])), "fullname is 7; want a text"),
+        (json.dumps(content([]) | {"benchmarks": ["x"]}), "a.json: a benchmark: has no 'stats'"),
+        (
+            json.dumps(content(with_stats(q1=float("nan")))),
+            "'bench.py::test_a': stats.q1 is nan; want a positive number",
+        ),
+        (json.dumps(content(with_stats(mean=-1.0))), "stats.mean is -1.0; want a positive number of seconds"),
+        (json.dumps(content(with_stats(q3=0))), "stats.q3 is 0; want a positive number"),
+        (json.dumps(content(with_stats(q3="fast"))), "stats.q3 is 'fast'; want a positive number"),
+        (json.dumps(content(with_stats(q1=10**400))), "want a positive number"),
+        (json.dumps(content(with_stats(rounds=0))), "stats.rounds is 0; want a whole number from 1"),
+        (json.dumps(content([GOOD], rnnbench={})), "want one value a replicate"),
+    ],
+)
+def test_another_file_is_refused_in_two_lines_at_most(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as caught:
+        read(file)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ("machine_info", "commit_info", "benchmarks", "datetime", "version", "rnnbench")
+OF_BENCHMARKS = ("group", "name", "fullname", "extra_info", "stats")
+
+
+@settings(max_examples=200)
+@given(key=st.sampled_from(KEYS + OF_BENCHMARKS + tuple(GOOD["stats"])), value=JSON)
+def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
+) -> None:
+    one = dict(GOOD)
+    if key in OF_BENCHMARKS:
+        one[key] = value
+    elif key not in KEYS:
+        one["stats"] = GOOD["stats"] | {key: value}
+    whole = content([one])
+    if key in KEYS:
+        whole[key] = value
+    file = tmp_path_factory.getbasetemp() / "any.json"
+    file.write_text(json.dumps(whole), encoding="utf-8")
+    try:
+        saved = read(file)
+    except UserError as error:
+        assert len(str(error).splitlines()) <= 2  # noqa: PT017 - it may be read as well
+    else:
+        assert all(rounds.low > 0 for session in saved.sessions for rounds in session.rounds.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"commit_info": {"id": "fedcba98"}}, "must be of one commit"),
+        ({"machine_info": MACHINE | {"python_version": "3.13.0"}}, "must be of one machine and Python"),
+        ({"machine_info": MACHINE | {"cpu": {"brand_raw": "Another", "count": 8}}}, "{'cpu': 'A Processor'}"),
+    ],
+)
+def test_files_that_differ_by_more_than_chance_are_no_replicates(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    write(tmp_path / "0001.json", [GOOD])
+    write(tmp_path / "0002.json", [GOOD], **changes)
+    with pytest.raises(UserError, match=r"0002\.json has") as caught:
+        read(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_another_name_of_the_machine_or_a_measured_clock_rate_is_no_other_machine(tmp_path: Path) -> None:
+    write(tmp_path / "1.json", [GOOD])
+    write(tmp_path / "2.json", [GOOD], machine_info=MACHINE | {"node": "builder-8"})
+    assert len(read(tmp_path).sessions) == 2
+
+
+def test_only_files_and_folders_of_them_are_taken_for_such(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    file = write(tmp_path / "saved" / "deeper" / "a.json", [GOOD])
+    assert [is_saved(path) for path in (file, file.parents[1])] == [True, True]
+    assert not any(is_saved(tmp_path / name) for name in ("run", "empty", "nowhere"))

@@ -1,0 +1,136 @@
+"""`export`, and `report` and `compare` of other tools' files, as they are called."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rnnbench.cli import main
+from rnnbench.report.export import FORMATS
+from rnnbench.store.records import Measurement
+from tests.saved_files import benchmark, side, write
+from tests.stored import folder
+from tests.workload import case, reference_case
+
+LOOP, REFERENCE, SKIPPED = case("vanilla"), reference_case(), case("combined", "hoisted")
+STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with a case that was skipped; the working directory is beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_ACTIONS", "")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    times = {LOOP: [[0.003], [0.0031]], REFERENCE: [[0.001], [0.0011]]}
+    return folder(tmp_path / "results", times, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
+
+
+def rnnbench(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """The exit code of a command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["rnnbench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("to", [name for name, one in FORMATS.items() if one.is_text])
+def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    assert rnnbench(monkeypatch, "export", run, "--format", to) == 0
+    printed = capsys.readouterr()
+    assert LOOP.key in printed.out
+    assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in printed.err) != FORMATS[to].keeps_all
+    assert rnnbench(monkeypatch, "export", run, "--format", to, "--out", "new/file") == 0
+    assert Path("new/file").read_text(encoding="utf-8") == printed.out
+    assert capsys.readouterr().out == ""
+    assert [file.name for file in Path("new").iterdir()] == ["file"]
+
+
+def test_parquet_has_a_file_of_its_own(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rnnbench(monkeypatch, "export", run, "--format", "parquet", "--windows") == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"{run.name}.parquet\n")
+    assert len(pd.read_parquet(f"{run.name}.parquet")) == 5  # four windows, and the skipped case
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "nowhere", "--format", "csv"], "rnnbench: nowhere: not a run folder: it has no run.json\n"),
+        (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
+        (
+            ["export", "{run}", "--format", "bencher", "--windows"],
+            "--windows goes with csv and parquet; bencher has",
+        ),
+        (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: --out {run}: can't be written: "),
+        (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
+        (["compare", "{run}", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
+        (
+            ["compare", "{run}", "saved.json"],
+            "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
+        ),
+        (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
+        (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
+        (
+            ["report", "saved.json", "--reference", "x"],
+            "--reference x: saved.json has no such benchmark; it has",
+        ),
+    ],
+)
+def test_faults_are_told_in_two_lines_and_nothing_is_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    write(Path("saved.json"), [benchmark("test_a", [1.0])])
+    before = sorted(Path().rglob("*"))
+    assert rnnbench(monkeypatch, *(one.format(run=run) for one in arguments)) == 2
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
+    assert message.format(run=run) in said.err
+    assert len(lines) <= 2
+    assert said.out == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_file_of_pytest_benchmark_is_reported(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("mine.json"), [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
+    assert rnnbench(monkeypatch, "report", "mine.json", "--reference", "test_b") == 0
+    assert capsys.readouterr().out == "reports/mine/index.html\n"
+    text = Path("reports/mine/index.html").read_text(encoding="utf-8")
+    assert "test_a takes 2.00 times as long as test_b." in text
+
+
+def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
+    side(Path("after"), {"test_a": [1.3 * one for one in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
+    command = ["compare", "before", "after", "--reference", "test_b"]
+    assert rnnbench(monkeypatch, *command) == 1
+    assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in capsys.readouterr().out
+    assert rnnbench(monkeypatch, *command, "--margin", "60%") == 0
+    assert rnnbench(monkeypatch, "compare", "before", "after", "--strict") == 3
+    capsys.readouterr()
+    assert rnnbench(monkeypatch, *command, "--json") == 1
+    [line] = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["case"], found["group"], found["verdict"]) == ("bench.py::test_a", "all", "regressed")
+
+
+def test_what_export_writes_is_reported_and_compared(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.json", "two.json"):
+        assert rnnbench(monkeypatch, "export", run, "--format", "pytest-benchmark", "--out", name) == 0
+    assert rnnbench(monkeypatch, "report", "one.json") == 0
+    assert "exported by rnnbench" in Path("reports/one/index.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert rnnbench(monkeypatch, "compare", "one.json", "two.json") == 0
+    assert "vanilla loop" in capsys.readouterr().out
