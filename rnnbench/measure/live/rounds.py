@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,8 +113,8 @@ class Rounds:
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:
-        """The arm's call, in its autograd mode and without garbage collection; both as before at the end."""
-        with named(arm), without_collector(), self._arms[arm].mode():
+        """The arm's call, in its autograd mode and with nothing of Python's in between; all as before at the end."""
+        with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
 
     def _cost(self) -> float:
@@ -149,13 +150,17 @@ def named(arm: str) -> Iterator[None]:
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Without garbage collection; at the end it is on again where it was."""
-    was_on = gc.isenabled()
+def undisturbed() -> Iterator[None]:
+    """Without garbage collection, tracing and profiling, which make Python code slow; at the end as it was before."""
+    was_on, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
     gc.disable()
+    sys.settrace(None)
+    sys.setprofile(None)
     try:
         yield
     finally:
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
         if was_on:
             gc.enable()
 
