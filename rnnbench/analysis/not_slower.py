@@ -4,10 +4,10 @@ Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of a low quant
 that of their mean, which also sees what slows only some of them. `slower`: one of the two intervals lies above the
 factor. `not slower`: both lie at or below it. Anything else is no answer yet.
 
-How the error rate is split. 1% (`CONFIDENCE`) is that of both wrong answers together, over all looks. Half of it goes to
-each ratio, and of that one half to each side, so either wrong answer is given at most once in 200 times, also where the
-true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: these shares sum to one however many looks
-there are (Bonferroni), so the rounds may end at any time, for any reason.
+How the error rate is split. 1% (`CONFIDENCE`) is that of both wrong answers together, over all looks. Half of it goes
+to each ratio, and of that one half to each side, so either wrong answer is given at most once in 200 times, also where
+the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: these shares sum to one however many
+looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 """
 
 import math
@@ -49,9 +49,11 @@ class Question:
             self.answer = "not slower"
 
     @property
-    def only_in_the_mean(self) -> bool:
-        """Whether the mean is what speaks against `not slower`, and the low quantile would not."""
-        return self.low.high <= self.factor < self.mean.high
+    def by_the_mean(self) -> bool:
+        """Whether it is the mean that speaks against `not slower`, and the low quantile would not do so."""
+        if self.answer == "slower":
+            return self.low.low <= self.factor
+        return self.answer is None and self.low.high <= self.factor
 
     def is_within(self, precision: float | None) -> bool:
         """Whether both ratios are known within `precision` (0.01: 1%), so that more rounds would tell little."""

@@ -14,7 +14,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 
 DEFAULT_SUITE = "quick"
-NO_BENCHMARK = "{}: `rnnbench_case` needs pytest-benchmark: pip install 'rnnbench[pytest]' (or leave out -p no:benchmark)"
+NO_BENCHMARK = "{}: `rnnbench_case` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
 
 
 @dataclass(frozen=True)

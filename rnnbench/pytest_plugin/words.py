@@ -38,11 +38,8 @@ def _told(workload: Workload) -> Iterator[tuple[str, Any]]:
         value = getattr(workload, axis)
         if axis in APART or (workload.phase == "loading" and axis in OF_MODELS):
             continue
-        if axis in OF_DATA:
-            is_told = loads
-        else:
-            is_told = axis in ALWAYS or (value,) != Sweep.model_fields[axis].default
-        if is_told:
+        is_usual = axis not in ALWAYS and (value,) == Sweep.model_fields[axis].default
+        if loads if axis in OF_DATA else not is_usual:
             yield axis, value
 
 

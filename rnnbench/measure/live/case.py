@@ -37,7 +37,7 @@ class LiveCase:
             return plan, warm_up(self.device, self.timed.call, plan)
 
     def window(self, plan: Plan) -> list[float]:
-        """Seconds of each block of one window, by the device's clock; torch's settings are the case's whoever set them."""
+        """Seconds of each block of one window, by the device's clock; torch's settings are the case's."""
         torch_state.restore(self.wanted)
         with undisturbed():
             return clock_window(self.device, self.timed.call, plan).batch_seconds
@@ -47,8 +47,8 @@ class LiveCase:
 def live_case(case: Case, root: Path, settings: Settings, before: torch_state.State) -> Iterator[LiveCase]:
     """Build a case whose device is there; at the end what was changed in this process is as it was.
 
-    `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings where the case has no
-    wish of its own. Raises what the case raises.
+    `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings where the case has
+    no wish of its own. Raises what the case raises.
     """
     workload = case.workload
     wanted = settings_of(workload.device, workload.dtype, workload.threads, before)

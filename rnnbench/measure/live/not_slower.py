@@ -31,7 +31,8 @@ class Compared:
     rounds: int
     took_seconds: float  # of `budget_seconds`, calibration not included
     budget_seconds: float
-    only_in_the_mean: bool  # the low quantile alone would show `not slower`
+    by_the_mean: bool  # what the answer, or its lack, is owed to
+    precise_enough: bool  # the rounds ended as the ratios were known as well as asked, with no answer
     parity: str  # whether the output of `mine` is that of `than`
     phase: Phase
     device: str
@@ -57,10 +58,10 @@ def not_slower(
 ) -> Compared:
     """Take rounds until `mine` is known to be slower than `factor` times `than`, or not to be.
 
-    `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget is for the rounds,
-    after calibration; with `precision` (0.01: 1%) they end as well where the ratio is known so well without an answer.
-    Where outputs have to be equal and are not, nothing is timed. Raises ValueError for what does not fit together, and
-    what a module raises, with its name in front.
+    `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget is for the
+    rounds, after calibration; with `precision` (0.01: 1%) they end as well where the ratio is known so well without an
+    answer. Where outputs have to be equal and are not, nothing is timed. Raises ValueError for what does not fit
+    together, and what a module raises, with its name in front.
     """
     with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as found:
         question, parity = Question(factor), found.parity[MINE]
@@ -77,7 +78,8 @@ def not_slower(
         rounds=len(rounds.times[MINE]),
         took_seconds=took,
         budget_seconds=budget_seconds,
-        only_in_the_mean=question.only_in_the_mean,
+        by_the_mean=question.by_the_mean,
+        precise_enough=question.answer is None and question.is_within(precision),
         parity=parity,
         phase=phase,
         device=found.device,
