@@ -26,7 +26,7 @@ class Clock:
 
 
 class Blocks:
-    """What pytest-benchmark calls in place of a case: `rounds * batch` times for the clock, then for the case itself."""
+    """What pytest-benchmark calls in place of a case: `rounds * batch` times for the clock, then for the case."""
 
     def __init__(self, clock: Clock, window: Window, rounds: int, batch: int, call: Callable[[], object]) -> None:
         """`window` gives the seconds of each block of a new window, a block being `batch` calls of the case."""

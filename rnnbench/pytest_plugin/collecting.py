@@ -9,7 +9,7 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.pytest_plugin import CASE_FIXTURE
 from rnnbench.pytest_plugin.clock import Clock
-from rnnbench.pytest_plugin.words import group_name, test_id
+from rnnbench.pytest_plugin.words import case_name, group_name
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 
@@ -43,7 +43,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     params = [
         pytest.param(
             one,
-            id=test_id(one.case),
+            id=case_name(one.case),
             marks=pytest.mark.benchmark(
                 **{"group": group_name(one.case.workload)} | asked | {"timer": one.clock, "disable_gc": True}
             ),

@@ -18,7 +18,7 @@ SAID = {
 }
 
 
-def test_id(case: Case) -> str:
+def case_name(case: Case) -> str:
     """`lstm-loop-training-batch32-length16-hidden64`: sizes that suites mostly sweep, and what is not the default."""
     head = [case.cell, case.implementation, case.workload.phase]
     if is_own(case.cell):

@@ -69,10 +69,9 @@ def _ratio(value: float) -> str:
 def _basis(found: "Compared", mine: str, than: str) -> str:
     times = " against ".join(duration(seconds) for seconds in found.seconds.values())
     outputs = "outputs agree" if found.agrees else f"outputs: {found.parity.removesuffix(': times only')}"
-    return (
-        f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
-        f"{plural(found.rounds, 'round')} in {duration(found.took_seconds)}, budget {duration(found.budget_seconds)}; {outputs}"
-    )
+    where = f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}"
+    spent = f"{plural(found.rounds, 'round')} in {duration(found.took_seconds)}"
+    return f"{where}: {times}; {spent}, budget {duration(found.budget_seconds)}; {outputs}"
 
 
 def _why_undecided(found: "Compared") -> str:

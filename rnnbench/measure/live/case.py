@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rnnbench.workloads.phases import TimedCall
 
 @dataclass(frozen=True)
 class LiveCase:
-    """A case that was built and is in its autograd mode."""
+    """A case that was built; whatever is done with it is done with its own settings of torch, in its autograd mode."""
 
     timed: TimedCall
     device: Device
@@ -28,19 +28,24 @@ class LiveCase:
 
     def call(self) -> object:
         """One call, not clocked."""
-        return self.timed.call()
+        with self._mode():
+            return self.timed.call()
 
     def calibrated(self, settings: Settings) -> tuple[Plan, int]:
         """How its windows are made, once it is warm, and how many windows that took."""
-        with undisturbed():
+        with self._mode(), undisturbed():
             plan = calibrate(self.device, self.timed.call, settings.window_seconds, cold=settings.cold_cache)
             return plan, warm_up(self.device, self.timed.call, plan)
 
     def window(self, plan: Plan) -> list[float]:
-        """Seconds of each block of one window, by the device's clock; torch's settings are the case's."""
-        torch_state.restore(self.wanted)
-        with undisturbed():
+        """Seconds of each block of one window, by the device's clock."""
+        with self._mode(), undisturbed():
             return clock_window(self.device, self.timed.call, plan).batch_seconds
+
+    def _mode(self) -> AbstractContextManager[object]:
+        """The mode, whatever a call before has done to torch's settings."""
+        torch_state.restore(self.wanted)
+        return self.timed.mode()
 
 
 @contextmanager
@@ -60,7 +65,6 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.St
         torch_state.restore(wanted)
         timed = build_case(case, root, settings.compiled_steps).timed_call()
         put_back.callback(timed.end)
-        put_back.enter_context(timed.mode())
         yield LiveCase(timed, devices.open_device(workload.device), wanted)
 
 
