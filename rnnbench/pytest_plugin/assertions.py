@@ -1,5 +1,6 @@
 """The fixture `rnnbench`: assertions on the time of live modules and functions."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,8 +76,8 @@ class Assertions:
             inputs,
             self._chosen("phase", phase, "inference"),
             factor=_factor(factor),
-            budget_seconds=_converted("budget", Seconds(), self._chosen("budget", budget, BUDGET_SECONDS)),
-            precision=_converted("precision", Percent(), self._chosen("precision", precision, None)),
+            budget_seconds=_converted("budget", Seconds(), math.inf, self._chosen("budget", budget, BUDGET_SECONDS)),
+            precision=_converted("precision", Percent(), 1.0, self._chosen("precision", precision, None)),
             equal_outputs=equal_outputs,
         )
         said = sentence(found, *_names(mine, than), is_shared="PYTEST_XDIST_WORKER" in os.environ)
@@ -99,11 +100,13 @@ def _factor(value: object) -> float:
     return float(value)
 
 
-def _converted(name: str, kind: click.ParamType[float], value: object) -> Any:
-    """A number from what the command line would take; None stays."""
+def _converted(name: str, kind: click.ParamType[float], most: float, value: object) -> Any:
+    """A number below `most`, or a text that the command line would take, as a number; None stays."""
     __tracebackhide__ = True
+    if value is None or (isinstance(value, int | float) and 0 < value < most):
+        return value
     try:
-        return None if value is None else kind.convert(value, None, None)
+        return kind.convert(value, None, None)
     except click.UsageError as error:
         raise ValueError(f"{name}: {error.message}") from None
 

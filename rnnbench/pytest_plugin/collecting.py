@@ -1,7 +1,9 @@
 """Which cases a test stands for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 
 DEFAULT_SUITE = "quick"
+UNUSED = "Benchmark fixture was not used at all"
 NO_BENCHMARK = "{}: `rnnbench_case` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
 
 
@@ -40,17 +43,14 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(str(error)) from None
     own = metafunc.definition.get_closest_marker("benchmark")
     asked = dict(own.kwargs) if own else {}  # a case's own marker hides the test's
-    params = [
-        pytest.param(
-            one,
-            id=case_name(one.case),
-            marks=pytest.mark.benchmark(
-                **{"group": group_name(one.case.workload)} | asked | {"timer": one.clock, "disable_gc": True}
-            ),
-        )
-        for one in found
-    ]
+    params = [pytest.param(one, id=case_name(one.case), marks=_marks(one, asked)) for one in found]
     metafunc.parametrize(CASE_FIXTURE, params, indirect=True)
+
+
+def _marks(chosen: Chosen, asked: Mapping[str, Any]) -> list[pytest.MarkDecorator]:
+    kwargs = {"group": group_name(chosen.case.workload), **asked, "timer": chosen.clock, "disable_gc": True}
+    # A case that fails before it can be timed has its reason told already.
+    return [pytest.mark.benchmark(**kwargs), pytest.mark.filterwarnings(f"ignore:{UNUSED}")]
 
 
 def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
