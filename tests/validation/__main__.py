@@ -15,6 +15,8 @@ from tests.validation import (
     bias,
     cost,
     estimator,
+    not_slower_simulated,
+    pytest_door,
     real,
     simulation,
     verdict_peers,
@@ -33,6 +35,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,
+    "pytest-door": pytest_door.pytest_door,
+    "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

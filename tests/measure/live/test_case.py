@@ -11,10 +11,12 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.measure import torch_state
 from rnnbench.measure.engine import Plan
-from rnnbench.measure.live.case import live_case
+from rnnbench.measure.live.case import LiveCase, live_case
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
 from tests import workload as small
+from tests.measure.test_devices_cuda import FakeLine, device
 
 SETTINGS = Settings(window_seconds=0.001)
 CELL = """
@@ -51,6 +53,13 @@ def test_a_window_has_as_many_blocks_as_were_calibrated(phase: str) -> None:
     assert len(blocks) == plan.batches
     assert all(seconds > 0 for seconds in blocks)
     assert warmup_windows >= 1
+
+
+def test_blocks_on_a_gpu_are_what_lies_between_its_marks_and_not_what_the_host_takes() -> None:
+    line = FakeLine()
+    timed = TimedCall(lambda: line.launch(1e-6, 1e-3), torch.inference_mode)  # the host is done at once
+    blocks = LiveCase(timed, device(line), torch_state.capture()).window(Plan(4, 3, 0.012))
+    assert blocks == pytest.approx([3e-3] * 4)
 
 
 def test_a_case_gets_its_own_settings_each_time_and_leaves_those_of_the_process(tmp_path: Path) -> None:
