@@ -91,11 +91,11 @@ def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
 
 
 def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided() -> None:
-    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5)).set_index("true ratio")
+    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5))
     assert table["not slower"].tolist() == [1, 0, 0]
     assert table["undecided"].tolist() == [0, 1, 0]
     assert table["slower"].tolist() == [0, 0, 1]
-    assert table.loc[1.2, "median seconds"] == pytest.approx(not_slower_simulated.BUDGET_SECONDS, rel=0.05)
+    assert table["median seconds"].max() == pytest.approx(not_slower_simulated.BUDGET_SECONDS, rel=0.05)
 
 
 def test_the_pytest_door_is_given_the_cases_of_the_four_pairs() -> None:

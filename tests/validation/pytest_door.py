@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pandas as pd
 
 from rnnbench import load, summarize
@@ -47,7 +48,7 @@ def pytest_door() -> pd.DataFrame:
 
 
 def table(costs: Mapping[str, Sequence[Cost]]) -> pd.DataFrame:
-    """`beside them` is what a door takes apart from its windows; `time` how long calls take against the first door's."""
+    """`beside them`: what a door takes apart from its windows; `time`: how long calls take against the first door's."""
     first = next(iter(costs.values()))
     rows = []
     for door, found in costs.items():
@@ -92,7 +93,7 @@ def _pytest(tests: Sequence[str], seconds_a_case: float) -> Cost:
         _call("pytest", *tests, *PLUGINS, *asked)
         wall = time.monotonic() - started
         found = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
-    times = {one["extra_info"]["case"]: pd.Series(one["stats"]["data"]).quantile(0.1) for one in found}
+    times = {one["extra_info"]["case"]: float(np.quantile(one["stats"]["data"], 0.1)) for one in found}
     return Cost(wall, sum(one["stats"]["total"] * one["stats"]["iterations"] for one in found), times)
 
 
