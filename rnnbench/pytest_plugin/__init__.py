@@ -8,6 +8,13 @@ A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pyte
 
     pytest --benchmark-only [--rnnbench-suite SUITE] [--rnnbench-only 'cell=lstm phase=training']
 
+A case is compared with its reference and observed in a worker first: one that disagrees fails, one that can't be run
+here is skipped, each with its reason. Then it is timed in pytest's own process, alone and not in turns: for ratios with
+intervals there is `rnnbench run`. Of pytest-benchmark's options, `--benchmark-max-time`, `-min-rounds` and `-min-time`
+say for how long; saving, comparing, histograms, `-disable`, `-skip` and `-cprofile` are its own, as are those of the
+marker `benchmark`. Clock, calibration, warm-up and garbage collection (off) are rnnbench's, whatever it says there, and
+its `-precision` does nothing, as for all benchmarks that are told their rounds.
+
 Two modules or functions in a test of one's own:
 
     @pytest.mark.rnnbench(budget="20s", phase="training")

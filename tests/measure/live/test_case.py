@@ -16,6 +16,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests import workload as small
+from tests.measure.fakes import fake_cpu
 from tests.measure.test_devices_cuda import FakeLine, device
 
 SETTINGS = Settings(window_seconds=0.001)
@@ -60,6 +61,13 @@ def test_blocks_on_a_gpu_are_what_lies_between_its_marks_and_not_what_the_host_t
     timed = TimedCall(lambda: line.launch(1e-6, 1e-3), torch.inference_mode)  # the host is done at once
     blocks = LiveCase(timed, device(line), torch_state.capture()).window(Plan(4, 3, 0.012))
     assert blocks == pytest.approx([3e-3] * 4)
+
+
+def test_a_stall_in_the_first_calibration_does_not_leave_a_case_with_a_single_call() -> None:
+    cpu, call = fake_cpu(lambda number: 1.0 if number == 1 else 1e-4)
+    live = LiveCase(TimedCall(call, torch.inference_mode), cpu, torch_state.capture())
+    plan, _ = live.calibrated(Settings(window_seconds=0.01))
+    assert (plan.batches, plan.batch) == (100, 1)
 
 
 def test_a_case_gets_its_own_settings_each_time_and_leaves_those_of_the_process(tmp_path: Path) -> None:
