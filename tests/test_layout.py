@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
-ROOMS = ("cells", "workloads", "measure", "store", "analysis", "report")
+ROOMS = ("cells", "workloads", "measure", "store", "analysis", "report", "pytest_plugin")
 ALLOWED = {
     "store": set(),
     "cells": {"store"},
@@ -16,6 +16,7 @@ ALLOWED = {
     "measure": {"workloads", "cells", "analysis", "store"},
     "analysis": {"store"},
     "report": {"analysis", "store", "measure"},
+    "pytest_plugin": {"report", "analysis", "measure", "cells", "store"},
 }
 
 

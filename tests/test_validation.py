@@ -18,6 +18,8 @@ from tests.validation import __main__ as program
 from tests.validation import (
     cases,
     fleet,
+    not_slower_simulated,
+    pytest_door,
     real,
     simulation,
     verdict_peer_cases,
@@ -87,6 +89,30 @@ def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
     assert table.loc["10% in half", "differing: regressed"] == 1.0
     assert table.loc["nothing differs", "suites with a false alarm"] == 0.0
     assert (table["median seconds"] <= 60).all()
+
+
+def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided() -> None:
+    table = not_slower_simulated.error_rates(4, (1.0, 1.2, 1.5))
+    assert table["not slower"].tolist() == [1, 0, 0]
+    assert table["undecided"].tolist() == [0, 1, 0]
+    assert table["slower"].tolist() == [0, 0, 1]
+    assert table["median seconds"].max() == pytest.approx(not_slower_simulated.BUDGET_SECONDS, rel=0.05)
+
+
+def test_the_pytest_door_is_given_the_cases_of_the_four_pairs() -> None:
+    groups = suites.read("quick").groups(suites.parse_only([pytest_door.ONLY]), None, most=None)
+    assert {case for group in groups for case in group.cases} == {case for pair in cases.pairs() for case in pair}
+
+
+def test_what_a_door_costs_is_what_it_takes_beside_its_windows() -> None:
+    costs = {
+        "run": [pytest_door.Cost(10.0, 4.0, {"a": 1.0, "b": 2.0}), pytest_door.Cost(12.0, 4.0, {"a": 1.0, "b": 2.0})],
+        "pytest": [pytest_door.Cost(6.0, 4.0, {"a": 1.1, "b": 2.0}), pytest_door.Cost(8.0, 4.0, {"a": 1.0, "b": 1.8})],
+    }
+    run, door = pytest_door.table(costs).to_dict("records")
+    assert (run["seconds beside them"], run["beside them, each case"], run["highest"]) == (7.0, 3.5, 1.0)
+    assert (door["wall seconds"], door["seconds beside them"], door["time of a call against run"]) == (7.0, 3.0, 1.0)
+    assert (door["lowest"], door["highest"]) == pytest.approx((0.9, 1.1))
 
 
 def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:

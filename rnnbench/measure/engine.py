@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rnnbench.measure.devices import Call, Device
+from rnnbench.measure.devices import Call, Clocked, Device
 
 SHORTEST_CLOCKED = 20e-6  # shorter calls are clocked in batches: reading the clock takes some 50 ns
 BATCH_SECONDS = 100e-6
@@ -100,7 +100,7 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
     most = MOST_WARMUP_WINDOWS if plan.calls > 1 else 1
     best = float("inf")
     for number in range(1, most + 1):
-        quantiles = _read(device, call, short).quantiles
+        quantiles = _reading(_clock(device, call, short), short).quantiles
         median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
@@ -109,17 +109,25 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
 
 
 def take_window(device: Device, call: Call, plan: Plan) -> Reading:
-    """One window of back-to-back calls.
+    """One window of back-to-back calls."""
+    return _reading(clock_window(device, call, plan), plan)
+
+
+def clock_window(device: Device, call: Call, plan: Plan) -> Clocked:
+    """The same, block by block.
 
     A call that is not clocked comes first: the caches are full of what the arm before it worked on, and filling them
     again makes a call slower, by more than a tenth where it works on megabytes.
     """
     call()
-    return _read(device, call, plan)
+    return _clock(device, call, plan)
 
 
-def _read(device: Device, call: Call, plan: Plan) -> Reading:
-    clocked = device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
+def _clock(device: Device, call: Call, plan: Plan) -> Clocked:
+    return device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
+
+
+def _reading(clocked: Clocked, plan: Plan) -> Reading:
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
     return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 

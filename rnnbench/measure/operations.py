@@ -124,9 +124,7 @@ class Operations:
         if lacking := devices.backend(name).lacks(dtype):
             raise Skip(lacking)
         self._restore(name, dtype, threads)
-        if case.workload.phase == "loading":
-            return loading.build(case)
-        return build(case, Path(request["root"]), request["compiled_steps"])
+        return build_case(case, Path(request["root"]), request["compiled_steps"])
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         # Memory of a random size before the case's own, so that its place differs from process to process.
@@ -160,7 +158,7 @@ class Operations:
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
         """torch's settings as a case wants them, whatever the case before it did."""
-        torch_state.restore(self._state | devices.backend(device).settings(dtype) | {"threads": threads})
+        torch_state.restore(settings_of(device, dtype, threads, self._state))
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
@@ -171,6 +169,16 @@ class Operations:
         gc.collect()
         gc.freeze()  # what is left is torch's own, and is not searched again
         return {}
+
+
+def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
+    """The case, built but not called; raises Skip, CellError and whatever its cell raises."""
+    return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
+
+
+def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
+    """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
+    return before | devices.backend(device).settings(dtype) | {"threads": threads}
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,8 @@ from tests.validation import (
     cost,
     estimator,
     fleet,
+    not_slower_simulated,
+    pytest_door,
     real,
     simulation,
     verdict_peers,
@@ -35,6 +37,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "estimator": estimator.estimators,
     "cost": cost.cost,
     "fleet": fleet.fleets,
+    "pytest-door": pytest_door.pytest_door,
+    "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

@@ -1,15 +1,15 @@
 """Modules that the user holds, timed in the user's own process: what `rnnbench.measure(...)` does."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from rnnbench.measure import devices, torch_state
-from rnnbench.measure.live.arms import Arm, arms_of, reference_of
+from rnnbench.measure.live.arms import arms_of, reference_of
 from rnnbench.measure.live.calls import PHASES
 from rnnbench.measure.live.outputs import outputs, parity, uneven
 from rnnbench.measure.live.put_back import keep_buffers, keep_process
@@ -17,6 +17,7 @@ from rnnbench.measure.live.rounds import Rounds, Taken, named
 from rnnbench.measure.runner import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,18 @@ class Found:
     notes: tuple[str, ...]  # what makes the arms' work unequal
 
 
+@dataclass(frozen=True)
+class Ready:
+    """Arms whose outputs were compared, and the call of each that is timed."""
+
+    calls: dict[str, TimedCall]
+    reference: str
+    parity: dict[str, str]
+    device: str
+    threads: int
+    notes: tuple[str, ...]  # what makes the arms' work unequal
+
+
 def measure(
     modules: Mapping[str, Callable[..., object]],
     inputs: object,
@@ -45,9 +58,28 @@ def measure(
 
     Raises ValueError for what does not fit together, and what a module raises, with its name in front.
     """
+    started = time.monotonic()
+    with ready(modules, inputs, phase, reference) as found:
+        deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+        device = devices.open_device(found.device)
+        rounds = Rounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
+        taken = rounds.run()
+    counts = {name: _parameters(module) for name, module in modules.items()}
+    return Found(
+        taken, found.reference, found.parity, counts, found.device, found.threads, torch.__version__, found.notes
+    )
+
+
+@contextmanager
+def ready(
+    modules: Mapping[str, Callable[..., object]], inputs: object, phase: Phase, reference: str | None
+) -> Iterator[Ready]:
+    """The modules' outputs compared and their calls made; at the end what was changed in this process is put back.
+
+    Raises ValueError for what does not fit together, and what a module raises, with its name in front.
+    """
     if phase not in PHASES:
         raise ValueError(f"phase: want one of {', '.join(PHASES)}, found {phase!r}")
-    started = time.monotonic()
     arms = arms_of(modules, inputs)
     reference = reference_of(arms, reference)
     with ExitStack() as put_back:
@@ -64,17 +96,10 @@ def measure(
         for name, arm in arms.items():
             with named(name):
                 calls[name] = PHASES[phase](arm, put_back)
-        deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
-        threads = torch.get_num_threads()
-        rounds = Rounds(
-            devices.open_device(device), calls, reference, settings, deadline=deadline, on_progress=on_progress
-        )
-        taken = rounds.run()
-    counts = {name: _parameters(arm) for name, arm in arms.items()}
-    return Found(taken, reference, compared, counts, device, threads, torch.__version__, notes)
+        yield Ready(calls, reference, compared, device, torch.get_num_threads(), notes)
 
 
-def _parameters(arm: Arm) -> int | None:
-    if not isinstance(arm.run, nn.Module):
+def _parameters(module: Callable[..., object]) -> int | None:
+    if not isinstance(module, nn.Module):
         return None
-    return sum(parameter.numel() for parameter in arm.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())

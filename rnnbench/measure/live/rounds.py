@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,15 +61,22 @@ class Rounds:
         self._plans: dict[str, Plan] = {}
         self._windows = settings.windows
 
+    @property
+    def times(self) -> dict[str, list[Times]]:
+        """Each arm's times so far, one for each round."""
+        return self._times
+
     def run(self) -> Taken:
         """Calibrate, warm up and take the rounds; an arm that raises ends it, with the arm's name in the message."""
         started = self._now()
-        self._prepare()
-        while wants_more(self._record, self._settings) and self._fits():
-            self._round()
+        self.prepare()
+        self.end_at(self._deadline)
+        while wants_more(self._record, self._settings) and self.fits():
+            self.take()
         return Taken(self._times, self._now() - started, wants_more(self._record, self._settings))
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Calibrate and warm up; before the first round."""
         seconds = self._settings.window_seconds
         plans = {}
         for place, arm in enumerate(self._arms):
@@ -80,10 +88,15 @@ class Rounds:
             self._on_progress(Progress(0, place, 2 * len(plans), None))
             with self._turn(arm) as call:
                 warm_up(self._device, call, plan)
-        if self._deadline is not None and self._cost() * self._settings.replicates > self._left():
+
+    def end_at(self, deadline: float | None) -> None:
+        """Another deadline, after `prepare`: rounds are shorter where the fewest that are wanted would not fit."""
+        self._deadline = deadline
+        if deadline is not None and self._cost() * self._settings.replicates > self._left():
             self._windows = FEWEST_WINDOWS  # more rounds say more of the spread than longer ones
 
-    def _round(self) -> None:
+    def take(self) -> None:
+        """One round."""
         started = self._now()
         readings: dict[str, list[Reading]] = {arm: [] for arm in self._arms}
         order = balanced_order(list(self._arms), self._windows, self._rng)
@@ -100,8 +113,8 @@ class Rounds:
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:
-        """The arm's call, in its autograd mode and without garbage collection; both as before at the end."""
-        with named(arm), without_collector(), self._arms[arm].mode():
+        """The arm's call, in its autograd mode and with nothing of Python's in between; all as before at the end."""
+        with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
 
     def _cost(self) -> float:
@@ -113,7 +126,8 @@ class Rounds:
     def _left(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - self._now()
 
-    def _fits(self) -> bool:
+    def fits(self) -> bool:
+        """Whether the deadline has room for another round; the first is taken in any case."""
         return not self._record.visits or self._cost() <= self._left()
 
     def _tell(self, place: int, turns: int, spent: float) -> None:
@@ -136,13 +150,17 @@ def named(arm: str) -> Iterator[None]:
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Without garbage collection; at the end it is on again where it was."""
-    was_on = gc.isenabled()
+def undisturbed() -> Iterator[None]:
+    """Without garbage collection, tracing and profiling, which make Python code slow; at the end as it was before."""
+    was_on, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
     gc.disable()
+    sys.settrace(None)
+    sys.setprofile(None)
     try:
         yield
     finally:
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
         if was_on:
             gc.enable()
 

@@ -3,6 +3,7 @@
 import gc
 import math
 import random
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
@@ -126,6 +127,30 @@ def test_no_garbage_is_collected_within_a_turn_and_collection_is_as_before_after
     finally:
         gc.enable()
     assert seen == {False}
+
+
+def test_no_tracer_or_profiler_sees_a_turn_and_both_are_there_again_afterwards() -> None:
+    machine, seen = Machine(spread=0.0), set()
+    arm = machine.arm(4)
+
+    def call() -> None:
+        seen.add((sys.gettrace(), sys.getprofile()))
+        arm.call()
+
+    def watch(frame: object, event: str, argument: object) -> None:
+        """Nothing: a debugger or coverage would be here."""
+
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(watch)
+    sys.setprofile(watch)
+    try:
+        machine.rounds({"base": arm, "mine": TimedCall(call, nullcontext)}).run()
+        afterwards = sys.gettrace(), sys.getprofile()
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    assert seen == {(None, None)}
+    assert afterwards == (watch, watch)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""Is one arm at most `factor` times as slow as another? Asked again as rounds come in, until the interval answers.
+
+Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of a low quantile of the calls, which is precise, and
+that of their mean, which also sees what slows only some of them. `slower`: one of the two intervals lies above the
+factor. `not slower`: both lie at or below it. Anything else is no answer yet.
+
+How the error rate is split. 1% (`CONFIDENCE`) is that of both wrong answers together, over all looks. Half of it goes
+to each ratio, and of that one half to each side, so either wrong answer is given at most once in 200 times, also where
+the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: these shares sum to one however many
+looks there are (Bonferroni), so the rounds may end at any time, for any reason.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.location import locations
+
+Answer = Literal["slower", "not slower"]
+CONFIDENCE = 0.99
+FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
+GROWTH = 1.5  # of the number of rounds from look to look
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
+@dataclass
+class Question:
+    """What the looks so far say; `low` and `mean` are the last look's ratios with their intervals."""
+
+    factor: float
+    answer: Answer | None = None
+    low: Estimate = UNKNOWN
+    mean: Estimate = UNKNOWN
+    looks: int = 0
+    next_look: int = FIRST_LOOK  # rounds
+
+    def look(self, low: Sequence[float], mean: Sequence[float]) -> None:
+        """Take in the log-ratios of all rounds so far, one value for each; at least one."""
+        self.looks += 1
+        self.next_look = math.ceil(GROWTH * len(low))
+        share = 1 / (self.looks * (self.looks + 1))
+        confidence = 1 - (1 - CONFIDENCE) / 2 * share
+        self.low, self.mean = (_ratio(locations([logs])[0].interval(confidence)) for logs in (low, mean))
+        if max(self.low.low, self.mean.low) > self.factor:
+            self.answer = "slower"
+        elif max(self.low.high, self.mean.high) <= self.factor:
+            self.answer = "not slower"
+
+    @property
+    def by_the_mean(self) -> bool:
+        """Whether it is the mean that speaks against `not slower`, and the low quantile would not do so."""
+        if self.answer == "slower":
+            return self.low.low <= self.factor
+        return self.answer is None and self.low.high <= self.factor
+
+    def is_within(self, precision: float | None) -> bool:
+        """Whether both ratios are known within `precision` (0.01: 1%), so that more rounds would tell little."""
+        return precision is not None and all(
+            one.high / one.low <= (1 + precision) ** 2 for one in (self.low, self.mean)
+        )
+
+
+def _ratio(log: Estimate) -> Estimate:
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

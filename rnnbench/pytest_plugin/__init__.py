@@ -1,0 +1,108 @@
+"""The pytest plugin: a suite's cases as pytest-benchmark benchmarks, and `assert_not_slower` in tests of one's own.
+
+A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pytest]`):
+
+    @pytest.mark.rnnbench(suite="mine.toml")  # beside the test file, a path, or the name of a shipped suite
+    def test_case(rnnbench_case):
+        rnnbench_case()
+
+    pytest --benchmark-only [--rnnbench-suite SUITE] [--rnnbench-only 'cell=lstm phase=training']
+
+A case is compared with its reference and observed in a worker first: one that disagrees fails, one that can't be run
+here is skipped, each with its reason. Then it is timed in pytest's own process, alone and not in turns: for ratios with
+intervals there is `rnnbench run`. Of pytest-benchmark's options, `--benchmark-max-time`, `-min-rounds` and `-min-time`
+say for how long; saving, comparing, histograms, `-disable`, `-skip` and `-cprofile` are its own, as are those of the
+marker `benchmark`. Clock, calibration, warm-up and garbage collection (off) are rnnbench's, whatever it says there, and
+its `-precision` does nothing, as for all benchmarks that are told their rounds.
+
+Two modules or functions in a test of one's own:
+
+    @pytest.mark.rnnbench(budget="20s", phase="training")
+    def test_my_lstm_is_no_slower(rnnbench):
+        rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), inputs=torch.randn(32, 8, 64), factor=1.2)
+
+Loading the plugin loads neither torch nor pandas; a test that uses it does.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from rnnbench.pytest_plugin.assertions import Assertions
+    from rnnbench.pytest_plugin.session import Session
+
+CASE_FIXTURE = "rnnbench_case"
+MARKER = (
+    "rnnbench(suite, budget, precision, phase, undecided): suite: whose cases `rnnbench_case` stands for; the others: "
+    "defaults of `rnnbench.assert_not_slower`."
+)
+SUITE_OPTION: dict[str, Any] = {
+    "dest": "rnnbench_suite",
+    "metavar": "SUITE",
+    "default": None,
+    "help": "Benchmark the cases of this suite (a file, or the name of a shipped one) in place of what the tests name.",
+}
+ONLY_OPTION: dict[str, Any] = {
+    "dest": "rnnbench_only",
+    "metavar": "EXPR",
+    "default": [],
+    "action": "append",
+    "help": "Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. May be given several times.",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Long names, since the plugin is loaded in everybody's pytest."""
+    group = parser.getgroup("rnnbench", "recurrent cells against torch.nn")
+    group.addoption("--rnnbench-suite", **SUITE_OPTION)
+    group.addoption("--rnnbench-only", **ONLY_OPTION)
+
+
+def add_short_options(parser: pytest.Parser) -> None:
+    """`--suite` and `--only`, for the `conftest.py` of a folder of suites; an option that is taken stays as it is."""
+    for name, option in (("--suite", SUITE_OPTION), ("--only", ONLY_OPTION)):
+        try:
+            parser.addoption(name, **option)
+        except ValueError:
+            continue  # another plugin's; the long name is there all the same
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", MARKER)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that uses `rnnbench_case` is one test for each case of its suite."""
+    if CASE_FIXTURE in metafunc.fixturenames:
+        from rnnbench.pytest_plugin.collecting import parametrize
+
+        parametrize(metafunc)
+
+
+@pytest.fixture
+def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
+    """Compares live modules and functions by their time: `rnnbench.assert_not_slower`."""
+    from rnnbench.pytest_plugin.assertions import Assertions
+    from rnnbench.pytest_plugin.marker import marked
+
+    return Assertions(marked(request.node), request.node.user_properties)
+
+
+@pytest.fixture
+def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "Session") -> Callable[[], object]:
+    """A case of a suite: call it once, and pytest-benchmark has its time."""
+    from rnnbench.pytest_plugin.benchmarking import benchmarked, wanted
+
+    return lambda: benchmarked(benchmark, request.param, _rnnbench_session, wanted(request))
+
+
+@pytest.fixture(scope="session")
+def _rnnbench_session() -> "Iterator[Session]":
+    """What all cases of a session share."""
+    from rnnbench.pytest_plugin.session import open_session
+
+    with open_session() as session:
+        yield session

@@ -1,0 +1,98 @@
+"""One case under pytest-benchmark: observed, made ready in this process, timed, and told."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rnnbench.analysis.derived import with_derived
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.measure.engine import Plan
+from rnnbench.measure.live.case import live_case
+from rnnbench.pytest_plugin.clock import Blocks
+from rnnbench.pytest_plugin.collecting import Chosen
+from rnnbench.pytest_plugin.session import NO_ENERGY, Session
+from rnnbench.store.metrics import METRICS, OBSERVED
+from rnnbench.store.records import Measurement
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What pytest-benchmark's options ask for, the marker `benchmark` before the command line."""
+
+    min_rounds: int
+    max_time: float  # seconds for each case
+    min_time: float  # seconds of a round
+
+
+def wanted(request: pytest.FixtureRequest) -> Wanted:
+    """The options that hold for a test."""
+    marker = request.node.get_closest_marker("benchmark")
+    asked = marker.kwargs if marker else {}
+
+    def of(name: str) -> float:
+        return float(asked.get(name, request.config.getoption(f"benchmark_{name}")))
+
+    return Wanted(round(of("min_rounds")), of("max_time"), of("min_time"))
+
+
+def benchmarked(benchmark: Any, chosen: Chosen, session: Session, asked: Wanted) -> object:
+    """Benchmark a case with pytest-benchmark's fixture; what its last call gave.
+
+    A round is a block of the engine: one call, or as many as take 100 us where a call takes less than 20 us. There are
+    as many as fill `--benchmark-max-time`, in whole windows, and at least `--benchmark-min-rounds`; one takes
+    `--benchmark-min-time` at least. The case is warm before the first. Where benchmarks are disabled, it is compared
+    with its reference and called once.
+    """
+    __tracebackhide__ = True
+    measurement = session.observe(chosen)
+    benchmark.params = chosen.case.axes()  # for --benchmark-group-by=param:AXIS
+    with live_case(chosen.case, chosen.root, chosen.settings, session.torch_state) as live:
+        if benchmark.disabled:
+            return benchmark.pedantic(live.call)
+        calibrated, warmup_windows = live.calibrated(chosen.settings)
+        plan, rounds = planned(calibrated, asked)
+        blocks = Blocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
+        result = benchmark.pedantic(blocks, rounds=rounds, iterations=plan.batch)
+    known = replace(measurement, status="measured", reason="", warmup_windows=warmup_windows)
+    benchmark.extra_info.update(told(known, plan, blocks.taken))
+    return result
+
+
+def planned(plan: Plan, asked: Wanted) -> tuple[Plan, int]:
+    """The plan with blocks as long as asked, and how many of them there are to be, in whole windows."""
+    per_call = plan.seconds / plan.calls
+    if per_call > 0 and plan.batch * per_call < asked.min_time and not plan.cold:
+        batch = math.ceil(asked.min_time / per_call)
+        batches = max(1, round(plan.calls / batch))
+        plan = Plan(batches, batch, batches * batch * per_call)
+    windows = max(1, math.ceil(asked.min_rounds / plan.batches))
+    if plan.seconds > 0:
+        windows = max(windows, round(asked.max_time / plan.seconds))
+    return plan, windows * plan.batches
+
+
+def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> dict[str, Any]:
+    """What a benchmark's `extra_info` holds: every axis, every metric that is known, why others are not, and how.
+
+    `seconds` is the time as `rnnbench run` estimates it, the 10% quantile of all blocks.
+    """
+    line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
+    per_call = sorted(seconds / plan.batch for seconds in block_seconds)
+    calls = np.array([len(per_call) * plan.batch])
+    line["seconds"] = float(pooled_quantiles(np.zeros(1, dtype=int), [per_call], calls, LOW_QUANTILE)[0])
+    row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0]
+    metrics = {metric.name: _plain(row[metric.name]) for metric in METRICS if not pd.isna(row[metric.name])}
+    known = {name: value for name, value in line.items() if value is not None and name not in metrics}
+    known["missing"] = NO_ENERGY | measurement.missing
+    return known | metrics | {"calls_per_round": plan.batch, "cold_cache": plan.cold, "torch": torch.__version__}
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON has it: whole where it is whole."""
+    value = value.item() if hasattr(value, "item") else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

@@ -1,0 +1,71 @@
+"""Which cases a test stands for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.errors import UserError
+from rnnbench.pytest_plugin import CASE_FIXTURE
+from rnnbench.pytest_plugin.clock import Clock
+from rnnbench.pytest_plugin.words import case_name, group_name
+from rnnbench.store.records import Case
+from rnnbench.suite_file import Settings
+
+DEFAULT_SUITE = "quick"
+UNUSED = "Benchmark fixture was not used at all"
+NO_BENCHMARK = "{}: `rnnbench_case` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A case to be benchmarked."""
+
+    case: Case
+    root: Path  # that files of a user's own cells are relative to
+    settings: Settings
+    clock: Clock
+
+    def __repr__(self) -> str:
+        return self.case.key
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """One test for each case; raises CollectError for an unknown suite, an empty selection, no pytest-benchmark."""
+    if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
+        raise pytest.Collector.CollectError(NO_BENCHMARK.format(metafunc.definition.nodeid))
+    try:
+        found = _chosen(metafunc)
+    except UserError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
+    own = metafunc.definition.get_closest_marker("benchmark")
+    asked = dict(own.kwargs) if own else {}  # a case's own marker hides the test's
+    params = [pytest.param(one, id=case_name(one.case), marks=_marks(one, asked)) for one in found]
+    metafunc.parametrize(CASE_FIXTURE, params, indirect=True)
+
+
+def _marks(chosen: Chosen, asked: Mapping[str, Any]) -> list[pytest.MarkDecorator]:
+    kwargs = {"group": group_name(chosen.case.workload), **asked, "timer": chosen.clock, "disable_gc": True}
+    # A case that fails before it can be timed has its reason told already.
+    return [pytest.mark.benchmark(**kwargs), pytest.mark.filterwarnings(f"ignore:{UNUSED}")]
+
+
+def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
+    suite = suites.read(_suite_name(metafunc))
+    only = suites.parse_only(metafunc.config.getoption("rnnbench_only"))
+    groups = suite.groups(only, None, most=suites.MOST_CASES)
+    root = suite.file.parent.resolve()
+    return [Chosen(case, root, suite.settings, Clock()) for group in groups for case in group.cases]
+
+
+def _suite_name(metafunc: pytest.Metafunc) -> str:
+    """The command line's, else that of the marker, beside the test file if there is such a file."""
+    if asked := metafunc.config.getoption("rnnbench_suite"):
+        return str(asked)
+    marker = metafunc.definition.get_closest_marker("rnnbench")
+    name = str(marker.kwargs.get("suite", DEFAULT_SUITE)) if marker else DEFAULT_SUITE
+    beside = metafunc.definition.path.parent / name
+    return str(beside) if beside.is_file() else name

@@ -1,0 +1,64 @@
+"""What the cases of a pytest session share: a worker that observes them, and torch's settings at the start."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import pytest
+
+from rnnbench.measure.cores import allowed_cores
+from rnnbench.measure.preliminaries import OBSERVER, Asker
+from rnnbench.measure.process import COMPILE_ALONE, WorkerProcess, compiler_cache
+from rnnbench.measure.recorder import Recorder
+from rnnbench.measure.torch_state import State, capture
+from rnnbench.pytest_plugin.collecting import Chosen
+from rnnbench.store.records import Measurement
+
+NO_ENERGY = {"energy_joules": "not measured under pytest"}
+
+
+@dataclass
+class Session:
+    """Observes cases in a worker, as `rnnbench run` does: what probes do to a process would change the times."""
+
+    observers: dict[Path, tuple[Recorder, Asker]] = field(default_factory=dict)  # by the folder of the suite
+
+    @cached_property
+    def torch_state(self) -> State:
+        """torch's settings before the first case."""
+        return capture()
+
+    def observe(self, chosen: Chosen) -> Measurement:
+        """All that is known of a case beside its time; skips or fails the test, with the reason in a line."""
+        __tracebackhide__ = True
+        if chosen.root not in self.observers:
+            recorder = Recorder(chosen.root, chosen.settings, {})
+            self.observers[chosen.root] = recorder, Asker(recorder, partial(WorkerProcess, OBSERVER))
+        recorder, asker = self.observers[chosen.root]
+        reply = asker.ask(recorder.observe_request(chosen.case), allowed_cores())
+        if not reply["ok"]:
+            end = pytest.skip if reply["status"] == "skipped" else partial(pytest.fail, pytrace=False)
+            end(reply["reason"])
+        return Measurement.from_json(reply["measurement"])
+
+    def close(self) -> None:
+        """End all workers."""
+        for _, asker in self.observers.values():
+            asker.close()
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    """A session whose worker and whose own process share what torch.compile makes."""
+    with compiler_cache(), pytest.MonkeyPatch.context() as patch:
+        for name, value in COMPILE_ALONE.items():
+            if name not in os.environ:
+                patch.setenv(name, value)
+        session = Session()
+        try:
+            yield session
+        finally:
+            session.close()

@@ -1,0 +1,14 @@
+"""`--suite` and `--only` beside the plugin's `--rnnbench-suite` and `--rnnbench-only`."""
+
+import importlib.util
+
+import pytest
+
+from rnnbench.pytest_plugin import add_short_options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Said here, since pytest would call `--benchmark-only` an unknown option."""
+    if importlib.util.find_spec("pytest_benchmark") is None:
+        raise pytest.UsageError("the suites need pytest-benchmark: pip install 'rnnbench[pytest]'")
+    add_short_options(parser)

@@ -1,0 +1,99 @@
+"""The looks of `assert_not_slower`, on ratios whose truth is known."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from rnnbench.analysis.not_slower import FIRST_LOOK, Question
+
+FACTOR = 1.2
+ROUNDS = 100
+
+
+def drawn(rng: np.random.Generator, ratio: float, spread: float = 0.02, mean_ratio: float | None = None) -> np.ndarray:
+    """(2, rounds): log-ratios of low quantile and mean; some rounds are spoilt by a stall, of the mean more."""
+    logs = np.log([[ratio], [ratio if mean_ratio is None else mean_ratio]])
+    noise = spread * rng.standard_normal((2, ROUNDS))
+    struck = rng.random((2, ROUNDS)) < [[0.03], [0.15]]
+    return np.asarray(logs + noise + struck * rng.choice([-1, 1], (2, ROUNDS)) * rng.exponential(0.04, (2, ROUNDS)))
+
+
+def asked(logs: np.ndarray, factor: float = FACTOR) -> Question:
+    """Looked at as rounds come in, and once more at their end."""
+    question, looked = Question(factor), 0
+    while question.answer is None and looked < logs.shape[1]:
+        looked = min(question.next_look, logs.shape[1])
+        question.look(*logs[:, :looked].tolist())
+    return question
+
+
+def answers(ratio: float, runs: int, **more: float) -> list[str | None]:
+    rng = np.random.default_rng(round(1000 * ratio))
+    return [asked(drawn(rng, ratio, **more)).answer for _ in range(runs)]
+
+
+def test_a_ratio_that_is_the_factor_itself_is_hardly_ever_decided() -> None:
+    found = answers(FACTOR, 300)
+    # Either wrong answer comes once in 200 at most: seven and more of 300 would happen once in 2,000 such tests.
+    assert found.count("slower") < 7
+    assert found.count("not slower") < 7
+
+
+@pytest.mark.parametrize(("ratio", "answer"), [(1.0, "not slower"), (1.14, "not slower"), (1.27, "slower")])
+def test_a_ratio_that_is_clear_of_the_factor_is_decided_in_every_run(ratio: float, answer: str) -> None:
+    assert set(answers(ratio, 100)) == {answer}
+
+
+def test_what_is_clear_is_decided_at_the_first_look() -> None:
+    question = asked(drawn(np.random.default_rng(0), 1.0, 0.01))
+    assert (question.looks, question.answer) == (1, "not slower")
+    assert question.low.low < 1.0 < question.low.high < FACTOR
+    assert not question.by_the_mean
+
+
+def test_the_looks_come_ever_later_and_spend_no_more_than_there_is() -> None:
+    logs, question, seen, widths = drawn(np.random.default_rng(1), FACTOR), Question(FACTOR), [], []
+    while question.next_look < ROUNDS:
+        seen.append(question.next_look)
+        question.look(*logs[:, : seen[-1]].tolist())
+        widths.append(math.log(question.low.high / question.low.low))
+    assert seen[0] == FIRST_LOOK
+    assert all(later == math.ceil(1.5 * sooner) for sooner, later in pairwise(seen))
+    assert widths[-1] < widths[0] / 3
+    assert sum(1 / (look * (look + 1)) for look in range(1, 10_000)) < 1
+
+
+def test_what_slows_only_the_mean_is_slower() -> None:
+    question = asked(drawn(np.random.default_rng(2), 1.0, mean_ratio=1.6))
+    assert question.answer == "slower"
+    assert question.by_the_mean
+
+
+def test_a_mean_that_is_not_known_well_enough_leaves_it_open() -> None:
+    logs = drawn(np.random.default_rng(3), 1.0)
+    logs[1] += 0.5 * np.random.default_rng(4).standard_normal(ROUNDS)
+    question = Question(FACTOR)
+    question.look(*logs[:, :FIRST_LOOK].tolist())
+    assert question.answer is None
+    assert question.by_the_mean
+
+
+def test_a_single_round_decides_nothing() -> None:
+    question = Question(FACTOR)
+    question.look([0.0], [0.0])
+    assert question.answer is None
+    assert question.low.value == 1.0
+    assert math.isnan(question.low.high)
+    assert not question.is_within(0.5)
+
+
+def test_both_ratios_have_to_be_known_within_the_precision() -> None:
+    logs = drawn(np.random.default_rng(5), FACTOR, 0.01)
+    question = asked(logs)
+    assert question.is_within(0.05)
+    assert not question.is_within(0.0001)
+    assert not question.is_within(None)
+    logs[1] += 0.5 * np.random.default_rng(4).standard_normal(ROUNDS)
+    assert not asked(logs).is_within(0.05)

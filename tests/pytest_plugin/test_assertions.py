@@ -1,0 +1,153 @@
+"""`assert_not_slower` as users' tests call it, under real pytest."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas
+import pytest
+import torch
+from torch import nn
+
+import rnnbench.pytest_plugin.assertions
+from rnnbench.pytest_plugin.assertions import Assertions
+from tests.pytest_plugin.conftest import Run
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+# pytest in this process forgets what it has imported, and torch can't be imported twice.
+IMPORTED = (pandas, rnnbench.pytest_plugin.assertions)
+
+WEIGHT, INPUT = torch.eye(64), torch.randn(64, 64)
+HEAD = """
+import pytest, torch
+from tests.pytest_plugin.test_assertions import INPUT, more, some
+"""
+
+
+def some(input: torch.Tensor) -> torch.Tensor:
+    return input @ WEIGHT
+
+
+def more(input: torch.Tensor) -> torch.Tensor:
+    """The same forty times."""
+    for _ in range(40):
+        found = input @ WEIGHT
+    return found
+
+
+def ran(here: pytest.Pytester, in_process: Run, test: str, *asked: str) -> pytest.RunResult:
+    here.makepyfile(HEAD + test)
+    return in_process(*asked)
+
+
+SLOWER = """
+def test_mine(rnnbench):
+    rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
+"""
+
+
+def test_a_slower_function_fails_its_test_with_two_lines_below_the_users_own(
+    here: pytest.Pytester, in_process: Run
+) -> None:
+    result = ran(here, in_process, SLOWER, "--junit-xml=out.xml")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert ">       rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)" in text
+    told = [line for line in result.outlines if line.startswith("E ")]
+    assert len(told) == 2
+    assert told[0].startswith("E       AssertionError: slower: more takes ")
+    assert "× as long as some (99% interval " in told[0]
+    assert told[0].endswith("more than the 2× allowed")
+    assert "outputs agree" in told[1]
+    assert "assertions.py" not in text
+    [noted] = ElementTree.parse(here.path / "out.xml").iter("property")
+    assert noted.attrib["value"].startswith("slower: more takes ")
+
+
+def test_one_that_is_not_slower_passes_and_says_by_how_much(here: pytest.Pytester, in_process: Run) -> None:
+    test = "def test_mine(rnnbench): rnnbench.assert_not_slower(some, than=more, inputs=INPUT, factor=0.5)"
+    result = ran(here, in_process, test, "-rP")
+    result.assert_outcomes(passed=1)
+    assert "not slower: some takes 0." in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome"), [("", "failed"), ("undecided='skip'", "skipped"), ("undecided='pass'", "passed")]
+)
+def test_what_a_budget_can_not_decide_fails_unless_it_is_told_otherwise(
+    here: pytest.Pytester, in_process: Run, way: str, outcome: str
+) -> None:
+    # A budget that has room for one round, which says nothing of the spread.
+    test = f"""
+@pytest.mark.rnnbench(budget=1e-9, {way})
+def test_mine(rnnbench):
+    rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
+"""
+    result = ran(here, in_process, test, "-rsP")
+    result.assert_outcomes(**{outcome: 1})
+    text = result.stdout.str()
+    assert "undecided: more takes " in text
+    assert "(no interval)" in text
+    assert "1 round in " in text
+
+
+def test_the_nearest_marker_counts_and_the_call_before_it(here: pytest.Pytester, in_process: Run) -> None:
+    test = """
+pytestmark = pytest.mark.rnnbench(budget="1h", undecided="pass", phase="training")
+
+@pytest.mark.rnnbench(budget=1e-9)
+class TestMine:
+    @pytest.mark.rnnbench(phase="inference")
+    def test_mine(self, rnnbench):
+        found = rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
+        assert (found.phase, found.budget_seconds, found.answer) == ("inference", 1e-9, None)
+        assert rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2, budget="2s").budget_seconds == 2
+"""
+    result = ran(here, in_process, test)
+    result.assert_outcomes(failed=1)  # by the second, which is slower
+    assert "AssertionError: slower: more" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("budet='2s'", "marker rnnbench: no key 'budet'; there are suite, budget, precision, phase, undecided"),
+        ("'2s'", "marker rnnbench: it takes names only, such as budget='20s'; found '2s'"),
+        ("budget='2 parsecs'", "ValueError: budget: '2 parsecs' is not a duration; want for example 90s, 5m or 1h"),
+        ("precision=2", "ValueError: precision: 2 is not a share; want for example 2% or 0.02"),
+        ("undecided='maybe'", "ValueError: undecided: want one of fail, skip, pass, found 'maybe'"),
+        ("phase='train'", "ValueError: phase: want one of inference, training, step, found 'train'"),
+    ],
+)
+def test_a_marker_that_is_wrong_is_said_in_a_line(
+    here: pytest.Pytester, in_process: Run, mark: str, message: str
+) -> None:
+    test = f"@pytest.mark.rnnbench({mark})\n{SLOWER.strip()}"
+    assert message in ran(here, in_process, test).stdout.str()
+
+
+@pytest.mark.parametrize("factor", [0, -1.2, float("nan"), float("inf"), "1.2", True, None])
+def test_a_factor_is_a_number_above_nought(factor: Any) -> None:
+    with pytest.raises(ValueError, match=r"^factor: want a number above 0, such as 1.2 for 20% longer, found "):
+        Assertions({}, []).assert_not_slower(some, than=more, inputs=INPUT, factor=factor)
+
+
+def test_other_outputs_fail_before_anything_is_timed_unless_they_may_differ() -> None:
+    mine, layer = nn.LSTM(3, 5), nn.LSTM(3, 5)
+    given: dict[str, Any] = {"than": layer, "inputs": torch.randn(4, 2, 3), "factor": 100.0}
+    with pytest.raises(AssertionError, match=r"^outputs differ: mine's output is not the other's, and nothing was"):
+        Assertions({}, []).assert_not_slower(mine, **given)
+    properties: list[tuple[str, object]] = []
+    assert Assertions({}, properties).assert_not_slower(mine, **given, equal_outputs=False).answer == "not slower"
+    assert len(properties) == 1
+
+
+def test_functions_without_arguments_need_no_inputs() -> None:
+    found = Assertions({"budget": 5}, []).assert_not_slower(lambda: some(INPUT), than=lambda: more(INPUT), factor=1)
+    assert found.answer == "not slower"
+
+
+def test_tests_in_other_processes_are_told_of_where_it_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
+    with pytest.raises(AssertionError, match="processes of pytest-xdist"):
+        Assertions({"budget": 1e-9}, []).assert_not_slower(more, than=some, inputs=INPUT, factor=2)

@@ -1,0 +1,164 @@
+"""A suite under real pytest, with pytest-benchmark's own options."""
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+import torch
+
+import rnnbench.pytest_plugin.benchmarking
+import rnnbench.pytest_plugin.session
+from rnnbench.store.records import AXES
+from tests.pytest_plugin.conftest import BOTH, ROOT, Run
+
+pytest_plugins = ["pytester"]
+# pytest in this process forgets what it has imported, and torch can't be imported twice.
+IMPORTED = (pandas, torch, rnnbench.pytest_plugin.benchmarking, rnnbench.pytest_plugin.session)
+
+SUITE = """
+name = "mine"
+[measure]
+window_seconds = 0.001
+[defaults]
+batch_size = 2
+seq_len = 3
+hidden_size = 4
+[[sweep]]
+cell = ["gru"]
+phase = ["inference", "training"]
+[[sweep]]
+cell = ["combined"]
+implementation = "hoisted"
+[[sweep]]
+cell = ["cells.py:Wrong"]  # the last, since the worker that observed it is not used again
+implementation = "loop"
+reference = "gru"
+hidden_size = 5
+"""
+CELLS = """
+from torch import nn
+class Wrong(nn.GRUCell):
+    def forward(self, input, h):
+        return super().forward(input, h) + 1
+"""
+TEST = """
+import pytest
+
+@pytest.mark.rnnbench(suite="mine.toml")
+def test_mine(rnnbench_case):
+    rnnbench_case()
+"""
+QUICK = ("--benchmark-max-time=0.01", "-W", "error")
+GRU = "--rnnbench-only=cell=gru phase=inference"
+
+
+@pytest.fixture
+def mine(here: pytest.Pytester) -> Path:
+    """A user's own three lines beside a suite and its cells."""
+    folder = here.path / "bench"
+    folder.mkdir()
+    for name, text in {"mine.toml": SUITE, "cells.py": CELLS, "test_mine.py": TEST}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def benchmarks(file: Path) -> dict[str, Any]:
+    return {one["name"]: one for one in json.loads(file.read_text())["benchmarks"]}
+
+
+def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
+    mine: Path, in_another: Run, in_process: Run
+) -> None:
+    asked = ("--benchmark-only", "--benchmark-json=out.json", "--benchmark-autosave", "--benchmark-histogram=drawn/h")
+    first = in_another("-rs", *asked, *QUICK)
+    first.assert_outcomes(passed=4, failed=1, skipped=1)
+    text = first.stdout.str()
+    assert "parity: final h is off by" in text
+    assert "nothing to hoist: the cell has no `project` and `advance`" in text
+    assert "benchmark 'torch.nn.GRU training, batch 2, length 3, hidden 4': 2 tests" in text
+    assert len(list((mine.parent / "drawn").glob("h-torch.nn.GRU_*.svg"))) == 2
+    found = benchmarks(mine.parent / "out.json")
+    one = found["test_mine[gru-loop-training-batch2-length3-hidden4]"]
+    assert len(found) == 4
+    assert one["params"]["hidden_size"] == 4
+    assert one["options"]["timer"] == "rnnbench"
+    assert one["stats"]["rounds"] >= 5
+    assert {axis: one["extra_info"][axis] for axis in AXES} == one["params"]
+    assert one["extra_info"]["parameters"] > 0
+    assert one["extra_info"]["parity"] == "agrees"
+    assert one["stats"]["min"] <= one["extra_info"]["seconds"] <= one["stats"]["mean"]
+
+    more = ("--benchmark-compare", "--benchmark-group-by=param:phase", "--benchmark-min-rounds=300")
+    second = in_process("--benchmark-only", GRU, *more, "--benchmark-cprofile=tottime", *QUICK)
+    second.assert_outcomes(passed=2)
+    text = second.stdout.str()
+    assert "benchmark 'phase=inference': 4 tests" in text  # two of them saved before
+    assert "gru.py" in text  # the profiler sees the case
+    compare = [sys.executable, "-m", "pytest_benchmark", "compare", "out.json", "--columns=min"]
+    told = subprocess.run(compare, cwd=mine.parent, capture_output=True, text=True, check=True).stdout
+    assert "test_mine[gru-loop-inference-batch2-length3-hidden4]" in told
+
+
+def test_where_benchmarks_are_disabled_cases_are_compared_and_called_once(mine: Path, in_process: Run) -> None:
+    before = torch.get_num_threads()
+    result = in_process("--benchmark-disable", "--rnnbench-only=implementation=loop phase=inference", "-W", "error")
+    result.assert_outcomes(passed=2, failed=1)
+    assert "benchmark '" not in result.stdout.str()
+    assert torch.get_num_threads() == before
+
+
+def test_where_benchmarks_are_skipped_so_are_all_cases(mine: Path, in_process: Run) -> None:
+    in_process("--benchmark-skip").assert_outcomes(skipped=6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--rnnbench-suite=quik"], "no suite 'quik'; did you mean 'quick'?"),
+        (["--rnnbench-suite=gone/mine.toml"], "no suite file gone/mine.toml"),
+        (["--rnnbench-only=cell=lstm"], "--only leaves no case: cell=lstm: the suite has cell=gru,"),
+        (["--rnnbench-only=cel=gru"], "--only cel=gru: no axis 'cel'; did you mean 'cell'?"),
+    ],
+)
+def test_what_can_not_be_chosen_is_said_without_a_traceback(
+    mine: Path, in_process: Run, asked: list[str], message: str
+) -> None:
+    result = in_process(*asked)
+    result.assert_outcomes(errors=1)
+    assert message in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+    assert "rnnbench/pytest_plugin" not in result.stdout.str()
+
+
+def test_a_suite_without_pytest_benchmark_says_what_to_install(mine: Path, in_process: Run) -> None:
+    result = in_process(plugins=[rnnbench.pytest_plugin])
+    result.assert_outcomes(errors=1)
+    assert "bench/test_mine.py::test_mine: `rnnbench_case` needs pytest-benchmark: pip install" in result.stdout.str()
+
+
+def test_the_shipped_file_has_short_options_and_takes_any_suite(mine: Path, in_process: Run) -> None:
+    suites = str(ROOT / "suites")
+    chosen = ["--collect-only", "-q", "--suite", "bench/mine.toml", "--only", "cell=gru", "--only", "phase=training"]
+    result = in_process(suites, "--rootdir", suites, *chosen)
+    assert [line for line in result.outlines if "::" in line] == [
+        f"test_suite.py::test_case[{case}-training-batch2-length3-hidden4]" for case in ("gru-loop", GRU_LAYER)
+    ]
+    ci = in_process(suites, "--rootdir", suites, "--collect-only", "-q", "--suite", "ci")
+    assert "36 tests collected" in ci.stdout.str()
+
+
+GRU_LAYER = "torch.nn.GRU-torch.nn"
+
+
+def test_a_short_option_that_another_plugin_has_is_left_to_it(mine: Path, in_process: Run) -> None:
+    other = types.ModuleType("other")
+    other.pytest_addoption = lambda parser: parser.addoption("--suite", dest="theirs")  # type: ignore[attr-defined]
+    suites = str(ROOT / "suites")
+    asked = [suites, "--rootdir", suites, "--collect-only", "-q", "--suite=theirs", "--only=cell=gru"]
+    result = in_process(*asked, plugins=[other, *BOTH])
+    assert "tests collected" in result.stdout.str()

@@ -1,0 +1,54 @@
+"""Error rates of `assert_not_slower` by simulation: its own engine, rounds and looks on a machine whose truth is known.
+
+The machine is that of `simulation`: it drifts, has bursts and is slow for a while. One process is simulated from start
+to end, so rounds are not independent of each other, as they are not in truth.
+"""
+
+import random
+from contextlib import nullcontext
+from functools import partial
+from statistics import median
+
+import pandas as pd
+
+from rnnbench.analysis.not_slower import Answer, Question
+from rnnbench.measure.devices import Cpu
+from rnnbench.measure.live.not_slower import MINE, SETTINGS, THAN, ask
+from rnnbench.measure.live.rounds import Rounds
+from rnnbench.workloads.phases import TimedCall
+from tests.validation.simulation import CALL_SECONDS, Machine
+
+FACTOR = 1.2
+RATIOS = (1.0, 1.1, 1.15, 1.18, 1.2, 1.22, 1.25, 1.3, 1.5)
+BUDGET_SECONDS = 10.0
+
+
+def error_rates(runs: int, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
+    """One row for each true ratio: how often it is called slower than 1.2 times, not slower, or neither."""
+    rows = []
+    for ratio in ratios:
+        found = [_one(ratio, random.Random(f"not slower {ratio} {run}")) for run in range(runs)]
+        answers = [answer for answer, _, _ in found]
+        rows.append(
+            {
+                "true ratio": ratio,
+                "factor": FACTOR,
+                "runs": runs,
+                "slower": answers.count("slower") / runs,
+                "not slower": answers.count("not slower") / runs,
+                "undecided": answers.count(None) / runs,
+                "median rounds": median(rounds for _, rounds, _ in found),
+                "median seconds": median(seconds for _, _, seconds in found),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _one(ratio: float, rng: random.Random) -> tuple[Answer | None, int, float]:
+    """The answer, the rounds that it took, and their seconds on the simulated machine."""
+    machine, question = Machine(rng), Question(FACTOR)
+    costs = {MINE: CALL_SECONDS * ratio, THAN: CALL_SECONDS}
+    arms = {arm: TimedCall(partial(machine.spend, cost), nullcontext) for arm, cost in costs.items()}
+    rounds = Rounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
+    seconds = ask(question, rounds, BUDGET_SECONDS, None, machine)
+    return question.answer, len(rounds.times[MINE]), seconds
