@@ -1,0 +1,60 @@
+"""Figures as elements of a page: in its colours, light or dark, and with each mark told apart."""
+
+import re
+from collections.abc import Mapping
+from xml.etree import ElementTree as Xml
+
+from markupsafe import Markup
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+CASES = "data-cases"
+# Neutral colours of the figures' look, as variables of the page; marks keep theirs.
+NEUTRAL = {
+    "#000000": "ink",
+    "#ffffff": "card",
+    "#333333": "ink",
+    "#555555": "soft",
+    "#666666": "soft",
+    "#8a8a8a": "soft",
+    "#bbbbbb": "line",
+    "#c4c4c4": "line",
+    "#c8c8c8": "line",
+    "#e3e3e3": "grid",
+    "#eeeeee": "faint",
+}
+COLOR = re.compile("|".join(NEUTRAL))
+POINTS = re.compile(r"[\d.]+")
+
+Xml.register_namespace("", SVG)
+Xml.register_namespace("xlink", XLINK)
+
+
+def inline(svg: str, titles: Mapping[int, str]) -> Markup:
+    """An SVG of our own making (`canvas.svg`) as an element of a page.
+
+    Each mark says which rows of the summary it shows (`data-cases="3"`), and one that shows a single row has its title,
+    which browsers show to a pointer. Its size stands in variables, so that the page's style can keep letters legible.
+    """
+    root = Xml.fromstring(svg)
+    width, height = (float(POINTS.findall(root.attrib.pop(side))[0]) for side in ("width", "height"))
+    root.set("style", f"--wide: {width:g}px; --high: {height:g}px")
+    for element in root.iter():
+        if style := element.get("style"):
+            element.set("style", COLOR.sub(lambda found: f"var(--{NEUTRAL[found[0]]})", style))
+    for group in [group for group in root.iter() if CASES in group.attrib]:
+        _tell_apart(group, titles)
+    return Markup(Xml.tostring(root, encoding="unicode"))
+
+
+def _tell_apart(group: Xml.Element, titles: Mapping[int, str]) -> None:
+    """Hand the rows of a group over to what it draws, where it drew one thing for each of them."""
+    rows = group.attrib[CASES].split()
+    hidden = {id(part) for defs in group.iter(f"{{{SVG}}}defs") for part in defs.iter()}
+    for kind in ("use", "path"):
+        drawn = [part for part in group.iter(f"{{{SVG}}}{kind}") if id(part) not in hidden]
+        if len(drawn) != len(rows):  # a line through all of them, or the letters of a number
+            continue
+        group.attrib.pop(CASES, None)
+        for part, row in zip(drawn, rows, strict=True):
+            part.set(CASES, row)
+            Xml.SubElement(part, f"{{{SVG}}}title").text = titles[int(row)]
