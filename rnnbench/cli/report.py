@@ -1,5 +1,7 @@
 """`rnnbench report`."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -10,21 +12,73 @@ from rnnbench.errors import UserError
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
-def report(runs: tuple[Path, ...], out: Path | None) -> None:
+@click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
+@click.option("--serve", is_flag=True, help="Serve it on this machine alone, and keep it up to date while RUN goes on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
+def report(runs: tuple[Path, ...], out: Path | None, opens: bool, serve: bool, port: int | None) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
     \b
     Example:
-      rnnbench report results/quick-20260101T120000Z-ab12
+      rnnbench report results/quick-20260101T120000Z-ab12 --open
+      rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
     """
+    if len(runs) > 1 and (out is not None or serve):
+        raise UserError(f"{'--serve' if out is None else '--out'} names one report; leave it out, or give one RUN")
+    if port is not None and not serve:
+        raise UserError("--port is for --serve; add it, or leave the port out")
+    if serve:
+        _serve(runs[0], _folder(runs[0], out), port or 0, opens=opens)
+        return
+    from rnnbench.report.folder import put
+
+    for path in runs:
+        page = put(_files(path), _folder(path, out))
+        click.echo(page)
+        if opens:
+            _show(page.resolve().as_uri())
+
+
+def _folder(run: Path, out: Path | None) -> Path:
+    return out or Path("reports") / run.resolve().name
+
+
+def _files(run: Path) -> dict[str, bytes]:
+    """The report's files."""
     from rnnbench import load, summarize
     from rnnbench.analysis.noise import noise
-    from rnnbench.report.folder import write
+    from rnnbench.report.folder import render
     from rnnbench.store.folder import read_info
 
-    if out is not None and len(runs) > 1:
-        raise UserError("--out names one report; leave it out, or give one RUN")
-    for path in runs:
-        info = read_info(path)
-        frame = load(path)
-        click.echo(write(summarize(frame), noise(frame), info, out or Path("reports") / path.resolve().name))
+    info = read_info(run)
+    frame = load(run)
+    return render(summarize(frame), noise(frame), info)
+
+
+def _serve(run: Path, folder: Path, port: int, *, opens: bool) -> None:
+    from rnnbench.report.folder import put
+    from rnnbench.report.serve import Server, follow
+
+    def render() -> dict[str, bytes]:
+        files = _files(run)
+        put(files, folder)
+        return files
+
+    def ready() -> None:
+        click.echo(f"{server.url} shows {run} until Ctrl-C")
+        if opens:
+            _show(server.url)
+
+    os.nice(10)  # what is being measured goes first
+    with Server(port) as server:
+        follow(server, run, render, lambda line: click.echo(f"rnnbench: {line}", err=True), ready=ready)
+
+
+def _show(address: str) -> None:
+    """Open a browser where there is one; text browsers would take the terminal."""
+    import webbrowser
+
+    shown = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
+    has_display = sys.platform != "linux" or any(os.environ.get(name) for name in shown)
+    if not (has_display and webbrowser.open(address)):
+        click.echo(f"rnnbench: no browser can be opened here; open {address} in one", err=True)

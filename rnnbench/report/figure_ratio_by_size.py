@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import ratio_box, ratio_tick
 
-COLORS = ["#0072B2", "#8cc4e6", "#fcfcfc", "#f2a679", "#D55E00"]
+COLORS = ["#0071b1", "#8cc4e6", "#fcfcfc", "#f2a679", "#d45d00"]
 SCALE = LinearSegmentedColormap.from_list("faster-slower", COLORS)
 INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which are bright in any light
 WIDEST = 28  # columns that a panel can hold with legible numbers
@@ -120,22 +121,22 @@ def _places(keys: Sequence[tuple[Any, ...]], gap: float) -> Places:
 
 def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None:
     wide, high = layout.size
-    for row in layout.rows.values():
-        for column in layout.columns.values():
-            axes.add_patch(_box(column, row, facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0))
     shown = panel.cases[panel.cases["ratio"].notna()]
-    if len(shown):
-        rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
-        columns = [layout.columns[key] for key in _keys(shown, layout.across)]
-        boxes = PatchCollection([_box(column, row) for row, column in zip(rows, columns, strict=True)])
-        boxes.set(facecolor=SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float)))), edgecolor="white", lw=0.8)
-        axes.add_collection(boxes)
-        mark(boxes, shown.index)
-        for index, row, column, case in zip(shown.index, rows, columns, shown.to_dict("records"), strict=True):
-            is_open = bool(undecided(case))
-            text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
-            color = PALE if is_open else INK
-            mark(axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color), [index])
+    rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
+    columns = [layout.columns[key] for key in _keys(shown, layout.across)]
+    places = list(zip(columns, rows, strict=True))
+    empty = set(product(layout.columns.values(), layout.rows.values())) - set(places)
+    axes.add_collection(_boxes(sorted(empty), facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0))
+    colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
+    boxes = _boxes(places, facecolor=colors, edgecolor="white", lw=0.8)
+    axes.add_collection(boxes)
+    mark(boxes, shown.index)
+    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+        is_open = bool(undecided(case))
+        text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
+        number = axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
+        number.set_in_layout(False)  # it is within its box, and laying out many takes long
+        mark(number, [index])
     axes.xaxis.tick_top()
     heads = ["\n".join(_short(size) for size in sizes) for sizes in layout.columns]
     axes.set_xticks(list(layout.columns.values()), heads, fontsize=7.5, linespacing=LINE)
@@ -145,8 +146,9 @@ def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None
     quiet(axes)
 
 
-def _box(column: float, row: float, **how: Any) -> Rectangle:
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, **how)
+def _boxes(places: Sequence[tuple[float, float]], **how: Any) -> PatchCollection:
+    """A box of size 1 about each column and row."""
+    return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places], **how)
 
 
 def _name_columns(axes: Axes, layout: Layout) -> None:

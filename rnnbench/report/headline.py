@@ -47,21 +47,23 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
 
 
 def significance(summary: pd.DataFrame) -> str:
-    """How many ratios are above 1 and below it beyond doubt, and which are neither; empty where none has an interval."""
+    """How many cases are slower and faster beyond doubt, and which are neither; empty where none has an interval."""
     frame = with_series(summary)
     known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
     if known.empty:
         return ""
     slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
     open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
-    said = f"Of {plural(len(known), 'ratio')} {slower:,} are slower than {words(summary).name} and {faster:,} faster, by "
+    are = "is" if slower == 1 else "are"
+    counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
+    said = f"Of {plural(len(known), 'case')} {counted}"
     if open_.empty:
-        return f"{said}intervals that leave out 1; none is open."
+        return f"{said}: no 95% interval holds 1."
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
     listed = f": {'; '.join(named)}" if len(named) <= MOST_NAMED else ""
     shows = "shows" if len(named) == 1 else "show"
-    return f"{said}intervals that leave out 1; {len(named):,} {shows} no difference{listed}."
+    return f"{said}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
 
 
 def limit(summary: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 
@@ -30,11 +31,15 @@ def render(content: Content) -> str:
             answer=first,
             more=" ".join([*more, headline.limit(summary)]).strip(),
             counts=headline.counts(summary),
+            started=_when(info.started),
             noise=noise.brief(content.noise),
             first=content.pictures.get(FIRST),
             sections=sections.of(content),
             pictures=content.pictures,
-            inline={name: inline(picture.svg, titles) for name, picture in content.pictures.items()},
+            inline={
+                name: inline(picture.svg, f"{picture.title}. {picture.caption}", titles)
+                for name, picture in content.pictures.items()
+            },
             tables=content.tables,
             rows_of={name: selection.rows_of(table, summary) for name, table in content.tables.items()},
             is_pooled={name: selection.is_pooled(table) for name, table in content.tables.items()},
@@ -61,3 +66,11 @@ def _pages() -> Environment:
 def _script() -> str:
     """The page's script, to the byte as the page has it, since its hash is what allows it to run."""
     return resources.files("rnnbench.report").joinpath("templates/report.js").read_text(encoding="utf-8")
+
+
+def _when(started: str) -> str:
+    """`2026-11-25 02:17 UTC`; as it was recorded where it is no time."""
+    try:
+        return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return one_line(started)

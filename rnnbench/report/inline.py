@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 CASES = "data-cases"
-# Neutral colours of the figures' look, as variables of the page; marks keep theirs.
-NEUTRAL = {
+# Colours of the figures' look and of marks, as variables of the page; boxes of heat maps keep theirs.
+VARIABLES = {
     "#000000": "ink",
     "#ffffff": "card",
     "#333333": "ink",
@@ -21,26 +21,34 @@ NEUTRAL = {
     "#c8c8c8": "line",
     "#e3e3e3": "grid",
     "#eeeeee": "faint",
+    "#0072b2": "blue",
+    "#d55e00": "vermillion",
+    "#009e73": "green",
+    "#cc79a7": "purple",
+    "#e69f00": "orange",
+    "#56b4e9": "sky",
 }
-COLOR = re.compile("|".join(NEUTRAL))
+COLOR = re.compile("|".join(VARIABLES))
 POINTS = re.compile(r"[\d.]+")
 
 Xml.register_namespace("", SVG)
 Xml.register_namespace("xlink", XLINK)
 
 
-def inline(svg: str, titles: Mapping[int, str]) -> Markup:
-    """An SVG of our own making (`canvas.svg`) as an element of a page.
+def inline(svg: str, label: str, titles: Mapping[int, str]) -> Markup:
+    """An SVG of our own making (`canvas.svg`) as an element of a page, with a label for those who can't see it.
 
     Each mark says which rows of the summary it shows (`data-cases="3"`), and one that shows a single row has its title,
     which browsers show to a pointer. Its size stands in variables, so that the page's style can keep letters legible.
     """
     root = Xml.fromstring(svg)
     width, height = (float(POINTS.findall(root.attrib.pop(side))[0]) for side in ("width", "height"))
+    root.set("role", "img")
+    root.set("aria-label", label)
     root.set("style", f"--wide: {width:g}px; --high: {height:g}px")
     for element in root.iter():
         if style := element.get("style"):
-            element.set("style", COLOR.sub(lambda found: f"var(--{NEUTRAL[found[0]]})", style))
+            element.set("style", COLOR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", style))
     for group in [group for group in root.iter() if CASES in group.attrib]:
         _tell_apart(group, titles)
     return Markup(Xml.tostring(root, encoding="unicode"))

@@ -154,11 +154,11 @@ def measured(content: Content) -> Section:
     summary, info = content.summary, content.info
     run = f"results/{summary['run'].iloc[0]}" if len(summary) else "RUN"
     said = (
-        f"Each measured case ran in {_range(summary, 'replicates')} replicates, {_range(summary, 'windows')} windows in "
-        "all. A replicate is a fresh process, in which all cases of a workload take turns with their reference on the "
-        "same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval by "
-        "Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what slows "
-        "both sides cancels.",
+        f"Each measured case ran in {_range(summary, 'replicates')} replicates, {_range(summary, 'windows')} windows "
+        "in all. A replicate is a fresh process, in which all cases of a workload take turns with their reference on "
+        "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
+        "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
+        "slows both sides cancels.",
         f"{precision.reached(summary, info)} {noise_sentence.render(content.noise)}".strip(),
         "Each interval holds for its own case: of 100 such intervals about 5 miss, and none is widened for there being "
         f"many. {words(summary).compared}; where they could not be, the parity column says why.",

@@ -43,7 +43,7 @@ def choices(summary: pd.DataFrame) -> dict[str, Any]:
 
 def rows_of(table: Table, summary: pd.DataFrame) -> list[list[int]]:
     """For each row of a table the rows of the summary that it is about; none for rows that are about no case."""
-    keys = ["run", "case"] if {"run", "case"} <= set(table.about) else list(table.about)
+    keys = ["run", "case"] if {"run", "case"} <= set(table.about) else [str(column) for column in table.about]
     if not keys:
         return [[] for _ in table.rows]
     found: dict[tuple[Any, ...], list[int]] = {}

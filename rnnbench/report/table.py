@@ -46,6 +46,7 @@ class Of:
     show: Callable[..., str]
 
     def __call__(self, row: dict[str, Any]) -> str:
+        """The text of a row."""
         return self.show(*(row[key] for key in self.keys))
 
 

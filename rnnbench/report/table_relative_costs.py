@@ -41,7 +41,7 @@ def render(summary: pd.DataFrame) -> Table | None:
     return table(
         "relative_costs",
         f"What each call costs, over {reference.name}",
-        f"Medians over all sizes of each figure over that of {reference.name} at the same workload: 2× is twice as much.",
+        f"Each figure over that of {reference.name} at the same workload, median over all sizes: 2× is twice as much.",
         columns,
         rows,
         machine=rows.drop(columns="series").rename(columns={name: f"{name}_ratio_to_{reference.key}" for name in kept}),
