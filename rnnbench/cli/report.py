@@ -58,6 +58,9 @@ def _files(run: Path) -> dict[str, bytes]:
 def _serve(run: Path, folder: Path, port: int, *, opens: bool) -> None:
     from rnnbench.report.folder import put
     from rnnbench.report.serve import Server, follow
+    from rnnbench.store.folder import read_info
+
+    read_info(run)  # no port is taken for what is no run
 
     def render() -> dict[str, bytes]:
         files = _files(run)

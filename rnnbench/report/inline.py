@@ -47,22 +47,27 @@ def inline(svg: str, label: str, titles: Mapping[int, str]) -> Markup:
     root.set("aria-label", label)
     root.set("style", f"--wide: {width:g}px; --high: {height:g}px")
     for element in root.iter():
-        if style := element.get("style"):
-            element.set("style", COLOR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", style))
+        for name in ("style", "fill", "stroke"):
+            if value := element.get(name):
+                element.set(name, COLOR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", value))
     for group in [group for group in root.iter() if CASES in group.attrib]:
         _tell_apart(group, titles)
     return Markup(Xml.tostring(root, encoding="unicode"))
 
 
 def _tell_apart(group: Xml.Element, titles: Mapping[int, str]) -> None:
-    """Hand the rows of a group over to what it draws, where it drew one thing for each of them."""
+    """Hand the rows of a group over to what it draws, if that is one thing for each of them and at most a line."""
     rows = group.attrib[CASES].split()
     hidden = {id(part) for defs in group.iter(f"{{{SVG}}}defs") for part in defs.iter()}
-    for kind in ("use", "path"):
-        drawn = [part for part in group.iter(f"{{{SVG}}}{kind}") if id(part) not in hidden]
-        if len(drawn) != len(rows):  # a line through all of them, or the letters of a number
-            continue
-        group.attrib.pop(CASES, None)
-        for part, row in zip(drawn, rows, strict=True):
-            part.set(CASES, row)
-            Xml.SubElement(part, f"{{{SVG}}}title").text = titles[int(row)]
+    marks, paths = (
+        [part for part in group.iter(f"{{{SVG}}}{kind}") if id(part) not in hidden] for kind in ("use", "path")
+    )
+    marks, lines = (marks, paths) if marks else (paths, [])
+    if len(marks) != len(rows):  # the letters of a number
+        return
+    del group.attrib[CASES]
+    for part in lines:
+        part.set(CASES, " ".join(rows))
+    for part, row in zip(marks, rows, strict=True):
+        part.set(CASES, row)
+        Xml.SubElement(part, f"{{{SVG}}}title").text = titles[int(row)]

@@ -238,7 +238,8 @@ function followReading() {
   const parts = links.map((link) => document.querySelector(link.hash));
   const update = () => {
     const last = parts.findLastIndex((part) => part.getBoundingClientRect().top < innerHeight / 3);
-    links.forEach((link, place) => link.toggleAttribute("aria-current", place === Math.max(last, 0)));
+    links.forEach((link) => link.removeAttribute("aria-current"));
+    links[Math.max(last, 0)].setAttribute("aria-current", "true");
   };
   addEventListener("scroll", update, { passive: true });
   update();
