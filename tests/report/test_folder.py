@@ -168,9 +168,9 @@ def test_a_large_run_is_written_in_seconds_with_its_long_table_folded(
     made_up: Summaries, info: RunInfo, tmp_path: Path
 ) -> None:
     summary = made_up("cpu")
-    start = time.perf_counter()
+    start = time.process_time()
     text = folder.write(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
     assert "<details>" in text
     assert f"case by case ({len(summary):,} rows)</summary>" in text
 
