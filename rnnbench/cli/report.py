@@ -1,5 +1,7 @@
 """`rnnbench report`."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -12,32 +14,93 @@ from rnnbench.errors import UserError
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @reference_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
-def report(runs: tuple[Path, ...], reference: str | None, out: Path | None) -> None:
+@click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
+@click.option("--serve", is_flag=True, help="Serve it on this machine alone, and keep it up to date while RUN goes on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
+def report(
+    runs: tuple[Path, ...], reference: str | None, out: Path | None, opens: bool, serve: bool, port: int | None
+) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
     RUN may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
 
     \b
     Examples:
-      rnnbench report results/quick-20260101T120000Z-ab12
+      rnnbench report results/quick-20260101T120000Z-ab12 --open
+      rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
       rnnbench report saved.json --reference test_lstm
     """
+    if len(runs) > 1 and (out is not None or serve):
+        raise UserError(f"{'--serve' if out is None else '--out'} names one report; leave it out, or give one RUN")
+    if port is not None and not serve:
+        raise UserError("--port is for --serve; add it, or leave the port out")
+    if serve:
+        _serve(runs[0], _folder(runs[0], out), port or 0, opens=opens)
+        return
+    from rnnbench.report.folder import put
+
+    for path in runs:
+        page = put(_files(path, reference), _folder(path, out))
+        click.echo(page)
+        if opens:
+            _show(page.resolve().as_uri())
+
+
+def _folder(run: Path, out: Path | None) -> Path:
+    return out or Path("reports") / (run.resolve().name if run.is_dir() else run.stem)
+
+
+def _files(path: Path, reference: str | None) -> dict[str, bytes]:
+    """The report's files, of a run or of what pytest-benchmark saved."""
+    from rnnbench.store import pytest_benchmark
+
+    if pytest_benchmark.is_saved(path):
+        from rnnbench.report.saved import folder as saved_folder
+
+        return saved_folder.render(pytest_benchmark.read(path), reference)
+    if reference is not None:
+        raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
+    return _files_of_run(path)
+
+
+def _files_of_run(run: Path) -> dict[str, bytes]:
     from rnnbench import load, summarize
     from rnnbench.analysis.noise import noise
-    from rnnbench.report.folder import write
-    from rnnbench.report.saved import folder as saved_folder
-    from rnnbench.store import pytest_benchmark
+    from rnnbench.report.folder import render
     from rnnbench.store.folder import read_info
 
-    if out is not None and len(runs) > 1:
-        raise UserError("--out names one report; leave it out, or give one RUN")
-    for path in runs:
-        if pytest_benchmark.is_saved(path):
-            saved = pytest_benchmark.read(path)
-            click.echo(saved_folder.write(saved, reference, out or Path("reports") / path.resolve().stem))
-            continue
-        if reference is not None:
-            raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
-        info = read_info(path)
-        frame = load(path)
-        click.echo(write(summarize(frame), noise(frame), info, out or Path("reports") / path.resolve().name))
+    info = read_info(run)
+    frame = load(run)
+    return render(summarize(frame), noise(frame), info)
+
+
+def _serve(run: Path, folder: Path, port: int, *, opens: bool) -> None:
+    from rnnbench.report.folder import put
+    from rnnbench.report.serve import Server, follow
+    from rnnbench.store.folder import read_info
+
+    read_info(run)  # no port is taken for what is no run
+
+    def render() -> dict[str, bytes]:
+        files = _files_of_run(run)
+        put(files, folder)
+        return files
+
+    def ready() -> None:
+        click.echo(f"{server.url} shows {run} until Ctrl-C")
+        if opens:
+            _show(server.url)
+
+    os.nice(10)  # what is being measured goes first
+    with Server(port) as server:
+        follow(server, run, render, lambda line: click.echo(f"rnnbench: {line}", err=True), ready=ready)
+
+
+def _show(address: str) -> None:
+    """Open a browser where there is one; text browsers would take the terminal."""
+    import webbrowser
+
+    shown = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
+    has_display = sys.platform != "linux" or any(os.environ.get(name) for name in shown)
+    if not (has_display and webbrowser.open(address)):
+        click.echo(f"rnnbench: no browser can be opened here; open {address} in one", err=True)

@@ -4,13 +4,15 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
@@ -33,6 +35,7 @@ LOOK: Any = {
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 DOTS_PER_INCH = 160
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
+MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 ROUND_STEPS = (
     (1, 10),
     (1, 3, 10),
@@ -51,11 +54,15 @@ def look(salt: str = "rnnbench") -> Iterator[None]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG, every id of which starts with `name`, so that several can stand in one page."""
+    """The figure as SVG, every id of which starts with `name`, so that several can stand in one page.
+
+    What `mark` noted stands in attributes `data-cases`.
+    """
     out = io.StringIO()
     with look(name):
         figure.savefig(out, format="svg", metadata=NO_METADATA)
-    return ANCHORS.sub(rf"\g<0>{name}-", out.getvalue())
+    marked = MARKED.sub(lambda found: f'data-cases="{found[1][1:].replace("-", " ")}"', out.getvalue())
+    return ANCHORS.sub(rf"\g<0>{name}-", marked)
 
 
 def png(figure: Figure) -> bytes:
@@ -64,6 +71,18 @@ def png(figure: Figure) -> bytes:
     with look():
         figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return out.getvalue()
+
+
+def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
+    """Note which rows of the summary something shows, in the order in which it draws them, for pages to select by."""
+    noted = "-".join(["cases", *map(str, cases)])
+    if isinstance(drawn, ErrorbarContainer):
+        line, caps, bars = drawn.lines
+        parts: list[Artist] = [*([line] if line else []), *caps, *bars]
+    else:
+        parts = [drawn]
+    for part in parts:
+        part.set_gid(noted)
 
 
 def log_axis(axis: Axis, low: float, high: float, label: Callable[[float], str], *, most: int = 7) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.axes import say_all, several
-from rnnbench.report.canvas import log_axis, look, quiet
+from rnnbench.report.canvas import log_axis, look, mark, quiet
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import Style, styles, with_series
@@ -62,7 +62,7 @@ def _panel(
         offsets = np.linspace(-SPREAD, SPREAD, len(found)) if len(found) > 1 else np.zeros(1)
         values = found["ratio"].to_numpy(dtype=float)
         reach = np.abs(found[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
-        axes.errorbar(
+        drawn = axes.errorbar(
             values,
             place + offsets,
             xerr=reach,
@@ -74,6 +74,7 @@ def _panel(
             elinewidth=0.9,
             alpha=0.8,
         )
+        mark(drawn, found.index)
         median = float(np.median(values))
         if len(found) > 2:  # of two, the bar would hide both and say nothing more
             axes.plot([median, median], [place - 0.4, place + 0.4], color="black", linewidth=2, zorder=4)

@@ -1,35 +1,59 @@
-"""Figure: the ratio to the reference by cell and size, as heat maps with the number in each box."""
+"""Figure: the ratio to the reference over batch x hidden for each length and series, with the number in each box."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
-from rnnbench.report.canvas import fixed_ticks, look, quiet, round_numbers
+from rnnbench.report.canvas import fixed_ticks, look, mark, quiet, round_numbers
+from rnnbench.report.precision import undecided
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import ratio_box, ratio_tick
 
-SCALE = LinearSegmentedColormap.from_list("faster-slower", ["#0072B2", "#8cc4e6", "white", "#f2a679", "#D55E00"])
+COLORS = ["#0071b1", "#8cc4e6", "#fcfcfc", "#f2a679", "#d45d00"]
+SCALE = LinearSegmentedColormap.from_list("faster-slower", COLORS)
+INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which are bright in any light
 WIDEST = 28  # columns that a panel can hold with legible numbers
-LINE = 11.5  # points from one line of the column heads to the next
+LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
+GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
+BOX = 0.42, 0.22  # inches
+
+Places = dict[tuple[Any, ...], float]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One heat map: the values that hold for all of it, and its cases."""
+    """One figure's part: the values that hold for all of it, and its cases."""
 
     title: str
     cases: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axes run down within each series and which across, and where each row and column stands."""
+
+    down: list[str]
+    across: list[str]
+    rows: Places  # of a series and its values of `down`
+    columns: Places  # of the values of `across`
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in boxes."""
+        return max(self.columns.values()) + 1, max(self.rows.values()) + 1
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
@@ -39,77 +63,100 @@ def render(summary: pd.DataFrame) -> Figure | None:
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    across, panels = _panels(own)
-    rows = list(own["series"].unique())
-    columns = sorted(set(own[across].itertuples(index=False, name=None)))
+    layout, panels = _layout(own)
     phases = own["phase"].nunique()
-    beside = phases if len(columns) * phases <= WIDEST and len(panels) % phases == 0 else 1
+    beside = phases if len(layout.columns) * phases <= WIDEST and len(panels) % phases == 0 else 1
     logs = np.log2(own["ratio"].to_numpy(dtype=float))
     span = float(min(np.nanmin(logs), -0.5)), float(max(np.nanmax(logs), 0.5))
     norm = Normalize(-max(-span[0], span[1]), max(-span[0], span[1]))
+    wide, high = layout.size
     with look():
         lines = math.ceil(len(panels) / beside)
-        width = 1.9 + beside * (0.36 * max(len(columns), 5) + 0.5)
-        height = lines * (0.25 * len(rows) + 0.16 * len(across) + 0.5) + 0.8
+        width = 2.3 + beside * (BOX[0] * max(wide, 4.3) + 0.4)
+        height = lines * (BOX[1] * high + 0.16 * len(layout.across) + 0.5) + 0.8
         figure = Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr, call-arg]
         grid = figure.subplots(lines, beside, sharey=True, squeeze=False)
         for axes, panel in zip(grid.flat, panels, strict=True):
-            _heat_map(axes, panel, rows, across, norm)
+            _heat_map(axes, panel, layout, norm)
         for line in grid:
-            _name_columns(line[0], across)
+            _name_columns(line[0], layout)
+            _name_rows(line[0], layout)
         _color_bar(figure, list(grid.flat), norm, span, words(summary).name)
     return figure
 
 
-def _panels(own: pd.DataFrame) -> tuple[list[str], list[Panel]]:
-    """What runs across the columns, and one panel for each value of the rest: settings, and sizes that are too many."""
-    across = swept(own, SIZES)
+def _layout(own: pd.DataFrame) -> tuple[Layout, list[Panel]]:
+    """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
+    sizes = swept(own, SIZES)
+    down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
+    across = [axis for axis in sizes if axis not in down]
     apart = swept(own, SETTINGS)
     while len(across) > 1 and len(own[across].drop_duplicates()) > WIDEST:
         apart.append(across.pop(0))
     panels = []
-    keys = [*apart, "phase"]
-    for values, cases in own.groupby(keys, sort=False):
+    for values, cases in own.groupby([*apart, "phase"], sort=False):
         title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1])])]
         panels.append(Panel(", ".join(title), cases))
-    return across, panels
+    order = {series: place for place, series in enumerate(own["series"].unique())}
+    rows = sorted(set(_keys(own, ["series", *down])), key=lambda key: (order[key[0]], key[1:]))
+    columns = sorted(set(_keys(own, across)))
+    return Layout(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0])), panels
 
 
-def _heat_map(axes: Axes, panel: Panel, rows: Sequence[str], across: list[str], norm: Normalize) -> None:
-    columns = sorted(set(panel.cases[across].itertuples(index=False, name=None)))
-    values = np.full((len(rows), len(columns)), np.nan)
-    for series, ratio, *sizes in panel.cases[["series", "ratio", *across]].itertuples(index=False, name=None):
-        values[rows.index(series), columns.index(tuple(sizes))] = ratio
-    axes.add_patch(
-        Rectangle((-0.5, -0.5), len(columns), len(rows), facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0)
-    )
-    axes.pcolormesh(
-        np.arange(len(columns) + 1) - 0.5,
-        np.arange(len(rows) + 1) - 0.5,
-        np.ma.masked_invalid(np.log2(values)),
-        cmap=SCALE,
-        norm=norm,
-        edgecolors="white",
-        linewidth=0.8,
-    )
-    for (row, column), ratio in np.ndenumerate(values):
-        if np.isfinite(ratio):
-            axes.text(column, row, ratio_box(ratio), ha="center", va="center", fontsize=7.5)
-    heads = ["\n".join(_short(size) for size in sizes) for sizes in columns]
+def _keys(frame: pd.DataFrame, columns: list[str]) -> Any:
+    return frame[columns].itertuples(index=False, name=None)
+
+
+def _places(keys: Sequence[tuple[Any, ...]], gap: float) -> Places:
+    """One after another, with a gap where the first value of several changes."""
+    places: Places = {}
+    at = 0.0
+    for before, key in zip([keys[0], *keys[:-1]], keys, strict=True):
+        at += gap if len(key) > 1 and before[0] != key[0] else 0
+        places[key] = at
+        at += 1
+    return places
+
+
+def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None:
+    wide, high = layout.size
+    shown = panel.cases[panel.cases["ratio"].notna()]
+    rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
+    columns = [layout.columns[key] for key in _keys(shown, layout.across)]
+    places = list(zip(columns, rows, strict=True))
+    empty = set(product(layout.columns.values(), layout.rows.values())) - set(places)
+    axes.add_collection(_boxes(sorted(empty), facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0))
+    colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
+    boxes = _boxes(places, facecolor=colors, edgecolor="white", lw=0.8)
+    axes.add_collection(boxes)
+    mark(boxes, shown.index)
+    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+        is_open = bool(undecided(case))
+        text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
+        number = axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
+        number.set_in_layout(False)  # it is within its box, and laying out many takes long
+        mark(number, [index])
     axes.xaxis.tick_top()
-    axes.set_xticks(range(len(columns)), heads, fontsize=7.5, linespacing=1.25)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(-0.5, len(columns) - 0.5)
+    heads = ["\n".join(_short(size) for size in sizes) for sizes in layout.columns]
+    axes.set_xticks(list(layout.columns.values()), heads, fontsize=7.5, linespacing=LINE)
+    axes.set_ylim(high - 0.5, -0.5)
+    axes.set_xlim(-0.5, wide - 0.5)
     axes.set_title(panel.title, loc="left", weight="bold")
     quiet(axes)
 
 
-def _name_columns(axes: Axes, across: Sequence[str]) -> None:
-    """What the lines of the column heads are, at their left."""
-    heads = "\n".join(word(axis) for axis in across)
+def _boxes(places: Sequence[tuple[float, float]], **how: Any) -> PatchCollection:
+    """A box of size 1 about each column and row."""
+    return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places], **how)
+
+
+def _name_columns(axes: Axes, layout: Layout) -> None:
+    """What the lines of the column heads are, at their left; and what runs down."""
+    heads = [word(axis) for axis in layout.across]
+    heads[-1] += "".join(f" →  {word(axis)} ↓" for axis in layout.down)
     axes.annotate(
-        heads,
+        "\n".join(heads),
         (0, 1),
         (-8, 3.5),
         xycoords="axes fraction",
@@ -117,9 +164,24 @@ def _name_columns(axes: Axes, across: Sequence[str]) -> None:
         ha="right",
         va="bottom",
         fontsize=7.5,
-        linespacing=1.25,
+        linespacing=LINE,
         color="#555555",
     )
+
+
+def _name_rows(axes: Axes, layout: Layout) -> None:
+    """The series at their rows; with sizes that run down, these at the rows and the series once, at the first."""
+    if not layout.down:
+        axes.set_yticks(list(layout.rows.values()), [str(series) for series, *_ in layout.rows])
+        return
+    first = {key[0]: row for key, row in reversed(layout.rows.items())}
+    for series, row in first.items():
+        axes.annotate(
+            str(series), (0, row), (-32, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", va="center",
+        )  # fmt: skip
+    labels = [", ".join(_short(size) for size in sizes) for _, *sizes in layout.rows]
+    axes.set_yticks(list(layout.rows.values()), labels, fontsize=7.5)
 
 
 def _color_bar(figure: Figure, panels: list[Axes], norm: Normalize, span: tuple[float, float], name: str) -> None:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from rnnbench.analysis.derived import moved_bytes
 from rnnbench.report.axes import say_all, several
-from rnnbench.report.canvas import log_axis, look
+from rnnbench.report.canvas import log_axis, look, mark
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import rate, rate_tick
@@ -104,7 +104,7 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
     is_crowded = len(cases) > MANY
     for series, found in cases.groupby("series", sort=False):
         style = look_of[str(series)]
-        axes.plot(
+        (marks,) = axes.plot(
             found["intensity"],
             found["macs_per_second"],
             linestyle="",
@@ -116,6 +116,7 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
             alpha=0.55 if is_crowded else 0.85,
             zorder=3,
         )
+        mark(marks, found.index)
     log_axis(axes.xaxis, span.left, span.right, lambda place: f"{place:,g}", most=6)
     log_axis(axes.yaxis, span.bottom, span.top, rate_tick, most=6)
 

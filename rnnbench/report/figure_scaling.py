@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
-from rnnbench.report.canvas import fixed_ticks, log_axis, look
+from rnnbench.report.canvas import fixed_ticks, log_axis, look, mark
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import duration_tick
 
@@ -102,7 +102,7 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
         line = cases.sort_values(panel.axis)
         seconds = line["seconds"].to_numpy(dtype=float)
         reach = np.abs(line[["seconds_low", "seconds_high"]].to_numpy(dtype=float).T - seconds)
-        axes.errorbar(
+        drawn = axes.errorbar(
             line[panel.axis],
             seconds,
             yerr=reach,
@@ -115,6 +115,7 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
             elinewidth=1,
             capsize=2,
         )
+        mark(drawn, line.index)
     axes.set_xscale("log")
     axes.set_yscale("log")
     fixed_ticks(axes.xaxis, sorted(panel.cases[panel.axis].unique()), lambda size: f"{size:g}")

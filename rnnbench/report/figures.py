@@ -19,8 +19,9 @@ FIGURES = (
         "ratio_by_size",
         figure_ratio_by_size.render,
         "Ratio to {reference} by cell and size",
-        "The number is the time over that of {reference}: 2.0 takes twice as long, below 1 is faster. Cells that were "
-        "measured nowhere are left out here; the tables have them.",
+        "The number is the time over that of {reference}: 2.0 takes twice as long, below 1 is faster. In brackets: the "
+        "95% interval holds 1, so no difference is shown. Cells that were measured nowhere are left out here; the "
+        "tables have them.",
     ),
     (
         "scaling",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.axes import COUNTED, one_line, say, several
+from rnnbench.report.axes import COUNTED, SETTINGS, SIZES, one_line, say, say_all, several
 from rnnbench.report.medians import CONTEXT, medians
 from rnnbench.report.reference import ALONE, is_reference, words
 from rnnbench.report.series import with_series
@@ -14,9 +14,16 @@ from rnnbench.report.units import digits, plural, ratio, ratio_interval
 from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 
+MOST_NAMED = 4  # cases that a sentence names
+
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> str:
-    """How far, in a few sentences that hold for just the cases of this run.
+    """How far, in a few sentences that hold for just the cases of this run."""
+    return " ".join(sentences(summary, info))
+
+
+def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
+    """The answer's sentences, the one that says most first.
 
     A cell that was not checked to do torch.nn's work is named apart, where there are others.
     """
@@ -26,17 +33,37 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> str:
     own, name = measured[is_hand_written], words(summary).name
     compared = own.dropna(subset=["ratio"])
     if measured.empty:
-        return "No case was measured, so this run says nothing about time."
+        return ["No case was measured, so this run says nothing about time."]
     if own.empty:
-        return f"Only {name} was measured, so there is nothing to compare it with."
+        return [f"Only {name} was measured, so there is nothing to compare it with."]
     if not words(summary).has_ratios:
-        return ALONE
+        return [ALONE]
     if compared.empty:
-        return f"Without {name}, which was not measured beside these, how far they are from it can't be said."
+        return [f"Without {name}, which was not measured beside these, how far they are from it can't be said."]
     same_work = compared[compared["parity"] == "agrees"]
     counted = compared if same_work.empty else same_work
     known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
-    return " ".join([*known, *_unchecked(compared, counted), *_alone(own)])
+    return [*known, *_unchecked(compared, counted), *_alone(own)]
+
+
+def significance(summary: pd.DataFrame) -> str:
+    """How many cases are slower and faster beyond doubt, and which are neither; empty where none has an interval."""
+    frame = with_series(summary)
+    known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
+    if known.empty:
+        return ""
+    slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
+    open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
+    are = "is" if slower == 1 else "are"
+    counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
+    said = f"Of {plural(len(known), 'case')} {counted}"
+    if open_.empty:
+        return f"{said}: no 95% interval holds 1."
+    axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
+    named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
+    listed = f": {'; '.join(named)}" if len(named) <= MOST_NAMED else ""
+    shows = "shows" if len(named) == 1 else "show"
+    return f"{said}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
 
 
 def limit(summary: pd.DataFrame) -> str:

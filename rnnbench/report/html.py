@@ -1,62 +1,44 @@
-"""The report as one HTML page that needs nothing beside it: no network, no scripts, its figures inside."""
+"""The page of one run."""
 
-from collections.abc import Mapping
+from datetime import UTC, datetime
 
-import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from rnnbench.analysis.noise import Noise
-from rnnbench.report import headline
-from rnnbench.report import noise as noise_sentence
+from rnnbench.report import headline, noise, page, sections, selection
 from rnnbench.report.axes import one_line
-from rnnbench.report.figures import Picture
-from rnnbench.report.metrics import known, of_calls, with_metrics
-from rnnbench.report.reference import words
-from rnnbench.report.table import Table
-from rnnbench.store.folder import RunInfo
+from rnnbench.report.page import Page
+from rnnbench.report.sections import Content
 
-MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
+FIRST = "ratio"  # the figure of the first screen
 
 
-def render(
-    summary: pd.DataFrame, noise: Noise, info: RunInfo, pictures: Mapping[str, Picture], tables: Mapping[str, Table]
-) -> str:
-    """The page; links to the figures and tables are relative, as `folder.write` puts them."""
-    pages = Environment(
-        loader=PackageLoader("rnnbench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["one_line"] = one_line
-    return pages.get_template("report.html").render(
-        info=info,
-        reference=words(summary),
-        answer=headline.answer(summary, info),
-        limit=headline.limit(summary),
-        counts=headline.counts(summary),
-        noise=noise_sentence.render(noise),
-        replicates=_range(summary, "replicates"),
-        windows=_range(summary, "windows"),
-        costs=known(with_metrics(summary), of_calls()),
-        pictures=pictures,
-        inline={name: inline(picture.svg) for name, picture in pictures.items()},
-        tables=tables,
-        most_open_rows=MOST_OPEN_ROWS,
+def render(content: Content) -> str:
+    """The page; links to the figures and tables are relative, as `folder` puts them."""
+    summary, info = content.summary, content.info
+    first, *more = headline.sentences(summary, info)
+    told = "still running" if info.status == "running" else "interrupted"
+    name, about = one_line(info.suite), one_line(info.description)
+    return page.render(
+        Page(
+            name=name,
+            heading=f"{name}: {about}" if about else name,
+            answer=first,
+            more=" ".join([*more, headline.limit(summary)]).strip(),
+            facts=[*filter(None, [headline.counts(summary), _when(info.started), noise.brief(content.noise)])],
+            warning="" if info.status == "finished" else f"this run was {told} when this was written",
+            first=content.pictures.get(FIRST),
+            sections=sections.of(content),
+            pictures=content.pictures,
+            tables=content.tables,
+            titles=selection.titles(summary),
+            rows_of={name: selection.rows_of(table, summary) for name, table in content.tables.items()},
+            is_pooled={name: selection.is_pooled(table) for name, table in content.tables.items()},
+            choices=selection.choices(summary),
+        )
     )
 
 
-def inline(svg: str) -> Markup:
-    """An SVG file of our own making as an element of a page: without the XML declaration and document type."""
-    return Markup(svg[svg.index("<svg") :])
-
-
-def _range(summary: pd.DataFrame, column: str) -> str:
-    """`6`, or `4 to 6`, of the measured cases."""
-    found = summary.loc[summary["status"] == "measured", column]
-    if found.empty:
-        return "0"
-    low, high = int(found.min()), int(found.max())
-    return f"{low}" if low == high else f"{low} to {high}"
+def _when(started: str) -> str:
+    """`2026-11-25 02:17 UTC`; as it was recorded where it is no time."""
+    try:
+        return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return one_line(started)

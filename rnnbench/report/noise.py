@@ -21,3 +21,8 @@ def render(noise: Noise) -> str:
         f"Noise floor: an arm differs from itself by ±{noise.floor:.1%} (half-width of the 95% interval, median of "
         f"{noise.cases} cases; ±{noise.worst:.1%} for the worst twentieth){drift}: {quality}."
     )
+
+
+def brief(noise: Noise) -> str:
+    """`noise floor ±1.2%`; empty where it is not known."""
+    return "" if math.isnan(noise.floor) else f"noise floor ±{noise.floor:.1%}"

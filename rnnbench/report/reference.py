@@ -20,7 +20,7 @@ class Words:
     @property
     def heading(self) -> str:
         """Of the part of a report that has the times."""
-        return f"How far from {self.name}" if self.has_ratios else "How long each call takes"
+        return f"How far from {self.name}?" if self.has_ratios else "How long does each call take?"
 
     @property
     def ratios(self) -> str:

@@ -1,10 +1,15 @@
 """What every table of a report is, whatever the format it is written in."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+
+from rnnbench.store.records import AXES
+
+IDENTITY = ("run", "case", *AXES, "status", "reason")  # what tells which cases a row is about
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     frame: pd.DataFrame
     breaks: frozenset[int] = frozenset()  # rows above which a new group starts
+    keys: tuple[tuple[str, ...], ...] = ()  # of each column, the values of the frame that its text is made of
+    values: tuple[tuple[str, ...], ...] = ()  # parallel to rows: the numbers behind each text; empty where it has none
+    about: pd.DataFrame = field(default_factory=pd.DataFrame)  # parallel to rows: those of IDENTITY that hold for each
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,21 @@ class Column:
     numeric: bool = False
 
 
-def of(key: str, show: Callable[[Any], str] = str) -> Callable[[dict[str, Any]], str]:
+@dataclass(frozen=True)
+class Of:
+    """Text made of some values of a row and nothing else, so that pages can sort by these and copy them."""
+
+    keys: tuple[str, ...]
+    show: Callable[..., str]
+
+    def __call__(self, row: dict[str, Any]) -> str:
+        """The text of a row."""
+        return self.show(*(row[key] for key in self.keys))
+
+
+def of(key: str, show: Callable[[Any], str] = str) -> Of:
     """The text of a single value of the row."""
-    return lambda row: show(row[key])
+    return Of((key,), show)
 
 
 def table(
@@ -46,7 +66,8 @@ def table(
     breaks: Iterable[int] = (),
 ) -> Table:
     """A table from a frame of rows: what `columns` say of them for readers, `machine` for programs."""
-    rows = (dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None))
+    rows = [dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+    keys = tuple(column.text.keys if column.numeric and isinstance(column.text, Of) else () for column in columns)
     return Table(
         name,
         title,
@@ -56,4 +77,12 @@ def table(
         rows=tuple(tuple(column.text(row) for column in columns) for row in rows),
         frame=machine,
         breaks=frozenset(breaks),
+        keys=keys,
+        values=tuple(tuple(" ".join(_number(row[key]) for key in one) for one in keys) for row in rows),
+        about=frame[[column for column in IDENTITY if column in frame]].reset_index(drop=True),
     )
+
+
+def _number(value: Any) -> str:
+    """Seven digits, as programs read it; empty where it is missing."""
+    return f"{value:.7g}" if math.isfinite(value) else ""

@@ -9,7 +9,7 @@ from rnnbench.report.axes import WORKLOAD, one_line, several, word
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
-from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.table import Column, Of, Table, of, table
 from rnnbench.report.units import ratio, ratio_interval
 
 NEAR = 1.1  # times the reference's time
@@ -45,9 +45,9 @@ def render(summary: pd.DataFrame) -> Table | None:
         *(Column(word(axis), of(axis, one_line)) for axis in keys[1:]),
         Column("fastest, at how many workloads", of("fastest", one_line)),
         Column("median ratio", of("median", ratio), numeric=True),
-        Column("lowest to highest", lambda row: ratio_interval(row["lowest"], row["highest"]), numeric=True),
-        Column(f"at most {NEAR:g}×", lambda row: f"{row['near']} of {row['workloads']}", numeric=True),
-        Column("below 1×", lambda row: f"{row['ahead']} of {row['workloads']}", numeric=True),
+        Column("lowest to highest", Of(("lowest", "highest"), ratio_interval), numeric=True),
+        Column(f"at most {NEAR:g}×", Of(("near", "workloads"), _of_all), numeric=True),
+        Column("below 1×", Of(("ahead", "workloads"), _of_all), numeric=True),
     ]
     names = {name: f"{name}_ratio_to_{reference.key}" for name in ("median", "lowest", "highest")}
     return table(
@@ -60,3 +60,7 @@ def render(summary: pd.DataFrame) -> Table | None:
         machine=rows.rename(columns={**names, "near": f"at_most_{NEAR:g}", "ahead": "below_1"}),
         breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
     )
+
+
+def _of_all(some: int, workloads: int) -> str:
+    return f"{some} of {workloads}"

@@ -1,14 +1,12 @@
 """Table: how far each series is from its reference, over all sizes."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT, medians
 from rnnbench.report.reference import ALONE, words
-from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.table import Column, Of, Table, of, table
 from rnnbench.report.units import ratio, ratio_interval
 
 
@@ -20,8 +18,8 @@ def render(summary: pd.DataFrame) -> Table:
         Column("phase", of("phase")),
         *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
         Column("median ratio", of("median", ratio), numeric=True),
-        Column("lowest to highest", _range, numeric=True),
-        Column("cases", lambda row: _compared(row["compared"], row["cases"]), numeric=True),
+        Column("lowest to highest", Of(("lowest", "highest"), _range), numeric=True),
+        Column("cases", Of(("compared", "cases"), _compared), numeric=True),
         Column("parity", of("parity")),
     ]
     reference = words(summary)
@@ -45,8 +43,8 @@ def render(summary: pd.DataFrame) -> Table:
     )
 
 
-def _range(row: dict[str, Any]) -> str:
-    return ratio_interval(row["lowest"], row["highest"]) if row["compared"] > 1 else ""
+def _range(lowest: float, highest: float) -> str:
+    return ratio_interval(lowest, highest) if lowest < highest else ""
 
 
 def _compared(compared: int, cases: int) -> str:

@@ -17,19 +17,21 @@ def render(summary: pd.DataFrame) -> Table:
     every = frame["series"].value_counts().to_dict()
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     missing = frame[frame["status"] != "measured"].sort_values("status", kind="stable")  # failed before skipped
+    keys = ["series", "cell", "implementation", "status", "reason"]
     rows: list[dict[str, Any]] = []
-    for (series, status, reason), cases in missing.groupby(["series", "status", "reason"], sort=False):
+    for key, cases in missing.groupby(keys, sort=False):
+        series = key[0]
         total = every[series]
         named = "; ".join(say_all(axes, values) for values in cases[axes].head(NAMED).to_numpy())
         of_all = f"all {total:,}" if len(cases) == total else f"{len(cases):,} of {total:,}"
         which = of_all if len(cases) == total or len(cases) > NAMED else f"{of_all}: {named}"
-        rows.append({"series": series, "status": status, "reason": reason, "which": which})
+        rows.append(dict(zip(keys, key, strict=True)) | {"which": which})
     columns = [
         Column("cell", of("series")),
         Column("status", of("status")),
         Column("cases", of("which")),
         Column("reason", of("reason", one_line)),
     ]
-    grouped = pd.DataFrame(rows, columns=["series", "status", "reason", "which"])
+    grouped = pd.DataFrame(rows, columns=[*keys, "which"])
     machine = missing[["case", "status", "reason"]]
     return table("not_measured", "Skipped and failed cases", "", columns, grouped, machine=machine)

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, several, word
-from rnnbench.report.precision import missed, waits
+from rnnbench.report.precision import missed, undecided, waits
 from rnnbench.report.reference import ALONE, words
 from rnnbench.report.series import with_series
-from rnnbench.report.table import Column, Table, of, table
+from rnnbench.report.table import Column, Of, Table, of, table
 from rnnbench.report.units import duration, duration_interval, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.folder import RunInfo
-from rnnbench.store.records import REFERENCES
 
 UNITS = {
     "seconds": "seconds_per_call",
@@ -35,12 +34,12 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         Column("cell", of("series")),
         *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in workload),
         Column("time", of("seconds", duration), numeric=True),
-        Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
+        Column("95% interval", Of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", _ratio_interval, numeric=True),
+        Column("95% interval", Of(("ratio_low", "ratio_high"), _ratio_interval), numeric=True),
         Column(
             "parity, or why not measured",
-            lambda row: "; ".join(filter(None, [_parity(row), missed(row, info), waits(row)])),
+            lambda row: "; ".join(filter(None, [_parity(row), undecided(row), missed(row, info), waits(row)])),
         ),
     ]
     still, reference = constants(summary) if len(summary) else "", words(summary)
@@ -77,8 +76,8 @@ def group_numbers(frame: pd.DataFrame) -> Any:
     return keys.groupby(order, sort=True).ngroup()
 
 
-def _ratio_interval(row: dict[str, Any]) -> str:
-    return "" if row["implementation"] in REFERENCES else ratio_interval(row["ratio_low"], row["ratio_high"])
+def _ratio_interval(low: float, high: float) -> str:
+    return "" if low == high == 1 else ratio_interval(low, high)  # the reference's own ratio has none
 
 
 def _parity(row: dict[str, Any]) -> str:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -59,12 +60,44 @@ def test_the_heat_map_holds_every_ratio(quick: pd.DataFrame) -> None:
     shown = texts(figure_ratio_by_size.render(quick))
     ratios = quick.loc[quick["implementation"] != "torch.nn", "ratio"].dropna()
     expected = sorted(ratio_box(ratio) for ratio in ratios)
-    assert sorted(text for text in shown if text in expected) == expected
+    assert sorted(text for text in (text.strip("()") for text in shown) if text in expected) == expected
+
+
+def test_boxes_whose_interval_holds_1_are_in_brackets(quick: pd.DataFrame) -> None:
+    measured = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
+    quick.loc[measured, ["ratio", "ratio_low", "ratio_high"]] = [1.2, 1.1, 1.3]
+    quick.loc[measured[0], ["ratio", "ratio_low", "ratio_high"]] = [1.04, 0.98, 1.1]
+    quick.loc[measured[1], ["ratio", "ratio_low", "ratio_high"]] = [0.97, 0.95, 0.99]
+    shown = texts(figure_ratio_by_size.render(quick))
+    assert [shown.count(text) for text in ("(1.04)", "0.97", "(1.20)")] == [1, 1, 0]
+
+
+def test_batch_runs_down_and_hidden_size_across_within_each_length(quick: pd.DataFrame) -> None:
+    figure = figure_ratio_by_size.render(quick)
+    assert figure is not None
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["16\n64", "16\n256", "64\n64", "64\n256"]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["1", "32"] * 7 + ["32"] * 2  # deep and deep-notebook are measured at one batch size
+    assert {"vanilla loop", "length\nhidden →  batch ↓"} <= set(texts(figure))
 
 
 def test_many_sizes_are_split_into_panels(made_up: Summaries) -> None:
     figure = figure_ratio_by_size.render(made_up("cpu"))
     assert {"inference, 1 thread", "training, 2 threads"} <= set(texts(figure))
+
+
+def test_every_measured_case_has_its_mark(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canvas, "png", lambda figure: b"")
+    here = quick[(quick["phase"] == "training") & (quick["status"] == "measured")]
+    own = set(here.index[here["implementation"] != "torch.nn"])
+    told = {
+        name: {int(row) for found in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in found.split()}
+        for name, picture in figures.render(here).items()
+    }
+    assert told["ratio"] == told["ratio_by_size"] == own
+    assert told["roofline"] == set(here.index)
+    assert told["scaling"] & own  # only lines through one point are drawn
 
 
 def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:

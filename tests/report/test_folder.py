@@ -2,6 +2,7 @@ import re
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -61,7 +62,7 @@ def page(report: Path) -> Page:
 def test_files_have_stable_names(report: Path) -> None:
     found = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
-    names = ("medians", "ratios", "fastest", "costs", "parameters", "not_measured", "environment")
+    names = ("medians", "ratios", "fastest", "relative_costs", "costs", "parameters", "not_measured", "environment")
     assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md")}
 
 
@@ -78,11 +79,19 @@ def test_every_link_leads_somewhere(report: Path, page: Page) -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere(report: Path, page: Page) -> None:
-    assert not {"script", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert not {"iframe", "object", "embed", "base"} & set(page.tags)
+    assert page.tags.count("script") == 2  # its own, which names no address, and the cases as data
+    assert "://" not in resources.files("rnnbench.report").joinpath("templates/page.js").read_text(encoding="utf-8")
+    policy = next(value for value in page.all("content") if "default-src" in value)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert not [value for _, name, value in page.attributes if name in LOADS]
     references = [value for tag, name, value in page.attributes if tag != "a" and name in ("href", "xlink:href")]
     assert all(value.startswith(("#", "data:")) for value in references)
     assert not re.search(r"@import|url\((?!#)", report.read_text(encoding="utf-8"))
+
+
+def test_the_page_of_quick_is_below_3_mb(report: Path) -> None:
+    assert report.stat().st_size < 3_000_000
 
 
 NOISE = Noise(0.01, 0.02, 1, 20, 0.003)
@@ -99,14 +108,14 @@ def test_ids_do_not_clash_and_references_are_met(page: Page) -> None:
 
 def test_the_answer_and_the_headline_figure_come_before_anything_else(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    places = [text.index(part) for part in ("<h1>", "hand-written cells take", 'id="figure-ratio"', "<h2>")]
+    places = [text.index(part) for part in ("<h1>", "hand-written cells take", 'id="figure-ratio"', "<h2 ")]
     assert places == sorted(places)
 
 
 def test_figures_and_tables_have_names_for_those_who_cannot_see_them(page: Page) -> None:
     images = [value for _, name, value in page.attributes if (name, value) == ("role", "img")]
     assert len(images) == page.tags.count("svg") == len(FIGURES)
-    assert page.tags.count("table") == page.tags.count("caption") == 7
+    assert page.tags.count("table") == page.tags.count("caption") == 8
     assert page.all("scope").count("col") == sum(tag == "th" for tag in page.tags) - page.all("scope").count("row")
 
 
@@ -114,7 +123,8 @@ def test_hostile_names_are_shown_as_text(notebook: pd.DataFrame, info: RunInfo, 
     name = 'x.py:<script>alert("1")</script>'
     hostile = info_with(info, command="rnnbench <img src=x>", notes=["<b>&"], environment={"<i>": "<u>"})
     page = Page(folder.write(renamed(notebook, "vanilla", name), NOISE, hostile, tmp_path).read_text(encoding="utf-8"))
-    assert not {"script", "img", "b", "i", "u"} & set(page.tags)
+    assert not {"img", "b", "i", "u"} & set(page.tags)
+    assert page.tags.count("script") == 2
     assert f"{name} loop" in page.text
     assert "rnnbench <img src=x>" in page.text
     assert "<script>" not in (tmp_path / "tables" / "ratios.md").read_text(encoding="utf-8")
@@ -158,11 +168,11 @@ def test_a_large_run_is_written_in_seconds_with_its_long_table_folded(
     made_up: Summaries, info: RunInfo, tmp_path: Path
 ) -> None:
     summary = made_up("cpu")
-    start = time.perf_counter()
+    start = time.process_time()
     text = folder.write(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
     assert "<details>" in text
-    assert f"Every case ({len(summary):,})" in text
+    assert f"case by case ({len(summary):,} rows)</summary>" in text
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_error(

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.headline import answer, counts, limit, where
+from rnnbench.report.headline import answer, counts, limit, significance, where
 from rnnbench.store.folder import RunInfo
 
 from .conftest import info_with, of_an_older_version, with_none_measured, with_one_replicate, without_reference
@@ -137,3 +137,21 @@ def test_torchs_own_cells_are_not_called_hand_written(quick: pd.DataFrame, info:
     rung = quick[(quick["cell"] == "lstm") & (quick["implementation"] == "loop")].copy()
     rung["cell"], rung["implementation"], rung["ratio"] = "torch.nn.LSTMCell", "torch.nn-cell", 99.0
     assert answer(pd.concat([quick, rung], ignore_index=True), info) == before
+
+
+def test_significance_counts_both_sides_and_names_the_few_that_are_open(quick: pd.DataFrame) -> None:
+    with_ratios(quick, 1.1, 1.2, 1.3)
+    own = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
+    total = len(own)
+    assert significance(quick) == (
+        f"Of {total} cases {total} are slower than torch.nn, none faster: no 95% interval holds 1."
+    )
+    quick.loc[own[0], ["ratio_low", "ratio", "ratio_high"]] = [0.98, 1.01, 1.04]
+    quick.loc[own[1], ["ratio_low", "ratio", "ratio_high"]] = [0.9, 0.92, 0.94]
+    assert significance(quick) == (
+        f"Of {total} cases {total - 2} are slower than torch.nn, 1 faster; 1 shows no difference, since the 95% "
+        "interval holds 1: vanilla loop (inference, batch 1, length 16, hidden 64, 1 layer)."
+    )
+    quick.loc[own[:9], ["ratio_low", "ratio", "ratio_high"]] = [0.98, 1.01, 1.04]
+    assert significance(quick).endswith("9 show no difference, since the 95% interval holds 1.")
+    assert significance(with_one_replicate(quick)) == ""

@@ -1,8 +1,9 @@
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from rnnbench.report.precision import missed, waits
+from rnnbench.report.precision import missed, reached, undecided, waits
 from tests.stored import INFO
 
 
@@ -38,3 +39,32 @@ def test_a_run_that_says_nothing_of_precision_marks_nothing() -> None:
 )
 def test_a_case_whose_device_waits_for_the_host_is_told_of(row: dict[str, object], is_told: bool) -> None:
     assert bool(waits(row)) == is_told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.98, 1.03, "no difference shown"),
+        (1.0, 1.2, "no difference shown"),
+        (1.01, 1.2, ""),
+        (0.8, 0.99, ""),
+        (1.0, 1.0, ""),  # the reference itself
+        (float("nan"), float("nan"), ""),
+    ],
+)
+def test_an_interval_that_holds_1_shows_no_difference(low: float, high: float, words: str) -> None:
+    assert undecided({"ratio_low": low, "ratio_high": high}) == words
+
+
+def test_the_precision_reached_counts_what_met_what_was_asked(quick: pd.DataFrame) -> None:
+    measured = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
+    quick.loc[measured, ["ratio_low", "ratio_high"]] = [2 / 1.01, 2 * 1.01]
+    quick.loc[measured[:5], ["ratio_low", "ratio_high"]] = [2 / 1.05, 2 * 1.05]
+    asked = replace(INFO, resolved={"measure": {"precision": 0.02}})
+    total = len(measured)
+    spread = "±1.0% in the median and ±5.0% at the widest"
+    assert reached(quick, asked) == (
+        f"Asked was ±2% for every ratio; {total - 5} of {total} reached it. They are {spread}."
+    )
+    assert reached(quick, INFO) == f"The intervals of {total} ratios are {spread}; no precision was asked for."
+    assert reached(quick.head(0), asked) == ""

@@ -1,60 +1,49 @@
-"""The folder of such a report: `index.html`, its figure as SVG and PNG, its tables as CSV and Markdown."""
+"""The report of pytest-benchmark's files: `index.html`, its figure and its tables, as a run's has them."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rnnbench.analysis.saved import summarize
-from rnnbench.report import canvas, csv, files, markdown
+from rnnbench.report import canvas, page
 from rnnbench.report.axes import one_line
-from rnnbench.report.html import inline
+from rnnbench.report.figures import Picture
+from rnnbench.report.folder import PAGE, contents
+from rnnbench.report.page import Page
 from rnnbench.report.saved import figure_times, table_benchmarks, words
+from rnnbench.report.sections import Listed, Section
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.store.pytest_benchmark import Saved
 
 FIGURE = "times"
 
 
-def write(saved: Saved, reference: str | None, folder: Path) -> Path:
-    """Write everything and give the path of `index.html`; raises UserError where `folder` can't be written."""
+def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
+    """Every file of the report by its path within the folder."""
     summary = summarize(saved, reference)
     figure = figure_times.render(summary, saved)
-    tables = [table_benchmarks.render(summary, saved), environment(saved)]
-    content: dict[str, bytes] = {}
-    svg = None
+    pictures = {}
     if figure is not None:
-        svg = canvas.svg(figure, FIGURE)
-        content |= {f"figures/{FIGURE}.svg": svg.encode(), f"figures/{FIGURE}.png": canvas.png(figure)}
-    for one in tables:
-        content |= {
-            f"tables/{one.name}.csv": csv.render(one).encode(),
-            f"tables/{one.name}.md": markdown.render(one).encode(),
-        }
-    content["index.html"] = page(saved, summary, tables, svg).encode()
-    files.write(folder, content)
-    return folder / "index.html"
-
-
-def page(saved: Saved, summary: pd.DataFrame, tables: list[Table], svg: str | None) -> str:
-    """The page, which needs nothing beside it."""
-    pages = Environment(
-        loader=PackageLoader("rnnbench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return pages.get_template("saved.html").render(
-        title=words.heading(saved),
+        title = "Time per call of each benchmark"
+        pictures[FIGURE] = Picture(FIGURE, title, words.note(saved), canvas.svg(figure, FIGURE), canvas.png(figure))
+    tables = {one.name: one for one in (table_benchmarks.render(summary, saved), environment(saved))}
+    benchmarks, where = map(Listed, tables.values())
+    shown = Page(
+        name=one_line(saved.name),
+        heading=words.heading(saved),
         answer=words.answer(summary),
-        described=one_line(saved.describes),
-        started=f"{saved.sessions[0].started:%Y-%m-%d %H:%M} UTC",
-        note=words.note(saved),
-        figure=inline(svg) if svg else None,
+        more="",
+        facts=(one_line(saved.describes), f"{saved.sessions[0].started:%Y-%m-%d %H:%M} UTC"),
+        warning="",
+        first=pictures.get(FIGURE),
+        sections=(
+            Section("benchmarks", "How long does each take?", "Benchmarks", [benchmarks]),
+            Section("measured", "Where was it measured?", "Where", [where]),
+        ),
+        pictures=pictures,
         tables=tables,
     )
+    return contents(pictures, tables) | {PAGE: page.render(shown).encode()}
 
 
 def environment(saved: Saved) -> Table:

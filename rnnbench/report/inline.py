@@ -1,0 +1,73 @@
+"""Figures as elements of a page: in its colours, light or dark, and with each mark told apart."""
+
+import re
+from collections.abc import Mapping
+from xml.etree import ElementTree as Xml
+
+from markupsafe import Markup
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+CASES = "data-cases"
+# Colours of the figures' look and of marks, as variables of the page; boxes of heat maps keep theirs.
+VARIABLES = {
+    "#000000": "ink",
+    "#ffffff": "card",
+    "#333333": "ink",
+    "#555555": "soft",
+    "#666666": "soft",
+    "#8a8a8a": "soft",
+    "#bbbbbb": "line",
+    "#c4c4c4": "line",
+    "#c8c8c8": "line",
+    "#e3e3e3": "grid",
+    "#eeeeee": "faint",
+    "#0072b2": "blue",
+    "#d55e00": "vermillion",
+    "#009e73": "green",
+    "#cc79a7": "purple",
+    "#e69f00": "orange",
+    "#56b4e9": "sky",
+}
+COLOR = re.compile("|".join(VARIABLES))
+POINTS = re.compile(r"[\d.]+")
+
+Xml.register_namespace("", SVG)
+Xml.register_namespace("xlink", XLINK)
+
+
+def inline(svg: str, label: str, titles: Mapping[int, str]) -> Markup:
+    """An SVG of our own making (`canvas.svg`) as an element of a page, with a label for those who can't see it.
+
+    Each mark says which rows of the summary it shows (`data-cases="3"`), and one that shows a single row has its title,
+    which browsers show to a pointer. Its size stands in variables, so that the page's style can keep letters legible.
+    """
+    root = Xml.fromstring(svg)
+    width, height = (float(POINTS.findall(root.attrib.pop(side))[0]) for side in ("width", "height"))
+    root.set("role", "img")
+    root.set("aria-label", label)
+    root.set("style", f"--wide: {width:g}px; --high: {height:g}px")
+    for element in root.iter():
+        for name in ("style", "fill", "stroke"):
+            if value := element.get(name):
+                element.set(name, COLOR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", value))
+    for group in [group for group in root.iter() if CASES in group.attrib]:
+        _tell_apart(group, titles)
+    return Markup(Xml.tostring(root, encoding="unicode"))
+
+
+def _tell_apart(group: Xml.Element, titles: Mapping[int, str]) -> None:
+    """Hand the rows of a group over to what it draws, if that is one thing for each of them and at most a line."""
+    rows = group.attrib[CASES].split()
+    hidden = {id(part) for defs in group.iter(f"{{{SVG}}}defs") for part in defs.iter()}
+    marks, paths = (
+        [part for part in group.iter(f"{{{SVG}}}{kind}") if id(part) not in hidden] for kind in ("use", "path")
+    )
+    marks, lines = (marks, paths) if marks else (paths, [])
+    if len(marks) != len(rows):  # the letters of a number
+        return
+    del group.attrib[CASES]
+    for part in lines:
+        part.set(CASES, " ".join(rows))
+    for part, row in zip(marks, rows, strict=True):
+        part.set(CASES, row)
+        Xml.SubElement(part, f"{{{SVG}}}title").text = titles[int(row)]

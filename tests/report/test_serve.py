@@ -1,0 +1,141 @@
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rnnbench.errors import UserError
+from rnnbench.report.folder import PAGE
+from rnnbench.report.serve import LOOK_SECONDS, REST, Server, follow
+
+FILES = {PAGE: b'<!doctype html><html lang="en">one', "figures/ratio.svg": b"<svg/>", "tables/ratios.csv": b"cell\n"}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(0) as started:
+        started.show(FILES)
+        threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield started
+        started.shutdown()
+
+
+def ask(server: Server, path: str, *, host: str = "", method: str = "GET") -> tuple[int, str, bytes]:
+    """The status, type and content of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"localhost:{server.server_address[1]}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, answer.headers.get("Content-Type", ""), content
+
+
+def test_the_report_and_its_files_are_served_on_loopback_alone(server: Server) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    status, kind, content = ask(server, "/?cell=lstm")
+    assert (status, kind) == (200, "text/html; charset=utf-8")
+    assert content == f'<!doctype html><html data-live="{server.version}" lang="en">one'.encode()
+    assert ask(server, "/version")[2] == server.version.encode()
+    assert ask(server, "/figures/ratio.svg")[1:] == ("image/svg+xml; charset=utf-8", b"<svg/>")
+    assert ask(server, "/tables/ratios.csv", method="HEAD") == (200, "text/csv; charset=utf-8", b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/figures/",
+        "/tables",
+        "/../run.json",
+        "/%2e%2e/run.json",
+        "/figures/../../pyproject.toml",
+        "//etc/passwd",
+        "/tables/ratios.csv%00",
+    ],
+)
+def test_nothing_else_is_served(server: Server, path: str) -> None:
+    status, _, content = ask(server, path)
+    assert status == 404
+    assert b"project" not in content
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", "[", "127.0.0.1.nip.io"])
+def test_a_name_that_is_not_this_machines_is_turned_away(server: Server, host: str) -> None:
+    status, _, content = ask(server, "/", host=host)
+    assert status == 421
+    assert b"one" not in content.replace(b"alone", b"")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9000", "[::1]:80"])
+def test_this_machine_is_served_by_each_of_its_names_on_any_port(server: Server, host: str) -> None:
+    assert ask(server, "/", host=host)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_written(server: Server, method: str) -> None:
+    assert ask(server, "/", method=method)[0] == 501
+
+
+def test_a_port_in_use_is_the_users_error(server: Server) -> None:
+    port = server.server_address[1]
+    with pytest.raises(UserError, match=rf"--port {port}: can't be served on: Address already in use; choose another"):
+        Server(port)
+
+
+class Story:
+    """A clock whose sleeps are the moments at which things happen; at the end comes Ctrl-C."""
+
+    def __init__(self, *moments: Callable[[], object]) -> None:
+        self.moments = list(moments)
+        self.slept: list[float] = []
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        if seconds == LOOK_SECONDS:
+            if not self.moments:
+                raise KeyboardInterrupt
+            self.moments.pop(0)()
+
+    def clock(self) -> float:
+        return self.now
+
+
+def test_the_page_follows_the_run_and_outlives_what_cannot_be_rendered(tmp_path: Path) -> None:
+    told: list[str] = []
+    served: list[str] = []
+    file = tmp_path / "windows-0.jsonl"
+    file.write_text("1")
+
+    def grow() -> None:
+        file.write_text(file.read_text() + "1")
+
+    def render() -> dict[str, bytes]:
+        story.now += 0.5
+        content = file.read_text()
+        if content in ("111", "1111"):
+            raise UserError(f"{file.name}: half a line")
+        return FILES | {PAGE: f"<html >{content}".encode()}
+
+    def look() -> None:
+        answer = server.answer("/")
+        served.append(answer[1].decode().partition(">")[2] if answer else "")
+
+    story = Story(look, grow, look, grow, grow, look, grow, look)
+    with Server(0) as server:
+        follow(server, tmp_path, render, told.append, ready=look, clock=story.clock, sleep=story.sleep)
+    assert served == ["1", "1", "11", "11", "11111"]
+    assert told == ["the page stays as it is: windows-0.jsonl: half a line", "served no longer"]
+    rests = [seconds for seconds in story.slept if seconds != LOOK_SECONDS]
+    assert rests == pytest.approx([REST * 0.5] * 5)  # three tries failed, since the look between them tries again
+
+
+def test_a_first_page_that_cannot_be_rendered_is_the_users_error(tmp_path: Path) -> None:
+    def render() -> dict[str, bytes]:
+        raise UserError("no run")
+
+    with Server(0) as server, pytest.raises(UserError, match="no run"):
+        follow(server, tmp_path, render, print, ready=lambda: None)

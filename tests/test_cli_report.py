@@ -1,0 +1,105 @@
+"""`rnnbench report` from end to end, over runs made by hand."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Measurement, Workload
+from tests import stored
+
+WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
+CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+NO_DISPLAY = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "BROWSER": None}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return stored.folder(tmp_path / "results", {case: [[seconds]] * 3 for case, seconds in CASES.items()})
+
+
+def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnnbench", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), "--open"], env=NO_DISPLAY)
+    assert done.exit_code == 0
+    page = tmp_path / "page" / "index.html"
+    assert done.stdout == f"{page}\n"
+    assert done.stderr == f"rnnbench: no browser can be opened here; open {page.as_uri()} in one\n"
+
+
+def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
+    browser, shown = tmp_path / "browser", tmp_path / "shown"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {shown}\n')
+    browser.chmod(browser.stat().st_mode | stat.S_IEXEC)
+    with rnnbench("report", run, "--out", "page", "--open", cwd=tmp_path, BROWSER=f"{browser} %s") as process:
+        printed, complaints = process.communicate(timeout=120)
+    assert (printed, complaints) == ("page/index.html\n", "")
+    assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
+
+
+def test_serve_shows_a_run_as_it_goes_on_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(stored.INFO)  # nothing is measured yet
+    with rnnbench("report", folder.path, "--out", "page", "--serve", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[0]
+        assert "No case was measured" in read(url)
+        first = read(f"{url}version")
+        grow(folder)
+        end = time.monotonic() + 60
+        while read(f"{url}version") == first and time.monotonic() < end:
+            time.sleep(0.2)
+        assert "1 case measured" in read(url)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert complaints == "rnnbench: served no longer\n"
+    assert "1 case measured" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    folder.close()
+
+
+def read(url: str) -> str:
+    with DIRECT.open(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def grow(folder: RunFolder) -> None:
+    case = next(iter(CASES))
+    folder.add_measurement(Measurement(case, "measured", parity="is the reference"))
+    folder.add_window(stored.window(case, 0, [1e-3]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["RUN", "--port", "8000"], "--port is for --serve"),
+        (["RUN", "RUN", "--serve"], "--serve names one report"),
+        (["RUN", "RUN", "--out", "x"], "--out names one report"),
+        (["nowhere", "--serve"], "not a run folder"),
+    ],
+)
+def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], fault: str) -> None:
+    given = [str(run) if one == "RUN" else one for one in arguments]
+    with pytest.raises(UserError, match=fault):
+        CliRunner().invoke(cli, ["report", *given], catch_exceptions=False)
