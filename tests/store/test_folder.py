@@ -21,7 +21,7 @@ def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
     folder.write_info(info)
     assert read_info(folder.path) == info
     assert folder.path.name.startswith("quick-")
-    assert [file.name for file in folder.path.iterdir()] == ["run.json"]
+    assert {file.name for file in folder.path.iterdir()} == {"measurements.jsonl", "run.json"}
 
 
 def test_windows_of_more_workers_than_files_stay_open_are_all_kept(tmp_path: Path) -> None:
