@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from rnnbench.measure.slurm.parts import Part
+from rnnbench.measure.slurm.queue import Ticket
 from rnnbench.store import jsonlines
 
 FILE = "jobs.jsonl"
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """A job as it can be found: the name that it was submitted by, and its place in the array."""
-
-    name: str
-    place: int
 
 
 @dataclass

@@ -81,8 +81,14 @@ class JobState:
                 return "it ran out of memory"
             case "PREEMPTED":
                 return "another job was preferred to it"
+        signal = self.killed_by
+        return f"it was killed by signal {signal}" if signal else f"it exited with {self.exit_code.partition(':')[0]}"
+
+    @property
+    def killed_by(self) -> int:
+        """The number of the signal that ended it; 0 where none did. A shell adds 128 to that of what it has started."""
         code, _, signal = self.exit_code.partition(":")
-        return f"it was killed by signal {signal}" if signal not in ("", "0") else f"it exited with {code}"
+        return int(signal or 0) or max(0, int(code) - 128)
 
 
 def require() -> None:
@@ -96,11 +102,24 @@ def require() -> None:
         raise UserError("--executor slurm needs submitit: pip install 'rnnbench[slurm]'") from None
 
 
-def states(names: Sequence[str]) -> dict[tuple[str, int], JobState]:
-    """What the user's jobs of these names are at, by name and place in the array; those long ended are not there.
+@dataclass(frozen=True)
+class Ticket:
+    """A job as it can be found: the name that it was submitted by, and its place in the array."""
 
-    Raises ControllerDown.
-    """
+    name: str
+    place: int | None  # None: a job that is in no array, and what is left of one that was cancelled before it started
+
+
+States = Mapping[Ticket, JobState]
+
+
+def state_of(ticket: Ticket, states: States) -> JobState | None:
+    """What a job is at; None where Slurm knows nothing of it any more."""
+    return states.get(ticket) or states.get(Ticket(ticket.name, None))
+
+
+def states(names: Sequence[str]) -> States:
+    """What the user's jobs of these names are at; those long ended are not there. Raises ControllerDown."""
     if not names:
         return {}
     shown = ",".join(f"{field}:|" for field in FIELDS)
@@ -108,10 +127,20 @@ def states(names: Sequence[str]) -> dict[tuple[str, int], JobState]:
     found = {}
     for line in told.splitlines():
         job, name, *rest = (field.strip() for field in line.split("|")[: len(FIELDS)])
-        place = job.partition("_")[2]
-        if place == "" or place.isdigit():  # else a range that --array was to spell out
-            found[name, int(place or 0)] = JobState(job, *rest)
+        for one, place in elements(job):
+            found[Ticket(name, place)] = JobState(one, *rest)
     return found
+
+
+def elements(job: str) -> list[tuple[str, int | None]]:
+    """The jobs that Slurm means by `12`, `12_3` or `12_[0-2,5%4]`, each with its place in the array."""
+    number, _, places = job.partition("_")
+    if not places:
+        return [(job, None)]
+    bounds = [term.partition("-") for term in places.strip("[]").partition("%")[0].split(",")]
+    return [
+        (f"{number}_{place}", place) for first, _, last in bounds for place in range(int(first), int(last or first) + 1)
+    ]
 
 
 def cancel(jobs: Sequence[str]) -> None:

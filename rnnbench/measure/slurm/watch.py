@@ -101,13 +101,13 @@ class Watch:
             if is_finished(self._path, standing.part.name, self._settings.model_dump(mode="json")):
                 standing.state = "finished"
 
-    def _look(self, states: Mapping[tuple[str, int], JobState]) -> None:
+    def _look(self, states: queue.States) -> None:
         """Judge each part by what the controller has said, and then its files, which may be newer."""
         self._note_finished()
         for standing in self._open():
             if standing.ticket is None:
                 continue
-            state = states.get((standing.ticket.name, standing.ticket.place))
+            state = queue.state_of(standing.ticket, states)
             if state is not None and self._is_unseen(standing, state):
                 continue
             if state is not None and state.alive:
@@ -146,8 +146,8 @@ class Watch:
     def _why_lost(self, state: JobState | None) -> str:
         if state is None:
             return "it has gone from the queue"
-        said = self._last_words(state) if state.state == "FAILED" else ""
-        return said or state.how_it_ended
+        speaks = state.state == "FAILED" and not state.killed_by
+        return (self._last_words(state) if speaks else "") or state.how_it_ended
 
     def _last_words(self, state: JobState) -> str:
         """The last line that a job has written to its standard error."""
