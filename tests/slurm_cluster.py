@@ -1,5 +1,6 @@
 """A Slurm cluster of this machine's own, on loopback: its nodes are daemons, its GPUs two device files."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "unshare")
 START_SECONDS = 30.0
+JOB_SECONDS = 120.0  # of a job, on a machine with much else to do
 CPUS = 4  # of a node, whatever this machine has: jobs of one core run at the same time
 # Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
 NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
@@ -164,6 +168,20 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = START_SECO
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
         time.sleep(0.05)
+
+
+def kill_a_job(path: Path) -> None:
+    """SIGKILL for the process of a job that has measured something; its workers end with it."""
+    wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window", JOB_SECONDS)
+    part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
+    place = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
+    command = ["submitit.core._submit", str(path / "slurm")]
+    for process in psutil.process_iter(["cmdline"]):
+        is_one = (process.info["cmdline"] or [])[-2:] == command
+        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(place):
+            process.kill()
+            return
+    raise LookupError(part)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

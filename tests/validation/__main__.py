@@ -17,6 +17,7 @@ from tests.validation import (
     estimator,
     real,
     simulation,
+    slurm_sweep,
     verdict_peers,
     verdicts,
     verdicts_simulated,
@@ -33,6 +34,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,
+    "slurm-sweep": slurm_sweep.sweeps,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

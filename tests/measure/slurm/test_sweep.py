@@ -1,6 +1,5 @@
 """Runs by a real Slurm, and what may befall them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 
 from rnnbench import load, suites
@@ -23,9 +21,7 @@ from rnnbench.store.folder import read_info
 from tests import stored
 from tests import workload as small
 from tests.measure.slurm.conftest import NEVER, ONE_CORE, Run
-from tests.slurm_cluster import Cluster, wait_until
-
-JOB_SECONDS = 120.0  # of a job, on a machine with much else to do
+from tests.slurm_cluster import JOB_SECONDS, Cluster, kill_a_job, wait_until
 
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -44,20 +40,6 @@ def the_run(suite: Path) -> Path:
     wait_until(lambda: any(suite.parent.glob("results/*/jobs.jsonl")), "the run")
     [file] = suite.parent.glob("results/*/jobs.jsonl")
     return file.parent
-
-
-def kill_a_job(path: Path) -> None:
-    """SIGKILL for the process of a job that has measured something; its workers end with it."""
-    wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window", JOB_SECONDS)
-    part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
-    place = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
-    command = ["submitit.core._submit", str(path / "slurm")]
-    for process in psutil.process_iter(["cmdline"]):
-        is_one = (process.info["cmdline"] or [])[-2:] == command
-        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(place):
-            process.kill()
-            return
-    raise LookupError(part)
 
 
 def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
