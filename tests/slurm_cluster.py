@@ -34,6 +34,8 @@ class Cluster:
         self.conf = root / "slurm.conf"
         self.hidden = root / "hidden"  # a folder that the node `far` sees another one in place of
         self._ports = free_ports(1 + len(NODES))
+        # Some containers let nobody have mounts of his own; then there is no such node.
+        self.has_far = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
 
@@ -54,11 +56,14 @@ class Cluster:
             command = ["slurmd", "-D", "-N", name]
             if name == "small":
                 command = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command]
+            if name == "far" and not self.has_far:
+                continue
             if name == "far":
                 script = f"mount -t tmpfs none {self.hidden} && exec slurmd -D -N far"
                 command = ["unshare", "--mount", "sh", "-c", script]
             self._daemons.append(self._spawn(command, name))
-        wait_until(lambda: self.tell("sinfo", "-h", "-N", "-o", "%T").split().count("idle") >= 4, "the nodes")
+        places = len(["a", "a", "small", "far"]) - (not self.has_far)  # a node is listed with each of its partitions
+        wait_until(lambda: self.tell("sinfo", "-h", "-N", "-o", "%T").split().count("idle") == places, "the nodes")
 
     def start_controller(self) -> None:
         """Start it, with the state that it had before."""

@@ -66,7 +66,11 @@ def _sweep(slurm: Cluster, folder: Path, is_disturbed: bool) -> dict[str, object
         sys.exit(f"rnnbench exited with {process.returncode}")
     seconds = time.monotonic() - started
     [path] = (folder / "results").iterdir()
-    return {"sweep": "disturbed" if is_disturbed else "left alone", **_found(path), "seconds": seconds}
+    return {
+        "sweep": "a job killed, the controller restarted" if is_disturbed else "left alone",
+        **_found(path),
+        "seconds": seconds,
+    }
 
 
 def _found(path: Path) -> dict[str, object]:

@@ -44,6 +44,10 @@ def asked(parts: Sequence[Part], settings: Settings, given: Mapping[str, str]) -
         node = {}
     else:
         node = {"exclusive": True, "mem": "0"}  # all of the node's memory too
+    # What the user says in other words takes the place of the same.
+    for prefix in ("gpus", "mem"):
+        if any(name.startswith((prefix, "gres") if prefix == "gpus" else prefix) for name in given):
+            node = {name: value for name, value in node.items() if not name.startswith(prefix)}
     extra = {name: value for name, value in given.items() if name != "array_parallelism"}
     return {
         "nodes": 1,

@@ -33,7 +33,7 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
     return replace(
         info,
         status="finished" if finished else "interrupted",
-        seconds=_seconds_since(info.started),
+        seconds=_seconds(info, watch),
         replicates=max((part.replicates for part in found), default=0),
         ceilings=list(ceilings.values()),
         stage_seconds={stage: max(part.stage_seconds.get(stage, 0.0) for part in found) for stage in sorted(stages)},
@@ -61,12 +61,10 @@ def _notes(found: list[RunInfo], watch: Watch) -> list[str]:
     """What the parts have said, once; nodes that are left out; jobs that were lost."""
     said = Counter(note for part in found for note in part.notes)
     lost = Counter(why for standing in watch.standings for why in standing.lost)
-    given_up = sum(standing.state == "given up" for standing in watch.standings)
     return [
         *(note if count == 1 else f"{note} ({count} jobs)" for note, count in said.items()),
         *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
         *(f"jobs lost: {count}, since {why}" for why, count in lost.items()),
-        *([f"jobs given up: {given_up} of {len(watch.standings)}; --resume tries them again"] if given_up else []),
     ]
 
 
@@ -83,5 +81,7 @@ def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
     return wider_than_asked(missed, groups, settings)
 
 
-def _seconds_since(started: str) -> float:
-    return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
+def _seconds(info: RunInfo, watch: Watch) -> float:
+    """Wall time of the whole run, without that between its parts where it is known."""
+    since = (datetime.now(UTC) - datetime.fromisoformat(info.started)).total_seconds()
+    return round(since if info.seconds is None else info.seconds + watch.seconds, 1)

@@ -29,12 +29,20 @@ class JobsProgress:
     trouble: str  # what keeps them waiting; empty where nothing does
 
 
-def progress(path: Path, standings: Sequence[Standing], settings: Settings, now: float, trouble: str) -> JobsProgress:
-    """Of all parts of the run in `path`, at `now` by the clock that `running_since` is of."""
+def progress(
+    path: Path, standings: Sequence[Standing], settings: Settings, now: float, *, ran: int = 0, trouble: str = ""
+) -> JobsProgress:
+    """Of all parts of the run in `path`, at `now` by the clock that `running_since` is of; `ran`: at the last look."""
     at_work = [one for one in standings if one.state == "open" and one.running_since is not None]
     ended = [one for one in standings if one.state != "open"]
     begun = _replicates_begun(path) if at_work else {}
     shares = [min(MOST_SHARE, begun.get(one.part.name, 0) / (settings.replicates + 1)) for one in at_work]
+    spent = [now - one.running_since for one in at_work if one.running_since is not None]
+    each = _seconds_of_a_job(
+        path, standings, [took / share for took, share in zip(spent, shares, strict=True) if share]
+    )
+    if each is not None and settings.budget_seconds is not None:
+        each = min(each, settings.budget_seconds)
     done = sum(len(one.part.cases) for one in ended)
     return JobsProgress(
         jobs=len(standings),
@@ -44,7 +52,7 @@ def progress(path: Path, standings: Sequence[Standing], settings: Settings, now:
         lost=sum(len(one.lost) for one in standings),
         cases=sum(len(one.part.cases) for one in standings),
         cases_done=done + sum(len(one.part.cases) * share for one, share in zip(at_work, shares, strict=True)),
-        seconds_left=_seconds_left(path, standings, settings.budget_seconds, now),
+        seconds_left=_seconds_left(each, len(standings) - len(ended), spent, ran),
         trouble=trouble,
     )
 
@@ -55,16 +63,17 @@ def _replicates_begun(path: Path) -> Counter[str]:
     return Counter(name.split("-")[1] for name in names if name.startswith("windows-"))
 
 
-def _seconds_left(path: Path, standings: Sequence[Standing], budget: float | None, now: float) -> float | None:
-    """From how long finished jobs took, if as many go on to run at the same time; before the first, the budget."""
-    since = [one.running_since for one in standings if one.state == "open" and one.running_since is not None]
+def _seconds_of_a_job(path: Path, standings: Sequence[Standing], expected: Sequence[float]) -> float | None:
+    """From those that are finished; before the first one is, from how long those at work are expected to take."""
     for one in standings:
         if one.state == "finished" and one.seconds is None:
             one.seconds = read_info(path, one.part.name).seconds
-    took = [one.seconds for one in standings if one.seconds is not None]
-    each = fmean(took) if took else budget
-    if each is None or not since:
+    took = [one.seconds for one in standings if one.seconds is not None] or expected
+    return fmean(took) if took else None
+
+
+def _seconds_left(each: float | None, still: int, spent: Sequence[float], ran: int) -> float | None:
+    """If as many jobs go on to run at the same time as do now: one that has just ended is about to be followed."""
+    if each is None or not spent:
         return None
-    still = sum(one.state == "open" for one in standings)
-    spent = sum(min(each, now - start) for start in since)
-    return max(0.0, each * still - spent) / len(since)
+    return max(0.0, each * still - sum(min(each, seconds) for seconds in spent)) / min(max(len(spent), ran), still)

@@ -55,6 +55,7 @@ class Watch:
         self._taken = False  # whether a job of it was seen alive, or submitted
         self._is_first_look = True
         self._trouble = ""
+        self._ran = 0  # jobs at the last look
 
     def until_done(self) -> None:
         """Raises UserError where no job can be had, or one does not see the run; passes KeyboardInterrupt on."""
@@ -66,12 +67,18 @@ class Watch:
             except ControllerDown as down:
                 self._trouble = str(down)
                 self._note_finished()
-                if not self._taken and time.monotonic() - self._began > SUBMIT_SECONDS:
+                if not self._taken and self.seconds > SUBMIT_SECONDS:
                     raise NotTaken(f"--executor slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
-            self._on_progress(progress(self._path, self.standings, self._settings, time.monotonic(), self._trouble))
+            self._tell()
             if not self._open():
                 return
-            time.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, (time.monotonic() - self._began) / 20)))
+            time.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, self.seconds / 20)))
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        step = progress(self._path, self.standings, self._settings, now, ran=self._ran, trouble=self._trouble)
+        self._ran = step.running
+        self._on_progress(step)
 
     def cancel(self) -> str:
         """Have all jobs end, and wait a little for it; in a clause what came of it."""
@@ -85,6 +92,11 @@ class Watch:
         except ControllerDown as down:
             return f"its jobs go on, since they could not be cancelled: {down}"
         return "its jobs are cancelled"
+
+    @property
+    def seconds(self) -> float:
+        """Since it began to watch."""
+        return time.monotonic() - self._began
 
     def close(self) -> None:
         """Close what is open."""

@@ -55,3 +55,14 @@ def test_how_many_jobs_run_at_once_is_a_number() -> None:
     assert asked([CPU], Settings(), {"array_parallelism": "4"})["array_parallelism"] == 4
     with pytest.raises(UserError, match="array_parallelism=some: want a whole number"):
         asked([CPU], Settings(), {"array_parallelism": "some"})
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "dropped"),
+    [(CPU, {"mem_per_cpu": "4G"}, "mem"), (CARD, {"gres": "gpu:a100:1"}, "gpus_per_node")],
+)
+def test_what_the_user_says_in_other_words_takes_the_place_of_the_same(
+    part: Part, given: dict[str, str], dropped: str
+) -> None:
+    assert dropped in asked([part], Settings(), {})["additional_parameters"]
+    assert dropped not in asked([part], Settings(), given)["additional_parameters"]

@@ -54,16 +54,19 @@ def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
 
 
 def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing(slurm: Cluster, suite: Path) -> None:
-    process = start(suite, "--groups-per-job", "2")
+    process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1")
     path = the_run(suite)
     kill_a_job(path)
-    slurm.restart_controller()
+    slurm.stop_controller()
+    assert process.stderr is not None
+    assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until it is told
+    slurm.start_controller()
     out, told = process.communicate(timeout=3 * JOB_SECONDS)
     assert process.returncode == 0, told
-    assert "6 cases measured, none skipped, none failed" in out
+    assert "4 cases measured, none skipped, none failed" in out
     assert "2 of 2 jobs done, 1 lost" in told
     frame = measured_once(path)
-    assert frame["case"].nunique() == 6
+    assert frame["case"].nunique() == 4
     assert frame["worker"].str.match(r"p0000[01]-000\d$").all()
     info = read_info(path)
     assert info.status == "finished"
@@ -118,9 +121,7 @@ def test_jobs_that_are_lost_again_and_again_are_given_up_and_tried_again_by_resu
     assert set(frame["status"]) == {"failed"}
     assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
     assert len(frame) == 4
-    notes = read_info(path).notes
-    assert "jobs given up: 2 of 2; --resume tries them again" in notes
-    assert "jobs lost: 6, since it was cancelled" in notes
+    assert "jobs lost: 6, since it was cancelled" in read_info(path).notes
 
 
 def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, suite: Path) -> None:
@@ -144,6 +145,8 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
 def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(
     slurm: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not slurm.has_far:
+        pytest.skip("no mounts of one's own here")
     monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
     with pytest.raises(
         UserError, match=r"job \d+ on node far does not see .*: --out has to be a folder that all nodes"
