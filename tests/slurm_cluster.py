@@ -19,7 +19,7 @@ JOB_SECONDS = 120.0  # of a job, on a machine with much else to do
 CPUS = 4  # of a node, whatever this machine has: jobs of one core run at the same time
 # Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
 NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
-PARTITIONS = {"main": "a", "both": "a,small", "far": "far"}
+PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "short": "a MaxTime=1"}
 
 
 class Unavailable(Exception):

@@ -27,6 +27,8 @@ ALIVE = (
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 )
+# Why jobs wait that are to start soon, or when they are told to.
+USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Prolog")
 FIELDS = ("JobArrayID", "Name", "State", "exit_code", "NodeList", "Reason")
 # Words of commands that did not reach the controller, or got no answer in time.
 UNREACHED = (
@@ -66,6 +68,11 @@ class JobState:
     def runs(self) -> bool:
         """Whether it is at work, as far as Slurm knows."""
         return self.state == "RUNNING"
+
+    @property
+    def waits_for(self) -> str:
+        """Slurm's word for what keeps it from starting; empty where that is only its turn."""
+        return self.reason if self.state == "PENDING" and self.reason not in USUAL else ""
 
     @property
     def how_it_ended(self) -> str:

@@ -124,6 +124,8 @@ class Watch:
                 continue
             if state is not None and state.alive:
                 self._taken = True
+                if state.waits_for:
+                    self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
                 if state.runs and standing.running_since is None:
                     standing.running_since = time.monotonic()
             else:

@@ -1,6 +1,7 @@
 """Runs by a real Slurm, and what may befall them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -167,6 +168,19 @@ def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
     finally:
         slurm.start_controller()
     assert not list((tmp_path / "results").iterdir())
+
+
+def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
+    told: list[str] = []
+
+    def look(progress: JobsProgress) -> None:
+        told.append(progress.trouble)
+        if "PartitionTimeLimit" in progress.trouble:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        run("partition=short", "cpus-per-task=1", on_progress=look)
+    assert re.fullmatch(r"Slurm has job \d+_\d wait: PartitionTimeLimit", told[-1])
 
 
 @pytest.mark.parametrize(
