@@ -62,8 +62,8 @@ class Cluster:
                 script = f"mount -t tmpfs none {self.hidden} && exec slurmd -D -N far"
                 command = ["unshare", "--mount", "sh", "-c", script]
             self._daemons.append(self._spawn(command, name))
-        places = len(["a", "a", "small", "far"]) - (not self.has_far)  # a node is listed with each of its partitions
-        wait_until(lambda: self.tell("sinfo", "-h", "-N", "-o", "%T").split().count("idle") == places, "the nodes")
+        wanted = {f"{name} idle" for name in NODES if name != "far" or self.has_far}
+        wait_until(lambda: wanted <= set(self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()), "the nodes")
 
     def start_controller(self) -> None:
         """Start it, with the state that it had before."""
