@@ -57,11 +57,12 @@ def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
 def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing(slurm: Cluster, suite: Path) -> None:
     process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1")
     path = the_run(suite)
-    kill_a_job(path)
+    wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job", JOB_SECONDS)
     slurm.stop_controller()
     assert process.stderr is not None
     assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until it is told
     slurm.start_controller()
+    kill_a_job(path)
     out, told = process.communicate(timeout=3 * JOB_SECONDS)
     assert process.returncode == 0, told
     assert "4 cases measured, none skipped, none failed" in out
