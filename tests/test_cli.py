@@ -158,6 +158,11 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
         (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
         (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
+        (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),
+        (
+            ["run", "tiny.toml", "--executor", "slurm", "--resume", "x", "--groups-per-job", "2"],
+            "leave out --groups-per",
+        ),
         (["run", "tiny.toml", "--precision", "2"], "'2' is not a share; want for example 2% or 0.02"),
         (["report", "nowhere"], "nowhere: not a run folder: it has no run.json"),
         (["report", "a", "b", "--out", "c"], "--out names one report"),

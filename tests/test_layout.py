@@ -56,10 +56,17 @@ def test_what_reads_results_never_imports_torch(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["rnnbench.cli", "rnnbench.measure.session", "rnnbench.report.progress", "rnnbench.store.frame"]
+    "module",
+    [
+        "rnnbench.cli",
+        "rnnbench.measure.session",
+        "rnnbench.measure.slurm.sweep",
+        "rnnbench.report.progress",
+        "rnnbench.store.frame",
+    ],
 )
 def test_the_coordinator_does_not_load_torch(module: str) -> None:
-    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'submitit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

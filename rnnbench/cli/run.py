@@ -3,11 +3,17 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, yes_option
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnbench.store.records import Group
+    from rnnbench.suite_file import Settings
+    from rnnbench.suites import Suite
 
 
 @click.command()
@@ -17,6 +23,26 @@ from rnnbench.errors import UserError
 @device_option
 @click.option("--precision", type=Percent(), help="Add replicates until every ratio's 95% interval is +- this: 2%.")
 @click.option("--budget", type=Seconds(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Who measures: this machine, or jobs of Slurm.",
+)
+@click.option(
+    "--slurm-option",
+    "slurm_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What each job asks for, as a long option of sbatch: partition=gpu. [default: a node, or a GPU of one]",
+)
+@click.option(
+    "--groups-per-job",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Groups that a job measures, within a budget of its own. [default: 16]",
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
@@ -27,20 +53,29 @@ def run(
     device: str | None,
     precision: float | None,
     budget: float | None,
+    executor: str,
+    slurm_options: tuple[str, ...],
+    groups_per_job: int | None,
     resume: Path | None,
     as_json: bool,
     yes: bool,
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print each case's time and ratio to torch.nn.
 
+    With --executor slurm, --budget and --precision hold in each job, whose time limit is the budget and some minutes.
+    All jobs are on machines of one kind, that of the first. Jobs that are lost are sent again, twice.
+
     \b
     Example:
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
+      rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
     from rnnbench import suites
     from rnnbench.measure.session import NoDevice, resume_run, run_suite
     from rnnbench.report.progress import shown_progress
 
+    if executor != "slurm" and (slurm_options or groups_per_job):
+        raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = suites.read(suite)
@@ -48,6 +83,13 @@ def run(
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     command = shlex.join(["rnnbench", *sys.argv[1:]])
+    if executor == "slurm":
+        if resume is not None and groups_per_job:
+            raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
+        _print_run(
+            _by_slurm(chosen, groups, settings, out, resume, command, slurm_options, groups_per_job), as_json=as_json
+        )
+        return
     try:
         with shown_progress() as on_progress:
             if resume is not None:
@@ -59,10 +101,39 @@ def run(
         click.echo(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, as_json=as_json)
-    click.echo(f"{folder}", err=as_json)
+
+
+def _by_slurm(
+    suite: "Suite",
+    groups: "list[Group]",
+    settings: "Settings",
+    out: Path,
+    resume: Path | None,
+    command: str,
+    options: tuple[str, ...],
+    groups_per_job: int | None,
+) -> Path:
+    from rnnbench.measure.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+    from rnnbench.report.progress_jobs import shown_jobs
+
+    with shown_jobs() as on_progress:
+        if resume is not None:
+            resume_by_slurm(resume, suite, settings, command=command, options=options, on_progress=on_progress)
+            return resume
+        return run_by_slurm(
+            suite,
+            groups,
+            settings,
+            out=out,
+            command=command,
+            options=options,
+            groups_per_job=groups_per_job or GROUPS_PER_JOB,
+            on_progress=on_progress,
+        )
 
 
 def _print_run(folder: Path, *, as_json: bool) -> None:
+    """The table of a run, or its cases as JSON, and then where it is."""
     from rnnbench import load, summarize
     from rnnbench.store.folder import read_info
 
@@ -70,6 +141,7 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     summary = summarize(frame)
     if as_json:
         click.echo(summary.to_json(orient="records", lines=True), nl=False)
+        click.echo(f"{folder}", err=True)
         return
     from rich.console import Console
 
@@ -80,3 +152,4 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     info = read_info(folder)
     Console().print(terminal.render(summary, info))
     click.echo("\n".join([noise_sentence.render(noise(frame)), *info.notes]))
+    click.echo(f"{folder}")

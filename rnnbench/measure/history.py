@@ -49,12 +49,12 @@ class History:
         return [Group(workload, tuple(members)) for workload, members in cases.items()]
 
 
-def read_history(path: Path) -> History:
-    """The history of a stored run; visits that were cut off are left out, as everywhere."""
-    measurements = last_measurements(path)
+def read_history(path: Path, part: str | None = None) -> History:
+    """The history of a stored run, or of a part; visits that were cut off are left out, as everywhere."""
+    measurements = last_measurements(path, part)
     groups = {group.workload: group for group in History(measurements).groups}
-    windows = [Window.from_json(line) for line in read_windows(path)]
-    spoilt = spoilt_workers(path)
+    windows = [Window.from_json(line) for line in read_windows(path, part)]
+    spoilt = spoilt_workers(path, part)
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
@@ -64,24 +64,36 @@ def read_history(path: Path) -> History:
         measurements=measurements,
         visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
         replicates=max((window.replicate + 1 for window in windows), default=0),
-        workers=max((int(worker) + 1 for worker in (*spoilt, *(window.worker for window in windows))), default=0),
+        workers=max((_number(name) + 1 for name in (*spoilt, *(window.worker for window in windows))), default=0),
         repeats=len(spoilt),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
 
 
+def _number(worker: str) -> int:
+    """The last part of a worker's name."""
+    return int(worker.rpartition("-")[2])
+
+
 def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment: dict[str, Any]) -> None:
     """Raise UserError where going on would mix two suites, or two machines, in one run."""
+    refuse_other_suite(path, info, suite)
+    then, now = _identity(info.environment), _identity(environment)
+    unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
+    if unlike:
+        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}")
+
+
+def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
+    """Raise UserError where a run is of another suite, or its sweeps or caches were not the suite's of today."""
+    if info.suite != suite["name"]:
+        raise UserError(f"--resume {path}: a run of the suite {info.suite!r}, not of {suite['name']!r}")
     if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
     flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
     if flushed[0] != flushed[1]:
         words = "flushed before every call" if flushed[0] else "left warm"
         raise UserError(f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise")
-    then, now = _identity(info.environment), _identity(environment)
-    unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
-    if unlike:
-        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}")
 
 
 def _identity(environment: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Shared:
 
     recorder: Recorder
     settings: Settings
-    numbers: Iterator[int]  # of the workers to come
+    names: Iterator[str]  # of the workers to come
     now: Callable[[], float]
     started: float
     repeats: Repeats
@@ -145,7 +145,7 @@ class LaneRunner:
 
     def _start(self) -> None:
         self._started = self._shared.now()
-        self._workers.append(f"{next(self._shared.numbers):04d}")
+        self._workers.append(next(self._shared.names))
         self._worker = self._start_worker(self._workers[-1])
         if self._shared.stopped.is_set():
             raise Stopped

@@ -43,14 +43,22 @@ class Runner:
         *,
         root: Path,
         history: History | None = None,
+        prefix: str = "",
+        keep_cards: bool = True,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with."""
-        self._groups = groups
+        """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with.
+
+        `prefix` begins the names of workers, where others measure into the same folder. `keep_cards`: groups are
+        measured on the card that they had before, and on no other.
+        """
+        self.groups = groups
+        self.settings = settings
         self._history = history or History()
+        self._homes = self._history.homes if keep_cards else {}
         self._on_progress = on_progress
         self._start_worker = start_worker
         self._now = now
@@ -59,7 +67,7 @@ class Runner:
         self._shared = Shared(
             self._recorder,
             settings,
-            numbers=itertools.count(self._history.workers),
+            names=(f"{prefix}{number:04d}" for number in itertools.count(self._history.workers)),
             now=now,
             started=now() - self._history.seconds,
             repeats=Repeats(self._history.repeats),
@@ -81,7 +89,7 @@ class Runner:
         said = hello(worker)
         took = self._now() - began
         told = self.preliminaries.ask_devices()
-        self.preliminaries.stages, notes = plan_lanes(self._groups, told, self._history.homes)
+        self.preliminaries.stages, notes = plan_lanes(self.groups, told, self._homes)
         self.notes += notes
         self._stages = [[self._runner(lane, took) for lane in stage] for stage in self.preliminaries.stages]
         cards: dict[str, list[dict[str, Any]]] = {}
@@ -94,7 +102,7 @@ class Runner:
     def run(self, folder: RunFolder) -> None:
         """Measure into `folder`; passes KeyboardInterrupt on."""
         self._shared.folder = folder
-        self._recorder.open(folder, [case for group in self._groups for case in group.cases])
+        self._recorder.open(folder, [case for group in self.groups for case in group.cases])
         left = self._shared.left
         self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
         self.notes += self.preliminaries.notes
@@ -102,7 +110,6 @@ class Runner:
             while self._round():
                 pass
             self._close_unreached()
-            self._note_imprecise()
         finally:
             for reason, cases in Counter(self._recorder.given_up.values()).items():
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
@@ -115,6 +122,11 @@ class Runner:
         self.preliminaries.close()
         for one in self._lanes():
             one.close()
+
+    @property
+    def missed(self) -> int:
+        """Groups with a ratio wider than asked."""
+        return sum(len(one.planner.missed()) for one in self._lanes())
 
     @property
     def replicates(self) -> int:
@@ -161,16 +173,10 @@ class Runner:
 
     def _close_unreached(self) -> None:
         """Say why the cases are pending that the budget left out."""
-        for group in self._groups:
+        for group in self.groups:
             for case in group.cases:
                 if self._recorder.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
-
-    def _note_imprecise(self) -> None:
-        missed = sum(len(one.planner.missed()) for one in self._lanes())
-        precision = self._shared.settings.precision
-        if missed and precision is not None:
-            self.notes.append(f"{missed} of {len(self._groups)} groups have a ratio wider than ±{precision:.1%}")
 
     def _tell(self) -> None:
         done = sum(one.done for one in self._running)

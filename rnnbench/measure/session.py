@@ -12,7 +12,7 @@ from rnnbench.measure import environment
 from rnnbench.measure.history import read_history, refuse_unlike
 from rnnbench.measure.process import compiler_cache
 from rnnbench.measure.runner import Progress, Runner
-from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, read_info
+from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, parts, read_info
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from rnnbench.suites import Suite
@@ -37,7 +37,7 @@ def run_suite(
     where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
     runner = Runner(groups, settings, root=suite.file.parent, on_progress=on_progress)
-    with _started(runner) as software:
+    with started(runner) as software:
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
@@ -45,12 +45,12 @@ def run_suite(
         info = RunInfo(
             suite=suite.name,
             description=suite.content.description,
-            resolved=_resolved(suite, settings),
+            resolved=resolved(suite, settings),
             command=command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             environment=environment.describe(suite.file.parent) | {"worker": software},
         )
-        _measure(runner, folder, info)
+        measure_into(folder, runner, info)
     return folder.path
 
 
@@ -62,22 +62,22 @@ def resume_run(
     Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
     """
     info = read_info(path)
+    if parts(path):
+        raise UserError(f"--resume {path}: it was made by Slurm's jobs; go on with --executor slurm")
     history = read_history(path)
-    if info.suite != suite.name:
-        raise UserError(f"--resume {path}: a run of the suite {info.suite!r}, not of {suite.name!r}")
     if not history.groups:
         raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
     runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
-    with _started(runner) as software:
+    with started(runner) as software:
         del software["unusable"]
         here = environment.describe(suite.file.parent) | {"worker": software}
         refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
         notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
-        _measure(runner, RunFolder(path), replace(info, resolved=_resolved(suite, settings), notes=notes))
+        measure_into(RunFolder(path), runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
 @contextmanager
-def _started(runner: Runner) -> Iterator[dict[str, Any]]:
+def started(runner: Runner) -> Iterator[dict[str, Any]]:
     """What the first worker says of itself; no worker is left at the end."""
     with compiler_cache():
         try:
@@ -86,14 +86,19 @@ def _started(runner: Runner) -> Iterator[dict[str, Any]]:
             runner.close()
 
 
-def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
-    """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line."""
+def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
+    """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line.
+
+    Of a part it is not said how many ratios are wider than asked: that is for the whole run to tell.
+    """
     folder.write_info(replace(info, status="running"))
     try:
         status: RunStatus = "interrupted"
+        imprecise: list[str] = []
         try:
             runner.run(folder)
             status = "finished"
+            imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
         finally:
@@ -105,7 +110,7 @@ def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
                     replicates=runner.replicates,
                     ceilings=runner.preliminaries.ceilings or info.ceilings,
                     stage_seconds=runner.preliminaries.stage_seconds,
-                    notes=list(dict.fromkeys([*info.notes, *runner.notes])),
+                    notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
                     environment=info.environment | {"load_at_the_end": environment.load()},
                 )
             )
@@ -114,5 +119,13 @@ def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 
 
-def _resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
+def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
+    """What a reader must know of the precision that was reached."""
+    if not missed or settings.precision is None:
+        return []
+    return [f"{missed} of {groups} groups have a ratio wider than ±{settings.precision:.1%}"]
+
+
+def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
+    """The suite as it was understood, with the settings that it is measured by."""
     return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}

@@ -19,6 +19,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -40,6 +41,8 @@ def _claim_streams() -> tuple[TextIO, TextIO]:
 def _die_with_parent() -> None:
     """On Linux: end when the coordinator ends, also in the middle of a call, and be the first to go without memory."""
     end_with_parent()
+    # Schedulers tell every process of a job to end, and a worker that obeys is taken for one that its case has killed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -56,7 +56,7 @@ def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> I
                 description=stage(step),
                 completed=step.visits_done,
                 total=step.visits,
-                left=_left(step),
+                left=time_left(step.seconds_left),
                 refresh=True,
             )
 
@@ -76,7 +76,7 @@ def _written_over() -> Iterator[Show]:
 
     def show(step: RunProgress) -> None:
         full = BAR_WIDTH * step.visits_done // max(1, step.visits)
-        write(f"{_stage(step, 'round')} {'█' * full}{'░' * (BAR_WIDTH - full)} {_left(step)}")
+        write(f"{_stage(step, 'round')} {'█' * full}{'░' * (BAR_WIDTH - full)} {time_left(step.seconds_left)}")
 
     try:
         yield show
@@ -107,7 +107,7 @@ def _lines(console: Console) -> Show:
             console.print(f"{_stage(step, 'replicate')}: {step.visits} cases")
         elif step.replicate > shown and step.seconds_left is not None:
             shown = step.replicate
-            console.print(f"replicate {step.replicate}: {step.visits} groups, {_left(step)}")
+            console.print(f"replicate {step.replicate}: {step.visits} groups, {time_left(step.seconds_left)}")
 
     return show
 
@@ -118,8 +118,9 @@ def _stage(step: RunProgress, unit: str) -> str:
     return "checking parity, counting" if unit == "replicate" else "warming up"
 
 
-def _left(step: RunProgress) -> str:
-    if step.seconds_left is None:
+def time_left(seconds: float | None) -> str:
+    """In words; empty where it is not known."""
+    if seconds is None:
         return ""
-    minutes, seconds = divmod(round(step.seconds_left), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"

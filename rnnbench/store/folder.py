@@ -1,8 +1,12 @@
 """A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`.
 
 What nothing reads, but stays: `spoilt-<worker>.jsonl`, windows of replicates that do not count.
+
+A run that several processes measure has parts: each writes files of its own, `run-<part>.json`,
+`measurements-<part>.jsonl`, `telemetry-<part>.jsonl` and `windows-<part>-<number>.jsonl`. No case is in two parts.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +24,7 @@ from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
 MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
 FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
 
@@ -49,14 +54,19 @@ class RunInfo:
 
 
 class RunFolder:
-    """Writes a run as it goes; whatever happens later, each line written stays. One writer at a time."""
+    """Writes a run, or a part of one, as it goes; whatever happens later, each line written stays.
 
-    def __init__(self, path: Path) -> None:
+    One writer at a time for each part: raises UserError where there is another.
+    """
+
+    def __init__(self, path: Path, part: str = "") -> None:
         self.path = path
-        self._lock = _lock(path)
+        self._info = path / _named("run.json", part)
+        measurements = path / _named("measurements.jsonl", part)
+        self._lock = _lock(measurements)
         self._one_at_a_time = threading.Lock()  # several lanes may write
-        self._measurements = jsonlines.Appender(path / "measurements.jsonl")
-        self._telemetry = jsonlines.Appender(path / "telemetry.jsonl")  # there is none without a GPU
+        self._measurements = jsonlines.Appender(measurements)
+        self._telemetry = jsonlines.Appender(path / _named("telemetry.jsonl", part))  # there is none without a GPU
         self._windows: dict[str, jsonlines.Appender] = {}
 
     @classmethod
@@ -71,9 +81,9 @@ class RunFolder:
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
-        temporary = self.path / "run.json.new"
+        temporary = self._info.with_suffix(".json.new")
         temporary.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self.path / "run.json")
+        temporary.replace(self._info)
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Add what is known of a case; of several lines for one case the last counts."""
@@ -110,24 +120,33 @@ class RunFolder:
         os.close(self._lock)
 
 
-def _lock(path: Path) -> int:
-    """A lock on the folder itself, which ends with the process; raises UserError where another holds it."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _named(file: str, part: str) -> str:
+    """A file's name in a run, or in a part of one."""
+    stem, _, ending = file.partition(".")
+    return f"{stem}-{part}.{ending}" if part else file
+
+
+def _lock(file: Path) -> int:
+    """A lock on a file, which ends with the process; raises UserError where another holds it."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks only what may be written, and no folder
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{path}: another rnnbench is writing to this run") from None
+        raise UserError(f"{file.parent}: another rnnbench is writing to this run") from None
+    except OSError as fault:
+        if fault.errno not in NO_LOCKS:
+            raise
     return descriptor
 
 
-def read_info(path: Path) -> RunInfo:
-    """A run folder's `run.json`; raises UserError where it is missing, torn or of another schema."""
-    file = path / "run.json"
+def read_info(path: Path, part: str = "") -> RunInfo:
+    """A run folder's `run.json`, or a part's; raises UserError where it is missing, torn or of another schema."""
+    file = path / _named("run.json", part)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not a run folder: it has no run.json") from None
+        raise UserError(f"{path}: not a run folder: it has no {file.name}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -139,29 +158,40 @@ def read_info(path: Path) -> RunInfo:
         raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
 
 
-def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of `measurements.jsonl`; none where the run was cut off before the first."""
-    file = path / "measurements.jsonl"
-    return jsonlines.read(file) if file.exists() else iter(())
+def read_measurements(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of `measurements.jsonl`, of one part or of all; none where the run was cut off before the first."""
+    yield from _lines(path, "measurements*.jsonl" if part is None else _named("measurements.jsonl", part))
 
 
-def last_measurements(path: Path) -> dict[str, Measurement]:
-    """What a run last said of each of its cases, by the case's key."""
-    return {line["case"]: Measurement.from_json(line) for line in read_measurements(path)}
+def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
+    """What a run, or a part of it, last said of each of its cases, by the case's key."""
+    return {line["case"]: Measurement.from_json(line) for line in read_measurements(path, part)}
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of `telemetry.jsonl`; none where no GPU was used."""
-    file = path / "telemetry.jsonl"
-    return jsonlines.read(file) if file.exists() else iter(())
+    yield from _lines(path, "telemetry*.jsonl")
 
 
-def spoilt_workers(path: Path) -> list[str]:
-    """The workers whose windows do not count."""
-    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
+def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
+    """The workers whose windows do not count, of one part or of all."""
+    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{_of_workers(part)}"))
 
 
-def read_windows(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of every worker's windows."""
-    for file in sorted(path.glob("windows-*.jsonl")):
+def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of every worker's windows, of one part or of all."""
+    yield from _lines(path, f"windows-{_of_workers(part)}")
+
+
+def parts(path: Path) -> list[str]:
+    """The parts of a run; none where one process measures it all."""
+    return sorted(file.stem.removeprefix("measurements-") for file in path.glob("measurements-*.jsonl"))
+
+
+def _of_workers(part: str | None) -> str:
+    return f"{part}-*.jsonl" if part else "*.jsonl"
+
+
+def _lines(path: Path, pattern: str) -> Iterator[dict[str, Any]]:
+    for file in sorted(path.glob(pattern)):
         yield from jsonlines.read(file)

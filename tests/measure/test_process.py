@@ -1,6 +1,7 @@
 """A real worker process: what it says, and how its end is told."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,11 @@ def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: floa
     case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
     return worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, deadline_seconds)
+
+
+def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
+    os.kill(worker._process.pid, signal.SIGTERM)
+    assert worker.request({"op": "release"}, 60) == {"ok": True}
 
 
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import MOST_OPEN, SCHEMA_VERSION, RunFolder, read_info, read_windows, spoilt_workers
+from rnnbench.store.folder import (
+    MOST_OPEN,
+    SCHEMA_VERSION,
+    RunFolder,
+    last_measurements,
+    parts,
+    read_info,
+    read_samples,
+    read_windows,
+    spoilt_workers,
+)
 from rnnbench.store.records import Measurement
 from tests import workload as small
 from tests.stored import INFO, window
@@ -21,7 +31,7 @@ def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
     folder.write_info(info)
     assert read_info(folder.path) == info
     assert folder.path.name.startswith("quick-")
-    assert [file.name for file in folder.path.iterdir()] == ["run.json"]
+    assert {file.name for file in folder.path.iterdir()} == {"measurements.jsonl", "run.json"}
 
 
 def test_windows_of_more_workers_than_files_stay_open_are_all_kept(tmp_path: Path) -> None:
@@ -54,6 +64,29 @@ def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> Non
     assert [line["worker"] for line in read_windows(run.path)] == ["0001"]
     assert spoilt_workers(run.path) == ["0000"]
     assert len((run.path / "spoilt-0000.jsonl").read_text().splitlines()) == 1
+
+
+def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> None:
+    folders = {name: RunFolder(tmp_path, name) for name in ("", "p0", "p1")}
+    for batch_size, name in enumerate(("p0", "p1"), 1):
+        case = small.case("vanilla", batch_size=batch_size)
+        folders[name].add_measurement(Measurement(case, "measured"))
+        folders[name].add_window(window(case, 0, [1.0], worker=f"{name}-0000"))
+        folders[name].write_info(replace(INFO, notes=[name]))
+        folders[name].add_sample({"of": name})
+    folders["p0"].set_aside("p0-0000")
+    for name, folder in folders.items():
+        with pytest.raises(UserError, match="another rnnbench is writing to this run"):
+            RunFolder(tmp_path, name)
+        folder.close()
+    assert parts(tmp_path) == ["p0", "p1"]
+    assert [one.case.workload.batch_size for one in last_measurements(tmp_path).values()] == [1, 2]
+    assert [one.case.workload.batch_size for one in last_measurements(tmp_path, "p1").values()] == [2]
+    assert [line["worker"] for line in read_windows(tmp_path)] == ["p1-0000"]
+    assert (list(read_windows(tmp_path, "p0")), spoilt_workers(tmp_path, "p0")) == ([], ["p0-0000"])
+    assert spoilt_workers(tmp_path, "p1") == []
+    assert read_info(tmp_path, "p1").notes == ["p1"]
+    assert [sample["of"] for sample in read_samples(tmp_path)] == ["p0", "p1"]
 
 
 def test_two_runs_in_the_same_second_are_kept_apart(tmp_path: Path) -> None:

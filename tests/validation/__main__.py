@@ -20,6 +20,7 @@ from tests.validation import (
     pytest_door,
     real,
     simulation,
+    slurm_sweep,
     verdict_peers,
     verdicts,
     verdicts_simulated,
@@ -39,6 +40,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "fleet": fleet.fleets,
     "pytest-door": pytest_door.pytest_door,
     "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
+    "slurm-sweep": slurm_sweep.sweeps,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

@@ -1,0 +1,199 @@
+"""A Slurm cluster of this machine's own, on loopback: its nodes are daemons, its GPUs two device files."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "unshare")
+START_SECONDS = 30.0
+JOB_SECONDS = 120.0  # of a job, on a machine with much else to do
+CPUS = 4  # of a node, whatever this machine has: jobs of one core run at the same time
+# Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
+NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
+PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "short": "a MaxTime=1"}
+
+
+class Unavailable(Exception):
+    """There can be no cluster here, for the reason given."""
+
+
+class Cluster:
+    """The daemons of one cluster; `SLURM_CONF` must name `conf` for commands to reach them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.conf = root / "slurm.conf"
+        self.hidden = root / "hidden"  # a folder that the node `far` sees another one in place of
+        self._ports = free_ports(1 + len(NODES))
+        # Some containers let nobody have mounts of his own; then there is no such node.
+        self.has_far = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._controller: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start all daemons, and wait until jobs can run."""
+        self._write_conf()
+        self.hidden.mkdir()
+        key = self.root / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        files = {name: self.root / f"munge.{name}" for name in ("socket", "pid", "seed", "log")}
+        options = [f"--{name}-file={files[name]}" for name in ("pid", "seed", "log")]
+        munged = ["munged", "--force", "--foreground", f"--key-file={key}", f"--socket={files['socket']}", *options]
+        self._daemons.append(self._spawn(munged, "munged"))
+        wait_until(files["socket"].exists, "munged")
+        self.start_controller()
+        for name in NODES:
+            command = ["slurmd", "-D", "-N", name]
+            if name == "small":
+                command = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command]
+            if name == "far" and not self.has_far:
+                continue
+            if name == "far":
+                script = f"mount -t tmpfs none {self.hidden} && exec slurmd -D -N far"
+                command = ["unshare", "--mount", "sh", "-c", script]
+            self._daemons.append(self._spawn(command, name))
+        wanted = {f"{name} idle" for name in NODES if name != "far" or self.has_far}
+        wait_until(lambda: wanted <= set(self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()), "the nodes")
+
+    def start_controller(self) -> None:
+        """Start it, with the state that it had before."""
+        self._controller = self._spawn(["slurmctld", "-D"], "slurmctld")
+        wait_until(lambda: "UP" in self.tell("scontrol", "ping"), "slurmctld")
+
+    def stop_controller(self) -> None:
+        """As an administrator would."""
+        if self._controller is not None:
+            end(self._controller)
+            self._controller = None
+
+    def restart_controller(self) -> None:
+        """Jobs go on meanwhile."""
+        self.stop_controller()
+        self.start_controller()
+
+    def stop(self) -> None:
+        """End all jobs and all daemons."""
+        if self._controller is not None:
+            self.tell("scancel", "--user=root")
+            wait_until(lambda: self.tell("squeue", "-h") == "", "the jobs' ends")
+        self.stop_controller()
+        for daemon in reversed(self._daemons):
+            end(daemon)
+
+    def tell(self, *command: str) -> str:
+        """What one of Slurm's commands writes."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """That in which Slurm's commands reach this cluster."""
+        return os.environ | {"SLURM_CONF": str(self.conf)}
+
+    def _spawn(self, command: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+        with (self.root / f"{name}.out").open("ab") as out:
+            return subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+
+    def _write_conf(self) -> None:
+        host, root, ports = socket.gethostname(), self.root, self._ports
+        (root / "state").mkdir()
+        node = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs={CPUS} RealMemory=4000"
+        nodes = [
+            f"NodeName={name} {node} Port={port} {extra}"
+            for (name, extra), port in zip(NODES.items(), ports[1:], strict=True)
+        ]
+        partitions = [f"PartitionName={name} Nodes={nodes}" for name, nodes in PARTITIONS.items()]
+        lines = f"""
+            ClusterName=test
+            SlurmctldHost={host}(127.0.0.1)
+            SlurmctldPort={ports[0]}
+            AuthInfo=socket={root}/munge.socket
+            SlurmUser=root
+            StateSaveLocation={root}/state
+            SlurmdSpoolDir={root}/spool-%n
+            SlurmctldPidFile={root}/slurmctld.pid
+            SlurmdPidFile={root}/slurmd-%n.pid
+            SlurmctldLogFile={root}/slurmctld.log
+            SlurmdLogFile={root}/slurmd-%n.log
+            ProctrackType=proctrack/linuxproc
+            TaskPlugin=task/none
+            SelectType=select/cons_tres
+            SelectTypeParameters=CR_Core
+            SlurmdParameters=config_overrides
+            SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
+            MessageTimeout=2
+            KillWait=5
+            GresTypes=gpu
+        """
+        text = "\n".join([*(line.strip() for line in lines.splitlines()), *nodes, *partitions, ""])
+        self.conf.write_text(text.replace("Nodes=a\n", "Nodes=a Default=YES\n"))
+        (root / "gres.conf").write_text("".join(f"NodeName=a Name=gpu File=/dev/{name}\n" for name in ("zero", "full")))
+        (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+
+
+@contextmanager
+def cluster(root: Path) -> Iterator[Cluster]:
+    """A running cluster whose files are in `root`; raises Unavailable."""
+    missing = [command for command in COMMANDS if shutil.which(command) is None]
+    if missing:
+        raise Unavailable(f"not installed: {', '.join(missing)}")
+    if os.geteuid() != 0:
+        raise Unavailable("Slurm's daemons want root")
+    made = Cluster(root)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.05)
+
+
+def kill_a_job(path: Path) -> None:
+    """SIGKILL for the process of a job that has measured something; its workers end with it."""
+    wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window", JOB_SECONDS)
+    part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
+    place = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
+    command = ["submitit.core._submit", str(path / "slurm")]
+    for process in psutil.process_iter(["cmdline"]):
+        is_one = (process.info["cmdline"] or [])[-2:] == command
+        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(place):
+            process.kill()
+            return
+    raise LookupError(part)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """As an administrator would, and for good where it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
