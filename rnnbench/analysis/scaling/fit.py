@@ -1,0 +1,166 @@
+"""Time fitted over sizes, one fit for each series: non-negative costs of each term, on relative errors."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from rnnbench.analysis.derived import ITEM_BYTES
+from rnnbench.analysis.scaling.counts import Counts, counts
+from rnnbench.analysis.scaling.held_out import MOVING, Levels, folds, levels
+from rnnbench.analysis.scaling.terms import FORMS, Array, Cause, Work, by_cause, columns
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import AXES
+
+SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
+PHASES = ("inference", "training", "step")  # whose calls run one batch
+FEWEST_POINTS = 6
+FEWEST_AXES = 2  # that have two values or more
+ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the time of one series grows with its sizes, and how far that is off on points that were held out."""
+
+    axes: Mapping[str, Any]  # of `SERIES`
+    form: str
+    coefficients: Array  # seconds for each unit of the form's terms
+    sizes: pd.DataFrame  # measured: `MOVING`, `seconds`
+    errors: pd.DataFrame  # of held-out points: `MOVING`, `axis`, `place`, `log_error` of the fit over the measured
+    tried: Mapping[str, float]  # form -> mean absolute log error of held-out points
+    counts: Counts
+    ceiling: Ceiling | None
+
+    @property
+    def levels(self) -> Levels:
+        """The measured values of each size."""
+        return levels(self.sizes)
+
+    def work(self, sizes: pd.DataFrame) -> Work:
+        """What calls of some sizes have to do."""
+        return _work(sizes, self.counts.macs(sizes), self.axes, self.ceiling)
+
+    def seconds(self, sizes: pd.DataFrame) -> Array:
+        """Fitted time of a call at each of `sizes`; NaN where its arithmetic is not known."""
+        fitted: Array = columns(self.form, self.work(sizes)) @ self.coefficients
+        return fitted
+
+    def by_cause(self, sizes: pd.DataFrame) -> dict[Cause, Array]:
+        """The fitted seconds of each cause."""
+        return by_cause(self.form, self.coefficients, self.work(sizes))
+
+    def cost(self, term: str) -> float:
+        """Seconds for each unit of a term; NaN where the form has none."""
+        terms = FORMS[self.form]
+        return float(self.coefficients[terms.index(term)]) if term in terms else np.nan
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A series that could not be fitted."""
+
+    axes: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Of a run, or several: what could be fitted, and what could not."""
+
+    found: tuple[Fit, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def reference_of(self, fit: Fit) -> Fit | None:
+        """The torch.nn layer's fit of the same workloads; None for the layer itself."""
+        own = {"cell", "implementation"}
+        shared = {axis: value for axis, value in fit.axes.items() if axis not in own}
+        return next(
+            (
+                other
+                for other in self.found
+                if other.axes["implementation"] == "torch.nn"
+                and other is not fit
+                and all(other.axes[axis] == value for axis, value in shared.items())
+            ),
+            None,
+        )
+
+
+def fits(summary: pd.DataFrame) -> Fits:
+    """A fit for each series of a summary that has enough sizes, in its order."""
+    measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
+    found: list[Fit | LeftOut] = [
+        _fit(dict(zip(SERIES, key, strict=True)), cases)
+        for key, cases in measured.groupby(SERIES, sort=False, dropna=False)
+    ]
+    return Fits(
+        tuple(one for one in found if isinstance(one, Fit)), tuple(one for one in found if isinstance(one, LeftOut))
+    )
+
+
+def _fit(axes: dict[str, Any], cases: pd.DataFrame) -> Fit | LeftOut:
+    sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
+    several = sum(len(values) > 1 for values in levels(sizes).values())
+    if len(sizes) < FEWEST_POINTS or several < FEWEST_AXES:
+        return LeftOut(
+            axes, f"fewer than {FEWEST_POINTS} sizes measured, or fewer than {FEWEST_AXES} axes with several values"
+        )
+    macs = cases["macs"].to_numpy(dtype=float) if "macs" in cases else np.full(len(cases), np.nan)
+    counted = counts(sizes, macs)
+    if counted is None:
+        return LeftOut(axes, "its MACs are not known, or follow from more than batch, length, input and hidden size")
+    ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
+    ceiling = ceiling if isinstance(ceiling, Ceiling) else None
+    work, seconds = _work(sizes, macs, axes, ceiling), sizes["seconds"].to_numpy(dtype=float)
+    made = {form: columns(form, work) for form in FORMS}
+    usable = {form: terms for form, terms in made.items() if np.isfinite(terms).all()}
+    errors = {form: _held_out(sizes, terms, seconds) for form, terms in usable.items()}
+    tried = {form: _typical(found) for form, found in errors.items()}
+    form = chosen(tried)
+    return Fit(axes, form, solve(usable[form], seconds), sizes, errors[form], tried, counted, ceiling)
+
+
+def chosen(tried: Mapping[str, float]) -> str:
+    """The first form, of those that rise in terms, whose error is about the smallest."""
+    least = min(tried.values())
+    return next(form for form, error in tried.items() if error <= ALIKE * least)
+
+
+def solve(terms: Array, seconds: Array) -> Array:
+    """Non-negative costs of each term with the least squares of relative errors (Lawson & Hanson 1974): (terms)."""
+    relative = terms / seconds[:, None]
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    found, _ = nnls(relative / scale, np.ones(len(seconds)))
+    return np.asarray(found / scale)
+
+
+def _held_out(sizes: pd.DataFrame, terms: Array, seconds: Array) -> pd.DataFrame:
+    """The fit over the time at each point that was left out, on logarithms."""
+    parts = []
+    for fold in folds(sizes):
+        predicted = terms[fold.out] @ solve(terms[~fold.out], seconds[~fold.out])
+        part = sizes.loc[fold.out, list(MOVING)].assign(axis=fold.axis, place=fold.place)
+        # A form that gives no time at all is off by as much as can be written down.
+        parts.append(part.assign(log_error=np.log(np.maximum(predicted, 1e-12)) - np.log(seconds[fold.out])))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _typical(errors: pd.DataFrame) -> float:
+    """What a form is chosen by: the mean absolute error within the measured range."""
+    return float(errors.loc[errors["place"].isin(["point", "inside"]), "log_error"].abs().mean())
+
+
+def _work(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ceiling | None) -> Work:
+    batch, steps, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("batch_size", "seq_len", "hidden_size"))
+    is_training = axes["phase"] != "inference"
+    return Work(batch, steps, hidden, macs, ITEM_BYTES[axes["dtype"]], is_training, ceiling)
+
+
+def axes_of(found: Iterable[Fit | LeftOut]) -> pd.DataFrame:
+    """What the cases of each fit share, a row each."""
+    return pd.DataFrame([dict(one.axes) for one in found], columns=SERIES)
