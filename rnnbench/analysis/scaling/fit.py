@@ -1,6 +1,6 @@
 """Time fitted over sizes, one fit for each series: non-negative costs of each term, on relative errors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from rnnbench.analysis.derived import ITEM_BYTES
 from rnnbench.analysis.scaling.counts import Counts, counts
-from rnnbench.analysis.scaling.held_out import MOVING, Levels, folds, levels
+from rnnbench.analysis.scaling.held_out import MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Cause, Work, by_cause, columns
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES
@@ -18,6 +18,7 @@ from rnnbench.store.records import AXES
 SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
 PHASES = ("inference", "training", "step")  # whose calls run one batch
 FEWEST_POINTS = 6
+NO_TIME = 1e-6  # of the time that was measured
 FEWEST_AXES = 2  # that have two values or more
 ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
 
@@ -31,7 +32,7 @@ class Fit:
     coefficients: Array  # seconds for each unit of the form's terms
     sizes: pd.DataFrame  # measured: `MOVING`, `seconds`
     errors: pd.DataFrame  # of held-out points: `MOVING`, `axis`, `place`, `log_error` of the fit over the measured
-    tried: Mapping[str, float]  # form -> mean absolute log error of held-out points
+    tried: Mapping[str, float]  # form -> mean absolute log error of points held out within the measured range
     counts: Counts
     ceiling: Ceiling | None
 
@@ -118,10 +119,14 @@ def _fit(axes: dict[str, Any], cases: pd.DataFrame) -> Fit | LeftOut:
     work, seconds = _work(sizes, macs, axes, ceiling), sizes["seconds"].to_numpy(dtype=float)
     made = {form: columns(form, work) for form in FORMS}
     usable = {form: terms for form, terms in made.items() if np.isfinite(terms).all()}
-    errors = {form: _held_out(sizes, terms, seconds) for form, terms in usable.items()}
-    tried = {form: _typical(found) for form, found in errors.items()}
+    left_out = folds(sizes)
+    errors = frame_of(sizes, left_out)
+    found = {form: _held_out(left_out, terms, seconds) for form, terms in usable.items()}
+    within = errors["place"].isin(["point", "inside"]).to_numpy()
+    tried = {form: float(np.abs(logs[within]).mean()) for form, logs in found.items()}
     form = chosen(tried)
-    return Fit(axes, form, solve(usable[form], seconds), sizes, errors[form], tried, counted, ceiling)
+    errors["log_error"] = found[form]
+    return Fit(axes, form, solve(usable[form], seconds), sizes, errors, tried, counted, ceiling)
 
 
 def chosen(tried: Mapping[str, float]) -> str:
@@ -132,27 +137,23 @@ def chosen(tried: Mapping[str, float]) -> str:
 
 def solve(terms: Array, seconds: Array) -> Array:
     """Non-negative costs of each term with the least squares of relative errors (Lawson & Hanson 1974): (terms)."""
-    relative = terms / seconds[:, None]
+    return _costs(terms / seconds[:, None])
+
+
+def _costs(relative: Array) -> Array:
+    """The non-negative costs with which the terms, relative to the time, come nearest to one: (points, terms)."""
     scale = np.linalg.norm(relative, axis=0)
     scale[scale == 0] = 1.0
-    found, _ = nnls(relative / scale, np.ones(len(seconds)))
+    found, _ = nnls(relative / scale, np.ones(len(relative)))
     return np.asarray(found / scale)
 
 
-def _held_out(sizes: pd.DataFrame, terms: Array, seconds: Array) -> pd.DataFrame:
-    """The fit over the time at each point that was left out, on logarithms."""
-    parts = []
-    for fold in folds(sizes):
-        predicted = terms[fold.out] @ solve(terms[~fold.out], seconds[~fold.out])
-        part = sizes.loc[fold.out, list(MOVING)].assign(axis=fold.axis, place=fold.place)
-        # A form that gives no time at all is off by as much as can be written down.
-        parts.append(part.assign(log_error=np.log(np.maximum(predicted, 1e-12)) - np.log(seconds[fold.out])))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _typical(errors: pd.DataFrame) -> float:
-    """What a form is chosen by: the mean absolute error within the measured range."""
-    return float(errors.loc[errors["place"].isin(["point", "inside"]), "log_error"].abs().mean())
+def _held_out(left_out: Sequence[Fold], terms: Array, seconds: Array) -> Array:
+    """The fit over the time at each point of each fold, on logarithms, one fold after another."""
+    relative = terms / seconds[:, None]
+    fitted = [relative[fold.out] @ _costs(relative[~fold.out]) for fold in left_out]
+    # A form that gives no time at all is off by as much as can be written down.
+    return np.asarray(np.log(np.maximum(np.concatenate(fitted), NO_TIME)))
 
 
 def _work(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ceiling | None) -> Work:
@@ -160,7 +161,3 @@ def _work(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ce
     is_training = axes["phase"] != "inference"
     return Work(batch, steps, hidden, macs, ITEM_BYTES[axes["dtype"]], is_training, ceiling)
 
-
-def axes_of(found: Iterable[Fit | LeftOut]) -> pd.DataFrame:
-    """What the cases of each fit share, a row each."""
-    return pd.DataFrame([dict(one.axes) for one in found], columns=SERIES)

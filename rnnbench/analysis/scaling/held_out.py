@@ -47,6 +47,16 @@ def folds(sizes: pd.DataFrame) -> list[Fold]:
     return found
 
 
+def frame_of(sizes: pd.DataFrame, left_out: Sequence[Fold]) -> pd.DataFrame:
+    """The held-out points of each fold, one fold after another: `MOVING`, `axis`, `place`."""
+    rows = np.concatenate([np.flatnonzero(fold.out) for fold in left_out])
+    counts = [int(fold.out.sum()) for fold in left_out]
+    found = sizes[list(MOVING)].iloc[rows].reset_index(drop=True)
+    found["axis"] = np.repeat([fold.axis for fold in left_out], counts)
+    found["place"] = np.repeat([fold.place for fold in left_out], counts)
+    return found
+
+
 def places(sizes: Mapping[str, int], measured: Levels) -> list[tuple[str, Place]]:
     """The kinds of held-out points that tell how good a prediction at some sizes is: one for each new size."""
     found: list[tuple[str, Place]] = [("", "point")]
