@@ -6,6 +6,7 @@ import pandas as pd
 
 from rnnbench.report import (
     table_costs,
+    table_crossings,
     table_environment,
     table_epochs,
     table_fastest,
@@ -13,6 +14,7 @@ from rnnbench.report import (
     table_not_measured,
     table_parameters,
     table_ratios,
+    table_scaling,
 )
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
@@ -24,6 +26,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> dict[str, Table]:
         table_medians.render(summary),
         table_ratios.render(summary, info),
         *filter(None, [table_fastest.render(summary), table_epochs.render(summary)]),
+        *filter(None, [table_scaling.render(summary), table_crossings.render(summary)]),
         table_costs.render(summary),
         table_parameters.render(summary),
         table_not_measured.render(summary),

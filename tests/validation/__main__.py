@@ -16,6 +16,7 @@ from tests.validation import (
     cost,
     estimator,
     real,
+    scaling,
     simulation,
     verdict_peers,
     verdicts,
@@ -25,6 +26,7 @@ from tests.validation import (
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
+SIMULATED_FITS = 500
 REAL_RUNS = 8  # of 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
@@ -33,6 +35,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,
+    "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

@@ -4,6 +4,8 @@ Every size is left out of a whole run at once, the form chosen and the intervals
 be for somebody who had never measured it; what was measured there then judges both.
 """
 
+import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,34 +13,36 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.scaling.fit import fits, solve
-from rnnbench.analysis.scaling.held_out import MOVING, REACH, levels
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, levels
 from rnnbench.analysis.scaling.predict import at
-from rnnbench.analysis.scaling.terms import FORMS, columns
+from rnnbench.analysis.scaling.terms import columns
 from rnnbench.analysis.summary import summarize
 from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Workload
 
-RUNS = ("scaling-*", "ladder-*", "quick-*")  # below results/, the newest of each
-FEW_LEVELS = 3
+RUNS = Path("results")
 CHOSEN = "chosen by held-out error"
 SERIES_COSTS = ((1e-5, 1e-4), (2e-6, 1e-4), (1e-11, 5e-11), (3e-10, 3e-9), (5e-12, 5e-11))  # of the form `sum`
 GRID = ((1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256))  # batch, length, hidden
 
 
 def scaling(simulated_runs: int) -> pd.DataFrame:
-    """Errors and coverage on held-out points of the committed runs, form by form, and of simulated runs."""
-    real = [held_out(run) for pattern in RUNS for run in sorted(Path("results").glob(pattern))[-1:]]
-    return pd.concat([*real, simulated(simulated_runs)], ignore_index=True)
+    """Errors and coverage on held-out points of the newest run of the suite `scaling`, and of simulated runs."""
+    runs = sorted(RUNS.glob("scaling-*"))
+    if not runs:
+        sys.exit(f"no run of the suite scaling below {RUNS}/; `rnnbench run scaling` makes one")
+    return pd.concat([held_out(runs[-1]), simulated(simulated_runs)], ignore_index=True)
 
 
 def held_out(run: Path) -> pd.DataFrame:
-    """Of one run: a row for each form, and kind of what was held out."""
+    """Of one run: a row for each kind of what was held out, with the median error of every form beside the chosen."""
     summary = summarize(load(run))
     judged = pd.concat([_judged(summary, kind, out) for kind, out in _left_out(summary)], ignore_index=True)
-    rows = [
-        {"run": run.name, "held out": kind, "form": form, **_judgement(found)}
-        for (kind, form), found in judged.groupby(["kind", "form"], sort=False)
-    ]
+    rows = []
+    for kind, found in judged.groupby("kind", sort=False):
+        off = np.expm1(found["error"].abs()).groupby(found["form"], sort=False).median().to_dict()
+        forms = {f"median, {form}": error for form, error in off.items() if form != CHOSEN}
+        rows.append({"run": run.name, "held out": kind, **_judgement(found[found["form"] == CHOSEN]), **forms})
     return pd.DataFrame(rows)
 
 
@@ -47,7 +51,7 @@ def _left_out(summary: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[bool]"]]:
     for _, point in summary.groupby(list(MOVING)):
         yield "a point", summary.index.to_series().isin(point.index)
     for axis, values in levels(summary[list(MOVING)].dropna()).items():
-        if len(values) < FEW_LEVELS:
+        if len(values) < FEWEST_VALUES:
             continue
         for place, value in enumerate(values):
             inside = 0 < place < len(values) - 1
@@ -72,17 +76,16 @@ def _judged(summary: pd.DataFrame, kind: str, out: "pd.Series[bool]") -> pd.Data
             fitted = np.maximum(columns(form, work) @ costs, 1e-12)
             parts.append(pd.DataFrame({"form": form, "error": np.log(fitted / seconds)}))
         found = at(fit, None, asked)
-        is_told = found["status"] == "predicted"
         chosen = pd.DataFrame({"form": CHOSEN, "error": np.log(fit.seconds(asked) / seconds)})
         low, high = found["seconds_low"].to_numpy(dtype=float), found["seconds_high"].to_numpy(dtype=float)
         held = pd.Series(np.where(np.isnan(low), np.nan, (low <= seconds) & (seconds <= high)))
-        parts.append(chosen.assign(covers=held, half=np.log(high / low) / 2)[is_told.to_numpy()])
+        parts.append(chosen.assign(covers=held, half=np.log(high / low) / 2))
     return pd.concat(parts, ignore_index=True).assign(kind=kind)
 
 
 def _judgement(found: pd.DataFrame) -> dict[str, float]:
     off = np.expm1(found["error"].abs())
-    told = found["covers"].dropna() if "covers" in found else pd.Series(dtype=float)
+    told = found["covers"].dropna()
     return {
         "points": len(found),
         "median error": float(off.median()),
@@ -98,27 +101,23 @@ def simulated(runs: int, noise: tuple[float, ...] = (0.01, 0.05)) -> pd.DataFram
     rng = np.random.default_rng(11)
     rows = []
     for spread in noise:
-        for kind, grid, asked in SIMULATED:
-            found = pd.concat([_simulated_run(rng, spread, grid, asked) for _ in range(runs)], ignore_index=True)
+        for kind, asked in SIMULATED.items():
+            found = pd.concat([_simulated_run(rng, spread, asked) for _ in range(runs)], ignore_index=True)
             name = f"simulated, noise {spread:.0%}"
-            rows.append({"run": name, "held out": kind, "form": CHOSEN, **_judgement(found)})
+            rows.append({"run": name, "held out": kind, **_judgement(found)})
     return pd.DataFrame(rows)
 
 
-SMALL = ((1, 32), (16, 64), (64, 256))
-SIMULATED = (
-    ("a measured size each, another combination", GRID, {"batch_size": 4, "seq_len": 64, "hidden_size": 64}),
-    ("sizes inside", GRID, {"batch_size": 9, "seq_len": 25, "hidden_size": 200}),
-    ("sizes 2x beyond", GRID, {"batch_size": 128, "seq_len": 128, "hidden_size": 512}),
-    ("8 points, a measured size each", SMALL, {"batch_size": 32, "seq_len": 64, "hidden_size": 256}),
-)
+SIMULATED = {
+    "a point": {"batch_size": 4, "seq_len": 64, "hidden_size": 64},
+    "three new sizes inside": {"batch_size": 9, "seq_len": 25, "hidden_size": 200},
+    "three sizes, 2x beyond": {"batch_size": 128, "seq_len": 128, "hidden_size": 512},
+}
 
 
-def _simulated_run(
-    rng: np.random.Generator, spread: float, grid: tuple[tuple[int, ...], ...], asked: dict[str, int]
-) -> pd.DataFrame:
+def _simulated_run(rng: np.random.Generator, spread: float, asked: dict[str, int]) -> pd.DataFrame:
     """One series of random costs: what was predicted at a size, and whether the interval holds a measurement there."""
-    rows = [made_up(*point, seconds=1.0) for point in _points(grid)]
+    rows = [made_up(*point, seconds=1.0) for point in itertools.product(*GRID)]
     cases = pd.DataFrame(rows)
     is_asked = np.logical_and.reduce([cases[axis] == value for axis, value in asked.items()])
     there = pd.DataFrame([made_up(*asked.values(), seconds=1.0)])
@@ -134,17 +133,9 @@ def _simulated_run(
     return pd.DataFrame({"error": error, "covers": covers, "half": np.log(high / low) / 2})
 
 
-def _points(grid: tuple[tuple[int, ...], ...]) -> list[tuple[int, int, int]]:
-    batches, steps, hidden = grid
-    return [(batch, step, size) for batch in batches for step in steps for size in hidden]
-
-
 def made_up(batch: int, steps: int, hidden: int, *, seconds: float) -> dict[str, object]:
     """A row of a summary: an LSTM of 64 inputs, with its exact MACs."""
     workload = Workload("lstm", "inference", "many_to_many", batch, steps, 64, hidden, 10, 1, "float32", "cpu", 1)
     macs = batch * steps * (4 * hidden * (hidden + 64) + 10 * hidden)
     case = Case("lstm", "loop", workload)
     return {"run": "made-up", **case.axes(), "status": "measured", "macs": macs, "seconds": seconds, "ceiling": None}
-
-
-assert REACH >= max(asked / max(sizes) for _, grid, at_ in SIMULATED for asked, sizes in zip(at_.values(), grid, strict=True))

@@ -12,20 +12,23 @@ from rnnbench.analysis.scaling.held_out import MOVING, REACH, Levels
 from rnnbench.analysis.scaling.predict import ratios
 
 STEPS = 200  # at which a size is looked at, evenly on a logarithmic scale
-Course = Literal["slower", "faster", "becomes faster", "becomes slower", "crosses again", "not told"]
+Course = Literal["slower", "faster", "becomes faster", "becomes slower", "crosses again", "not known"]
 
 
 @dataclass(frozen=True)
 class Crossing:
     """How a series' ratio to torch.nn goes along one size, the others held, within the reach of predictions.
 
-    `low` and `high` are the sizes about the crossing between which the ratio's interval holds one; NaN where they lie
-    beyond the reach, or there is no crossing. `measured` tells whether the crossing lies within the measured range.
+    `slower` and `faster` hold for all of the measured range, where nothing crosses; `is_sure` tells whether the ratio's
+    interval leaves one out there. A crossing has its `value`; `low` and `high` are the sizes about it between which the
+    interval holds one, NaN where they lie beyond the reach of predictions; `is_within` tells whether it lies within the
+    measured range.
     """
 
     axis: str
     held: Mapping[str, int]
     course: Course
+    is_sure: bool = False
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -54,24 +57,25 @@ def crossing(fit: Fit, reference: Fit, axis: str, held: Mapping[str, int] | None
     place, logs, half = sizes.loc[told, axis].to_numpy(dtype=float), np.log(ratio[told]), half[told]
     fixed = {other: size for other, size in held.items() if other != axis}
     if not len(place):
-        return Crossing(axis, fixed, "not told")
+        return Crossing(axis, fixed, "not known")
+    unsure = np.abs(logs) <= half
+    within = (place >= measured[axis][0]) & (place <= measured[axis][-1])
     changes = np.flatnonzero(np.sign(logs[:-1]) * np.sign(logs[1:]) < 0)
     if not len(changes):
-        sure = bool((np.abs(logs) > half).all())
-        return Crossing(axis, fixed, ("slower" if logs[0] > 0 else "faster") if sure else "not told")
+        return Crossing(axis, fixed, "slower" if logs[0] > 0 else "faster", is_sure=not unsure[within].any())
     at = int(changes[0])
     value = float(np.exp(np.interp(0.0, *_rising(logs[at : at + 2], np.log(place[at : at + 2])))))
     course: Course = "becomes faster" if logs[at] > 0 else "becomes slower"
-    unsure = np.abs(logs) <= half
     before, after = np.flatnonzero(~unsure[: at + 1]), np.flatnonzero(~unsure[at + 1 :])
     return Crossing(
         axis,
         fixed,
         "crosses again" if len(changes) > 1 else course,
-        value,
-        float(place[before[-1]]) if len(before) else np.nan,
-        float(place[at + 1 + after[0]]) if len(after) else np.nan,
-        measured[axis][0] <= value <= measured[axis][-1],
+        is_sure=bool(len(before) and len(after)),
+        value=value,
+        low=float(place[before[-1]]) if len(before) else np.nan,
+        high=float(place[at + 1 + after[0]]) if len(after) else np.nan,
+        is_within=measured[axis][0] <= value <= measured[axis][-1],
     )
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from rnnbench.analysis.derived import ITEM_BYTES
 from rnnbench.analysis.scaling.counts import Counts, counts
-from rnnbench.analysis.scaling.held_out import MOVING, Fold, Levels, folds, frame_of, levels
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Cause, Work, by_cause, columns
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES
@@ -19,7 +19,12 @@ SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cas
 PHASES = ("inference", "training", "step")  # whose calls run one batch
 FEWEST_POINTS = 6
 NO_TIME = 1e-6  # of the time that was measured
-FEWEST_AXES = 2  # that have two values or more
+FEWEST_AXES = 2  # that have `FEWEST_VALUES` or more
+TOO_FEW = (
+    f"fewer than {FEWEST_POINTS} sizes were measured, or fewer than {FEWEST_AXES} of batch, length, input and hidden "
+    f"size at {FEWEST_VALUES} values or more"
+)
+UNCOUNTED = "its MACs are not known, or follow from more than batch, length, input and hidden size"
 ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
 
 
@@ -105,15 +110,13 @@ def fits(summary: pd.DataFrame) -> Fits:
 
 def _fit(axes: dict[str, Any], cases: pd.DataFrame) -> Fit | LeftOut:
     sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
-    several = sum(len(values) > 1 for values in levels(sizes).values())
-    if len(sizes) < FEWEST_POINTS or several < FEWEST_AXES:
-        return LeftOut(
-            axes, f"fewer than {FEWEST_POINTS} sizes measured, or fewer than {FEWEST_AXES} axes with several values"
-        )
+    varied = sum(len(values) >= FEWEST_VALUES for values in levels(sizes).values())
+    if len(sizes) < FEWEST_POINTS or varied < FEWEST_AXES:
+        return LeftOut(axes, TOO_FEW)
     macs = cases["macs"].to_numpy(dtype=float) if "macs" in cases else np.full(len(cases), np.nan)
     counted = counts(sizes, macs)
     if counted is None:
-        return LeftOut(axes, "its MACs are not known, or follow from more than batch, length, input and hidden size")
+        return LeftOut(axes, UNCOUNTED)
     ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
     ceiling = ceiling if isinstance(ceiling, Ceiling) else None
     work, seconds = _work(sizes, macs, axes, ceiling), sizes["seconds"].to_numpy(dtype=float)
@@ -160,4 +163,3 @@ def _work(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ce
     batch, steps, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("batch_size", "seq_len", "hidden_size"))
     is_training = axes["phase"] != "inference"
     return Work(batch, steps, hidden, macs, ITEM_BYTES[axes["dtype"]], is_training, ceiling)
-

@@ -15,6 +15,7 @@ from scipy import stats
 from rnnbench.analysis.scaling.terms import Array
 
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
+FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
 Place = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
@@ -39,7 +40,7 @@ def folds(sizes: pd.DataFrame) -> list[Fold]:
     numbers = np.arange(len(sizes))
     found = [Fold("", "point", numbers == number) for number in numbers]
     for axis, values in levels(sizes).items():
-        if len(values) < 3:
+        if len(values) < FEWEST_VALUES:
             continue
         for number, value in enumerate(values):
             place: Place = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, Fits, fits
+from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
 from rnnbench.analysis.scaling.terms import CAUSES, Array
 from rnnbench.errors import UserError
@@ -21,7 +21,7 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
     """Predicted time and ratio to torch.nn of each fitted series of a summary at the sizes asked for.
 
     `asked`: values of `batch_size`, `seq_len`, `input_size` and `hidden_size`, whose product is taken; one that was
-    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series only.
+    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series, and their references.
 
     A row for each series and size, with its axes and
 
@@ -36,13 +36,19 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
     found = fits(summary)
     if not found.found:
         reasons = sorted({one.reason for one in found.left_out})
-        raise UserError(f"nothing can be predicted from this run: {'; '.join(reasons) or f'no {_listed(PHASES)} measured'}")
+        raise UserError(
+            f"nothing can be predicted from this run: {'; '.join(reasons) or f'no {_listed(PHASES)} measured'}"
+        )
     kept = [fit for fit in found.found if all(_is_among(fit, axis, asked[axis]) for axis in asked if axis in SERIES)]
     if not kept:
-        there = {axis: list(dict.fromkeys(str(fit.axes[axis]) for fit in found.found)) for axis in asked if axis in SERIES}
+        there = {
+            axis: list(dict.fromkeys(str(fit.axes[axis]) for fit in found.found)) for axis in asked if axis in SERIES
+        }
         known = "; ".join(f"{axis}={','.join(values)}" for axis, values in there.items())
         raise UserError(f"no fitted series has all of these values; there are {known}")
-    parts = [at(fit, found.reference_of(fit), _sizes(fit, asked)) for fit in kept]
+    beside = [found.reference_of(fit) for fit in kept]
+    shown = [fit for fit in found.found if any(fit is one for one in (*kept, *beside))]
+    parts = [at(fit, found.reference_of(fit), _sizes(fit, asked)) for fit in shown]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -111,7 +117,9 @@ def _sizes(fit: Fit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         elif len(measured) == 1:
             values[axis] = [measured[0]]
         else:
-            raise UserError(f"which {axis}? It was measured at {_listed(measured)}; say for example {axis}={measured[-1]}")
+            raise UserError(
+                f"which {axis}? It was measured at {_listed(measured)}; say for example {axis}={measured[-1]}"
+            )
     if (count := int(np.prod([len(each) for each in values.values()]))) > MOST_ROWS:
         raise UserError(f"{count:,} sizes are more than {MOST_ROWS:,}; ask for fewer")
     return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
