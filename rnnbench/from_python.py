@@ -1,4 +1,4 @@
-"""The door from Python: `rnnbench.predict(...)`, and `rnnbench.measure(...)`, which is the package `rnnbench.measure` too.
+"""The door from Python: `rnnbench.predict(...)`; `rnnbench.measure(...)`, which is the package `rnnbench.measure` too.
 
 The import system binds a package to its name in the parent whenever something in it is imported first, so a function of
 that name would be there or not, by the order of imports. A module that can be called is there in every order.

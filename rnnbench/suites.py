@@ -137,7 +137,7 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
 
 
 def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
-    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` is who says so, for faults."""
+    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault."""
     only: dict[str, list[str]] = {}
     for term in " ".join(expressions).split():
         axis, equals, values = term.partition("=")

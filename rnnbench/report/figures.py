@@ -27,8 +27,8 @@ FIGURES = (
         figure_scaling.render,
         "Time per call by batch, length and hidden size",
         "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel moves one size and "
-        "holds the others at the values in its title; whiskers are 95% intervals. Where enough sizes were measured, lines "
-        "are fits and bands the 95% intervals of what they predict: on grey, beyond the measured sizes.",
+        "holds the others at the values in its title; whiskers are 95% intervals. Where enough sizes were measured, "
+        "lines are fits and bands the 95% intervals of what they predict: on grey, beyond the measured sizes.",
     ),
     (
         "regions",

@@ -56,8 +56,8 @@ def note(found: Fits) -> str:
     within = off[errors["place"].isin(WITHIN)]
     beyond = off[~errors["place"].isin(WITHIN)]
     parts = [
-        "Fixed costs of a call and of each step, the rate of the matrix products beside them, and what takes most of the "
-        "time. The fit of the whole is surer than its split into arithmetic and memory, which grow alike.",
+        "Fixed costs of a call and of each step, the rate of the matrix products beside them, and what takes most of "
+        "the time. The fit of the whole is surer than its split into arithmetic and memory, which grow alike.",
         f"Fits were held against sizes that they had not been given: off by {percent(within.median())} in the median "
         f"and by {percent(within.quantile(0.9))} or less in nine of ten, inside the measured range",
         f"({percent(beyond.median())} in the median with the smallest or the largest size left out)."
@@ -79,7 +79,7 @@ def _row(fit: Fit, series: str) -> dict[str, Any]:
     ordered = fit.sizes.assign(work=fit.work(fit.sizes).macs).sort_values("work")
     ends = ordered.iloc[[0, -1]].reset_index(drop=True)
     causes, work = fit.by_cause(ends), fit.work(ends)
-    total = sum(causes[cause] for cause in CAUSES)
+    total = np.sum([causes[cause] for cause in CAUSES], axis=0)
     bounds = bound_by(causes)
     shares = [float(causes[bound][place] / total[place]) for place, bound in enumerate(bounds)]
     arithmetic = float(causes["arithmetic"][-1])

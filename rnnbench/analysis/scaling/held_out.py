@@ -74,7 +74,7 @@ def refusal(sizes: Mapping[str, int], measured: Levels) -> str:
         if sizes[axis] != values[0] and len(values) == 1:
             return f"{axis} was measured at {values[0]} only"
         if not values[0] / REACH <= sizes[axis] <= values[-1] * REACH:
-            return f"{axis} was measured from {values[0]} to {values[-1]}, and {sizes[axis]} is beyond {REACH:g} times that"
+            return f"{axis} was measured from {values[0]} to {values[-1]}; {sizes[axis]} is beyond {REACH:g} times that"
     return ""
 
 

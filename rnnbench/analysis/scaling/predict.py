@@ -9,7 +9,7 @@ import pandas as pd
 
 from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
-from rnnbench.analysis.scaling.terms import CAUSES, Array
+from rnnbench.analysis.scaling.terms import CAUSES, Array, Cause
 from rnnbench.errors import UserError
 
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
@@ -21,7 +21,8 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
     """Predicted time and ratio to torch.nn of each fitted series of a summary at the sizes asked for.
 
     `asked`: values of `batch_size`, `seq_len`, `input_size` and `hidden_size`, whose product is taken; one that was
-    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series, and their references.
+    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series, and
+    their references.
 
     A row for each series and size, with its axes and
 
@@ -35,10 +36,8 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
     """
     found = fits(summary)
     if not found.found:
-        reasons = sorted({one.reason for one in found.left_out})
-        raise UserError(
-            f"nothing can be predicted from this run: {'; '.join(reasons) or f'no {_listed(PHASES)} measured'}"
-        )
+        reasons = sorted({one.reason for one in found.left_out}) or [f"it has no {_listed(PHASES)}"]
+        raise UserError(f"nothing can be predicted from this run: {'; '.join(reasons)}")
     kept = [fit for fit in found.found if all(_is_among(fit, axis, asked[axis]) for axis in asked if axis in SERIES)]
     if not kept:
         there = {
@@ -64,8 +63,8 @@ def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
     table["reason"] = np.where(is_told & np.isnan(half), UNTOLD, why)
     ratio, ratio_half = ratios(fit, reference, sizes)
     for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):
-        value = np.where(is_told, value, np.nan)
-        table[name], table[f"{name}_low"], table[f"{name}_high"] = value, value * np.exp(-width), value * np.exp(width)
+        table[name] = np.where(is_told, value, np.nan)
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] * np.exp(-width), table[name] * np.exp(width)
     causes = fit.by_cause(sizes)
     table["bound_by"] = np.where(is_told, bound_by(causes), "")
     for cause in CAUSES:
@@ -95,9 +94,9 @@ def ratios(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> tuple[Array,
     return ratio, half_widths(errors, _rows(sizes), fit.levels)
 
 
-def bound_by(causes: Mapping[Any, Array]) -> "np.ndarray[Any, np.dtype[np.object_]]":
+def bound_by(causes: Mapping[Cause, Array]) -> list[Cause]:
     """The cause that takes most of each call."""
-    return np.array(CAUSES, dtype=object)[np.argmax([causes[cause] for cause in CAUSES], axis=0)]
+    return [CAUSES[largest] for largest in np.argmax([causes[cause] for cause in CAUSES], axis=0)]
 
 
 def _rows(sizes: pd.DataFrame) -> list[dict[Any, int]]:

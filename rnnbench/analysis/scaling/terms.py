@@ -40,14 +40,17 @@ class Work:
     @property
     def resident_bytes(self) -> Array:
         """Bytes that the weights occupy, which decides how near they lie."""
-        return self.weight_bytes / self.steps / (PRODUCTS_IN_TRAINING if self.takes_gradients else 1)
+        products = PRODUCTS_IN_TRAINING if self.takes_gradients else 1
+        size: Array = self.weight_bytes / (self.steps * products)
+        return size
 
     def cached_weight_seconds(self) -> Array:
         """Least seconds in which the weights are read, at the rate of copies of their size; NaN without a ceiling."""
         if self.ceiling is None:
             return np.full_like(self.batch, np.nan)
         rates = np.array([self.ceiling.bytes_per_second(size) for size in self.resident_bytes])
-        return self.weight_bytes / rates
+        seconds: Array = self.weight_bytes / rates
+        return seconds
 
     def arithmetic_seconds(self) -> Array:
         """Least seconds of the products, at the best rate; NaN without a ceiling."""
