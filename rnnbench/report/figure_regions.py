@@ -28,7 +28,7 @@ SAID: dict[Cause, str] = {
 }
 PALE = 0.5  # of white over the colours where nothing was measured
 NOTHING = 1e-15  # seconds
-STEPS = 48  # along each side of a panel
+STEPS = 28  # along each side of a panel
 
 
 @dataclass(frozen=True)
@@ -53,38 +53,44 @@ def render(summary: pd.DataFrame) -> Figure | None:
     with look():
         figure = Figure(figsize=(max(5.2, 0.7 + 1.95 * columns), 0.75 + 1.75 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), columns, squeeze=False)
-        for line, ((_, title), maps) in zip(grid, rows.items(), strict=True):
+        for line, (title, maps) in zip(grid, rows.items(), strict=True):
             for axes in line[len(maps) :]:
                 axes.axis("off")
             for place, (axes, one) in enumerate(zip(line, maps, strict=False)):
-                _panel(axes, one, f"{one.series}\n{title}" if place == 0 else f"{one.series}\n")
+                _panel(axes, one, f"{title}\n{one.series}" if place == 0 else f"\n{one.series}")
                 axes.set_xlabel(word(ACROSS), labelpad=1)
             line[0].set_ylabel(word(UP))
         _legend(figure)
     return figure
 
 
-def _rows(summary: pd.DataFrame, found: Fits) -> dict[tuple[str, str], list[Map]]:
-    """The maps of each family, phase and setting; the key ends with what is said above them."""
+def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
+    """The maps of each family and phase by what is said above them, of the first setting where there are several."""
     varied = several(summary, SETTINGS)
     rows: dict[tuple[str, str], list[Map]] = {}
-    for fit, (family, series) in named(summary, found).items():
-        one = found.found[fit]
-        if any(len(one.levels[axis]) < FEWEST_VALUES for axis in (ACROSS, UP)):
-            continue
-        held = middle(one.levels)
-        across, up = (along(axis, held, one.levels, STEPS)[axis].to_numpy() for axis in (ACROSS, UP))
-        place = np.meshgrid(across, up)
-        sizes = pd.DataFrame({axis: np.full(place[0].size, held[axis]) for axis in MOVING})
-        sizes[ACROSS], sizes[UP] = place[0].ravel(), place[1].ravel()
-        length = say_all(["seq_len"], [held["seq_len"]])
-        title = ", ".join(
-            [f"{one.axes['phase']}, {length}", *filter(None, [say_all(varied, map(one.axes.get, varied))])]
-        )
-        rows.setdefault((family, title), []).append(
-            Map(series, one, found.reference_of(one), sizes, across.astype(float), up.astype(float))
-        )
-    return rows
+    for number, (family, series) in named(summary, found).items():
+        fit = found.found[number]
+        shown = rows.setdefault((family, fit.axes["phase"]), [])
+        first = shown[0].fit if shown else fit
+        is_mapped = all(len(fit.levels[axis]) >= FEWEST_VALUES for axis in (ACROSS, UP))
+        if is_mapped and all(fit.axes[axis] == first.axes[axis] for axis in varied):
+            shown.append(_map(series, fit, found.reference_of(fit)))
+    return {_title(maps[0].fit, family, varied): maps for (family, _), maps in rows.items() if maps}
+
+
+def _map(series: str, fit: Fit, reference: Fit | None) -> Map:
+    held = middle(fit.levels)
+    across, up = (along(axis, held, fit.levels, STEPS)[axis].to_numpy(dtype=float) for axis in (ACROSS, UP))
+    sizes = pd.DataFrame({axis: np.full(len(across) * len(up), held[axis]) for axis in MOVING})
+    sizes[ACROSS], sizes[UP] = (place.ravel() for place in np.meshgrid(across, up))
+    return Map(series, fit, reference, sizes, across, up)
+
+
+def _title(fit: Fit, family: str, varied: list[str]) -> str:
+    """What all maps of a row share."""
+    setting = say_all(varied, [fit.axes[axis] for axis in varied])
+    length = say_all(["seq_len"], [middle(fit.levels)["seq_len"]])
+    return ", ".join(filter(None, [f"{family} and its cells: {fit.axes['phase']}", length, setting]))
 
 
 def _panel(axes: Axes, one: Map, title: str) -> None:

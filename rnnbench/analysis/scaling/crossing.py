@@ -11,7 +11,7 @@ from rnnbench.analysis.scaling.fit import Fit
 from rnnbench.analysis.scaling.held_out import MOVING, REACH, Levels
 from rnnbench.analysis.scaling.predict import ratios
 
-STEPS = 200  # at which a size is looked at, evenly on a logarithmic scale
+STEPS = 100  # at which a size is looked at, evenly on a logarithmic scale
 Course = Literal["slower", "faster", "becomes faster", "becomes slower", "crosses again", "not known"]
 
 
