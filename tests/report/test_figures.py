@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from rnnbench.report import (
@@ -101,7 +101,7 @@ def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_
     figure = figure_scaling.render(grid)
     assert figure is not None
     for axes in figure.axes:
-        bands = [one for one in axes.collections if isinstance(one, FillBetweenPolyCollection)]
+        bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
         assert len(bands) == 3
         low, high = axes.get_xlim()
         sizes = axes.get_xticks()

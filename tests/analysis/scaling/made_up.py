@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import Case, Workload
+from rnnbench.store.records import Case, Measurement, Workload
+from tests.stored import folder
 
 Law = Callable[[Workload, float], float]  # of a workload and its MACs: seconds
 
@@ -61,3 +63,15 @@ def summary(
 
 
 BOTH: dict[tuple[str, str], Law] = {("torch.nn.LSTM", "torch.nn"): layer, ("lstm", "loop"): loop}
+
+
+def stored(parent: Path, law: Law = loop) -> Path:
+    """A run folder of lstm loop over 27 sizes, three of each axis, one replicate each."""
+    times: dict[Case, list[list[float]]] = {}
+    counted = []
+    for batch, length, size in itertools.product((1, 4, 16), (4, 16, 64), (32, 64, 128)):
+        work = Workload("lstm", "inference", "many_to_many", batch, length, 64, size, 10, 1, "float32", "cpu", 1)
+        case = Case("lstm", "loop", work)
+        times[case] = [[law(work, macs(work))]]
+        counted.append(Measurement(case, "measured", parity="agrees", metrics={"macs": macs(work)}))
+    return folder(parent, times, counted)
