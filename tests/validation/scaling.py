@@ -23,7 +23,8 @@ from rnnbench.store.records import Case, Workload
 RUNS = Path("results")
 CHOSEN = "chosen by held-out error"
 SERIES_COSTS = ((1e-5, 1e-4), (2e-6, 1e-4), (1e-11, 5e-11), (3e-10, 3e-9), (5e-12, 5e-11))  # of the form `sum`
-GRID = ((1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256))  # batch, length, hidden
+AXES = ("batch_size", "seq_len", "hidden_size")
+GRID = ((1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256))
 
 
 def scaling(simulated_runs: int) -> pd.DataFrame:
@@ -108,8 +109,8 @@ def simulated(runs: int, noise: tuple[float, ...] = (0.01, 0.05)) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-SIMULATED = {
-    "a point": {"batch_size": 4, "seq_len": 64, "hidden_size": 64},
+SIMULATED: dict[str, dict[str, int]] = {
+    "a point": {},  # any of the grid
     "three new sizes inside": {"batch_size": 9, "seq_len": 25, "hidden_size": 200},
     "three sizes, 2x beyond": {"batch_size": 128, "seq_len": 128, "hidden_size": 512},
 }
@@ -117,6 +118,7 @@ SIMULATED = {
 
 def _simulated_run(rng: np.random.Generator, spread: float, asked: dict[str, int]) -> pd.DataFrame:
     """One series of random costs: what was predicted at a size, and whether the interval holds a measurement there."""
+    asked = asked or {axis: int(rng.choice(values)) for axis, values in zip(AXES, GRID, strict=True)}
     costs = np.exp([rng.uniform(np.log(low), np.log(high)) for low, high in SERIES_COSTS])
     frames = [
         pd.DataFrame([made_up(*point) for point in points]) for points in (itertools.product(*GRID), [asked.values()])
