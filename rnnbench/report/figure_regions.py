@@ -12,7 +12,6 @@ from matplotlib.patches import Patch, Rectangle
 from rnnbench.analysis.scaling.crossing import along, middle
 from rnnbench.analysis.scaling.fit import Fit, Fits, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
-from rnnbench.analysis.scaling.predict import ratios
 from rnnbench.analysis.scaling.terms import CAUSES, Cause
 from rnnbench.report.axes import SETTINGS, say_all, several, word
 from rnnbench.report.canvas import fixed_ticks, look
@@ -107,12 +106,11 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
             axes.contourf(
                 one.across, one.up, ahead.reshape(shape), levels=[0, ahead.max() + 1], colors=[COLORS[cause]], zorder=1
             )
-    ratio, _ = ratios(one.fit, one.reference, one.sizes)
-    if one.reference is not None and np.isfinite(ratio).all():
-        logs = np.log(ratio).reshape(shape)
+    if one.reference is not None:
+        logs = np.log(one.fit.seconds(one.sizes) / one.reference.seconds(one.sizes)).reshape(shape)
         if logs.min() < 0 < logs.max():
             axes.contour(one.across, one.up, logs, levels=[0.0], colors="black", linewidths=1.4, zorder=3)
-        _write_ratios(axes, one)
+        _write_ratios(axes, one.fit, one.reference)
     points = one.fit.sizes[[ACROSS, UP]].drop_duplicates()
     axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
     _frame(axes, one)
@@ -122,18 +120,17 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
     axes.set_title(title, fontsize=8, loc="left")
 
 
-def _write_ratios(axes: Axes, one: Map) -> None:
+def _write_ratios(axes: Axes, fit: Fit, reference: Fit) -> None:
     """The fitted ratio to torch.nn at the corners of what was measured."""
-    held = middle(one.fit.levels)
-    for batch, side in ((one.fit.levels[ACROSS][0], "left"), (one.fit.levels[ACROSS][-1], "right")):
-        for hidden, edge in ((one.fit.levels[UP][0], "bottom"), (one.fit.levels[UP][-1], "top")):
-            there = pd.DataFrame([{**held, ACROSS: batch, UP: hidden}])
-            value, _ = ratios(one.fit, one.reference, there)
-            away = (3 if side == "left" else -3, 3 if edge == "bottom" else -3)
-            axes.annotate(
-                f"{ratio_box(float(value[0]))}×", (batch, hidden), away, textcoords="offset points",
-                ha=side, va=edge, fontsize=6.5,
-            )  # fmt: skip
+    corners = [(fit.levels[ACROSS][x], fit.levels[UP][y]) for x in (0, -1) for y in (0, -1)]
+    there = pd.DataFrame([{**middle(fit.levels), ACROSS: batch, UP: hidden} for batch, hidden in corners])
+    values = fit.seconds(there) / reference.seconds(there)
+    places = [(side, edge) for side in ("left", "right") for edge in ("bottom", "top")]
+    for corner, value, (side, edge) in zip(corners, values, places, strict=True):
+        away = (3 if side == "left" else -3, 3 if edge == "bottom" else -3)
+        axes.annotate(
+            f"{ratio_box(float(value))}×", corner, away, textcoords="offset points", ha=side, va=edge, fontsize=6.5
+        )
 
 
 def _frame(axes: Axes, one: Map) -> None:
