@@ -1,21 +1,48 @@
-"""The door from Python: `rnnbench.measure(...)`, which is the package `rnnbench.measure` as well.
+"""The door from Python: `rnnbench.predict(...)`; `rnnbench.measure(...)`, which is the package `rnnbench.measure` too.
 
 The import system binds a package to its name in the parent whenever something in it is imported first, so a function of
 that name would be there or not, by the order of imports. A module that can be called is there in every order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
     from rnnbench.measure.live import Found
     from rnnbench.report.measured import Measured
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
+
+
+def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[int | str]]) -> "pd.DataFrame":
+    """Predicted time, and ratio to torch.nn, of each series of a run at sizes that were not measured, with intervals.
+
+        rnnbench.predict(rnnbench.load("results/..."), "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
+
+    `run`: a frame that `rnnbench.load` gave, or its summary. `sizes`: an expression, or a mapping, of the values of
+    `batch_size`, `seq_len`, `input_size` and `hidden_size`; other axes keep the series that have these values. The
+    columns are described in `rnnbench.analysis.scaling.predict.predict`; every row's `status` is `predicted`, or `not
+    predicted` with its `reason`.
+
+    A series is fitted from six sizes on, if two of the axes have three values or more; nothing is predicted beyond
+    twice what was measured. Raises rnnbench.errors.UserError where there is no such series or a size is missing.
+    """
+    from rnnbench.analysis.scaling.predict import predict as predicted
+    from rnnbench.analysis.summary import summarize
+    from rnnbench.suites import parse_only
+
+    summary = run if "seconds_low" in run else summarize(run)
+    given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
+    return predicted(summary, parse_only([given], "sizes"))
+
+
+def _values(value: "int | str | Sequence[int | str]") -> str:
+    return str(value) if isinstance(value, str) or not isinstance(value, Sequence) else ",".join(map(str, value))
 
 
 class Measure(ModuleType):

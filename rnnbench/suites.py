@@ -136,17 +136,17 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
     }
 
 
-def parse_only(expressions: Sequence[str]) -> dict[str, list[str]]:
-    """`axis=value[,value...]`, separated by spaces; every axis named must match."""
+def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
+    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault."""
     only: dict[str, list[str]] = {}
     for term in " ".join(expressions).split():
         axis, equals, values = term.partition("=")
         if axis not in AXES:
-            raise UserError(f"--only {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
+            raise UserError(f"{option} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
         if not equals or not all(values.split(",")):
-            raise UserError(f"--only {term}: want {axis}=VALUE, or {axis}=VALUE,VALUE")
+            raise UserError(f"{option} {term}: want {axis}=VALUE, or {axis}=VALUE,VALUE")
         if axis in only:
-            raise UserError(f"--only {term}: {axis} is named twice; want {axis}=VALUE,VALUE")
+            raise UserError(f"{option} {term}: {axis} is named twice; want {axis}=VALUE,VALUE")
         only[axis] = values.split(",")
     return only
 

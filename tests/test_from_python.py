@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from itertools import permutations
+from pathlib import Path
 from typing import assert_type
 
 import pandas as pd
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 import rnnbench
 from rnnbench import measure
+from rnnbench.errors import UserError
 from rnnbench.report.measured import Measured
-from rnnbench.store.records import Phase
+from rnnbench.store.records import Phase, Workload
+from tests.analysis.scaling import made_up
 from tests.measure.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,6 +91,7 @@ IMPORTS = (
 CHECK = """
 import sys, inspect, rnnbench
 from rnnbench import measure
+from rnnbench.errors import UserError
 assert measure is rnnbench.measure is sys.modules["rnnbench.measure"]
 assert callable(measure) and list(inspect.signature(measure).parameters)[:3] == ["modules", "inputs", "phase"]
 import rnnbench.measure.schedule as schedule
@@ -164,3 +168,20 @@ def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tens
     measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
     measure(modules, INPUT, phase="train")  # type: ignore[arg-type]
     measure(modules, INPUT, repeats=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["batch_size=8 seq_len=32,33 hidden_size=100", {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"}],
+)
+def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(given: str | dict[str, object], tmp_path: Path) -> None:
+    found = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), given)  # type: ignore[arg-type]
+    assert found["seq_len"].tolist() == [32, 33]
+    assert found["status"].tolist() == ["predicted", "predicted"]
+    work = Workload("lstm", "inference", "many_to_many", 8, 32, 64, 100, 10, 1, "float32", "cpu", 1)
+    assert found["seconds"].iloc[0] == pytest.approx(made_up.loop(work, made_up.macs(work)), rel=0.01)
+
+
+def test_an_axis_that_is_none_is_named_before_anything_is_fitted() -> None:
+    with pytest.raises(UserError, match="sizes hiden_size=3: no axis 'hiden_size'; did you mean 'hidden_size'"):
+        rnnbench.predict(pd.DataFrame(columns=["seconds_low"]), "hiden_size=3")

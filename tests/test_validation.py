@@ -14,6 +14,7 @@ from rnnbench import suites
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
+from tests.analysis.scaling import made_up
 from tests.validation import __main__ as program
 from tests.validation import (
     cases,
@@ -21,6 +22,7 @@ from tests.validation import (
     not_slower_simulated,
     pytest_door,
     real,
+    scaling,
     simulation,
     verdict_peer_cases,
     verdict_peers,
@@ -34,6 +36,20 @@ def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length()
     # 150 runs at 95%: fewer than 130 would happen once in 10,000 tries.
     assert (table["used covers"] > 130 / 150).all()
     assert (table["bias"].abs() < 0.004).all()
+
+
+def test_sizes_of_a_run_are_held_out_whole_and_every_form_is_judged_by_them(tmp_path: Path) -> None:
+    table = scaling.held_out(made_up.stored(tmp_path)).set_index("held out")
+    assert {"a point", "batch_size inside", "hidden_size inside", "hidden_size at an end, 2x beyond"} <= set(
+        table.index
+    )
+    assert table["points"].to_dict() == {"a point": 27} | {
+        f"{axis} {place}": 18 if place.startswith("at") else 9
+        for axis, beyond in (("batch_size", 4), ("seq_len", 4), ("hidden_size", 2))
+        for place in ("inside", f"at an end, {beyond}x beyond")
+    }
+    assert (table["median error"] < 1e-3).all()
+    assert (table["median, steps"] > 0.05).all()
 
 
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account() -> None:

@@ -14,11 +14,24 @@ from rnnbench.errors import UserError
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @reference_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
+@click.option(
+    "--predict",
+    "asked",
+    multiple=True,
+    metavar="SIZES",
+    help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
+)
 @click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
 @click.option("--serve", is_flag=True, help="Serve it on this machine alone, and keep it up to date while RUN goes on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
 def report(
-    runs: tuple[Path, ...], reference: str | None, out: Path | None, opens: bool, serve: bool, port: int | None
+    runs: tuple[Path, ...],
+    reference: str | None,
+    out: Path | None,
+    asked: tuple[str, ...],
+    opens: bool,
+    serve: bool,
+    port: int | None,
 ) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
@@ -28,6 +41,7 @@ def report(
     Examples:
       rnnbench report results/quick-20260101T120000Z-ab12 --open
       rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
+      rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report saved.json --reference test_lstm
     """
     if len(runs) > 1 and (out is not None or serve):
@@ -35,12 +49,12 @@ def report(
     if port is not None and not serve:
         raise UserError("--port is for --serve; add it, or leave the port out")
     if serve:
-        _serve(runs[0], _folder(runs[0], out), port or 0, opens=opens)
+        _serve(runs[0], asked, _folder(runs[0], out), port or 0, opens=opens)
         return
     from rnnbench.report.folder import put
 
     for path in runs:
-        page = put(_files(path, reference), _folder(path, out))
+        page = put(_files(path, reference, asked), _folder(path, out))
         click.echo(page)
         if opens:
             _show(page.resolve().as_uri())
@@ -50,31 +64,34 @@ def _folder(run: Path, out: Path | None) -> Path:
     return out or Path("reports") / (run.resolve().name if run.is_dir() else run.stem)
 
 
-def _files(path: Path, reference: str | None) -> dict[str, bytes]:
+def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[str, bytes]:
     """The report's files, of a run or of what pytest-benchmark saved."""
     from rnnbench.store import pytest_benchmark
 
     if pytest_benchmark.is_saved(path):
         from rnnbench.report.saved import folder as saved_folder
 
+        if asked:
+            raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
         return saved_folder.render(pytest_benchmark.read(path), reference)
     if reference is not None:
         raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
-    return _files_of_run(path)
+    return _files_of_run(path, asked)
 
 
-def _files_of_run(run: Path) -> dict[str, bytes]:
-    from rnnbench import load, summarize
+def _files_of_run(run: Path, asked: tuple[str, ...]) -> dict[str, bytes]:
+    from rnnbench import load, suites, summarize
     from rnnbench.analysis.noise import noise
     from rnnbench.report.folder import render
     from rnnbench.store.folder import read_info
 
+    sizes = suites.parse_only(asked, "--predict")
     info = read_info(run)
     frame = load(run)
-    return render(summarize(frame), noise(frame), info)
+    return render(summarize(frame), noise(frame), info, sizes)
 
 
-def _serve(run: Path, folder: Path, port: int, *, opens: bool) -> None:
+def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:
     from rnnbench.report.folder import put
     from rnnbench.report.serve import Server, follow
     from rnnbench.store.folder import read_info
@@ -82,7 +99,7 @@ def _serve(run: Path, folder: Path, port: int, *, opens: bool) -> None:
     read_info(run)  # no port is taken for what is no run
 
     def render() -> dict[str, bytes]:
-        files = _files_of_run(run)
+        files = _files_of_run(run, asked)
         put(files, folder)
         return files
 

@@ -1,6 +1,10 @@
-"""Figure: how time per call grows with batch, length and hidden size, on log-log axes."""
+"""Figure: how time per call grows with batch, length and hidden size, on log-log axes.
 
-from collections.abc import Iterator, Sequence
+Where a series can be fitted its line is the fit, with the interval of a prediction as a band; it goes on beyond the
+measured sizes as far as predictions do, on grey, and says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rnnbench.analysis.scaling.crossing import along
+from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
+from rnnbench.analysis.scaling.predict import interval
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
 from rnnbench.report.canvas import fixed_ticks, log_axis, look, mark
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import duration_tick
 
 GROWING = ("batch_size", "seq_len", "hidden_size")
+STEPS = 60  # along a curve
+PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,18 @@ class Panel:
     axis: str
     held: str
     cases: pd.DataFrame
+    curves: Mapping[str, "Curve"]  # by series, where it can be fitted
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A fit along one axis: the sizes, the fitted seconds and the ends of their intervals."""
+
+    fit: Fit
+    sizes: np.ndarray
+    seconds: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
@@ -33,10 +55,11 @@ def render(summary: pd.DataFrame) -> Figure | None:
     frame = with_series(summary)
     look_of = styles(frame)
     measured = frame[frame["seconds"].notna()]
+    fitted = {tuple(fit.axes.values()): fit for fit in fits(measured).found}
     panels = [
         panel
         for (family, phase), cases in measured.groupby(["family", "phase"], sort=False)
-        for panel in _panels(str(family), str(phase), cases)
+        for panel in _panels(str(family), str(phase), cases, fitted)
     ]
     if not panels:
         return None
@@ -73,15 +96,16 @@ def _row(line: Sequence[Axes], panels: Sequence[Panel | None], look_of: dict[str
     first = shown[0][0]
     first.set_ylabel("time per call")
     first.tick_params(labelleft=True)
-    seconds = pd.concat([panel.cases["seconds"] for _, panel in shown])
-    first.set_ylim(seconds.min() / 1.3, seconds.max() * 1.3)
-    log_axis(first.yaxis, seconds.min() / 1.3, seconds.max() * 1.3, duration_tick, most=6)
+    seconds = np.concatenate([_drawn(panel) for _, panel in shown])
+    low, high = np.nanmin(seconds) / 1.3, np.nanmax(seconds) * 1.3
+    first.set_ylim(low, high)
+    log_axis(first.yaxis, low, high, duration_tick, most=6)
     names = list(dict.fromkeys(str(name) for _, panel in shown for name in panel.cases["series"]))
     handles = [_handle(look_of[name]) for name in names]  # handed over, so that any name will do
     line[-1].legend(handles, names, loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
 
 
-def _panels(family: str, phase: str, cases: pd.DataFrame) -> Iterator[Panel]:
+def _panels(family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], Fit]) -> Iterator[Panel]:
     """For each axis that grows: of the cases that differ in it alone, the most; of equally many, the largest sizes."""
     axes = swept(cases, (*SIZES, *SETTINGS))
     for axis in (axis for axis in GROWING if axis in axes):
@@ -93,7 +117,25 @@ def _panels(family: str, phase: str, cases: pd.DataFrame) -> Iterator[Panel]:
             most = max(group[axis].nunique() for _, group in groups)
             held, best = next((held, group) for held, group in reversed(groups) if group[axis].nunique() == most)
         if best[axis].nunique() > 1:
-            yield Panel(family, phase, axis, say_all(others, held), best)
+            yield Panel(family, phase, axis, say_all(others, held), best, _curves(axis, best, fitted))
+
+
+def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], Fit]) -> dict[str, Curve]:
+    """The fits of a panel's series along its axis, the other sizes as its cases have them."""
+    found = {}
+    for series, rows in cases.groupby("series", sort=False):
+        first = rows.iloc[0]
+        fit = fitted.get(tuple(first[SERIES]))
+        if fit is not None and len(fit.levels[axis]) >= FEWEST_VALUES:
+            sizes = along(axis, {other: int(first[other]) for other in MOVING}, fit.levels, STEPS)
+            found[str(series)] = Curve(fit, sizes[axis].to_numpy(dtype=float), *interval(fit, sizes))
+    return found
+
+
+def _drawn(panel: Panel) -> np.ndarray:
+    """All times that a panel has to have room for."""
+    curves = [curve.seconds for curve in panel.curves.values()]
+    return np.concatenate([panel.cases["seconds"].to_numpy(dtype=float), *curves])
 
 
 def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
@@ -102,12 +144,15 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
         line = cases.sort_values(panel.axis)
         seconds = line["seconds"].to_numpy(dtype=float)
         reach = np.abs(line[["seconds_low", "seconds_high"]].to_numpy(dtype=float).T - seconds)
+        curve = panel.curves.get(str(series))
+        if curve is not None:
+            _draw_curve(axes, curve, style)
         drawn = axes.errorbar(
             line[panel.axis],
             seconds,
             yerr=reach,
             color=style.color,
-            linestyle=style.line,
+            linestyle=style.line if curve is None else "",
             linewidth=1.5,
             marker=style.marker,
             markersize=4.5,
@@ -120,9 +165,35 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
     axes.set_yscale("log")
     fixed_ticks(axes.xaxis, sorted(panel.cases[panel.axis].unique()), lambda size: f"{size:g}")
     axes.set_xlabel(word(panel.axis))
+    if panel.curves:
+        _mark_predicted(axes, panel)
     title = f"{panel.phase}\nat {panel.held}" if panel.held else panel.phase
     axes.set_title(title, fontsize=8, loc="left")
     axes.grid(visible=True)
+
+
+def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
+    axes.plot(curve.sizes, curve.seconds, color=style.color, linestyle=style.line, linewidth=1.3, zorder=2)
+    axes.fill_between(curve.sizes, curve.low, curve.high, color=style.color, alpha=0.13, linewidth=0, zorder=1)
+
+
+def _mark_predicted(axes: Axes, panel: Panel) -> None:
+    """Grey behind what lies beyond the measured sizes, with the word for it."""
+    sizes = np.concatenate([curve.sizes for curve in panel.curves.values()])
+    ends = [curve.fit.levels[panel.axis] for curve in panel.curves.values()]
+    first, last = min(values[0] for values in ends), max(values[-1] for values in ends)
+    axes.set_xlim(sizes.min() / 1.06, sizes.max() * 1.06)
+    # Where sizes are small so are times, which leaves room for the word above; and the other way round.
+    for low, high, height, side in (
+        (sizes.min() / 1.06, first, 0.97, "top"),
+        (last, sizes.max() * 1.06, 0.03, "bottom"),
+    ):
+        if high > low * 1.1:
+            axes.axvspan(low, high, color=PREDICTED, zorder=0, linewidth=0)
+            axes.annotate(
+                "predicted", ((low * high) ** 0.5, height), xycoords=axes.get_xaxis_transform(), rotation=90,
+                ha="center", va=side, fontsize=7, color="#777777",
+            )  # fmt: skip
 
 
 def _handle(style: Style) -> Line2D:

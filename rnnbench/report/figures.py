@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_roofline, figure_scaling
+from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_regions, figure_roofline, figure_scaling
 from rnnbench.report.reference import words
 
 FIGURES = (
@@ -28,7 +28,16 @@ FIGURES = (
         figure_scaling.render,
         "Time per call by batch, length and hidden size",
         "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel moves one size and "
-        "holds the others at the values in its title; whiskers are 95% intervals.",
+        "holds the others at the values in its title; whiskers are 95% intervals. Where enough sizes were measured, "
+        "lines are fits and bands the 95% intervals of what they predict: on grey, beyond the measured sizes.",
+    ),
+    (
+        "regions",
+        figure_regions.render,
+        "What binds each cell, by batch and hidden size",
+        "The colour is what takes most of the fitted time. Numbers are fitted ratios to {reference} at the corners of "
+        "the measured sizes, which the frame holds; pale parts outside it are predicted. Along a black line a cell "
+        "takes as long as {reference}; where there is none, they do not cross.",
     ),
     (
         "roofline",

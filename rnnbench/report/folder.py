@@ -15,10 +15,10 @@ from rnnbench.store.folder import RunInfo
 PAGE = "index.html"
 
 
-def render(summary: pd.DataFrame, noise: Noise, info: RunInfo) -> dict[str, bytes]:
-    """Every file of the report by its path within the folder."""
+def render(summary: pd.DataFrame, noise: Noise, info: RunInfo, asked: tables.Asked | None = None) -> dict[str, bytes]:
+    """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    content = Content(summary, noise, info, figures.render(summary, info.caches), tables.render(summary, info))
+    content = Content(summary, noise, info, figures.render(summary, info.caches), tables.render(summary, info, asked))
     return contents(content.pictures, content.tables) | {PAGE: html.render(content).encode()}
 
 

@@ -20,6 +20,7 @@ from rnnbench.report.reference import words
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
 
+FITTED = ("predicted", "scaling", "crossings")
 MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
 
 
@@ -122,7 +123,8 @@ def far(content: Content) -> Section:
 def grows(content: Content) -> Section:
     """How time grows with each size."""
     nothing = Words("No batch, length or hidden size was measured at two values with all others equal.")
-    return Section("grows", "How does it grow?", "How it grows", _figures(content, "scaling") or [nothing])
+    parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
+    return Section("grows", "How does it grow?", "How it grows", [*parts, *_tables(content, *FITTED)])
 
 
 def costs(content: Content) -> Section:

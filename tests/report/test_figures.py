@@ -3,9 +3,18 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_roofline, figure_scaling, figures
+from rnnbench.report import (
+    canvas,
+    figure_ratio,
+    figure_ratio_by_size,
+    figure_regions,
+    figure_roofline,
+    figure_scaling,
+    figures,
+)
 from rnnbench.report.units import ratio_box
 
 from .conftest import Summaries, renamed, with_none_measured, with_one_replicate, without_reference
@@ -33,11 +42,17 @@ def test_drawing_twice_gives_the_same_bytes(notebook: pd.DataFrame, draw: Draw) 
     assert canvas.png(first) == canvas.png(second)
 
 
-def test_a_label_stands_above_every_figure(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def grid(made_up: Summaries) -> pd.DataFrame:
+    """LSTMs at three sizes of each axis, which is enough to fit."""
+    return made_up("cpu").query("reference == 'lstm' and threads == 1 and phase == 'inference'")
+
+
+def test_a_label_stands_above_every_figure(grid: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(canvas, "svg", lambda figure, name: "")
     monkeypatch.setattr(canvas, "png", drawn.append)
-    figures.render(quick, "caches flushed before every call")
+    figures.render(grid, "caches flushed before every call")
     assert len(drawn) == len(figures.FIGURES)
     assert {figure.get_suptitle() for figure in drawn} == {"caches flushed before every call"}
 
@@ -115,8 +130,52 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
     assert titles == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
 
+def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_says_so(grid: pd.DataFrame) -> None:
+    figure = figure_scaling.render(grid)
+    assert figure is not None
+    for axes in figure.axes:
+        bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
+        assert len(bands) == 3
+        low, high = axes.get_xlim()
+        sizes = axes.get_xticks()
+        assert low < sizes.min() or sizes.min() == 1
+        assert high > 1.9 * sizes.max()
+        assert "predicted" in {text.get_text() for text in axes.texts}
+    assert "predicted" not in texts(figure_scaling.render(grid.query("batch_size < 64 and seq_len < 256")))
+
+
+def test_regions_name_each_series_and_its_ratios_at_the_corners_of_what_was_measured(grid: pd.DataFrame) -> None:
+    figure = figure_regions.render(grid)
+    assert figure is not None
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [
+        "torch.nn.LSTM and its cells: inference, length 64\ntorch.nn.LSTM",
+        "\nlstm loop",
+        "\nlstm hoisted",
+    ]
+    ratios = [[text.get_text() for text in axes.texts if text.get_text().endswith("×")] for axes in figure.axes]
+    assert [len(found) for found in ratios] == [0, 4, 4]
+    assert all("predicted" in {text.get_text() for text in axes.texts} for axes in figure.axes)
+
+
+def test_of_several_settings_the_first_is_mapped_and_named(made_up: Summaries) -> None:
+    both = made_up("cpu").query("reference == 'gru' and phase == 'training'")
+    figure = figure_regions.render(both)
+    assert figure is not None
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[0].startswith("torch.nn.GRU and its cells: training, length 64, 1 thread\n")
+    assert len(titles) == 3
+
+
 @pytest.mark.parametrize(
-    "draw", [figure_ratio.render, figure_ratio_by_size.render, figure_scaling.render, figure_roofline.render]
+    "draw",
+    [
+        figure_ratio.render,
+        figure_ratio_by_size.render,
+        figure_scaling.render,
+        figure_regions.render,
+        figure_roofline.render,
+    ],
 )
 def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> None:
     assert draw(with_none_measured(quick)) is None

@@ -19,6 +19,7 @@ from tests.validation import (
     not_slower_simulated,
     pytest_door,
     real,
+    scaling,
     simulation,
     slurm_sweep,
     verdict_peers,
@@ -29,6 +30,7 @@ from tests.validation import (
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
+SIMULATED_FITS = 500
 REAL_RUNS = 8  # of 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
@@ -41,6 +43,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "pytest-door": pytest_door.pytest_door,
     "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
     "slurm-sweep": slurm_sweep.sweeps,
+    "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

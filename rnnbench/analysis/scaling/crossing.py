@@ -1,0 +1,84 @@
+"""Where a hand-written cell and torch.nn take equally long: the size at which the fitted ratio is one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.scaling.fit import Fit
+from rnnbench.analysis.scaling.held_out import MOVING, REACH, Levels
+from rnnbench.analysis.scaling.predict import ratios
+
+STEPS = 100  # at which a size is looked at, evenly on a logarithmic scale
+Course = Literal["slower", "faster", "becomes faster", "becomes slower", "crosses again", "not known"]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """How a series' ratio to torch.nn goes along one size, the others held, within the reach of predictions.
+
+    `slower` and `faster` hold for all of the measured range, where nothing crosses; `is_sure` tells whether the ratio's
+    interval leaves one out there. A crossing has its `value`; `low` and `high` are the sizes about it between which the
+    interval holds one, NaN where they lie beyond the reach of predictions; `is_within` tells whether it lies within the
+    measured range.
+    """
+
+    axis: str
+    held: Mapping[str, int]
+    course: Course
+    is_sure: bool = False
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    is_within: bool = False
+
+
+def middle(measured: Levels) -> dict[str, int]:
+    """The middle one of the measured values of each size."""
+    return {axis: values[len(values) // 2] for axis, values in measured.items()}
+
+
+def along(axis: str, held: Mapping[str, int], measured: Levels, steps: int = STEPS) -> pd.DataFrame:
+    """Whole sizes along one axis as far as predictions reach, the others held: `MOVING`."""
+    first, last = max(1.0, measured[axis][0] / REACH), measured[axis][-1] * REACH
+    values = np.unique(np.round(np.geomspace(first, last, steps)).astype(int))
+    return pd.DataFrame({other: values if other == axis else np.full(len(values), held[other]) for other in MOVING})
+
+
+def crossing(fit: Fit, reference: Fit, axis: str, held: Mapping[str, int] | None = None) -> Crossing:
+    """Where the ratio to the reference passes one along `axis`; the other sizes at their middle if not told."""
+    measured = fit.levels
+    held = {**middle(measured), **(held or {})}
+    sizes = along(axis, held, measured)
+    ratio, half = ratios(fit, reference, sizes)
+    told = np.isfinite(ratio) & np.isfinite(half)
+    place, logs, half = sizes.loc[told, axis].to_numpy(dtype=float), np.log(ratio[told]), half[told]
+    fixed = {other: size for other, size in held.items() if other != axis}
+    if not len(place):
+        return Crossing(axis, fixed, "not known")
+    unsure = np.abs(logs) <= half
+    within = (place >= measured[axis][0]) & (place <= measured[axis][-1])
+    changes = np.flatnonzero(np.sign(logs[:-1]) * np.sign(logs[1:]) < 0)
+    if not len(changes):
+        return Crossing(axis, fixed, "slower" if logs[0] > 0 else "faster", is_sure=not unsure[within].any())
+    at = int(changes[0])
+    value = float(np.exp(np.interp(0.0, *_rising(logs[at : at + 2], np.log(place[at : at + 2])))))
+    course: Course = "becomes faster" if logs[at] > 0 else "becomes slower"
+    before, after = np.flatnonzero(~unsure[: at + 1]), np.flatnonzero(~unsure[at + 1 :])
+    return Crossing(
+        axis,
+        fixed,
+        "crosses again" if len(changes) > 1 else course,
+        is_sure=bool(len(before) and len(after)),
+        value=value,
+        low=float(place[before[-1]]) if len(before) else np.nan,
+        high=float(place[at + 1 + after[0]]) if len(after) else np.nan,
+        is_within=measured[axis][0] <= value <= measured[axis][-1],
+    )
+
+
+def _rising(logs: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(logs)
+    return logs[order], places[order]

@@ -1,0 +1,165 @@
+"""Time fitted over sizes, one fit for each series: non-negative costs of each term, on relative errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from rnnbench.analysis.derived import ITEM_BYTES
+from rnnbench.analysis.scaling.counts import Counts, counts
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
+from rnnbench.analysis.scaling.terms import FORMS, Array, Cause, Work, by_cause, columns
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import AXES
+
+SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
+PHASES = ("inference", "training", "step")  # whose calls run one batch
+FEWEST_POINTS = 6
+NO_TIME = 1e-6  # of the time that was measured
+FEWEST_AXES = 2  # that have `FEWEST_VALUES` or more
+TOO_FEW = (
+    f"fewer than {FEWEST_POINTS} sizes were measured, or fewer than {FEWEST_AXES} of batch, length, input and hidden "
+    f"size at {FEWEST_VALUES} values or more"
+)
+UNCOUNTED = "its MACs are not known, or follow from more than batch, length, input and hidden size"
+ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the time of one series grows with its sizes, and how far that is off on points that were held out."""
+
+    axes: Mapping[str, Any]  # of `SERIES`
+    form: str
+    coefficients: Array  # seconds for each unit of the form's terms
+    sizes: pd.DataFrame  # measured: `MOVING`, `seconds`
+    errors: pd.DataFrame  # of held-out points: `MOVING`, `axis`, `place`, `log_error` of the fit over the measured
+    tried: Mapping[str, float]  # form -> mean absolute log error of points held out within the measured range
+    counts: Counts
+    ceiling: Ceiling | None
+
+    @property
+    def levels(self) -> Levels:
+        """The measured values of each size."""
+        return levels(self.sizes)
+
+    def work(self, sizes: pd.DataFrame) -> Work:
+        """What calls of some sizes have to do."""
+        return _work(sizes, self.counts.macs(sizes), self.axes, self.ceiling)
+
+    def seconds(self, sizes: pd.DataFrame) -> Array:
+        """Fitted time of a call at each of `sizes`; NaN where its arithmetic is not known."""
+        fitted: Array = columns(self.form, self.work(sizes)) @ self.coefficients
+        return fitted
+
+    def by_cause(self, sizes: pd.DataFrame) -> dict[Cause, Array]:
+        """The fitted seconds of each cause."""
+        return by_cause(self.form, self.coefficients, self.work(sizes))
+
+    def cost(self, term: str) -> float:
+        """Seconds for each unit of a term; NaN where the form has none."""
+        terms = FORMS[self.form]
+        return float(self.coefficients[terms.index(term)]) if term in terms else np.nan
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A series that could not be fitted."""
+
+    axes: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Of a run, or several: what could be fitted, and what could not."""
+
+    found: tuple[Fit, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def reference_of(self, fit: Fit) -> Fit | None:
+        """The torch.nn layer's fit of the same workloads; None for the layer itself."""
+        own = {"cell", "implementation"}
+        shared = {axis: value for axis, value in fit.axes.items() if axis not in own}
+        return next(
+            (
+                other
+                for other in self.found
+                if other.axes["implementation"] == "torch.nn"
+                and other is not fit
+                and all(other.axes[axis] == value for axis, value in shared.items())
+            ),
+            None,
+        )
+
+
+def fits(summary: pd.DataFrame) -> Fits:
+    """A fit for each series of a summary that has enough sizes, in its order."""
+    measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
+    found: list[Fit | LeftOut] = [
+        _fit(dict(zip(SERIES, key, strict=True)), cases)
+        for key, cases in measured.groupby(SERIES, sort=False, dropna=False)
+    ]
+    return Fits(
+        tuple(one for one in found if isinstance(one, Fit)), tuple(one for one in found if isinstance(one, LeftOut))
+    )
+
+
+def _fit(axes: dict[str, Any], cases: pd.DataFrame) -> Fit | LeftOut:
+    sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
+    varied = sum(len(values) >= FEWEST_VALUES for values in levels(sizes).values())
+    if len(sizes) < FEWEST_POINTS or varied < FEWEST_AXES:
+        return LeftOut(axes, TOO_FEW)
+    macs = cases["macs"].to_numpy(dtype=float) if "macs" in cases else np.full(len(cases), np.nan)
+    counted = counts(sizes, macs)
+    if counted is None:
+        return LeftOut(axes, UNCOUNTED)
+    ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
+    ceiling = ceiling if isinstance(ceiling, Ceiling) else None
+    work, seconds = _work(sizes, macs, axes, ceiling), sizes["seconds"].to_numpy(dtype=float)
+    made = {form: columns(form, work) for form in FORMS}
+    usable = {form: terms for form, terms in made.items() if np.isfinite(terms).all()}
+    left_out = folds(sizes)
+    errors = frame_of(sizes, left_out)
+    found = {form: _held_out(left_out, terms, seconds) for form, terms in usable.items()}
+    within = errors["place"].isin(["point", "inside"]).to_numpy()
+    tried = {form: float(np.abs(logs[within]).mean()) for form, logs in found.items()}
+    form = chosen(tried)
+    errors["log_error"] = found[form]
+    return Fit(axes, form, solve(usable[form], seconds), sizes, errors, tried, counted, ceiling)
+
+
+def chosen(tried: Mapping[str, float]) -> str:
+    """The first form, of those that rise in terms, whose error is about the smallest."""
+    least = min(tried.values())
+    return next(form for form, error in tried.items() if error <= ALIKE * least)
+
+
+def solve(terms: Array, seconds: Array) -> Array:
+    """Non-negative costs of each term with the least squares of relative errors (Lawson & Hanson 1974): (terms)."""
+    return _costs(terms / seconds[:, None])
+
+
+def _costs(relative: Array) -> Array:
+    """The non-negative costs with which the terms, relative to the time, come nearest to one: (points, terms)."""
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    found, _ = nnls(relative / scale, np.ones(len(relative)))
+    return np.asarray(found / scale)
+
+
+def _held_out(left_out: Sequence[Fold], terms: Array, seconds: Array) -> Array:
+    """The fit over the time at each point of each fold, on logarithms, one fold after another."""
+    relative = terms / seconds[:, None]
+    fitted = [relative[fold.out] @ _costs(relative[~fold.out]) for fold in left_out]
+    # A form that gives no time at all is off by as much as can be written down.
+    return np.asarray(np.log(np.maximum(np.concatenate(fitted), NO_TIME)))
+
+
+def _work(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ceiling | None) -> Work:
+    batch, steps, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("batch_size", "seq_len", "hidden_size"))
+    is_training = axes["phase"] != "inference"
+    return Work(batch, steps, hidden, macs, ITEM_BYTES[axes["dtype"]], is_training, ceiling)

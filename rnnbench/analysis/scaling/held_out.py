@@ -1,0 +1,107 @@
+"""How far fits are off where they were not fitted: each point left out, and each size with all of its points.
+
+A point among others is easy to guess; what a prediction at a new size is worth is told by sizes that were left out
+whole. Those inside the measured range and those at its ends are kept apart, since the second kind is harder.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from rnnbench.analysis.scaling.terms import Array
+
+MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
+FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
+REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
+Place = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
+Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is left out at once."""
+
+    axis: str  # the size that is left out; empty for a single point
+    place: Place
+    out: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (points)
+
+
+def levels(sizes: pd.DataFrame) -> Levels:
+    """The measured values of each size."""
+    return {axis: tuple(sorted(int(value) for value in sizes[axis].unique())) for axis in MOVING}
+
+
+def folds(sizes: pd.DataFrame) -> list[Fold]:
+    """Every point; and of sizes with three values or more, every value."""
+    numbers = np.arange(len(sizes))
+    found = [Fold("", "point", numbers == number) for number in numbers]
+    for axis, values in levels(sizes).items():
+        if len(values) < FEWEST_VALUES:
+            continue
+        for number, value in enumerate(values):
+            place: Place = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"
+            found.append(Fold(axis, place, (sizes[axis] == value).to_numpy()))
+    return found
+
+
+def frame_of(sizes: pd.DataFrame, left_out: Sequence[Fold]) -> pd.DataFrame:
+    """The held-out points of each fold, one fold after another: `MOVING`, `axis`, `place`."""
+    rows = np.concatenate([np.flatnonzero(fold.out) for fold in left_out])
+    counts = [int(fold.out.sum()) for fold in left_out]
+    found = sizes[list(MOVING)].iloc[rows].reset_index(drop=True)
+    found["axis"] = np.repeat([fold.axis for fold in left_out], counts)
+    found["place"] = np.repeat([fold.place for fold in left_out], counts)
+    return found
+
+
+def places(sizes: Mapping[str, int], measured: Levels) -> list[tuple[str, Place]]:
+    """The kinds of held-out points that tell how good a prediction at some sizes is: one for each new size."""
+    found: list[tuple[str, Place]] = [("", "point")]
+    for axis, values in measured.items():
+        if sizes[axis] not in values:
+            side: Place = "below" if sizes[axis] < values[0] else "above" if sizes[axis] > values[-1] else "inside"
+            found.append((axis, side))
+    return found
+
+
+def refusal(sizes: Mapping[str, int], measured: Levels) -> str:
+    """Why nothing is predicted at some sizes; empty where something is."""
+    for axis, values in measured.items():
+        if sizes[axis] != values[0] and len(values) == 1:
+            return f"{axis} was measured at {values[0]} only"
+        if not values[0] / REACH <= sizes[axis] <= values[-1] * REACH:
+            return f"{axis} was measured from {values[0]} to {values[-1]}; {sizes[axis]} is beyond {REACH:g} times that"
+    return ""
+
+
+def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured: Levels) -> Array:
+    """Half-widths of 95% intervals for the logarithm of a prediction at some sizes; NaN where nothing tells.
+
+    `errors`: `axis`, `place` and `log_error` of held-out points, in which is what the fit can't follow and a point's
+    noise. The widest of the kinds that a prediction belongs to counts.
+    """
+    known = {key: _half_width(kind.to_numpy()) for key, kind in errors.groupby(["axis", "place"])["log_error"]}
+    return np.array([_largest([known.get(kind, np.nan) for kind in places(sizes, measured)]) for sizes in at])
+
+
+def _largest(values: Sequence[float]) -> float:
+    """The largest; NaN where one is not known."""
+    return float(np.max(values))
+
+
+def _half_width(errors: Array) -> float:
+    """Student's quantile times the root mean square, or the error that 95% of the next ones stay below, if larger.
+
+    The second needs no distribution, but 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
+    """
+    count = len(errors)
+    if count < 2:
+        return np.nan
+    student = float(stats.t.ppf(0.975, count - 1) * np.sqrt(np.mean(errors**2)))
+    rank = math.ceil(0.95 * (count + 1))
+    return max(student, float(np.sort(np.abs(errors))[rank - 1])) if rank <= count else student

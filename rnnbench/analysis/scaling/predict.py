@@ -1,0 +1,135 @@
+"""Times and ratios at sizes that were not measured, each with its interval, or the reason why there is none."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, fits
+from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
+from rnnbench.analysis.scaling.terms import CAUSES, Array, Cause
+from rnnbench.errors import UserError
+
+UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
+UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
+MOST_ROWS = 100_000
+
+
+def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Predicted time and ratio to torch.nn of each fitted series of a summary at the sizes asked for.
+
+    `asked`: values of `batch_size`, `seq_len`, `input_size` and `hidden_size`, whose product is taken; one that was
+    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series, and
+    their references.
+
+    A row for each series and size, with its axes and
+
+    - `status`: `predicted`, or `not predicted`; `reason`, which also says why an interval is missing;
+    - `seconds`, `seconds_low`, `seconds_high`, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95% interval;
+    - `bound_by`: `dispatch`, `arithmetic` or `memory`, whichever takes most, and the share of each under its name;
+    - `measured_seconds`: what was measured at just this size, NaN where nothing was.
+
+    Nothing is predicted beyond twice the measured range of a size. Raises UserError where no series can be fitted, none
+    is left, or a size is missing or no whole number.
+    """
+    found = fits(summary)
+    if not found.found:
+        reasons = sorted({one.reason for one in found.left_out}) or [f"it has no {_listed(PHASES)}"]
+        raise UserError(f"nothing can be predicted from this run: {'; '.join(reasons)}")
+    kept = [fit for fit in found.found if all(_is_among(fit, axis, asked[axis]) for axis in asked if axis in SERIES)]
+    if not kept:
+        there = {
+            axis: list(dict.fromkeys(str(fit.axes[axis]) for fit in found.found)) for axis in asked if axis in SERIES
+        }
+        known = "; ".join(f"{axis}={','.join(values)}" for axis, values in there.items())
+        raise UserError(f"no fitted series has all of these values; there are {known}")
+    beside = [found.reference_of(fit) for fit in kept]
+    shown = [fit for fit in found.found if any(fit is one for one in (*kept, *beside))]
+    parts = [at(fit, found.reference_of(fit), _sizes(fit, asked)) for fit in shown]
+    return pd.concat(parts, ignore_index=True)
+
+
+def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one series, as `predict` gives them."""
+    why = np.array([refusal(row, fit.levels) for row in _rows(sizes)], dtype=object)
+    seconds, half = fit.seconds(sizes), half_widths(fit.errors, _rows(sizes), fit.levels)
+    why[(why == "") & np.isnan(seconds)] = UNCOUNTED
+    is_told = why == ""
+    table = pd.DataFrame({axis: [value] * len(sizes) for axis, value in fit.axes.items()})
+    table = pd.concat([table, sizes[list(MOVING)].reset_index(drop=True)], axis=1)
+    table["status"] = np.where(is_told, "predicted", "not predicted")
+    table["reason"] = np.where(is_told & np.isnan(half), UNTOLD, why)
+    ratio, ratio_half = ratios(fit, reference, sizes)
+    for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):
+        table[name] = np.where(is_told, value, np.nan)
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] * np.exp(-width), table[name] * np.exp(width)
+    causes = fit.by_cause(sizes)
+    table["bound_by"] = np.where(is_told, bound_by(causes), "")
+    for cause in CAUSES:
+        table[cause] = np.where(is_told, causes[cause] / seconds, np.nan)
+    measured = fit.sizes.drop_duplicates(list(MOVING)).rename(columns={"seconds": "measured_seconds"})
+    return table.merge(measured, on=list(MOVING), how="left")
+
+
+def interval(fit: Fit, sizes: pd.DataFrame) -> tuple[Array, Array, Array]:
+    """The fitted seconds at each of `sizes` and the ends of its 95% interval, NaN where it is not known."""
+    seconds, half = fit.seconds(sizes), half_widths(fit.errors, _rows(sizes), fit.levels)
+    return seconds, seconds * np.exp(-half), seconds * np.exp(half)
+
+
+def ratios(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> tuple[Array, Array]:
+    """The fitted ratio to the reference, and the half-width of its logarithm's interval; 1 for the reference itself.
+
+    The half-width comes from the ratio's own errors at points held out of both fits: what both miss alike cancels.
+    """
+    if reference is None:
+        same = fit.axes["implementation"] == "torch.nn"
+        return np.full(len(sizes), 1.0 if same else np.nan), np.full(len(sizes), 0.0 if same else np.nan)
+    keys = [*MOVING, "axis", "place"]
+    errors = fit.errors.merge(reference.errors, on=keys, suffixes=("", "_reference"))
+    errors["log_error"] -= errors["log_error_reference"]
+    ratio: Array = fit.seconds(sizes) / reference.seconds(sizes)
+    return ratio, half_widths(errors, _rows(sizes), fit.levels)
+
+
+def bound_by(causes: Mapping[Cause, Array]) -> list[Cause]:
+    """The cause that takes most of each call."""
+    return [CAUSES[largest] for largest in np.argmax([causes[cause] for cause in CAUSES], axis=0)]
+
+
+def _rows(sizes: pd.DataFrame) -> list[dict[Any, int]]:
+    return sizes[list(MOVING)].to_dict("records")
+
+
+def _is_among(fit: Fit, axis: str, values: Sequence[Any]) -> bool:
+    return str(fit.axes[axis]).lower() in {str(value).lower() for value in values}
+
+
+def _sizes(fit: Fit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The product of the sizes asked for, with those that were measured at one value only."""
+    values: dict[str, list[int]] = {}
+    for axis, measured in fit.levels.items():
+        if axis in asked:
+            values[axis] = [_size(axis, value) for value in asked[axis]]
+        elif len(measured) == 1:
+            values[axis] = [measured[0]]
+        else:
+            raise UserError(
+                f"which {axis}? It was measured at {_listed(measured)}; say for example {axis}={measured[-1]}"
+            )
+    if (count := int(np.prod([len(each) for each in values.values()]))) > MOST_ROWS:
+        raise UserError(f"{count:,} sizes are more than {MOST_ROWS:,}; ask for fewer")
+    return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
+
+
+def _size(axis: str, value: Any) -> int:
+    text = str(value)
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{axis}={text}: want a whole number, 1 or more")
+    return int(text)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))

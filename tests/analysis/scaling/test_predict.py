@@ -1,0 +1,97 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench.analysis.scaling.predict import UNTOLD, predict
+from rnnbench.errors import UserError
+from rnnbench.store.records import Workload
+from tests.validation import scaling
+
+from . import made_up
+
+NEW = {"batch_size": [9], "seq_len": [33], "hidden_size": [200]}
+
+
+def test_times_and_ratios_at_new_sizes_are_those_of_the_law() -> None:
+    found = predict(made_up.summary(made_up.BOTH), NEW).set_index("cell")
+    work = Workload("lstm", "inference", "many_to_many", 9, 33, 64, 200, 10, 1, "float32", "cpu", 1)
+    loop, layer = (law(work, made_up.macs(work)) for law in (made_up.loop, made_up.layer))
+    assert found.loc["lstm", "seconds"] == pytest.approx(loop, rel=1e-4)
+    assert found.loc["lstm", "ratio"] == pytest.approx(loop / layer, rel=1e-4)
+    assert found.loc["torch.nn.LSTM", "ratio"] == 1
+    assert set(found["status"]) == {"predicted"}
+    assert found.loc["lstm", "dispatch"] == pytest.approx((1e-5 + 33 * 2e-5) / loop, rel=1e-3)
+
+
+def test_intervals_hold_what_would_be_measured_next() -> None:
+    found = scaling.simulated(6, noise=(0.01, 0.05))
+    # 36 intervals at 95%: fewer than 28 would happen once in 5,000 tries.
+    assert (found["coverage"] * found["intervals"]).sum() >= 28
+    assert found["intervals"].sum() == 36
+
+
+def test_an_interval_is_wider_beyond_the_measured_sizes() -> None:
+    def bent(work: Workload, macs: float) -> float:
+        return made_up.loop(work, macs) * (1 + work.hidden_size / 256)
+
+    measured = made_up.summary({("lstm", "loop"): bent})
+    at = {"batch_size": [4], "seq_len": [16]}
+    found = predict(measured, at | {"hidden_size": [200, 512]})
+    inside, beyond = found["seconds_high"] / found["seconds_low"]
+    assert beyond > inside > 1
+
+
+def test_nothing_is_predicted_beyond_twice_the_measured_sizes_and_the_row_says_why() -> None:
+    found = predict(made_up.summary(made_up.BOTH), NEW | {"batch_size": [128, 129], "cell": ["lstm"]})
+    rows = found[found["cell"] == "lstm"]
+    assert list(rows["status"]) == ["predicted", "not predicted"]
+    assert rows["reason"].iloc[1] == "batch_size was measured from 1 to 64; 129 is beyond 2 times that"
+    assert rows[["seconds", "seconds_low", "ratio", "dispatch"]].iloc[1].isna().all()
+    assert rows["bound_by"].iloc[1] == ""
+
+
+def test_a_size_of_two_measured_values_gives_no_interval_at_a_third_and_says_why() -> None:
+    found = predict(made_up.summary(made_up.BOTH, steps=[4, 64]), NEW)
+    assert found["seconds"].notna().all()
+    assert found["seconds_low"].isna().all()
+    assert set(found["reason"]) == {UNTOLD}
+
+
+def test_what_was_measured_at_just_this_size_stands_beside_the_prediction() -> None:
+    measured = made_up.summary(made_up.BOTH)
+    found = predict(measured, {"batch_size": [4], "seq_len": [16], "hidden_size": [64, 65], "cell": ["lstm"]})
+    rows = found[found["cell"] == "lstm"]
+    assert rows["measured_seconds"].iloc[0] == pytest.approx(rows["seconds"].iloc[0], rel=1e-4)
+    assert np.isnan(rows["measured_seconds"].iloc[1])
+
+
+def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
+    more: dict[tuple[str, str], made_up.Law] = {**made_up.BOTH, ("lstm", "hoisted"): made_up.loop}
+    found = predict(made_up.summary(more), NEW | {"implementation": ["hoisted"]})
+    assert set(zip(found["cell"], found["implementation"], strict=True)) == {
+        ("torch.nn.LSTM", "torch.nn"),
+        ("lstm", "hoisted"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"batch_size": [9], "hidden_size": [200]}, "which seq_len? It was measured at 4, 16, 64"),
+        (NEW | {"batch_size": ["many"]}, "batch_size=many: want a whole number, 1 or more"),
+        (NEW | {"batch_size": [0]}, "batch_size=0: want a whole number, 1 or more"),
+        (NEW | {"cell": ["gru"]}, "there are cell=torch.nn.LSTM,lstm"),
+        ({axis: range(1, 60) for axis in NEW}, "205,379 sizes are more than 100,000"),
+    ],
+)
+def test_what_can_t_be_answered_is_said(asked: dict[str, list[object]], words: str) -> None:
+    with pytest.raises(UserError) as fault:
+        predict(made_up.summary(made_up.BOTH), asked)
+    assert words in str(fault.value)
+
+
+def test_a_run_without_enough_sizes_says_how_many_are_enough() -> None:
+    with pytest.raises(UserError, match="fewer than 6 sizes were measured"):
+        predict(made_up.summary(made_up.BOTH, batches=[1], steps=[4]), NEW)
+    with pytest.raises(UserError, match="it has no inference, training, step"):
+        predict(pd.DataFrame(made_up.summary(made_up.BOTH)).assign(phase="loading"), NEW)
