@@ -17,6 +17,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Workload
 from tests import stored
+from tests.analysis.scaling import made_up
 
 WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
 CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
@@ -103,3 +104,20 @@ def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], faul
     given = [str(run) if one == "RUN" else one for one in arguments]
     with pytest.raises(UserError, match=fault):
         CliRunner().invoke(cli, ["report", *given], catch_exceptions=False)
+
+
+def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
+    asked = ["--predict", "batch_size=8 hidden_size=100"]
+    run = made_up.stored(tmp_path)
+    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *asked])
+    assert done.exit_code == 0, done.output
+    assert "<caption>Predicted, not measured</caption>" in (tmp_path / "page" / "index.html").read_text()
+    assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
+
+
+def test_a_run_of_too_few_sizes_says_why_nothing_is_predicted(run: Path, tmp_path: Path) -> None:
+    asked = ["--predict", "batch_size=8", "--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(cli, ["report", str(run), *asked])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception).startswith("nothing can be predicted from this run")
+    assert not (tmp_path / "page").exists()
