@@ -11,6 +11,7 @@ from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.listing import list_
 from rnnbench.cli.new_cell import new_cell
+from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
@@ -59,5 +60,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, list_, new_cell, doctor):
+for command in (run, report, compare, check, profile, list_, new_cell, doctor):
     cli.add_command(command)

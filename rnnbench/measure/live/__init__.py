@@ -1,8 +1,8 @@
 """Modules that the user holds, timed in the user's own process: what `rnnbench.measure(...)` does."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from rnnbench.measure.live.rounds import Rounds, Taken, named
 from rnnbench.measure.runner import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,29 @@ class Found:
     notes: tuple[str, ...]  # what makes the arms' work unequal
 
 
-def measure(
-    modules: Mapping[str, Callable[..., object]],
-    inputs: object,
-    phase: Phase,
-    reference: str | None,
-    settings: Settings,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Found:
-    """Compare and time the modules; what was changed in this process on the way is put back, however it ends.
+@dataclass(frozen=True)
+class Prepared:
+    """Arms that were compared, with the calls to be timed."""
+
+    arms: dict[str, Arm]
+    calls: dict[str, TimedCall]
+    reference: str
+    parity: dict[str, str]
+    device: str
+    notes: tuple[str, ...]
+    put_back: ExitStack  # what further calls change has to be put back by it
+
+
+@contextmanager
+def prepared(
+    modules: Mapping[str, Callable[..., object]], inputs: object, phase: Phase, reference: str | None
+) -> Iterator[Prepared]:
+    """Compare the modules and make their calls; what was changed in this process is put back at the end.
 
     Raises ValueError for what does not fit together, and what a module raises, with its name in front.
     """
     if phase not in PHASES:
         raise ValueError(f"phase: want one of {', '.join(PHASES)}, found {phase!r}")
-    started = time.monotonic()
     arms = arms_of(modules, inputs)
     reference = reference_of(arms, reference)
     with ExitStack() as put_back:
@@ -64,14 +73,43 @@ def measure(
         for name, arm in arms.items():
             with named(name):
                 calls[name] = PHASES[phase](arm, put_back)
-        deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
-        threads = torch.get_num_threads()
-        rounds = Rounds(
-            devices.open_device(device), calls, reference, settings, deadline=deadline, on_progress=on_progress
-        )
-        taken = rounds.run()
-    counts = {name: _parameters(arm) for name, arm in arms.items()}
-    return Found(taken, reference, compared, counts, device, threads, torch.__version__, notes)
+        yield Prepared(arms, calls, reference, compared, device, notes, put_back)
+
+
+def measure(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    settings: Settings,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Found:
+    """Compare and time the modules; what was changed in this process on the way is put back, however it ends.
+
+    Raises ValueError for what does not fit together, and what a module raises, with its name in front.
+    """
+    started = time.monotonic()
+    with prepared(modules, inputs, phase, reference) as ready:
+        return timed(ready, settings, started, on_progress)
+
+
+def timed(
+    ready: Prepared, settings: Settings, started: float, on_progress: Callable[[Progress], None]
+) -> Found:
+    """Time what is prepared; `started`: when, by `time.monotonic`, the budget began."""
+    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+    rounds = Rounds(
+        devices.open_device(ready.device),
+        ready.calls,
+        ready.reference,
+        settings,
+        deadline=deadline,
+        on_progress=on_progress,
+    )
+    threads = torch.get_num_threads()
+    taken = rounds.run()
+    counts = {name: _parameters(arm) for name, arm in ready.arms.items()}
+    return Found(taken, ready.reference, ready.parity, counts, ready.device, threads, torch.__version__, ready.notes)
 
 
 def _parameters(arm: Arm) -> int | None:
