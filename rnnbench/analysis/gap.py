@@ -19,6 +19,7 @@ Seconds = Mapping[Any, float]  # replicate -> seconds per call
 # From what one writes first to what runs fastest; what each of them changes against the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
 OVERHEADS = ("overhead", "gaps")  # what in a breakdown is no kernel's
+MOST_APART = 0.25  # of a call's time in the run, for its profile to say what that time is made of
 LEAST_SHARE = 0.01  # of the call, below which a cause is not worth a word
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` does
 
@@ -115,6 +116,14 @@ def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def is_alike(profile: Profile, measured: Seconds) -> bool:
+    """Whether a profile was taken of calls as long as those that were measured, and not in a busier moment."""
+    if not profile.works:
+        return False
+    ratio = float(np.median(profile.times["call"])) / float(np.median(list(measured.values())))
+    return 1 / (1 + MOST_APART) <= ratio <= 1 + MOST_APART
+
+
 def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[str] = ()) -> list[Cause]:
     """Those that cost something beyond chance, and that no rung does away with; the largest first."""
     found = []
@@ -148,7 +157,10 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
             case = str(ways[next(iter(rungs))]["case"].iloc[0])
             last, end = str(ways[list(rungs)[-1]]["case"].iloc[0]), str(references["case"].iloc[0])
             causes = profiles[case].causes if case in profiles else ()
-            below = between(profiles[last], profiles[end]) if last in profiles and end in profiles else ()
+            below: tuple[Step, ...] = ()
+            if last in profiles and end in profiles:
+                if is_alike(profiles[last], rungs[list(rungs)[-1]]) and is_alike(profiles[end], reference):
+                    below = between(profiles[last], profiles[end])
             gap = take_apart(rungs, reference, causes, below)
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, key, strict=True))}
             found.append(replace(gap, axes=axes, case=case, reference=end))

@@ -15,6 +15,7 @@ from tests.validation import (
     bias,
     cost,
     estimator,
+    explained,
     real,
     simulation,
     verdict_peers,
@@ -33,6 +34,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,
+    "explained": explained.explained,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnbench.measure.profiling.program import Call, Storage, Watched, reached, storages
 from rnnbench.measure.profiling.remedies import Stacked, ToGrow, Whole, give, give_first, product_of
@@ -32,6 +32,7 @@ class Suspect:
     instead: dict[int, Any]  # ordinal -> what stands in its place, as `program.Replaced` takes it
     to_grow: ToGrow = ()  # what keeps values from call to call, to be forgotten at each
     note: str = ""  # why it can't be measured; empty where it can
+    fetches: int = 0  # of parameters from their module, which replaced calls are still given
 
 
 NOTHING = Suspect("unused", "", 0, {})  # leaves everything as it is
@@ -73,7 +74,8 @@ def _not_hoisted(watched: Watched, *, trained: bool) -> Iterator[Suspect]:
         for group, whole in zip(groups, wholes, strict=True):
             instead |= {call.ordinal: whole.give(place) for place, call in enumerate(group)}
         every = [call for group in groups for call in group]
-        yield Suspect("not hoisted", _said(every), len(every), instead, tuple(wholes))
+        fetches = _parameters(every) - _parameters([group[0] for group in groups])
+        yield Suspect("not hoisted", _said(every), len(every), instead, tuple(wholes), fetches=fetches)
 
 
 def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
@@ -94,7 +96,8 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
         for place, call in enumerate(group):
             instead[call.ordinal] = stacked.give(place)
     every = [call for group in sets for call in group]
-    yield Suspect("small products", _said(every), len(every), instead, tuple(made.values()))
+    fetches = _parameters(every) - _parameters([group[0] for group in sets])
+    yield Suspect("small products", _said(every), len(every), instead, tuple(made.values()), fetches=fetches)
 
 
 def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
@@ -112,8 +115,8 @@ def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
 def _is_copy(call: Call) -> bool:
     if not call.args or not isinstance(call.result, Tensor) or call.written:
         return False
-    tensor = next((arg for arg in call.args if isinstance(arg, Tensor)), None)
-    if tensor is None or tensor.shape != call.result.shape or tensor.dtype != call.result.dtype:
+    tensor = call.args[0]
+    if not isinstance(tensor, Tensor) or tensor.shape != call.result.shape or tensor.dtype != call.result.dtype:
         return False
     if call.name in NEUTRAL and len(call.args) == 2 and not isinstance(call.args[1], Tensor):
         return bool(call.args[1] == NEUTRAL[call.name])
@@ -223,6 +226,10 @@ def _tensor_key(value: Any) -> Any:
 def _input(call: Call) -> Tensor:
     tensor: Tensor = call.args[product_of(call.name) or 0]
     return tensor
+
+
+def _parameters(group: Sequence[Call]) -> int:
+    return sum(isinstance(arg, nn.Parameter) for call in group for arg in (*call.args, *call.kwargs.values()))
 
 
 def _detached(value: Any) -> Any:

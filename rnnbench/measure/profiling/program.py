@@ -4,7 +4,7 @@ Operators (`tape`) are what these end up as; causes are found here, since this i
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,20 @@ class Replaced(TorchFunctionMode):
         if instead is None:
             return function(*args, **kwargs) if kwargs else function(*args)
         return instead(function, args, kwargs or {})
+
+
+class Checked(Replaced):
+    """The same, which first looks whether a call that is to be replaced is the one that was recorded."""
+
+    def __init__(self, instead: dict[int, Any], functions: Mapping[int, object]) -> None:
+        super().__init__(instead)
+        self._functions = functions
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Make a call, or what stands in its place; raises RuntimeError where the program went another way."""
+        if self._next in self._functions and self._functions[self._next] != function:
+            raise RuntimeError("its code does not go the same way twice")
+        return super().__torch_function__(function, types, args, kwargs)
 
 
 @dataclass(frozen=True)

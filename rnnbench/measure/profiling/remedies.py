@@ -35,8 +35,8 @@ def product_of(name: str) -> int | None:
 
 
 def give_first(_function: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
-    """The first tensor that was given, in place of its copy."""
-    return next(arg for arg in args if isinstance(arg, Tensor))
+    """What was given first, in place of its copy."""
+    return args[0]
 
 
 def give(value: Any) -> Give:
@@ -83,6 +83,7 @@ class Stacked:
 
     weights: tuple[Tensor, ...]  # in the order of the arguments, the rows left out
     sizes: list[int]
+    rows: int  # which argument they are
     parts: Sequence[Tensor] = field(default=())
 
     @classmethod
@@ -92,7 +93,7 @@ class Stacked:
         columns = [_weights(call, rows) for call in group]
         along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
         weights = tuple(_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True))
-        return cls(weights, [int(call.result.shape[-1]) for call in group])
+        return cls(weights, [int(call.result.shape[-1]) for call in group], rows)
 
     def restart(self) -> None:
         """Forget the product, and the gradient, which would be added to."""
@@ -105,10 +106,13 @@ class Stacked:
         if place:
             return lambda function, args, kwargs: self.parts[place]
 
+        at, count = self.rows, len(self.sizes)
+        before, after = self.weights[:at], self.weights[at:]
+        is_even = len(set(self.sizes)) == 1  # `chunk` is quicker, and what a cell would do
+
         def first(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-            at = product_of(str(function.__name__).strip("_")) or 0
-            whole = function(*self.weights[:at], args[at], *self.weights[at:])
-            self.parts = whole.split(self.sizes, -1)
+            whole = function(*before, args[at], *after)
+            self.parts = whole.chunk(count, -1) if is_even else whole.split_with_sizes(self.sizes, -1)
             return self.parts[0]
 
         return first
