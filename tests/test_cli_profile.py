@@ -122,7 +122,11 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
             return input.tanh()
 
     found = rnnbench.explain(
-        {"shy": Shy(), "tanh": torch.tanh}, INPUT, reference="tanh", budget_seconds=0.2, window_seconds=0.0005,
+        {"shy": Shy(), "tanh": torch.tanh},
+        INPUT,
+        reference="tanh",
+        budget_seconds=0.2,
+        window_seconds=0.0005,
         progress=False,
     )
     assert not found.profiles["shy"].works

@@ -12,7 +12,7 @@ from rnnbench.store.profiles import CATEGORIES, Category, Part, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
 # What is no kernel's: on a CPU all that is called on the way to one; on a device that launches them, its waiting.
-NAMES: dict[What, str] = {
+NAMES: dict[str, str] = {
     **CATEGORIES,
     "overhead": "dispatch and Python",
     "gaps": "launches and gaps",
@@ -35,7 +35,7 @@ class Share:
 def breakdown(profile: Profile) -> list[Share]:
     """The parts of a profile that worked, in their order; their seconds add up to the call's.
 
-    On a CPU an operator's kernel is what it takes where it stands, less what it takes with a single value in each of its
+    On a CPU an operator's kernel is what it takes where it stands, less what it takes with one value in each of its
     tensors. A device's kernels are taken from its own clock and not split by part.
     """
     call = np.asarray(profile.times["call"])
@@ -129,5 +129,3 @@ def _of_device(profile: Profile, call: np.ndarray) -> list[Share]:
 
 def _share(part: Part, what: What, seconds: np.ndarray, call: np.ndarray, calls: int, size: int) -> Share:
     return Share(part, what, estimate(seconds.tolist()), float(np.median(seconds / call)), calls, size)
-
-

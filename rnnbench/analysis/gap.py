@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def take_apart(
     names = list(rungs)
     start, last = rungs[names[0]], rungs[names[-1]]
     gap = _differences(start, reference)
-    steps = [_rung(rungs[before], rungs[after], after, gap) for before, after in zip(names, names[1:], strict=False)]
+    steps = [_rung(rungs[before], rungs[after], after, gap) for before, after in pairwise(names)]
     named = [_cause(cause, gap) for cause in worth_saying(causes, estimate(list(start.values())).value, rungs)]
     rest = _rung(last, reference, "rest", gap)
     steps += [replace(step, share=_of(step.seconds, gap)) for step in below]
@@ -94,7 +95,7 @@ def take_apart(
         estimate(list(reference.values())),
         estimate(list(gap.values())),
         Estimate(*(math.exp(value) for value in (ratio.value, ratio.low, ratio.high))),
-        tuple([*sorted(named, key=lambda step: -step.seconds.value), *steps]),
+        (*sorted(named, key=lambda step: -step.seconds.value), *steps),
         rest,
         names[-1],
     )
@@ -137,7 +138,7 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
 
 
 def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
-    """One for each cell and workload of a run that has a rung and the reference; `frame` as `rnnbench.load` gives it."""
+    """One for each cell and workload of a run that has both ends; `frame` as `rnnbench.load` gives it."""
     times = replicate_times(complete_visits(frame[frame["replicate"].notna()]))
     if times.empty:
         return []
@@ -151,16 +152,15 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
         reference = _by_replicate(references)
         for cell, own in group.groupby("cell", sort=False):
             ways = {str(how): rows for how, rows in own.groupby("implementation") if how in LADDER}
-            rungs = {how: _by_replicate(ways[how]) for how in LADDER if how in ways}
+            rungs: dict[str, Seconds] = {how: _by_replicate(ways[how]) for how in LADDER if how in ways}
             if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
                 continue
             case = str(ways[next(iter(rungs))]["case"].iloc[0])
             last, end = str(ways[list(rungs)[-1]]["case"].iloc[0]), str(references["case"].iloc[0])
             causes = profiles[case].causes if case in profiles else ()
-            below: tuple[Step, ...] = ()
-            if last in profiles and end in profiles:
-                if is_alike(profiles[last], rungs[list(rungs)[-1]]) and is_alike(profiles[end], reference):
-                    below = between(profiles[last], profiles[end])
+            ends = ((last, rungs[list(rungs)[-1]]), (end, reference))
+            alike = all(key in profiles and is_alike(profiles[key], measured) for key, measured in ends)
+            below = between(profiles[last], profiles[end]) if alike else ()
             gap = take_apart(rungs, reference, causes, below)
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, key, strict=True))}
             found.append(replace(gap, axes=axes, case=case, reference=end))

@@ -12,7 +12,7 @@ from rnnbench.report.axes import one_line
 from rnnbench.report.canvas import look
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import duration, duration_tick
-from rnnbench.report.why import label, share_text
+from rnnbench.report.why import MINUS, label, share_text
 
 WHOLE, GAIN, LOSS, REST = "#444444", COLORS[0], COLORS[1], "#bbbbbb"
 WIDTH = 0.62
@@ -54,7 +54,7 @@ def _step(axes: Axes, place: int, step: Step, level: float) -> float:
     axes.bar(place, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
     axes.plot([place - WIDTH / 2, place + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
     _whisker(axes, place, after, Estimate(after, level - step.seconds.high, level - step.seconds.low))
-    sign = "−" if step.seconds.value >= 0 else "+"
+    sign = MINUS if step.seconds.value >= 0 else "+"
     text = f"{sign}{duration(abs(step.seconds.value))}"
     if math.isfinite(step.share.value):
         text += f"\n{share_text(step.share.value)} of the gap"

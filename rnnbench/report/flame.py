@@ -1,4 +1,4 @@
-"""A flame graph as an SVG file that needs nothing beside it: stacks of Python frames and operators, wide as their time."""
+"""A flame graph as an SVG that needs nothing beside it: stacks of Python frames and operators, wide as their time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -100,5 +100,6 @@ def _color(name: str) -> str:
 def _legend() -> Iterable[str]:
     left = 4
     for color, name in ((PYTHON, "Python"), (OPERATOR, "operator"), (AUTOGRAD, "autograd")):
-        yield f'<rect x="{left}" y="22" width="11" height="11" fill="{color}"/><text x="{left + 15}" y="32">{name}</text>'
+        box = f'<rect x="{left}" y="22" width="11" height="11" fill="{color}"/>'
+        yield f'{box}<text x="{left + 15}" y="32">{name}</text>'
         left += 90

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ BREAKDOWN = (
     "Kernels by what they do, as clocked where they stand; grey is all that is no kernel: Python, the dispatcher, "
     "autograd, the allocator. Hatched parts are backward or the optimizer."
 )
+Row = dict[Any, Any]
 MEMORY = "Blocks of torch's allocator that the call holds, without what was there before it."
 
 
@@ -56,11 +58,11 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
     """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
     cases = frame.drop_duplicates("case")
     axes = several(cases, (*SIZES, *SETTINGS))
-    ways = {(row["cell"], row["case"]): row for row in cases.to_dict("records")}
+    rows: dict[str, Row] = {str(row["case"]): row for row in cases.to_dict("records")}
     found = []
     for place, gap in enumerate(gaps(frame, profiles), start=1):
-        own = {case: row for (cell, case), row in ways.items() if cell == gap.axes["cell"] and _is_of(row, gap)}
-        own |= {gap.reference: next(row for (_, case), row in ways.items() if case == gap.reference)}
+        own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
+        own |= {gap.reference: rows[gap.reference]}
         names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
         order = sorted(own, key=lambda case: _rank(str(own[case]["implementation"])))
         there = {case: profiles[case] for case in order if case in profiles}
@@ -144,15 +146,13 @@ def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path
     return found
 
 
-def _is_of(row: Mapping[str, object], gap: Gap) -> bool:
+def _is_of(row: Row, gap: Gap) -> bool:
     return all(row[axis] == gap.axes[axis] for axis in WORKLOAD)
 
 
 def _rank(implementation: str) -> int:
-    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)  # type: ignore[arg-type]
+    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
 
 
 def _plain(text: object) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in str(text))[-40:].strip("-")
-
-

@@ -45,8 +45,8 @@ def render(profile: Profile, name: str) -> Table | None:
     left = len(rows) - MOST_ROWS
     more = f" {left} more are in the CSV file." if left > 0 else ""
     note = (
-        "Of all calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around "
-        f"each, some microseconds a call, which kernels do not.{more}"
+        "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around "
+        f"each, a microsecond or two a call, which kernels do not.{more}"
     )
     title = f"The hottest operators of {one_line(name)}"
     return table("operators", title, note, columns, rows.head(MOST_ROWS), machine=rows)

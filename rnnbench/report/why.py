@@ -11,6 +11,7 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import GRAPH_BACKENDS
 
 MOST_NAMED = 3
+MINUS = "\u2212"
 REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size goes with the number of operators
 # What a step is called in a figure, and in a sentence in which it takes off part of the gap.
 LABELS: dict[str, tuple[str, str]] = {
@@ -80,7 +81,9 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
 def _part(step: Step, base: Profile | None) -> str:
     text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
     if math.isfinite(step.share.value):
-        text += f", {share_text(step.share.value)} of it ({share_text(step.share.low)} to {share_text(step.share.high)})"
+        text += (
+            f", {share_text(step.share.value)} of it ({share_text(step.share.low)} to {share_text(step.share.high)})"
+        )
     if step.what:
         text += f": {one_line(step.what)}, {step.calls:,} times a call"
     if step.kind in REMOVES and base is not None and base.works and base.operators:
@@ -117,7 +120,7 @@ def _by_what(shares: list[Share]) -> Iterable[tuple[str, float]]:
 
 def share_text(share: float) -> str:
     """`35%`."""
-    return f"{100 * share:.0f}%".replace("-", "−") if math.isfinite(share) else "—"
+    return f"{100 * share:.0f}%".replace("-", MINUS) if math.isfinite(share) else "—"
 
 
 def _capital(text: str) -> str:

@@ -14,12 +14,12 @@ def profile(
     backward: float = 0.0,
 ) -> Profile:
     """A forward of two kinds of kernels, each after 5 us of nothing, in three equal rounds; `backward`: seconds."""
-    operators = (
+    operators: tuple[Operator, ...] = (
         Operator("aten::t", "", "views", "forward", 32, 0, (9e-6,) * 3, (9e-6,) * 3),
         Operator("aten::addmm", "4x8, 8x8", "products", "forward", 16, 256, (products + 5e-6,) * 3, (5e-6,) * 3, 1e-6),
         Operator("aten::tanh", "4x8", "pointwise", "forward", 16, 128, (pointwise + 5e-6,) * 3, (5e-6,) * 3),
     )
-    times = {"call": (call,) * 3, "unprofiled": (call,) * 3, "profiled": (2 * call,) * 3}
+    times: dict[str, tuple[float, ...]] = {"call": (call,) * 3, "unprofiled": (call,) * 3, "profiled": (2 * call,) * 3}
     if backward:
         operators += (Operator("aten::mm", "8x4", "products", "backward", 16, 0, (25e-6,) * 3, (5e-6,) * 3),)
         times["forward"] = (call - backward,) * 3

@@ -36,7 +36,7 @@ def test_backward_is_the_call_without_its_forward() -> None:
 
 
 def test_the_optimizer_is_what_is_left_of_a_step() -> None:
-    times = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
+    times: dict[str, tuple[float, ...]] = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
     parts = {one.part: one.seconds.value for one in breakdown(Profile("step", times=times))}
     assert parts == pytest.approx({"forward": 1.0, "backward": 1.5, "optimizer": 0.5})
 

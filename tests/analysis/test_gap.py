@@ -34,7 +34,10 @@ def test_steps_and_rest_add_up_to_the_gap_where_all_replicates_differ_by_as_much
 
 def test_differences_are_taken_within_a_replicate() -> None:
     drift = [1.0, 5.0, 9.0]  # of the machine, which both share
-    rungs = {"loop": rung(*(3e-4 + one * 1e-4 for one in drift)), "hoisted": rung(*(2e-4 + one * 1e-4 for one in drift))}
+    rungs = {
+        "loop": rung(*(3e-4 + one * 1e-4 for one in drift)),
+        "hoisted": rung(*(2e-4 + one * 1e-4 for one in drift)),
+    }
     gap = take_apart(rungs, rung(*(1e-4 + one * 1e-4 for one in drift)))
     (hoisted,) = gap.steps
     assert (hoisted.seconds.value, hoisted.seconds.low) == pytest.approx((1e-4, 1e-4))

@@ -6,7 +6,6 @@ from typing import Any
 
 from rnnbench.measure.devices import Cpu
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
-from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case, Measurement
 
 
@@ -107,10 +106,6 @@ class FakeWorker:
                 case = Case.from_axes(message["case"])
                 found = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
                 return {"ok": True, "measurement": found.to_json()}
-            case "profile":
-                self._clock.seconds += 1.0
-                key = Case.from_axes(message["case"]).key
-                return {"ok": True, "profile": Profile(key, times={"call": (1e-3,) * 2}).to_json()}
             case "prepare":
                 case = Case.from_axes(message["case"])
                 self._clock.seconds += 0.01

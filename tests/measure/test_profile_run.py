@@ -21,6 +21,18 @@ from tests.stored import folder
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
 
 
+class Profiling(FakeWorker):
+    """Takes a second for each profile."""
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        reply = super().request(message, deadline_seconds)
+        if message["op"] == "profile":
+            self._clock.seconds += 1.0
+            profile = Profile(Case.from_axes(message["case"]).key, times={"call": (1e-3,) * 2})
+            reply |= {"profile": profile.to_json()}
+        return reply
+
+
 def nothing(message: dict[str, Any]) -> None: ...
 
 
@@ -30,7 +42,7 @@ def profiled(
     clock = FakeClock()
 
     def start(name: str) -> Any:
-        return FakeWorker(name, clock, fault, lambda case: 1e-3)
+        return Profiling(name, clock, fault, lambda case: 1e-3)
 
     return profile_run(path, path, Settings(), start_worker=start, now=clock, on_progress=on_progress, **more)
 

@@ -86,9 +86,16 @@ def texts(figure: object) -> str:
 def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
     figure = figure_waterfall.render(gap(causes=(cause(),), split=False), "gru loop", "torch.nn.GRU")
     said = texts(figure)
-    for words in ("gru loop", "torch.nn.GRU", "compiled", "unexplained", "(mine.py:7)", "−30.0 µs\n38% of the gap"):
+    for words in (
+        "gru loop",
+        "torch.nn.GRU",
+        "compiled",
+        "unexplained",
+        "(mine.py:7)",
+        f"{why.MINUS}30.0 µs\n38% of the gap",
+    ):
         assert words in said
-    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    heights = [patch.get_window_extent().height for patch in figure.axes[0].patches]
     assert heights[0] - sum(heights[1:-1]) == pytest.approx(heights[-1])
     assert svg(figure, "w") == svg(figure_waterfall.render(gap(causes=(cause(),)), "gru loop", "torch.nn.GRU"), "w")
 

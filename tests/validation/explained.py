@@ -17,9 +17,7 @@ def explained() -> pd.DataFrame:
     """A row for each fault, phase and size: what is named first, its size, the real one, and how far it is off."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rows = [
-        _row(kind, phase, batch, hidden) for kind in FAULTS for phase in PHASES for batch, hidden in SIZES
-    ]
+    rows = [_row(kind, phase, batch, hidden) for kind in FAULTS for phase in PHASES for batch, hidden in SIZES]
     return pd.DataFrame(rows)
 
 

@@ -78,7 +78,7 @@ class Device(Protocol):
         ...
 
     def snapshot(self, timed: "TimedCall", file: Path) -> bool:
-        """Write what its allocator did in one call, for pytorch.org/memory_viz; False where it keeps no such history."""
+        """Write its allocator's history of one call, for pytorch.org/memory_viz; False where it keeps none."""
         ...
 
 

@@ -93,9 +93,7 @@ def measure(
         return timed(ready, settings, started, on_progress)
 
 
-def timed(
-    ready: Prepared, settings: Settings, started: float, on_progress: Callable[[Progress], None]
-) -> Found:
+def timed(ready: Prepared, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
     """Time what is prepared; `started`: when, by `time.monotonic`, the budget began."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     rounds = Rounds(

@@ -1,4 +1,4 @@
-"""Where the time of one call goes: its operators clocked where they stand, its needless parts left out, and one look by a profiler.
+"""Where the time of one call goes: operators clocked where they stand, needless parts left out, a look by a profiler.
 
 Nothing that is timed here is timed under a profiler; how much that would slow the call is measured as well, and told.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
 from rnnbench.measure.live.rounds import Rounds
 from rnnbench.measure.profiling import causes, profiler
 from rnnbench.measure.profiling.operators import WINDOWS, Clocked, eager_mode, idle, listing, table
@@ -207,8 +208,7 @@ def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Pr
     return replace(
         result,
         operators=tuple(
-            replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes)))
-            for one in result.operators
+            replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes))) for one in result.operators
         ),
         kernels=seen.kernels,
         allocations=seen.allocations,
@@ -225,7 +225,5 @@ def file_name(case: str) -> str:
     import hashlib
 
     values = "-".join(term.rpartition("=")[2] for term in case.split())
-    plain = "".join(letter if letter.isascii() and letter.isalnum() or letter in "._-" else "-" for letter in values)
+    plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
     return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
-
-

@@ -8,16 +8,80 @@ from rnnbench.store.profiles import Category
 from rnnbench.store.records import FUSED_LAYERS
 
 PRODUCTS = frozenset(
-    "mm addmm bmm baddbmm matmul linear mv addmv dot vdot outer ger addr addbmm _addmm_activation linear_backward "
-    "matmul_backward convolution convolution_backward mkldnn_linear _scaled_mm einsum".split()
+    [
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "matmul",
+        "linear",
+        "mv",
+        "addmv",
+        "dot",
+        "vdot",
+        "outer",
+        "ger",
+        "addr",
+        "addbmm",
+        "_addmm_activation",
+        "linear_backward",
+        "matmul_backward",
+        "convolution",
+        "convolution_backward",
+        "mkldnn_linear",
+        "_scaled_mm",
+        "einsum",
+    ]
 )
 COPIES = frozenset(
-    "clone copy copy_ _to_copy to contiguous cat stack concatenate repeat tile index_select gather embedding "
-    "split_copy unbind_copy select_backward slice_backward select_scatter slice_scatter constant_pad_nd fill fill_ "
-    "zero_ zeros zeros_like new_zeros ones ones_like new_ones full full_like index index_put index_put_ roll flip "
-    "masked_fill masked_fill_ expand_copy _foreach_copy_ _foreach_zero_".split()
+    [
+        "clone",
+        "copy",
+        "copy_",
+        "_to_copy",
+        "to",
+        "contiguous",
+        "cat",
+        "stack",
+        "concatenate",
+        "repeat",
+        "tile",
+        "index_select",
+        "gather",
+        "embedding",
+        "split_copy",
+        "unbind_copy",
+        "select_backward",
+        "slice_backward",
+        "select_scatter",
+        "slice_scatter",
+        "constant_pad_nd",
+        "fill",
+        "fill_",
+        "zero_",
+        "zeros",
+        "zeros_like",
+        "new_zeros",
+        "ones",
+        "ones_like",
+        "new_ones",
+        "full",
+        "full_like",
+        "index",
+        "index_put",
+        "index_put_",
+        "roll",
+        "flip",
+        "masked_fill",
+        "masked_fill_",
+        "expand_copy",
+        "_foreach_copy_",
+        "_foreach_zero_",
+    ]
 )
-NOTHING = frozenset("empty empty_like empty_strided new_empty new_empty_strided lift_fresh _local_scalar_dense".split())
+NOTHING = frozenset(
+    ["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_local_scalar_dense"]
+)
 
 
 def category(name: str) -> Category:

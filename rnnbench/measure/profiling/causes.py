@@ -17,6 +17,7 @@ from rnnbench.store.profiles import CauseKind
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
 NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
 JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+GETTER = "get"  # of a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
 MOST_SUSPECTS = 8
 FEWEST = 2  # calls of a kind: what is done once in a whole sequence is no cause
@@ -36,6 +37,7 @@ class Suspect:
 
 
 NOTHING = Suspect("unused", "", 0, {})  # leaves everything as it is
+
 
 def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
     """All that are found, those of most calls first; `trained`: gradients are taken."""
@@ -159,7 +161,7 @@ def _unused(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
     found: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
         is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
-        if call.ordinal in dead - fed and is_work:
+        if call.ordinal in dead - fed and is_work and call.name != GETTER:
             found[call.where].append(call)
     for group in found.values():
         if len(group) >= FEWEST:

@@ -1,4 +1,4 @@
-"""The operators of a call, each clocked where it stands: with the caches, the memory and the autograd of the call itself.
+"""The operators of a call, each clocked where it stands: with the caches, the memory and the autograd of the call.
 
 Torch's profiler slows short operators several times over, each by another factor. Here a clock is read before and after
 each operator and nothing else is done in between, so what is added is the same for all of them; it is measured on the
@@ -49,11 +49,11 @@ class Kind:
         return plain_name(self.function)
 
 
-class Listing(TorchDispatchMode):
+class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
     """Notes while it is entered which operators are called."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kinds: list[Kind] = []
         self.order: list[int] = []  # of each call, the place in `kinds`
         self._places: dict[Any, int] = {}
@@ -89,11 +89,11 @@ class Listing(TorchDispatchMode):
         return "optimizer" if self._seen_backward else "forward"
 
 
-class Clock(TorchDispatchMode):
+class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Clocks each operator while it is entered, in its order."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seconds: list[float] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -132,7 +132,8 @@ class Clocked:
 
 def listing(timed: TimedCall) -> Listing:
     """The operators of a call; whatever it raises is passed on."""
-    with timed.mode(), Listing() as found:
+    found = Listing()
+    with timed.mode(), found:
         timed.call()
     return found
 

@@ -47,9 +47,8 @@ class Seen:
 
 def profiler(*, whole: bool = True) -> Any:
     """As a call is profiled; `whole`: with Python's frames, shapes and memory."""
-    return torch.profiler.profile(
-        activities=torch.profiler.supported_activities(), profile_memory=whole, with_stack=whole, record_shapes=whole
-    )
+    supported: Any = torch.profiler.supported_activities  # untyped in torch
+    return torch.profiler.profile(activities=supported(), profile_memory=whole, with_stack=whole, record_shapes=whole)
 
 
 def see(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[], object], trace: Path | None) -> Seen:

@@ -1,6 +1,6 @@
 """What stands in the place of calls that could be done without: each is a function of (function, args, kwargs).
 
-What can be made once before the clock starts is made there: stacked weights and inputs, as a cell that had no such fault
+What can be made once before the clock starts is made there: stacked weights and inputs, as a cell without such a fault
 would have them.
 """
 

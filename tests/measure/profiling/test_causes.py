@@ -73,7 +73,7 @@ def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
     clean, cell = Clean(3, 5), GRUCell(3, 5)
     assert steps_of(watched(lambda: clean(INPUT))) == STEPS
     assert steps_of(watched(loop(cell))) == STEPS
-    assert steps_of(watched(lambda: INPUT.tanh())) == 1
+    assert steps_of(watched(INPUT.tanh)) == 1
 
 
 def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> None:

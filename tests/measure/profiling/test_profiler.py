@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,10 @@ def test_kernels_are_summed_by_what_launched_them() -> None:
 
 
 def test_a_trace_that_is_too_large_keeps_its_beginning_and_says_so() -> None:
-    events = [{"name": "thread"}, *({"name": str(place), "ts": float(9 - place)} for place in range(10))]
+    events: list[dict[str, Any]] = [
+        {"name": "thread"},
+        *({"name": str(place), "ts": float(9 - place)} for place in range(10)),
+    ]
     kept, notes = cut(events, 3)
     assert [one["name"] for one in kept] == ["thread", "9", "8", "7"]
     assert notes == ["the trace has the first 3 of 10 events"]
