@@ -13,7 +13,7 @@ from rnnbench.store.profiles import CATEGORIES, Category, Part, Profile
 What = Literal[Category, "overhead", "gaps", "whole"]
 # What is no kernel's: on a CPU all that is called on the way to one; on a device that launches them, its waiting.
 NAMES: dict[str, str] = {
-    **CATEGORIES,
+    **{str(name): about for name, about in CATEGORIES.items()},
     "overhead": "dispatch and Python",
     "gaps": "launches and gaps",
     "whole": "in one piece",

@@ -24,7 +24,7 @@ MOST_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a brow
 MOST_POINTS = 400  # of a memory line
 MOST_DEPTH = 60  # of a stack
 UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # by which torch calls a module
-TRIES = 2  # of which the shorter is shown: the first of a process is slow
+TRIES = 3  # of which the shortest is shown: the first of a process is slow
 MARK = ": the_call"
 WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
 
