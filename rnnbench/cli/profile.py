@@ -34,6 +34,7 @@ def profile(
     from rnnbench.measure.profile_run import profile_run
     from rnnbench.measure.session import NoDevice, run_suite
     from rnnbench.report import profiled
+    from rnnbench.report.axes import one_line
     from rnnbench.report.progress import shown_profiling, shown_progress
 
     chosen = suites.read(suite)
@@ -54,5 +55,5 @@ def profile(
         click.echo(f"{one.title}\n  {one.words}\n")
     for case, one_profile in profiles.items():
         if not one_profile.works:
-            click.echo(f"not profiled: {case}: {one_profile.reason}")
+            click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
     click.echo(folder)

@@ -74,7 +74,9 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
 def write(found: Sequence[Section], folder: Path) -> list[Path]:
     """Everything as files, a folder for each section, and `why.md` with all words; raises UserError where it can't."""
     files: dict[Path, bytes] = {
-        folder / "why.md": "\n".join(f"## {one.title}\n\n{one.words}\n" for one in found).encode()
+        folder / "why.md": "\n".join(
+            f"## {markdown.escape(one.title)}\n\n{markdown.escape(one.words)}\n" for one in found
+        ).encode()
     }
     for one in found:
         for picture in one.pictures:

@@ -234,7 +234,8 @@ def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
         memory, "_record_memory_history", lambda **how: done.append("off" if "enabled" in how else "on")
     )
     monkeypatch.setattr(memory, "_dump_snapshot", lambda file: done.append(Path(file).name))
-    cuda = Cuda("cuda", line=FakeLine())
+    line: Any = FakeLine()
+    cuda = Cuda("cuda", line=line)
     timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
     assert cuda.snapshot(timed, tmp_path / "memory.pickle")
     assert done == ["call", "on", "call", "memory.pickle", "off"]

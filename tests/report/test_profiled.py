@@ -183,6 +183,12 @@ def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
     assert not one.tables
 
 
+def test_words_of_a_cell_that_is_markup_are_only_text(tmp_path: Path) -> None:
+    section = profiled.Section("01", EVIL, EVIL, f"{EVIL} takes 5.00×")
+    profiled.write([section], tmp_path)
+    assert "<" not in (tmp_path / "why.md").read_text()
+
+
 def test_a_folder_that_can_not_be_written_is_one_line(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
