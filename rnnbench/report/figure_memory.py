@@ -21,6 +21,7 @@ def render(profile: Profile) -> Figure | None:
     seconds, sizes = zip(*profile.memory, strict=True)
     end = max(seconds)
     peak = max(range(len(sizes)), key=sizes.__getitem__)
+    is_left = seconds[peak] < 0.7 * end
     with look():
         figure = Figure(figsize=(7.6, 2.7), layout="constrained")
         axes = figure.subplots()
@@ -34,9 +35,9 @@ def render(profile: Profile) -> Figure | None:
         axes.annotate(
             f"{memory(sizes[peak])} at most",
             (seconds[peak], sizes[peak]),
-            (6, -3),
+            (6 if is_left else -6, -3),
             textcoords="offset points",
-            ha="left" if seconds[peak] < 0.7 * end else "right",
+            ha="left" if is_left else "right",
             va="top",
             weight="bold",
         )

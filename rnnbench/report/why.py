@@ -12,6 +12,7 @@ from rnnbench.store.records import GRAPH_BACKENDS
 
 MOST_NAMED = 3
 MINUS = "\u2212"
+AHEAD = "ahead of the reference"  # what is left where the last rung is faster
 REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size goes with the number of operators
 # What a step is called in a figure, and in a sentence in which it takes off part of the gap.
 LABELS: dict[str, tuple[str, str]] = {
@@ -50,6 +51,8 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
 
 def label(step: Step) -> str:
     """As figures name it."""
+    if step.kind == "rest" and step.seconds.high < 0:
+        return AHEAD
     return LABELS[step.kind][0]
 
 

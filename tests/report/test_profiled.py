@@ -100,6 +100,14 @@ def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
     assert svg(figure, "w") == svg(figure_waterfall.render(gap(causes=(cause(),)), "gru loop", "torch.nn.GRU"), "w")
 
 
+def test_a_last_rung_that_is_faster_than_the_reference_is_ahead_and_not_unexplained() -> None:
+    ahead = take_apart({"loop": rung(50 * MICRO), "compiled": rung(10 * MICRO)}, rung(20 * MICRO))
+    said = texts(figure_waterfall.render(ahead, "gru loop", "torch.nn.GRU"))
+    assert "ahead of the" in said
+    assert "unexplained" not in said
+    assert "runs 10.0 µs (33%) faster than the reference" in why.words(ahead, "gru loop", "torch.nn.GRU")
+
+
 def test_breakdowns_stand_below_each_other_and_failed_ones_are_left_out() -> None:
     figure = figure_breakdown.render({"mine": profile(), EVIL: profile(), "bad": Profile("bad", "failed", "why")})
     assert figure is not None
