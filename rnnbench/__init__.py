@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.from_python import Measure, predict
+from rnnbench.from_python import Measure, explain, predict
 
 if TYPE_CHECKING:
     from rnnbench.analysis.summary import summarize
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     measure: Measure
 
 __version__ = "0.1.0"
-__all__ = ["load", "measure", "predict", "summarize"]
+__all__ = ["explain", "load", "measure", "predict", "summarize"]
 
 importlib.import_module("rnnbench.measure").__class__ = Measure  # this line is run before any module below it can be
 

@@ -10,10 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from torch import Tensor
 
     from rnnbench.measure.live import Found
+    from rnnbench.report.explained import Explained
     from rnnbench.report.measured import Measured
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
@@ -102,6 +105,52 @@ class Measure(ModuleType):
         with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
             found = live.measure(modules, inputs, phase, reference, settings, on_progress)
         return _framed(found, phase, settings)
+
+
+def explain(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+    phase: "Phase" = "inference",
+    *,
+    reference: str | None = None,
+    folder: "str | Path | None" = None,
+    budget_seconds: float | None = 30.0,
+    window_seconds: float = 0.01,
+    progress: bool = True,
+) -> "Explained":
+    """Why a live module takes longer than another: where each call's time goes, and what is needless in it.
+
+        rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
+
+    Arguments as those of `rnnbench.measure`, which it does first; `budget_seconds` is for that alone. With a `folder`,
+    traces for Perfetto and stacks for flame graphs are written below it.
+
+    Copies in every step, products of the input that could be one, several small products of one input, values that are
+    read back into Python and results that nothing uses are found by what the code does, and sized by calls that leave
+    them out, in turns with calls that don't. What the module computes is not changed by that, nor are its weights.
+
+    The result prints as a few sentences; it has `words(name)`, `breakdown`, `operators(name)`, `plot(name)`,
+    `plot_memory(name)` and `flame_graph(name)`. Raises as `rnnbench.measure` does.
+    """
+    from pathlib import Path
+
+    from rnnbench.analysis.gap import between, is_alike, take_apart
+    from rnnbench.measure.live.explain import explain as explain_live
+    from rnnbench.report.explained import Explained
+    from rnnbench.report.progress import shown_rounds
+
+    settings = _settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
+    place = None if folder is None else Path(folder)
+    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+        found, profiles = explain_live(modules, inputs, phase, reference, settings, place, on_progress)
+    taken = {name: {place: time.low for place, time in enumerate(each)} for name, each in found.taken.times.items()}
+    gaps, end = {}, taken[found.reference]
+    for name, own in profiles.items():
+        if name != found.reference:
+            alike = is_alike(own, taken[name]) and is_alike(profiles[found.reference], end)
+            below = between(own, profiles[found.reference]) if alike else ()
+            gaps[name] = take_apart({name: taken[name]}, end, own.causes, below)
+    return Explained(_framed(found, phase, settings), profiles, gaps, place)
 
 
 def _settings(**given: Any) -> "Settings":

@@ -107,7 +107,7 @@ def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], faul
 
 
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
-    asked = ["--predict", "batch_size=8 hidden_size=100"]
+    asked = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
     run = made_up.stored(tmp_path)
     done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *asked])
     assert done.exit_code == 0, done.output

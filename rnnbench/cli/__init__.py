@@ -12,6 +12,7 @@ from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
 from rnnbench.cli.listing import list_
 from rnnbench.cli.new_cell import new_cell
+from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
@@ -60,5 +61,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, export, list_, new_cell, doctor):
+for command in (run, report, compare, check, profile, export, list_, new_cell, doctor):
     cli.add_command(command)

@@ -54,6 +54,7 @@ class Operations:
             "ceiling": self._ceiling,
             "observe": self._observe,
             "energy": self._energy,
+            "profile": self._profile,
             "prepare": self._prepare,
             "window": self._window,
             "release": self._release,
@@ -111,6 +112,17 @@ class Operations:
             found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
         timed.end()
         return asdict(found)
+
+    def _profile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Where a call's time goes."""
+        from rnnbench.measure.profiling import profile
+        from rnnbench.measure.profiling.subject import of_built
+
+        built = self._build(request)
+        if not isinstance(built, Built):
+            raise Skip("loading has no model that could be taken apart")
+        device = devices.open_device(built.case.workload.device)
+        return {"profile": profile(of_built(built, device), Path(request["folder"])).to_json()}
 
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         case = Case.from_axes(request["case"])

@@ -56,6 +56,10 @@ class Recorder:
         """What to ask for a case's energy."""
         return self._case_request("energy", case) | {"window_seconds": self._settings.window_seconds}
 
+    def profile_request(self, case: Case, folder: Path) -> dict[str, Any]:
+        """What to ask for where a case's time goes; traces and stacks are written into `folder`."""
+        return self._case_request("profile", case) | {"folder": str(folder.resolve())}
+
     def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
         """Keep what was observed, or drop the case."""
         if reply["ok"]:

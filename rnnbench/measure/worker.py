@@ -6,6 +6,7 @@ Its first line says what it is (`hello`); then each request line gets one reply 
     {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
     {"op": "observe", CASE}                    everything beside time: `measurement`
     {"op": "energy", CASE, "window_seconds": S}      `values` and `missing`
+    {"op": "profile", CASE, "folder": DIR}     where its time goes: `profile`; traces are written into the folder
     {"op": "prepare", CASE, "window_seconds": S, "cold_cache": BOOL, "plan": PLAN or null}
     {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.measure.runner import Progress as RunProgress
+from rnnbench.report.units import plural
 
 Show = Callable[[RunProgress], None]
 
@@ -25,6 +26,17 @@ def shown_progress() -> Iterator[Show]:
         return
     with _bar(console, "starting the first worker", lambda step: _stage(step, "replicate")) as show:
         yield show
+
+
+@contextmanager
+def shown_profiling() -> Iterator[Show]:
+    """The same for cases that are profiled one after another."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bar(console, "starting a worker", lambda step: "profiling") as show:
+            yield show
+    else:
+        yield lambda step: None if step.visits_done else console.print(f"profiling: {plural(step.visits, 'case')}")
 
 
 @contextmanager

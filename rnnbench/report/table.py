@@ -85,4 +85,4 @@ def table(
 
 def _number(value: Any) -> str:
     """Seven digits, as programs read it; empty where it is missing."""
-    return f"{value:.7g}" if math.isfinite(value) else ""
+    return f"{value:.7g}" if value is not None and math.isfinite(value) else ""

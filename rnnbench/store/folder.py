@@ -1,4 +1,5 @@
-"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`.
+"""A run's folder: `run.json`, `measurements.jsonl`, one `windows-<worker>.jsonl` for each worker, `telemetry.jsonl`,
+and `profiles.jsonl` with `traces/` where cases were profiled.
 
 What nothing reads, but stays: `spoilt-<worker>.jsonl`, windows of replicates that do not count.
 
@@ -20,6 +21,7 @@ from typing import Any, Literal, Self
 
 from rnnbench.errors import UserError
 from rnnbench.store import jsonlines
+from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
@@ -67,6 +69,7 @@ class RunFolder:
         self._one_at_a_time = threading.Lock()  # several lanes may write
         self._measurements = jsonlines.Appender(measurements)
         self._telemetry = jsonlines.Appender(path / _named("telemetry.jsonl", part))  # there is none without a GPU
+        self._profiles = jsonlines.Appender(path / _named("profiles.jsonl", part))  # none unless cases are profiled
         self._windows: dict[str, jsonlines.Appender] = {}
 
     @classmethod
@@ -95,6 +98,11 @@ class RunFolder:
         with self._one_at_a_time:
             self._telemetry.append(sample)
 
+    def add_profile(self, profile: Profile) -> None:
+        """Add where a case's time goes; of several lines for one case the last counts."""
+        with self._one_at_a_time:
+            self._profiles.append(profile.to_json())
+
     def add_window(self, window: Window) -> None:
         """Add one window to its worker's file."""
         with self._one_at_a_time:
@@ -115,7 +123,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Close all files."""
-        for appender in (self._measurements, self._telemetry, *self._windows.values()):
+        for appender in (self._measurements, self._telemetry, self._profiles, *self._windows.values()):
             appender.close()
         os.close(self._lock)
 
@@ -171,6 +179,17 @@ def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurem
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of `telemetry.jsonl`; none where no GPU was used."""
     yield from _lines(path, "telemetry*.jsonl")
+
+
+def read_profiles(path: Path) -> dict[str, Profile]:
+    """What a run last said of where the time of each of its cases goes; raises UserError where a line is none."""
+    file = path / "profiles.jsonl"
+    if not file.exists():
+        return {}
+    try:
+        return {line["case"]: Profile.from_json(line) for line in jsonlines.read(file)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: a line is no profile: {type(error).__name__}: {error}") from None
 
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:

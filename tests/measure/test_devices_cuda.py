@@ -1,5 +1,6 @@
 """The logic of CUDA's clock, on a device whose kernels take the time that the test says and run beside the host."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from rnnbench.measure.devices import Card, Cuda
 from rnnbench.measure.devices.cuda import Stream
 from rnnbench.measure.engine import calibrate, take_window, warm_up
+from rnnbench.workloads.phases import TimedCall
 from tests.measure.fakes import FakeClock
 
 FLUSH_SECONDS = 60e-6
@@ -221,3 +223,28 @@ def test_a_lost_gpu_does_not_keep_a_worker_from_starting(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lost)
     assert Cuda.about()["gpus"] == [f"not told: {str(fault).splitlines()[0]}"]
+
+
+def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+    memory: Any = torch.cuda.memory
+    monkeypatch.setattr(
+        memory, "_record_memory_history", lambda **how: done.append("off" if "enabled" in how else "on")
+    )
+    monkeypatch.setattr(memory, "_dump_snapshot", lambda file: done.append(Path(file).name))
+    line: Any = FakeLine()
+    cuda = Cuda("cuda", line=line)
+    timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
+    assert cuda.snapshot(timed, tmp_path / "memory.pickle")
+    assert done == ["call", "on", "call", "memory.pickle", "off"]
+
+    def breaks() -> None:
+        done.append("call")
+        if done.count("call") == 4:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        cuda.snapshot(TimedCall(breaks, torch.inference_mode), tmp_path / "memory.pickle")
+    assert done[-1] == "off"

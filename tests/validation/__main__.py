@@ -15,6 +15,7 @@ from tests.validation import (
     bias,
     cost,
     estimator,
+    explained,
     fleet,
     not_slower_simulated,
     pytest_door,
@@ -44,6 +45,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
     "slurm-sweep": slurm_sweep.sweeps,
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
+    "explained": explained.explained,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.

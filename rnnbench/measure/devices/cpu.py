@@ -124,6 +124,10 @@ class Cpu:
     def launch(self) -> None:
         """None: there are no kernels to launch."""
 
+    def snapshot(self, timed: "TimedCall", file: Path) -> bool:
+        """None: torch's allocator on the CPU keeps no history; the profiler's memory line is all that there is."""
+        return False
+
 
 def _flush() -> None:
     from rnnbench.measure.devices import caches

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure import nvml
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from rnnbench.workloads.phases import TimedCall
 
+HISTORY_ENTRIES = 200_000  # blocks that come or go, the last ones; some 100 MB where more come
 LEAST_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
 
 
@@ -229,6 +231,23 @@ class Cuda:
 
         spin: Any = torch.cuda._sleep  # untyped in torch
         return partial(spin, 0)
+
+    def snapshot(self, timed: "TimedCall", file: Path) -> bool:
+        """Write the caching allocator's history of one call, with the Python and C++ stack of each block."""
+        import torch
+
+        memory: Any = torch.cuda.memory  # untyped in torch
+        with timed.mode():
+            timed.call()
+            self.synchronize()
+            memory._record_memory_history(max_entries=HISTORY_ENTRIES)
+            try:
+                timed.call()
+                self.synchronize()
+                memory._dump_snapshot(str(file))
+            finally:
+                memory._record_memory_history(enabled=None)
+        return True
 
 
 class Stream:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnbench.measure.devices.meters import Meter
@@ -74,6 +75,10 @@ class Device(Protocol):
 
     def launch(self) -> Call | None:
         """Queues a kernel that does nothing; None where there are no kernels to launch."""
+        ...
+
+    def snapshot(self, timed: "TimedCall", file: Path) -> bool:
+        """Write its allocator's history of one call, for pytorch.org/memory_viz; False where it keeps none."""
         ...
 
 

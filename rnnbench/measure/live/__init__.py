@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rnnbench.measure import devices, torch_state
-from rnnbench.measure.live.arms import arms_of, reference_of
+from rnnbench.measure.live.arms import Arm, arms_of, reference_of
 from rnnbench.measure.live.calls import PHASES
 from rnnbench.measure.live.outputs import outputs, parity, uneven
 from rnnbench.measure.live.put_back import keep_buffers, keep_process
@@ -38,12 +38,14 @@ class Found:
 class Ready:
     """Arms whose outputs were compared, and the call of each that is timed."""
 
+    arms: dict[str, Arm]
     calls: dict[str, TimedCall]
     reference: str
     parity: dict[str, str]
     device: str
     threads: int
     notes: tuple[str, ...]  # what makes the arms' work unequal
+    put_back: ExitStack  # by which whatever else is changed is put back at the end
 
 
 def measure(
@@ -60,11 +62,16 @@ def measure(
     """
     started = time.monotonic()
     with ready(modules, inputs, phase, reference) as found:
-        deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
-        device = devices.open_device(found.device)
-        rounds = Rounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
-        taken = rounds.run()
-    counts = {name: _parameters(module) for name, module in modules.items()}
+        return timed(found, settings, started, on_progress)
+
+
+def timed(found: Ready, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
+    """Time what is ready; `started`: when, by `time.monotonic`, the budget began."""
+    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+    device = devices.open_device(found.device)
+    rounds = Rounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
+    taken = rounds.run()
+    counts = {name: _parameters(arm.run) for name, arm in found.arms.items()}
     return Found(
         taken, found.reference, found.parity, counts, found.device, found.threads, torch.__version__, found.notes
     )
@@ -96,7 +103,7 @@ def ready(
         for name, arm in arms.items():
             with named(name):
                 calls[name] = PHASES[phase](arm, put_back)
-        yield Ready(calls, reference, compared, device, torch.get_num_threads(), notes)
+        yield Ready(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
 
 
 def _parameters(module: Callable[..., object]) -> int | None:

@@ -29,7 +29,7 @@ def training(arm: Arm, put_back: ExitStack) -> TimedCall:
             leaf.grad = None  # or backward would add to the gradients of the call before
         forward_backward()
 
-    return TimedCall(call, _with_gradients)
+    return TimedCall(call, with_gradients)
 
 
 def step(arm: Arm, put_back: ExitStack) -> TimedCall:
@@ -49,7 +49,7 @@ def step(arm: Arm, put_back: ExitStack) -> TimedCall:
         forward_backward()
         optimizer.step()
 
-    return TimedCall(call, _with_gradients)
+    return TimedCall(call, with_gradients)
 
 
 PHASES: dict[Phase, Callable[[Arm, ExitStack], TimedCall]] = {
@@ -62,7 +62,7 @@ PHASES: dict[Phase, Callable[[Arm, ExitStack], TimedCall]] = {
 def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None], list[Tensor]]:
     """A call that does both, and the tensors whose gradients it makes; they are put back."""
     run, args = arm.run, arm.args
-    with _with_gradients():
+    with with_gradients():
         output = first_tensor(run(*args))
     if output is None or not output.requires_grad:
         raise ValueError("its output needs no gradient, so there is no backward; time it in the phase `inference`")
@@ -98,7 +98,7 @@ def _leaves(output: Tensor) -> Iterable[Tensor]:
 
 
 @contextmanager
-def _with_gradients() -> Iterator[None]:
+def with_gradients() -> Iterator[None]:
     """Whatever mode the caller is in."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield

@@ -1,0 +1,59 @@
+"""`rnnbench profile`."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from rnnbench.cli.options import Seconds, device_option, only_option, out_option, yes_option
+
+
+@click.command()
+@click.argument("suite")
+@out_option
+@only_option
+@device_option
+@click.option("--budget", type=Seconds(), help="Stop when about this much time is spent, half of it on profiles.")
+@yes_option
+def profile(
+    suite: str, out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool
+) -> None:
+    """Measure SUITE, then show where each call's time goes and what the distance to torch.nn is made of.
+
+    The run's folder gets `profile/` with words, figures, tables and flame graphs, and `traces/` for
+    https://ui.perfetto.dev or chrome://tracing.
+
+    \b
+    Example:
+      rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
+    """
+    from rnnbench import load, suites
+    from rnnbench.errors import UserError
+    from rnnbench.measure.profile_run import profile_run
+    from rnnbench.measure.session import NoDevice, run_suite
+    from rnnbench.report import profiled
+    from rnnbench.report.axes import one_line
+    from rnnbench.report.progress import shown_profiling, shown_progress
+
+    chosen = suites.read(suite)
+    groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
+    command, started = shlex.join(["rnnbench", *sys.argv[1:]]), time.monotonic()
+    try:
+        with shown_progress() as on_progress:
+            folder = run_suite(chosen, groups, asked, out=out, command=command, on_progress=on_progress)
+    except NoDevice as missing:
+        raise UserError(f"{chosen.name}: {missing}") from None
+    left = None if budget is None else budget - (time.monotonic() - started)
+    with shown_profiling() as on_progress:
+        profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
+    found = profiled.sections(load(folder), profiles, folder)
+    profiled.write(found, folder / "profile")
+    for one in found:
+        click.echo(f"{one.title}\n  {one.words}\n")
+    for case, one_profile in profiles.items():
+        if not one_profile.works:
+            click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
+    click.echo(folder)

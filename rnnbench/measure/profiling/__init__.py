@@ -1,0 +1,229 @@
+"""Where the time of one call goes: operators clocked where they stand, needless parts left out, a look by a profiler.
+
+Nothing that is timed here is timed under a profiler; how much that would slow the call is measured as well, and told.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rnnbench.measure.live.rounds import Rounds
+from rnnbench.measure.profiling import causes, profiler
+from rnnbench.measure.profiling.operators import WINDOWS, Clocked, eager_mode, idle, listing, table
+from rnnbench.measure.profiling.program import Checked, Replaced, TooLong, Watched, watch
+from rnnbench.measure.profiling.subject import Subject
+from rnnbench.measure.runner import Progress
+from rnnbench.store.profiles import Cause, Profile
+from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
+
+ROUNDS = 10
+WINDOW_SECONDS = 0.01
+FETCHES = 100  # of a parameter, in a call of that arm
+MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
+
+
+def profile(
+    subject: Subject,
+    folder: Path | None = None,
+    *,
+    rounds: int = ROUNDS,
+    window_seconds: float = WINDOW_SECONDS,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Profile:
+    """Take a call apart; traces and stacks are written into `folder`, if one is given.
+
+    Raises whatever the call raises. A part that can't be had is told in `notes`.
+    """
+    with subject.call.mode():
+        subject.call.call()  # lazy set-up
+    found = None if subject.opaque else listing(_seen_through(subject))
+    subject.forget()
+    watched, notes = _watched(subject)
+    suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
+    arms, told = _arms(subject, suspects, watched)
+    clocked, idling = Clocked(_seen_through(subject)), Clocked(idle([] if found is None else found.kinds))
+    slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
+    if found is not None:
+        slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
+    settings = Settings(
+        replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
+    )
+    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and these are slow.
+    taken = [Rounds(subject.device, one, next(iter(one)), settings, on_progress=on_progress) for one in (arms, slow)]
+    times = {
+        arm: tuple(time.low for time in each) for one in taken for arm, each in one.run().times.items() if arm != "idle"
+    }
+    result = Profile(
+        subject.name,
+        steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
+        times={arm: values for arm, values in times.items() if not arm.startswith(("without ", "fetch"))},
+        operators=() if found is None else table(found, clocked, idling, rounds),
+        opaque=subject.opaque,
+        causes=tuple(_cause(one, place, times, told) for place, one in enumerate(suspects)),
+        notes=tuple(notes),
+    )
+    del arms, slow, taken, watched, suspects  # and with them the tensors of a call
+    if found is not None and len(found.order) > MOST_OPERATORS:
+        more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
+        return replace(result, notes=(*result.notes, more))
+    return _with_profiler(subject, result, folder)
+
+
+def _seen_through(subject: Subject) -> TimedCall:
+    """The call in a mode in which its operators can be seen."""
+    return TimedCall(subject.call.call, eager_mode(subject.call.mode))
+
+
+def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
+    if subject.opaque or not subject.own:
+        return None, []
+    try:
+        with subject.call.mode():
+            return watch(subject.call.call), []
+    except TooLong as long:
+        return None, [f"causes were not looked for: {long}"]
+    finally:
+        subject.forget()
+
+
+def _arms(
+    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
+) -> tuple[dict[str, TimedCall], dict[int, str]]:
+    """What is timed in turns, by name, the call first; and by a suspect's place why it can't be left out."""
+    arms = {"call": subject.call}
+    if subject.forward is not None:
+        arms["forward"] = subject.forward
+    if subject.forward_backward is not None:
+        arms["forward_backward"] = subject.forward_backward
+    told: dict[int, str] = {}
+    for place, suspect in enumerate(suspects):
+        assert watched is not None  # or there would be none
+        told[place] = suspect.note or _fault(subject, suspect, watched)
+        if not told[place]:
+            arms[f"without {place}"] = _with(subject.call, suspect)
+    if any(arm.startswith("without ") for arm in arms):
+        arms["watched"] = _with(subject.call, causes.NOTHING)
+        arms["fetch"] = fetching()
+    return arms, told
+
+
+def fetching() -> TimedCall:
+    """Fetches a parameter from its module, so many times."""
+    module = nn.Module()
+    module.register_parameter("weight", nn.Parameter(torch.zeros(1)))
+
+    def call() -> None:
+        for _ in range(FETCHES):
+            module.weight  # noqa: B018 - that is what is timed
+
+    return TimedCall(call, nullcontext)
+
+
+def _profiled(timed: TimedCall) -> TimedCall:
+    """The same call as torch's profiler sees it."""
+
+    @contextmanager
+    def mode() -> Iterator[None]:
+        with timed.mode(), profiler.profiler(whole=False):
+            yield
+
+    return TimedCall(timed.call, mode)
+
+
+def _with(timed: TimedCall, suspect: causes.Suspect, functions: Mapping[int, object] | None = None) -> TimedCall:
+    """The call without what the suspect does, under the same interception as one that does it.
+
+    `functions`: those that are to be replaced, to be checked, which takes time.
+    """
+    replaced = Replaced(suspect.instead) if functions is None else Checked(suspect.instead, functions)
+
+    def call() -> None:
+        for one in suspect.to_grow:
+            one.restart()
+        replaced.restart()  # last: forgetting a gradient is one of torch's functions as well
+        timed.call()
+
+    @contextmanager
+    def mode() -> Iterator[None]:
+        with timed.mode(), replaced:
+            yield
+
+    return TimedCall(call, mode)
+
+
+def _fault(subject: Subject, suspect: causes.Suspect, watched: Watched) -> str:
+    """Why a call can't be made without what the suspect does; empty where it can.
+
+    What it raises is our doing, and no fault of its code.
+    """
+    functions = {ordinal: watched.calls[ordinal].function for ordinal in suspect.instead}
+    try:
+        with subject.call.mode():
+            subject.call.call()  # so that gradients of the call before are there, as they were when it was watched
+        timed = _with(subject.call, suspect, functions)
+        with timed.mode():
+            timed.call()
+    except Exception as error:
+        traceback.print_exc()
+        return f"it can't be left out: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    finally:
+        subject.forget()
+    return ""
+
+
+def _cause(
+    suspect: causes.Suspect, place: int, times: Mapping[str, tuple[float, ...]], told: Mapping[int, str]
+) -> Cause:
+    without = times.get(f"without {place}")
+    if without is None:
+        return Cause(suspect.kind, suspect.what, suspect.calls, note=told[place])
+    # Python fetches a call's parameters from their module before anything can stand in the call's place.
+    saved = tuple(
+        here - there + suspect.fetches * fetch / FETCHES
+        for here, there, fetch in zip(times["watched"], without, times["fetch"], strict=True)
+    )
+    return Cause(suspect.kind, suspect.what, suspect.calls, saved, told[place])
+
+
+def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Profile:
+    """The profile with what torch's profiler adds."""
+    name = file_name(subject.name)
+    trace = None if folder is None else folder / "traces" / f"{name}.json.gz"
+    seen = profiler.see(subject.call, subject.forget, subject.device.synchronize, trace)
+    files: dict[str, str] = {}
+    if folder is not None:
+        stacks = folder / "traces" / f"{name}.stacks.txt"
+        lines = (f"{';'.join(one.replace(';', ',') for one in stack)} {size}" for stack, size in seen.stacks.items())
+        stacks.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        files = {"trace": f"traces/{name}.json.gz", "stacks": f"traces/{name}.stacks.txt"}
+        snapshot = folder / "traces" / f"{name}.memory.pickle"
+        if subject.device.snapshot(subject.call, snapshot):
+            files["snapshot"] = f"traces/{snapshot.name}"
+    return replace(
+        result,
+        operators=tuple(
+            replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes))) for one in result.operators
+        ),
+        kernels=seen.kernels,
+        allocations=seen.allocations,
+        allocated_bytes=seen.allocated_bytes,
+        memory=seen.memory,
+        memory_parts=seen.memory_parts,
+        files=files,
+        notes=(*result.notes, *seen.notes),
+    )
+
+
+def file_name(case: str) -> str:
+    """A case's key, or a module's name, as a file can have it: no longer than file systems allow, and no other's."""
+    import hashlib
+
+    values = "-".join(term.rpartition("=")[2] for term in case.split())
+    plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
+    return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

@@ -1,0 +1,160 @@
+"""What a run's profiles say, a section for each cell and workload: words, figures, tables and a flame graph."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rnnbench.analysis.gap import LADDER, Gap, gaps
+from rnnbench.errors import UserError
+from rnnbench.report import (
+    canvas,
+    csv,
+    figure_breakdown,
+    figure_memory,
+    figure_waterfall,
+    flame,
+    markdown,
+    table_breakdown,
+    table_operators,
+    why,
+)
+from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, one_line, say_all, several
+from rnnbench.report.figures import Picture
+from rnnbench.report.series import name as series_name
+from rnnbench.report.table import Table
+from rnnbench.store.profiles import Profile
+
+WATERFALL = (
+    "Each bar is what one change takes off the time, with its 95% interval; a hatched one can't be told from nothing. "
+    "Grey is what none of them explains."
+)
+BREAKDOWN = (
+    "Kernels by what they do, as clocked where they stand; grey is all that is no kernel: Python, the dispatcher, "
+    "autograd, the allocator. Hatched parts are backward or the optimizer."
+)
+Row = dict[Any, Any]
+MEMORY = "Blocks of torch's allocator that the call holds, without what was there before it."
+
+
+@dataclass(frozen=True)
+class Section:
+    """Why one cell takes as long as it does at one workload."""
+
+    name: str  # of its files
+    cell: str
+    title: str
+    words: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    flames: Mapping[str, str] = field(default_factory=dict)  # name of its file -> SVG
+    traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
+
+
+def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[Section]:
+    """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
+    cases = frame.drop_duplicates("case")
+    axes = several(cases, (*SIZES, *SETTINGS))
+    rows: dict[str, Row] = {str(row["case"]): row for row in cases.to_dict("records")}
+    found = []
+    for place, gap in enumerate(gaps(frame, profiles), start=1):
+        own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
+        own |= {gap.reference: rows[gap.reference]}
+        names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
+        order = sorted(own, key=lambda case: _rank(str(own[case]["implementation"])))
+        there = {case: profiles[case] for case in order if case in profiles}
+        said = say_all(axes, [gap.axes[axis] for axis in axes])
+        found.append(_section(f"{place:02d}-{_plain(gap.axes['cell'])}", gap, said, there, names, folder))
+    return found
+
+
+def write(found: Sequence[Section], folder: Path) -> list[Path]:
+    """Everything as files, a folder for each section, and `why.md` with all words; raises UserError where it can't."""
+    files: dict[Path, bytes] = {
+        folder / "why.md": "\n".join(
+            f"## {markdown.escape(one.title)}\n\n{markdown.escape(one.words)}\n" for one in found
+        ).encode()
+    }
+    for one in found:
+        for picture in one.pictures:
+            files[folder / one.name / f"{picture.name}.svg"] = picture.svg.encode()
+            files[folder / one.name / f"{picture.name}.png"] = picture.png
+        for table in one.tables:
+            files[folder / one.name / f"{table.name}.csv"] = csv.render(table).encode()
+            files[folder / one.name / f"{table.name}.md"] = markdown.render(table).encode()
+        for name, svg in one.flames.items():
+            files[folder / one.name / f"{name}.svg"] = svg.encode()
+    try:
+        for file, content in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror}") from None
+    return list(files)
+
+
+def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    """A figure in both formats."""
+    return Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))
+
+
+def _section(
+    name: str, gap: Gap, said: str, there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
+) -> Section:
+    first, reference, base = names[gap.case], names[gap.reference], there.get(gap.case)
+    named = {names[case]: profile for case, profile in there.items()}
+    pictures = [
+        picture(
+            "waterfall",
+            f"From {first} to {reference}",
+            WATERFALL,
+            figure_waterfall.render(gap, first, reference),
+        )
+    ]
+    parts = figure_breakdown.render(named)
+    if parts is not None:
+        pictures.append(picture("breakdown", "Where a call's time goes", BREAKDOWN, parts))
+    tables: list[Table | None] = []
+    if there:
+        tables += [table_breakdown.render(there, names), table_breakdown.counts(there, names)]
+    if base is not None and base.works:
+        tables.append(table_operators.render(base, first))
+        line = figure_memory.render(base)
+        if line is not None:
+            pictures.append(picture("memory", f"Memory of one call of {first}", MEMORY, line))
+    title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
+    return Section(
+        name,
+        str(gap.axes["cell"]),
+        one_line(title),
+        why.words(gap, first, reference, base),
+        tuple(pictures),
+        tuple(table for table in tables if table is not None),
+        _flames(there, names, folder),
+        {names[case]: profile.files["trace"] for case, profile in there.items() if "trace" in profile.files},
+    )
+
+
+def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
+    found = {}
+    for case, profile in there.items():
+        file = None if folder is None or "stacks" not in profile.files else folder / profile.files["stacks"]
+        svg = flame.render(flame.read(file), names[case]) if file is not None and file.is_file() else None
+        if svg is not None:
+            found[f"flame-{_plain(names[case])}"] = svg
+    return found
+
+
+def _is_of(row: Row, gap: Gap) -> bool:
+    return all(row[axis] == gap.axes[axis] for axis in WORKLOAD)
+
+
+def _rank(implementation: str) -> int:
+    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
+
+
+def _plain(text: object) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in str(text))[-40:].strip("-")

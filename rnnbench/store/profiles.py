@@ -1,0 +1,118 @@
+"""What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+Part = Literal["forward", "backward", "optimizer"]
+Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
+CauseKind = Literal["copy", "concatenation", "not hoisted", "synchronisation", "unused", "small products"]
+ProfileStatus = Literal["profiled", "failed"]
+
+# What each category is, in the order in which figures and tables show them; views move and compute nothing.
+CATEGORIES: dict[Category, str] = {
+    "products": "matrix products",
+    "pointwise": "pointwise",
+    "copies": "copies and fills",
+    "layer": "fused layer",
+    "other": "other arithmetic",
+    "views": "views",
+}
+PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Calls of one operator on tensors of the same shapes; times are of all its calls in one call of the case."""
+
+    name: str  # `aten::addmm`
+    shapes: str  # of its tensors: `32x64, 64x256`
+    category: Category
+    part: Part
+    calls: int
+    new_bytes: int = 0  # of results that are not views, in one call of the case
+    seconds: tuple[float, ...] = ()  # clocked where it stands, for each round
+    idle_seconds: tuple[float, ...] = ()  # the same with a single value in each tensor: what is no arithmetic
+    profiler_seconds: float | None = None  # by torch's profiler, which slows it: itself without what it calls
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that the call does and need not do, and what it costs: with it, less without it, for each round."""
+
+    kind: CauseKind
+    what: str  # `clone (my_cell.py:31)`
+    calls: int  # in one call of the case
+    seconds: tuple[float, ...] = ()  # none where it could not be done without
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What a device did in one profiled call; its own clock is not slowed by the profiler, its gaps are."""
+
+    launches: int
+    seconds: dict[Category, float]  # that kernels ran, by what their operator is
+    host_waits: int = 0  # calls of the driver that wait for the device
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of one call goes."""
+
+    case: str  # its key, or the name of a module
+    status: ProfileStatus = "profiled"
+    reason: str = ""
+    steps: int = 1  # of the sequence
+    times: dict[str, tuple[float, ...]] = field(default_factory=dict)  # arm -> seconds per call, one for each round
+    operators: tuple[Operator, ...] = ()
+    opaque: str = ""  # why there are no operators to be seen; empty where there are
+    causes: tuple[Cause, ...] = ()
+    kernels: Kernels | None = None  # None where the device launches none
+    allocations: int | None = None  # blocks that one call asks for
+    allocated_bytes: int | None = None  # all of them together
+    memory: tuple[tuple[float, int], ...] = ()  # seconds since the call began, as profiled -> bytes held
+    memory_parts: tuple[tuple[Part, float], ...] = ()  # when each part began, on the same clock
+    files: dict[str, str] = field(default_factory=dict)  # `trace`, `stacks`, `snapshot` -> file in the run's folder
+    notes: tuple[str, ...] = ()  # what was cut short, and why
+
+    @property
+    def works(self) -> bool:
+        """Whether there is something to show."""
+        return self.status == "profiled"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        line = asdict(self)
+        line["times"] = {arm: _rounded(values) for arm, values in self.times.items()}
+        for name in ("operators", "causes"):
+            for one in line[name]:
+                one |= {key: _rounded(one[key]) for key in ("seconds", "idle_seconds") if key in one}
+        line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
+        return line
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; keys that it does not know are ignored."""
+        known = {key: line[key] for key in (one.name for one in fields(cls)) if key in line}
+        kernels = known.get("kernels")
+        return cls(
+            **known
+            | {
+                "times": {arm: tuple(values) for arm, values in known.get("times", {}).items()},
+                "operators": tuple(_record(Operator, one) for one in known.get("operators", ())),
+                "causes": tuple(_record(Cause, one) for one in known.get("causes", ())),
+                "kernels": None if kernels is None else Kernels(**kernels),
+                "memory": tuple((float(seconds), int(size)) for seconds, size in known.get("memory", ())),
+                "memory_parts": tuple((part, float(seconds)) for part, seconds in known.get("memory_parts", ())),
+                "notes": tuple(known.get("notes", ())),
+            }
+        )
+
+
+def _record(kind: Any, content: Mapping[str, Any]) -> Any:
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+
+
+def _rounded(values: tuple[float, ...]) -> list[float]:
+    return [round(value, 10) for value in values]

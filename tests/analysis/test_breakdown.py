@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.breakdown import breakdown, frame, operators_per_step, overhead, profiler_cost, total
+from rnnbench.store.profiles import Kernels, Profile
+from tests.analysis.profiles import profile
+
+MICROSECONDS = st.floats(1e-7, 1e-3)
+
+
+@given(MICROSECONDS, MICROSECONDS, MICROSECONDS)
+def test_the_parts_add_up_to_the_call(call: float, products: float, pointwise: float) -> None:
+    shares = breakdown(profile(call, products, pointwise))
+    assert sum(one.seconds.value for one in shares) == pytest.approx(call)
+    assert sum(one.share for one in shares) == pytest.approx(1.0)
+
+
+def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
+    shares = {one.what: one for one in breakdown(profile())}
+    assert shares["products"].seconds.value == pytest.approx(30e-6)
+    assert shares["pointwise"].share == pytest.approx(0.1)
+    assert shares["overhead"].share == pytest.approx(0.6)
+    assert shares["overhead"].operators == 64
+    assert "views" not in shares
+
+
+def test_backward_is_the_call_without_its_forward() -> None:
+    shares = {(one.part, one.what): one.seconds.value for one in breakdown(profile(200e-6, backward=120e-6))}
+    assert shares["backward", "products"] == pytest.approx(20e-6)
+    assert shares["backward", "overhead"] == pytest.approx(100e-6)
+    assert shares["forward", "overhead"] == pytest.approx(40e-6)
+
+
+def test_the_optimizer_is_what_is_left_of_a_step() -> None:
+    times: dict[str, tuple[float, ...]] = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
+    parts = {one.part: one.seconds.value for one in breakdown(Profile("step", times=times))}
+    assert parts == pytest.approx({"forward": 1.0, "backward": 1.5, "optimizer": 0.5})
+
+
+def test_a_device_s_kernels_leave_its_gaps() -> None:
+    on_gpu = replace(profile(), kernels=Kernels(40, {"products": 25e-6, "pointwise": 5e-6}))
+    shares = {one.what: one.share for one in breakdown(on_gpu)}
+    assert shares == pytest.approx({"products": 0.25, "pointwise": 0.05, "gaps": 0.7})
+    assert overhead(breakdown(on_gpu)) == pytest.approx(0.7)
+
+
+def test_what_can_not_be_seen_into_is_in_one_piece() -> None:
+    (one,) = breakdown(profile(opaque="compiled"))
+    assert (one.what, one.share) == ("whole", 1.0)
+    assert np.isnan(operators_per_step(profile(opaque="compiled")))
+
+
+def test_counts_are_told_by_step() -> None:
+    assert operators_per_step(profile()) == 4.0
+    assert profiler_cost(profile()) == pytest.approx(2.0)
+    assert total(breakdown(profile()), "products", "pointwise") == pytest.approx(0.4)
+
+
+def test_the_frame_leaves_out_what_failed() -> None:
+    found = frame({"mine": profile(), "other": Profile("other", "failed", "why")})
+    assert found["case"].unique().tolist() == ["mine"]
+    assert found["seconds"].sum() == pytest.approx(100e-6)
+    assert frame({}).empty

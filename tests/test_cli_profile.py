@@ -1,0 +1,133 @@
+"""`rnnbench profile` end to end, and `rnnbench.explain` as users call it."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+import rnnbench
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from rnnbench.store.folder import read_info, read_profiles
+from rnnbench.store.records import Phase
+from tests.measure.live.modules import INPUT, pair
+
+SUITE = """
+name = "tiny"
+[measure]
+replicates = 2
+most_replicates = 2
+windows = 2
+window_seconds = 0.001
+[[sweep]]
+cell = ["mine.py:Mine", "mine.py:Shy"]
+implementation = ["loop", "torch.nn"]
+reference = "gru"
+batch_size = 1
+seq_len = 4
+input_size = 3
+hidden_size = 5
+"""
+CELLS = """
+import torch
+from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        return super().forward(input, h).clone()
+class Shy(nn.GRUCell):
+    def forward(self, input, h):
+        if _get_current_dispatch_mode() is not None:
+            raise ValueError("somebody is watching")
+        return super().forward(input, h)
+"""
+
+
+def profile(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(cli, ["profile", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    monkeypatch.chdir(tmp_path)
+    said = profile("tiny.toml")
+    folder = tmp_path / said.strip().splitlines()[-1]
+    assert "mine.py:Mine loop takes" in said
+    assert "the time of torch.nn.GRU" in said
+    shy = next(line for line in said.splitlines() if line.startswith("not profiled: cell=mine.py:Shy"))
+    assert shy.endswith("under the profiler: ValueError: somebody is watching (mine.py:11)")
+    profiles = {key.split(" ")[0]: one for key, one in read_profiles(folder).items()}
+    assert [cause.kind for cause in profiles["cell=mine.py:Mine"].causes] == ["copy"]
+    assert profiles["cell=mine.py:Mine"].causes[0].what == "clone (mine.py:7)"
+    assert profiles["cell=torch.nn.GRU"].works
+    assert read_info(folder).status == "finished"
+    with gzip.open(folder / profiles["cell=mine.py:Mine"].files["trace"], "rt") as trace:
+        assert json.load(trace)["traceEvents"]
+    made = {file.relative_to(folder / "profile").as_posix() for file in (folder / "profile").rglob("*.*")}
+    assert {"why.md", "01-mine-py-Mine/waterfall.svg", "01-mine-py-Mine/flame-mine-py-Mine-loop.svg"} <= made
+
+
+def test_a_selection_without_cases_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--only leaves no case"):
+        CliRunner().invoke(cli, ["profile", "tiny.toml", "--only", "batch_size=7"], catch_exceptions=False)
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_help_has_an_example() -> None:
+    assert "rnnbench profile ladder --only" in profile("--help")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path: Path) -> None:
+    modules = pair()
+    before = [parameter.detach().clone() for module in modules.values() for parameter in module.parameters()]
+    found = rnnbench.explain(
+        modules, INPUT, phase, folder=tmp_path, budget_seconds=0.5, window_seconds=0.0005, progress=False
+    )
+    assert found.reference == "torch"
+    assert list(found.gaps) == ["mine"]
+    assert found.words("mine").startswith("mine takes ")
+    assert found.words("mine") in repr(found)
+    assert set(found.breakdown["case"]) == {"mine", "torch"}
+    assert found.operators("mine")["calls"].sum() > 4
+    assert found.plot() is not None
+    assert found.plot("mine") is not None
+    assert found.plot_memory("mine") is not None
+    assert (found.flame_graph("mine") or "").startswith("<svg")
+    assert "<p>mine takes" in found._repr_html_()
+    after = [parameter for module in modules.values() for parameter in module.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert all(parameter.grad is None for parameter in after)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
+    class Shy(nn.Module):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            if torch.overrides._is_torch_function_mode_enabled():  # type: ignore[attr-defined]
+                raise ValueError("somebody is watching")
+            return input.tanh()
+
+    found = rnnbench.explain(
+        {"shy": Shy(), "tanh": torch.tanh},
+        INPUT,
+        reference="tanh",
+        budget_seconds=0.2,
+        window_seconds=0.0005,
+        progress=False,
+    )
+    assert not found.profiles["shy"].works
+    assert "shy is not profiled: under the profiler: ValueError: somebody is watching" in repr(found)
