@@ -1,7 +1,7 @@
 """A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,6 @@ def run_suite(
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
-        folder = RunFolder.create(out, suite.name)
         info = RunInfo(
             suite=suite.name,
             description=suite.content.description,
@@ -50,7 +49,8 @@ def run_suite(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             environment=environment.describe(suite.file.parent) | {"worker": software},
         )
-        _measure(runner, folder, info)
+        with closing(_new_folder(out, runner, info)) as folder:
+            _measure(runner, folder, info)
     return folder.path
 
 
@@ -61,19 +61,33 @@ def resume_run(
 
     Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
     """
-    info = read_info(path)
-    history = read_history(path)
-    if info.suite != suite.name:
-        raise UserError(f"--resume {path}: a run of the suite {info.suite!r}, not of {suite.name!r}")
-    if not history.groups:
-        raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
-    runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
-    with _started(runner) as software:
-        del software["unusable"]
-        here = environment.describe(suite.file.parent) | {"worker": software}
-        refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
-        notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
-        _measure(runner, RunFolder(path), replace(info, resolved=_resolved(suite, settings), notes=notes))
+    if (name := read_info(path).suite) != suite.name:
+        raise UserError(f"--resume {path}: a run of the suite {name!r}, not of {suite.name!r}")
+    with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
+        info, history = read_info(path), read_history(path)
+        if not history.groups:
+            raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
+        runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
+        with _started(runner) as software:
+            del software["unusable"]
+            here = environment.describe(suite.file.parent) | {"worker": software}
+            refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
+            notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
+            _measure(runner, folder, replace(info, resolved=_resolved(suite, settings), notes=notes))
+
+
+def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
+    """A folder that names all cases, and is a run from then on; nothing is left of it where it can't be written."""
+    folder = RunFolder.create(out, info.suite)
+    with ExitStack() as undo:
+        undo.callback(folder.discard)
+        try:
+            runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
+            folder.write_info(info)
+        except OSError as fault:
+            raise UserError(f"--out {out}: can't be written: {fault.strerror}") from None
+        undo.pop_all()
+    return folder
 
 
 @contextmanager
@@ -88,8 +102,8 @@ def _started(runner: Runner) -> Iterator[dict[str, Any]]:
 
 def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
     """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line."""
-    folder.write_info(replace(info, status="running"))
     try:
+        folder.write_info(replace(info, status="running"))
         status: RunStatus = "interrupted"
         try:
             runner.run(folder)
@@ -97,21 +111,23 @@ def _measure(runner: Runner, folder: RunFolder, info: RunInfo) -> None:
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
         finally:
-            folder.write_info(
-                replace(
-                    info,
-                    status=status,
-                    seconds=round(runner.seconds, 1),
-                    replicates=runner.replicates,
-                    ceilings=runner.preliminaries.ceilings or info.ceilings,
-                    stage_seconds=runner.preliminaries.stage_seconds,
-                    notes=list(dict.fromkeys([*info.notes, *runner.notes])),
-                    environment=info.environment | {"load_at_the_end": environment.load()},
-                )
-            )
-            folder.close()
+            folder.write_info(_ended(info, runner, status))
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
+
+
+def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
+    """What `run.json` says at the end."""
+    return replace(
+        info,
+        status=status,
+        seconds=round(runner.seconds, 1),
+        replicates=runner.replicates,
+        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        stage_seconds=runner.preliminaries.stage_seconds,
+        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
+        environment=info.environment | {"load_at_the_end": environment.load()},
+    )
 
 
 def _resolved(suite: Suite, settings: Settings) -> dict[str, Any]:

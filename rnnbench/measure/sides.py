@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.measure import git
 from rnnbench.measure.process import PACKAGE_PARENT
+from rnnbench.measure.scratch import scratch
 
 WORKER = Path("rnnbench/measure/worker.py")
 
@@ -131,9 +131,9 @@ def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
 @contextmanager
 def _package_alone() -> Iterator[Path]:
     """A folder that holds this rnnbench and nothing else, so that another interpreter finds its own torch beside it."""
-    with tempfile.TemporaryDirectory(prefix="rnnbench-package-") as folder:
-        (Path(folder) / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
-        yield Path(folder)
+    with scratch("package") as folder:
+        (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
+        yield folder
 
 
 def _interpreter(given: str | None, option: str) -> str:

@@ -7,15 +7,16 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines
+from rnnbench.store import jsonlines, schema
 from rnnbench.store.records import Measurement, Window
 
 SCHEMA_VERSION = 1
@@ -103,6 +104,11 @@ class RunFolder:
         if file.exists():
             file.rename(self.path / f"spoilt-{worker}.jsonl")
 
+    def discard(self) -> None:
+        """Remove the folder, which is not to be."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def close(self) -> None:
         """Close all files."""
         for appender in (self._measurements, self._telemetry, *self._windows.values()):
@@ -128,11 +134,13 @@ def read_info(path: Path) -> RunInfo:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not a run folder: it has no run.json") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}")
+    if fault := schema.info_fault(content):
+        raise UserError(f"{file}: {fault}")
     try:
         return RunInfo(**content)
     except TypeError as error:
@@ -142,7 +150,7 @@ def read_info(path: Path) -> RunInfo:
 def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of `measurements.jsonl`; none where the run was cut off before the first."""
     file = path / "measurements.jsonl"
-    return jsonlines.read(file) if file.exists() else iter(())
+    return _checked(file, schema.measurement_fault) if file.exists() else iter(())
 
 
 def last_measurements(path: Path) -> dict[str, Measurement]:
@@ -164,4 +172,12 @@ def spoilt_workers(path: Path) -> list[str]:
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of every worker's windows."""
     for file in sorted(path.glob("windows-*.jsonl")):
-        yield from jsonlines.read(file)
+        yield from _checked(file, schema.window_fault)
+
+
+def _checked(file: Path, fault_of: Callable[[dict[str, Any]], str]) -> Iterator[dict[str, Any]]:
+    """A file's lines; raises UserError at one that is not what it must be."""
+    for number, line in enumerate(jsonlines.read(file), 1):
+        if fault := fault_of(line):
+            raise UserError(f"{file}, line {number}: {fault}")
+        yield line

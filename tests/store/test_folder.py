@@ -73,7 +73,7 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ('{"suite": "quick"', "can't be read"),
         ("[]", "schema_version is None"),
         (json.dumps({"schema_version": 99}), f"schema_version is 99; this rnnbench reads {SCHEMA_VERSION}"),
-        (json.dumps({"schema_version": SCHEMA_VERSION}), "missing 6 required"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
         (json.dumps({"schema_version": SCHEMA_VERSION, "what": 1}), "unexpected keyword argument 'what'"),
     ],
 )
