@@ -43,7 +43,7 @@ def worktree(repository: Path, revision: str) -> Iterator[Path]:
     with scratch("base") as parent:
         tree = parent / "tree"
         try:
-            done = _run(repository, "worktree", "add", "--quiet", "--detach", str(tree), revision)
+            done = _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
             if done.returncode:
                 raise UserError(f"--base {revision}: git can't make a worktree: {done.stderr.strip().splitlines()[-1]}")
             yield tree

@@ -14,7 +14,7 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MARK = "RNNBENCH_FAULTS"  # in the environment of a command and of all that it starts
-PATIENCE_SECONDS = 60.0  # until whoever was told to end has ended
+PATIENCE_SECONDS = 240.0  # until whoever was told to end has ended
 SUITE = """
 name = "tiny"
 [measure]
