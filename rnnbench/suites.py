@@ -190,7 +190,7 @@ def find(name: str) -> Path:
     if path.suffix == ".toml" or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise UserError(f"no suite file {name}")
+        raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
     known = shipped()
     if name not in known:
         raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {', '.join(sorted(known))}")

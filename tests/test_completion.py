@@ -12,7 +12,7 @@ from rnnbench.cli import cli
 
 def complete(words: str) -> list[str]:
     """What fish would offer, without the kind of each."""
-    typed = words.split("|")[-1] if "|" in words else ""
+    typed = words.rsplit("|", maxsplit=1)[-1] if "|" in words else ""
     variables = {"_RNNBENCH_COMPLETE": "fish_complete", "COMP_WORDS": words.replace("|", ""), "COMP_CWORD": typed}
     done = CliRunner().invoke(cli, [], env=variables, prog_name="rnnbench")
     return [line.partition(",")[2].split("\t")[0] for line in done.output.splitlines()]

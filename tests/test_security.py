@@ -26,7 +26,18 @@ from tests.validation.fuzz.inputs import NASTY
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
 MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "code", "codeop", "pty"}
-CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "system", "popen", "getoutput", "load_obj"}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "read_pickle",
+    "to_pickle",
+    "system",
+    "popen",
+    "getoutput",
+    "load_obj",
+}
 # Where foreign code runs since that is what it is for: a user's own cell; and what pickles by itself, fenced in a room.
 EXCEPTIONS = {"submitit": "measure/slurm", "exec_module": "cells", "import_module": "cells"}
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
@@ -112,7 +123,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
 def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) -> None:
     case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
     findings = [Finding(case, "regressed", 0.02, named), Finding(case, None, 0.02, named)]
-    comparison = Comparison(named, named, named, "stored", findings, (named,))
+    comparison = Comparison(named, named, named, "stored", tuple(findings), (named,))
     assert_harmless(verdict_terminal.text(comparison))
     text = verdict_markdown.render(comparison)
     assert_harmless(text)
@@ -133,7 +144,8 @@ def test_github_takes_no_name_that_is_printed_for_a_command(monkeypatch: pytest.
     said.clear()
     with github.without_commands(said.append):
         said.append("::error::a name")
-    first, name, last = said
+    first, shown, last = said
+    assert shown == "::error::a name"
     assert first.startswith("::stop-commands::")
     assert last == f"::{first.removeprefix('::stop-commands::')}::"
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """What SUITE may go on to: the names that a bare word finds, and files."""
     from rnnbench.suites import shipped
@@ -26,7 +27,11 @@ def only_words(context: click.Context, parameter: click.Parameter, typed: str) -
 
 suite_argument = click.argument("suite", shell_complete=suite_names)
 only_option = click.option(
-    "--only", multiple=True, metavar="EXPR", shell_complete=only_words, help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'."
+    "--only",
+    multiple=True,
+    metavar="EXPR",
+    shell_complete=only_words,
+    help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
 )
 device_option = click.option(
     "--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."

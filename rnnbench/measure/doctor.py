@@ -1,7 +1,6 @@
 """What stands in the way of a good measurement on this machine, and what to do about it."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rnnbench import load, suites

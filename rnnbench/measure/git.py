@@ -45,7 +45,8 @@ def worktree(repository: Path, revision: str) -> Iterator[Path]:
         try:
             done = _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
             if done.returncode:
-                raise UserError(f"--base {revision}: git can't make a worktree: {done.stderr.strip().splitlines()[-1]}")
+                said = done.stderr.strip().rpartition("\n")[2]
+                raise UserError(f"--base {revision}: git can't make a worktree: {said or 'it does not say why'}")
             yield tree
         finally:
             _run(repository, "worktree", "unlock", str(tree))  # it is locked where git was cut off while making it

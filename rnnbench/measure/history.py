@@ -58,7 +58,9 @@ def read_history(path: Path) -> History:
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
-            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {window.case}")
+            raise UserError(
+                f"{path}: windows of a case that measurements.jsonl does not have: {window.case}; one is another run's"
+            )
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
     return History(
         measurements=measurements,
@@ -77,11 +79,13 @@ def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment:
     flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
     if flushed[0] != flushed[1]:
         words = "flushed before every call" if flushed[0] else "left warm"
-        raise UserError(f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise")
+        raise UserError(
+            f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run"
+        )
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:
-        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}")
+        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}; start a new run")
 
 
 def _identity(environment: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def resume_run(
     Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
     """
     if (name := read_info(path).suite) != suite.name:
-        raise UserError(f"--resume {path}: a run of the suite {name!r}, not of {suite.name!r}")
+        raise UserError(
+            f"--resume {path}: a run of the suite {name!r}, not of {suite.name!r}; name the one that it is of"
+        )
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, history = read_info(path), read_history(path)
         if not history.groups:
@@ -85,7 +87,7 @@ def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
             runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
             folder.write_info(info)
         except OSError as fault:
-            raise UserError(f"--out {out}: can't be written: {fault.strerror}") from None
+            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
         undo.pop_all()
     return folder
 

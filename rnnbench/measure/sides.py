@@ -85,7 +85,8 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
     there = next((choice for choice in choices if choice.is_file()), None)
     if there is None:
         raise UserError(
-            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}"
+            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
+            "want one that holds the suite"
         )
     return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package))
 
@@ -96,7 +97,10 @@ def _at_revision(
     """The base in a temporary worktree."""
     if top is None:
         where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-        raise UserError(f"--base {base}: {where} is in no git repository, and no folder has that name")
+        raise UserError(
+            f"--base {base}: {where} is in no git repository, and no folder has that name; "
+            "give a folder that holds the suite"
+        )
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)

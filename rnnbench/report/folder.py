@@ -29,5 +29,5 @@ def write(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> P
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
     except OSError as error:
-        raise UserError(f"--out {folder}: can't be written: {error.strerror}") from None
+        raise UserError(f"--out {folder}: can't be written: {error.strerror}; give another folder") from None
     return folder / "index.html"

@@ -67,7 +67,7 @@ class RunFolder:
         try:
             (parent / name).mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"--out {parent}: can't be written: {error.strerror}") from None
+            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
         return cls(parent / name)
 
     def write_info(self, info: RunInfo) -> None:
@@ -123,7 +123,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{path}: another rnnbench is writing to this run") from None
+        raise UserError(f"{path}: another rnnbench is writing to this run; wait for it, or start a new run") from None
     return descriptor
 
 
@@ -133,12 +133,14 @@ def read_info(path: Path) -> RunInfo:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not a run folder: it has no run.json") from None
+        raise UserError(f"{path}: not a run folder: it has no run.json; want one that `rnnbench run` made") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}")
+        raise UserError(
+            f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}; use the one that wrote it"
+        )
     if fault := schema.info_fault(content):
         raise UserError(f"{file}: {fault}")
     try:
@@ -166,7 +168,8 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
 
 def spoilt_workers(path: Path) -> list[str]:
     """The workers whose windows do not count."""
-    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
+    names = (file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
+    return sorted(name for name in names if schema.is_worker(name))
 
 
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import DEFAULTS, Case, Reference, Status, Window, Workload
 
 MOST = 1 << 63  # what frames hold as whole numbers
+LONGEST_NUMBER = 10  # digits
 LONGEST_SHOWN = 40  # characters of a value that is wrong
 
 
@@ -138,7 +139,10 @@ CEILING: Kinds = {
     "threads": SIZE,
     "macs_per_second": MORE,
     "copies": _list_of(
-        Kind("[bytes, a second]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(MORE.holds, value))),
+        Kind(
+            "[bytes, a second]",
+            lambda value: isinstance(value, list) and len(value) == 2 and all(map(MORE.holds, value)),
+        ),
         least=1,
     ),
     "dispatch_seconds": MORE,
@@ -172,7 +176,14 @@ def measurement_fault(line: Mapping[str, Any]) -> str:
 def window_fault(line: Mapping[str, Any]) -> str:
     """The same of a line of `windows-<worker>.jsonl`."""
     fault = _fault(line, WINDOW, WINDOW_KEYS)
-    return fault or ("" if line["worker"].isdecimal() else f"worker: want digits, found {_shown(line['worker'])}")
+    worker = line.get("worker", "")
+    return fault or ("" if is_worker(worker) else f"worker: want a name that ends in a number, found {_shown(worker)}")
+
+
+def is_worker(name: str) -> bool:
+    """Whether it is a name of a worker that times: a number, alone or as its last part."""
+    number = name.rpartition("-")[2]
+    return number.isdecimal() and len(number) < LONGEST_NUMBER
 
 
 def info_fault(content: Mapping[str, Any]) -> str:
@@ -200,5 +211,3 @@ def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) ->
 def _shown(value: object) -> str:
     text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
-
-

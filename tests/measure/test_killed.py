@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from rnnbench.measure.runner import Runner
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.suite_file import Settings
-from tests.measure.fakes import FakeClock, FakeWorker
 from tests.measure import test_runner
+from tests.measure.fakes import FakeClock, FakeWorker
 from tests.stored import INFO
 
 GROUPS = test_runner.GROUPS[:2]
@@ -45,7 +44,7 @@ def measure(folder: RunFolder, history: History | None = None) -> None:
 
 
 @pytest.fixture
-def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, list[str]]]]:
+def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
     """What a kill would leave before and after each write and in the middle of it, with the windows kept by then."""
     found: list[tuple[Path, list[str]]] = []
     kept: list[str] = []
@@ -68,7 +67,7 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
         patch.setattr(jsonlines.Appender, "append", watched)
         measure(folder)
     copy()
-    yield found
+    return found
 
 
 def lines(folder: Path) -> Counter[str]:

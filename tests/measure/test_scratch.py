@@ -54,5 +54,5 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start_and_nothing_els
 
 def test_no_room_is_told_in_words(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(place / "nowhere"))
-    with pytest.raises(UserError, match="no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
+    with pytest.raises(UserError, match=r"no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
         scratch("trial").__enter__()

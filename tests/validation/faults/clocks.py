@@ -11,12 +11,13 @@ from tests.validation.faults.command import CASES, Command, life_seconds, runs, 
 from tests.validation.faults.outcome import Outcome
 
 JUMPS = ("+1y", "-20y", "+1d", "-1d", "+1h", "-1h")
-LIBRARIES = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1")
+LIBRARY = "faketime/libfaketimeMT.so.1"
+FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
 
 
 def jumps(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """Half-way through the run, under libfaketime, which leaves the monotonic clock alone."""
-    library = next((one for one in LIBRARIES if Path(one).exists()), None)
+    library = next((f"{one}/{LIBRARY}" for one in FOLDERS if Path(one, LIBRARY).exists()), None)
     for number, jump in zip(range(times), JUMPS, strict=False):
         outcome = Outcome("clock that jumps", jump)
         if library is None or shutil.which("faketime") is None:
@@ -28,8 +29,15 @@ def jumps(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
             [first] = runs(folder)
             clock = folder / "clock"
             clock.write_text("+0\n")
-            fake = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
-            command = Command(folder, "run", "tiny.toml", **fake, FAKETIME_DONT_FAKE_MONOTONIC="1")
+            command = Command(
+                folder,
+                "run",
+                "tiny.toml",
+                LD_PRELOAD=library,
+                FAKETIME_TIMESTAMP_FILE=str(clock),
+                FAKETIME_NO_CACHE="1",
+                FAKETIME_DONT_FAKE_MONOTONIC="1",
+            )
             time.sleep(0.6 * seconds)
             clock.write_text(f"{jump}\n")
             code, errors = command.end()

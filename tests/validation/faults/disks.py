@@ -82,7 +82,8 @@ def _fill(folder: Path, outcome: Outcome) -> None:
 
 def no_temporary(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """No file can be made in the folder for temporary files: others are used, or it is refused in words."""
-    for number, arguments in zip(range(times), (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml"]), strict=False):
+    commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml"])
+    for number, arguments in enumerate(commands[:times]):
         with tiny(parent / f"temporary-{number}") as folder:
             outcome = Outcome("no room for temporary files", arguments[0])
             try:

@@ -47,6 +47,8 @@ def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path
     if was_there:
         command.process.send_signal(signal.SIGINT)
     code, errors = command.end()
+    if code == -signal.SIGINT and "Traceback" not in errors:
+        code = 130  # Python ends itself so where it was in an exec(), as in imports; shells show 130 for both
     outcome = Outcome(f"Ctrl-C in {arguments[0]}", stage)
     if "Traceback" in errors and OUR_START not in errors:
         outcome.stage = "Python's own start"  # before any line of rnnbench
@@ -62,7 +64,7 @@ def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path
 
 def _stage(command: Command, folder: Path, run: Path) -> str:
     """How far it has come, by what it has written and started."""
-    made = [path for path in (*folder.glob("results/**/*.jsonl"), *folder.glob("temporary/**/*.jsonl"))]
+    made = (*folder.glob("results/**/*.jsonl"), *folder.glob("temporary/**/*.jsonl"))
     names = [path.name for path in made if run not in path.parents]
     if any(name.startswith("windows-") for name in names):
         return "timing or ending"

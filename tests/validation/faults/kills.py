@@ -36,7 +36,7 @@ def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
     kept: list[str] = []  # windows that a life took to be stored
     for life in range(10_000):
         note = folder / f"witness-{life}"
-        [run] = runs(folder) or [None]
+        run = next(iter(runs(folder)), None)
         resume = ["--resume", f"results/{run.name}"] if run and (run / "run.json").exists() else []
         command = Command(folder, "run", "tiny.toml", *resume, witness=note)
         delay = delays.pop() if delays else None

@@ -71,7 +71,9 @@ def near(draw: st.DrawFn, tree: Any) -> Any:
             return tree
         at = draw(st.sampled_from(there))
         kind = draw(st.sampled_from(["replace", "replace", "delete", "other"]))
-        tree = changed(tree, at, DELETED if kind == "delete" else draw(VALUES) if kind == "replace" else _at(tree, draw))
+        tree = changed(
+            tree, at, DELETED if kind == "delete" else draw(VALUES) if kind == "replace" else _at(tree, draw)
+        )
     return tree
 
 

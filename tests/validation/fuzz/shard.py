@@ -1,4 +1,4 @@
-"""`python -m tests.validation.fuzz.shard TARGET INPUTS SEED`: tries inputs of one kind; a JSON line says how it went."""
+"""`python -m tests.validation.fuzz.shard TARGET INPUTS SEED`: tries inputs; a JSON line says how it went."""
 
 import json
 import resource

@@ -24,7 +24,7 @@ from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import last_measurements, read_info
 from tests import stored
 from tests import workload as small
-from tests.validation.fuzz.inputs import NASTY, bent, document, lines, near, toml
+from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
 SUITE: dict[str, Any] = {
@@ -59,7 +59,8 @@ def suite_files() -> Target:
         suites.margins(chosen.content.check, [case for group in groups for case in group.cases])
 
     near_suites = near(SUITE).map(toml)
-    return st.one_of(near_suites, near_suites, bent(toml(SUITE)), st.binary(max_size=200)), use
+    deep = st.sampled_from(DEEP).map(lambda value: b"name = " + value)
+    return st.one_of(near_suites, near_suites, bent(toml(SUITE)), st.binary(max_size=200), deep), use
 
 
 def only_expressions() -> Target:
