@@ -258,7 +258,7 @@ def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, a
     )
     # A shell shows 130 for both: Python ends itself by the signal where it came in an exec(), as `-c` is one.
     assert done.returncode in (130, -signal.SIGINT)
-    assert done.stderr == "rnnbench: interrupted\n"
+    assert done.stderr.strip() == "rnnbench: interrupted"
 
 
 def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:

@@ -1,7 +1,7 @@
 import json
 import threading
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,7 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("[]", "schema_version is None"),
         (json.dumps({"schema_version": 99}), f"schema_version is 99; this rnnbench reads {SCHEMA_VERSION}"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
-        (json.dumps({"schema_version": SCHEMA_VERSION, "what": 1}), "unexpected keyword argument 'what'"),
+        (json.dumps({**asdict(INFO), "what": 1}), "unexpected keyword argument 'what'"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: str | None, words: str) -> None:

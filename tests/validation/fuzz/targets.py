@@ -39,6 +39,7 @@ SUITE: dict[str, Any] = {
     ],
 }
 PAGES = 10  # of so many runs that are read one becomes a page, which takes longer than all else
+TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
 ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1", " ", "dtype", "float32", *NASTY)
 
 
@@ -70,7 +71,9 @@ def only_expressions() -> Target:
     def use(text: str) -> None:
         suite.groups(suites.parse_only([text]), None, most=suites.MOST_CASES)
 
-    return st.one_of(st.lists(st.sampled_from(ONLY), max_size=9).map("".join), st.text(max_size=40)), use
+    parts = st.lists(st.sampled_from(ONLY), max_size=9).map("".join)
+    terms = st.lists(st.sampled_from(TERMS), max_size=4).map(" ".join)
+    return st.one_of(parts, terms, st.text(max_size=40)), use
 
 
 def _run(parent: Path) -> Path:
