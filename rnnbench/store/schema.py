@@ -84,6 +84,7 @@ SECONDS = Kind("a number of 0 or more", lambda value: _is_number(value, 0.0))
 MORE = Kind("a number above 0", lambda value: _is_number(value, 1e-300))
 METRIC = Kind("a number", lambda value: _is_number(value) or value != value)  # noqa: PLR0124 - or NaN: not known
 ERROR = Kind("a number", lambda value: type(value) is float or _is_number(value))  # of outputs that may be infinite
+PRECISION = _or_none(MORE)
 PLAIN_TREE = Kind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
 
 OF_TYPES: dict[Any, Kind] = {
@@ -194,6 +195,8 @@ def info_fault(content: Mapping[str, Any]) -> str:
         for branch in branches:
             if not isinstance(content[name].get(branch, {}), dict):
                 return f"{name}.{branch}: want an object, found {_shown(content[name][branch])}"
+    if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
+        return f"resolved.measure.precision: want {PRECISION.words}, found {_shown(precision)}"
     cores = content["environment"].get("machine", {}).get("cores_allowed", [])
     return "" if isinstance(cores, list) else f"environment.machine.cores_allowed: want a list, found {_shown(cores)}"
 

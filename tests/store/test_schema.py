@@ -65,6 +65,7 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
         ({"ceilings": [{}]}, "ceilings: want a list, each the limits of a machine"),
         ({"environment": {"machine": 3}}, "environment.machine: want an object, found 3"),
         ({"environment": {"machine": {"cores_allowed": 3}}}, "environment.machine.cores_allowed: want a list"),
+        ({"resolved": {"measure": {"precision": [2]}}}, "resolved.measure.precision: want a number above 0, or null"),
         ({"resolved": {"check": []}}, r"resolved.check: want an object, found \[\]"),
     ],
 )
