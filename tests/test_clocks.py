@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
-NAMES_A_RUN = {
+# A run's folder's name and `started`, and how long ago that was.
+NAMES_A_RUN = {"store/folder.py", "measure/session.py", "measure/check.py", "measure/slurm/outcome.py"}
     "store/folder.py",
     "measure/session.py",
     "measure/check.py",

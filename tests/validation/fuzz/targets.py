@@ -3,6 +3,7 @@
 To add a kind: a function that gives a strategy of inputs, and what is done with one, in `TARGETS`.
 """
 
+import atexit
 import itertools
 import json
 import shutil
@@ -46,7 +47,9 @@ ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1",
 def _folder() -> Path:
     """A folder of this process in memory, where there is room for such."""
     shared = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="rnnbench-fuzz-", dir=shared if shared.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="rnnbench-fuzz-", dir=shared if shared.is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def suite_files() -> Target:
