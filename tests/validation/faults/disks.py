@@ -82,13 +82,13 @@ def _fill(folder: Path, outcome: Outcome) -> None:
 
 def no_temporary(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """No file can be made in the folder for temporary files: others are used, or it is refused in words."""
-    commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml"])
+    commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml", "--base", "."])
     for number, arguments in enumerate(commands[:times]):
         with tiny(parent / f"temporary-{number}") as folder:
             outcome = Outcome("no room for temporary files", arguments[0])
             try:
                 with mounted(folder / "temporary", "size=4k,nr_inodes=1"):
-                    command = Command(folder, *arguments, *(["--base-python", "python3"] * (arguments[0] == "check")))
+                    command = Command(folder, *arguments)
                     code, errors = command.end()
                     if code not in (0, 3) and (code != 2 or "set TMPDIR" not in errors or "Traceback" in errors):
                         outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
