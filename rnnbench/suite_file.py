@@ -117,10 +117,10 @@ def read(path: Path) -> SuiteFile:
     """Read and check a file; raises UserError with every fault found."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read: {error}") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of a number too long, or nested too deep
+        raise UserError(f"{path}: not TOML: {error}") from None
     faults: list[str] = []
     defaults = data.pop("defaults", {})
     if not isinstance(defaults, dict):

@@ -8,12 +8,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from rnnbench import suite_file
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
+MOST_OF_ALL = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Suite:
         """
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
+        if count > MOST_OF_ALL:
+            raise UserError(
+                f"{self.file}: the sweeps have {count:,} cases, and a run holds {MOST_OF_ALL:,} at most; "
+                "narrow them with --only, or take values out of the axes"
+            )
         if most is not None and count > most:
             raise UserError(
                 f"{self.file}: the sweeps have {count:,} cases, more than {most:,}; "
@@ -136,6 +144,15 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
     }
 
 
+def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
+    """How the suite of a stored run judges; raises UserError where its `run.json` holds something else."""
+    try:
+        return CheckSettings.model_validate(resolved.get("check", {}))
+    except ValidationError as error:
+        place = ".".join(map(str, ("resolved.check", *error.errors()[0]["loc"])))
+        raise UserError(f"{run / 'run.json'}: {place}: {error.errors()[0]['msg']}") from None
+
+
 def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
     """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault."""
     only: dict[str, list[str]] = {}
@@ -173,7 +190,7 @@ def find(name: str) -> Path:
     if path.suffix == ".toml" or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise UserError(f"no suite file {name}")
+        raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
     known = shipped()
     if name not in known:
         raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {', '.join(sorted(known))}")

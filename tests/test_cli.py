@@ -232,3 +232,44 @@ def test_metrics_are_listed_with_what_they_are(tmp_path: Path) -> None:
     told = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
     assert len(told) == len(METRICS)
     assert all(line.startswith(metric.name) for line, metric in zip(told, METRICS, strict=True))
+
+
+INTERRUPTED = """
+import os, signal, sys
+class AtImport:
+    def find_spec(self, name, *rest):
+        if name == "{name}":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, AtImport())
+sys.argv = ["rnnbench", *{arguments!r}]
+from rnnbench.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is loaded
+        ("pandas", ["report", "nowhere"]),
+        ("rnnbench.suites", ["run", "tiny.toml"]),
+    ],
+)
+def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, arguments: list[str]) -> None:
+    code = INTERRUPTED.format(name=name, arguments=arguments)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    # A shell shows 130 for both: Python ends itself by the signal where it came in an exec(), as `-c` is one.
+    assert done.returncode in (130, -signal.SIGINT)
+    assert done.stderr.strip() == "rnnbench: interrupted"
+
+
+def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
+    (folder / "suites").mkdir()
+    (folder / "suites" / "broken.toml").write_text("[")
+    done = rnnbench("list", "suites", cwd=folder)
+    assert done.returncode == 0
+    assert "quick" in done.stdout
+    assert "broken       can't be used: suites/broken.toml: not TOML: " in done.stderr

@@ -192,11 +192,11 @@ def test_a_suite_in_the_current_folder_hides_a_shipped_one(tmp_path: Path, monke
 
 
 def test_a_million_cases_are_asked_about_before_they_are_made(tmp_path: Path) -> None:
-    sizes = list(range(1, 101))
+    sizes = list(range(1, 79))
     chosen = suite(tmp_path, f'[[sweep]]\ncell = "gru"\nbatch_size = {sizes}\nseq_len = {sizes}\nhidden_size = {sizes}')
-    with pytest.raises(UserError, match=r"2,000,000 cases, more than 20,000; narrow them with --only, or confirm"):
+    with pytest.raises(UserError, match=r"949,104 cases, more than 20,000; narrow them with --only, or confirm"):
         groups(chosen)
-    assert len(groups(chosen, "batch_size=3 seq_len=4")) == 100
+    assert len(groups(chosen, "batch_size=3 seq_len=4")) == 78
 
 
 def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_path: Path) -> None:
@@ -288,3 +288,16 @@ def test_cells_and_data_sets_do_not_mix_in_a_sweep(tmp_path: Path) -> None:
 def test_a_number_of_workers_may_be_none_and_not_less(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sweep\[0\]\.workers\[0\]: -1 is not a whole number of 0 or more"):
         suite(tmp_path, LOADING + "workers = -1")
+
+
+def test_a_trillion_cases_are_refused_without_being_made(tmp_path: Path) -> None:
+    sizes = list(range(1, 10_001))
+    chosen = suite(tmp_path, f'[[sweep]]\ncell = "gru"\nbatch_size = {sizes}\nseq_len = {sizes}\nhidden_size = {sizes}')
+    with pytest.raises(UserError, match=r"2,000,000,000,000 cases, and a run holds 1,000,000 at most; narrow them"):
+        chosen.groups({}, None, most=None)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "1" * 10_000])
+def test_a_file_that_is_nested_without_end_or_has_endless_numbers_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match="not TOML: "):
+        suite(tmp_path, text)

@@ -15,7 +15,7 @@ from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
-from rnnbench.errors import Interrupted, UserError
+from rnnbench.errors import Interrupted, UserError, printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,13 +44,13 @@ def main() -> None:
         click.echo("rnnbench: interrupted", err=True)
         sys.exit(130)
     except Interrupted as interrupted:
-        click.echo(f"rnnbench: interrupted; {interrupted}", err=True)
+        click.echo(f"rnnbench: interrupted; {printable(str(interrupted))}", err=True)
         sys.exit(130)
     except UserError as error:
         if debug:
             raise
         for line in str(error).splitlines():
-            click.echo(f"rnnbench: {line}", err=True)
+            click.echo(f"rnnbench: {printable(line)}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, reference_option, yes_option
+from rnnbench.cli.options import (
+    Percent,
+    Seconds,
+    device_option,
+    only_option,
+    out_option,
+    reference_option,
+    suite_argument,
+    yes_option,
+)
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 @click.command()
-@click.argument("suite")
+@suite_argument
 @click.option("--base", metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns.")
 @click.option("--base-python", metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @click.option("--head-python", metavar="PY", help="Interpreter (or virtual environment) of the head.")
@@ -131,12 +140,13 @@ def _saved(base: Path, head: Path, margin: float | None, reference: str | None) 
 
 
 def _runs(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison":
+    from rnnbench import suites
     from rnnbench.suite_file import CheckSettings
 
     if reference is not None:
         raise click.UsageError("--reference is for pytest-benchmark's files; runs have their own references")
     before, after = _stored(base), _stored(head)
-    settings = CheckSettings.model_validate(after.info.resolved.get("check", {}))
+    settings = suites.check_settings(head, after.info.resolved)
     if margin is not None:
         settings = CheckSettings(margin=margin)
     return _compared(before, after, settings)
@@ -214,7 +224,8 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
     if as_json:
         click.echo(json_output.lines(comparison), nl=False)
     else:
-        Console().print(terminal.render(comparison))
+        with github.without_commands(click.echo):
+            Console().print(terminal.render(comparison))
     if folder is not None:
         verdict_folder.write(comparison, folder)
         click.echo(folder, err=as_json)

@@ -2,7 +2,8 @@
 
 import click
 
-from rnnbench.cli.options import device_option, only_option, yes_option
+from rnnbench.cli.options import device_option, only_option, suite_argument, yes_option
+from rnnbench.errors import UserError, printable
 
 
 @click.group("list")
@@ -25,10 +26,14 @@ def list_suites() -> None:
     """
     from rnnbench import suites
 
-    for name in suites.shipped():
-        suite = suites.read(name)
-        count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
-        click.echo(f"{name:<12} {count:>6,} cases  {suite.content.description}")
+    for name, file in suites.shipped().items():
+        try:
+            suite = suites.read(str(file))
+            count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
+        except UserError as fault:  # one that is broken does not hide the others
+            click.echo(f"{name:<12} can't be used: {printable(str(fault).splitlines()[0])}", err=True)
+            continue
+        click.echo(f"{name:<12} {count:>6,} cases  {printable(suite.content.description)}")
 
 
 @list_.command("cells")
@@ -63,7 +68,7 @@ def list_metrics() -> None:
 
 
 @list_.command("cases")
-@click.argument("suite")
+@suite_argument
 @only_option
 @device_option
 @yes_option
@@ -79,4 +84,4 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
     groups = suites.read(suite).groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
     for group in groups:
         for case in group.cases:
-            click.echo(case.expression)
+            click.echo(printable(case.expression))

@@ -5,9 +5,33 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+
+def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """What SUITE may go on to: the names that a bare word finds, and files."""
+    from rnnbench.suites import shipped
+
+    return [*(CompletionItem(name) for name in shipped() if name.startswith(typed)), CompletionItem(typed, type="file")]
+
+
+def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """What an --only may go on to: an axis, and after `cell=` a cell."""
+    from rnnbench.cells import CELLS
+    from rnnbench.store.records import AXES
+
+    before, space, last = typed.rpartition(" ")
+    words = [f"cell={cell}" for cell in CELLS] if last.startswith("cell=") else [f"{axis}=" for axis in AXES]
+    return [CompletionItem(f"{before}{space}{word}") for word in words if word.startswith(last)]
+
+
+suite_argument = click.argument("suite", shell_complete=suite_names)
 only_option = click.option(
-    "--only", multiple=True, metavar="EXPR", help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'."
+    "--only",
+    multiple=True,
+    metavar="EXPR",
+    shell_complete=only_words,
+    help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
 )
 device_option = click.option(
     "--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."

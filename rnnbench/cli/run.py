@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, yes_option
-from rnnbench.errors import UserError
+from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rnnbench.store.records import Group
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite")
+@suite_argument
 @out_option
 @only_option
 @device_option
@@ -148,8 +148,10 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     from rnnbench.analysis.noise import noise
     from rnnbench.report import noise as noise_sentence
     from rnnbench.report import terminal
+    from rnnbench.report.verdicts.github import without_commands
 
     info = read_info(folder)
-    Console().print(terminal.render(summary, info))
-    click.echo("\n".join([noise_sentence.render(noise(frame)), *info.notes]))
+    with without_commands(click.echo):
+        Console().print(terminal.render(summary, info))
+        click.echo("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
     click.echo(f"{folder}")

@@ -173,7 +173,7 @@ def _new_folder(out: Path, suite: str) -> Path:
         for side in ("base", "head"):
             (folder / side).mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"--out {out}: can't be written: {error.strerror}") from None
+        raise UserError(f"--out {out}: can't be written: {error.strerror}; give another folder") from None
     return folder
 
 

@@ -1,13 +1,12 @@
 """What stands in the way of a good measurement on this machine, and what to do about it."""
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rnnbench import load, suites
 from rnnbench.analysis.noise import Noise, noise
 from rnnbench.measure.runner import Progress
+from rnnbench.measure.scratch import scratch
 from rnnbench.measure.session import run_suite
 from rnnbench.store.folder import read_info
 from rnnbench.suite_file import Settings
@@ -56,7 +55,7 @@ def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Nois
     """The environment as a run records it, and the noise of a run of some 15 seconds, of which nothing is kept."""
     suite = suites.read("quick")
     groups = suite.groups(suites.parse_only(PROBE), None, most=None)
-    with tempfile.TemporaryDirectory() as out:
+    with scratch("doctor") as out:
         command = "rnnbench doctor"
-        folder = run_suite(suite, groups, PROBE_SETTINGS, out=Path(out), command=command, on_progress=on_progress)
+        folder = run_suite(suite, groups, PROBE_SETTINGS, out=out, command=command, on_progress=on_progress)
         return read_info(folder).environment, noise(load(folder))

@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+from rnnbench.measure.scratch import scratch
 
 # What git sets for its hooks, from which rnnbench may be run: it would name the repository in place of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
@@ -40,17 +40,18 @@ def commit(repository: Path, revision: str) -> str:
 @contextmanager
 def worktree(repository: Path, revision: str) -> Iterator[Path]:
     """A temporary worktree of a revision, gone at the end, however that comes."""
-    parent = Path(tempfile.mkdtemp(prefix="rnnbench-base-"))
-    tree = parent / "tree"
-    try:
-        done = _run(repository, "worktree", "add", "--quiet", "--detach", str(tree), revision)
-        if done.returncode:
-            raise UserError(f"--base {revision}: git can't make a worktree: {done.stderr.strip().splitlines()[-1]}")
-        yield tree
-    finally:
-        _run(repository, "worktree", "remove", "--force", str(tree))
-        shutil.rmtree(parent, ignore_errors=True)
-        _run(repository, "worktree", "prune")
+    with scratch("base") as parent:
+        tree = parent / "tree"
+        try:
+            done = _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
+            if done.returncode:
+                said = done.stderr.strip().rpartition("\n")[2]
+                raise UserError(f"--base {revision}: git can't make a worktree: {said or 'it does not say why'}")
+            yield tree
+        finally:
+            _run(repository, "worktree", "unlock", str(tree))  # it is locked where git was cut off while making it
+            shutil.rmtree(parent, ignore_errors=True)
+            _run(repository, "worktree", "prune")
 
 
 def _is_shallow(repository: Path) -> bool:

@@ -58,7 +58,9 @@ def read_history(path: Path, part: str | None = None) -> History:
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         if window.case not in measurements:
-            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {window.case}")
+            raise UserError(
+                f"{path}: windows of a case that measurements.jsonl does not have: {window.case}; one is another run's"
+            )
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
     return History(
         measurements=measurements,
@@ -81,19 +83,23 @@ def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment:
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:
-        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}")
+        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}; start a new run")
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
     """Raise UserError where a run is of another suite, or its sweeps or caches were not the suite's of today."""
     if info.suite != suite["name"]:
-        raise UserError(f"--resume {path}: a run of the suite {info.suite!r}, not of {suite['name']!r}")
+        raise UserError(
+            f"--resume {path}: a run of the suite {info.suite!r}, not of {suite['name']!r}; name the one that it is of"
+        )
     if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
     flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
     if flushed[0] != flushed[1]:
         words = "flushed before every call" if flushed[0] else "left warm"
-        raise UserError(f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise")
+        raise UserError(
+            f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run"
+        )
 
 
 def _identity(environment: dict[str, Any]) -> dict[str, Any]:

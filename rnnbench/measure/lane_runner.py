@@ -211,7 +211,10 @@ def hello(worker: WorkerProcess) -> dict[str, Any]:
     except WorkerLost as lost:
         raise UserError(f"no worker can start: {lost}") from None
     if said.get("protocol") != PROTOCOL_VERSION:
-        raise UserError(f"the worker speaks protocol {said.get('protocol')}, this rnnbench {PROTOCOL_VERSION}")
+        raise UserError(
+            f"the worker speaks protocol {said.get('protocol')}, this rnnbench {PROTOCOL_VERSION}; "
+            "it imports another one: look at PYTHONPATH"
+        )
     return said
 
 

@@ -143,7 +143,9 @@ def _spread(device: str, groups: Sequence[Group], cards: Sequence[Card], homes: 
     for group in sorted(groups, key=lambda group: (group.workload not in homes, -_work(group))):
         home = homes.get(group.workload)
         if home is not None and home not in places:
-            raise UserError(f"--resume: groups of {device} were measured on {home}, which is not there now")
+            raise UserError(
+                f"--resume: groups of {device} were measured on {home}, which is not there now; start a new run"
+            )
         at[group.workload] = load.index(min(load)) if home is None else places[home]
         load[at[group.workload]] += _work(group)
     lanes = [

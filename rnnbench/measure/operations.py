@@ -24,6 +24,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.size import least_bytes
 
 MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
@@ -129,6 +130,9 @@ class Operations:
         name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
         if unusable := devices.why_not(name):
             raise Skip(unusable)
+        least, there = least_bytes(case.workload), devices.open_device(name).memory_bytes()
+        if there is not None and least > there:
+            raise Skip(f"it needs {least / 1e9:,.1f} GB of memory at least, and {name} has {there / 1e9:,.1f} GB")
         if threads > len(allowed_cores()):
             raise Skip(f"threads={threads}, and {len(allowed_cores())} cores are allowed")
         if case.workload.workers > len(allowed_cores()):

@@ -1,6 +1,7 @@
 """Which groups deserve another replicate, and how long that will take."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -59,13 +60,21 @@ class GroupRecord:
 
 
 class Planner:
-    """Adds replicates where ratios are wider than asked, cheapest groups first where the budget can't serve all."""
+    """Adds replicates where ratios are wider than asked, cheapest groups first where the budget can't serve all.
+
+    What is asked before every visit is kept as sums, since a run may have ten thousand groups.
+    """
 
     def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
         self._groups = groups
         self._settings = settings
         self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
+        # Of the groups that were visited: visits to come of each, their seconds, the seconds of one visit of each.
+        self._later: dict[Workload, int] = {}
+        self._seconds_to_come = 0.0
+        self._one_of_each = 0.0
+        self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
 
     def add_start(self, seconds: float) -> None:
         """Note how long a worker took to start."""
@@ -74,14 +83,19 @@ class Planner:
     def add_visit(self, group: Group, seconds: float, log_seconds: Mapping[str, float]) -> None:
         """Note a visit: how long it took, and each measured case's time."""
         record = self._records[group.workload]
+        self._leave(group, record)
         record.dead = not log_seconds
         references = [log_seconds[case.key] for case in group.cases if case.is_reference and case.key in log_seconds]
         ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
         record.add(seconds, ratios)
+        self._enter(group, record)
 
     def forget_visit(self, group: Group) -> None:
         """Take back what was noted last, since it does not count."""
-        self._records[group.workload].forget()
+        record = self._records[group.workload]
+        self._leave(group, record)
+        record.forget()
+        self._enter(group, record)
 
     def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
@@ -99,35 +113,51 @@ class Planner:
 
     def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
         """Expected seconds until the end, `now` being still to be visited in this replicate; None before any visit."""
-        if not any(record.visits for record in self._records.values()):
+        if not self._later:
             return None
-        later = {group: self._visits_to_come(group) - (group in now) for group in self._groups}
-        seconds = sum(self._cost(group) for group in now)
-        seconds += sum(self._cost(group) * visits for group, visits in later.items() if visits > 0)
-        seconds += fmean(self._start_seconds) * max(0, *later.values())
+        unvisited = visits_to_come(GroupRecord(), self._settings) * (len(self._groups) - len(self._later))
+        seconds = self._seconds_to_come + unvisited * self._usual_cost()
+        most = max((visits for visits, groups in self._counts.items() if groups), default=0)
+        # The worker that is at work takes one of the visits of each group that it has still to come to.
+        seconds += fmean(self._start_seconds) * max(0, most - bool(now))
         return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
 
     def missed(self) -> list[Group]:
         """The groups with a ratio less precise than asked."""
         return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
+    def _leave(self, group: Group, record: GroupRecord) -> None:
+        """Take a group out of the sums, before its record changes."""
+        self._counts[visits_to_come(record, self._settings)] -= 1
+        if group.workload in self._later:
+            self._seconds_to_come -= self._later.pop(group.workload) * record.cost
+            self._one_of_each -= record.cost
+
+    def _enter(self, group: Group, record: GroupRecord) -> None:
+        """And back into them."""
+        later = visits_to_come(record, self._settings)
+        self._counts[later] += 1
+        if record.visits:
+            self._later[group.workload] = later
+            self._seconds_to_come += later * record.cost
+            self._one_of_each += record.cost
+
     def _wants_more(self, group: Group) -> bool:
         return wants_more(self._records[group.workload], self._settings)
 
     def _urgency(self, group: Group) -> tuple[int, float]:
         """Groups short of the fewest replicates first; then those whose remaining visits cost least."""
-        short = max(0, self._settings.replicates - self._records[group.workload].visits)
-        return -short, self._visits_to_come(group) * self._cost(group)
-
-    def _visits_to_come(self, group: Group) -> int:
-        return visits_to_come(self._records[group.workload], self._settings)
+        record = self._records[group.workload]
+        short = max(0, self._settings.replicates - record.visits)
+        return -short, visits_to_come(record, self._settings) * self._cost(group)
 
     def _cost(self, group: Group) -> float:
         record = self._records[group.workload]
-        if record.visits:
-            return record.cost
-        seen = [other.cost for other in self._records.values() if other.visits]
-        return fmean(seen) if seen else 0.0
+        return record.cost if record.visits else self._usual_cost()
+
+    def _usual_cost(self) -> float:
+        """Seconds of a visit to a group of which nothing is known yet."""
+        return self._one_of_each / len(self._later) if self._later else 0.0
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.measure.scratch import scratch
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # importing torch from a cold disk
+MOST_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
 MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # torch.compile would keep processes of its own, which would not end with the compiling.
@@ -49,8 +51,8 @@ def compiler_cache() -> Iterator[None]:
     if COMPILER_CACHE in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="rnnbench-compiled-", ignore_cleanup_errors=True) as folder:
-        os.environ[COMPILER_CACHE] = folder
+    with scratch("compiled") as folder:
+        os.environ[COMPILER_CACHE] = str(folder)
         try:
             yield
         finally:
@@ -79,25 +81,39 @@ class WorkerProcess:
         are added to the environment.
         """
         self.name = name
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        self._unread = b""
+        self._stopped = False
         paths = (PACKAGE_PARENT, Path.cwd()) if paths is None else paths
         path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH")]))
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
-        with contextlib.nullcontext() if layout is None else fixed_addresses():
+        # -P: or the current folder would come first, and with it the head's rnnbench on both sides.
+        self._command = [python, "-P", "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])]
+        self._environment = os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed | dict(variables or {})
+        self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
+        self._start()
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._unread = b""
+        with self._addresses():
             self._process = subprocess.Popen(
-                # -P: or the current folder would come first, and with it the head's rnnbench on both sides.
-                [python, "-P", "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed | dict(variables or {}),
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C is the coordinator's to handle
                 bufsize=0,
             )
 
     def wait_ready(self) -> dict[str, Any]:
-        """The worker's hello; raises WorkerLost where it can't start."""
+        """The worker's hello; raises WorkerLost where it can't start. One that is killed meanwhile starts again."""
+        for _ in range(MOST_STARTS - 1):
+            try:
+                return self._read(START_SECONDS)
+            except WorkerLost:
+                if self._stopped or self._process.returncode != -signal.SIGKILL:
+                    raise
+            self._start()
         return self._read(START_SECONDS)
 
     def pin(self, cores: Sequence[int]) -> None:
@@ -135,7 +151,13 @@ class WorkerProcess:
                     raise WorkerLost(self._how_it_ended())
                 self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):  # a case found the stream and wrote into it
+            self.close()
+            raise WorkerLost(f"no reply, but {line[:60].decode(errors='replace')!r}")
         return reply
 
     def _how_it_ended(self) -> str:
@@ -152,10 +174,12 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker from another thread: whoever waits for its answer finds it lost."""
+        self._stopped = True
         self._process.kill()
 
     def close(self) -> None:
         """End the worker, whatever it does."""
+        self._stopped = True
         self._end(grace_seconds=0.0)
         self._errors.close()
 

@@ -99,10 +99,14 @@ class Runner:
         unusable = {name: one["reason"] for name, one in told.items() if one["reason"]}
         return {**said, "devices": cards, "unusable": unusable}
 
-    def run(self, folder: RunFolder) -> None:
-        """Measure into `folder`; passes KeyboardInterrupt on."""
+    def open(self, folder: RunFolder) -> None:
+        """Have `folder` name every case, those that are new to it as pending."""
         self._shared.folder = folder
         self._recorder.open(folder, [case for group in self.groups for case in group.cases])
+
+    def run(self, folder: RunFolder) -> None:
+        """Measure into `folder`; passes KeyboardInterrupt on."""
+        self.open(folder)
         left = self._shared.left
         self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
         self.notes += self.preliminaries.notes

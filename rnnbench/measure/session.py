@@ -1,7 +1,7 @@
 """A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,6 @@ def run_suite(
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
-        folder = RunFolder.create(out, suite.name)
         info = RunInfo(
             suite=suite.name,
             description=suite.content.description,
@@ -50,7 +49,8 @@ def run_suite(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             environment=environment.describe(suite.file.parent) | {"worker": software},
         )
-        measure_into(folder, runner, info)
+        with closing(_new_folder(out, runner, info)) as folder:
+            measure_into(folder, runner, info)
     return folder.path
 
 
@@ -61,19 +61,37 @@ def resume_run(
 
     Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
     """
-    info = read_info(path)
+    if (name := read_info(path).suite) != suite.name:
+        raise UserError(
+            f"--resume {path}: a run of the suite {name!r}, not of {suite.name!r}; name the one that it is of"
+        )
     if parts(path):
         raise UserError(f"--resume {path}: it was made by Slurm's jobs; go on with --executor slurm")
-    history = read_history(path)
-    if not history.groups:
-        raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
-    runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
-    with started(runner) as software:
-        del software["unusable"]
-        here = environment.describe(suite.file.parent) | {"worker": software}
-        refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
-        notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
-        measure_into(RunFolder(path), runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+    with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
+        info, history = read_info(path), read_history(path)
+        if not history.groups:
+            raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
+        runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
+        with started(runner) as software:
+            del software["unusable"]
+            here = environment.describe(suite.file.parent) | {"worker": software}
+            refuse_unlike(path, info, suite.content.model_dump(mode="json"), here)
+            notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
+            measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+
+
+def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
+    """A folder that names all cases, and is a run from then on; nothing is left of it where it can't be written."""
+    folder = RunFolder.create(out, info.suite)
+    with ExitStack() as undo:
+        undo.callback(folder.discard)
+        try:
+            runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
+            folder.write_info(info)
+        except OSError as fault:
+            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
+        undo.pop_all()
+    return folder
 
 
 @contextmanager
@@ -91,8 +109,8 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
 
     Of a part it is not said how many ratios are wider than asked: that is for the whole run to tell.
     """
-    folder.write_info(replace(info, status="running"))
     try:
+        folder.write_info(replace(info, status="running"))
         status: RunStatus = "interrupted"
         imprecise: list[str] = []
         try:
@@ -102,21 +120,23 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
         finally:
-            folder.write_info(
-                replace(
-                    info,
-                    status=status,
-                    seconds=round(runner.seconds, 1),
-                    replicates=runner.replicates,
-                    ceilings=runner.preliminaries.ceilings or info.ceilings,
-                    stage_seconds=runner.preliminaries.stage_seconds,
-                    notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
-                    environment=info.environment | {"load_at_the_end": environment.load()},
-                )
-            )
-            folder.close()
+            folder.write_info(_ended(info, runner, status, imprecise))
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
+
+
+def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence[str]) -> RunInfo:
+    """What `run.json` says at the end."""
+    return replace(
+        info,
+        status=status,
+        seconds=round(runner.seconds, 1),
+        replicates=runner.replicates,
+        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        stage_seconds=runner.preliminaries.stage_seconds,
+        notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
+        environment=info.environment | {"load_at_the_end": environment.load()},
+    )
 
 
 def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.measure import git
 from rnnbench.measure.process import PACKAGE_PARENT
+from rnnbench.measure.scratch import scratch
 
 WORKER = Path("rnnbench/measure/worker.py")
 
@@ -85,7 +85,8 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
     there = next((choice for choice in choices if choice.is_file()), None)
     if there is None:
         raise UserError(
-            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}"
+            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
+            "want one that holds the suite"
         )
     return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package))
 
@@ -96,7 +97,10 @@ def _at_revision(
     """The base in a temporary worktree."""
     if top is None:
         where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-        raise UserError(f"--base {base}: {where} is in no git repository, and no folder has that name")
+        raise UserError(
+            f"--base {base}: {where} is in no git repository, and no folder has that name; "
+            "give a folder that holds the suite"
+        )
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)
@@ -131,9 +135,9 @@ def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
 @contextmanager
 def _package_alone() -> Iterator[Path]:
     """A folder that holds this rnnbench and nothing else, so that another interpreter finds its own torch beside it."""
-    with tempfile.TemporaryDirectory(prefix="rnnbench-package-") as folder:
-        (Path(folder) / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
-        yield Path(folder)
+    with scratch("package") as folder:
+        (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
+        yield folder
 
 
 def _interpreter(given: str | None, option: str) -> str:

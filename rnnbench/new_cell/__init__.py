@@ -19,7 +19,7 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
         raise UserError(f"{name!r} can't name a class; want a letter, then letters, digits and _: MyCell")
     if not folder.is_dir():
-        raise UserError(f"--out {folder}: no such folder")
+        raise UserError(f"--out {folder}: no such folder; make it first, or give another")
     files = folder / f"{name}.py", folder / f"{name}.toml"
     for file in files:
         if file.exists():
@@ -32,7 +32,7 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
             with file.open("x", encoding="utf-8") as new:
                 new.write(text)
     except OSError as error:
-        raise UserError(f"--out {folder}: can't be written: {error.strerror}") from None
+        raise UserError(f"--out {folder}: can't be written: {error.strerror}; give another folder") from None
     return files
 
 

@@ -27,4 +27,4 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"--out {asked}: can't be written: {error.strerror}") from None
+        raise UserError(f"--out {asked}: can't be written: {error.strerror}; give another folder") from None

@@ -12,15 +12,16 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines
+from rnnbench.store import jsonlines, schema
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
 
@@ -79,7 +80,7 @@ class RunFolder:
         try:
             (parent / name).mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"--out {parent}: can't be written: {error.strerror}") from None
+            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
         return cls(parent / name)
 
     def write_info(self, info: RunInfo) -> None:
@@ -121,6 +122,11 @@ class RunFolder:
         if file.exists():
             file.rename(self.path / f"spoilt-{worker}.jsonl")
 
+    def discard(self) -> None:
+        """Remove the folder, which is not to be."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def close(self) -> None:
         """Close all files."""
         for appender in (self._measurements, self._telemetry, self._profiles, *self._windows.values()):
@@ -141,7 +147,9 @@ def _lock(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{file.parent}: another rnnbench is writing to this run") from None
+        raise UserError(
+            f"{file.parent}: another rnnbench is writing to this run; wait for it, or start a new run"
+        ) from None
     except OSError as fault:
         if fault.errno not in NO_LOCKS:
             raise
@@ -154,12 +162,16 @@ def read_info(path: Path, part: str = "") -> RunInfo:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not a run folder: it has no {file.name}") from None
-    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a run folder: it has no {file.name}; want one that `rnnbench run` made") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}")
+        raise UserError(
+            f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}; use the one that wrote it"
+        )
+    if fault := schema.info_fault(content):
+        raise UserError(f"{file}: {fault}")
     try:
         return RunInfo(**content)
     except TypeError as error:
@@ -168,7 +180,8 @@ def read_info(path: Path, part: str = "") -> RunInfo:
 
 def read_measurements(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of `measurements.jsonl`, of one part or of all; none where the run was cut off before the first."""
-    yield from _lines(path, "measurements*.jsonl" if part is None else _named("measurements.jsonl", part))
+    name = "measurements*.jsonl" if part is None else _named("measurements.jsonl", part)
+    yield from _lines(path, name, schema.measurement_fault)
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
@@ -194,12 +207,13 @@ def read_profiles(path: Path) -> dict[str, Profile]:
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
     """The workers whose windows do not count, of one part or of all."""
-    return sorted(file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{_of_workers(part)}"))
+    names = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{_of_workers(part)}"))
+    return sorted(name for name in names if schema.is_worker(name))
 
 
 def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of every worker's windows, of one part or of all."""
-    yield from _lines(path, f"windows-{_of_workers(part)}")
+    yield from _lines(path, f"windows-{_of_workers(part)}", schema.window_fault)
 
 
 def parts(path: Path) -> list[str]:
@@ -211,6 +225,12 @@ def _of_workers(part: str | None) -> str:
     return f"{part}-*.jsonl" if part else "*.jsonl"
 
 
-def _lines(path: Path, pattern: str) -> Iterator[dict[str, Any]]:
+def _lines(
+    path: Path, pattern: str, fault_of: Callable[[dict[str, Any]], str] = lambda line: ""
+) -> Iterator[dict[str, Any]]:
+    """The lines of all such files; raises UserError at one that is not what it must be."""
     for file in sorted(path.glob(pattern)):
-        yield from jsonlines.read(file)
+        for number, line in enumerate(jsonlines.read(file), 1):
+            if fault := fault_of(line):
+                raise UserError(f"{file}, line {number}: {fault}")
+            yield line

@@ -57,7 +57,9 @@ def load(path: str | Path) -> pd.DataFrame:
     windows = pd.DataFrame(read_windows(path), columns=["case", *WINDOW_COLUMNS])
     unknown = set(windows["case"]) - set(cases["case"])
     if unknown:
-        raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}")
+        raise UserError(
+            f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
+        )
     frame = cases.merge(windows, on="case", how="left")
     frame.insert(0, "run", path.name)
     return frame

@@ -16,7 +16,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 return  # the writer was cut off in the middle of it
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON: {error}") from None
             if not isinstance(record, dict):
                 raise UserError(f"{path}, line {number}: want an object, found {line[:40].decode(errors='replace')}")
@@ -31,11 +31,17 @@ class Appender:
         self._file: IO[bytes] | None = None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line, in one write."""
+        """Add one line, in one write; raises OSError where the disk does not take all of it, and leaves none of it."""
         if self._file is None:
             _cut_torn_line(self.path)
             self._file = self.path.open("ab", buffering=0)
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        try:
+            while line:  # a disk that is nearly full takes a part, and says so only when it is given the rest
+                line = line[self._file.write(line) :]
+        except OSError:
+            _cut_torn_line(self.path)
+            raise
 
     def close(self) -> None:
         """Close the file, if a line was ever added."""

@@ -83,3 +83,10 @@ def test_the_top_of_a_repository_is_found_from_below_and_nowhere_else(there: Pat
     below.mkdir(parents=True)
     assert git.top(below) == there.resolve()
     assert git.top(tmp_path) is None
+
+
+def test_a_worktree_that_git_was_cut_off_from_making_is_gone_too(there: Path) -> None:
+    with git.worktree(there, "HEAD") as tree:
+        repository.git(there, "worktree", "lock", "--reason", "initializing", str(tree))
+    assert not tree.exists()
+    assert worktrees(there) == 1

@@ -77,7 +77,7 @@ def test_a_case_is_observed_without_being_kept() -> None:
         (small.case("gru", device="tpu"), "skipped", "no device 'tpu'"),
         (small.case("gru", dtype="tf32"), "skipped", "tf32 is a way of CUDA's matrix units"),
         (small.case("gru", threads=4096), "skipped", "threads=4096, and"),
-        (small.case("gru", hidden_size=10**9), "failed", "out of memory: "),
+        (small.case("gru", batch_size=10**9, hidden_size=10**6), "skipped", "it needs 40,0"),
     ],
 )
 def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reason: str) -> None:

@@ -1,9 +1,11 @@
 """Replicates go where ratios are wide, and the budget to the groups that it can make precise."""
 
 import random
+from typing import Any
 
 import pytest
 
+from rnnbench.measure import planner as planning
 from rnnbench.measure.planner import Planner
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -115,3 +117,23 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
     chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
     chosen.forget_visit(NOISY)
     assert chosen._records == same._records
+
+
+def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in range(1, 2001)]
+    one = Planner(groups, Settings(replicates=4, most_replicates=4, precision=None))
+    one.add_start(1.0)
+    looked: list[int] = []
+    to_come = planning.visits_to_come
+
+    def look(*given: Any) -> int:
+        looked.append(1)
+        return to_come(*given)
+
+    monkeypatch.setattr(planning, "visits_to_come", look)
+    for group in groups[:10]:
+        one.add_visit(group, 0.5, {group.cases[0].key: 0.0})
+        assert one.seconds_left(groups, None) is not None
+    assert len(looked) < 50
+    left = one.seconds_left(groups[10:], None)
+    assert left == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)

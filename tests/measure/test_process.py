@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rnnbench.measure.process import WorkerLost, WorkerProcess
@@ -130,3 +131,48 @@ def addresses(worker: WorkerProcess) -> set[str]:
     """Where torch's libraries lie in a worker."""
     lines = Path(f"/proc/{worker._process.pid}/maps").read_text().splitlines()
     return {line.split()[0] for line in lines if "libtorch_cpu" in line}
+
+
+def test_a_worker_that_is_killed_before_it_is_ready_is_started_again() -> None:
+    worker = WorkerProcess("0000")
+    try:
+        worker._process.kill()
+        assert worker.wait_ready()["protocol"] == PROTOCOL_VERSION
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_is_killed_at_every_start_is_lost(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho x >> {tmp_path}/starts\nkill -9 $$\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+        WorkerProcess("0000", str(python)).wait_ready()
+    assert (tmp_path / "starts").read_text().count("x") == 3
+
+
+def test_a_worker_that_is_ended_on_purpose_is_not_started_again() -> None:
+    worker = WorkerProcess("0000")
+    worker.kill()
+    with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+        worker.wait_ready()
+
+
+@pytest.mark.parametrize("words", ["nonsense", "[1]", "\\377"])
+def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, words: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nprintf '{words}\\n'\nsleep 60\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="no reply, but "):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
+    def held() -> tuple[int, int, int]:
+        this = psutil.Process()
+        return this.num_fds(), len(this.children()), this.num_threads()
+
+    before = held()
+    for _ in range(5):
+        WorkerProcess("0000").close()
+    assert held() == before

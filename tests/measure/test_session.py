@@ -10,7 +10,9 @@ from rnnbench import suites
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import session
 from rnnbench.measure.session import resume_run, run_suite
-from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.folder import RunFolder, RunInfo, last_measurements, read_info
+from tests import stored
+from tests import workload as small
 
 SUITE = """
 name = "tiny"
@@ -49,12 +51,23 @@ def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, m
     assert read_info(path).status == "finished"
 
 
-def test_ctrl_c_says_where_the_measurements_are(tmp_path: Path) -> None:
+def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_info, seen = RunFolder.write_info, list[int]()
+
+    def look(folder: RunFolder, info: RunInfo) -> None:
+        seen.append(len(last_measurements(folder.path)))
+        write_info(folder, info)
+
+    monkeypatch.setattr(RunFolder, "write_info", look)
+
     def stop(step: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.*; --resume goes on with it"):
         run(tmp_path, on_progress=stop)
+    assert set(seen) == {2}
 
 
 def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
@@ -71,3 +84,24 @@ def test_no_device_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
     with pytest.raises(session.NoDevice, match="no device 'tpu'"):
         run_suite(suite, groups, suite.settings, out=tmp_path / "out", command="x", on_progress=lambda step: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_of_a_run_that_can_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: RunFolder, info: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_info", full)
+    with pytest.raises(UserError, match=r"--out .*out: can't be written: No space left on device; give another folder"):
+        run(tmp_path)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
+    (tmp_path / "test.toml").write_text(SUITE.replace("tiny", stored.INFO.suite))
+    suite = suites.read(str(tmp_path / "test.toml"))
+    monkeypatch.setattr(session, "read_history", pytest.fail)  # what it read would be old by the time it may write
+    other = RunFolder(path)
+    with pytest.raises(UserError, match="another rnnbench is writing to this run; wait for it"):
+        resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
+    other.close()

@@ -1,7 +1,7 @@
 import json
 import threading
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -106,8 +106,8 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ('{"suite": "quick"', "can't be read"),
         ("[]", "schema_version is None"),
         (json.dumps({"schema_version": 99}), f"schema_version is 99; this rnnbench reads {SCHEMA_VERSION}"),
-        (json.dumps({"schema_version": SCHEMA_VERSION}), "missing 6 required"),
-        (json.dumps({"schema_version": SCHEMA_VERSION, "what": 1}), "unexpected keyword argument 'what'"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
+        (json.dumps({**asdict(INFO), "what": 1}), "unexpected keyword argument 'what'"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: str | None, words: str) -> None:

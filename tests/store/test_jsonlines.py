@@ -1,4 +1,6 @@
 import json
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,27 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_added(tmp_path: Path) -> None:
 def test_no_file_is_made_before_the_first_line(tmp_path: Path) -> None:
     jsonlines.Appender(tmp_path / "file.jsonl").close()
     assert not (tmp_path / "file.jsonl").exists()
+
+
+def test_a_disk_that_takes_a_part_of_a_line_keeps_none_of_it_and_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    appender = jsonlines.Appender(file)
+    appender.append({"whole": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))  # as a full disk: five bytes have room
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            appender.append({"torn": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    appender.append({"whole": 3})  # there is room again
+    appender.close()
+    assert list(jsonlines.read(file)) == [{"whole": 1}, {"whole": 3}]
+
+
+def test_json_that_is_nested_without_end_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "lines.jsonl").write_bytes(b"[" * 100_000 + b"\n")
+    with pytest.raises(UserError, match="line 1: not JSON: "):
+        list(jsonlines.read(tmp_path / "lines.jsonl"))

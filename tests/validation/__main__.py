@@ -16,7 +16,10 @@ from tests.validation import (
     cost,
     estimator,
     explained,
+    faults,
     fleet,
+    fuzz,
+    load,
     not_slower_simulated,
     pytest_door,
     real,
@@ -56,19 +59,26 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
 PEERS = "verdicts-peers"
+# Made only when they are named: they tell of faults, strangers' files and size, and nothing of time.
+HARDENING: dict[str, Callable[[], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz, "load": load.load}
 
 
 def main(names: list[str]) -> None:
     """Make the tables named."""
-    known = [*TABLES, *TRIALS, PEERS]
+    if names[:1] == ["fuzz"] and names[1:2] == ["--inputs"] and len(names) == 3 and names[2].isdecimal():
+        number = int(names[2])
+        HARDENING["fuzz"] = lambda: fuzz.fuzz(number)
+        names = ["fuzz"]
+    made_always = [*TABLES, *TRIALS, PEERS]
+    known = [*made_always, *HARDENING]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in names or known:
+    for name in names or made_always:
         started = time.monotonic()
-        if name in TABLES:
-            _keep(name, started, table := TABLES[name](), table)
+        if name in TABLES or name in HARDENING:
+            _keep(name, started, table := (TABLES | HARDENING)[name](), table)
         else:
             suites, rates = (
                 (verdict_peers.peers(), verdict_peers.rates)

@@ -6,7 +6,7 @@ import torch
 from rnnbench import explain
 from rnnbench.analysis.estimate import estimate
 from rnnbench.store.records import Phase
-from tests.validation.faults import FAULTS, pair
+from tests.validation.planted_causes import FAULTS, pair
 
 SIZES = ((1, 64), (8, 128), (32, 64))  # batch, hidden
 STEPS, INPUT = 32, 64

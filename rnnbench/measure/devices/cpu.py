@@ -1,10 +1,13 @@
 """The processor that the worker is pinned to."""
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from rnnbench.measure.devices import meters
 from rnnbench.measure.devices.device import Call, Card, Clocked
@@ -13,6 +16,9 @@ from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
+
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Cpu:
@@ -108,6 +114,13 @@ class Cpu:
     def cards(self) -> list[Card]:
         """There is but one."""
         return [Card()]
+
+    def memory_bytes(self) -> int | None:
+        """The machine's, or less where a container or the shell allows less."""
+        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0]]
+        if CGROUP_LIMIT.is_file() and (limit := CGROUP_LIMIT.read_text().strip()).isdecimal():
+            limits.append(int(limit))
+        return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`resident_bytes`: pages that a call adds."""

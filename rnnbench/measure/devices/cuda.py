@@ -194,6 +194,12 @@ class Cuda:
             for one in seen
         ]
 
+    def memory_bytes(self) -> int | None:
+        """The card's own."""
+        import torch
+
+        return int(torch.cuda.get_device_properties(self.name).total_memory)
+
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `process_bytes`: the context, torch's pool and what libraries hold."""
         gpu = partial(nvml.open_gpu, self.uuid() or "")

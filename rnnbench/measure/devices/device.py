@@ -65,6 +65,10 @@ class Device(Protocol):
         """Those over which the cases of its name can be spread, the device itself first; at least one."""
         ...
 
+    def memory_bytes(self) -> int | None:
+        """All the memory that a case may have; None where the system does not tell."""
+        ...
+
     def memory(self, timed: "TimedCall") -> Readings:
         """Memory of one call, and of this process, that only the system or the driver knows."""
         ...

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,22 +67,22 @@ def _measure(path: Path, part: str, root: Path) -> None:
     info = read_info(path)
     if is_finished(path, part, info.resolved["measure"]):
         return
-    folder = RunFolder(path, part)
-    history = read_history(path, part)
-    settings = Settings(**info.resolved["measure"])
-    # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
-    runner = Runner(history.groups, settings, root=root, history=history, prefix=f"{part}-", keep_cards=False)
-    with started(runner) as software:
-        del software["unusable"]
-        here = replace(
-            info,
-            resolved={"measure": info.resolved["measure"]},
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            environment=environment.describe(root) | {"worker": software, "job": _about_job()},
-            notes=_unbound(),
-        )
-        refuse_unlike(path, here)
-        measure_into(folder, runner, here, is_part=True)
+    with closing(RunFolder(path, part)) as folder:  # locked before it is read
+        history = read_history(path, part)
+        settings = Settings(**info.resolved["measure"])
+        # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
+        runner = Runner(history.groups, settings, root=root, history=history, prefix=f"{part}-", keep_cards=False)
+        with started(runner) as software:
+            del software["unusable"]
+            here = replace(
+                info,
+                resolved={"measure": info.resolved["measure"]},
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                environment=environment.describe(root) | {"worker": software, "job": _about_job()},
+                notes=_unbound(),
+            )
+            refuse_unlike(path, here)
+            measure_into(folder, runner, here, is_part=True)
 
 
 def refuse_unlike(path: Path, here: RunInfo) -> None:

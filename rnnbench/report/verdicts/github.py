@@ -1,6 +1,9 @@
 """What GitHub Actions shows: annotations on the run's page, and the job's summary."""
 
-from collections.abc import Sequence
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rnnbench.analysis.comparison import Comparison, Finding
@@ -29,6 +32,20 @@ def annotations(comparison: Comparison, most: int = 9) -> list[str]:
         if found := _having(comparison, verdict):
             lines.append(_command("warning", f"{plural(len(found), 'case')} {words}", _listed(found, called)))
     return lines
+
+
+@contextmanager
+def without_commands(say: Callable[[str], None]) -> Iterator[None]:
+    """GitHub takes no line that is printed meanwhile for a command, whatever the names in it; nothing elsewhere."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        yield
+        return
+    token = secrets.token_hex(16)  # that no name can know
+    say(f"::stop-commands::{token}")
+    try:
+        yield
+    finally:
+        say(f"::{token}::")
 
 
 def append_summary(comparison: Comparison, path: Path) -> None:

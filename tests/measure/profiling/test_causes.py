@@ -11,7 +11,7 @@ from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.measure.profiling.causes import Suspect, steps_of, suspects
 from rnnbench.measure.profiling.program import MOST_CALLS, Replaced, TooLong, Watched, watch
-from tests.validation.faults import FAULTS, Clean, OneProduct, pair
+from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 6

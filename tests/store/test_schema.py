@@ -1,0 +1,83 @@
+"""What a run's records must be: a change of one value is told with its name, what it must be, and what it is."""
+
+from typing import Any
+
+import pytest
+
+from rnnbench.store import schema
+from rnnbench.store.records import Measurement
+from tests import stored
+from tests import workload as small
+
+CASE = small.case("gru")
+WINDOW = stored.window(CASE, 0, [0.002, 0.003]).to_json() | {"quantiles": [0.002, 0.003], "cores": [0]}
+MEASUREMENT = Measurement(CASE, "measured", parity="agrees", metrics={"parameters": 7}).to_json()
+INFO: dict[str, Any] = {
+    **{"suite": "s", "description": "", "command": "c", "started": "2026", "resolved": {}, "environment": {}},
+    **{"ceilings": [], "notes": ["a"], "seconds": None, "stage_seconds": {"ceilings": 0.5}, "status": "finished"},
+}
+
+
+def test_what_rnnbench_writes_is_as_it_must_be() -> None:
+    assert schema.window_fault(WINDOW) == ""
+    assert schema.measurement_fault(MEASUREMENT) == ""
+    assert schema.info_fault(INFO) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"calls": 0}, "calls: want a whole number of 1 or more, found 0"),
+        ({"calls": True}, "calls: want a whole number of 1 or more, found True"),
+        ({"order": 10**30}, "order: want a whole number of 0 or more, found a number that is too large"),
+        ({"seconds": float("nan")}, "seconds: want a number above 0, found nan"),
+        ({"seconds": 10**400}, "seconds: want a number above 0, found a number that is too large"),
+        ({"quantiles": []}, r"quantiles: want a list, each a number above 0, found \[\]"),
+        ({"quantiles": [0.0]}, "quantiles: want a list"),
+        ({"cores": "all"}, "cores: want a list"),
+        ({"worker": "../../x"}, "worker: want a name that ends in a number"),
+        ({"case": "\ud800"}, r"case: want text, found '\\ud800'"),
+    ],
+)
+def test_a_window_that_is_none_is_told(change: dict[str, Any], words: str) -> None:
+    assert_told(schema.window_fault(WINDOW | change), words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"status": "done"}, "status: want one of pending, measured, skipped, failed, found 'done'"),
+        ({"reference": "rrn"}, "reference: want one of rnn, lstm, gru, regular, windows, overlapping, none"),
+        ({"batch_size": 0}, "batch_size: want a whole number of 1 or more"),
+        ({"batch_size": 4}, "case: is not that of its axes, 'cell=gru implementation=loop"),
+        ({"parameters": "7"}, "parameters: want a number, or null, found '7'"),
+        ({"missing": {"macs": 3}}, "missing: want an object, each text"),
+    ],
+)
+def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) -> None:
+    assert_told(schema.measurement_fault(MEASUREMENT | change), words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"notes": "a"}, "notes: want a list, each text, found 'a'"),
+        ({"ceilings": [{}]}, "ceilings: want a list, each the limits of a machine"),
+        ({"environment": {"machine": 3}}, "environment.machine: want an object, found 3"),
+        ({"environment": {"machine": {"cores_allowed": 3}}}, "environment.machine.cores_allowed: want a list"),
+        ({"resolved": {"measure": {"precision": [2]}}}, "resolved.measure.precision: want a number above 0, or null"),
+        ({"resolved": {"check": []}}, r"resolved.check: want an object, found \[\]"),
+    ],
+)
+def test_a_run_json_that_is_none_is_told(change: dict[str, Any], words: str) -> None:
+    assert_told(schema.info_fault(INFO | change), words)
+
+
+@pytest.mark.parametrize("name", schema.WINDOW_KEYS)
+def test_what_a_window_lacks_is_told(name: str) -> None:
+    assert schema.window_fault({key: value for key, value in WINDOW.items() if key != name}) == f"{name}: missing"
+
+
+def assert_told(fault: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        raise ValueError(fault)

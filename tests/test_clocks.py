@@ -1,0 +1,17 @@
+"""Which clock is read where: one that can be set says when a run was made, and nothing else."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "rnnbench"
+MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
+# A run's folder's name and `started`, and how long ago that was.
+NAMES_A_RUN = {"store/folder.py", "measure/session.py", "measure/check.py", "measure/slurm/outcome.py"}
+
+
+def test_only_the_names_of_runs_and_their_start_come_from_a_clock_that_can_be_set() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                read = (node.value.id, node.attr) in MAY_BE_SET
+                assert not read or str(file.relative_to(PACKAGE)) in NAMES_A_RUN, f"{file}:{node.lineno}"

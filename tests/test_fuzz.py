@@ -1,0 +1,32 @@
+"""A little of what `python -m tests.validation fuzz` tries: whatever a file holds, it is read or refused in words."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from rnnbench.errors import UserError
+from tests.validation.fuzz.targets import TARGETS
+
+EXAMPLES = {"suite files": 150, "--only expressions": 150, "run folders": 25, "compared runs": 25}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
+    strategy, use = TARGETS[name]()
+
+    @settings(
+        max_examples=EXAMPLES.get(name, 50),
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def one(value: Any) -> None:
+        with contextlib.suppress(UserError):
+            use(value)
+
+    one()

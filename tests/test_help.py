@@ -1,0 +1,24 @@
+"""Every command's help, as a stranger meets it."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rnnbench.cli import cli
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(cli)), ids=" ".join)
+def test_every_command_has_a_help_with_an_example_of_itself(path: tuple[str, ...]) -> None:
+    text = CliRunner().invoke(cli, [*path, "--help"]).output
+    _, found, example = text.partition("Example")
+    assert found
+    assert f"rnnbench {' '.join(path[:1])}" in example

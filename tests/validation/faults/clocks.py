@@ -1,0 +1,54 @@
+"""A wall clock that jumps while a run goes on: its times are those of a clock that does not."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rnnbench import load, summarize
+from rnnbench.store.folder import read_info
+from tests.validation.faults.command import CASES, Command, life_seconds, runs, tiny
+from tests.validation.faults.outcome import Outcome
+
+JUMPS = ("+1y", "-20y", "+1d", "-1d", "+1h", "-1h")
+LIBRARY = "faketime/libfaketimeMT.so.1"
+FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
+
+
+def jumps(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
+    """Half-way through the run, under libfaketime, which leaves the monotonic clock alone."""
+    library = next((f"{one}/{LIBRARY}" for one in FOLDERS if Path(one, LIBRARY).exists()), None)
+    for number, jump in zip(range(times), JUMPS, strict=False):
+        outcome = Outcome("clock that jumps", jump)
+        if library is None or shutil.which("faketime") is None:
+            outcome.skipped = "libfaketime is not installed"
+            yield outcome
+            continue
+        with tiny(parent / f"clock-{number}") as folder:
+            seconds = life_seconds(folder, "run", "tiny.toml")
+            [first] = runs(folder)
+            clock = folder / "clock"
+            clock.write_text("+0\n")
+            command = Command(
+                folder,
+                "run",
+                "tiny.toml",
+                LD_PRELOAD=library,
+                FAKETIME_TIMESTAMP_FILE=str(clock),
+                FAKETIME_NO_CACHE="1",
+                FAKETIME_DONT_FAKE_MONOTONIC="1",
+            )
+            time.sleep(0.6 * seconds)
+            clock.write_text(f"{jump}\n")
+            code, errors = command.end()
+            [run] = [path for path in runs(folder) if path != first]
+            if code or "Traceback" in errors:
+                outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
+            else:
+                frame = load(run)
+                outcome.windows = len(frame)
+                if not 0 < (read_info(run).seconds or -1) < 60 or not frame["started"].between(0, 60).all():
+                    outcome.wrong.append("times of a clock that jumped")
+                if (summarize(frame)["status"] == "measured").sum() != CASES:
+                    outcome.wrong.append("not whole")
+            yield outcome

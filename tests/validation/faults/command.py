@@ -1,0 +1,118 @@
+"""The command line as a process of its own, with a witness beside it, and what it leaves behind."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MARK = "RNNBENCH_FAULTS"  # in the environment of a command and of all that it starts
+PATIENCE_SECONDS = 240.0  # until whoever was told to end has ended
+SUITE = """
+name = "tiny"
+[measure]
+replicates = 3
+most_replicates = 3
+windows = 2
+window_seconds = 0.001
+[check]
+margin = 0.9
+budget_seconds = 4
+[[sweep]]
+cell = ["vanilla", "gru"]
+batch_size = [1, 2]
+seq_len = 2
+hidden_size = 4
+"""
+CASES = 8
+
+
+class Command:
+    """`rnnbench ARGUMENTS` in a folder, with a folder of its own for temporary files."""
+
+    def __init__(self, folder: Path, *arguments: str, witness: Path | None = None, **variables: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir(exist_ok=True)
+        program = ["-m", "rnnbench"] if witness is None else [str(Path(__file__).with_name("witness.py"))]
+        ours = {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.temporary), MARK: self.mark, "GITHUB_ACTIONS": ""}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", *program, *arguments],
+            cwd=folder,
+            env=os.environ | ours | {"WITNESS": str(witness or "")} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and standard error, once it has ended by itself."""
+        _, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, errors
+
+    def workers(self) -> list[psutil.Process]:
+        """Its children that are there now."""
+        return psutil.Process(self.process.pid).children()
+
+    def orphans(self) -> list[str]:
+        """The commands of processes that it has started and that do not end."""
+        end = time.monotonic() + 10
+        while (found := list(self._marked())) and time.monotonic() < end:
+            time.sleep(0.02)
+        return found
+
+    def _marked(self) -> Iterator[str]:
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    yield " ".join(process.cmdline())
+            except psutil.Error:
+                continue  # it has ended, or is another user's
+
+    def leftovers(self) -> list[str]:
+        """The temporary files that are still there."""
+        return sorted(path.name for path in self.temporary.iterdir())
+
+
+@contextmanager
+def tiny(folder: Path) -> Iterator[Path]:
+    """A folder that holds the suite `tiny`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tiny.toml").write_text(SUITE)
+    yield folder
+
+
+def life_seconds(folder: Path, *arguments: str) -> float:
+    """How long a command takes that nothing disturbs."""
+    started = time.monotonic()
+    code, errors = Command(folder, *arguments).end()
+    assert code in (0, 3), errors
+    return time.monotonic() - started
+
+
+def lives(command: Command, seconds: float) -> bool:
+    """Whether a command still lives after these seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and command.process.poll() is None:
+        time.sleep(0.001)
+    return command.process.poll() is None
+
+
+def moments(times: int, seconds: float, seed: int) -> list[float]:
+    """Times spread evenly over a life, each drawn within its own share of it, in random order."""
+    rng = random.Random(seed)
+    found = [(number + rng.random()) / times * seconds for number in range(times)]
+    rng.shuffle(found)
+    return found
+
+
+def runs(folder: Path) -> Sequence[Path]:
+    """The run folders below a command's folder."""
+    return sorted((folder / "results").glob("*"))

@@ -1,0 +1,76 @@
+"""Ctrl-C at random moments of each command: exit code 130, one line, and nothing left behind."""
+
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from rnnbench import load
+from tests import repository
+from tests.validation.faults.command import Command, life_seconds, lives, moments, runs, tiny
+from tests.validation.faults.outcome import Outcome
+
+OUR_START = "rnnbench/__main__.py"  # in a traceback of what came after it
+RUN = "RUN"  # stands for a stored run among a command's arguments
+
+
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("run", "tiny.toml"),
+    ("check", "tiny.toml", "--base", "HEAD"),
+    ("report", RUN),
+    ("compare", RUN, RUN),
+    ("doctor",),
+)
+
+
+def interrupts(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
+    """As many for each command."""
+    with tiny(parent / "repository") as folder:
+        repository.commit(folder, {".gitignore": "results\nreports\ntemporary\n"})
+        life_seconds(folder, "run", "tiny.toml")
+        [run] = runs(folder)
+        for place, command in enumerate(COMMANDS):
+            arguments = tuple(f"results/{run.name}" if one == RUN else one for one in command)
+            seconds = life_seconds(folder, *arguments)
+            for delay in moments(len(range(place, times, len(COMMANDS))), seconds, seed + place):
+                for other in (path for path in runs(folder) if path != run):
+                    shutil.rmtree(other)
+                yield _interrupted(folder, arguments, delay, run)
+
+
+def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path) -> Outcome:
+    command = Command(folder, *arguments)
+    was_there = lives(command, delay)
+    stage = _stage(command, folder, run) if was_there else "after its end"
+    if was_there:
+        command.process.send_signal(signal.SIGINT)
+    code, errors = command.end()
+    if code == -signal.SIGINT and "Traceback" not in errors:
+        code = 130  # Python ends itself so where it was in an exec(), as in imports; shells show 130 for both
+    outcome = Outcome(f"Ctrl-C in {arguments[0]}", stage)
+    if "Traceback" in errors and OUR_START not in errors:
+        outcome.stage = "Python's own start"  # before any line of rnnbench
+    elif "Traceback" in errors or errors.count("interrupted") != (code == 130) or code not in (130, 0, 3):
+        outcome.wrong.append(f"exit code {code}: {errors[-2000:]}")
+    outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
+    outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
+    outcome.wrong += [f"left: {tree}" for tree in repository.git(folder, "worktree", "list").splitlines()[1:]]
+    for other in (path for path in runs(folder) if path != run and (path / "run.json").exists()):
+        outcome.windows += len(load(other))
+    return outcome
+
+
+def _stage(command: Command, folder: Path, run: Path) -> str:
+    """How far it has come, by what it has written and started."""
+    made = (*folder.glob("results/**/*.jsonl"), *folder.glob("temporary/**/*.jsonl"))
+    names = [path.name for path in made if run not in path.parents]
+    if any(name.startswith("windows-") for name in names):
+        return "timing or ending"
+    if names:
+        return "checking and observing"
+    try:
+        return "starting workers" if command.workers() else "loading or at work"
+    except psutil.Error:
+        return "after its end"

@@ -1,0 +1,147 @@
+"""SIGKILL: the coordinator's, in one run after another that is resumed until it is whole; and workers'."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from rnnbench import load, summarize
+from rnnbench.errors import UserError
+from rnnbench.store.folder import read_info
+from tests.validation.faults import witness
+from tests.validation.faults.command import CASES, Command, life_seconds, lives, moments, runs, tiny
+from tests.validation.faults.outcome import Outcome
+
+REPLICATES = 3
+
+
+def coordinator(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
+    """Kill a run, check what is there, resume it and kill it again, until it ends; then the next run."""
+    with tiny(parent / "undisturbed") as folder:
+        seconds = life_seconds(folder, "run", "tiny.toml")
+    delays = moments(times, seconds, seed)
+    number = 0
+    while delays:
+        number += 1
+        with tiny(parent / f"run-{number}") as folder:
+            yield from _one_run(folder, delays)
+
+
+def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
+    """Lives of one run, each but the last ended by a kill; takes its delays off the list."""
+    kept: list[str] = []  # windows that a life took to be stored
+    for life in range(10_000):
+        note = folder / f"witness-{life}"
+        run = next(iter(runs(folder)), None)
+        resume = ["--resume", f"results/{run.name}"] if run and (run / "run.json").exists() else []
+        command = Command(folder, "run", "tiny.toml", *resume, witness=note)
+        delay = delays.pop() if delays else None
+        was_killed = delay is not None and lives(command, delay)
+        if was_killed:
+            command.process.kill()
+        elif delay is not None:  # it had ended before; a later one is to be killed then
+            delays.insert(0, 0.97 * delay)
+        code, errors = command.end()
+        stage, windows = witness.read(note)
+        kept += windows
+        outcome = Outcome("coordinator killed", stage if was_killed else "whole", len(kept))
+        outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
+        if not was_killed and code != 0:
+            outcome.wrong.append(errors)
+        _compare(folder, kept, outcome)
+        if was_killed:
+            yield outcome
+            for path in runs(folder):
+                if not (path / "run.json").exists():
+                    path.rename(folder / f"never-began-{life}")
+            continue
+        outcome.wrong += _whole(runs(folder)[0])
+        outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
+        yield outcome
+        return
+
+
+def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
+    """Does the store open, and has it each window once that was taken to be stored?"""
+    stored: Counter[str] = Counter()
+    for run in runs(folder):
+        for file in run.glob("windows-*.jsonl"):
+            stored.update(line for line in file.read_text().split("\n")[:-1])
+        try:
+            frame = load(run)
+        except UserError as fault:
+            if (run / "run.json").exists() or kept:
+                outcome.wrong.append(f"does not open: {fault}")
+            continue
+        timed = frame.dropna(subset=["seconds"])
+        if len(timed) != stored.total() or timed.duplicated(["worker", "order", "case"]).any():
+            outcome.wrong.append("the frame has other windows than the files")
+        if frame["case"].nunique() != CASES:
+            outcome.wrong.append(f"{frame['case'].nunique()} of {CASES} cases")
+    outcome.lost = sum(line not in stored for line in kept)
+    outcome.doubled = sum(count - 1 for count in stored.values())
+    places = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, stored))
+    outcome.doubled += sum(count - 1 for count in places.values())
+    if outcome.lost or outcome.doubled:
+        outcome.wrong.append(f"{outcome.lost} lost, {outcome.doubled} doubled")
+
+
+def _whole(run: Path) -> list[str]:
+    """What is missing of a run that has ended well."""
+    info, summary = read_info(run), summarize(load(run))
+    wrong = [] if info.status == "finished" else [f"status {info.status}"]
+    missing = summary[(summary["status"] != "measured") | (summary["replicates"] < REPLICATES)]
+    return wrong + [f"{row.case}: {row.status}, {row.replicates} replicates" for row in missing.itertuples()]
+
+
+def workers(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
+    """Kill one worker of a run at a random moment; the run goes on without it."""
+    with tiny(parent / "undisturbed") as folder:
+        seconds = life_seconds(folder, "run", "tiny.toml")
+    rng = random.Random(seed)
+    for number, delay in enumerate(moments(times, seconds, seed)):
+        with tiny(parent / f"run-{number}") as folder:
+            note = folder / "witness"
+            command = Command(folder, "run", "tiny.toml", witness=note)
+            lives(command, delay)
+            victim = _kill_a_worker(command, rng)
+            stage, _ = witness.read(note)
+            code, errors = command.end()
+            outcome = Outcome("worker killed", stage if victim else "no worker there")
+            if code != 0 or "Traceback" in errors:
+                outcome.wrong.append(f"exit code {code}: {errors[-300:]}")
+            else:
+                kept = witness.read(note)[1]
+                outcome.windows = len(kept)
+                _compare(folder, kept, outcome)
+                outcome.wrong += _goes_on(runs(folder)[0])
+            outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
+            yield outcome
+
+
+def _kill_a_worker(command: Command, rng: random.Random) -> bool:
+    """Kill one of the workers that there are, if there is one now or soon."""
+    end = time.monotonic() + 2
+    while command.process.poll() is None and time.monotonic() < end:
+        try:
+            there = [one for one in command.workers() if "rnnbench.measure.worker" in one.cmdline()]
+            if there:
+                rng.choice(there).kill()
+                return True
+        except psutil.Error:
+            continue
+        time.sleep(0.005)
+    return False
+
+
+def _goes_on(run: Path) -> list[str]:
+    """At most one case may have failed, for the worker that was lost; all others are measured."""
+    summary = summarize(load(run))
+    failed = summary[summary["status"] != "measured"]
+    wrong = [f"{row.case}: {row.status}: {row.reason}" for row in failed.itertuples()]
+    told = failed["reason"].str.contains("killed by SIGKILL")
+    return wrong if len(failed) > 1 or not told.all() else []

@@ -1,0 +1,169 @@
+"""What is tried with each kind of input: it is read, and used as a command would use it, or raises UserError.
+
+To add a kind: a function that gives a strategy of inputs, and what is done with one, in `TARGETS`.
+"""
+
+import atexit
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from rnnbench import load, suites, summarize
+from rnnbench.analysis.noise import noise
+from rnnbench.analysis.stored import StoredRun, compare
+from rnnbench.measure.history import read_history
+from rnnbench.report import html, tables, terminal
+from rnnbench.report.sections import Content
+from rnnbench.report.verdicts import as_json, github, junit, markdown
+from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.folder import last_measurements, read_info
+from tests import stored
+from tests import workload as small
+from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
+
+Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
+SUITE: dict[str, Any] = {
+    "name": "mine",
+    "description": "of mine",
+    "measure": {"replicates": 3, "precision": 0.02, "window_seconds": 0.01, "cold_cache": False},
+    "check": {"margin": 0.03, "margins": [{"only": "cell=gru batch_size=1", "margin": 0.1}], "budget_seconds": 60},
+    "defaults": {"phase": ["inference", "training"], "threads": 1, "dtype": "float32", "device": ["cpu"]},
+    "sweep": [
+        {"cell": ["lstm", "gru"], "implementation": ["loop", "torch.nn"], "batch_size": [1, 32], "hidden_size": 64},
+        {"cell": ["windows"], "implementation": ["per_item"], "phase": "loading", "workers": [0, 1], "samples": 64},
+    ],
+}
+PAGES = 10  # of so many runs that are read one becomes a page, which takes longer than all else
+TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
+ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1", " ", "dtype", "float32", *NASTY)
+
+
+def _folder() -> Path:
+    """A folder of this process in memory, where there is room for such."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="rnnbench-fuzz-", dir=shared if shared.is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def suite_files() -> Target:
+    """A suite is read and its cases are made, as `rnnbench list cases` does."""
+    file = _folder() / "mine.toml"
+
+    def use(content: bytes) -> None:
+        file.write_bytes(content)
+        chosen = suites.read(str(file))
+        groups = chosen.groups({}, None, most=suites.MOST_CASES)
+        suites.margins(chosen.content.check, [case for group in groups for case in group.cases])
+
+    near_suites = near(SUITE).map(toml)
+    deep = st.sampled_from(DEEP).map(lambda value: b"name = " + value)
+    return st.one_of(near_suites, near_suites, bent(toml(SUITE)), st.binary(max_size=200), deep), use
+
+
+def only_expressions() -> Target:
+    """`--only` with a suite that is right."""
+    suite = suites.read("quick")
+
+    def use(text: str) -> None:
+        suite.groups(suites.parse_only([text]), None, most=suites.MOST_CASES)
+
+    parts = st.lists(st.sampled_from(ONLY), max_size=9).map("".join)
+    terms = st.lists(st.sampled_from(TERMS), max_size=4).map(" ".join)
+    return st.one_of(parts, terms, st.text(max_size=40)), use
+
+
+def _run(parent: Path) -> Path:
+    """A small run of two groups, with all that a run can have."""
+    cases = [small.case("gru", batch_size=size) for size in (1, 2)]
+    own = {case: [[0.002, 0.003], [0.0021, 0.0022], [0.002, 0.0025]] for case in cases}
+    references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
+    path = stored.folder(parent, own | references)
+    info = json.loads((path / "run.json").read_text())
+    ceiling = Ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
+    machine = {"cpu": "one", "cores_allowed": [0, 1], "memory_bytes": 1 << 30, "cgroup_cpu_limit": "max 100000"}
+    worker = {"torch": "2", "python": "3.12", "protocol": 4, "devices": {}, "settings": {}}
+    info |= {"ceilings": [ceiling.to_json()], "notes": ["a note"], "stage_seconds": {"ceilings": 0.1}, "seconds": 3.5}
+    info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}
+    info["resolved"] = SUITE
+    (path / "run.json").write_text(json.dumps(info))
+    return path
+
+
+def _read(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _files(path: Path) -> st.SearchStrategy[tuple[str, bytes]]:
+    """A file of a run and what it is to hold."""
+    windows = sorted(path.glob("windows-*.jsonl"))
+    return st.one_of(
+        st.tuples(st.just("run.json"), document(json.loads((path / "run.json").read_text()))),
+        st.tuples(st.just("measurements.jsonl"), lines(_read(path / "measurements.jsonl"))),
+        *(st.tuples(st.just(file.name), lines(_read(file))) for file in windows[:2]),
+        st.tuples(st.sampled_from(["windows-.jsonl", "windows-x.jsonl", "spoilt-x.jsonl"]), lines(_read(windows[0]))),
+    )
+
+
+def _with(path: Path, change: tuple[str, bytes], use: Callable[[Path], None]) -> None:
+    """Use a copy of a run in which one file has another content."""
+    name, content = change
+    copy = path.with_name(f"{path.name}-copy")
+    shutil.copytree(path, copy)
+    try:
+        (copy / name).write_bytes(content)
+        use(copy)
+    finally:
+        shutil.rmtree(copy)
+
+
+def run_folders() -> Target:
+    """A run is read, summarized, printed, put into tables and a page, and gone on with."""
+    path, number = _run(_folder()), itertools.count()
+
+    def use(run: Path) -> None:
+        info, frame = read_info(run), load(run)
+        summary = summarize(frame)
+        terminal.text(summary, info)
+        made = tables.render(summary, info)
+        if next(number) % PAGES == 0:
+            html.render(Content(summary, noise(frame), info, {}, made)).encode()
+        read_history(run)
+
+    return _files(path), lambda change: _with(path, change, use)
+
+
+def compared_runs() -> Target:
+    """A run is compared with one that is right, and the verdicts are written in all formats."""
+    path = _run(_folder())
+
+    def stored_run(run: Path) -> StoredRun:
+        return StoredRun(run.name, read_info(run), last_measurements(run), load(run))
+
+    base = stored_run(path)
+
+    def use(run: Path) -> None:
+        head = stored_run(run)
+        settings = suites.check_settings(run, head.info.resolved)
+        margins = suites.margins(settings, (one.case for one in head.measurements.values()))
+        for comparison in (compare(base, head, margins), compare(head, base, dict.fromkeys(base.measurements, 0.02))):
+            for render in (as_json.render, as_json.lines, junit.render, markdown.render, verdict_terminal.text):
+                render(comparison).encode()
+            "\n".join(github.annotations(comparison)).encode()
+
+    return _files(path), lambda change: _with(path, change, use)
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "suite files": suite_files,
+    "--only expressions": only_expressions,
+    "run folders": run_folders,
+    "compared runs": compared_runs,
+}
