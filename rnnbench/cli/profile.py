@@ -22,19 +22,21 @@ def profile(
 ) -> None:
     """Measure SUITE, then show where each call's time goes and what the distance to torch.nn is made of.
 
-    The run's folder gets `profile/` with words, figures, tables and flame graphs, and `traces/` for
-    https://ui.perfetto.dev or chrome://tracing.
+    The last line is the path of its report, with a page for each cell: waterfalls, hottest operators, flame graphs,
+    memory. The run's folder has `traces/` for https://ui.perfetto.dev or chrome://tracing.
 
     \b
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
     from rnnbench import load, suites
+    from rnnbench.cli.report import files_of_run
     from rnnbench.errors import UserError
     from rnnbench.measure.profile_run import profile_run
     from rnnbench.measure.session import NoDevice, run_suite
     from rnnbench.report import profiled
     from rnnbench.report.axes import one_line
+    from rnnbench.report.folder import put
     from rnnbench.report.progress import shown_profiling, shown_progress
 
     chosen = suites.read(suite)
@@ -49,11 +51,10 @@ def profile(
     left = None if budget is None else budget - (time.monotonic() - started)
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
-    found = profiled.sections(load(folder), profiles, folder)
-    profiled.write(found, folder / "profile")
-    for one in found:
+    for one in profiled.sections(load(folder), profiles, folder):
         click.echo(f"{one.title}\n  {one.words}\n")
     for case, one_profile in profiles.items():
         if not one_profile.works:
             click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
     click.echo(folder)
+    click.echo(put(files_of_run(folder), Path("reports") / folder.name))

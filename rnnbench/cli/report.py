@@ -76,19 +76,23 @@ def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[st
         return saved_folder.render(pytest_benchmark.read(path), reference)
     if reference is not None:
         raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
-    return _files_of_run(path, asked)
+    return files_of_run(path, asked)
 
 
-def _files_of_run(run: Path, asked: tuple[str, ...]) -> dict[str, bytes]:
+def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """The files of a run's report."""
     from rnnbench import load, suites, summarize
     from rnnbench.analysis.noise import noise
+    from rnnbench.report import profiled
     from rnnbench.report.folder import render
-    from rnnbench.store.folder import read_info
+    from rnnbench.store.folder import read_info, read_profiles
 
     sizes = suites.parse_only(asked, "--predict")
     info = read_info(run)
     frame = load(run)
-    return render(summarize(frame), noise(frame), info, sizes)
+    profiles = read_profiles(run)
+    found = profiled.sections(frame, profiles, run) if profiles else []
+    return render(summarize(frame), noise(frame), info, sizes, found)
 
 
 def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:
@@ -99,7 +103,7 @@ def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens:
     read_info(run)  # no port is taken for what is no run
 
     def render() -> dict[str, bytes]:
-        files = _files_of_run(run, asked)
+        files = files_of_run(run, asked)
         put(files, folder)
         return files
 

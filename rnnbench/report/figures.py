@@ -1,5 +1,6 @@
 """All figures of a report, in its order; those that make no sense for a run are left out."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import pandas as pd
@@ -62,11 +63,11 @@ class Picture:
     png: bytes
 
 
-def render(summary: pd.DataFrame, label: str = "") -> dict[str, Picture]:
-    """Each figure under the name of its files, with a label above it where there is one."""
+def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None = None) -> dict[str, Picture]:
+    """Each figure, or each of those named, under the name of its files, with a label above it where there is one."""
     pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:
-        figure = draw(summary)
+        figure = draw(summary) if only is None or name in only else None
         if figure is not None:
             if label:
                 figure.suptitle(label, fontsize=9)

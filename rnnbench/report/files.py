@@ -1,10 +1,26 @@
-"""Files written whole or not at all."""
+"""The files of a report: what stands beside a page, and how all of them are written, whole or not at all."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from rnnbench.errors import UserError
+from rnnbench.report import csv, markdown
+from rnnbench.report.figures import Picture
+from rnnbench.report.table import Table
+
+
+def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict[str, bytes]:
+    """The files beside a page: each figure and each table in its formats."""
+    found: dict[str, bytes] = {}
+    for name, picture in pictures.items():
+        found |= {f"figures/{name}.svg": picture.svg.encode(), f"figures/{name}.png": picture.png}
+    for name, table in tables.items():
+        found |= {
+            f"tables/{name}.csv": csv.render(table).encode(),
+            f"tables/{name}.md": markdown.render(table).encode(),
+        }
+    return found
 
 
 def write(folder: Path, content: Mapping[str, bytes]) -> None:

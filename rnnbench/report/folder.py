@@ -1,38 +1,43 @@
 """A report's folder: `index.html`, `figures/<name>.svg` and `.png`, `tables/<name>.csv` and `.md`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from rnnbench.analysis.noise import Noise
-from rnnbench.report import csv, figures, files, html, markdown, tables
-from rnnbench.report.figures import Picture
-from rnnbench.report.sections import Content
-from rnnbench.report.table import Table
+from rnnbench.report import cell_pages, figures, files, html, tables
+from rnnbench.report.profiled import Section as Why
+from rnnbench.report.sections import MOST_SHOWN, Content
 from rnnbench.store.folder import RunInfo
 
 PAGE = "index.html"
 
 
-def render(summary: pd.DataFrame, noise: Noise, info: RunInfo, asked: tables.Asked | None = None) -> dict[str, bytes]:
+def render(
+    summary: pd.DataFrame,
+    noise: Noise,
+    info: RunInfo,
+    asked: tables.Asked | None = None,
+    profiled: Sequence[Why] = (),
+) -> dict[str, bytes]:
     """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    content = Content(summary, noise, info, figures.render(summary, info.caches), tables.render(summary, info, asked))
-    return contents(content.pictures, content.tables) | {PAGE: html.render(content).encode()}
-
-
-def contents(pictures: Mapping[str, Picture], all_tables: Mapping[str, Table]) -> dict[str, bytes]:
-    """The files beside a page: each figure and each table in its formats."""
-    found: dict[str, bytes] = {}
-    for name, picture in pictures.items():
-        found |= {f"figures/{name}.svg": picture.svg.encode(), f"figures/{name}.png": picture.png}
-    for name, table in all_tables.items():
-        found |= {
-            f"tables/{name}.csv": csv.render(table).encode(),
-            f"tables/{name}.md": markdown.render(table).encode(),
-        }
-    return found
+    waterfalls = {one.name: one for section in profiled[:MOST_SHOWN] for one in section.pictures[:1]}
+    pages = cell_pages.render(summary, profiled, info.caches)
+    content = Content(
+        summary,
+        noise,
+        info,
+        figures.render(summary, info.caches) | waterfalls,
+        tables.render(summary, info, asked),
+        profiled,
+        {one.cell: one.path for one in pages},
+    )
+    beside = files.beside(content.pictures, content.tables)
+    for one in pages:
+        beside |= one.contents
+    return beside | {PAGE: html.render(content).encode()}
 
 
 def write(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:

@@ -32,6 +32,7 @@ class Page:
     sections: Sequence[Section]
     pictures: Mapping[str, Picture]
     tables: Mapping[str, Table]
+    home: str = ""  # the page above this one
     titles: Mapping[int, str] = field(default_factory=dict)  # of cases, for marks in figures
     rows_of: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # of each table: what a row is about
     is_pooled: Mapping[str, bool] = field(default_factory=dict)  # of each table: whether its rows sum up several cases

@@ -1,7 +1,7 @@
 """What a run's profiles say, a section for each cell and workload: words, figures, tables and a flame graph."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.gap import LADDER, Gap, gaps
-from rnnbench.errors import UserError
 from rnnbench.report import (
     canvas,
-    csv,
     figure_breakdown,
     figure_memory,
     figure_waterfall,
     flame,
-    markdown,
     table_breakdown,
     table_operators,
     why,
@@ -71,31 +68,6 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
     return found
 
 
-def write(found: Sequence[Section], folder: Path) -> list[Path]:
-    """Everything as files, a folder for each section, and `why.md` with all words; raises UserError where it can't."""
-    files: dict[Path, bytes] = {
-        folder / "why.md": "\n".join(
-            f"## {markdown.escape(one.title)}\n\n{markdown.escape(one.words)}\n" for one in found
-        ).encode()
-    }
-    for one in found:
-        for picture in one.pictures:
-            files[folder / one.name / f"{picture.name}.svg"] = picture.svg.encode()
-            files[folder / one.name / f"{picture.name}.png"] = picture.png
-        for table in one.tables:
-            files[folder / one.name / f"{table.name}.csv"] = csv.render(table).encode()
-            files[folder / one.name / f"{table.name}.md"] = markdown.render(table).encode()
-        for name, svg in one.flames.items():
-            files[folder / one.name / f"{name}.svg"] = svg.encode()
-    try:
-        for file, content in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written: {error.strerror}") from None
-    return list(files)
-
-
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
     """A figure in both formats."""
     return Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))
@@ -108,7 +80,7 @@ def _section(
     named = {names[case]: profile for case, profile in there.items()}
     pictures = [
         picture(
-            "waterfall",
+            f"{name}-waterfall",
             f"From {first} to {reference}",
             WATERFALL,
             figure_waterfall.render(gap, first, reference),
@@ -116,7 +88,7 @@ def _section(
     ]
     parts = figure_breakdown.render(named)
     if parts is not None:
-        pictures.append(picture("breakdown", "Where a call's time goes", BREAKDOWN, parts))
+        pictures.append(picture(f"{name}-breakdown", "Where a call's time goes", BREAKDOWN, parts))
     tables: list[Table | None] = []
     if there:
         tables += [table_breakdown.render(there, names), table_breakdown.counts(there, names)]
@@ -124,7 +96,7 @@ def _section(
         tables.append(table_operators.render(base, first))
         line = figure_memory.render(base)
         if line is not None:
-            pictures.append(picture("memory", f"Memory of one call of {first}", MEMORY, line))
+            pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
     title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
     return Section(
         name,
@@ -132,7 +104,7 @@ def _section(
         one_line(title),
         why.words(gap, first, reference, base),
         tuple(pictures),
-        tuple(table for table in tables if table is not None),
+        tuple(replace(table, name=f"{name}-{table.name}") for table in tables if table is not None),
         _flames(there, names, folder),
         {names[case]: profile.files["trace"] for case, profile in there.items() if "trace" in profile.files},
     )

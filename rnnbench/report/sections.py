@@ -5,7 +5,7 @@ To add one: a function from `Content` to a `Section`, or to None where a run has
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pandas as pd
@@ -16,11 +16,13 @@ from rnnbench.report import noise as noise_sentence
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
 from rnnbench.report.metrics import known, of_calls, with_metrics
+from rnnbench.report.profiled import Section as Why
 from rnnbench.report.reference import words
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo
 
 FITTED = ("predicted", "scaling", "crossings")
+MOST_SHOWN = 6  # workloads whose waterfall stands on the first page
 MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
 
 
@@ -33,6 +35,8 @@ class Content:
     info: RunInfo
     pictures: Mapping[str, Picture]
     tables: Mapping[str, Table]
+    profiled: Sequence[Why] = ()
+    cell_pages: Mapping[str, str] = field(default_factory=dict)  # cell -> its page
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,15 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Where there is more."""
+
+    kind: ClassVar[str] = "links"
+    title: str
+    pairs: tuple[tuple[str, str], ...]  # words, and what they lead to
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A figure."""
 
@@ -89,7 +102,7 @@ class Listed:
         return len(self.table.rows) > MOST_OPEN_ROWS
 
 
-Part = Words | Commands | Warnings | Terms | Drawn | Listed
+Part = Words | Commands | Warnings | Terms | Links | Drawn | Listed
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,17 @@ def limit(content: Content) -> Section:
     return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Words(nothing)])
 
 
+def why(content: Content) -> Section | None:
+    """What the distance is made of, where cases were profiled; a page for each cell has the rest."""
+    if not content.profiled:
+        return None
+    pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
+    parts: list[Part] = [Links("All of it, a page for each cell", pages)]
+    for one in content.profiled[:MOST_SHOWN]:
+        parts += [Words(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
+    return Section("why", "Why, and what would close the gap?", "Why", parts)
+
+
 def missing(content: Content) -> Section:
     """What has no time, and why."""
     rows = content.tables["not_measured"].rows
@@ -175,7 +199,7 @@ def measured(content: Content) -> Section:
     return Section("measured", "How was it measured?", "How it was measured", parts)
 
 
-SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, grows, costs, limit, missing, measured)
+SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, grows, costs, limit, why, missing, measured)
 
 
 def _figures(content: Content, *names: str) -> list[Part]:

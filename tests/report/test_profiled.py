@@ -1,16 +1,21 @@
 """Why: words, figures, tables and flame graphs of runs that were never made."""
 
 import math
+import posixpath
+import re
 import xml.etree.ElementTree as ET
+from html import escape
 from pathlib import Path
 
 import pytest
 
-from rnnbench import load
+from rnnbench import load, summarize
 from rnnbench.analysis.gap import Gap, between, take_apart
-from rnnbench.errors import UserError
+from rnnbench.analysis.noise import noise
 from rnnbench.report import figure_breakdown, figure_memory, figure_waterfall, flame, profiled, table_operators, why
+from rnnbench.report import folder as report
 from rnnbench.report.canvas import svg
+from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import Cause, CauseKind, Profile
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
@@ -175,29 +180,33 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     (one,) = profiled.sections(load(run), profiles, run)
     assert (one.cell, one.title) == ("gru", "gru in inference")
     assert one.words.startswith("gru loop takes 5.00×")
-    assert [picture.name for picture in one.pictures] == ["waterfall", "breakdown", "memory"]
-    assert [table.name for table in one.tables] == ["breakdown", "profiled", "operators"]
+    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall", "01-gru-breakdown", "01-gru-memory"]
+    assert [table.name for table in one.tables] == ["01-gru-breakdown", "01-gru-profiled", "01-gru-operators"]
     assert any("under the profiler: ValueError: no" in row[-1] for row in one.tables[1].rows)
     assert list(one.flames) == ["flame-gru-loop"]
     assert one.traces == {"gru loop": "t.json.gz"}
-    files = {file.relative_to(tmp_path / "out").as_posix() for file in profiled.write([one], tmp_path / "out")}
-    assert {"why.md", "01-gru/waterfall.svg", "01-gru/operators.csv", "01-gru/flame-gru-loop.svg"} <= files
-    assert "gru loop takes" in (tmp_path / "out/why.md").read_text()
+    frame = load(run)
+    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[one])
+    page = "cells/01/index.html"
+    beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv", "flames/01-gru-flame-gru-loop.svg"}
+    assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
+    assert f'<a href="{page}">gru</a>' in files["index.html"].decode()
+    for html in ("index.html", page):
+        assert "gru loop takes 5.00×" in files[html].decode()
+    for link in re.findall(r'href="([^#:"]+)"', files[page].decode()):
+        assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
 
 
 def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
     (one,) = profiled.sections(load(run), {})
-    assert [picture.name for picture in one.pictures] == ["waterfall"]
+    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall"]
     assert not one.tables
 
 
-def test_words_of_a_cell_that_is_markup_are_only_text(tmp_path: Path) -> None:
-    section = profiled.Section("01", EVIL, EVIL, f"{EVIL} takes 5.00×")
-    profiled.write([section], tmp_path)
-    assert "<" not in (tmp_path / "why.md").read_text()
-
-
-def test_a_folder_that_can_not_be_written_is_one_line(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"):
-        profiled.write(profiled.sections(load(run), {}), tmp_path / "file")
+def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
+    frame = load(run)
+    section = profiled.Section("01", EVIL, EVIL, f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
+    for html in ("index.html", "cells/01/index.html"):
+        assert EVIL not in files[html].decode()
+        assert f"{escape(EVIL)} takes 5.00×" in files[html].decode()

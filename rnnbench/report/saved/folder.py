@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.saved import summarize
-from rnnbench.report import canvas, page
+from rnnbench.report import canvas, files, page
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
-from rnnbench.report.folder import PAGE, contents
+from rnnbench.report.folder import PAGE
 from rnnbench.report.page import Page
 from rnnbench.report.saved import figure_times, table_benchmarks, words
 from rnnbench.report.sections import Listed, Section
@@ -43,7 +43,7 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return contents(pictures, tables) | {PAGE: page.render(shown).encode()}
+    return files.beside(pictures, tables) | {PAGE: page.render(shown).encode()}
 
 
 def environment(saved: Saved) -> Table:
