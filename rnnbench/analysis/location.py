@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, t_quantile
 
 FEWEST_TO_TRIM = 5
 TRIMMED_SHARE = 0.1  # at each end, at least one value
@@ -32,7 +32,7 @@ class Location:
 
     def interval(self, confidence: float = 0.95) -> Estimate:
         """The centre with Student's interval; NaN bounds where the error is not known."""
-        half = self.error * float(stats.t.ppf((1 + confidence) / 2, self.freedom)) if self.freedom else math.nan
+        half = self.error * t_quantile((1 + confidence) / 2, self.freedom) if self.freedom else math.nan
         return Estimate(self.value, self.value - half, self.value + half)
 
     def p_above(self, edge: float) -> float:

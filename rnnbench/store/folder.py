@@ -161,7 +161,12 @@ def spoilt_workers(path: Path) -> list[str]:
     return sorted(file.stem.removeprefix("spoilt-") for file in path.glob("spoilt-*.jsonl"))
 
 
+def window_files(path: Path) -> list[Path]:
+    """The files of windows that count, one for each worker."""
+    return sorted(path.glob("windows-*.jsonl"))
+
+
 def read_windows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of every worker's windows."""
-    for file in sorted(path.glob("windows-*.jsonl")):
+    for file in window_files(path):
         yield from jsonlines.read(file)

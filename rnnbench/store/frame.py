@@ -5,16 +5,29 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
-from rnnbench.store.folder import read_info, read_measurements, read_windows
+from rnnbench.store.folder import RunInfo, read_info, read_measurements, window_files
+from rnnbench.store.jsonlines import tables
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, DEFAULTS, PLAIN, Window
 
-MEASUREMENT_COLUMNS = [*PLAIN, *(metric.name for metric in OBSERVED), "missing"]
-WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
+OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
+MEASUREMENT_COLUMNS = [*PLAIN, *OBSERVED_COLUMNS, "missing"]
+TYPES = {
+    "case": pa.string(),
+    "worker": pa.string(),
+    "device_uuid": pa.string(),
+    "quantiles": pa.list_(pa.float64()),
+    "cores": pa.list_(pa.int64()),
+    **dict.fromkeys(("started", "seconds", "host_seconds", "submit_seconds", "clock_mhz"), pa.float64()),
+}
+SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
 
 
 def load(path: str | Path) -> pd.DataFrame:
@@ -45,22 +58,54 @@ def load(path: str | Path) -> pd.DataFrame:
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
-    info = read_info(path)
+    cases = _cases(path, read_info(path))
+    number, windows = _windows(path, cases["case"].to_list())
+    # Each case's windows as they were made, and the cases that have none by themselves.
+    alone = np.setdiff1d(np.arange(len(cases)), number)
+    order = np.argsort(np.concatenate((number, alone)), kind="stable")
+    rows = pa.array(np.concatenate((np.arange(len(number)), np.full(len(alone), -1)))[order])
+    rows = pc.if_else(pc.less(rows, 0), None, rows)
+    frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
+    columns = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
+    return pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
+
+
+def _cases(path: Path, info: RunInfo) -> pd.DataFrame:
+    """One row for each case, with what its last line says, in the order of the first lines."""
     ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, info.ceilings)}
-    lines = (DEFAULTS | line for line in read_measurements(path))  # an older rnnbench had fewer axes
-    cases = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
-    order = cases["case"].drop_duplicates()
-    cases = cases.drop_duplicates("case", keep="last").set_index("case").loc[order].reset_index()
-    places: Any = [ceilings.get(_place(axes)) for axes in cases[list(PLACE)].to_dict("records")]
-    cases["ceiling"] = pd.Series(places, index=cases.index, dtype=object)
-    cases["cold_cache"] = bool(info.caches)
-    windows = pd.DataFrame(read_windows(path), columns=["case", *WINDOW_COLUMNS])
-    unknown = set(windows["case"]) - set(cases["case"])
-    if unknown:
-        raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}")
-    frame = cases.merge(windows, on="case", how="left")
-    frame.insert(0, "run", path.name)
+    last: dict[str, dict[str, Any]] = {}
+    for line in read_measurements(path):
+        last[line["case"]] = DEFAULTS | line  # an older rnnbench had fewer axes
+    frame = pd.DataFrame(list(last.values()), columns=["case", *AXES, *MEASUREMENT_COLUMNS])
+    frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
+    places: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
+    frame["ceiling"] = pd.Series(places, index=frame.index, dtype=object)
+    frame["cold_cache"] = bool(info.caches)
+    # As objects, since a million windows then share the long key of their case.
+    frame["case"] = frame["case"].astype(object)
+    frame.insert(0, "run", pd.Series(path.name, index=frame.index, dtype=object))
     return frame
+
+
+def _windows(path: Path, keys: list[str]) -> tuple[np.ndarray, pa.Table]:
+    """All windows of a run but for the key of their case, which is given as its place in `keys`."""
+    known = pa.array(keys, pa.string())
+    places, parts = [np.empty(0, dtype=np.int64)], [SCHEMA.empty_table().drop_columns("case")]
+    for part in (part for file in window_files(path) for part in tables(file, SCHEMA)):
+        place = pc.index_in(part["case"], value_set=known)
+        if place.null_count:
+            unknown = pc.min(part["case"].filter(pc.is_null(place))).as_py()
+            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {unknown}")
+        places.append(place.to_numpy())
+        parts.append(part.drop_columns("case"))
+    return np.concatenate(places), pa.concat_tables(parts).combine_chunks()
+
+
+def _column(column: pa.ChunkedArray) -> Any:
+    """A column of windows for a frame: lists stay Arrow's, which is ten times smaller than lists of Python's."""
+    if pa.types.is_list(column.type):
+        return pd.array(column, dtype=pd.ArrowDtype(column.type))
+    return column.to_pandas()
 
 
 def _place(axes: Mapping[Any, Any]) -> tuple[Any, ...]:
