@@ -112,6 +112,8 @@ def pooled_points(
     groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, calls: np.ndarray, at: float
 ) -> np.ndarray:
     """The same with the order statistics of all windows one after another, and how many each window has."""
+    if not len(groups):
+        return np.empty(0)
     group = np.repeat(groups, sizes)
     rank = np.empty(len(seconds), dtype=np.int64)
     rank[np.argsort(seconds)] = np.arange(len(seconds))

@@ -99,7 +99,7 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
 
 def _located(frame: pd.DataFrame) -> dict[str, tuple[Location, Location]]:
     """Where each case's log-ratios to torch.nn lie, of the low quantile and of the mean."""
-    ratios = reference_ratios(replicate_times(complete_visits(frame[frame["replicate"].notna()])))
+    ratios = reference_ratios(replicate_times(complete_visits(frame)))
     found = [
         located({str(case): logs.to_list() for case, logs in ratios.groupby("case")[column]})
         for column in ("log_ratio", "log_mean_ratio")

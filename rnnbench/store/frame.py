@@ -98,7 +98,10 @@ def _windows(path: Path, keys: list[str]) -> tuple[np.ndarray, pa.Table]:
             raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {unknown}")
         places.append(place.to_numpy())
         parts.append(part.drop_columns("case"))
-    return np.concatenate(places), pa.concat_tables(parts).combine_chunks()
+    windows = pa.concat_tables(parts).combine_chunks()
+    del parts
+    pa.default_memory_pool().release_unused()  # what the reading took is not needed again
+    return np.concatenate(places), windows
 
 
 def _column(column: pa.ChunkedArray) -> Any:

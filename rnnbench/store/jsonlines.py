@@ -30,8 +30,9 @@ def tables(path: Path, schema: "pa.Schema") -> Iterator["pa.Table"]:
     """
     done = 0
     for piece in _pieces(path):
-        yield _quick_table(piece, schema) or _table(path, done, piece, schema)
-        done += piece.count(b"\n")
+        table = _quick_table(piece, schema)
+        yield table if table is not None else _table(path, done, piece, schema)
+        done += piece.count(b"\n") if table is None else table.num_rows
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
