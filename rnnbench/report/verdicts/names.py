@@ -1,7 +1,8 @@
 """Cases by name: the cell, how it is run, and of the other axes just those that differ between the cases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -28,8 +29,17 @@ class Names:
 
 def names(cases: Iterable[Case]) -> Names:
     """The shortest names that tell these cases apart."""
-    frame = pd.DataFrame([case.axes() for case in cases], columns=list(AXES))
-    kinds = frame.groupby("cell")[["reference", "num_layers"]].nunique() > 1
-    reference = ["reference"] if kinds["reference"].any() else []
-    layered = frozenset(map(str, kinds.index[kinds["num_layers"]]))
+    axes = [case.axes() for case in cases]
+    frame = pd.DataFrame(axes, columns=[axis for axis in AXES if axis != "cell"])
+    kinds = {key: _with_several(axes, key) for key in ("reference", "num_layers")}
+    reference = ["reference"] if kinds["reference"] else []
+    layered = frozenset(map(str, kinds["num_layers"]))
     return Names((*reference, *several(frame, (*SIZES, *SETTINGS))), layered, constants(frame))
+
+
+def _with_several(axes: Iterable[Mapping[str, Any]], axis: str) -> set[Any]:
+    """The cells of cases that have more than one value of an axis; not by pandas, which can't hold every name."""
+    values: dict[Any, set[Any]] = {}
+    for one in axes:
+        values.setdefault(one["cell"], set()).add(one[axis])
+    return {cell for cell, found in values.items() if len(found) > 1}
