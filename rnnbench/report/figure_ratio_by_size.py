@@ -21,6 +21,7 @@ from rnnbench.report.units import ratio_box, ratio_tick
 
 SCALE = LinearSegmentedColormap.from_list("faster-slower", ["#0072B2", "#8cc4e6", "white", "#f2a679", "#D55E00"])
 WIDEST = 28  # columns that a panel can hold with legible numbers
+MOST_BOXES = 1_500  # of more, sizes are pooled: nobody reads them, and they take long to draw
 LINE = 11.5  # points from one line of the column heads to the next
 
 
@@ -39,7 +40,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    across, panels = _panels(own)
+    own, across, panels = _panels(own)
     rows = list(own["series"].unique())
     columns = sorted(set(own[across].itertuples(index=False, name=None)))
     phases = own["phase"].nunique()
@@ -61,18 +62,31 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _panels(own: pd.DataFrame) -> tuple[list[str], list[Panel]]:
-    """What runs across the columns, and one panel for each value of the rest: settings, and sizes that are too many."""
+def _panels(own: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[Panel]]:
+    """The boxes, what runs across the columns, and one panel for each value of the rest.
+
+    The rest is settings, and sizes that are too many for the columns; of these, the first are pooled to medians where
+    there would be more boxes than anybody reads.
+    """
     across = swept(own, SIZES)
     apart = swept(own, SETTINGS)
+    sizes: list[str] = []
     while len(across) > 1 and len(own[across].drop_duplicates()) > WIDEST:
-        apart.append(across.pop(0))
+        sizes.append(across.pop(0))
+    pooled = []
+    while sizes and len(own) > MOST_BOXES:
+        pooled.append(sizes.pop(0))
+        keys = ["series", "phase", *apart, *sizes, *across]
+        own = own.drop_duplicates(keys).drop(columns="ratio").merge(
+            own.groupby(keys)["ratio"].median().reset_index(), on=keys, how="left"
+        )
+    over = [f"median over {' and '.join(map(word, pooled))}"] if pooled else []
+    keys = [*apart, *sizes, "phase"]
     panels = []
-    keys = [*apart, "phase"]
     for values, cases in own.groupby(keys, sort=False):
-        title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1])])]
+        title = [str(values[-1]), *filter(None, [say_all(keys[:-1], values[:-1])]), *over]
         panels.append(Panel(", ".join(title), cases))
-    return across, panels
+    return own, across, panels
 
 
 def _heat_map(axes: Axes, panel: Panel, rows: Sequence[str], across: list[str], norm: Normalize) -> None:
@@ -94,7 +108,8 @@ def _heat_map(axes: Axes, panel: Panel, rows: Sequence[str], across: list[str], 
     )
     for (row, column), ratio in np.ndenumerate(values):
         if np.isfinite(ratio):
-            axes.text(column, row, ratio_box(ratio), ha="center", va="center", fontsize=7.5)
+            text = axes.text(column, row, ratio_box(ratio), ha="center", va="center", fontsize=7.5)
+            text.set_in_layout(False)  # it is inside its box, and there are many
     heads = ["\n".join(_short(size) for size in sizes) for sizes in columns]
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(columns)), heads, fontsize=7.5, linespacing=1.25)

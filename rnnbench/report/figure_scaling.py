@@ -1,5 +1,6 @@
 """Figure: how time per call grows with batch, length and hidden size, on log-log axes."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from rnnbench.report.canvas import fixed_ticks, log_axis, look
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import duration_tick
 
+MOST_NUMBERS = 10  # that fit below a panel
 GROWING = ("batch_size", "seq_len", "hidden_size")
 
 
@@ -117,11 +119,21 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    fixed_ticks(axes.xaxis, sorted(panel.cases[panel.axis].unique()), lambda size: f"{size:g}")
+    fixed_ticks(axes.xaxis, legible(sorted(panel.cases[panel.axis].unique())), lambda size: f"{size:g}")
     axes.set_xlabel(word(panel.axis))
     title = f"{panel.phase}\nat {panel.held}" if panel.held else panel.phase
     axes.set_title(title, fontsize=8, loc="left")
     axes.grid(visible=True)
+
+
+def legible(sizes: Sequence[float]) -> list[float]:
+    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits."""
+    room = math.log(sizes[-1] / sizes[0]) / MOST_NUMBERS
+    kept = [sizes[0]]
+    for size in sizes[1:-1]:
+        if min(math.log(size / kept[-1]), math.log(sizes[-1] / size)) >= room:
+            kept.append(size)
+    return kept if len(sizes) == 1 else [*kept, sizes[-1]]
 
 
 def _handle(style: Style) -> Line2D:
