@@ -49,23 +49,27 @@ class Location:
         return Location(-self.value, self.error, self.freedom).p_above(-edge)
 
 
-def locations(samples: Sequence[Sequence[float]]) -> list[Location]:
+def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]:
     """The centres of samples with something in common, each with an error that the others helped to estimate.
 
     Raises ValueError where a sample is empty.
     """
-    alone = [_alone(np.asarray(sample, dtype=float)) for sample in samples]
-    known = [one for one in alone if one.freedom and one.error > 0]
-    if len(known) < 2:
-        return alone
-    variances = np.array([(one.error**2) * _kept(len(sample)) for one, sample in zip(alone, samples, strict=True)])
-    freedom = np.array([one.freedom for one in alone])
-    use = np.array([bool(one.freedom and one.error > 0) for one in alone])
-    prior, prior_freedom = _prior(variances[use], freedom[use])
-    return [
-        _moderated(one, variance, _kept(len(sample)), prior, prior_freedom, float(freedom.sum())) if used else one
-        for one, variance, sample, used in zip(alone, variances, samples, use, strict=True)
-    ]
+    sizes = np.array([len(sample) for sample in samples])
+    if not sizes.all():
+        raise ValueError("no values")
+    values, errors, freedom = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
+    for size in np.unique(sizes):
+        alike = np.flatnonzero(sizes == size)
+        rows = np.array([samples[place] for place in alike], dtype=float)
+        values[alike], errors[alike], freedom[alike] = _alone(rows)
+    use = (freedom > 0) & (errors > 0)
+    if use.sum() >= 2:
+        kept = np.array([_kept(size) for size in sizes])
+        prior, prior_freedom = _prior((errors**2 * kept)[use], freedom[use])
+        moderated, more = _moderated((errors**2 * kept)[use], freedom[use], prior, prior_freedom)
+        errors[use] = np.sqrt(moderated / kept[use])
+        freedom[use] = np.minimum(more, freedom.sum())  # never more than all samples have together
+    return [Location(*one) for one in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
 
 
 def shift(base: Location, head: Location) -> Location:
@@ -92,18 +96,16 @@ def _kept(n: int) -> int:
     return n - 2 * _cut(n)
 
 
-def _alone(sample: np.ndarray) -> Location:
-    """A sample's centre by itself."""
-    n = len(sample)
-    if not n:
-        raise ValueError("no values")
-    cut, kept, ordered = _cut(n), _kept(n), np.sort(sample)
-    centre = float(ordered[cut : n - cut].mean())
+def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
+    """The centres of samples of equal size, a row each, by themselves: values, errors, and degrees of freedom."""
+    n = samples.shape[1]
+    cut, kept, ordered = _cut(n), _kept(n), np.sort(samples, axis=1)
+    centres = ordered[:, cut : n - cut].mean(axis=1)
     if n == 1:
-        return Location(centre, math.nan, 0.0)
-    winsorized = ordered.clip(ordered[cut], ordered[n - 1 - cut])
-    error = math.sqrt(float(winsorized.var(ddof=1)) * (n - 1) / (kept * (kept - 1)))
-    return Location(centre, error, kept - 1.0)
+        return centres, math.nan, 0.0
+    winsorized = ordered.clip(ordered[:, [cut]], ordered[:, [n - 1 - cut]])
+    errors = np.sqrt(winsorized.var(axis=1, ddof=1) * (n - 1) / (kept * (kept - 1)))
+    return centres, errors, kept - 1.0
 
 
 def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
@@ -130,10 +132,11 @@ def _inverse_trigamma(value: float) -> float:
     return x
 
 
-def _moderated(one: Location, variance: float, kept: int, prior: float, prior_freedom: float, most: float) -> Location:
-    """A centre whose variance is drawn towards the prior; never more freedom than all samples have together."""
+def _moderated(
+    variances: np.ndarray, freedom: np.ndarray, prior: float, prior_freedom: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variances drawn towards the prior, and the degrees of freedom that they have then."""
     if math.isinf(prior_freedom):
-        moderated = prior
-    else:
-        moderated = (prior_freedom * prior + one.freedom * variance) / (prior_freedom + one.freedom)
-    return Location(one.value, math.sqrt(moderated / kept), min(one.freedom + prior_freedom, most))
+        return np.full_like(variances, prior), freedom + prior_freedom
+    moderated = (prior_freedom * prior + freedom * variances) / (prior_freedom + freedom)
+    return moderated, freedom + prior_freedom

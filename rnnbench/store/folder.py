@@ -147,7 +147,8 @@ def read_measurements(path: Path) -> Iterator[dict[str, Any]]:
 
 def last_measurements(path: Path) -> dict[str, Measurement]:
     """What a run last said of each of its cases, by the case's key."""
-    return {line["case"]: Measurement.from_json(line) for line in read_measurements(path)}
+    last = {line["case"]: line for line in read_measurements(path)}
+    return {case: Measurement.from_json(line) for case, line in last.items()}
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:

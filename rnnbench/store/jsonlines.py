@@ -1,16 +1,20 @@
 """Append-only JSON lines: a line is whole, or it is the torn last one and does not count."""
 
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE_BYTES = 1 << 24  # of a file that is read at once into a table
+T = TypeVar("T")
+PIECE_BYTES = 1 << 23  # of a file that is read at once into a table
+AT_ONCE = 2  # pieces
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -29,10 +33,23 @@ def tables(path: Path, schema: "pa.Schema") -> Iterator["pa.Table"]:
     value is not of the type that the schema wants.
     """
     done = 0
-    for piece in _pieces(path):
-        table = _quick_table(piece, schema)
+    for piece, table in _ahead(_pieces(path), lambda piece: _quick_table(piece, schema)):
         yield table if table is not None else _table(path, done, piece, schema)
         done += piece.count(b"\n") if table is None else table.num_rows
+
+
+def _ahead(pieces: Iterator[bytes], read: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
+    """Each piece with what `read` makes of it, two at a time, since Arrow lets other threads run."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting: deque[tuple[bytes, Future[T]]] = deque()
+        for piece in pieces:
+            waiting.append((piece, pool.submit(read, piece)))
+            if len(waiting) > AT_ONCE:
+                first, made = waiting.popleft()
+                yield first, made.result()
+        while waiting:
+            first, made = waiting.popleft()
+            yield first, made.result()
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
