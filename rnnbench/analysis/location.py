@@ -62,14 +62,30 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
         alike = np.flatnonzero(sizes == size)
         rows = np.array([samples[place] for place in alike], dtype=float)
         values[alike], errors[alike], freedom[alike] = _alone(rows)
+    kept = np.array([_kept(size) for size in sizes])
     use = (freedom > 0) & (errors > 0)
     if use.sum() >= 2:
-        kept = np.array([_kept(size) for size in sizes])
-        prior, prior_freedom = _prior((errors**2 * kept)[use], freedom[use])
-        moderated, more = _moderated((errors**2 * kept)[use], freedom[use], prior, prior_freedom)
-        errors[use] = np.sqrt(moderated / kept[use])
-        freedom[use] = np.minimum(more, freedom.sum())  # never more than all samples have together
+        variances, freedom = drawn_together(errors**2 * kept, freedom)
+        errors[use] = np.sqrt(variances[use] / kept[use])
     return [Location(*one) for one in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
+
+
+def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of things much alike, each drawn towards the typical one, and the degrees of freedom that they gain.
+
+    Those without freedom, or of nothing at all, stay as they are; so do all where fewer than two are known.
+    """
+    use = (freedom > 0) & (variances > 0)
+    if use.sum() < 2:
+        return variances, freedom
+    prior, prior_freedom = _prior(variances[use], freedom[use])
+    drawn, more = variances.copy(), freedom.copy()
+    if math.isinf(prior_freedom):
+        drawn[use] = prior
+    else:
+        drawn[use] = (prior_freedom * prior + freedom[use] * variances[use]) / (prior_freedom + freedom[use])
+    more[use] = np.minimum(freedom[use] + prior_freedom, freedom.sum())  # never more than all have together
+    return drawn, more
 
 
 def shift(base: Location, head: Location) -> Location:
@@ -130,13 +146,3 @@ def _inverse_trigamma(value: float) -> float:
         if abs(step) < 1e-8 * x:
             break
     return x
-
-
-def _moderated(
-    variances: np.ndarray, freedom: np.ndarray, prior: float, prior_freedom: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Variances drawn towards the prior, and the degrees of freedom that they have then."""
-    if math.isinf(prior_freedom):
-        return np.full_like(variances, prior), freedom + prior_freedom
-    moderated = (prior_freedom * prior + freedom * variances) / (prior_freedom + freedom)
-    return moderated, freedom + prior_freedom

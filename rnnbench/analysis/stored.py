@@ -71,11 +71,12 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
 
 def differences(base: RunInfo, head: RunInfo) -> list[str]:
     """The keys of two environments that matter and are not the same, each with both values."""
-    then, now = _matters(base), _matters(head)
+    then, now = matters(base), matters(head)
     return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
 
 
-def _matters(info: RunInfo) -> dict[str, Any]:
+def matters(info: RunInfo) -> dict[str, Any]:
+    """All of a run's environment and settings that changes a ratio though no cell has changed."""
     machine = info.environment.get("machine", {})
     worker = info.environment.get("worker", {})
     measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
