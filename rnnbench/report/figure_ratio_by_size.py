@@ -77,8 +77,10 @@ def _panels(own: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[Panel]]:
     while sizes and len(own) > MOST_BOXES:
         pooled.append(sizes.pop(0))
         keys = ["series", "phase", *apart, *sizes, *across]
-        own = own.drop_duplicates(keys).drop(columns="ratio").merge(
-            own.groupby(keys)["ratio"].median().reset_index(), on=keys, how="left"
+        own = (
+            own.drop_duplicates(keys)
+            .drop(columns="ratio")
+            .merge(own.groupby(keys)["ratio"].median().reset_index(), on=keys, how="left")
         )
     over = [f"median over {' and '.join(map(word, pooled))}"] if pooled else []
     keys = [*apart, *sizes, "phase"]
