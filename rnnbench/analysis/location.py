@@ -60,7 +60,7 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
     values, errors, freedom = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
-        rows = np.array([samples[place] for place in alike], dtype=float)
+        rows = np.array([np.asarray(samples[place], dtype=float) for place in alike.tolist()])
         values[alike], errors[alike], freedom[alike] = _alone(rows)
     kept = np.array([_kept(size) for size in sizes])
     use = (freedom > 0) & (errors > 0)

@@ -38,7 +38,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Each interval covers its own case 95% of the time; none is widened for there being many.
     """
-    number, firsts = numbers(frame)
+    _, firsts = numbers(frame)
     cases = frame[CASE_COLUMNS].iloc[firsts].reset_index(drop=True)
     windows = complete_visits(frame)
     replicates = replicate_times(windows)

@@ -41,7 +41,7 @@ class Together:
 
 
 def together(runs: Sequence[StoredRun], margin: float) -> Together:
-    """The runs' cases lined up; `margin`: up to this much is no difference. Raises UserError where none is in two."""
+    """The runs' cases lined up; up to `margin` is no difference. Raises UserError where no case is in two runs."""
     located = [located_ratios(run) for run in runs]
     cases = {key: one.case for run in runs for key, one in run.measurements.items() if not one.case.is_reference}
     counts = {key: sum(key in found for found in located) for key in cases}
@@ -71,7 +71,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
 
 
 def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
-    """The keys of the environments that are not the same in all runs, with the value of each; None where it has none."""
+    """The keys of the environments that are not the same in all runs, with each run's value; None where it has none."""
     flat = [_flat({key: value for key, value in info.environment.items() if key not in LOADS}) for info in infos]
     keys = dict.fromkeys(key for one in flat for key in one)
     values = {key: tuple(one.get(key) for one in flat) for key in keys}

@@ -15,13 +15,14 @@ from matplotlib.patches import Rectangle
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
 from rnnbench.report.canvas import fixed_ticks, look, quiet, round_numbers
+from rnnbench.report.pooled import pooled
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.units import ratio_box, ratio_tick
 
 SCALE = LinearSegmentedColormap.from_list("faster-slower", ["#0072B2", "#8cc4e6", "white", "#f2a679", "#D55E00"])
 WIDEST = 28  # columns that a panel can hold with legible numbers
-MOST_BOXES = 1_500  # of more, sizes are pooled: nobody reads them, and they take long to draw
+MOST_BOXES = 1_500  # nobody reads more, and they take long to draw
 LINE = 11.5  # points from one line of the column heads to the next
 
 
@@ -40,7 +41,8 @@ def render(summary: pd.DataFrame) -> Figure | None:
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    own, across, panels = _panels(own)
+    own, over = pooled(own, MOST_BOXES)
+    across, panels = _panels(own, over)
     rows = list(own["series"].unique())
     columns = sorted(set(own[across].itertuples(index=False, name=None)))
     phases = own["phase"].nunique()
@@ -62,33 +64,18 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _panels(own: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[Panel]]:
-    """The boxes, what runs across the columns, and one panel for each value of the rest.
-
-    The rest is settings, and sizes that are too many for the columns; of these, the first are pooled to medians where
-    there would be more boxes than anybody reads.
-    """
+def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[Panel]]:
+    """What runs across the columns, and one panel for each value of the rest: settings, and sizes that are too many."""
     across = swept(own, SIZES)
     apart = swept(own, SETTINGS)
-    sizes: list[str] = []
     while len(across) > 1 and len(own[across].drop_duplicates()) > WIDEST:
-        sizes.append(across.pop(0))
-    pooled = []
-    while sizes and len(own) > MOST_BOXES:
-        pooled.append(sizes.pop(0))
-        keys = ["series", "phase", *apart, *sizes, *across]
-        own = (
-            own.drop_duplicates(keys)
-            .drop(columns="ratio")
-            .merge(own.groupby(keys)["ratio"].median().reset_index(), on=keys, how="left")
-        )
-    over = [f"median over {' and '.join(map(word, pooled))}"] if pooled else []
-    keys = [*apart, *sizes, "phase"]
+        apart.append(across.pop(0))
     panels = []
+    keys = [*apart, "phase"]
     for values, cases in own.groupby(keys, sort=False):
-        title = [str(values[-1]), *filter(None, [say_all(keys[:-1], values[:-1])]), *over]
+        title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1]), over])]
         panels.append(Panel(", ".join(title), cases))
-    return own, across, panels
+    return across, panels
 
 
 def _heat_map(axes: Axes, panel: Panel, rows: Sequence[str], across: list[str], norm: Normalize) -> None:
@@ -110,8 +97,8 @@ def _heat_map(axes: Axes, panel: Panel, rows: Sequence[str], across: list[str], 
     )
     for (row, column), ratio in np.ndenumerate(values):
         if np.isfinite(ratio):
-            text = axes.text(column, row, ratio_box(ratio), ha="center", va="center", fontsize=7.5)
-            text.set_in_layout(False)  # it is inside its box, and there are many
+            number = axes.text(column, row, ratio_box(ratio), ha="center", va="center", fontsize=7.5)
+            number.set_in_layout(False)  # it is within its box, and laying out many takes long
     heads = ["\n".join(_short(size) for size in sizes) for sizes in columns]
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(columns)), heads, fontsize=7.5, linespacing=1.25)

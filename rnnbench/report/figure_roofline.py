@@ -105,9 +105,9 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
     axes.set_box_aspect(SHAPE)
     _roof(axes, ceiling, span)
     is_crowded = len(cases) > MANY
-    for series, found in cases.groupby("series", sort=False):
+    for series, every in cases.groupby("series", sort=False):
         style = look_of[str(series)]
-        found = _apart(found, span)
+        found = _apart(every, span)
         axes.plot(
             found["intensity"],
             found["macs_per_second"],

@@ -62,7 +62,9 @@ def test_files_have_stable_names(report: Path) -> None:
     found = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     names = ("medians", "ratios", "fastest", "costs", "parameters", "not_measured", "environment")
-    assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md")}
+    assert found == {"index.html"} | figures | {
+        f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")
+    }
 
 
 def test_writing_twice_gives_the_same_files(report: Path, made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:

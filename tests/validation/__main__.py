@@ -15,7 +15,9 @@ from tests.validation import (
     bias,
     cost,
     estimator,
+    history_simulated,
     real,
+    report_scale,
     simulation,
     verdict_peers,
     verdicts,
@@ -25,6 +27,7 @@ from tests.validation import (
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
+SIMULATED_HISTORIES = 100  # of 100 cases each
 REAL_RUNS = 8  # of 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
@@ -34,6 +37,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "estimator": estimator.estimators,
     "cost": cost.cost,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+    "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
+    "report-scale": report_scale.report_scale,
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {

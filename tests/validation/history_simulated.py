@@ -49,7 +49,7 @@ def stored_run(place: int, cases: Sequence[Case], logs: np.ndarray, **environmen
 
 
 def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 10, 20, 40)) -> pd.DataFrame:
-    """For each number of runs and size of step: false changes of flat cases, and steps found in a tenth of the cases."""
+    """For each number of runs and size of step: false changes of flat cases, and steps found in a tenth of them."""
     rows = []
     for runs in lengths:
         for step in (0.0, 0.03, 0.05, 0.10):

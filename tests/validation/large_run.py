@@ -107,7 +107,7 @@ def _measurement(case: Case, status: Any) -> Measurement:
 
 
 def _seconds(case: Case) -> float:
-    """A call's time: arithmetic at the machine's rate, and a launch for each step that only the cells' own loops pay."""
+    """A call's time: arithmetic at the machine's rate, and for each step what its implementation pays beside it."""
     load = case.workload
     work = GATES[load.reference] * load.batch_size * load.hidden_size * (load.input_size + load.hidden_size)
     arithmetic = load.seq_len * work / CEILING.macs_per_second * (1 if load.phase == "inference" else 3)

@@ -1,4 +1,4 @@
-"""Figure: how far each cell is from the reference in several runs: a row a series, a mark a run, over the same cases."""
+"""Figure: how far each cell is from the reference in several runs: a row a series, a mark a run, the same cases."""
 
 import numpy as np
 import pandas as pd

@@ -12,9 +12,9 @@ from rnnbench.report.verdicts.changes import change_interval, slower
 from rnnbench.report.verdicts.names import Names, names
 
 CAPTION = (
-    "Each point is a run's ratio to the reference measured beside it. The line is the level that the case has had since "
-    "its last change, the band its 95% interval, scatter from run to run included. At most {panels} cases are drawn: those "
-    "that changed, the largest change first, then those that vary most. The table has all."
+    "Each point is a run's ratio to the reference measured beside it. The line is the level that the case has had "
+    "since its last change, the band its 95% interval, scatter from run to run included. At most {panels} cases are "
+    "drawn: those that changed, the largest change first, then those that vary most. The table has all."
 )
 
 
@@ -49,7 +49,8 @@ def _words(history: History, called: Names) -> Iterator[str]:
         if pairs
     ]
     said = " and ".join(counts) if counts else "none changed for good"
-    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference (1% of such findings are false at most)."
+    kept = "at most 1% of such findings are false"
+    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({kept})."
     for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
         if pairs:
             line, one = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))

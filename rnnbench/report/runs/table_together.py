@@ -29,9 +29,9 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
     for place, name in enumerate(runs[1:]):
         columns += _change(place, name if len(runs) > 2 else "")
     note = (
-        f"Each ratio is to the reference of the same run, with its 95% interval. Change: {' and '.join(runs[1:])} against "
-        f"{runs[0]}. Slower, faster: by more than {margin(found.margin)}, with at most one in a hundred such findings "
-        "false (Benjamini and Hochberg); same: surely within that margin."
+        "Each ratio is to the reference of the same run, with its 95% interval. Change: "
+        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, with at most "
+        "one in a hundred such findings false (Benjamini and Hochberg); same: surely within that margin."
     )
     frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
     return table("together", "The same cases in all runs", note, columns, frame, machine=_machine(found, rows))

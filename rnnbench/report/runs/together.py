@@ -12,8 +12,8 @@ from rnnbench.report.verdicts.changes import change_interval, margin, slower
 from rnnbench.report.verdicts.names import Names, names
 
 CAPTION = (
-    "Medians over the cases that all runs have, and where the middle half of them lies. Each run's times are over those of "
-    "the reference that was measured beside them, never over another run's."
+    "Medians over the cases that all runs have, and where the middle half of them lies. Each run's times are over "
+    "those of the reference that was measured beside them, never over another run's."
 )
 MOST_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 
@@ -45,7 +45,8 @@ def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:
             row, one = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
-            yield f"The largest difference: {called.name(row.case)}, {slower(one.low.value)} {change_interval(one.low)}."
+            size = f"{slower(one.low.value)} {change_interval(one.low)}"
+            yield f"The largest difference: {called.name(row.case)}, {size}."
     if found.alone:
         yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
 
