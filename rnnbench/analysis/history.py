@@ -2,8 +2,8 @@
 
 Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
 by more than that error: each run has a bias of its own for each case, from where things lie in memory and how the
-machine is that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median absolute
-value, which a few real changes don't move), and added to each point's own.
+machine is that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median
+absolute value, which a few real changes don't move), and added to each point's own.
 
 Changes are looked for in `change_points`. What it finds is then tested: the two neighbouring levels by Student's t, the
 scatter of the case's points drawn towards that of all cases; p is multiplied by the number of places where the change

@@ -51,7 +51,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
         for axes in grid[-1]:
             axes.set_xlabel(f"time over that of {words(summary).name} (log scale)")
         crowds = compared.groupby(["phase", *context, "series"])["ratio"].size() > MANY
-        handles = [*_legend(has_dots=not crowds.all(), has_spreads=crowds.any())]
+        handles = [*_legend(has_dots=not crowds.all(), has_spreads=bool(crowds.any()))]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure
 

@@ -23,7 +23,6 @@ WRITTEN = {
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
-    "-": "-{}",  # so that two are no dash
     "×": r"\ensuremath{\times}",
     "µ": r"\textmu{}",
     "±": r"\ensuremath{\pm}",
@@ -58,8 +57,8 @@ def render(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that TeX sets as it is, on one line and in one cell; letters that no Latin font has are left to the engine."""
-    return one_line(text).translate(ESCAPES)
+    """Text that TeX sets as it is, on one line and in one cell; others than Latin letters are left to the engine."""
+    return "-{}-".join(part.translate(ESCAPES) for part in one_line(text).split("--"))  # two would be a dash
 
 
 def _row(cells: Iterable[str]) -> str:

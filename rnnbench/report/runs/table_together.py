@@ -30,8 +30,8 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
         columns += _change(place, name if len(runs) > 2 else "")
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
-        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, with at most "
-        "one in a hundred such findings false (Benjamini and Hochberg); same: surely within that margin."
+        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, with at "
+        "most one in a hundred such findings false (Benjamini and Hochberg); same: surely within that margin."
     )
     frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
     return table("together", "The same cases in all runs", note, columns, frame, machine=_machine(found, rows))
