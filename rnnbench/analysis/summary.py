@@ -39,7 +39,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     Each interval covers its own case 95% of the time; none is widened for there being many.
     """
     _, firsts = numbers(frame)
-    cases = frame[CASE_COLUMNS].iloc[firsts].reset_index(drop=True)
+    cases = frame.iloc[firsts][CASE_COLUMNS].reset_index(drop=True)
     windows = complete_visits(frame)
     replicates = replicate_times(windows)
     counts = windows.groupby("number")[["calls", "seconds", "host_seconds", "submit_seconds"]].sum()
@@ -72,7 +72,7 @@ def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced.
     """
     number, firsts = numbers(frame)
-    workloads = frame[["run", *WORKLOAD_AXES]].iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
+    workloads = frame.iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
     windows = frame[TIMED].assign(number=number, workload=workloads.to_numpy()[number])
     if frame["replicate"].isna().any():
         windows = windows[frame["replicate"].notna()]

@@ -93,14 +93,14 @@ def _cases(path: Path, info: RunInfo) -> pd.DataFrame:
 
 def _windows(path: Path, keys: list[str], schema: pa.Schema) -> tuple[np.ndarray, pa.Table]:
     """All windows of a run but for the key of their case, which is given as its place in `keys`."""
-    known = pa.array(keys, pa.string())
+    known = {key: place for place, key in enumerate(keys)}
     places, parts = [np.empty(0, dtype=np.int64)], [schema.empty_table().drop_columns("case")]
     for part in (part for file in window_files(path) for part in tables(file, schema)):
-        place = pc.index_in(part["case"], value_set=known)
-        if place.null_count:
-            unknown = pc.min(part["case"].filter(pc.is_null(place))).as_py()
-            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {unknown}")
-        places.append(place.to_numpy())
+        cases = part["case"].combine_chunks().dictionary_encode()
+        found = cases.dictionary.to_pylist()
+        if unknown := [str(key) for key in found if key not in known] + ["none"] * bool(cases.null_count):
+            raise UserError(f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}")
+        places.append(np.array([known[key] for key in found], dtype=np.int64)[cases.indices.to_numpy()])
         parts.append(part.drop_columns("case"))
     windows = pa.concat_tables(parts).combine_chunks()
     del parts

@@ -39,8 +39,8 @@ def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
             if (count := sum(one.verdict == verdict for _, one in judged))
         ]
         yield (
-            f"Against its reference, {run} beside {runs[0]}: of {plural(len(judged), 'case')} {', '.join(counts)} "
-            f"(margin {margin(found.margin)})."
+            f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
+            f"{', '.join(counts)} (margin {margin(found.margin)})."
         )
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:

@@ -27,7 +27,8 @@ def found() -> Section:
 
 def test_the_words_count_the_verdicts_of_each_run_against_the_first(found: Section) -> None:
     assert found.words[0] == (
-        "Against its reference, 2026-01-01 01:00 beside 2026-01-01 00:00: of 8 cases 4 slower, 4 same (margin 2.5%)."
+        "2026-01-01 01:00 against 2026-01-01 00:00, by the ratios to the reference in each: of 8 cases 4 slower, "
+        "4 same (margin 2.5%)."
     )
     assert "The largest difference: gru loop inference, batch " in found.words[1]
     assert "8 same" in found.words[2]
