@@ -22,7 +22,7 @@ from rnnbench.report.units import ratio_box, ratio_tick
 
 SCALE = LinearSegmentedColormap.from_list("faster-slower", ["#0072B2", "#8cc4e6", "white", "#f2a679", "#D55E00"])
 WIDEST = 28  # columns that a panel can hold with legible numbers
-MOST_BOXES = 1_500  # nobody reads more, and they take long to draw
+MOST_BOXES = 1_200  # nobody reads more, and they take long to draw
 LINE = 11.5  # points from one line of the column heads to the next
 
 
