@@ -1,7 +1,9 @@
 """The validation program's own arithmetic, on data whose answer is known."""
 
 import importlib.util
+import json
 import math
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench import suites
+from rnnbench import load, suites, summarize
+from rnnbench.store.folder import read_windows
+from rnnbench.store.records import Case, Window
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
@@ -19,9 +23,12 @@ from tests.validation import __main__ as program
 from tests.validation import (
     cases,
     fleet,
+    history_simulated,
+    large_run,
     not_slower_simulated,
     pytest_door,
     real,
+    report_scale,
     scaling,
     simulation,
     verdict_peer_cases,
@@ -211,3 +218,41 @@ def test_what_cases_cost_is_read_off_a_run() -> None:
     assert 0 < of.window_seconds < of.visit_seconds
     assert of.visit_bytes > 1000
     assert (of.precise >= of.replicates).all()
+
+
+def test_a_run_that_was_never_measured_is_read_like_one_that_was(tmp_path: Path) -> None:
+    suite = large_run.suite(batch_size=[1, 4], seq_len=[8], hidden_size=[16], cell=["gru"])
+    slow = next(case for group in suite.groups({}, None, most=None) for case in group.cases if case.cell == "gru")
+    path = large_run.write(tmp_path, suite, replicates=6, windows=4, seed=1, slower={slow.key: 1.5})
+    lines = list(read_windows(path))
+    assert len(lines) == 16 * 6 * 4
+    assert all(json.loads(json.dumps(Window.from_json(line).to_json())) == line for line in lines)
+    found = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
+    truth = 1.5 * large_run._seconds(slow) / large_run._seconds(reference_of(slow, suite))
+    assert found["ratio_low"] * 0.99 < truth < found["ratio_high"] * 1.01
+
+
+def test_the_whole_suite_has_twenty_thousand_cases() -> None:
+    groups = large_run.suite().groups({}, None, most=None)
+    count = sum(len(group.cases) for group in groups)
+    assert count == 20_160
+    assert count * report_scale.REPLICATES * report_scale.WINDOWS >= 1_000_000
+
+
+def test_a_command_is_measured_by_what_it_took_of_the_machine() -> None:
+    taken = report_scale.measured(["--help"])
+    assert taken["processor seconds"] > 0
+    assert 0.001 < taken["peak GB"] < 2
+    with pytest.raises(subprocess.CalledProcessError):
+        report_scale.measured(["report", "no such run"])
+
+
+def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
+    table = history_simulated.error_rates(1, cases=10, lengths=(6,))
+    assert table["step"].tolist() == [0.0, 0.03, 0.05, 0.10]
+    assert table["lines with a step"].dropna().tolist() == [1, 1, 1]
+
+
+def reference_of(case: Case, suite: suites.Suite) -> Case:
+    groups = suite.groups({}, None, most=None)
+    return next(one for group in groups if case in group.cases for one in group.cases if one.is_reference)

@@ -95,7 +95,7 @@ def finding(
     if apart:
         same = base.status == head.status and base.reason == head.reason
         return Finding(case, None, margin, f"{head.status} on both sides: {head.reason}" if same else "; ".join(apart))
-    differ = changes(base.to_json(), head.to_json())
+    differ = changes(base.metrics, head.metrics)
     if judged is None:
         found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
     else:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, t_quantile
 
 FEWEST_TO_TRIM = 5
 TRIMMED_SHARE = 0.1  # at each end, at least one value
@@ -32,7 +32,7 @@ class Location:
 
     def interval(self, confidence: float = 0.95) -> Estimate:
         """The centre with Student's interval; NaN bounds where the error is not known."""
-        half = self.error * float(stats.t.ppf((1 + confidence) / 2, self.freedom)) if self.freedom else math.nan
+        half = self.error * t_quantile((1 + confidence) / 2, self.freedom) if self.freedom else math.nan
         return Estimate(self.value, self.value - half, self.value + half)
 
     def p_above(self, edge: float) -> float:
@@ -49,23 +49,43 @@ class Location:
         return Location(-self.value, self.error, self.freedom).p_above(-edge)
 
 
-def locations(samples: Sequence[Sequence[float]]) -> list[Location]:
+def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]:
     """The centres of samples with something in common, each with an error that the others helped to estimate.
 
     Raises ValueError where a sample is empty.
     """
-    alone = [_alone(np.asarray(sample, dtype=float)) for sample in samples]
-    known = [one for one in alone if one.freedom and one.error > 0]
-    if len(known) < 2:
-        return alone
-    variances = np.array([(one.error**2) * _kept(len(sample)) for one, sample in zip(alone, samples, strict=True)])
-    freedom = np.array([one.freedom for one in alone])
-    use = np.array([bool(one.freedom and one.error > 0) for one in alone])
+    sizes = np.array([len(sample) for sample in samples])
+    if not sizes.all():
+        raise ValueError("no values")
+    values, errors, freedom = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
+    for size in np.unique(sizes):
+        alike = np.flatnonzero(sizes == size)
+        rows = np.array([np.asarray(samples[place], dtype=float) for place in alike.tolist()])
+        values[alike], errors[alike], freedom[alike] = _alone(rows)
+    kept = np.array([_kept(size) for size in sizes])
+    use = (freedom > 0) & (errors > 0)
+    if use.sum() >= 2:
+        variances, freedom = drawn_together(errors**2 * kept, freedom)
+        errors[use] = np.sqrt(variances[use] / kept[use])
+    return [Location(*one) for one in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
+
+
+def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of things much alike, each drawn towards the typical one, and the degrees of freedom that they gain.
+
+    Those without freedom, or of nothing at all, stay as they are; so do all where fewer than two are known.
+    """
+    use = (freedom > 0) & (variances > 0)
+    if use.sum() < 2:
+        return variances, freedom
     prior, prior_freedom = _prior(variances[use], freedom[use])
-    return [
-        _moderated(one, variance, _kept(len(sample)), prior, prior_freedom, float(freedom.sum())) if used else one
-        for one, variance, sample, used in zip(alone, variances, samples, use, strict=True)
-    ]
+    drawn, more = variances.copy(), freedom.copy()
+    if math.isinf(prior_freedom):
+        drawn[use] = prior
+    else:
+        drawn[use] = (prior_freedom * prior + freedom[use] * variances[use]) / (prior_freedom + freedom[use])
+    more[use] = np.minimum(freedom[use] + prior_freedom, freedom.sum())  # never more than all have together
+    return drawn, more
 
 
 def shift(base: Location, head: Location) -> Location:
@@ -92,18 +112,16 @@ def _kept(n: int) -> int:
     return n - 2 * _cut(n)
 
 
-def _alone(sample: np.ndarray) -> Location:
-    """A sample's centre by itself."""
-    n = len(sample)
-    if not n:
-        raise ValueError("no values")
-    cut, kept, ordered = _cut(n), _kept(n), np.sort(sample)
-    centre = float(ordered[cut : n - cut].mean())
+def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
+    """The centres of samples of equal size, a row each, by themselves: values, errors, and degrees of freedom."""
+    n = samples.shape[1]
+    cut, kept, ordered = _cut(n), _kept(n), np.sort(samples, axis=1)
+    centres = ordered[:, cut : n - cut].mean(axis=1)
     if n == 1:
-        return Location(centre, math.nan, 0.0)
-    winsorized = ordered.clip(ordered[cut], ordered[n - 1 - cut])
-    error = math.sqrt(float(winsorized.var(ddof=1)) * (n - 1) / (kept * (kept - 1)))
-    return Location(centre, error, kept - 1.0)
+        return centres, math.nan, 0.0
+    winsorized = ordered.clip(ordered[:, [cut]], ordered[:, [n - 1 - cut]])
+    errors = np.sqrt(winsorized.var(axis=1, ddof=1) * (n - 1) / (kept * (kept - 1)))
+    return centres, errors, kept - 1.0
 
 
 def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
@@ -128,12 +146,3 @@ def _inverse_trigamma(value: float) -> float:
         if abs(step) < 1e-8 * x:
             break
     return x
-
-
-def _moderated(one: Location, variance: float, kept: int, prior: float, prior_freedom: float, most: float) -> Location:
-    """A centre whose variance is drawn towards the prior; never more freedom than all samples have together."""
-    if math.isinf(prior_freedom):
-        moderated = prior
-    else:
-        moderated = (prior_freedom * prior + one.freedom * variance) / (prior_freedom + one.freedom)
-    return Location(one.value, math.sqrt(moderated / kept), min(one.freedom + prior_freedom, most))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
-from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.analysis.estimate import estimates
+from rnnbench.analysis.summary import complete_visits, groups, pooled, replicate_times
 from rnnbench.store.records import REFERENCES
 
 
@@ -27,42 +27,57 @@ def noise(frame: pd.DataFrame) -> Noise:
     Every case's windows are dealt out to two pretended arms in the balanced order in which real arms take turns. Each
     pretended arm has half the windows of a real one, so real ratios are at least as precise.
     """
-    windows = complete_visits(frame[frame["replicate"].notna()])
+    windows = complete_visits(frame)
     ratios = self_ratios(windows)
-    found = [estimate(logs.to_list()) for _, logs in ratios.groupby("case")["log_ratio"] if len(logs) > 1]
-    widths = np.array([(one.high - one.low) / 2 for one in found])
+    found = estimates(ratios["number"].to_numpy(), ratios["log_ratio"].to_numpy())
+    found = found[~np.isnan(found).any(axis=1)]  # one replicate says nothing of the spread
+    _, low, high = found.T
+    widths = (high - low) / 2
     return Noise(
         floor=float(np.expm1(np.median(widths))) if len(widths) else float("nan"),
         worst=float(np.expm1(np.quantile(widths, 0.95))) if len(widths) else float("nan"),
-        alarms=sum(not one.low <= 0 <= one.high for one in found),
+        alarms=int(((low > 0) | (high < 0)).sum()),
         cases=len(found),
         drift=_drift(windows),
     )
 
 
 def self_ratios(windows: pd.DataFrame) -> pd.DataFrame:
-    """Columns `case`, `replicate`, `log_ratio`: one half of a visit's windows over the other half."""
-    visit = ["case", "replicate"]
-    turns = windows.sort_values("order").reset_index(drop=True)
-    turn = turns.groupby(visit).cumcount()
+    """Columns `number` (of the case), `replicate`, `log_ratio`: one half of a visit's windows over the other half.
+
+    From the windows that `complete_visits` gives.
+    """
+    visit, firsts = groups(windows, ["number", "replicate"])
+    replicate = windows["replicate"].to_numpy(dtype=int)
     # ABBA: the first of a pair of turns goes to one arm, in the next pair to the other, and so on over replicates.
-    turns["arm"] = (turn % 2 + turn // 2 + turns["replicate"].astype(int)) % 2
-    group = turns.groupby([*visit, "arm"]).ngroup().to_numpy()  # the two arms of a visit are neighbours
-    times = turns[[*visit, "arm"]].assign(group=group).drop_duplicates("group").sort_values("group")
-    calls = turns["calls"].to_numpy()
-    times["log_seconds"] = np.log(pooled_quantiles(group, turns["quantiles"].to_list(), calls, LOW_QUANTILE))
-    sides = times.pivot_table(index=visit, columns="arm", values="log_seconds").dropna()
-    if not {0, 1} <= set(sides.columns):
-        return pd.DataFrame(columns=[*visit, "log_ratio"])
-    return (sides[1] - sides[0]).rename("log_ratio").reset_index()
+    turn = _places(visit, windows["order"].to_numpy())
+    arm = (turn % 2 + turn // 2 + replicate) % 2
+    sides, of_side = np.unique(2 * visit + arm, return_inverse=True)
+    logs = np.full((len(firsts), 2), np.nan)
+    logs[sides // 2, sides % 2] = np.log(pooled(windows, of_side))
+    ratios = windows[["number", "replicate"]].iloc[firsts].assign(log_ratio=logs[:, 1] - logs[:, 0])
+    return ratios[ratios["log_ratio"].notna()]
+
+
+def _places(group: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The place of each row among those of its group, by `order`: 0, 1, 2, ..."""
+    rows = np.lexsort((order, group))
+    ordered = group[rows]
+    places = np.empty(len(rows), dtype=np.int64)
+    places[rows] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return places
 
 
 def _drift(windows: pd.DataFrame) -> float:
     """For each reference the last third of its replicates against the first; the median over cases."""
     times = replicate_times(windows[windows["implementation"].isin(REFERENCES)])
-    changes = []
-    for _, logs in times.sort_values("replicate").groupby("case")["log_seconds"]:
-        third = len(logs) // 3
-        if third:
-            changes.append(logs.iloc[-third:].mean() - logs.iloc[:third].mean())
-    return float(np.expm1(np.median(changes))) if changes else float("nan")
+    number, logs = times["number"].to_numpy(), times["log_seconds"].to_numpy()
+    if not len(number):
+        return float("nan")
+    place, count = _places(number, times["replicate"].to_numpy()), np.bincount(number)
+    third = count // 3
+    first, last = place < third[number], place >= (count - third)[number]
+    sums = [np.bincount(number[which], logs[which], minlength=len(count)) for which in (first, last)]
+    known = third > 0
+    changes = (sums[1][known] - sums[0][known]) / third[known]
+    return float(np.expm1(np.median(changes))) if len(changes) else float("nan")

@@ -5,16 +5,19 @@ Absolute times of another day or machine mean little; a ratio within a run share
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.location import Location, shift
-from rnnbench.analysis.summary import complete_visits, reference_ratios, replicate_times
+from rnnbench.analysis.summary import TIMED, WORKLOAD_AXES, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo
+from rnnbench.store.folder import RunInfo, last_measurements, read_info
+from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Measurement
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
@@ -25,12 +28,21 @@ MEASURE = ("windows", "window_seconds", "cold_cache")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it was read: `frame` as `rnnbench.load` gives it."""
+    """What is needed of a run to hold it against another; the windows themselves are not kept."""
 
     name: str
     info: RunInfo
     measurements: Mapping[str, Measurement]  # case key -> its last line
-    frame: pd.DataFrame
+    ratios: pd.DataFrame  # `case`, `log_ratio` and `log_mean_ratio` to the reference, a row for each replicate
+    replicates: Mapping[str, int]  # case key -> how many it was begun in
+
+
+def read(path: Path) -> StoredRun:
+    """A run folder; raises UserError where it is none, or can't be read."""
+    info, measurements, frame = read_info(path), last_measurements(path), load(path, [*TIMED, *WORKLOAD_AXES])
+    ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
+    counts = frame[["case", "replicate"]].drop_duplicates().groupby("case")["replicate"].count()
+    return StoredRun(path.resolve().name, info, measurements, ratios, {str(case): int(n) for case, n in counts.items()})
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
@@ -59,11 +71,12 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
 
 def differences(base: RunInfo, head: RunInfo) -> list[str]:
     """The keys of two environments that matter and are not the same, each with both values."""
-    then, now = _matters(base), _matters(head)
+    then, now = matters(base), matters(head)
     return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
 
 
-def _matters(info: RunInfo) -> dict[str, Any]:
+def matters(info: RunInfo) -> dict[str, Any]:
+    """All of a run's environment and settings that changes a ratio though no cell has changed."""
     machine = info.environment.get("machine", {})
     worker = info.environment.get("worker", {})
     measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
@@ -78,39 +91,36 @@ def _matters(info: RunInfo) -> dict[str, Any]:
 
 def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]) -> list[Finding]:
     trial = Trial(margins)
-    then, now = _located(base.frame), _located(head.frame)
-    for case in cases:
-        if case.key in then and case.key in now:
-            low, mean = (shift(before, after) for before, after in zip(then[case.key], now[case.key], strict=True))
-            trial.look(case.key, low, mean)
-    verdicts, counts = trial.verdicts(), _replicates(base.frame, head.frame)
+    then, now = located_ratios(base), located_ratios(head)
+    keys = [case.key for case in cases]
+    for key in keys:
+        if key in then and key in now:
+            low, mean = (shift(before, after) for before, after in zip(then[key], now[key], strict=True))
+            trial.look(key, low, mean)
+    verdicts = trial.verdicts()
     return [
         finding(
-            base.measurements[case.key],
-            head.measurements[case.key],
-            verdicts.get(case.key),
-            margins[case.key],
-            counts.get(case.key, 0),
+            base.measurements[key],
+            head.measurements[key],
+            verdicts.get(key),
+            margins[key],
+            min(base.replicates.get(key, 0), head.replicates.get(key, 0)),
             "not timed beside torch.nn in both runs",
         )
-        for case in cases
+        for key in keys
     ]
 
 
-def _located(frame: pd.DataFrame) -> dict[str, tuple[Location, Location]]:
-    """Where each case's log-ratios to torch.nn lie, of the low quantile and of the mean."""
-    ratios = reference_ratios(replicate_times(complete_visits(frame[frame["replicate"].notna()])))
-    found = [
-        located({str(case): logs.to_list() for case, logs in ratios.groupby("case")[column]})
+def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
+    """Where each case's log-ratios to its reference lie, of the low quantile and of the mean."""
+    number, cases = pd.factorize(run.ratios["case"])
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=len(cases)))[:-1]
+    low, mean = (
+        located(dict(zip(map(str, cases), np.split(run.ratios[column].to_numpy()[order], ends), strict=True)))
         for column in ("log_ratio", "log_mean_ratio")
-    ]
-    return {case: (found[0][case], found[1][case]) for case in found[0]}
-
-
-def _replicates(*frames: pd.DataFrame) -> dict[str, int]:
-    """How many replicates a case has in the run that has fewer."""
-    counts = [frame.groupby("case")["replicate"].nunique() for frame in frames]
-    return {str(case): int(count) for case, count in pd.concat(counts).groupby(level=0).min().items()}
+    )
+    return {case: (low[case], mean[case]) for case in low}
 
 
 def _own(run: StoredRun, *, without: StoredRun) -> list[Case]:

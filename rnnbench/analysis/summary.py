@@ -1,16 +1,23 @@
 """From windows to one row for each case: time per call, and its ratio to torch.nn, with intervals."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from rnnbench.analysis.derived import with_derived
-from rnnbench.analysis.estimate import LOW_QUANTILE, estimate, pooled_quantiles
+from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, pooled_points
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES, REFERENCES
 
 WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
 LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
+# What is needed of a window; its axes are its case's, and would be most of the memory.
+KEYS = ["run", "case", "implementation", "number", "workload", "replicate"]  # of a case in one replicate
+TIMED = ["run", "case", "implementation", "replicate", "worker", "order", "turns", "calls"]
+TIMED += ["seconds", "host_seconds", "submit_seconds", "quantiles"]
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -31,56 +38,75 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Each interval covers its own case 95% of the time; none is widened for there being many.
     """
-    first = ~frame.duplicated(["run", "case"])
-    cases = frame.loc[first, CASE_COLUMNS].reset_index(drop=True)
-    windows = complete_visits(frame[frame["replicate"].notna()])
+    _, firsts = numbers(frame)
+    cases = frame.iloc[firsts][CASE_COLUMNS].reset_index(drop=True)
+    windows = complete_visits(frame)
     replicates = replicate_times(windows)
-    counts = windows.groupby(["run", "case"]).agg(
-        replicates=("replicate", "nunique"),
-        windows=("calls", "size"),
-        calls=("calls", "sum"),
-        total=("seconds", "sum"),
-        host=("host_seconds", "sum"),
-        submitting=("submit_seconds", "sum"),
-    )
-    counts["submit_share"] = counts.pop("submitting") / counts.pop("host")
-    counts["mean_seconds"] = counts.pop("total") / counts["calls"]
-    estimates = pd.concat(
-        [
-            _estimates(replicates, "log_seconds", "seconds"),
-            _estimates(reference_ratios(replicates), "log_ratio", "ratio"),
-        ],
-        axis=1,
-    )
-    summary = cases.merge(counts, on=["run", "case"], how="left").merge(estimates, on=["run", "case"], how="left")
+    counts = windows.groupby("number")[["calls", "seconds", "host_seconds", "submit_seconds"]].sum()
+    counts["windows"] = windows.groupby("number").size()
+    counts["replicates"] = replicates.groupby("number").size()
+    counts["submit_share"] = counts.pop("submit_seconds") / counts.pop("host_seconds")
+    counts["mean_seconds"] = counts.pop("seconds") / counts["calls"]
+    counts = counts.reindex(range(len(cases)))
     for column in ("replicates", "windows", "calls"):
-        summary[column] = summary[column].fillna(0).astype(int)
+        cases[column] = counts[column].fillna(0).astype(int)
+    for column in ("submit_share", "mean_seconds"):
+        cases[column] = counts[column]
+    _estimate(cases, replicates, "log_seconds", "seconds")
+    _estimate(cases, reference_ratios(replicates), "log_ratio", "ratio")
     # A device that does its calls while it is called has nothing to wait for: its share is 1 to the last bit.
-    summary["launch_bound"] = (summary["submit_share"] > LAUNCH_BOUND) & (summary["submit_share"] < 1)
-    return with_derived(summary)
+    cases["launch_bound"] = (cases["submit_share"] > LAUNCH_BOUND) & (cases["submit_share"] < 1)
+    return with_derived(cases)
+
+
+def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """A number for the case and run of each row, in the order in which they come; and the first row of each."""
+    case, run = (pd.factorize(frame[column])[0] for column in ("case", "run"))
+    number, _ = pd.factorize(case.astype(np.int64) * (run.max(initial=0) + 1) + run)
+    return number, np.unique(number, return_index=True)[1]
+
+
+def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
+    """The windows of a frame that `rnnbench.load` gave, with the `number` of their case and that of their `workload`.
+
+    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced.
+    """
+    number, firsts = numbers(frame)
+    workloads = frame.iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
+    windows = frame[TIMED].assign(number=number, workload=workloads.to_numpy()[number])
+    if frame["replicate"].isna().any():
+        windows = windows[frame["replicate"].notna()]
+    made = windows.groupby(["workload", "replicate", "worker"])["order"].transform("size")
+    is_complete = made == windows["turns"]
+    return windows if is_complete.all() else windows[is_complete]
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
     """Each case's time in each replicate: `log_seconds` of the low quantile of its calls, `log_mean` of their mean.
 
-    Every window brings its order statistics, each with an equal share of the window's calls.
+    From the windows that `complete_visits` gives. Every window brings its order statistics, each with an equal share of
+    the window's calls.
     """
-    keys = ["run", "case", "replicate"]
-    if windows.empty:
-        return pd.DataFrame(columns=[*keys, *WORKLOAD_AXES, "implementation", "log_seconds", "log_mean"])
-    group = windows.groupby(keys, sort=False).ngroup().to_numpy()  # numbered in the order in which they appear
-    low = pooled_quantiles(group, windows["quantiles"].to_list(), windows["calls"].to_numpy(), LOW_QUANTILE)
-    result = windows[[*keys, *WORKLOAD_AXES, "implementation"]].drop_duplicates(keys).reset_index(drop=True)
-    result["log_seconds"] = np.log(low)
+    group, firsts = groups(windows, ["number", "replicate"])
+    result = windows[KEYS].iloc[firsts].reset_index(drop=True)
+    result["log_seconds"] = np.log(pooled(windows, group))
     totals = windows.groupby(group)[["seconds", "calls"]].sum()
-    result["log_mean"] = np.log((totals["seconds"] / totals["calls"]).to_numpy())
+    result["log_mean"] = np.log((totals["seconds"] / totals["calls"]).to_numpy(dtype=float))
     return result
 
 
-def complete_visits(windows: pd.DataFrame) -> pd.DataFrame:
-    """Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced."""
-    made = windows.groupby(["run", "replicate", "worker", *WORKLOAD_AXES])["order"].transform("size")
-    return windows[made == windows["turns"]]
+def groups(windows: pd.DataFrame, keys: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each row, the same for rows that have the same `keys`, and the first row of each."""
+    group = windows.groupby(keys, sort=False).ngroup().to_numpy()  # numbered in the order in which they appear
+    return group, np.unique(group, return_index=True)[1]
+
+
+def pooled(windows: pd.DataFrame, group: np.ndarray) -> np.ndarray:
+    """The low quantile of the calls of each group of windows: seconds."""
+    points: Any = pa.array(windows["quantiles"], pa.list_(pa.float64()))
+    lists = points.combine_chunks() if isinstance(points, pa.ChunkedArray) else points
+    sizes, seconds = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
+    return pooled_points(group, sizes, seconds, windows["calls"].to_numpy(dtype=float), LOW_QUANTILE)
 
 
 def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
@@ -88,18 +114,18 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
 
     From the frame that `replicate_times` gives; without the cases whose group has no reference.
     """
-    group = ["run", "replicate", *WORKLOAD_AXES]
-    reference = replicates[replicates["implementation"].isin(REFERENCES)][[*group, "log_seconds", "log_mean"]]
-    paired = replicates.merge(reference, on=group, suffixes=("", "_reference"))
+    visit = ["workload", "replicate"]
+    reference = replicates[replicates["implementation"].isin(REFERENCES)][[*visit, "log_seconds", "log_mean"]]
+    paired = replicates.merge(reference, on=visit, suffixes=("", "_reference"))
     paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
     return paired
 
 
-def _estimates(values: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
-    """Estimate on logarithms for each case, given back as values: `name`, `name_low`, `name_high`."""
-    groups = values.groupby(["run", "case"])[column]
-    found = {case: estimate(logs.to_list()) for case, logs in groups}
-    index = pd.MultiIndex.from_tuples(list(found), names=["run", "case"])
-    logs = np.array([(one.value, one.low, one.high) for one in found.values()], dtype=float).reshape(-1, 3)
-    return pd.DataFrame(np.exp(logs), index=index, columns=[name, f"{name}_low", f"{name}_high"])
+def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
+    """Estimate on logarithms for each case, put beside it as values: `name`, `name_low`, `name_high`."""
+    found = np.full((len(cases), 3), np.nan)
+    if len(replicates):
+        known = estimates(replicates["number"].to_numpy(), replicates[column].to_numpy(dtype=float))
+        found[: len(known)] = np.exp(known)
+    cases[[name, f"{name}_low", f"{name}_high"]] = found

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 from scipy import stats
 
 from rnnbench.analysis.estimate import Estimate
@@ -77,7 +78,7 @@ class Trial:
         return {case for case, judged in self.verdicts().items() if judged.verdict != "inconclusive"}
 
 
-def located(logs: Mapping[str, Sequence[float]]) -> dict[str, Location]:
+def located(logs: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Location]:
     """The location of each case's log-ratios."""
     return dict(zip(logs, locations(list(logs.values())), strict=True))
 

@@ -199,11 +199,9 @@ def _against_run(
 
 
 def _stored(path: Path) -> "StoredRun":
-    from rnnbench import load
-    from rnnbench.analysis.stored import StoredRun
-    from rnnbench.store.folder import last_measurements, read_info
+    from rnnbench.analysis import stored
 
-    return StoredRun(path.resolve().name, read_info(path), last_measurements(path), load(path))
+    return stored.read(path)
 
 
 def _compared(base: "StoredRun", head: "StoredRun", settings: "CheckSettings") -> "Comparison":

@@ -11,7 +11,7 @@ from rnnbench.errors import UserError
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
 @reference_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
 @click.option(
@@ -24,6 +24,11 @@ from rnnbench.errors import UserError
 @click.option("--open", "opens", is_flag=True, help="Show it in a browser.")
 @click.option("--serve", is_flag=True, help="Serve it on this machine alone, and keep it up to date while RUN goes on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for --serve.  [default: any that is free]")
+@click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
+@click.option(
+    "--history", is_flag=True, help="One report of how ratios changed over all runs in RUN.  [default: results]"
+)
+@click.option("--suite", metavar="NAME", help="With --history: the suite whose runs are meant, if there are several.")
 def report(
     runs: tuple[Path, ...],
     reference: str | None,
@@ -32,6 +37,9 @@ def report(
     opens: bool,
     serve: bool,
     port: int | None,
+    together: bool,
+    history: bool,
+    suite: str | None,
 ) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
@@ -43,21 +51,42 @@ def report(
       rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
       rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report saved.json --reference test_lstm
+      rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
+      rnnbench report --history --suite quick
     """
+    from rnnbench.report.folder import put
+
+    if together or history:
+        page = put(*_several(runs, out, suite, together=together, history=history))
+        click.echo(page)
+        if opens:
+            _show(page.resolve().as_uri())
+        return
+    if not runs:
+        raise click.UsageError("Missing argument 'RUN...'.")
     if len(runs) > 1 and (out is not None or serve):
-        raise UserError(f"{'--serve' if out is None else '--out'} names one report; leave it out, or give one RUN")
+        option = "--serve" if out is None else "--out"
+        raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
     if port is not None and not serve:
         raise UserError("--port is for --serve; add it, or leave the port out")
     if serve:
         _serve(runs[0], asked, _folder(runs[0], out), port or 0, opens=opens)
         return
-    from rnnbench.report.folder import put
-
     for path in runs:
         page = put(_files(path, reference, asked), _folder(path, out))
         click.echo(page)
         if opens:
             _show(page.resolve().as_uri())
+
+
+def _several(
+    runs: tuple[Path, ...], out: Path | None, suite: str | None, *, together: bool, history: bool
+) -> tuple[dict[str, bytes], Path]:
+    from rnnbench.cli import several
+
+    if together and history:
+        raise UserError("--together is of the runs you name, --history of all of a suite; give one of them")
+    return several.history(runs, suite, out) if history else several.together(runs, out)
 
 
 def _folder(run: Path, out: Path | None) -> Path:
@@ -88,11 +117,11 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     from rnnbench.store.folder import read_info, read_profiles
 
     sizes = suites.parse_only(asked, "--predict")
-    info = read_info(run)
-    frame = load(run)
-    profiles = read_profiles(run)
-    found = profiled.sections(frame, profiles, run) if profiles else []
-    return render(summarize(frame), noise(frame), info, sizes, found)
+    info, frame, profiles = read_info(run), load(run), read_profiles(run)
+    why = profiled.sections(frame, profiles, run) if profiles else []
+    summary, found = summarize(frame), noise(frame)
+    del frame  # of a large run, most of the memory
+    return render(summary, found, info, sizes, why)
 
 
 def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:

@@ -77,4 +77,7 @@ def constants(summary: pd.DataFrame) -> str:
 
 def one_line(value: object) -> str:
     """A value from outside as one line of printable characters, so that it can't move a cursor or break a row."""
-    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(str(value).split()))
+    text = str(value)
+    if text.isprintable() and "  " not in text and text == text.strip():
+        return text  # as nearly all are
+    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split()))

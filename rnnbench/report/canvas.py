@@ -53,6 +53,13 @@ def look(salt: str = "rnnbench") -> Iterator[None]:
         yield
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once for all formats, which differ by less than a point and take as long as the drawing."""
+    with look():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def svg(figure: Figure, name: str) -> str:
     """The figure as SVG, every id of which starts with `name`, so that several can stand in one page.
 

@@ -1,12 +1,14 @@
 """Figure: how far each cell is from its reference, at a glance. A row a series, a dot a size, a bar for the median."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from rnnbench.report.axes import say_all, several
 from rnnbench.report.canvas import log_axis, look, mark, quiet
@@ -17,6 +19,7 @@ from rnnbench.report.units import ratio, ratio_tick
 
 SPREAD = 0.32  # dots of a row lie within this distance of its middle
 MARGIN = 1.08  # room at the ends of the axis
+MANY = 120  # dots of a row; of more, where most lie is drawn instead
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
@@ -47,7 +50,9 @@ def render(summary: pd.DataFrame) -> Figure | None:
             _name_rows(line, compared, rows)
         for axes in grid[-1]:
             axes.set_xlabel(f"time over that of {words(summary).name} (log scale)")
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=2, fontsize=8)
+        crowds = compared.groupby(["phase", *context, "series"])["ratio"].size() > MANY
+        handles = [*_legend(has_dots=not crowds.all(), has_spreads=bool(crowds.any()))]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure
 
 
@@ -59,22 +64,11 @@ def _panel(
         if found.empty:
             continue
         style = look_of[series]
-        offsets = np.linspace(-SPREAD, SPREAD, len(found)) if len(found) > 1 else np.zeros(1)
         values = found["ratio"].to_numpy(dtype=float)
-        reach = np.abs(found[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
-        drawn = axes.errorbar(
-            values,
-            place + offsets,
-            xerr=reach,
-            fmt=style.marker,
-            color=style.color,
-            markerfacecolor=style.color if style.filled else "white",
-            markersize=3.6,
-            markeredgewidth=0.9,
-            elinewidth=0.9,
-            alpha=0.8,
-        )
-        mark(drawn, found.index)
+        if len(found) > MANY:
+            _spread(axes, place, values, style)
+        else:
+            _dots(axes, place, found, style)
         median = float(np.median(values))
         if len(found) > 2:  # of two, the bar would hide both and say nothing more
             axes.plot([median, median], [place - 0.4, place + 0.4], color="black", linewidth=2, zorder=4)
@@ -87,6 +81,34 @@ def _panel(
     log_axis(axes.xaxis, *limits, ratio_tick)
     axes.grid(axis="x")
     quiet(axes)
+
+
+def _dots(axes: Axes, place: int, found: pd.DataFrame, style: Style) -> None:
+    """One mark for each workload of a series, with its interval."""
+    offsets = np.linspace(-SPREAD, SPREAD, len(found)) if len(found) > 1 else np.zeros(1)
+    values = found["ratio"].to_numpy(dtype=float)
+    reach = np.abs(found[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
+    drawn = axes.errorbar(
+        values,
+        place + offsets,
+        xerr=reach,
+        fmt=style.marker,
+        color=style.color,
+        markerfacecolor=style.color if style.filled else "white",
+        markersize=3.6,
+        markeredgewidth=0.9,
+        elinewidth=0.9,
+        alpha=0.8,
+    )
+    mark(drawn, found.index)
+
+
+def _spread(axes: Axes, place: int, values: np.ndarray, style: Style) -> None:
+    """Where the workloads of a series lie: all of them, and the half in the middle."""
+    low, lower, upper, high = np.quantile(values, (0, 0.25, 0.75, 1))
+    face = style.color if style.filled else "white"
+    axes.plot([low, high], [place, place], color=style.color, linewidth=1.2, solid_capstyle="butt")
+    axes.barh(place, upper - lower, 0.5, lower, color=face, edgecolor=style.color, linewidth=1.1, zorder=3)
 
 
 def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
@@ -112,8 +134,10 @@ def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]
             panel.axhline(place + 0.5, color="#bbbbbb", linewidth=0.7)
 
 
-def _legend() -> list[Line2D]:
-    return [
-        Line2D([], [], color="#555555", marker="o", markersize=4, linewidth=1, label="one workload, 95% interval"),
-        Line2D([], [], color="black", marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median"),
-    ]
+def _legend(*, has_dots: bool, has_spreads: bool) -> Iterator[Artist]:
+    if has_dots:
+        yield Line2D([], [], color="#555555", marker="o", markersize=4, linewidth=1, label="one workload, 95% interval")
+    if has_spreads:
+        yield Patch(facecolor="#888888", label="half of the workloads")
+        yield Line2D([], [], color="#555555", linewidth=1.2, label="all workloads")
+    yield Line2D([], [], color="black", marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median")

@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
 from rnnbench.report.canvas import fixed_ticks, look, mark, quiet, round_numbers
+from rnnbench.report.pooled import pooled
 from rnnbench.report.precision import undecided
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
@@ -29,6 +30,7 @@ WIDEST = 28  # columns that a panel can hold with legible numbers
 LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
 GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
 BOX = 0.42, 0.22  # inches
+MOST_BOXES = 1_200  # nobody reads more, and they take long to draw
 
 Places = dict[tuple[Any, ...], float]
 
@@ -39,6 +41,7 @@ class Panel:
 
     title: str
     cases: pd.DataFrame
+    is_pooled: bool  # each box stands for several cases
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def render(summary: pd.DataFrame) -> Figure | None:
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    layout, panels = _layout(own)
+    own, over = pooled(own, MOST_BOXES)
+    layout, panels = _layout(own, over)
     phases = own["phase"].nunique()
     beside = phases if len(layout.columns) * phases <= WIDEST and len(panels) % phases == 0 else 1
     logs = np.log2(own["ratio"].to_numpy(dtype=float))
@@ -86,7 +90,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _layout(own: pd.DataFrame) -> tuple[Layout, list[Panel]]:
+def _layout(own: pd.DataFrame, over: str) -> tuple[Layout, list[Panel]]:
     """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
     sizes = swept(own, SIZES)
     down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
@@ -96,8 +100,8 @@ def _layout(own: pd.DataFrame) -> tuple[Layout, list[Panel]]:
         apart.append(across.pop(0))
     panels = []
     for values, cases in own.groupby([*apart, "phase"], sort=False):
-        title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1])])]
-        panels.append(Panel(", ".join(title), cases))
+        title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1]), over])]
+        panels.append(Panel(", ".join(title), cases, is_pooled=bool(over)))
     order = {series: place for place, series in enumerate(own["series"].unique())}
     rows = sorted(set(_keys(own, ["series", *down])), key=lambda key: (order[key[0]], key[1:]))
     columns = sorted(set(_keys(own, across)))
@@ -130,13 +134,15 @@ def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None
     colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
     boxes = _boxes(places, facecolor=colors, edgecolor="white", lw=0.8)
     axes.add_collection(boxes)
-    mark(boxes, shown.index)
+    if not panel.is_pooled:
+        mark(boxes, shown.index)
     for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
-        is_open = bool(undecided(case))
+        is_open = not panel.is_pooled and bool(undecided(case))
         text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
         number = axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
         number.set_in_layout(False)  # it is within its box, and laying out many takes long
-        mark(number, [index])
+        if not panel.is_pooled:
+            mark(number, [index])
     axes.xaxis.tick_top()
     heads = ["\n".join(_short(size) for size in sizes) for sizes in layout.columns]
     axes.set_xticks(list(layout.columns.values()), heads, fontsize=7.5, linespacing=LINE)

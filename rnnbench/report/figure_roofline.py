@@ -7,10 +7,12 @@ of arithmetic, and that of the arithmetic which the bytes that must be moved can
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from rnnbench.analysis.derived import moved_bytes
 from rnnbench.report.axes import say_all, several
@@ -24,6 +26,7 @@ SHAPE = 0.78  # height of a panel over its width, fixed so that the angle of a s
 SLOPE_DECADES = 1.15  # of the slope left of where it meets the flat part: room for its name
 GUIDES = (10, 100, 1_000, 10_000)  # times below the roof, as faint lines
 MANY = 60  # marks in a panel; more are drawn small and pale
+GRID = 250  # places across a panel; of the marks of a series that fall on one, the first is drawn
 INK, FAINT = "#333333", "#c8c8c8"
 
 
@@ -102,8 +105,9 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
     axes.set_box_aspect(SHAPE)
     _roof(axes, ceiling, span)
     is_crowded = len(cases) > MANY
-    for series, found in cases.groupby("series", sort=False):
+    for series, every in cases.groupby("series", sort=False):
         style = look_of[str(series)]
+        found = _apart(every, span)
         (marks,) = axes.plot(
             found["intensity"],
             found["macs_per_second"],
@@ -119,6 +123,14 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
         mark(marks, found.index)
     log_axis(axes.xaxis, span.left, span.right, lambda place: f"{place:,g}", most=6)
     log_axis(axes.yaxis, span.bottom, span.top, rate_tick, most=6)
+
+
+def _apart(cases: pd.DataFrame, span: Frame) -> pd.DataFrame:
+    """The cases without those that would be drawn on top of another."""
+    across = np.log(cases["intensity"] / span.left) / math.log(span.right / span.left)
+    up = np.log(cases["macs_per_second"] / span.bottom) / math.log(span.top / span.bottom)
+    places = pd.DataFrame({"across": (GRID * across).round(), "up": (GRID * up).round()})
+    return cases[~places.duplicated()]
 
 
 def _roof(axes: Axes, ceiling: Ceiling, span: Frame) -> None:
@@ -178,6 +190,7 @@ def _write(
         fontsize=7,
         color=color,
         zorder=4,
+        path_effects=[withStroke(linewidth=2, foreground="white")],  # marks may lie below
     )
 
 

@@ -13,8 +13,9 @@ FIGURES = (
         "ratio",
         figure_ratio.render,
         "How far each cell is from {reference}",
-        "Each mark is one workload, with its 95% interval; the bar is the median. The dashed line is {reference}: "
-        "right of it is slower. Open marks are another implementation of the same cell.",
+        "Each mark is one workload, with its 95% interval; of very many, boxes and lines show where half and all of "
+        "them lie. The bar is the median. The dashed line is {reference}: right of it is slower. What is not filled is "
+        "another implementation of the same cell.",
     ),
     (
         "ratio_by_size",
@@ -71,6 +72,7 @@ def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None =
         if figure is not None:
             if label:
                 figure.suptitle(label, fontsize=9)
+            canvas.settle(figure)
             pictures[name] = Picture(
                 name,
                 title.format(reference=name_of),

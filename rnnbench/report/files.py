@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnbench.errors import UserError
-from rnnbench.report import csv, markdown
+from rnnbench.report import csv, latex, markdown
 from rnnbench.report.figures import Picture
 from rnnbench.report.table import Table
 
@@ -19,6 +19,7 @@ def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict
         found |= {
             f"tables/{name}.csv": csv.render(table).encode(),
             f"tables/{name}.md": markdown.render(table).encode(),
+            f"tables/{name}.tex": latex.render(table).encode(),
         }
     return found
 

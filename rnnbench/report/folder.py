@@ -1,4 +1,4 @@
-"""A report's folder: `index.html`, `figures/<name>.svg` and `.png`, `tables/<name>.csv` and `.md`."""
+"""A report's folder: `index.html`, `figures/<name>.svg` and `.png`, `tables/<name>.csv`, `.md` and `.tex`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

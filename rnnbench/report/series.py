@@ -1,7 +1,8 @@
 """A series is a cell run in one way: its name, its place in the order, and how figures draw it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -44,18 +45,31 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     frame = summary.copy()
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
     plain = frame[fixed].eq(frame[fixed].min()).all(axis=1)
-    frame["family"] = [
-        reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
-        for reference, is_plain, sizes in zip(frame["reference"], plain, frame[fixed].to_numpy(), strict=True)
-    ]
-    frame["series"] = [
-        family if how == "torch.nn" else name(cell, how)
-        for family, cell, how in zip(frame["family"], frame["cell"], frame["implementation"], strict=True)
-    ]
+    frame["is_plain"] = plain
+
+    def family(reference: Any, is_plain: bool, *sizes: Any) -> str:
+        return reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
+
+    def series(family: str, cell: str, how: str) -> str:
+        return family if how == "torch.nn" else name(cell, how)
+
+    frame["family"] = _each(frame, ["reference", "is_plain", *fixed], family)
+    frame["series"] = _each(frame, ["family", "cell", "implementation"], series)
+    del frame["is_plain"]
     own = ~is_reference(frame).to_numpy()
-    family, cell, how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
-    order = np.lexsort((how, cell, own, family))  # by family first; within it the reference, then each cell as it came
+    by_family, by_cell, by_how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
+    order = np.lexsort(
+        (by_how, by_cell, own, by_family)
+    )  # by family first; within it the reference, then each cell as it came
     return frame.iloc[order]
+
+
+def _each(frame: pd.DataFrame, columns: list[str], say: Callable[..., str]) -> list[str]:
+    """What `say` makes of some columns of each row; it is asked once for each set of values."""
+    number = frame.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
+    firsts = np.unique(number, return_index=True)[1]
+    said = [say(*values) for values in frame[columns].iloc[firsts].itertuples(index=False, name=None)]
+    return [said[place] for place in number]
 
 
 def styles(frame: pd.DataFrame) -> dict[str, Style]:

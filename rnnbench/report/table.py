@@ -5,16 +5,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rnnbench.store.records import AXES
 
 IDENTITY = ("run", "case", *AXES, "status", "reason")  # what tells which cases a row is about
+MOST_ROWS = 2_000  # for readers; a longer table is cut, and its CSV has all
 
 
 @dataclass(frozen=True)
 class Table:
-    """The same content twice: as text for readers, and as a frame with full precision for programs."""
+    """The same content twice: as text for readers, and as a frame with full precision for programs.
+
+    Readers get the first `MOST_ROWS` rows, and the note says so where there are more.
+    """
 
     name: str  # of its files
     title: str
@@ -27,6 +32,7 @@ class Table:
     keys: tuple[tuple[str, ...], ...] = ()  # of each column, the values of the frame that its text is made of
     values: tuple[tuple[str, ...], ...] = ()  # parallel to rows: the numbers behind each text; empty where it has none
     about: pd.DataFrame = field(default_factory=pd.DataFrame)  # parallel to rows: those of IDENTITY that hold for each
+    total: int = 0  # rows for readers, if none were cut
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,16 @@ def table(
     breaks: Iterable[int] = (),
 ) -> Table:
     """A table from a frame of rows: what `columns` say of them for readers, `machine` for programs."""
-    rows = [dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+    shown = frame.head(MOST_ROWS)
+    # By column and as plain objects, since pandas gives strings one by one at ten times the cost.
+    values = zip(*(np.asarray(shown[name], dtype=object).tolist() for name in shown.columns), strict=True)
+    rows = [dict(zip(frame.columns, row, strict=True)) for row in values]
     keys = tuple(column.text.keys if column.numeric and isinstance(column.text, Of) else () for column in columns)
+    cut = f"Here are the first {MOST_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all."
     return Table(
         name,
         title,
-        note,
+        f"{note} {cut}".strip() if len(frame) > MOST_ROWS else note,
         headers=tuple(column.header for column in columns),
         numeric=tuple(column.numeric for column in columns),
         rows=tuple(tuple(column.text(row) for column in columns) for row in rows),
@@ -79,7 +89,8 @@ def table(
         breaks=frozenset(breaks),
         keys=keys,
         values=tuple(tuple(" ".join(_number(row[key]) for key in one) for one in keys) for row in rows),
-        about=frame[[column for column in IDENTITY if column in frame]].reset_index(drop=True),
+        about=shown[[column for column in IDENTITY if column in frame]].reset_index(drop=True),
+        total=len(frame),
     )
 
 

@@ -186,7 +186,8 @@ def read_measurements(path: Path, part: str | None = None) -> Iterator[dict[str,
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
     """What a run, or a part of it, last said of each of its cases, by the case's key."""
-    return {line["case"]: Measurement.from_json(line) for line in read_measurements(path, part)}
+    last = {line["case"]: line for line in read_measurements(path, part)}
+    return {case: Measurement.from_json(line) for case, line in last.items()}
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
@@ -211,9 +212,20 @@ def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
     return sorted(name for name in names if schema.is_worker(name))
 
 
+def window_files(path: Path) -> list[Path]:
+    """The files of windows that count, one for each worker."""
+    return sorted(path.glob("windows-*.jsonl"))
+
+
 def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
     """The lines of every worker's windows, of one part or of all."""
     yield from _lines(path, f"windows-{_of_workers(part)}", schema.window_fault)
+
+
+def check_windows(file: Path) -> None:
+    """Raise UserError at the first line of a file of windows that is not what it must be."""
+    for _ in _lines(file.parent, file.name, schema.window_fault):
+        pass
 
 
 def parts(path: Path) -> list[str]:

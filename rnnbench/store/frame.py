@@ -1,23 +1,45 @@
 """A run folder as one pandas frame."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
-from rnnbench.store.folder import read_info, read_measurements, read_windows
+from rnnbench.store.folder import RunInfo, check_windows, read_info, read_measurements, window_files
+from rnnbench.store.jsonlines import tables
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, DEFAULTS, PLAIN, Window
+from rnnbench.store.schema import is_worker
 
-MEASUREMENT_COLUMNS = [*PLAIN, *(metric.name for metric in OBSERVED), "missing"]
-WINDOW_COLUMNS = [field.name for field in fields(Window) if field.name != "case"]
+OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
+MEASUREMENT_COLUMNS = [*PLAIN, *OBSERVED_COLUMNS, "missing"]
+TYPES = {
+    "case": pa.string(),
+    "worker": pa.string(),
+    "device_uuid": pa.string(),
+    "quantiles": pa.list_(pa.float64()),
+    "cores": pa.list_(pa.int64()),
+    **dict.fromkeys(("started", "seconds", "host_seconds", "submit_seconds", "clock_mhz"), pa.float64()),
+}
+TINY, MOST = 1e-300, 1e300
+LEAST: dict[str, float] = {
+    **{field.name: 0 for field in fields(Window) if TYPES.get(field.name) in (None, pa.float64())},
+    **dict.fromkeys(("turns", "calls", "batch"), 1),
+    **dict.fromkeys(("seconds", "host_seconds", "quantiles"), TINY),
+    "cores": 0,
+}
+OPTIONAL = ("clock_mhz", "submit_seconds")
+SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
 
 
-def load(path: str | Path) -> pd.DataFrame:
+def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFrame:
     """A run as one row for each window; a case without windows keeps one row, with its status and reason.
 
     Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
@@ -42,27 +64,86 @@ def load(path: str | Path) -> pd.DataFrame:
       per call;
     - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
+    With `columns` only these, in the order above: of a long run the whole is a gigabyte.
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
-    info = read_info(path)
+    cases = _cases(path, read_info(path))
+    schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {"case", *columns}])
+    number, windows = _windows(path, cases["case"].to_list(), schema)
+    if columns is not None:
+        cases = cases[[name for name in cases.columns if name in columns]]
+    # Each case's windows as they were made, and the cases that have none by themselves.
+    alone = np.setdiff1d(np.arange(len(cases)), number)
+    order = np.argsort(np.concatenate((number, alone)), kind="stable")
+    rows = pa.array(np.concatenate((np.arange(len(number)), np.full(len(alone), -1)))[order])
+    rows = pc.if_else(pc.less(rows, 0), None, rows)
+    frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
+    columns = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
+    return pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
+
+
+def _cases(path: Path, info: RunInfo) -> pd.DataFrame:
+    """One row for each case, with what its last line says, in the order of the first lines."""
     ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, info.ceilings)}
-    lines = (DEFAULTS | line for line in read_measurements(path))  # an older rnnbench had fewer axes
-    cases = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
-    order = cases["case"].drop_duplicates()
-    cases = cases.drop_duplicates("case", keep="last").set_index("case").loc[order].reset_index()
-    places: Any = [ceilings.get(_place(axes)) for axes in cases[list(PLACE)].to_dict("records")]
-    cases["ceiling"] = pd.Series(places, index=cases.index, dtype=object)
-    cases["cold_cache"] = bool(info.caches)
-    windows = pd.DataFrame(read_windows(path), columns=["case", *WINDOW_COLUMNS])
-    unknown = set(windows["case"]) - set(cases["case"])
-    if unknown:
-        raise UserError(
-            f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
-        )
-    frame = cases.merge(windows, on="case", how="left")
-    frame.insert(0, "run", path.name)
+    last: dict[str, dict[str, Any]] = {}
+    for line in read_measurements(path):
+        last[line["case"]] = DEFAULTS | line  # an older rnnbench had fewer axes
+    frame = pd.DataFrame(list(last.values()), columns=["case", *AXES, *MEASUREMENT_COLUMNS])
+    frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
+    places: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
+    frame["ceiling"] = pd.Series(places, index=frame.index, dtype=object)
+    frame["cold_cache"] = bool(info.caches)
+    # As objects, since a million windows then share the long key of their case.
+    frame["case"] = frame["case"].astype(object)
+    frame.insert(0, "run", pd.Series(path.name, index=frame.index, dtype=object))
     return frame
+
+
+def _windows(path: Path, keys: list[str], schema: pa.Schema) -> tuple[np.ndarray, pa.Table]:
+    """All windows of a run but for the key of their case, which is given as its place in `keys`."""
+    known = {key: place for place, key in enumerate(keys)}
+    places, parts = [np.empty(0, dtype=np.int64)], [schema.empty_table().drop_columns("case")]
+    for file, part in ((one, part) for one in window_files(path) for part in tables(one, schema)):
+        if not _is_sound(part):
+            check_windows(file)
+        cases = part["case"].combine_chunks().dictionary_encode()
+        found = cases.dictionary.to_pylist()
+        if unknown := [str(key) for key in found if key not in known] + ["none"] * bool(cases.null_count):
+            raise UserError(
+                f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
+            )
+        places.append(np.array([known[key] for key in found], dtype=np.int64)[cases.indices.to_numpy()])
+        parts.append(part.drop_columns("case"))
+    windows = pa.concat_tables(parts).combine_chunks()
+    del parts
+    pa.default_memory_pool().release_unused()  # what the reading took is not needed again
+    return np.concatenate(places), windows
+
+
+def _is_sound(windows: pa.Table) -> bool:
+    """Whether a look at whole columns finds nothing that `window_fault` would object to; it tells what and where."""
+    for name, least in LEAST.items():
+        if name not in windows.column_names:
+            continue
+        column = windows[name]
+        values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if (column.null_count and name not in OPTIONAL) or (values.null_count and name not in OPTIONAL):
+            return False
+        span = pc.min_max(values).as_py()
+        if span["min"] is not None and not (least <= span["min"] and span["max"] <= MOST):
+            return False
+        if name == "quantiles" and pc.min(pc.list_value_length(column)).as_py() == 0:
+            return False
+    workers = windows["worker"].unique().to_pylist() if "worker" in windows.column_names else []
+    return all(worker is not None and is_worker(worker) for worker in workers)
+
+
+def _column(column: pa.ChunkedArray) -> Any:
+    """A column of windows for a frame: lists stay Arrow's, which is ten times smaller than lists of Python's."""
+    if pa.types.is_list(column.type):
+        return pd.array(column, dtype=pd.ArrowDtype(column.type))
+    return column.to_pandas()
 
 
 def _place(axes: Mapping[Any, Any]) -> tuple[Any, ...]:

@@ -150,7 +150,7 @@ class Case:
 
     def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
-        return {"cell": self.cell, "implementation": self.implementation, **asdict(self.workload)}
+        return {"cell": self.cell, "implementation": self.implementation, **vars(self.workload)}
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from rnnbench.analysis.estimate import estimate, signed_rank_cut, signed_rank_interval, walsh_averages
+from rnnbench.analysis.estimate import (
+    estimate,
+    estimates,
+    pooled_quantiles,
+    signed_rank_cut,
+    signed_rank_interval,
+    t_quantile,
+    walsh_averages,
+)
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
@@ -69,3 +77,64 @@ def test_the_interval_covers_the_truth_at_least_95_times_in_100(n: int) -> None:
     rng = np.random.default_rng(n)
     inside = [found.low <= 0 <= found.high for found in (estimate(rng.normal(size=n).tolist()) for _ in range(2000))]
     assert np.mean(inside) > 0.95 - 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def one_by_one(sample: list[float]) -> list[float]:
+    """The estimate of one sample, in plain words of the definition."""
+    values, n = np.array(sample), len(sample)
+    means = np.sort([(one + other) / 2 for place, one in enumerate(values) for other in values[place:]])
+    value = float(np.median(means))
+    if n >= 10:
+        cut = max(0, signed_rank_cut(n, 1 - 0.95))
+        return [value, float(means[cut]), float(means[-1 - cut])]
+    if n == 1:
+        return [value, math.nan, math.nan]
+    half = float(stats.t.ppf((1 + 0.95) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return [value, min(value, float(values.mean()) - half), max(value, float(values.mean()) + half)]
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=14), min_size=1, max_size=8), st.randoms())
+def test_many_samples_at_once_give_to_the_last_digit_what_each_gives_alone(samples: list[list[float]], shuffle) -> None:
+    groups = [place for place, sample in enumerate(samples) for _ in sample]
+    values = [value for sample in samples for value in sample]
+    order = list(range(len(values)))
+    shuffle.shuffle(order)
+    each: dict[int, list[float]] = {}
+    for place in order:
+        each.setdefault(groups[place], []).append(values[place])
+    found = estimates(np.array(groups)[order], np.array(values)[order])
+    np.testing.assert_array_equal(found, [one_by_one(each[place]) for place in range(len(samples))])
+
+
+def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(size=(30, 12))
+    groups = np.repeat(np.arange(30), 12)
+    whole = estimates(groups, values.ravel())
+    monkeypatch.setattr("rnnbench.analysis.estimate.MOST_AT_ONCE", 1000)
+    np.testing.assert_array_equal(estimates(groups, values.ravel()), whole)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3.7, 9, 400, math.inf])
+@pytest.mark.parametrize("probability", [0.01, 0.5, 0.975, 0.9999])
+def test_students_quantile_is_scipys(probability: float, freedom: float) -> None:
+    assert t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-12, abs=1e-12)
+
+
+windows = st.tuples(st.integers(0, 3), st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=11), st.integers(1, 50))
+
+
+@given(st.lists(windows, min_size=1, max_size=20))
+def test_a_pooled_quantile_is_the_first_that_a_tenth_of_the_calls_do_not_exceed(made) -> None:
+    known = sorted({group for group, _, _ in made})
+    groups = np.array([known.index(group) for group, _, _ in made])
+    found = pooled_quantiles(groups, [points for _, points, _ in made], np.array([calls for *_, calls in made]), 0.1)
+    for number in range(len(known)):
+        shares = [
+            (seconds, calls / len(points))
+            for group, (_, points, calls) in zip(groups, made, strict=True)
+            if group == number
+            for seconds in points
+        ]
+        total = sum(share for _, share in shares)
+        reached = [at for at, _ in shares if sum(share for one, share in shares if one <= at) >= (0.1 - 1e-9) * total]
+        assert found[number] == min(reached)

@@ -12,7 +12,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.saved_comparison import UNFAIR, compare, in_turns
 from rnnbench.errors import UserError
 from rnnbench.report.export import pytest_benchmark as exporter
-from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
 from tests.saved_files import MACHINE, benchmark, side, write
 from tests.stored import folder
@@ -124,7 +124,7 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path) -> None:
         file = tmp_path / f"{number}.json"
         file.write_text(exporter.render(frame, summarize(frame), info), encoding="utf-8")
         exported.append(read(file))
-        runs.append(stored.StoredRun(path.name, info, last_measurements(path), frame))
+        runs.append(stored.read(path))
     [one] = compare(exported[0], exported[1], 0.025).findings
     [same] = stored.compare(runs[0], runs[1], {own.key: 0.025}).findings
     assert (one.case, one.verdict, one.replicates) == (same.case, same.verdict, same.replicates)

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
-from rnnbench.analysis.stored import StoredRun, compare, differences
-from rnnbench.store.folder import FLUSHED, last_measurements
+from rnnbench.analysis.stored import StoredRun, compare, differences, read
+from rnnbench.store.folder import FLUSHED
 from tests import workload as small
 from tests.stored import INFO, folder
 
@@ -17,7 +16,7 @@ LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
 def stored(parent: Path, measure: dict[str, Any]) -> StoredRun:
     path = folder(parent, {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})
-    return StoredRun(path.name, replace(INFO, resolved={"measure": measure}), last_measurements(path), load(path))
+    return replace(read(path), info=replace(INFO, resolved={"measure": measure}))
 
 
 def test_a_run_with_flushed_caches_is_not_compared_with_one_without(tmp_path: Path) -> None:

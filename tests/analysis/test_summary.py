@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.summary import replicate_times
+from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
@@ -79,10 +79,10 @@ def test_a_device_that_the_host_keeps_waiting_is_launch_bound(
 
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:
-    few, many = window(LOOP, 0, [1.0]), window(LOOP, 0, [2.0] * 11)
+    few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
     frame = pd.DataFrame([{**LOOP.axes(), "run": "r", **one.to_json()} for one in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
-    assert replicate_times(frame)["log_seconds"].tolist() == pytest.approx([np.log(2.0)])
+    assert replicate_times(complete_visits(frame))["log_seconds"].tolist() == pytest.approx([np.log(2.0)])
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:

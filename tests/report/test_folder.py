@@ -63,7 +63,8 @@ def test_files_have_stable_names(report: Path) -> None:
     found = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     names = ("medians", "ratios", "fastest", "relative_costs", "costs", "parameters", "not_measured", "environment")
-    assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md")}
+    kinds = ("csv", "md", "tex")
+    assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in kinds}
 
 
 def test_writing_twice_gives_the_same_files(report: Path, made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:

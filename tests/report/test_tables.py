@@ -164,3 +164,18 @@ def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: t
     for table in tables.render(change(quick), info).values():
         assert "nan" not in markdown.render(table)
         assert csv.render(table).count("\n") >= 1
+
+
+def test_a_long_table_ends_for_readers_and_not_for_programs(quick: pd.DataFrame, info: RunInfo, monkeypatch) -> None:
+    monkeypatch.setattr("rnnbench.report.table.MOST_ROWS", 10)
+    made = tables.render(quick, info)["ratios"]
+    assert (len(made.rows), made.total) == (10, len(quick))
+    assert made.note.endswith(f"Here are the first 10 of {len(quick)} rows; tables/ratios.csv has all.")
+    assert len(read(csv.render(made))) == len(quick)
+    assert len(tables.render(quick, info)["medians"].rows) == 10
+
+
+def test_a_table_that_is_not_long_says_nothing_of_it(quick: pd.DataFrame, info: RunInfo) -> None:
+    made = tables.render(quick, info)["ratios"]
+    assert made.total == len(made.rows) == len(quick)
+    assert "first" not in made.note

@@ -77,3 +77,26 @@ def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     (path / "measurements.jsonl").unlink()
     with pytest.raises(UserError, match=r"windows of a case that measurements\.jsonl does not have"):
         rnnbench.load(path)
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0], [2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
+    whole, narrow = rnnbench.load(path), rnnbench.load(path, ["case", "calls", "seconds", "quantiles"])
+    assert list(narrow.columns) == ["case", "calls", "seconds", "quantiles"]
+    pd.testing.assert_frame_equal(narrow, whole[list(narrow.columns)])
+
+
+def test_quantiles_and_cores_are_lists_and_missing_where_there_is_no_window(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0, 3.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
+    frame = rnnbench.load(path)
+    assert frame["quantiles"].iloc[0] == [1.0, 3.0]
+    assert frame["cores"].iloc[0] == [0]
+    assert frame["quantiles"].isna().tolist() == [False, True]
+
+
+def test_a_window_with_a_text_for_a_number_is_an_error_with_its_place(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]})
+    file = path / "windows-0000.jsonl"
+    file.write_text(file.read_text().replace('"calls":1', '"calls":"many"'))
+    with pytest.raises(UserError, match=r"windows-0000.jsonl, line 1: calls: want int64"):
+        rnnbench.load(path)

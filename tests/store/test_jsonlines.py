@@ -1,8 +1,12 @@
 import json
+import re
 import resource
 import signal
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,3 +88,74 @@ def test_json_that_is_nested_without_end_is_refused_in_words(tmp_path: Path) -> 
     (tmp_path / "lines.jsonl").write_bytes(b"[" * 100_000 + b"\n")
     with pytest.raises(UserError, match="line 1: not JSON: "):
         list(jsonlines.read(tmp_path / "lines.jsonl"))
+
+
+SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.float64()), ("c", pa.string()), ("d", pa.list_(pa.float64()))])
+ODD = (
+    b'{"a":1.0}', b'{"a":1,"a":2}', b'{"b":NaN}', b'{"b":-Infinity}', b'{"b":1e999}', b'{"c":"\\u00e9"}',
+    b'{"z":{"a":[1]}}',
+    b'{"d":[null,1]}', b'{"d":null}', b' {"a":1} ', b"{}", b'{"a":1}\r', b'{"c":"\xc3\xa9"}', b'{"c":"a\\u0000b"}',
+)  # fmt: skip
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "a": st.integers(-(2**63), 2**63 - 1),
+        "b": st.floats() | st.integers(-(2**53), 2**53),
+        "c": st.text(st.characters(exclude_categories=["Cs"])) | st.none(),
+        "d": st.lists(st.floats(allow_nan=False), max_size=4),
+        "e": st.none() | st.booleans() | st.lists(st.integers(), max_size=2),
+    },
+)
+
+
+def table_of(path: Path) -> list[dict[str, object]]:
+    return [row for table in jsonlines.tables(path, SCHEMA) for row in table.to_pylist()]
+
+
+def known(records: Iterable[dict[str, Any]]) -> str:
+    """What a table has of records, written so that NaN is equal to itself."""
+    return repr([[_plain(record.get(name)) for name in SCHEMA.names] for record in records])
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, float) else value
+
+
+@given(st.lists(fields, max_size=5), st.lists(st.sampled_from(ODD), max_size=3), st.integers(0, 30), st.booleans())
+def test_tables_hold_what_the_lines_say(tmp_path_factory, lines, odd, cut: int, is_cut: bool) -> None:
+    path = tmp_path_factory.mktemp("lines") / "file.jsonl"
+    content = b"".join(line + b"\n" for line in [*(json.dumps(line).encode() for line in lines), *odd])
+    path.write_bytes(content[: max(0, len(content) - cut)] if is_cut else content)
+    said = [pa.Table.from_pylist([line], SCHEMA).to_pylist()[0] for line in jsonlines.read(path)]
+    assert known(table_of(path)) == known(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"{oops}", "line 3: not JSON"),
+        (b"[1, 2]", "line 3: want an object, found"),
+        (b"null", "line 3: want an object, found null"),  # at which Arrow's own reader crashes
+        (b"", "line 3: not JSON"),
+        (b"{} {}", "line 3: not JSON: Extra data"),
+        (b'{"a":"1"}', "line 3: a: want int64: "),
+        (b'{"a":9223372036854775808}', "line 3: a: want int64: "),
+        (b'{"d":[1,"x"]}', "line 3: d: want list<item: double>: "),
+        (b'{"c":"\\ud800"}', "line 3: c: want string: "),
+    ],
+)
+def test_a_line_that_no_table_can_hold_is_an_error_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, words: str
+) -> None:
+    monkeypatch.setattr(jsonlines, "PIECE_BYTES", 8)  # a piece for each line, so that lines are counted over pieces
+    path = tmp_path / "file.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2}\n' + line + b'\n{"a": 4}\n')
+    with pytest.raises(UserError, match=re.escape(f"{path}, {words}")):
+        table_of(path)
+
+
+def test_a_file_of_many_pieces_keeps_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonlines, "PIECE_BYTES", 100)
+    path = tmp_path / "file.jsonl"
+    write(path, [{"a": number} for number in range(500)])
+    assert [row["a"] for row in table_of(path)] == list(range(500))

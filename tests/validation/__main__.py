@@ -19,10 +19,12 @@ from tests.validation import (
     faults,
     fleet,
     fuzz,
+    history_simulated,
     load,
     not_slower_simulated,
     pytest_door,
     real,
+    report_scale,
     scaling,
     simulation,
     slurm_sweep,
@@ -35,6 +37,7 @@ FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
 SIMULATED_FITS = 500
+SIMULATED_HISTORIES = 100  # of 100 cases each
 REAL_RUNS = 8  # of 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
@@ -50,6 +53,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+    "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
+    "report-scale": report_scale.report_scale,
 }
 # Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {

@@ -11,7 +11,7 @@ from rnnbench.store.folder import RunInfo
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, *, windows: bool = False) -> bytes:
     """The bytes of one file."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from pyarrow import parquet
 
     rows = columns.of_windows(frame) if windows else columns.of_cases(summary)

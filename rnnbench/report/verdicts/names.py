@@ -1,14 +1,15 @@
 """Cases by name: the cell, how it is run, and of the other axes just those that differ between the cases."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.comparison import Subject
 from rnnbench.report import series
-from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, constants, one_line, say_all, several
-from rnnbench.store.records import Case
+from rnnbench.report.axes import SETTINGS, SIZES, constants, one_line, say_all, several
+from rnnbench.store.records import AXES, Case
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Names:
 
 def names(cases: Iterable[Subject]) -> Names:
     """The shortest names that tell these cases apart."""
-    known = [case for case in cases if isinstance(case, Case)]
-    # A cell's name is of anyone's making, and texts in a frame can't hold half of a surrogate pair.
-    kinds: dict[str, set[tuple[str, int]]] = {}
-    for case in known:
-        kinds.setdefault(case.cell, set()).add((case.workload.reference, case.workload.num_layers))
-    several_references = any(len({reference for reference, _ in found}) > 1 for found in kinds.values())
-    layered = frozenset(cell for cell, found in kinds.items() if len({layers for _, layers in found}) > 1)
-    frame = pd.DataFrame([asdict(case.workload) for case in known], columns=WORKLOAD)
-    reference = ["reference"] if several_references else []
+    axes = [case.axes() for case in cases if isinstance(case, Case)]
+    frame = pd.DataFrame(axes, columns=[axis for axis in AXES if axis != "cell"])
+    kinds = {key: _with_several(axes, key) for key in ("reference", "num_layers")}
+    reference = ["reference"] if kinds["reference"] else []
+    layered = frozenset(map(str, kinds["num_layers"]))
     return Names((*reference, *several(frame, (*SIZES, *SETTINGS))), layered, constants(frame))
+
+
+def _with_several(axes: Iterable[Mapping[str, Any]], axis: str) -> set[Any]:
+    """The cells of cases that have more than one value of an axis; not by pandas, which can't hold every name."""
+    values: dict[Any, set[Any]] = {}
+    for one in axes:
+        values.setdefault(one["cell"], set()).add(one[axis])
+    return {cell for cell, found in values.items() if len(found) > 1}

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ INDENT = 4  # of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "margin")
 NARROWEST = 16  # of the names' column; longer names are folded
 MOST_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
+MOST_LISTED = 200  # of any verdict, the worst first; `--json` has all
 NAMED = 3  # cases that are named for one reason not to compare; more are counted
 STYLES = {  # colours that stay apart under every common colour blindness, and the word beside them
     "regressed": f"bold {COLORS[1]}",
@@ -62,13 +64,14 @@ def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:
     yield Text(answer.method(comparison, called), style="dim")
     yield Text()
     judged = [one for one in comparison.findings if one.verdict is not None]
-    hidden = _hidden(judged)
-    listed = rows((one for one in judged if one not in hidden), called)
+    shown, hidden = _shown(judged)
+    listed = rows(shown, called)
     if listed:
         yield from _table(listed, HEADS if has_margins(comparison) else HEADS[:-1], width)
         yield Text()
+    for verdict, count in Counter(one.verdict for one in hidden).items():
+        yield Text(f"{count:,} more {'case is' if count == 1 else 'cases are'} {verdict}.", style="dim")
     if hidden:
-        yield Text(f"{len(hidden):,} more cases are unchanged.", style="dim")
         yield Text()
     missing = [one for one in comparison.findings if one.verdict is None]
     if missing:
@@ -78,10 +81,12 @@ def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:
     yield from (Text(one_line(note)) for note in comparison.notes)
 
 
-def _hidden(judged: Sequence[Finding]) -> list[Finding]:
-    """The unchanged cases that are not worth a line each."""
+def _shown(judged: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The cases that are worth a line each, and the others: unchanged ones, and all beyond what anybody reads."""
     unchanged = [one for one in judged if one.verdict == "unchanged"]
-    return unchanged if MOST_UNCHANGED < len(unchanged) < len(judged) else []
+    is_many = MOST_UNCHANGED < len(unchanged) < len(judged)
+    shown = [one for one in judged if not (is_many and one.verdict == "unchanged")]
+    return shown[:MOST_LISTED], [*shown[MOST_LISTED:], *(unchanged if is_many else [])]
 
 
 def _table(listed: Sequence[Row], heads: Sequence[str], width: int) -> Iterable[RenderableType]:

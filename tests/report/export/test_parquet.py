@@ -2,7 +2,7 @@ import io
 
 import pandas as pd
 import pytest
-from pyarrow import parquet as reader  # type: ignore[import-untyped]
+from pyarrow import parquet as reader
 
 from rnnbench.report.export import parquet
 from tests.report.conftest import CEILING

@@ -5,8 +5,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import terminal
+from tests.workload import case
 
 from .samples import (
     APART,
@@ -19,6 +20,7 @@ from .samples import (
     finding,
     large,
     nasty,
+    near,
     realistic,
     unchanged,
 )
@@ -111,3 +113,12 @@ def test_verdicts_are_coloured_on_a_terminal() -> None:
     out = io.StringIO()
     Console(file=out, width=100, force_terminal=True, color_system="truecolor").print(terminal.render(realistic()))
     assert re.search(r"\x1b\[1;38;2;213;94;0mregressed", out.getvalue())
+
+
+def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> None:
+    slower = [Finding(case("gru", batch_size=n), "regressed", 0.025, low=near(1.5), mean=near(1.5)) for n in range(300)]
+    same = [Finding(case("lstm", batch_size=n), "unchanged", 0.025, low=near(1.0), mean=near(1.0)) for n in range(5000)]
+    text = terminal.text(Comparison("s", "base", "head", "paired", (*slower, *same)))
+    assert text.count(" regressed  ") == terminal.MOST_LISTED
+    assert "100 more cases are regressed." in text
+    assert "5,000 more cases are unchanged." in text

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from rnnbench import load, suites, summarize
 from rnnbench.analysis.noise import noise
-from rnnbench.analysis.stored import StoredRun, compare
+from rnnbench.analysis.stored import compare
+from rnnbench.analysis.stored import read as read_stored
 from rnnbench.measure.history import read_history
 from rnnbench.report import html, tables, terminal
 from rnnbench.report.sections import Content
 from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.folder import read_info
 from tests import stored
 from tests import workload as small
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
@@ -144,13 +145,10 @@ def compared_runs() -> Target:
     """A run is compared with one that is right, and the verdicts are written in all formats."""
     path = _run(_folder())
 
-    def stored_run(run: Path) -> StoredRun:
-        return StoredRun(run.name, read_info(run), last_measurements(run), load(run))
-
-    base = stored_run(path)
+    base = read_stored(path)
 
     def use(run: Path) -> None:
-        head = stored_run(run)
+        head = read_stored(run)
         settings = suites.check_settings(run, head.info.resolved)
         margins = suites.margins(settings, (one.case for one in head.measurements.values()))
         for comparison in (compare(base, head, margins), compare(head, base, dict.fromkeys(base.measurements, 0.02))):

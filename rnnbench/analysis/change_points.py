@@ -1,0 +1,120 @@
+"""Where the level of a line of points changes for good.
+
+Searched by PELT (Killick, Fearnhead & Eckley 2012, doi:10.1080/01621459.2012.737745, as `ruptures` does it) with the
+squared distance from a stretch's mean, weighted by each point's variance, as the cost; a change must be worth `PENALTY`
+log n. A stretch has two points or more, and single points that stand out are drawn in before.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.location import Location
+from rnnbench.analysis.verdict import CONFIDENCE
+
+PENALTY = 3.0  # times log n: what a change must gain in squared standard errors
+FEWEST = 2  # points of a level: one alone may be a run that something else slowed
+SPIKE = 2.0  # standard errors
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A line's points as they are judged: spikes drawn in, each with its weight, and how their scatter is told."""
+
+    values: np.ndarray
+    weights: np.ndarray
+    starts: Sequence[int]  # of its stretches
+    factor: float = 1.0  # variances over what the weights say
+    freedom: float = 0.0
+
+    def levels(self) -> list[Location]:
+        """The level of each stretch."""
+        parts = [
+            slice(start, end) for start, end in zip(self.starts, [*self.starts[1:], len(self.values)], strict=True)
+        ]
+        return [
+            Location(
+                float(np.average(self.values[part], weights=self.weights[part])),
+                math.sqrt(self.factor / float(self.weights[part].sum())),
+                self.freedom,
+            )
+            for part in parts
+        ]
+
+    def level_of_points(self) -> tuple[Estimate, ...]:
+        """The level of each point's stretch as a ratio, with its interval."""
+        counts = np.diff([*self.starts, len(self.values)])
+        ratios = [as_ratio(level.interval(CONFIDENCE)) for level in self.levels()]
+        return tuple(ratio for ratio, count in zip(ratios, counts, strict=True) for _ in range(count))
+
+    def cost(self, values: np.ndarray) -> float:
+        """Weighted squared distances of points from the mean of their stretch."""
+        counts = np.diff([*self.starts, len(values)])
+        sums = (np.add.reduceat(one, self.starts) for one in (self.weights, self.weights * values))
+        weight, first = sums
+        return float((self.weights * (values - np.repeat(first / weight, counts)) ** 2).sum())
+
+
+def without_spikes(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The values, with those drawn in that stand out from the two before and the two after in the same direction.
+
+    They are left `SPIKE` standard errors from the nearer side: a run that something else slowed is no lasting change.
+    """
+    if len(values) < 3:
+        return values
+    padded = np.concatenate(([np.nan, np.nan], values, [np.nan, np.nan]))
+    before, after = (np.nanmean(np.stack(pair)[:, 1:-1], axis=0) for pair in _neighbours(padded))
+    above = values[1:-1] - np.maximum(before, after)
+    below = np.minimum(before, after) - values[1:-1]
+    room = SPIKE / np.sqrt(weights[1:-1])
+    drawn = values.copy()
+    drawn[1:-1] += np.maximum(below - room, 0) - np.maximum(above - room, 0)
+    return drawn
+
+
+def _neighbours(padded: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The two values before and the two after each that was padded by two at both ends."""
+    return (padded[:-4], padded[1:-3]), (padded[3:-1], padded[4:])
+
+
+def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
+    """The first places of the stretches of points that have one level each, by PELT; `[0]` where nothing changed."""
+    penalty = PENALTY * math.log(len(values))
+    if len(values) < 2 * FEWEST or Fit(values, weights, [0]).cost(values) <= penalty:
+        return [0]  # no change could gain what it costs
+    import ruptures
+
+    search = ruptures.Pelt(custom_cost=_weighted_cost(), min_size=FEWEST, jump=1)
+    ends = search.fit(np.column_stack((values, weights))).predict(pen=penalty)
+    return [0, *ends[:-1]]
+
+
+def _weighted_cost() -> Any:
+    """The weighted squared distance from a stretch's mean, for columns of values and weights, as ruptures wants it."""
+    from ruptures.base import BaseCost
+
+    class WeightedCost(BaseCost):  # type: ignore[misc] # ruptures has no types
+        model = ""
+        min_size = 1
+
+        def fit(self, signal: np.ndarray) -> "WeightedCost":
+            values, weights = signal.T
+            values = values - values.mean()  # so that no digits are lost below
+            self.signal = signal
+            self._sums = np.vstack((np.zeros(3), np.cumsum([weights, weights * values, weights * values**2], axis=1).T))
+            return self
+
+        def error(self, start: int, end: int) -> float:
+            weight, first, second = self._sums[end] - self._sums[start]
+            return float(second - first**2 / weight)
+
+    return WeightedCost()
+
+
+def as_ratio(log: Estimate) -> Estimate:
+    """The estimate of a ratio from that of its logarithm."""
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

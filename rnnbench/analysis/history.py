@@ -1,0 +1,191 @@
+"""The ratios of many runs over time: where a case's ratio changed for good, and how sure that is.
+
+Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
+by more than that error: each run has a bias of its own for each case, from where things lie in memory and how the
+machine is that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median
+absolute value, which a few real changes don't move), and added to each point's own.
+
+Changes are looked for in `change_points`. What it finds is then tested: the two neighbouring levels by Student's t, the
+scatter of the case's points drawn towards that of all cases; p is multiplied by the number of places where the change
+could have been found (Bonferroni); and over all cases Benjamini & Hochberg decide, at `verdict.Q`.
+
+Runs in unlike environments are never on one line: another machine or another torch is not a change of the code.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from rnnbench.analysis.change_points import Fit, as_ratio, segments, without_spikes
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.location import Location, drawn_together
+from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
+from rnnbench.analysis.verdict import CONFIDENCE, Q
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import Case
+
+SMALLEST = 0.01  # a smaller change is none that anybody acts on
+MAD_TO_SPREAD = 1.4826  # of a normal distribution
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run on a case's line: its ratio to the reference, with the 95% interval of that run alone."""
+
+    run: int  # its place among the runs of the history
+    ratio: Estimate
+
+
+@dataclass(frozen=True)
+class Change:
+    """A lasting change of a case's ratio between two neighbouring points of its line."""
+
+    after: int  # the place in the line of the first point with the new level
+    ratio: Estimate  # the new level over the old: 1.05 is 5% slower against the reference
+    p_value: float  # of no change at all, corrected for the places where it could have been
+    is_significant: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A case over the runs of one environment."""
+
+    case: Case
+    era: int
+    points: tuple[Point, ...]
+    levels: tuple[Estimate, ...]  # the level at each point between significant changes, run-to-run scatter included
+    changes: tuple[Change, ...]
+
+    @property
+    def significant(self) -> tuple[Change, ...]:
+        """The changes that are beyond doubt."""
+        return tuple(change for change in self.changes if change.is_significant)
+
+
+@dataclass(frozen=True)
+class Era:
+    """The runs of one environment, by their places in the history."""
+
+    runs: tuple[int, ...]
+    spread: float  # standard deviation of a case's log-ratio from run to run, beyond each run's own error
+    differences: tuple[str, ...]  # what is not as in the first era
+
+
+@dataclass(frozen=True)
+class History:
+    """Runs in the order in which they were started, and every case's lines."""
+
+    runs: tuple[tuple[str, RunInfo], ...]
+    eras: tuple[Era, ...]
+    lines: tuple[Line, ...]
+
+
+def history(runs: Sequence[StoredRun]) -> History:
+    """The lines of all cases that have a reference in two runs of one environment or more."""
+    ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
+    located = [located_ratios(run) for run in ordered]
+    cases = {key: one.case for run in ordered for key, one in run.measurements.items()}
+    eras: list[Era] = []
+    lines: list[tuple[int, Case, Sequence[tuple[int, Location]], Fit]] = []
+    for number, places in enumerate(_alike([run.info for run in ordered])):
+        logs: dict[str, list[tuple[int, Location]]] = {}
+        for place in places:
+            for key, (low, _) in located[place].items():
+                logs.setdefault(key, []).append((place, low))
+        kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
+        spread = run_spread([[low for _, low in points] for points in kept.values()])
+        apart = differences(ordered[0].info, ordered[places[0]].info)
+        eras.append(Era(tuple(places), spread, tuple(apart)))
+        fits = _fits(kept, spread)
+        lines += [(number, cases[key], points, fit) for (key, points), fit in zip(kept.items(), fits, strict=True)]
+    judged = _judged([_changes(fit) for *_, fit in lines])
+    return History(
+        tuple((run.name, run.info) for run in ordered),
+        tuple(eras),
+        tuple(_line(*line, changes) for line, changes in zip(lines, judged, strict=True)),
+    )
+
+
+def _line(era: int, case: Case, points: Sequence[tuple[int, Location]], fit: Fit, changes: tuple[Change, ...]) -> Line:
+    """A case's line, its levels lasting from one significant change to the next."""
+    starts = [0, *(one.after for one in changes if one.is_significant)]
+    shown = tuple(Point(run, as_ratio(low.interval(CONFIDENCE))) for run, low in points)
+    return Line(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
+
+
+def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
+    """The places of runs whose environments are the same in all that matters, together."""
+    eras: list[tuple[Mapping[str, Any], list[int]]] = []
+    for place, info in enumerate(infos):
+        mine = matters(info)
+        same = next((places for theirs, places in eras if theirs == mine), None)
+        if same is None:
+            eras.append((mine, [place]))
+        else:
+            same.append(place)
+    return [places for _, places in eras]
+
+
+def run_spread(lines: Sequence[Sequence[Location]]) -> float:
+    """Standard deviation from run to run that all lines have in common, beyond the points' own errors."""
+    values = [np.diff([point.value for point in line]) for line in lines]
+    errors = [np.array([_variance(point) for point in line]) for line in lines]
+    if not values:
+        return 0.0
+    apart = np.abs(np.concatenate(values))
+    own = np.concatenate([error[1:] + error[:-1] for error in errors])
+    return math.sqrt(max(0.0, (MAD_TO_SPREAD * float(np.median(apart))) ** 2 - float(np.median(own))) / 2)
+
+
+def _variance(point: Location) -> float:
+    return point.error**2 if point.freedom else 0.0
+
+
+def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> list[Fit]:
+    """Every case's points in the stretches that the search finds."""
+    found, scatter = [], []
+    for points in logs.values():
+        values = np.array([low.value for _, low in points])
+        variances = np.array([_variance(low) for _, low in points]) + spread**2
+        weights = 1 / np.maximum(variances, 1e-12)  # a ratio is never known to a millionth
+        drawn = without_spikes(values, weights)
+        fit = Fit(drawn, weights, segments(drawn, weights))
+        scatter.append(fit.cost(values))  # spikes included
+        found.append(fit)
+    freedom = np.array([len(fit.values) - len(fit.starts) for fit in found], dtype=float)
+    # 1 where a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
+    factors, freedoms = drawn_together(np.array(scatter) / np.maximum(freedom, 1), freedom)
+    return [
+        replace(fit, factor=max(1.0, factor), freedom=free)
+        for fit, factor, free in zip(found, factors.tolist(), freedoms.tolist(), strict=True)
+    ]
+
+
+def _changes(fit: Fit) -> list[Change]:
+    """The changes between neighbouring stretches, each tested by itself."""
+    count = len(fit.values)
+    # Where one change could have been, or where two could, which cut a piece out of the middle.
+    places = count - 1 if len(fit.starts) == 2 else count * (count - 1) // 2
+    found = []
+    for start, before, after in zip(fit.starts[1:], fit.levels(), fit.levels()[1:], strict=False):
+        shift = Location(after.value - before.value, math.hypot(before.error, after.error), fit.freedom)
+        p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * places
+        found.append(Change(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
+    return found
+
+
+def _judged(changes: Sequence[Sequence[Change]]) -> list[tuple[Change, ...]]:
+    """Each line's changes decided, by Benjamini & Hochberg over all of them and the lines without any."""
+    p_values = [change.p_value for line in changes for change in line]
+    if not p_values:
+        return [() for _ in changes]
+    quiet = [1.0 for line in changes if not line]
+    adjusted = iter(stats.false_discovery_control([*p_values, *quiet])[: len(p_values)].tolist())
+    return [
+        tuple(replace(one, is_significant=next(adjusted) <= Q and abs(one.ratio.value - 1) >= SMALLEST) for one in line)
+        for line in changes
+    ]

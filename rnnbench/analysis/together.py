@@ -1,0 +1,87 @@
+"""Several runs side by side, by each case's ratio to the reference of the same group and run.
+
+Times of two machines, or of two days, are never divided by each other. What is compared is how far each run's cells are
+from the reference that was measured beside them; and the machine, torch or code may be what differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnnbench.analysis.change_points import as_ratio
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.location import shift
+from rnnbench.analysis.stored import StoredRun, located_ratios
+from rnnbench.analysis.verdict import Judged, Trial
+from rnnbench.errors import UserError
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import Case
+
+LOADS = ("load", "load_at_the_end")  # of the environment; they differ always
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case over the runs; None where a run has no ratio of it."""
+
+    case: Case
+    ratios: tuple[Estimate | None, ...]  # of the low quantile, one for each run
+    changes: tuple[Judged | None, ...]  # each run but the first against the first
+
+
+@dataclass(frozen=True)
+class Together:
+    """All cases that two runs or more have, and what is not the same in the runs' environments."""
+
+    runs: tuple[tuple[str, RunInfo], ...]
+    margin: float
+    rows: tuple[Row, ...]
+    alone: int  # cases that only one run has
+    unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
+
+
+def together(runs: Sequence[StoredRun], margin: float) -> Together:
+    """The runs' cases lined up; up to `margin` is no difference. Raises UserError where no case is in two runs."""
+    located = [located_ratios(run) for run in runs]
+    cases = {key: one.case for run in runs for key, one in run.measurements.items() if not one.case.is_reference}
+    counts = {key: sum(key in found for found in located) for key in cases}
+    both = [key for key, count in counts.items() if count > 1]
+    if not both:
+        names = " and ".join(run.name for run in runs)
+        raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
+    judged = []
+    for other in located[1:]:
+        trial = Trial(dict.fromkeys(both, margin))
+        for key in both:
+            if key in located[0] and key in other:
+                low, mean = (shift(then, now) for then, now in zip(located[0][key], other[key], strict=True))
+                trial.look(key, low, mean)
+        judged.append(trial.verdicts())
+    rows = [
+        Row(
+            cases[key],
+            tuple(as_ratio(found[key][0].interval()) if key in found else None for found in located),
+            tuple(verdicts.get(key) for verdicts in judged),
+        )
+        for key in both
+    ]
+    alone = sum(count == 1 for count in counts.values())
+    infos = tuple((run.name, run.info) for run in runs)
+    return Together(infos, margin, tuple(rows), alone, unlike([run.info for run in runs]))
+
+
+def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
+    """The keys of the environments that are not the same in all runs, with each run's value; None where it has none."""
+    flat = [_flat({key: value for key, value in info.environment.items() if key not in LOADS}) for info in infos]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    values = {key: tuple(one.get(key) for one in flat) for key in keys}
+    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a: b": 1}`."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{above}: {key}" if above else key
+        found |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
+    return found

@@ -1,0 +1,74 @@
+"""`rnnbench report --together` and `--history`: several runs in one report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rnnbench.errors import UserError
+
+RESULTS = Path("results")
+
+
+def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], Path]:
+    """The files of a report of runs side by side, the first being what the others are held against, and its folder."""
+    if len(runs) < 2:
+        raise UserError("--together wants two runs or more, the first of which the others are held against")
+    from rnnbench import suites
+    from rnnbench.analysis import stored
+    from rnnbench.analysis.together import together as line_up
+    from rnnbench.report.runs import folder
+    from rnnbench.report.runs import together as section
+
+    read = [stored.read(path) for path in runs]
+    margin = suites.check_settings(runs[0], read[0].info.resolved).margin
+    names = [run.name for run in read]
+    title = f"{names[0]} beside {' and '.join(names[1:])}"
+    files = folder.render(title, [section.render(line_up(read, margin))])
+    return files, out or Path("reports") / f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
+
+
+def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], Path]:
+    """The files of a report of all runs of a suite over time, and its folder; `paths` are runs, or folders of them."""
+    from rnnbench.analysis import stored
+    from rnnbench.analysis.history import history as over_time
+    from rnnbench.report.runs import folder
+    from rnnbench.report.runs import history as section
+
+    suite, runs = _of_suite(paths or [RESULTS], suite)
+    found = over_time([stored.read(path) for path in runs])
+    return folder.render(f"{suite}: history", [section.render(found)]), out or Path("reports") / f"{suite}-history"
+
+
+def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:
+    """The suite, and the folders of its runs; raises UserError where there are fewer than two."""
+    from rnnbench.store.folder import read_info
+
+    folders = [run for path in paths for run in _runs(path)]
+    suites = {run: read_info(run).suite for run in dict.fromkeys(run.resolve() for run in folders)}
+    counts = Counter(suites.values())
+    several = [name for name, count in counts.items() if count > 1]
+    if suite is None and len(several) != 1:
+        where = " and ".join(map(str, paths))
+        raise UserError(
+            f"--history {where}: {_said(counts)}; {'name one with --suite' if several else 'want two or more'}"
+        )
+    chosen = suite or several[0]
+    if counts[chosen] < 2:
+        raise UserError(f"--suite {chosen}: a history wants two runs or more; there are {_said(counts)}")
+    return chosen, [run for run, name in suites.items() if name == chosen]
+
+
+def _runs(path: Path) -> list[Path]:
+    """A run itself, or those in a folder; raises UserError where there is neither."""
+    if (path / "run.json").exists():
+        return [path]
+    found = sorted(file.parent for file in path.glob("*/run.json"))
+    if not found:
+        raise UserError(f"--history {path}: neither a run nor a folder of runs; want one, as results/")
+    return found
+
+
+def _said(counts: Mapping[str, int]) -> str:
+    """`3 runs of quick and 1 run of ladder`."""
+    parts = [f"{count} {'run' if count == 1 else 'runs'} of {name}" for name, count in sorted(counts.items())]
+    return " and ".join(parts)

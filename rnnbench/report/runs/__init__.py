@@ -1,0 +1,1 @@
+"""What several runs say together: side by side, and as a history."""

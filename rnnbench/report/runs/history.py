@@ -1,0 +1,75 @@
+"""The section on history: what changed for good over many runs, in words, a figure and tables."""
+
+from collections.abc import Iterator
+
+from rnnbench.analysis.history import History
+from rnnbench.report.axes import one_line
+from rnnbench.report.runs import figure_history, table_history
+from rnnbench.report.runs.called import commit, when
+from rnnbench.report.runs.section import Section, picture
+from rnnbench.report.units import plural
+from rnnbench.report.verdicts.changes import change_interval, slower
+from rnnbench.report.verdicts.names import Names, names
+
+CAPTION = (
+    "Each point is a run's ratio to the reference measured beside it. The line is the level that the case has had "
+    "since its last change, the band its 95% interval, scatter from run to run included. At most {panels} cases are "
+    "drawn: those that changed, the largest change first, then those that vary most. The table has all."
+)
+
+
+def render(history: History) -> Section:
+    """Words, figure and tables of a history."""
+    called = names(dict.fromkeys(line.case for line in history.lines))
+    caption = CAPTION.format(panels=figure_history.MOST_PANELS)
+    pictures = picture("history", "Ratios over the runs", caption, figure_history.render(history, called))
+    tables = (table_history.changes(history, called), table_history.lines(history, called))
+    return Section(
+        "history",
+        "How it changed over the runs",
+        tuple(_words(history, called)),
+        notes(history),
+        tuple(pictures),
+        tables,
+    )
+
+
+def _words(history: History, called: Names) -> Iterator[str]:
+    cases = len({line.case for line in history.lines})
+    if not cases:
+        yield "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
+        return
+    first, last = (history.runs[place][1] for place in (0, -1))
+    found = [(line, one) for line in history.lines for one in line.significant]
+    of_which = [[pair for pair in found if (pair[1].ratio.value > 1) == is_slower] for is_slower in (True, False)]
+    span = f"{plural(len(history.runs), 'run')} from {when(first)[:10]} to {when(last)[:10]}"
+    counts = [
+        f"{len({line.case for line, _ in pairs}):,} became {word}"
+        for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
+        if pairs
+    ]
+    said = " and ".join(counts) if counts else "none changed for good"
+    kept = "at most 1% of such findings are false"
+    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({kept})."
+    for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
+        if pairs:
+            line, one = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
+            info = history.runs[line.points[one.after].run][1]
+            where = " ".join(filter(None, [when(info), commit(info)]))
+            size = f"{slower(one.ratio.value)} {change_interval(one.ratio)}"
+            yield f"The largest {word}: {called.name(line.case)}, {size}, since {where}."
+    spreads = [era.spread for era in history.eras if len(era.runs) > 1]
+    yield f"From run to run an unchanged case's ratio varies by {max(spreads):.1%} (standard deviation)."
+
+
+def notes(history: History) -> tuple[str, ...]:
+    """Which environments there are, if not one alone."""
+    found = []
+    for number, era in enumerate(history.eras[1:], 2):
+        info = history.runs[era.runs[0]][1]
+        differ = one_line("; ".join(era.differences))
+        found.append(
+            f"Environment {number}, {plural(len(era.runs), 'run')} since {when(info)}: {differ}. "
+            "Its runs are not compared with those before."
+        )
+    return tuple(found)

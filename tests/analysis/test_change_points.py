@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.change_points import Fit, segments, without_spikes
+
+NOISE = np.random.default_rng(3).normal(0, 0.01, 24)
+WEIGHTS = np.full(24, 1e4)
+
+
+@pytest.mark.parametrize("at", [2, 9, 22])
+def test_a_step_is_found_at_its_place(at: int) -> None:
+    assert segments(NOISE + 0.1 * (np.arange(24) >= at), WEIGHTS) == [0, at]
+
+
+def test_two_steps_are_found_and_noise_is_none() -> None:
+    place = np.arange(24)
+    assert segments(NOISE + 0.1 * ((place >= 8) & (place < 16)), WEIGHTS) == [0, 8, 16]
+    assert segments(NOISE, WEIGHTS) == [0]
+
+
+def test_points_that_are_known_better_count_for_more() -> None:
+    step = NOISE + 0.03 * (np.arange(24) >= 12)
+    assert segments(step, WEIGHTS) == [0, 12]
+    assert segments(step, WEIGHTS / 100) == [0]
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
+def test_stretches_begin_at_the_start_and_have_two_points_or_more(values: list[float]) -> None:
+    starts = segments(np.array(values), np.full(len(values), 1e3))
+    assert starts[0] == 0
+    assert len(starts) == 1 or min(np.diff([*starts, len(values)])) >= 2
+
+
+def test_a_single_point_that_stands_out_is_drawn_in_and_a_step_is_not() -> None:
+    flat, step = np.zeros(9), np.array([0.0] * 5 + [1.0] * 4)
+    spike = flat.copy()
+    spike[4] = 1.0
+    assert without_spikes(spike, np.full(9, 1e4))[4] == pytest.approx(0.02)
+    assert without_spikes(-spike, np.full(9, 1e4))[4] == pytest.approx(-0.02)
+    assert without_spikes(step, np.full(9, 1e4)).tolist() == step.tolist()
+
+
+def test_levels_are_weighted_means_with_their_errors() -> None:
+    fit = Fit(np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0]), [0, 2], factor=4.0, freedom=5.0)
+    first, second = fit.levels()
+    assert (first.value, first.error, second.value, second.error) == (1.25, 1.0, 9.0, 1.0)
+    assert len(fit.level_of_points()) == 3
+    assert fit.cost(fit.values) == pytest.approx(3 * 0.25**2 + 0.75**2)

@@ -1,0 +1,51 @@
+"""Every figure and table is the same, to the byte, from one process to the next."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+DRAW = """
+import hashlib
+import numpy as np
+from rnnbench import suites
+from rnnbench.analysis.history import history
+from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.together import together
+from rnnbench.report import folder
+from rnnbench.report.runs import folder as of_runs, history as over_time, together as side_by_side
+from rnnbench.store.folder import RunInfo
+from tests import workload as small
+from tests.report.conftest import summary_of
+from tests.validation.history_simulated import stored_run
+
+summary = summary_of(suites.read("notebook").groups({}, None, most=None))
+info = RunInfo("notebook", "", {"name": "notebook"}, "", "2026-01-01T00:00:00+00:00", {})
+files = folder.render(summary[summary["phase"] == "training"], Noise(0.01, 0.02, 1, 20, 0.003), info)
+cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
+logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
+runs = [stored_run(place, cases, logs[place]) for place in range(6)]
+files |= of_runs.render("runs", [over_time.render(history(runs)), side_by_side.render(together(runs[:3], 0.025))])
+for name, content in sorted(files.items()):
+    print(name, hashlib.sha256(content).hexdigest())
+"""
+
+
+def drawn(seed: int) -> list[str]:
+    """The names and checksums of all files, from a process of its own that hashes names in its own way."""
+    environment = os.environ | {"PYTHONHASHSEED": str(seed)}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(drawn, (1, 2))
+    assert first == second
+    figures = {line.split()[0] for line in first if line.startswith("figures/")}
+    names = ("ratio", "scaling", "roofline", "history", "together")
+    assert {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")} <= figures

@@ -1,0 +1,82 @@
+"""`rnnbench report` of several runs, from the command line to the files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from tests import workload as small
+from tests.stored import folder
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+
+
+def run(parent: Path, seconds: float, suite: str = "test") -> Path:
+    """A run of one cell and its reference, which calls take a second of, give or take a little."""
+    noise = (0.99, 1.0, 1.01, 1.0, 0.995, 1.005)
+    path = folder(parent, {LOOP: [[seconds * one] for one in noise], REFERENCE: [[1.0]] * 6})
+    info = json.loads((path / "run.json").read_text())
+    started = f"2026-01-01T00:{len(list(parent.iterdir())):02d}:00+00:00"
+    (path / "run.json").write_text(json.dumps(info | {"suite": suite, "started": started}))
+    return path
+
+
+def call(*arguments: object) -> str:
+    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(UserError) as raised:
+        CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    return str(raised.value)
+
+
+def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:
+    page = Path(call("--together", run(tmp_path, 2.0), run(tmp_path, 2.5), "--out", tmp_path / "out"))
+    assert page == tmp_path / "out" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    assert "of 1 case 1 slower" in text
+    assert {file.name for file in (page.parent / "tables").iterdir()} == {
+        f"{name}.{kind}" for name in ("together", "together_environment") for kind in ("csv", "md", "tex")
+    }
+
+
+def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp_path: Path) -> None:
+    for seconds in (2.0, 2.01, 1.99, 2.0, 3.0, 3.01, 3.0, 2.99):
+        run(tmp_path, seconds)
+    run(tmp_path, 9.0, suite="other")
+    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>test: history</h1>" in text
+    assert "over 8 runs" in text
+    assert "+50%" in text
+
+
+def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> None:
+    runs = [run(tmp_path, 2.0, suite) for suite in ("a", "b", "a", "b")]
+    assert "want" not in refused("--history", *runs)
+    page = Path(call("--history", "--suite", "b", *runs, "--out", tmp_path / "out"))
+    assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
+    one, other = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
+    assert "--together wants two runs or more" in refused("--together", one)
+    assert "give one of them" in refused("--together", "--history", one, other)
+    assert "1 run of a and 1 run of b; want two or more" in refused("--history", tmp_path)
+    assert "--suite c: a history wants two runs or more" in refused("--history", tmp_path, "--suite", "c")
+    (tmp_path / "empty").mkdir()
+    assert "neither a run nor a folder of runs" in refused("--history", tmp_path / "empty")
+    assert "it has no run.json" in refused("--together", one, tmp_path / "empty")
+    assert "put all in one with --together" in refused(one, other, "--out", tmp_path / "out")
+
+
+def test_without_a_run_there_is_no_report() -> None:
+    done = CliRunner().invoke(cli, ["report"])
+    assert done.exit_code == 2
+    assert "Missing argument 'RUN...'" in done.output

@@ -1,0 +1,94 @@
+"""Error rates of the history by simulation: time lines whose truth is known, through the real search and tests.
+
+A case's replicates scatter by about 1% (each case and run by more or less); each run gives each case a bias of its own,
+as memory layout does; a few points are spoilt by a busy machine.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.history import History, Line, history
+from rnnbench.analysis.stored import StoredRun
+from rnnbench.store.folder import RunInfo
+from rnnbench.store.records import Case, Measurement
+from tests import workload as small
+
+REPLICATES = 6
+SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; the second on logarithms, over cases and runs
+RUN_BIAS, BIAS_OF_CASES = 0.008, 0.3  # from run to run; the second on logarithms, over cases
+SPOILT, STALL = 0.02, 0.03  # share of points that are spoilt, and the mean of what that adds
+
+
+def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS) -> History:
+    """The history of runs whose true log-ratios are given: (cases, runs)."""
+    cases, runs = true.shape
+    known = [small.case("gru", batch_size=place + 1) for place in range(cases)]
+    biases = bias * np.exp(BIAS_OF_CASES * rng.standard_normal((cases, 1))) * rng.standard_normal((cases, runs))
+    spoilt = np.where(rng.random((cases, runs)) < SPOILT, rng.exponential(STALL, (cases, runs)), 0.0)
+    spread = SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal((cases, runs)))
+    noise = spread[:, :, None] * rng.standard_normal((cases, runs, REPLICATES))
+    logs = (true + biases + spoilt)[:, :, None] + noise
+    return history([stored_run(place, known, logs[:, place]) for place in range(runs)])
+
+
+def stored_run(place: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
+    """A run in which the replicates of the cases have these log-ratios: (cases, replicates)."""
+    started = f"2026-01-{1 + place // 24:02d}T{place % 24:02d}:00:00+00:00"
+    facts = {"git": {"commit": f"{place:040x}"}, "worker": environment}
+    info = RunInfo("simulated", "", {}, "none: simulated", started, facts, status="finished")
+    keys = [case.key for case in cases]
+    values = logs.ravel()
+    ratios = pd.DataFrame(
+        {"case": np.repeat(keys, logs.shape[1]), "log_ratio": values, "log_mean_ratio": values + 0.01}
+    )
+    measurements = {case.key: Measurement(case, "measured", parity="agrees") for case in cases}
+    replicates = {key: int(logs.shape[1]) for key in keys}
+    return StoredRun(f"simulated-{place:02d}", info, measurements, ratios, replicates)
+
+
+def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 10, 20, 40)) -> pd.DataFrame:
+    """For each number of runs and size of step: false changes of flat cases, and steps found in a tenth of them."""
+    rows = []
+    for runs in lengths:
+        for step in (0.0, 0.03, 0.05, 0.10):
+            rng = np.random.default_rng([runs, round(100 * step)])
+            found = [_one(rng, cases, runs, step) for _ in range(histories)]
+            rows.append({"runs": runs, "step": step, **_summary(pd.concat(found))})
+    return pd.DataFrame(rows)
+
+
+def _one(rng: np.random.Generator, cases: int, runs: int, step: float) -> pd.DataFrame:
+    """A row for each case of one history, of which every tenth has a step at a random place, two runs from the ends."""
+    at = np.where(np.arange(cases) % 10 == 0, rng.integers(2, runs - 1, cases), runs) if step else np.full(cases, runs)
+    true = np.log1p(step) * (np.arange(runs) >= at[:, None])
+    lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true).lines}
+    return pd.DataFrame([_facts(lines[case], int(at[case]), runs, step) for case in range(cases)])
+
+
+def _facts(line: Line, at: int, runs: int, step: float) -> dict[str, Any]:
+    changes = line.significant
+    hit = next((change for change in changes if change.after == at), None)
+    return {
+        "steps": at < runs,
+        "changes": len(changes),
+        "near": any(abs(change.after - at) <= 1 for change in changes),
+        "exact": hit is not None,
+        "covers": hit.ratio.low <= 1 + step <= hit.ratio.high if hit else None,
+    }
+
+
+def _summary(found: pd.DataFrame) -> dict[str, Any]:
+    flat, stepped = found[~found["steps"]], found[found["steps"]]
+    row: dict[str, Any] = {"flat lines": len(flat), "with a false change": float((flat["changes"] > 0).mean())}
+    if len(stepped):
+        row |= {
+            "lines with a step": len(stepped),
+            "found, at most one run off": float(stepped["near"].mean()),
+            "found at the very run": float(stepped["exact"].mean()),
+            "of these, interval holds the step": float(stepped["covers"].dropna().astype(float).mean()),
+            "with another change beside it": float((stepped["changes"] > stepped["near"]).mean()),
+        }
+    return row

@@ -1,0 +1,62 @@
+"""How long the command line takes for large runs, and how much memory: seconds, processor seconds and peak resident."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tests.validation import large_run
+
+REPLICATES, WINDOWS = 10, 5  # of each of 20,160 cases: 1,008,000 windows
+SLOWED_SHARE, SLOWED_BY = 0.01, 1.1  # of the cases of the second run
+
+
+def report_scale() -> pd.DataFrame:
+    """One row for each command, on two made-up runs of 1,008,000 windows in 20,160 cases."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        base, head = runs(folder)
+        commands = {
+            "report": (["report", str(base), "--out", str(folder / "report")], 20.0, 1.5),
+            "compare": (["compare", str(base), str(head)], 10.0, 1.5),
+        }
+        rows = [
+            {"command": name, **measured(command), "target seconds": seconds, "target GB": gigabytes}
+            for name, (command, seconds, gigabytes) in commands.items()
+        ]
+        size = sum(file.stat().st_size for file in (folder / "report").rglob("*") if file.is_file())
+        page = (folder / "report" / "index.html").stat().st_size
+    table = pd.DataFrame(rows)
+    table["page MB"], table["report MB"] = [page / 1e6, None], [size / 1e6, None]
+    return table
+
+
+def runs(parent: Path) -> tuple[Path, Path]:
+    """Two runs of the same cases, of which the second has some that are slower."""
+    suite = large_run.suite()
+    keys = [case.key for group in suite.groups({}, None, most=None) for case in group.cases if not case.is_reference]
+    slower = dict.fromkeys(keys[:: round(1 / SLOWED_SHARE)], SLOWED_BY)
+    base = large_run.write(parent, suite, replicates=REPLICATES, windows=WINDOWS, seed=1)
+    head = large_run.write(parent, suite, replicates=REPLICATES, windows=WINDOWS, seed=2, slower=slower)
+    return base, head
+
+
+def measured(command: Sequence[str]) -> dict[str, float]:
+    """What one call of the command line took; raises CalledProcessError where it failed to work at all."""
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", "rnnbench", *command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):  # 1: something regressed
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {
+        "seconds": seconds,
+        "processor seconds": usage.ru_utime + usage.ru_stime,
+        "peak GB": usage.ru_maxrss * 1024 / 1e9,
+    }
