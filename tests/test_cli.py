@@ -206,15 +206,6 @@ def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
     assert cases[0] in one
 
 
-@pytest.mark.parametrize(
-    "command", [["run"], ["report"], ["new-cell"], ["list"], ["list", "suites"], ["list", "cells"], ["list", "cases"]]
-)
-def test_every_commands_help_has_an_example(command: list[str], folder: Path) -> None:
-    done = rnnbench(*command, "--help", cwd=folder)
-    assert "Example:" in done.stdout
-    assert f"rnnbench {command[0]}" in done.stdout.split("Example:")[1]
-
-
 def test_doctor_describes_each_gpu_or_says_why_it_can_not(tmp_path: Path) -> None:
     fake_nvml.build(tmp_path)
     command = [sys.executable, "-m", "rnnbench", "doctor", "--no-probe"]

@@ -62,7 +62,10 @@ def test_parquet_has_a_file_of_its_own(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "nowhere", "--format", "csv"], "rnnbench: nowhere: not a run folder: it has no run.json\n"),
+        (
+            ["export", "nowhere", "--format", "csv"],
+            "rnnbench: nowhere: not a run folder: it has no run.json; want one that `rnnbench run` made\n",
+        ),
         (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
         (
             ["export", "{run}", "--format", "bencher", "--windows"],

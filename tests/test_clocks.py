@@ -6,7 +6,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 # A run's folder's name and `started`, and how long ago that was.
-NAMES_A_RUN = {"store/folder.py", "measure/session.py", "measure/check.py", "measure/slurm/outcome.py"}
+NAMES_A_RUN = {
+    "store/folder.py",
+    "measure/session.py",
+    "measure/check.py",
+    "measure/slurm/job.py",
+    "measure/slurm/outcome.py",
+    "measure/slurm/sweep.py",
+}
 
 
 def test_only_the_names_of_runs_and_their_start_come_from_a_clock_that_can_be_set() -> None:

@@ -139,11 +139,11 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
 
 def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
     """One for each cell and workload of a run that has both ends; `frame` as `rnnbench.load` gives it."""
-    times = replicate_times(complete_visits(frame[frame["replicate"].notna()]))
+    times = replicate_times(complete_visits(frame))
     if times.empty:
         return []
     times["seconds"] = np.exp(times["log_seconds"])
-    times = times.merge(frame[["case", "cell"]].drop_duplicates("case"), on="case")
+    times = times.merge(frame[["case", "cell", *WORKLOAD_AXES]].drop_duplicates("case"), on="case")
     found = []
     for key, group in times.groupby(WORKLOAD_AXES, sort=False, dropna=False):
         references = group[group["implementation"] == "torch.nn"]

@@ -95,5 +95,6 @@ def table(
 
 
 def _number(value: Any) -> str:
-    """Seven digits, as programs read it; empty where it is missing."""
-    return f"{value:.7g}" if value is not None and math.isfinite(value) else ""
+    """Seven digits, as programs read it; empty where it is missing, or no number."""
+    is_number = isinstance(value, int | float | np.number) and math.isfinite(value)
+    return f"{value:.7g}" if is_number else ""

@@ -229,7 +229,7 @@ def test_every_link_leads_to_what_it_names(page: Page, report: Path) -> None:
         expect(target).to_be_in_viewport()
         expect(page.locator("nav a[aria-current]")).to_have_count(1)
     files = [link.get_attribute("href") or "" for link in page.locator("#files li a").all()]
-    assert len(files) == 20
+    assert len(files) == 27
     assert all((report.parent / name).is_file() for name in files)
 
 

@@ -51,7 +51,7 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
     faulty = modules["faulty"]
     first, *others = found(lambda: faulty(INPUT), trained=trained)
     assert first.kind == kind
-    assert "faults.py:" in first.what
+    assert "planted_causes.py:" in first.what
     assert first.calls == STEPS * (4 if kind == "small products" else 1)
     assert not others
     with torch.enable_grad() if trained else torch.inference_mode():

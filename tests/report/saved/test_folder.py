@@ -41,7 +41,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(tmp_pat
     found = page(side(tmp_path / "before", {"test_a": [2.0], "test_b": [1.0]}), tmp_path / "out")
     links = [value for tag, name, value in found.attributes if tag == "a" and name == "href"]
     files, places = ([link for link in links if link.startswith("#") is here] for here in (False, True))
-    assert len(files) == 6
+    assert len(files) == 8
     assert all((tmp_path / "out" / link).is_file() for link in files)
     assert {place.removeprefix("#") for place in places} <= set(found.all("id"))
     assert not {"iframe", "object"} & set(found.tags)
@@ -63,7 +63,7 @@ def test_it_is_written_the_same_twice(tmp_path: Path) -> None:
     for out in ("first", "second"):
         page(path, tmp_path / out, "test_b")
     files = [file for file in (tmp_path / "first").rglob("*.*") if file.is_file()]
-    assert len(files) == 7
+    assert len(files) == 9
     for file in files:
         assert file.read_bytes() == (tmp_path / "second" / file.relative_to(tmp_path / "first")).read_bytes(), file
 
