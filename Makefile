@@ -2,14 +2,20 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test validate check
+.PHONY: bench test lowest validate check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
-test: .venv/.installed  ## The test suite.
-	.venv/bin/python -m pytest
+test: .venv/.installed  ## The test suite, on all cores.
+	.venv/bin/python -m pytest --numprocesses auto
+
+lowest:  ## The test suite with the lowest versions that pyproject.toml allows; what they warn of is no fault of ours.
+	$(PYTHON) -m venv .lowest
+	.lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.lowest/bin/uv pip install --quiet --python .lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	.lowest/bin/python -m pytest --numprocesses auto -W default
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation

@@ -20,8 +20,9 @@ from rnnbench.store.folder import read_info
 
 RUN = Path("results/quick-20261125T021740Z-99e6")
 CASES = 1_000_000
-FLEETS = ((1, 100), (10, 100), (100, 1), (100, 10), (100, 100), (100, 1000), (1000, 100))  # machines, groups a job
+FLEETS = ((1, 100), (10, 100), (100, 1), (100, 16), (100, 100), (100, 1000), (1000, 100))  # machines, groups a job
 PRECISION, MOST_REPLICATES = 0.02, 40
+FILES = 5  # of a job: `run-`, `measurements-` and Slurm's three, beside one of windows for each replicate
 JOB_SECONDS = 4.0  # from a free node to a worker that measures: scheduler, interpreter, a first import of torch
 SPEED_SPREAD = 0.05  # standard deviation of the logarithm of a machine's speed
 DAYS_BETWEEN_FAILURES = 30.0  # of one machine
@@ -143,7 +144,7 @@ def fleets(run: Path = RUN, cases: int = CASES, seed: int = 0) -> pd.DataFrame:
                 "jobs that died": fleet.died,
                 "machine-hours lost": fleet.lost / 3600,
                 "idle at the end": 1 - fleet.busy / (fleet.seconds * machines),
-                "files": sum(1 + int(job.max()) for job in dealt),  # a job's measurements, and each worker's windows
+                "files": sum(FILES + int(job.max()) for job in dealt),
                 "GB": (cases * of.case_bytes + visits * of.visit_bytes) / 1e9,
                 "million windows": visits * 4 / 1e6,
             }
