@@ -38,6 +38,9 @@ UNREACHED = (
     "temporarily unable",
     "in standby mode",
     "Connection refused",
+    "Connection reset",
+    "Broken pipe",
+    "connection failure",
 )
 
 
@@ -130,7 +133,10 @@ def states(names: Sequence[str]) -> States:
     if not names:
         return {}
     shown = ",".join(f"{field}:|" for field in FIELDS)
-    told = _ask("squeue", "--me", "--array", "--states=all", "--noheader", f"--name={','.join(names)}", "-O", shown)
+    try:
+        told = _ask("squeue", "--me", "--array", "--states=all", "--noheader", f"--name={','.join(names)}", "-O", shown)
+    except Refused as words:
+        raise ControllerDown(str(words)) from None  # whatever it was, a question can be asked again
     found = {}
     for line in told.splitlines():
         job, name, *rest = (field.strip() for field in line.split("|")[: len(FIELDS)])

@@ -43,6 +43,19 @@ def test_how_a_job_ended_is_said_in_words(state: str, exit_code: str, words: str
     assert JobState("12_3", state, exit_code, "n7", "None").how_it_ended == words
 
 
+@pytest.mark.parametrize("words", ["Connection reset by peer", "something that no version has said before"])
+def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller that was just being restarted said `Connection reset by peer`, which ended the sweep."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho 'slurm_load_jobs error: {words}' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(queue.ControllerDown, match=words):
+        queue.states(["sweep"])
+
+
 def note_card(folder: str, number: int) -> None:
     """What a job is given, and when it began; it ends when it is told to."""
     file = Path(folder) / f"job-{number}"
