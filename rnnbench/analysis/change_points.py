@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.verdict import CONFIDENCE
 
@@ -113,8 +113,3 @@ def _weighted_cost() -> Any:
             return float(second - first**2 / weight)
 
     return WeightedCost()
-
-
-def as_ratio(log: Estimate) -> Estimate:
-    """The estimate of a ratio from that of its logarithm."""
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

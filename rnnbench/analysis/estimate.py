@@ -30,6 +30,17 @@ class Estimate:
     high: float
 
 
+def as_ratio(log: Estimate) -> Estimate:
+    """The estimate of a ratio, or of a time, from that of its logarithm."""
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+
+
+def columns(name: str, log: Estimate) -> dict[str, float]:
+    """The same as frames hold it: `name`, `name_low` and `name_high`."""
+    found = as_ratio(log)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Hodges-Lehmann estimate of the values' centre, one value from each replicate.
 

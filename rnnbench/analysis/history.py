@@ -7,7 +7,9 @@ absolute value, which a few real changes don't move), and added to each point's 
 
 Changes are looked for in `change_points`. What it finds is then tested: the two neighbouring levels by Student's t, the
 scatter of the case's points drawn towards that of all cases; p is multiplied by the number of places where the change
-could have been found (Bonferroni); and over all cases Benjamini & Hochberg decide, at `verdict.Q`.
+could have been found (Bonferroni); and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The search has
+chosen the places by the same points, so Q is no proven bound: `tests/validation/history_simulated.py` says what it
+keeps.
 
 Runs in unlike environments are never on one line: another machine or another torch is not a change of the code.
 """
@@ -20,8 +22,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.change_points import Fit, as_ratio, segments, without_spikes
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.change_points import Fit, segments, without_spikes
+from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
 from rnnbench.analysis.verdict import CONFIDENCE, Q
@@ -62,7 +64,7 @@ class Line:
 
     @property
     def significant(self) -> tuple[Change, ...]:
-        """The changes that are beyond doubt."""
+        """The changes that pass the test, and are not too small to matter."""
         return tuple(change for change in self.changes if change.is_significant)
 
 

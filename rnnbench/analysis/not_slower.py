@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import locations
 
 Answer = Literal["slower", "not slower"]
@@ -42,7 +42,7 @@ class Question:
         self.next_look = math.ceil(GROWTH * len(low))
         share = 1 / (self.looks * (self.looks + 1))
         confidence = 1 - (1 - CONFIDENCE) / 2 * share
-        self.low, self.mean = (_ratio(locations([logs])[0].interval(confidence)) for logs in (low, mean))
+        self.low, self.mean = (as_ratio(locations([logs])[0].interval(confidence)) for logs in (low, mean))
         if max(self.low.low, self.mean.low) > self.factor:
             self.answer = "slower"
         elif max(self.low.high, self.mean.high) <= self.factor:
@@ -60,7 +60,3 @@ class Question:
         return precision is not None and all(
             one.high / one.low <= (1 + precision) ** 2 for one in (self.low, self.mean)
         )
-
-
-def _ratio(log: Estimate) -> Estimate:
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

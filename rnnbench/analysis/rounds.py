@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import Estimate, columns, estimate
 from rnnbench.analysis.paired import Times
 
 
@@ -21,8 +21,8 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     for arm, values in logs.items():
         ratios = [value - other for value, other in zip(values, logs[reference], strict=True)]
         rows[arm] = {
-            **_bounds("seconds", estimate(values)),
-            **_bounds("ratio", Estimate(0.0, 0.0, 0.0) if arm == reference else estimate(ratios)),
+            **columns("seconds", estimate(values)),
+            **columns("ratio", Estimate(0.0, 0.0, 0.0) if arm == reference else estimate(ratios)),
             "mean_seconds": fmean(one.mean for one in times[arm]),
             "replicates": len(values),
         }
@@ -33,8 +33,3 @@ def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     """The arms of `compare` whose ratio is less precise than asked, or has no interval."""
     half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
-
-
-def _bounds(name: str, found: Estimate) -> dict[str, float]:
-    values = (found.value, found.low, found.high)
-    return {f"{name}{end}": math.exp(value) for end, value in zip(("", "_low", "_high"), values, strict=True)}

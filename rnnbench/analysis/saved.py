@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import Estimate, columns, estimate
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Saved
 
@@ -100,6 +100,4 @@ def sample(saved: Saved, key: str, reference: str | None) -> Sample:
 
 def _bounds(name: str, logs: tuple[float, ...]) -> dict[str, float]:
     """Estimate on logarithms, given back as values."""
-    found = estimate(logs) if logs else Estimate(math.nan, math.nan, math.nan)
-    ends = zip(("", "_low", "_high"), (found.value, found.low, found.high), strict=True)
-    return {f"{name}{end}": math.exp(value) for end, value in ends}
+    return columns(name, estimate(logs) if logs else Estimate(math.nan, math.nan, math.nan))

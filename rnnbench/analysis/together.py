@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.analysis.change_points import as_ratio
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import shift
 from rnnbench.analysis.stored import StoredRun, located_ratios
 from rnnbench.analysis.verdict import Judged, Trial

@@ -7,8 +7,9 @@ the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that bo
 How the error rate is split. Each of the two ratios gets half of a case's. Over the looks at growing data it is spent in
 the shares that `Look.spent` says: a p-value is divided by its look's share, and the smallest so far counts, which
 keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
-Over cases, Benjamini & Hochberg 1995 at q = 0.01: of the cases called regressed, at most one in a hundred is not; where
-nothing regressed, at most one suite in a hundred has a false alarm.
+Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
+the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred has
+a false alarm.
 """
 
 import math
@@ -19,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
@@ -69,7 +70,7 @@ class Trial:
         slower = _rejected({case: one.p_slower for case, one in self.evidence.items()})
         faster = _rejected({case: one.p_faster for case, one in self.evidence.items()})
         return {
-            case: Judged(_verdict(case in slower, case in faster, one.is_inside), _ratio(one.low), _ratio(one.mean))
+            case: Judged(_verdict(case in slower, case in faster, one.is_inside), as_ratio(one.low), as_ratio(one.mean))
             for case, one in self.evidence.items()
         }
 
@@ -98,7 +99,3 @@ def _verdict(is_slower: bool, is_faster: bool, is_inside: bool) -> Verdict:
     if is_faster:
         return "improved"
     return "unchanged" if is_inside else "inconclusive"
-
-
-def _ratio(log: Estimate) -> Estimate:
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))

@@ -89,5 +89,6 @@ def _summary(found: pd.DataFrame) -> dict[str, Any]:
             "found at the very run": float(stepped["exact"].mean()),
             "of these, interval holds the step": float(stepped["covers"].dropna().astype(float).mean()),
             "with another change beside it": float((stepped["changes"] > stepped["near"]).mean()),
+            "of all changes, false": float((found["changes"] - found["near"]).sum() / max(1, found["changes"].sum())),
         }
     return row

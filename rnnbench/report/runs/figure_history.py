@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.history import History, Line
+from rnnbench.analysis.verdict import Q
 from rnnbench.report.canvas import log_axis, look
 from rnnbench.report.runs.called import when
 from rnnbench.report.series import COLORS
@@ -127,7 +128,9 @@ def _legend(history: History) -> list[Line2D | Patch]:
         Patch(facecolor="#cccccc", label="level and its 95% interval"),
     ]
     if any(line.significant for line in history.lines):
-        handles.append(Line2D([], [], color=SLOWER, linestyle="--", linewidth=1.2, label="change, 1% false at most"))
+        handles.append(
+            Line2D([], [], color=SLOWER, linestyle="--", linewidth=1.2, label=f"significant change (q = {Q:.0%})")
+        )
     if len(history.eras) > 1:
         handles.append(Line2D([], [], color="#999999", linestyle=":", label="another machine or software"))
     return handles

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from rnnbench.analysis.history import History
+from rnnbench.analysis.verdict import Q
 from rnnbench.report.axes import one_line
+from rnnbench.report.figures import picture
 from rnnbench.report.runs import figure_history, table_history
 from rnnbench.report.runs.called import commit, when
-from rnnbench.report.runs.section import Section, picture
+from rnnbench.report.runs.section import Section
 from rnnbench.report.units import plural
 from rnnbench.report.verdicts.changes import change_interval, slower
 from rnnbench.report.verdicts.names import Names, names
@@ -22,7 +24,8 @@ def render(history: History) -> Section:
     """Words, figure and tables of a history."""
     called = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=figure_history.MOST_PANELS)
-    pictures = picture("history", "Ratios over the runs", caption, figure_history.render(history, called))
+    figure = figure_history.render(history, called)
+    pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
     tables = (table_history.changes(history, called), table_history.lines(history, called))
     return Section(
         "history",
@@ -49,8 +52,8 @@ def _words(history: History, called: Names) -> Iterator[str]:
         if pairs
     ]
     said = " and ".join(counts) if counts else "none changed for good"
-    kept = "at most 1% of such findings are false"
-    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({kept})."
+    tested = f"Benjamini and Hochberg at q = {Q:.0%}; below the table stands what that keeps"
+    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
     for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
         if pairs:
             line, one = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))

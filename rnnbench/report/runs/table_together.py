@@ -6,7 +6,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.together import Row, Together
-from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.analysis.verdict import Judged, Q, Verdict
 from rnnbench.report.axes import one_line
 from rnnbench.report.table import Column, Table, table
 from rnnbench.report.units import MISSING, ratio, ratio_interval
@@ -30,8 +30,9 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
         columns += _change(place, name if len(runs) > 2 else "")
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
-        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, with at "
-        "most one in a hundred such findings false (Benjamini and Hochberg); same: surely within that margin."
+        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, at a "
+        f"false discovery rate of {Q:.0%} on average (Benjamini and Hochberg); same: the 95% intervals lie within that "
+        "margin."
     )
     frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
     return table("together", "The same cases in all runs", note, columns, frame, machine=_machine(found, rows))
