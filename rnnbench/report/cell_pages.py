@@ -7,8 +7,8 @@ import pandas as pd
 
 from rnnbench.report import figures, files, page, selection
 from rnnbench.report.axes import one_line
-from rnnbench.report.page import Page
-from rnnbench.report.profiled import Section as Why
+from rnnbench.report.page import PAGE, Page
+from rnnbench.report.profiled import Why
 from rnnbench.report.reference import is_reference
 from rnnbench.report.sections import Drawn, Links, Listed, Part, Section, Words
 
@@ -54,12 +54,12 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], l
         sections=sections,
         pictures=pictures,
         tables=tables,
-        home="../../index.html",
+        home=f"../../{PAGE}",
         titles=selection.titles(own),
     )
     contents = files.beside(pictures, tables) | {name: svg.encode() for name, svg in flames.items()}
-    contents["index.html"] = page.render(shown).encode()
-    return CellPage(cell, f"{folder}/index.html", {f"{folder}/{name}": content for name, content in contents.items()})
+    contents[PAGE] = page.render(shown).encode()
+    return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
 
 
 def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rnnbench.report import canvas, figure_ratio, figure_ratio_by_size, figure_regions, figure_roofline, figure_scaling
 from rnnbench.report.reference import words
@@ -72,12 +73,11 @@ def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None =
         if figure is not None:
             if label:
                 figure.suptitle(label, fontsize=9)
-            canvas.settle(figure)
-            pictures[name] = Picture(
-                name,
-                title.format(reference=name_of),
-                caption.format(reference=name_of),
-                canvas.svg(figure, name),
-                canvas.png(figure),
-            )
+            pictures[name] = picture(name, title.format(reference=name_of), caption.format(reference=name_of), figure)
     return pictures
+
+
+def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    """A figure in both formats; its layout is settled by that."""
+    canvas.settle(figure)
+    return Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))

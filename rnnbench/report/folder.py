@@ -7,11 +7,10 @@ import pandas as pd
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.report import cell_pages, figures, files, html, tables
-from rnnbench.report.profiled import Section as Why
+from rnnbench.report.page import PAGE
+from rnnbench.report.profiled import Why
 from rnnbench.report.sections import MOST_SHOWN, Content
 from rnnbench.store.folder import RunInfo
-
-PAGE = "index.html"
 
 
 def render(

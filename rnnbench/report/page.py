@@ -17,6 +17,8 @@ from rnnbench.report.inline import inline
 from rnnbench.report.sections import Section
 from rnnbench.report.table import Table
 
+PAGE = "index.html"  # its file
+
 
 @dataclass(frozen=True)
 class Page:

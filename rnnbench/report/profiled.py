@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rnnbench.analysis.gap import LADDER, Gap, gaps
 from rnnbench.report import (
-    canvas,
     figure_breakdown,
     figure_memory,
     figure_waterfall,
@@ -20,7 +18,7 @@ from rnnbench.report import (
     why,
 )
 from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, one_line, say_all, several
-from rnnbench.report.figures import Picture
+from rnnbench.report.figures import Picture, picture
 from rnnbench.report.series import name as series_name
 from rnnbench.report.table import Table
 from rnnbench.store.profiles import Profile
@@ -38,7 +36,7 @@ MEMORY = "Blocks of torch's allocator that the call holds, without what was ther
 
 
 @dataclass(frozen=True)
-class Section:
+class Why:
     """Why one cell takes as long as it does at one workload."""
 
     name: str  # of its files
@@ -51,7 +49,7 @@ class Section:
     traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
 
 
-def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[Section]:
+def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[Why]:
     """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
     cases = frame.drop_duplicates("case")
     axes = several(cases, (*SIZES, *SETTINGS))
@@ -68,14 +66,9 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
     return found
 
 
-def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
-    """A figure in both formats."""
-    return Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))
-
-
 def _section(
     name: str, gap: Gap, said: str, there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
-) -> Section:
+) -> Why:
     first, reference, base = names[gap.case], names[gap.reference], there.get(gap.case)
     named = {names[case]: profile for case, profile in there.items()}
     pictures = [
@@ -98,7 +91,7 @@ def _section(
         if line is not None:
             pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
     title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
-    return Section(
+    return Why(
         name,
         str(gap.axes["cell"]),
         one_line(title),
@@ -113,11 +106,17 @@ def _section(
 def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
     found = {}
     for case, profile in there.items():
-        file = None if folder is None or "stacks" not in profile.files else folder / profile.files["stacks"]
+        file = None if folder is None or "stacks" not in profile.files else _within(folder, profile.files["stacks"])
         svg = flame.render(flame.read(file), names[case]) if file is not None and file.is_file() else None
         if svg is not None:
             found[f"flame-{_plain(names[case])}"] = svg
     return found
+
+
+def _within(folder: Path, name: str) -> Path | None:
+    """A file of a run's folder; None where a record names one elsewhere, which is none of the run's."""
+    file = (folder / name).resolve()
+    return file if file.is_relative_to(folder.resolve()) else None
 
 
 def _is_of(row: Row, gap: Gap) -> bool:

@@ -16,7 +16,7 @@ from rnnbench.report import noise as noise_sentence
 from rnnbench.report.axes import one_line
 from rnnbench.report.figures import Picture
 from rnnbench.report.metrics import known, of_calls, with_metrics
-from rnnbench.report.profiled import Section as Why
+from rnnbench.report.profiled import Why
 from rnnbench.report.reference import words
 from rnnbench.report.table import Table
 from rnnbench.store.folder import RunInfo

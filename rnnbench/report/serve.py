@@ -10,11 +10,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rnnbench.errors import UserError
-from rnnbench.report.folder import PAGE
+from rnnbench.report.page import PAGE
 
 LOOPBACK = "127.0.0.1"
 OWN_NAMES = ("localhost", LOOPBACK, "::1")  # what a browser calls this server; any other name is not its own
-TYPES = {"html": "text/html", "svg": "image/svg+xml", "png": "image/png", "csv": "text/csv", "md": "text/markdown"}
+TYPES = {
+    "html": "text/html",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "csv": "text/csv",
+    "md": "text/markdown",
+    "tex": "application/x-tex",
+}
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

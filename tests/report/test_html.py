@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_pla
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.summary import summarize
 from rnnbench.report import folder
+from rnnbench.report.page import PAGE
 from rnnbench.report.serve import Server
 from rnnbench.store.folder import read_info
 from rnnbench.store.frame import load
@@ -319,7 +320,7 @@ def test_a_served_page_loads_itself_again_when_there_is_more(browser: Browser, r
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         opened = Opened(browser, server.url + "?phase=training")
         expect(opened.page.get_by_role("button", name="Filter")).to_have_text("Filter: 16 of 33 cases")
-        server.show(files | {folder.PAGE: files[folder.PAGE].replace(b"times as long", b"MORE times as long")})
+        server.show(files | {PAGE: files[PAGE].replace(b"times as long", b"MORE times as long")})
         expect(opened.page.locator(".answer")).to_contain_text("MORE times", timeout=10_000)
         expect(opened.page.get_by_role("button", name="Filter")).to_have_text("Filter: 16 of 33 cases")
         opened.context.close()

@@ -197,6 +197,16 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
         assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
 
 
+@pytest.mark.parametrize("file", ["../elsewhere.txt", "{absolute}"])
+def test_a_record_that_names_a_file_outside_the_run_has_it_not_read(run: Path, tmp_path: Path, file: str) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("f;aten::mm 10\n")
+    loop = small.case("gru").key
+    mine = Profile(**{**profile(case=loop).__dict__, "files": {"stacks": file.format(absolute=elsewhere)}})
+    (one,) = profiled.sections(load(run), {loop: mine}, run)
+    assert not one.flames
+
+
 def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
     (one,) = profiled.sections(load(run), {})
     assert [picture.name for picture in one.pictures] == ["01-gru-waterfall"]
@@ -205,7 +215,7 @@ def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
 
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
     frame = load(run)
-    section = profiled.Section("01", EVIL, EVIL, f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    section = profiled.Why("01", EVIL, EVIL, f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
     files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
     for html in ("index.html", "cells/01/index.html"):
         assert EVIL not in files[html].decode()

@@ -3,11 +3,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.report.folder import PAGE
+from rnnbench.report import files
+from rnnbench.report.figures import Picture
+from rnnbench.report.page import PAGE
 from rnnbench.report.serve import LOOK_SECONDS, REST, Server, follow
+from rnnbench.report.table import Column, of, table
 
 FILES = {PAGE: b'<!doctype html><html lang="en">one', "figures/ratio.svg": b"<svg/>", "tables/ratios.csv": b"cell\n"}
 
@@ -41,6 +45,14 @@ def test_the_report_and_its_files_are_served_on_loopback_alone(server: Server) -
     assert ask(server, "/version")[2] == server.version.encode()
     assert ask(server, "/figures/ratio.svg")[1:] == ("image/svg+xml; charset=utf-8", b"<svg/>")
     assert ask(server, "/tables/ratios.csv", method="HEAD") == (200, "text/csv; charset=utf-8", b"")
+
+
+def test_every_kind_of_file_that_a_report_has_is_served(server: Server) -> None:
+    frame = pd.DataFrame({"what": ["cell"]})
+    shown = table("ratios", "Ratios", "", [Column("what", of("what"))], frame, machine=frame)
+    beside = files.beside({"ratio": Picture("ratio", "", "", "<svg/>", b"png")}, {"ratios": shown})
+    server.show(FILES | beside)
+    assert {name: ask(server, f"/{name}")[0] for name in beside} == dict.fromkeys(beside, 200)
 
 
 @pytest.mark.parametrize(

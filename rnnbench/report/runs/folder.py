@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rnnbench.report import files, page
 from rnnbench.report.axes import one_line
-from rnnbench.report.page import Page
+from rnnbench.report.page import PAGE, Page
 from rnnbench.report.runs.section import Section as About
 from rnnbench.report.sections import Drawn, Listed, Part, Section, Warnings, Words
 
@@ -26,7 +26,7 @@ def render(title: str, sections: Sequence[About]) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return files.beside(pictures, tables) | {"index.html": page.render(shown).encode()}
+    return files.beside(pictures, tables) | {PAGE: page.render(shown).encode()}
 
 
 def _section(about: About, *, is_leading: bool) -> Section:

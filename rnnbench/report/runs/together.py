@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from rnnbench.analysis.together import Together
 from rnnbench.report.axes import one_line
+from rnnbench.report.figures import picture
 from rnnbench.report.runs import figure_together, table_together
 from rnnbench.report.runs.called import short
-from rnnbench.report.runs.section import Section, picture
+from rnnbench.report.runs.section import Section
 from rnnbench.report.units import MISSING, plural
 from rnnbench.report.verdicts.changes import change_interval, margin, slower
 from rnnbench.report.verdicts.names import Names, names
@@ -21,10 +22,11 @@ MOST_NOTED = 8  # keys of the environment that are named in the notes; the table
 def render(found: Together) -> Section:
     """Words, figure and tables of runs side by side."""
     called, runs = names(row.case for row in found.rows), short(found.runs)
-    pictures = picture("together", "The runs side by side", CAPTION, figure_together.render(found, runs))
+    figure = figure_together.render(found, runs)
+    pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
     tables = (table_together.cases(found, called, runs), table_together.environments(found, runs))
     words = tuple(_words(found, called, runs))
-    return Section("together", "The runs side by side", words, tuple(_notes(found, runs)), tuple(pictures), tables)
+    return Section("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
 
 
 def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:

@@ -5,11 +5,10 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.saved import summarize
-from rnnbench.report import canvas, files, page
+from rnnbench.report import files, page
 from rnnbench.report.axes import one_line
-from rnnbench.report.figures import Picture
-from rnnbench.report.folder import PAGE
-from rnnbench.report.page import Page
+from rnnbench.report.figures import picture
+from rnnbench.report.page import PAGE, Page
 from rnnbench.report.saved import figure_times, table_benchmarks, words
 from rnnbench.report.sections import Listed, Section
 from rnnbench.report.table import Column, Table, of, table
@@ -22,10 +21,8 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
     """Every file of the report by its path within the folder."""
     summary = summarize(saved, reference)
     figure = figure_times.render(summary, saved)
-    pictures = {}
-    if figure is not None:
-        title = "Time per call of each benchmark"
-        pictures[FIGURE] = Picture(FIGURE, title, words.note(saved), canvas.svg(figure, FIGURE), canvas.png(figure))
+    title = "Time per call of each benchmark"
+    pictures = {} if figure is None else {FIGURE: picture(FIGURE, title, words.note(saved), figure)}
     tables = {one.name: one for one in (table_benchmarks.render(summary, saved), environment(saved))}
     benchmarks, where = map(Listed, tables.values())
     shown = Page(
