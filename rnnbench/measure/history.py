@@ -77,9 +77,8 @@ def _number(worker: str) -> int:
     return int(worker.rpartition("-")[2])
 
 
-def refuse_unlike(path: Path, info: RunInfo, suite: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Raise UserError where going on would mix two suites, or two machines, in one run."""
-    refuse_other_suite(path, info, suite)
+def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
+    """Raise UserError where going on would mix two machines in one run."""
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:

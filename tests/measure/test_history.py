@@ -1,12 +1,13 @@
 """A run that was cut off anywhere goes on where it ended."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.measure.history import History, read_history, refuse_unlike
+from rnnbench.measure.history import History, read_history, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
@@ -89,25 +90,34 @@ def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
     RunFolder(first.path).close()
 
 
+THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "machine": {"cpu": "a"}})
+
+
 @pytest.mark.parametrize(
-    ("suite", "environment", "words"),
+    ("suite", "words"),
     [
-        ({"name": "s", "sweep": [1]}, {}, "the sweeps of 's' have changed"),
-        (
-            {"name": "s", "sweep": [], "measure": {"cold_cache": True}},
-            {},
-            "its caches were left warm, and now",
-        ),
-        ({"name": "s", "sweep": []}, {"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
-        ({"name": "s", "sweep": []}, {"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
+        ({"name": "t", "sweep": []}, "a run of the suite 's', not of 't'"),
+        ({"name": "s", "sweep": [1]}, "the sweeps of 's' have changed"),
+        ({"name": "s", "sweep": [], "measure": {"cold_cache": True}}, "its caches were left warm, and now"),
     ],
 )
-def test_another_suite_or_machine_is_not_mixed_in(tmp_path: Path, suite, environment, words: str) -> None:
-    then = {"worker": {"torch": "1.0"}, "machine": {"cpu": "a"}}
-    info = type(INFO)("s", "", {"sweep": []}, "", "", then)
+def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        refuse_unlike(tmp_path, info, suite, environment)
-    refuse_unlike(tmp_path, info, {"name": "s", "sweep": [], "measure": {"cold_cache": False}}, then)
+        refuse_other_suite(tmp_path, THEN, suite)
+    refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": [], "measure": {"cold_cache": False}})
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
+        ({"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
+    ],
+)
+def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        refuse_other_machine(tmp_path, THEN, environment)
+    refuse_other_machine(tmp_path, THEN, THEN.environment)
 
 
 def test_a_failed_case_stays_failed(tmp_path: Path) -> None:

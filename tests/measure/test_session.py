@@ -71,9 +71,9 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
 
 
 def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
-    path = run(tmp_path)
+    path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
     quick = suites.read("quick")
-    with pytest.raises(UserError, match="a run of the suite 'tiny', not of 'quick'"):
+    with pytest.raises(UserError, match="a run of the suite 'test', not of 'quick'"):
         resume_run(path, quick, quick.settings, command="y", on_progress=lambda step: None)
 
 
