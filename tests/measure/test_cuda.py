@@ -11,7 +11,7 @@ import torch
 from rnnbench import load
 from rnnbench.measure import energy, nvml
 from rnnbench.measure.devices import Cuda
-from rnnbench.measure.devices.cuda import Stream, _buffer
+from rnnbench.measure.devices.time_line import Stream, _buffer
 from rnnbench.measure.engine import calibrate
 from rnnbench.measure.process import WorkerProcess
 from rnnbench.measure.runner import Runner

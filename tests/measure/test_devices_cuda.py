@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rnnbench.measure.devices import Card, Cuda
-from rnnbench.measure.devices.cuda import Stream
+from rnnbench.measure.devices.time_line import Stream
 from rnnbench.measure.engine import calibrate, take_window, warm_up
 from rnnbench.workloads.phases import TimedCall
 from tests.measure.fakes import FakeClock
