@@ -93,11 +93,13 @@ def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(t
     slow = "        for _ in range(60):\n            projected = projected + 0\n"
     cell.write_text(cell.read_text().replace(step, slow + step))
     for folder in (there, there.parent):  # from the repository itself, and from elsewhere
-        done = rnnbench("check", there / "own.toml", "--base", "HEAD", "--json", "--margin", "50%", cwd=folder)
-        assert done.returncode == 1, done.stderr
+        # One replicate, which decides nothing: whose code it was is told by what is counted.
+        done = rnnbench("check", there / "own.toml", "--base", "HEAD", "--json", "--budget", "1s", cwd=folder)
+        assert done.returncode == 0, done.stderr
         (found,) = map(json.loads, done.stdout.splitlines())
-        assert found["verdict"] == "regressed"
-        assert {"operators", "allocations"} <= {one["metric"] for one in found["changes"]}
+        changed = {one["metric"]: one["head"] - one["base"] for one in found["changes"]}
+        assert changed["operators"] == 60 * 5  # of a step, in five steps
+        assert "allocations" in changed
 
 
 def test_unchanged_code_passes_and_a_single_margin_can_be_given(there: Path) -> None:
@@ -115,18 +117,20 @@ def test_unchanged_code_passes_and_a_single_margin_can_be_given(there: Path) -> 
 )
 def test_a_case_that_newly_fails_is_a_regression(there: Path, other: str, reason: str) -> None:
     (there / "mine.py").write_text(cell(other=other))
-    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--json", cwd=there)
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=there)
     assert done.returncode == 1, done.stderr
     found = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert found["mine.py:Other"]["verdict"] == "regressed"
     assert found["mine.py:Other"]["reason"].startswith(reason)
-    assert found["mine.py:Mine"]["verdict"] in ("unchanged", "inconclusive")  # on a busy machine
+    assert found["mine.py:Mine"]["verdict"] == "inconclusive"  # of one replicate
 
 
 def test_two_folders_and_cases_of_one_side_only(there: Path, tmp_path: Path) -> None:
     shutil.copytree(there, tmp_path / "base")
     (tmp_path / "base" / "mine.toml").write_text(SUITE.replace("batch_size = 2", "batch_size = [2, 3]"))
-    done = rnnbench("check", "mine.toml", "--base", tmp_path / "base", "--only", "cell=mine.py:Mine", cwd=there)
+    done = rnnbench(
+        "check", "mine.toml", "--base", tmp_path / "base", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=there
+    )
     assert done.returncode == 0, done.stderr
     assert "only in the base: " in done.stdout
 
@@ -135,7 +139,7 @@ def test_two_interpreters_compare_torch_nn_too(there: Path, tmp_path: Path) -> N
     other = tmp_path / "other-python"
     other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     other.chmod(0o755)
-    done = rnnbench("check", "mine.toml", "--base-python", other, "--json", cwd=there)
+    done = rnnbench("check", "mine.toml", "--base-python", other, "--budget", "1s", "--json", cwd=there)
     assert done.returncode == 0, done.stderr
     assert {json.loads(line)["cell"] for line in done.stdout.splitlines()} == {
         "mine.py:Mine",
@@ -181,9 +185,10 @@ def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(there: Path) -> 
 def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(there: Path) -> None:
     (there / "mine.toml").write_text(SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmost_replicates = 4"))
     base = rnnbench("run", "mine.toml", cwd=there).stdout.splitlines()[-1]
-    same = rnnbench("compare", base, base, cwd=there)
+    same = rnnbench("compare", base, base, "--json", cwd=there)
     assert same.returncode == 0, same.stderr
-    assert "Nothing regressed: 2 of 2 cases unchanged within 90%." in same.stdout
+    ratios = {json.loads(line)["ratio"] for line in same.stdout.splitlines()}
+    assert ratios == {1.0}  # how wide its interval is depends on the machine
     (there / "mine.py").write_text(cell(times=8))
     slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=there)
     assert slower.returncode == 1, slower.stderr

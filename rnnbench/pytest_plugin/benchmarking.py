@@ -16,7 +16,8 @@ from rnnbench.measure.live.case import live_case
 from rnnbench.pytest_plugin.clock import Blocks
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.pytest_plugin.session import NO_ENERGY, Session
-from rnnbench.store.metrics import METRICS, OBSERVED
+from rnnbench.report.export.cases import known
+from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import Measurement
 
 
@@ -58,8 +59,8 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: Session, asked: Wanted)
         plan, rounds = planned(calibrated, asked)
         blocks = Blocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
         result = benchmark.pedantic(blocks, rounds=rounds, iterations=plan.batch)
-    known = replace(measurement, status="measured", reason="", warmup_windows=warmup_windows)
-    benchmark.extra_info.update(told(known, plan, blocks.taken))
+    measurement = replace(measurement, status="measured", reason="", warmup_windows=warmup_windows)
+    benchmark.extra_info.update(told(measurement, plan, blocks.taken))
     return result
 
 
@@ -85,14 +86,8 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)
     calls = np.array([len(per_call) * plan.batch])
     line["seconds"] = float(pooled_quantiles(np.zeros(1, dtype=int), [per_call], calls, LOW_QUANTILE)[0])
-    row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0]
-    metrics = {metric.name: _plain(row[metric.name]) for metric in METRICS if not pd.isna(row[metric.name])}
-    known = {name: value for name, value in line.items() if value is not None and name not in metrics}
-    known["missing"] = NO_ENERGY | measurement.missing
-    return known | metrics | {"calls_per_round": plan.batch, "cold_cache": plan.cold, "torch": torch.__version__}
-
-
-def _plain(value: Any) -> Any:
-    """A number as JSON has it: whole where it is whole."""
-    value = value.item() if hasattr(value, "item") else value
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict()
+    metrics = {metric.name: value for metric, value in known(row)}  # of finite value
+    others = {name: value for name, value in line.items() if value is not None and name not in metrics}
+    others["missing"] = NO_ENERGY | measurement.missing
+    return others | metrics | {"calls_per_round": plan.batch, "cold_cache": plan.cold, "torch": torch.__version__}
