@@ -16,8 +16,8 @@ from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, WORKLOAD_AXES, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_lines, read_info
-from rnnbench.store.frame import load
+from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.store.frame import read as read_run
 from rnnbench.store.records import Case, Measurement
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
@@ -43,8 +43,8 @@ class StoredRun:
 
 def read(path: Path) -> StoredRun:
     """A run folder; raises UserError where it is none, or can't be read."""
-    info, lines = read_info(path), last_lines(path)
-    frame = load(path, [*TIMED, *WORKLOAD_AXES], lines)
+    info = read_info(path)
+    lines, frame = read_run(path, [*TIMED, *WORKLOAD_AXES])
     ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
     return StoredRun(path.resolve().name, info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios)
 

@@ -1,6 +1,7 @@
 """A run folder as one pandas frame."""
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,7 @@ OPTIONAL = ("clock_mhz", "submit_seconds")
 SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
 
 
-def load(
-    path: str | Path,
-    columns: Collection[str] | None = None,
-    measurements: Mapping[str, Mapping[str, Any]] | None = None,
-) -> pd.DataFrame:
+def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFrame:
     """A run as one row for each window; a case without windows keeps one row, with its status and reason.
 
     Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
@@ -68,14 +65,27 @@ def load(
       per call;
     - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
-    With `columns` only these, in the order above: of a long run the whole is a gigabyte. `measurements`: what
-    `rnnbench.store.folder.last_lines` gave, where that was read already.
+    With `columns` only these, in the order above: of a long run the whole is a gigabyte.
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
-    path = Path(path)
-    cases = _cases(path, read_info(path), last_lines(path) if measurements is None else measurements)
+    return read(Path(path), columns)[1]
+
+
+def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """The last line on each case, by its key, and the frame of `load`; raises as `load`."""
+    info = read_info(path)
     schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {"case", *columns}])
-    number, windows = _windows(path, cases["case"].to_list(), schema)
+    with ThreadPoolExecutor(1) as beside:  # Arrow, which reads the windows, lets Python read the cases meanwhile
+        reading = beside.submit(_windows, path, schema)
+        lines = last_lines(path)
+        cases = _cases(path, info, lines)
+        keys, windows_of, windows = reading.result()
+    places = {key: place for place, key in enumerate(lines)}
+    if unknown := [str(key) for key in keys if key not in places]:
+        raise UserError(
+            f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
+        )
+    number = np.array([places[key] for key in keys], dtype=np.int64)[windows_of]
     if columns is not None:
         cases = cases[[name for name in cases.columns if name in columns]]
     # Each case's windows as they were made, and the cases that have none by themselves.
@@ -85,7 +95,7 @@ def load(
     rows = pc.if_else(pc.less(rows, 0), None, rows)
     frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
     columns = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
-    return pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
+    return lines, pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
 
 
 def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -103,25 +113,21 @@ def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, An
     return frame
 
 
-def _windows(path: Path, keys: list[str], schema: pa.Schema) -> tuple[np.ndarray, pa.Table]:
-    """All windows of a run but for the key of their case, which is given as its place in `keys`."""
-    known = {key: place for place, key in enumerate(keys)}
+def _windows(path: Path, schema: pa.Schema) -> tuple[list[str], np.ndarray, pa.Table]:
+    """All windows of a run but for the keys of their cases: these are listed once, and the place of each is given."""
+    keys: dict[str, int] = {}
     places, parts = [np.empty(0, dtype=np.int64)], [schema.empty_table().drop_columns("case")]
     for file, part in ((one, part) for one in window_files(path) for part in tables(one, schema)):
         if not _is_sound(part):
             check_windows(file)
-        cases = part["case"].combine_chunks().dictionary_encode()
-        found = cases.dictionary.to_pylist()
-        if unknown := [str(key) for key in found if key not in known] + ["none"] * bool(cases.null_count):
-            raise UserError(
-                f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
-            )
-        places.append(np.array([known[key] for key in found], dtype=np.int64)[cases.indices.to_numpy()])
+        cases = part["case"].combine_chunks().dictionary_encode(null_encoding="encode")
+        own = [keys.setdefault(key, len(keys)) for key in cases.dictionary.to_pylist()]
+        places.append(np.array(own, dtype=np.int64)[cases.indices.to_numpy()])
         parts.append(part.drop_columns("case"))
     windows = pa.concat_tables(parts).combine_chunks()
     del parts
     pa.default_memory_pool().release_unused()  # what the reading took is not needed again
-    return np.concatenate(places), windows
+    return list(keys), np.concatenate(places), windows
 
 
 def _is_sound(windows: pa.Table) -> bool:

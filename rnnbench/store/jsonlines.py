@@ -54,12 +54,13 @@ def _ahead(pieces: Iterator[bytes], read: Callable[[bytes], T]) -> Iterator[tupl
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, many at a time."""
-    rest = b""
     with path.open("rb") as file:
-        while read := file.read(PIECE_BYTES):
-            whole, end, rest = (rest + read).rpartition(b"\n")
-            if end:
-                yield whole + end
+        while piece := file.read(PIECE_BYTES):
+            piece += file.readline()
+            if not piece.endswith(b"\n"):
+                piece = piece[: piece.rfind(b"\n") + 1]  # the writer was cut off in the middle of the last
+            if piece:
+                yield piece
 
 
 def _quick_table(lines: bytes, schema: "pa.Schema") -> "pa.Table | None":

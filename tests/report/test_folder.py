@@ -68,12 +68,6 @@ def test_files_have_stable_names(report: Path) -> None:
     assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in kinds}
 
 
-def test_writing_twice_gives_the_same_files(report: Path, made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
-    folder.write(made_up("quick"), NOISE, info, tmp_path)
-    for file in report.parent.rglob("*.*"):
-        assert file.read_bytes() == (tmp_path / file.relative_to(report.parent)).read_bytes(), file
-
-
 def test_every_link_leads_somewhere(report: Path, page: Page) -> None:
     ids = page.all("id")
     for link in (value for tag, name, value in page.attributes if tag == "a" and name == "href"):

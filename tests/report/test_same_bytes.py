@@ -20,13 +20,14 @@ from tests import workload as small
 from tests.report.conftest import summary_of
 from tests.validation.history_simulated import stored_run
 
-summary = summary_of(suites.read("notebook").groups({}, None, most=None))
-info = RunInfo("notebook", "", {"name": "notebook"}, "", "2026-01-01T00:00:00+00:00", {})
+summary = summary_of(suites.read("quick").groups({}, None, most=None))
+info = RunInfo("quick", "", {"name": "quick"}, "", "2026-01-01T00:00:00+00:00", {})
 files = folder.render(summary[summary["phase"] == "training"], Noise(0.01, 0.02, 1, 20, 0.003), info)
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
 runs = [stored_run(place, cases, logs[place]) for place in range(6)]
-files |= of_runs.render("runs", [over_time.render(history(runs)), side_by_side.render(together(runs[:3], 0.025))])
+sections = [over_time.render(history(runs)), side_by_side.render(together(runs[:3], 0.025))]
+files |= {f"runs/{name}": content for name, content in of_runs.render("runs", sections).items()}
 for name, content in sorted(files.items()):
     print(name, hashlib.sha256(content).hexdigest())
 """
@@ -46,6 +47,8 @@ def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(drawn, (1, 2))
     assert first == second
-    figures = {line.split()[0] for line in first if line.startswith("figures/")}
-    names = ("ratio", "scaling", "roofline", "history", "together")
-    assert {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")} <= figures
+    found = {line.split()[0] for line in first}
+    figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size", "scaling", "roofline")]
+    figures += [f"runs/figures/{name}" for name in ("history", "together")]
+    assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= found
+    assert {"index.html", "runs/index.html"} <= found

@@ -107,23 +107,25 @@ def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(run: Run, suite
     assert any("is unlike the first: cores was" in note for note in info.notes)
 
 
-@pytest.mark.parametrize("jobs_of", ["submission", "resume"])
 def test_jobs_that_are_lost_again_and_again_are_given_up_and_tried_again_by_resume(
-    slurm: Cluster, run: Run, suite: Path, jobs_of: str
+    slurm: Cluster, run: Run, suite: Path
 ) -> None:
     def lose(progress: JobsProgress) -> None:
         slurm.tell("scancel", "--user=root", "--state=PENDING")
 
+    def is_given_up(submitted: int) -> None:
+        frame = load(path)
+        assert len((path / "jobs.jsonl").read_text().splitlines()) == submitted
+        assert set(frame["status"]) == {"failed"}
+        assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
+        assert len(frame) == 4
+        assert "jobs lost: 6, since it was cancelled" in read_info(path).notes
+
     path = run(NEVER, only="batch_size=1,2", on_progress=lose)
-    if jobs_of == "resume":
-        chosen = suites.read(str(suite))
-        resume_by_slurm(path, chosen, chosen.settings, command="again", options=[NEVER], on_progress=lose)
-    frame = load(path)
-    assert len((path / "jobs.jsonl").read_text().splitlines()) == (3 if jobs_of == "submission" else 6)
-    assert set(frame["status"]) == {"failed"}
-    assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
-    assert len(frame) == 4
-    assert "jobs lost: 6, since it was cancelled" in read_info(path).notes
+    is_given_up(submitted=3)
+    chosen = suites.read(str(suite))
+    resume_by_slurm(path, chosen, chosen.settings, command="again", options=[NEVER], on_progress=lose)
+    is_given_up(submitted=6)
 
 
 def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, suite: Path) -> None:
