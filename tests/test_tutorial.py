@@ -55,14 +55,14 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path, environment: dict[s
     [page] = folder.glob("reports/*/index.html")
     assert str(page.relative_to(folder)) in said
 
-    run(why)
+    assert " operators a step, " in run(why)
     [profiles] = folder.glob("results/*/profiles.jsonl")
-    first = json.loads(profiles.read_text().splitlines()[0])
-    assert {cause["kind"] for cause in first["causes"]} == {"small products", "not hoisted"}
     assert summarize(load(profiles.parent))["parity"].tolist() == ["agrees", "", "is the reference"]
 
     run(faster)
-    run(gate, budget="8s")
+    run(gate, budget="1s")
     [verdicts] = folder.glob("results/*/verdicts.json")
     [found] = [one for one in json.loads(verdicts.read_text())["findings"] if one["implementation"] == "loop"]
-    assert {one["metric"] for one in found["changes"]} == {"operators", "allocations"}
+    changed = {one["metric"]: one["head"] / one["base"] for one in found["changes"]}
+    assert changed["operators"] < 0.5
+    assert found["verdict"] != "regressed"
