@@ -33,7 +33,7 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert found.steps == 4
     parts = ["forward", "backward", "optimizer"][: {"inference": 1, "training": 2, "step": 3}[phase]]
     assert [one for one in parts if any(op.part == one for op in found.operators)] == parts
-    arms = {"call", "watched", "unprofiled", "profiled", "clocked"}
+    arms = {"call", "replayed", "unprofiled", "profiled", "clocked"}
     arms |= {"forward"} if phase != "inference" else set()
     arms |= {"forward_backward"} if phase == "step" else set()
     assert set(found.times) == arms
