@@ -13,7 +13,7 @@ from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.store.records import Phase
 from tests.validation.planted_causes import FAULTS, pair
 
-SIZES = ((1, 64), (1, 128), (4, 64))  # batch, hidden
+SIZES = ((1, 64), (2, 96), (4, 64))  # batch, hidden
 STEPS, INPUT = 32, 128
 PHASES: tuple[Phase, ...] = ("inference", "training")
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"))

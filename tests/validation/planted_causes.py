@@ -64,7 +64,7 @@ class ReadsBack(Clean):
 
     def recurrent(self, h: Tensor) -> Tensor:
         """The state's part of one step."""
-        if self.weight_hh.abs().max().item() > 1e30:
+        if self.weight_ih.abs().max().item() > 1e30:
             raise ValueError("the weights explode")
         return linear(h, self.weight_hh)
 

@@ -52,7 +52,8 @@ def in_place(x: Tensor) -> Tensor:
 def parts(x: Tensor) -> Tensor:
     first, *others = x.split([1, 1, 2])
     values, _ = torch.max(torch.cat(others), dim=0, keepdim=True)
-    return first + functional.dropout(1 - values, 0.5, training=False)
+    kept: Tensor = functional.dropout(1 - values, 0.5, training=False)
+    return first + kept
 
 
 PROGRAMS: list[Callable[[Tensor], Tensor]] = [without_gradients, in_place, parts, lambda x: x.float() * x.shape[0]]
