@@ -8,14 +8,16 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 	$(RNNBENCH) run quick --out results
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
-test: .venv/.installed  ## The test suite, on all cores.
-	.venv/bin/python -m pytest --numprocesses auto
+test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
+	.venv/bin/python -m pytest --numprocesses auto -m "not alone"
+	.venv/bin/python -m pytest -m alone
 
 lowest:  ## The test suite with the lowest versions that pyproject.toml allows; what they warn of is no fault of ours.
 	$(PYTHON) -m venv .lowest
 	.lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.lowest/bin/uv pip install --quiet --python .lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	.lowest/bin/python -m pytest --numprocesses auto -W default
+	.lowest/bin/python -m pytest --numprocesses auto -W default -m "not alone"
+	.lowest/bin/python -m pytest -W default -m alone
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation

@@ -57,6 +57,7 @@ def there(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.alone
 def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(there: Path, tmp_path: Path) -> None:
     (there / "mine.py").write_text(cell(times=8))
     summary = tmp_path / "summary.md"
@@ -82,6 +83,7 @@ def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(ther
     assert repository.git(there, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.alone
 def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(there: Path) -> None:
     code = Path(__file__).parents[1] / "rnnbench"
     shutil.copytree(code, there / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,6 +102,7 @@ def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(t
         assert {"operators", "allocations"} <= {one["metric"] for one in found["changes"]}
 
 
+@pytest.mark.alone
 def test_unchanged_code_passes_and_a_single_margin_can_be_given(there: Path) -> None:
     done = rnnbench("check", "mine.toml", "--base", "HEAD", "--margin", "90%", "--strict", "--json", cwd=there)
     assert done.returncode == 0, done.stderr
@@ -178,6 +181,7 @@ def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(there: Path) -> 
     assert not (folder / "verdicts.json").exists()
 
 
+@pytest.mark.alone
 def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(there: Path) -> None:
     (there / "mine.toml").write_text(SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmost_replicates = 4"))
     base = rnnbench("run", "mine.toml", cwd=there).stdout.splitlines()[-1]

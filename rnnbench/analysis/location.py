@@ -57,12 +57,12 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
     sizes = np.array([len(sample) for sample in samples])
     if not sizes.all():
         raise ValueError("no values")
-    values, errors, freedom = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
-    for size in np.unique(sizes):
+    values, errors, freedom, kept = (np.empty(len(sizes)) for _ in range(4))
+    for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
-        rows = np.array([np.asarray(samples[place], dtype=float) for place in alike.tolist()])
+        rows = np.array([samples[place] for place in alike.tolist()], dtype=float)
         values[alike], errors[alike], freedom[alike] = _alone(rows)
-    kept = np.array([_kept(size) for size in sizes])
+        kept[alike] = _kept(size)
     use = (freedom > 0) & (errors > 0)
     if use.sum() >= 2:
         variances, freedom = drawn_together(errors**2 * kept, freedom)

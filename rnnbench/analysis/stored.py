@@ -16,7 +16,7 @@ from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, WORKLOAD_AXES, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_measurements, read_info
+from rnnbench.store.folder import RunInfo, last_lines, read_info
 from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Measurement
 
@@ -34,15 +34,19 @@ class StoredRun:
     info: RunInfo
     measurements: Mapping[str, Measurement]  # case key -> its last line
     ratios: pd.DataFrame  # `case`, `log_ratio` and `log_mean_ratio` to the reference, a row for each replicate
-    replicates: Mapping[str, int]  # case key -> how many it was begun in
+
+    @property
+    def replicates(self) -> dict[str, int]:
+        """How many replicates a case's ratio comes from, by its key."""
+        return {str(case): int(count) for case, count in self.ratios["case"].value_counts(sort=False).items()}
 
 
 def read(path: Path) -> StoredRun:
     """A run folder; raises UserError where it is none, or can't be read."""
-    info, measurements, frame = read_info(path), last_measurements(path), load(path, [*TIMED, *WORKLOAD_AXES])
+    info, lines = read_info(path), last_lines(path)
+    frame = load(path, [*TIMED, *WORKLOAD_AXES], lines)
     ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
-    counts = frame[["case", "replicate"]].drop_duplicates().groupby("case")["replicate"].count()
-    return StoredRun(path.resolve().name, info, measurements, ratios, {str(case): int(n) for case, n in counts.items()})
+    return StoredRun(path.resolve().name, info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios)
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
@@ -92,6 +96,7 @@ def matters(info: RunInfo) -> dict[str, Any]:
 def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]) -> list[Finding]:
     trial = Trial(margins)
     then, now = located_ratios(base), located_ratios(head)
+    counts = base.replicates, head.replicates
     keys = [case.key for case in cases]
     for key in keys:
         if key in then and key in now:
@@ -104,7 +109,7 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
             head.measurements[key],
             verdicts.get(key),
             margins[key],
-            min(base.replicates.get(key, 0), head.replicates.get(key, 0)),
+            min(side.get(key, 0) for side in counts),
             "not timed beside torch.nn in both runs",
         )
         for key in keys

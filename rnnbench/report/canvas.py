@@ -105,6 +105,16 @@ def fixed_ticks(axis: Axis, places: Sequence[float], label: Callable[[float], st
     axis.set_minor_formatter(NullFormatter())
 
 
+def legible(sizes: Sequence[float], most: int) -> list[float]:
+    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits."""
+    room = math.log(sizes[-1] / sizes[0]) / most
+    kept = [sizes[0]]
+    for size in sizes[1:-1]:
+        if min(math.log(size / kept[-1]), math.log(sizes[-1] / size)) >= room:
+            kept.append(size)
+    return kept if len(sizes) == 1 else [*kept, sizes[-1]]
+
+
 def round_numbers(low: float, high: float, most: int) -> list[float]:
     """The finest set of round numbers between two positive ones that has no more than `most`."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)

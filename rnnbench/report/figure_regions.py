@@ -1,5 +1,6 @@
 """Figure: what binds each series by batch and hidden size, and where it takes as long as torch.nn, from fits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from rnnbench.analysis.scaling.fit import Fit, Fits, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
 from rnnbench.analysis.scaling.terms import CAUSES, Cause
 from rnnbench.report.axes import SETTINGS, say_all, several, word
-from rnnbench.report.canvas import fixed_ticks, look
+from rnnbench.report.canvas import fixed_ticks, legible, look
 from rnnbench.report.scaling import named
 from rnnbench.report.units import ratio_box
 
@@ -27,6 +28,7 @@ SAID: dict[Cause, str] = {
 }
 PALE = 0.5  # of white over the colours where nothing was measured
 NOTHING = 1e-15  # seconds
+MOST_NUMBERS = 6  # along a side
 STEPS = 28  # along each side of a panel
 
 
@@ -57,8 +59,8 @@ def render(summary: pd.DataFrame) -> Figure | None:
                 axes.axis("off")
             for place, (axes, one) in enumerate(zip(line, maps, strict=False)):
                 _panel(axes, one, f"{title}\n{one.series}" if place == 0 else f"\n{one.series}")
-                axes.set_xlabel(word(ACROSS), labelpad=1)
             line[0].set_ylabel(word(UP))
+        _label_sides(grid, list(rows.values()))
         _legend(figure)
     return figure
 
@@ -114,8 +116,8 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
     points = one.fit.sizes[[ACROSS, UP]].drop_duplicates()
     axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
     _frame(axes, one)
-    fixed_ticks(axes.xaxis, one.fit.levels[ACROSS], lambda size: f"{size:g}")
-    fixed_ticks(axes.yaxis, one.fit.levels[UP], lambda size: f"{size:g}")
+    fixed_ticks(axes.xaxis, legible(one.fit.levels[ACROSS], MOST_NUMBERS), lambda size: f"{size:g}")
+    fixed_ticks(axes.yaxis, legible(one.fit.levels[UP], MOST_NUMBERS), lambda size: f"{size:g}")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=8, loc="left")
 
@@ -148,6 +150,17 @@ def _frame(axes: Axes, one: Map) -> None:
     )  # fmt: skip
     axes.set_xlim(*ends[0])
     axes.set_ylim(*ends[1])
+
+
+def _label_sides(grid: np.ndarray, rows: Sequence[Sequence[Map]]) -> None:
+    """Sizes below the lowest panel of each column and left of each row; at every panel where sizes are not the same."""
+    are_alike = len({(one.fit.levels[ACROSS], one.fit.levels[UP]) for maps in rows for one in maps}) == 1
+    for number, maps in enumerate(rows):
+        for place, axes in enumerate(grid[number][: len(maps)]):
+            is_lowest = not are_alike or all(len(below) <= place for below in rows[number + 1 :])
+            axes.tick_params(labelbottom=is_lowest, labelleft=not are_alike or place == 0)
+            if is_lowest:
+                axes.set_xlabel(word(ACROSS), labelpad=1)
 
 
 def _legend(figure: Figure) -> None:

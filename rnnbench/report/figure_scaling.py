@@ -4,7 +4,6 @@ Where a series can be fitted its line is the fit, with the interval of a predict
 measured sizes as far as predictions do, on grey, and says so.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,13 +18,13 @@ from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
 from rnnbench.analysis.scaling.predict import interval
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
-from rnnbench.report.canvas import fixed_ticks, log_axis, look, mark
+from rnnbench.report.canvas import fixed_ticks, legible, log_axis, look, mark
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import duration_tick
 
-MOST_NUMBERS = 10  # that fit below a panel
 GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
+MOST_NUMBERS = 10  # that fit below a panel
 PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
 
 
@@ -165,7 +164,7 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
         mark(drawn, line.index)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    fixed_ticks(axes.xaxis, legible(sorted(panel.cases[panel.axis].unique())), lambda size: f"{size:g}")
+    fixed_ticks(axes.xaxis, legible(sorted(panel.cases[panel.axis].unique()), MOST_NUMBERS), lambda size: f"{size:g}")
     axes.set_xlabel(word(panel.axis))
     if panel.curves:
         _mark_predicted(axes, panel)
@@ -196,16 +195,6 @@ def _mark_predicted(axes: Axes, panel: Panel) -> None:
                 "predicted", ((low * high) ** 0.5, height), xycoords=axes.get_xaxis_transform(), rotation=90,
                 ha="center", va=side, fontsize=7, color="#777777",
             )  # fmt: skip
-
-
-def legible(sizes: Sequence[float]) -> list[float]:
-    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits."""
-    room = math.log(sizes[-1] / sizes[0]) / MOST_NUMBERS
-    kept = [sizes[0]]
-    for size in sizes[1:-1]:
-        if min(math.log(size / kept[-1]), math.log(sizes[-1] / size)) >= room:
-            kept.append(size)
-    return kept if len(sizes) == 1 else [*kept, sizes[-1]]
 
 
 def _handle(style: Style) -> Line2D:

@@ -178,16 +178,18 @@ def read_info(path: Path, part: str = "") -> RunInfo:
         raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
 
 
-def read_measurements(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
-    """The lines of `measurements.jsonl`, of one part or of all; none where the run was cut off before the first."""
+def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]:
+    """What a run, or a part of it, last said of each of its cases, by the case's key, in the order of the first lines.
+
+    Nothing where the run was cut off before the first; raises UserError where a line is not what it must be.
+    """
     name = "measurements*.jsonl" if part is None else _named("measurements.jsonl", part)
-    yield from _lines(path, name, schema.measurement_fault)
+    return {line["case"]: line for line in _lines(path, name, schema.measurement_fault)}
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
-    """What a run, or a part of it, last said of each of its cases, by the case's key."""
-    last = {line["case"]: line for line in read_measurements(path, part)}
-    return {case: Measurement.from_json(line) for case, line in last.items()}
+    """The same as records."""
+    return {case: Measurement.from_json(line) for case, line in last_lines(path, part).items()}
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:

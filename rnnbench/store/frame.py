@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
-from rnnbench.store.folder import RunInfo, check_windows, read_info, read_measurements, window_files
+from rnnbench.store.folder import RunInfo, check_windows, last_lines, read_info, window_files
 from rnnbench.store.jsonlines import tables
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, DEFAULTS, PLAIN, Window
@@ -39,7 +39,11 @@ OPTIONAL = ("clock_mhz", "submit_seconds")
 SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
 
 
-def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFrame:
+def load(
+    path: str | Path,
+    columns: Collection[str] | None = None,
+    measurements: Mapping[str, Mapping[str, Any]] | None = None,
+) -> pd.DataFrame:
     """A run as one row for each window; a case without windows keeps one row, with its status and reason.
 
     Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
@@ -64,11 +68,12 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
       per call;
     - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
-    With `columns` only these, in the order above: of a long run the whole is a gigabyte.
+    With `columns` only these, in the order above: of a long run the whole is a gigabyte. `measurements`: what
+    `rnnbench.store.folder.last_lines` gave, where that was read already.
     Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
-    cases = _cases(path, read_info(path))
+    cases = _cases(path, read_info(path), last_lines(path) if measurements is None else measurements)
     schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {"case", *columns}])
     number, windows = _windows(path, cases["case"].to_list(), schema)
     if columns is not None:
@@ -83,13 +88,11 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
     return pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
 
 
-def _cases(path: Path, info: RunInfo) -> pd.DataFrame:
+def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each case, with what its last line says, in the order of the first lines."""
     ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, info.ceilings)}
-    last: dict[str, dict[str, Any]] = {}
-    for line in read_measurements(path):
-        last[line["case"]] = DEFAULTS | line  # an older rnnbench had fewer axes
-    frame = pd.DataFrame(list(last.values()), columns=["case", *AXES, *MEASUREMENT_COLUMNS])
+    lines = [{**DEFAULTS, **line} for line in measurements.values()]  # an older rnnbench had fewer axes
+    frame = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
     places: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
     frame["ceiling"] = pd.Series(places, index=frame.index, dtype=object)

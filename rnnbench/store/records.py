@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from rnnbench.store.metrics import OBSERVED
@@ -137,10 +138,10 @@ class Case:
         """Whether this is what the others of its group are held against: a torch.nn layer, or loading item by item."""
         return self.implementation in REFERENCES
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity in files and tables; axes that came later than the first runs are in it only where they are used."""
-        return _expression({axis: value for axis, value in self.axes().items() if value != DEFAULTS.get(axis)})
+        return key(self.axes())
 
     @property
     def expression(self) -> str:
@@ -155,8 +156,13 @@ class Case:
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
         """The inverse of `axes`; keys that are no axis are ignored, axes that an older rnnbench had not are default."""
-        known = {field.name: axes[field.name] for field in fields(Workload) if field.name in axes}
+        known = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
         return cls(axes["cell"], axes["implementation"], Workload(**known))
+
+
+def key(axes: Mapping[str, Any]) -> str:
+    """The key of the case with these axes, be they a case's or a record's; an axis that is not there is the default."""
+    return _expression({axis: axes[axis] for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis)})
 
 
 def axis_text(value: object) -> str:
@@ -165,7 +171,7 @@ def axis_text(value: object) -> str:
 
 
 def _expression(axes: Mapping[str, object]) -> str:
-    return " ".join(f"{axis}={axis_text(value)}" for axis, value in axes.items())
+    return " ".join([f"{axis}={axis_text(value)}" for axis, value in axes.items()])
 
 
 AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_type_hints
 
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import DEFAULTS, Case, Reference, Status, Window, Workload
+from rnnbench.store.records import DEFAULTS, Reference, Status, Window, Workload, key
 
 MOST = 1 << 63  # what frames hold as whole numbers
 LONGEST_NUMBER = 10  # digits
@@ -170,8 +170,8 @@ def measurement_fault(line: Mapping[str, Any]) -> str:
     """What is wrong with a line of `measurements.jsonl`; empty where it is as it should be."""
     if fault := _fault(line, MEASUREMENT, MEASUREMENT_KEYS):
         return fault
-    key = Case.from_axes(dict(line)).key
-    return "" if line["case"] == key else f"case: is not that of its axes, {_shown(key)}"
+    known = key(line)
+    return "" if line["case"] == known else f"case: is not that of its axes, {_shown(known)}"
 
 
 def window_fault(line: Mapping[str, Any]) -> str:

@@ -1,5 +1,4 @@
 import re
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import resources
@@ -165,13 +164,9 @@ def test_an_interrupted_run_says_so(notebook: pd.DataFrame, info: RunInfo, tmp_p
     assert "this run was interrupted" in index.read_text(encoding="utf-8")
 
 
-def test_a_large_run_is_written_in_seconds_with_its_long_table_folded(
-    made_up: Summaries, info: RunInfo, tmp_path: Path
-) -> None:
+def test_a_large_run_is_written_with_its_long_table_folded(made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
     summary = made_up("cpu")
-    start = time.process_time()
     text = folder.write(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
-    assert time.process_time() - start < 15
     assert "<details>" in text
     assert f"case by case ({len(summary):,} rows)</summary>" in text
 

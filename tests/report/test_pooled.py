@@ -1,7 +1,6 @@
 import pandas as pd
 
 from rnnbench.report import figure_ratio, figure_ratio_by_size
-from rnnbench.report.figure_scaling import legible
 from rnnbench.report.pooled import pooled
 from rnnbench.report.reference import is_reference
 from rnnbench.report.series import with_series
@@ -50,11 +49,3 @@ def test_figures_of_many_cases_say_what_they_pool(made_up: Summaries, monkeypatc
     assert all("median over length" in title for title in titles)
     legend = [text.get_text() for text in strips.legends[0].get_texts()]
     assert {"half of the workloads", "all workloads", "median"} <= set(legend)
-
-
-def test_numbers_below_an_axis_keep_both_ends_and_do_not_touch() -> None:
-    assert legible([1, 32]) == [1, 32]
-    assert legible([8]) == [8]
-    kept = legible([1, 2, 4, 8, 16, 32, 64, 100, 128, 256, 512, 1000])
-    assert (kept[0], kept[-1]) == (1, 1000)
-    assert not {100, 512} & set(kept)

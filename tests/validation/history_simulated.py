@@ -45,8 +45,7 @@ def stored_run(place: int, cases: Sequence[Case], logs: np.ndarray, **environmen
         {"case": np.repeat(keys, logs.shape[1]), "log_ratio": values, "log_mean_ratio": values + 0.01}
     )
     measurements = {case.key: Measurement(case, "measured", parity="agrees") for case in cases}
-    replicates = {key: int(logs.shape[1]) for key in keys}
-    return StoredRun(f"simulated-{place:02d}", info, measurements, ratios, replicates)
+    return StoredRun(f"simulated-{place:02d}", info, measurements, ratios)
 
 
 def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 10, 20, 40)) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,27 +100,36 @@ class Fits:
 def fits(summary: pd.DataFrame) -> Fits:
     """A fit for each series of a summary that has enough sizes, in its order."""
     measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
-    found: list[Fit | LeftOut] = [
-        _fit(dict(zip(SERIES, key, strict=True)), cases)
-        for key, cases in measured.groupby(SERIES, sort=False, dropna=False)
-    ]
+    found = [_of_series(key, cases) for key, cases in measured.groupby(SERIES, sort=False, dropna=False)]
     return Fits(
         tuple(one for one in found if isinstance(one, Fit)), tuple(one for one in found if isinstance(one, LeftOut))
     )
 
 
-def _fit(axes: dict[str, Any], cases: pd.DataFrame) -> Fit | LeftOut:
-    sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
+def _of_series(axes: tuple[Any, ...], cases: pd.DataFrame) -> Fit | LeftOut:
+    macs = cases["macs"] if "macs" in cases else pd.Series(np.nan, index=cases.index)
+    points = cases[[*MOVING, "seconds"]].assign(macs=macs).to_numpy(dtype=float)
+    ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
+    return _fit(axes, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
+
+
+@lru_cache(maxsize=1024)  # figures, tables and pages of one report ask for the same ones
+def _fit(axes: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> Fit | LeftOut:
+    """`axes`: values of `SERIES`; `content`: (points, `MOVING`, seconds and MACs) as doubles."""
+    points = np.frombuffer(content).reshape(-1, len(MOVING) + 2)
+    return _fit_points(dict(zip(SERIES, axes, strict=True)), points, ceiling)
+
+
+def _fit_points(axes: dict[str, Any], points: Array, ceiling: Ceiling | None) -> Fit | LeftOut:
+    seconds, macs = points[:, -2], points[:, -1]
+    sizes = pd.DataFrame(points[:, : len(MOVING)].astype(int), columns=list(MOVING)).assign(seconds=seconds)
     varied = sum(len(values) >= FEWEST_VALUES for values in levels(sizes).values())
     if len(sizes) < FEWEST_POINTS or varied < FEWEST_AXES:
         return LeftOut(axes, TOO_FEW)
-    macs = cases["macs"].to_numpy(dtype=float) if "macs" in cases else np.full(len(cases), np.nan)
     counted = counts(sizes, macs)
     if counted is None:
         return LeftOut(axes, UNCOUNTED)
-    ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
-    ceiling = ceiling if isinstance(ceiling, Ceiling) else None
-    work, seconds = _work(sizes, macs, axes, ceiling), sizes["seconds"].to_numpy(dtype=float)
+    work = _work(sizes, macs, axes, ceiling)
     made = {form: columns(form, work) for form in FORMS}
     usable = {form: terms for form, terms in made.items() if np.isfinite(terms).all()}
     left_out = folds(sizes)

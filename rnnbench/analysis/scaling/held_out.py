@@ -18,6 +18,7 @@ from rnnbench.analysis.scaling.terms import Array
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
 FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
+MOST_FOLDS = 50  # of points: one in fifty left out tells as much as each by itself, and costs no more for many points
 Place = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
@@ -26,7 +27,7 @@ Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, risi
 class Fold:
     """What is left out at once."""
 
-    axis: str  # the size that is left out; empty for a single point
+    axis: str  # the size that is left out; empty for points among others
     place: Place
     out: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (points)
 
@@ -37,9 +38,9 @@ def levels(sizes: pd.DataFrame) -> Levels:
 
 
 def folds(sizes: pd.DataFrame) -> list[Fold]:
-    """Every point; and of sizes with three values or more, every value."""
-    numbers = np.arange(len(sizes))
-    found = [Fold("", "point", numbers == number) for number in numbers]
+    """Every point, of very many one in fifty at random at once; and of sizes with three values or more, every value."""
+    dealt = np.random.default_rng(0).permutation(len(sizes)) % MOST_FOLDS
+    found = [Fold("", "point", dealt == number) for number in range(min(len(sizes), MOST_FOLDS))]
     for axis, values in levels(sizes).items():
         if len(values) < FEWEST_VALUES:
             continue

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.measure.slurm.parts import NO_JOB_YET, read_parts, split, write_parts
-from rnnbench.store.folder import last_measurements, read_measurements
+from rnnbench.store.folder import last_lines, last_measurements
 from rnnbench.store.records import Group
 from tests import workload as small
 
@@ -40,5 +40,5 @@ def test_parts_come_back_from_the_run_in_the_order_of_its_cases(tmp_path: Path) 
     found = read_parts(tmp_path)
     assert [part.name for part in found] == ["p00000", "p00001", "p00002"]
     assert [case for part in found for case in part.cases] == [case for group in groups for case in group.cases]
-    assert [line["case"] for line in read_measurements(tmp_path)] == [case.key for g in groups for case in g.cases]
+    assert list(last_lines(tmp_path)) == [case.key for g in groups for case in g.cases]
     assert {one.reason for one in last_measurements(tmp_path).values()} == {NO_JOB_YET}
