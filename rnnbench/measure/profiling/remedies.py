@@ -5,7 +5,6 @@ would have them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +54,8 @@ def make_whole(group: Sequence[Call]) -> Remedy:
     def rewrite(replay: Replay) -> None:
         first = replay.node(group[0])
         with replay.before(first):
-            whole = replay.again(first, *_with_rows(first.args, at, replay.constant(rows)))
+            args = (*first.args[:at], replay.constant(rows), *first.args[at + 1 :])
+            whole = replay.again(first, args, first.kwargs)
             steps = replay.method("view", whole, len(group), -1, group[0].result.shape[-1])
             parts = replay.parts(replay.method("unbind", steps, 0), len(group))
         _replace(replay, group, parts)
@@ -72,7 +72,7 @@ def make_stacked(group: Sequence[Call], weights: Sequence[Tensor]) -> Remedy:
         first = replay.node(group[0])
         with replay.before(first):
             own = [replay.constant(weight) for weight in weights]
-            whole = replay.again(first, *own[:at], first.args[at], *own[at:])
+            whole = replay.again(first, (*own[:at], first.args[at], *own[at:]), {})
             split = ("chunk", len(group)) if is_even else ("split_with_sizes", sizes)
             parts = replay.parts(replay.method(split[0], whole, split[1], -1), len(group))
         _replace(replay, group, parts)
@@ -85,10 +85,6 @@ def stacked(group: Sequence[Call]) -> list[Tensor]:
     columns = [_weights(call) for call in group]
     along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
     return [_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True)]
-
-
-def _with_rows(args: Sequence[Any], at: int, rows: Any) -> tuple[Any, ...]:
-    return (*args[:at], rows, *args[at + 1 :])
 
 
 def _replace(replay: Replay, group: Sequence[Call], parts: Sequence[Node]) -> None:

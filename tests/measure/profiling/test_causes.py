@@ -92,6 +92,21 @@ def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
     assert (one.kind, one.calls) == ("not hoisted", STEPS)
 
 
+def test_small_products_with_biases_by_name_are_made_one() -> None:
+    w_i, w_f, b_i, b_f = torch.randn(5, 5), torch.randn(5, 5), torch.randn(5), torch.randn(5)
+
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(nn.functional.linear(h, w_i, bias=b_i)) * nn.functional.linear(h, w_f, bias=b_f)
+
+    seen = watched(loop(step))
+    (one,) = suspects(seen, trained=False)
+    assert (one.kind, one.calls) == ("small products", 2 * STEPS)
+    replay = Replay(seen)
+    for remedy in one.remedies:
+        remedy(replay)
+    torch.testing.assert_close(replay.call()(), loop(step)())
+
+
 def test_products_that_follow_from_what_can_not_be_seen_are_left_alone() -> None:
     class Hidden(torch.autograd.Function):
         @staticmethod
