@@ -122,7 +122,6 @@ def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) ->
             replay = Replay(watched)
             for remedy in remedies:
                 remedy(replay)
-            replay.check()
             return TimedCall(replay.call(), subject.call.mode)
     except Unlike as unlike:
         return f"it can't be left out: {unlike}"

@@ -113,8 +113,12 @@ class Replay:
                 self.erase(one, also)
 
     def call(self) -> Callable[[], object]:
-        """What makes the call, from gradients that were dropped."""
+        """What makes the call, from gradients that were dropped, after having made it once.
+
+        Raises Unlike where a result has another shape or type than the recorded one.
+        """
         module, constants = GraphModule(self._parameters, self._graph), tuple(self._constants)
+        _Checked(module).run(*constants)
         forward = module.forward
         if not self._trained:
             return lambda: forward(*constants)
@@ -126,10 +130,6 @@ class Replay:
             return forward(*constants)
 
         return call
-
-    def check(self) -> None:
-        """Make the call once; raises Unlike where a result has another shape or type than the recorded one."""
-        _Checked(GraphModule(self._parameters, self._graph)).run(*self._constants)
 
     def _add(self, call: Call) -> Node:
         function, name = call.function, str(getattr(call.function, "__name__", ""))

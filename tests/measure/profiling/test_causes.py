@@ -60,7 +60,6 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
     for remedy in first.remedies:
         remedy(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
-        replay.check()
         torch.testing.assert_close(
             replay.call()(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
         )
