@@ -22,6 +22,8 @@ from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 10
+MOST_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
+PRECISION = 0.01
 WINDOW_SECONDS = 0.01
 MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
 
@@ -44,7 +46,7 @@ def profile(
     subject.forget()
     watched, notes = _watched(subject)
     suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
-    arms, told = _arms(subject, suspects, watched)
+    arms, (replays, told) = _arms(subject), _replays(subject, suspects, watched)
     clocked, idling = Clocked(_seen_through(subject)), Clocked(idle([] if found is None else found.kinds))
     slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
     if found is not None:
@@ -52,8 +54,13 @@ def profile(
     settings = Settings(
         replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
-    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and these are slow.
-    taken = [Rounds(subject.device, one, next(iter(one)), settings, on_progress=on_progress) for one in (arms, slow)]
+    longer = settings.model_copy(update={"most_replicates": MOST_ROUNDS * rounds, "precision": PRECISION})
+    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
+    taken = [
+        Rounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
+        for one, wanted in ((arms, settings), (replays, longer), (slow, settings))
+        if one
+    ]
     times = {
         arm: tuple(time.low for time in each) for one in taken for arm, each in one.run().times.items() if arm != "idle"
     }
@@ -66,7 +73,7 @@ def profile(
         causes=tuple(_cause(one, place, times, told) for place, one in enumerate(suspects)),
         notes=tuple(notes),
     )
-    del arms, slow, taken, watched, suspects  # and with them the tensors of a call
+    del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
     if found is not None and len(found.order) > MOST_OPERATORS:
         more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, notes=(*result.notes, more))
@@ -90,15 +97,21 @@ def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
         subject.forget()
 
 
-def _arms(
-    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
-) -> tuple[dict[str, TimedCall], dict[int, str]]:
-    """What is timed in turns, by name, the call first; and by a suspect's place why it can't be left out."""
+def _arms(subject: Subject) -> dict[str, TimedCall]:
+    """The call and what it begins with, by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
         arms["forward"] = subject.forward
     if subject.forward_backward is not None:
         arms["forward_backward"] = subject.forward_backward
+    return arms
+
+
+def _replays(
+    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
+) -> tuple[dict[str, TimedCall], dict[int, str]]:
+    """The call's replay and those without a suspect, if there is one; by a suspect's place why it can't be left out."""
+    arms: dict[str, TimedCall] = {}
     told: dict[int, str] = {}
     for place, suspect in enumerate(suspects):
         assert watched is not None  # or there would be none
@@ -107,12 +120,12 @@ def _arms(
             told[place] = without
         else:
             arms[f"without {place}"] = without
-    if any(arm.startswith("without ") for arm in arms):
-        assert watched is not None
-        whole = _replayed(subject, watched, ())
-        assert isinstance(whole, TimedCall)  # since a part of it could be had
-        arms["replayed"] = whole
-    return arms, told
+    if not arms:
+        return {}, told
+    assert watched is not None
+    whole = _replayed(subject, watched, ())
+    assert isinstance(whole, TimedCall)  # since a part of it could be had
+    return {"replayed": whole, **arms}, told
 
 
 def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:

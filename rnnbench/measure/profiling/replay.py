@@ -118,17 +118,17 @@ class Replay:
         Raises Unlike where a result has another shape or type than the recorded one.
         """
         module, constants = GraphModule(self._parameters, self._graph), tuple(self._constants)
-        _Checked(module).run(*constants)
-        forward = module.forward
-        if not self._trained:
-            return lambda: forward(*constants)
         leaves = [one for one in (*self._parameters.values(), *constants) if one.requires_grad and one.is_leaf]
+        dropped, forward = leaves if self._trained else [], module.forward
 
         def call() -> object:
-            for leaf in leaves:
+            for leaf in dropped:
                 leaf.grad = None
             return forward(*constants)
 
+        for leaf in dropped:
+            leaf.grad = None
+        _Checked(module).run(*constants)
         return call
 
     def _add(self, call: Call) -> Node:
