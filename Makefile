@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test lowest validate check
+.PHONY: bench test docs lowest validate check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -11,6 +11,9 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
 	.venv/bin/python -m pytest --numprocesses auto -m "not alone"
 	.venv/bin/python -m pytest -m alone
+
+docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
+	.venv/bin/python -m tests.reference .docs
 
 lowest:  ## The test suite with the lowest versions that pyproject.toml allows; what they warn of is no fault of ours.
 	$(PYTHON) -m venv .lowest

@@ -27,13 +27,21 @@ def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[
 
         rnnbench.predict(rnnbench.load("results/..."), "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
 
-    `run`: a frame that `rnnbench.load` gave, or its summary. `sizes`: an expression, or a mapping, of the values of
-    `batch_size`, `seq_len`, `input_size` and `hidden_size`; other axes keep the series that have these values. The
-    columns are described in `rnnbench.analysis.scaling.predict.predict`; every row's `status` is `predicted`, or `not
-    predicted` with its `reason`.
+    `run`: a frame that `rnnbench.load` gave, or its summary. `sizes`: an expression, or a mapping from axis to values,
+    of `batch_size`, `seq_len`, `input_size` and `hidden_size`, whose product is taken; one that was measured at a
+    single value may be left out. Other axes (`cell`, `phase`, ...) keep the series that have these values.
 
-    A series is fitted from six sizes on, if two of the axes have three values or more; nothing is predicted beyond
-    twice what was measured. Raises rnnbench.errors.UserError where there is no such series or a size is missing.
+    A row for each series and size, with its axes and
+
+    - `status`: `predicted`, or `not predicted`; `reason`, which also says why an interval is missing;
+    - `seconds`, `seconds_low`, `seconds_high` per call, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95%
+      interval;
+    - `bound_by`: `dispatch`, `arithmetic` or `memory`, whichever takes most, and the share of each under its name;
+    - `measured_seconds`: what was measured at just this size, NaN where nothing was.
+
+    A series is a cell's times over sizes. It is fitted from six sizes on, if two of the axes have three values or more;
+    nothing is predicted beyond twice what was measured. Raises `rnnbench.errors.UserError` where there is no such
+    series, or a size is missing or no whole number.
     """
     from rnnbench.analysis.scaling.predict import predict as predicted
     from rnnbench.analysis.summary import summarize
@@ -69,8 +77,9 @@ class Measure(ModuleType):
 
             rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-        `modules`: torch modules or functions by name. `inputs`: a tensor, a tuple of arguments, or a mapping from each
-        name to its own. The work is done on the device that they lie on, with as many threads as torch has now.
+        `modules`: torch modules or functions by name. `inputs`: a tensor, (seq, batch, input) for torch's layers, a
+        tuple of arguments, or a mapping from each name to its own. The work is done on the device that they lie on,
+        with as many threads as torch has now.
 
         `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
         the output to all parameters) or `step` (and an Adam step with a learning rate of zero). The output is the first
@@ -81,8 +90,9 @@ class Measure(ModuleType):
         another shape is an error; one of other values (other weights, say) is timed, and the column `parity` tells.
 
         Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: no more than `replicates`),
-        at least `replicates`, at most `most_replicates` of them, and none that `budget_seconds` has no room for.
-        `attrs["note"]` says what was missed.
+        at least `replicates`, at most `most_replicates` of them, and none that `budget_seconds` has no room for; None
+        is no limit. The result, a `rnnbench.report.measured.Measured`, has a row for each module, in seconds per call;
+        its `attrs["note"]` says what was missed. `progress`: shown on a terminal and in a notebook.
 
         A round is a few windows of about `window_seconds` for each module. Intervals are over rounds in one process,
         and do not hold what differs from process to process, such as what lies where in memory: maybe a percent or two.
@@ -122,15 +132,17 @@ def explain(
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
-    Arguments as those of `rnnbench.measure`, which it does first; `budget_seconds` is for that alone. With a `folder`,
-    traces for Perfetto and stacks for flame graphs are written below it.
+    `modules`, `inputs`, `phase`, `reference`, `window_seconds` and `progress` are those of `rnnbench.measure`, which it
+    does first; `budget_seconds` is for that alone. With a `folder`, traces for Perfetto and stacks for flame graphs are
+    written below it.
 
     Copies in every step, products of the input that could be one, several small products of one input, values that are
     read back into Python and results that nothing uses are found by what the code does, and sized by calls that leave
     them out, in turns with calls that don't. What the module computes is not changed by that, nor are its weights.
 
-    The result prints as a few sentences; it has `words(name)`, `breakdown`, `operators(name)`, `plot(name)`,
-    `plot_memory(name)` and `flame_graph(name)`. Raises as `rnnbench.measure` does.
+    The result, a `rnnbench.report.explained.Explained`, prints as a few sentences; it has `words(name)`, `breakdown`,
+    `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and RuntimeError as
+    `rnnbench.measure` does; a module that fails under the profiler is told in the result.
     """
     from pathlib import Path
 

@@ -193,7 +193,8 @@ def find(name: str) -> Path:
         raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
     known = shipped()
     if name not in known:
-        raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {', '.join(sorted(known))}")
+        there = ", ".join(sorted(known))
+        raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {there}, and files that end in .toml")
     return known[name]
 
 

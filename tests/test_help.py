@@ -22,3 +22,11 @@ def test_every_command_has_a_help_with_an_example_of_itself(path: tuple[str, ...
     _, found, example = text.partition("Example")
     assert found
     assert f"rnnbench {' '.join(path[:1])}" in example
+
+
+@pytest.mark.parametrize("group", [[], ["list"]])
+def test_a_list_of_commands_says_what_each_does_in_whole_sentences(group: list[str]) -> None:
+    text = CliRunner().invoke(cli, [*group, "--help"], terminal_width=80).output
+    told = text.partition("Commands:\n")[2].splitlines()
+    assert told
+    assert [line for line in told if line.endswith("...") or not line.endswith((".", "?"))] == []

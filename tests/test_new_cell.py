@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rnnbench import load, new_cell, suites, summarize
+from rnnbench.cells import load as load_cell
 from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info
 from rnnbench.workloads.observe import observe
@@ -27,6 +29,17 @@ def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, refere
     found = [observe(build(case, tmp_path)).parity for case in cases]
     assert len(cases) == (1 if whole else 2)
     assert set(found) == {"not compared: there is no reference" if reference == "none" else "agrees"}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_module_for_a_whole_sequence_starts_from_zeros_without_a_state_as_torchs_do(
+    tmp_path: Path, reference: Any
+) -> None:
+    new_cell.write("Mine", reference, tmp_path, whole=True)
+    module = load_cell("Mine.py:Mine", tmp_path)(3, 5)
+    zeros, input = torch.zeros(1, 2, 5), torch.randn(4, 2, 3)
+    state = (zeros, zeros) if reference == "lstm" else zeros
+    assert torch.equal(module(input)[0], module(input, state)[0])
 
 
 @pytest.mark.parametrize("whole", [False, True])

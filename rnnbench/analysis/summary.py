@@ -23,7 +23,10 @@ TIMED += ["seconds", "host_seconds", "submit_seconds", "quantiles"]
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each case of a frame that `rnnbench.load` gave (or several, concatenated), in their order.
 
-    Beside the case's own columns:
+        summary = rnnbench.summarize(rnnbench.load("results/quick-20260101T120000Z-ab12"))
+        summary.set_index("case")[["seconds", "ratio", "ratio_low", "ratio_high"]]
+
+    `frame` has all of its columns; KeyError where one is missing. Beside the case's own columns:
 
     - `replicates`, `windows`, `calls`: how many it was measured in;
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
@@ -33,7 +36,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
       the ratios within each replicate; 1 for the reference itself, NaN where it was not measured;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
       had no time to spare, so that the device waited for it (never on a CPU, which does its calls itself);
-    - the derived metrics of `rnnbench.store.metrics.METRICS`, and `bound_by`, what sets the limit of its time:
+    - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory` or `steps`.
 
     Each interval covers its own case 95% of the time; none is widened for there being many.

@@ -31,7 +31,7 @@ strict_option = click.option("--strict", is_flag=True, help="Exit with 3 where a
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case.")
 
 
-@click.command()
+@click.command(short_help="Did SUITE become slower than at a base?")
 @suite_argument
 @click.option("--base", metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns.")
 @click.option("--base-python", metavar="PY", help="Interpreter (or virtual environment) of the base.")
@@ -87,7 +87,7 @@ def check(
     context.exit(comparison.exit_code(strict=strict))
 
 
-@click.command()
+@click.command(short_help="Did it become slower from one stored run to another?")
 @click.argument("base", metavar="BASE_RUN", type=click.Path(path_type=Path))
 @click.argument("head", metavar="HEAD_RUN", type=click.Path(path_type=Path))
 @margin_option

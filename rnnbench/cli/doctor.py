@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Describe this machine, its noise, and what to change.")
 @click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
 def doctor(measured: bool) -> None:
     """Describe this machine, measure its noise, and say what to change before measuring.

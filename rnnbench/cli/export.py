@@ -7,7 +7,7 @@ import click
 from rnnbench.report.export import FORMATS
 
 
-@click.command()
+@click.command(short_help="Write RUN in the format of another tool.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")

@@ -16,7 +16,7 @@ def list_() -> None:
     """
 
 
-@list_.command("suites")
+@list_.command("suites", short_help="The suites that a bare name finds.")
 def list_suites() -> None:
     """The suites that a bare name finds, with the number of their cases.
 
@@ -36,7 +36,7 @@ def list_suites() -> None:
         click.echo(f"{name:<12} {count:>6,} cases  {printable(suite.content.description)}")
 
 
-@list_.command("cells")
+@list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
 def list_cells() -> None:
     """The cells and data sets that rnnbench brings, and what each is timed against.
 
@@ -53,7 +53,7 @@ def list_cells() -> None:
         click.echo(f"{data_set:<14} {'per_item':<14} data set: {about}")
 
 
-@list_.command("metrics")
+@list_.command("metrics", short_help="What is known of a case beside its time.")
 def list_metrics() -> None:
     """What is known of a case beside its time: name, unit, which way is better, and how it is known.
 
@@ -67,7 +67,7 @@ def list_metrics() -> None:
         click.echo(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
 
 
-@list_.command("cases")
+@list_.command("cases", short_help="The cases of SUITE, one a line.")
 @suite_argument
 @only_option
 @device_option

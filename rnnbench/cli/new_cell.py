@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-@click.command("new-cell")
+@click.command("new-cell", short_help="Write a cell to start from, and a suite for it.")
 @click.argument("name")
 @click.option(
     "--reference",

@@ -10,7 +10,7 @@ import click
 from rnnbench.cli.options import Seconds, device_option, only_option, out_option, yes_option
 
 
-@click.command()
+@click.command(short_help="Say where the time goes, and what would close the gap.")
 @click.argument("suite")
 @out_option
 @only_option

@@ -10,7 +10,7 @@ from rnnbench.cli.options import reference_option
 from rnnbench.errors import UserError
 
 
-@click.command()
+@click.command(short_help="Write a report of each RUN: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
 @reference_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rnnbench.suites import Suite
 
 
-@click.command()
+@click.command(short_help="Measure SUITE: times, and ratios to torch.nn.")
 @suite_argument
 @out_option
 @only_option
@@ -66,7 +66,7 @@ def run(
     All jobs are on machines of one kind, that of the first. Jobs that are lost are sent again, twice.
 
     \b
-    Example:
+    Examples:
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """

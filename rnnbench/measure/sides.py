@@ -42,6 +42,8 @@ def sides(
     `base`: a folder, a revision, or None for the head's own files. Raises UserError where it is neither, where the
     base has no such suite, an interpreter is missing, or nothing would differ.
     """
+    if base == "":  # as a path it would be the current folder, and a gate in CI would hold the head against itself
+        raise UserError("--base is empty: is the variable set that names it? want a revision or a folder")
     top = _repository(suite)
     pythons = [
         _interpreter(given, option)

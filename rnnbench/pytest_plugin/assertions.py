@@ -47,9 +47,9 @@ class Assertions:
             rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), inputs=torch.randn(32, 8, 64), factor=2)
 
         Both are torch modules or functions that return a tensor, or a tuple with the output first. `inputs`: a tensor,
-        a tuple of arguments, or a mapping with the keys `mine` and `than`. They take turns in this process, on the
-        device that the inputs lie on, with as many threads as torch has now, in the `phase` `inference` (the default),
-        `training` or `step`, as in `rnnbench.measure`.
+        (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping with the keys `mine` and `than`. They
+        take turns in this process, on the device that the inputs lie on, with as many threads as torch has now, in the
+        `phase` `inference` (the default), `training` or `step`, as in `rnnbench.measure`.
 
         Rounds of turns are taken until the 99% interval of the ratio lies above the factor (the test fails: it is
         slower) or at or below it (the test passes), or the `budget` (seconds, or "30s"; 10 s) is spent, which does not

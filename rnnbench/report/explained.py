@@ -17,7 +17,14 @@ from rnnbench.store.profiles import Profile
 
 @dataclass(frozen=True, repr=False)
 class Explained:
-    """Why each module takes as long as it does against the reference."""
+    """Why each module takes as long as it does against the reference; printed, it is `words` for each.
+
+        found = rnnbench.explain({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), folder="why")
+        print(found)
+        found.plot("mine").savefig("waterfall.svg")
+
+    Methods that take a `name` raise KeyError for one that is none of the modules'.
+    """
 
     measured: Measured  # what `rnnbench.measure` gives
     profiles: Mapping[str, Profile]  # by module
@@ -31,7 +38,7 @@ class Explained:
 
     @property
     def breakdown(self) -> pd.DataFrame:
-        """A row for each module, part and kind of work: `seconds` with a 95% interval, `share` of the call, counts."""
+        """A row for each module, part and kind of work: `seconds` a call with their 95% interval, `share`, counts."""
         return frame(self.profiles)
 
     def words(self, name: str) -> str:

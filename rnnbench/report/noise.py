@@ -8,7 +8,7 @@ NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 
 
 def render(noise: Noise) -> str:
-    """How far arms differ from themselves, and how the machine drifted; plain text."""
+    """How far cases differ from themselves, and how the machine drifted; plain text."""
     if math.isnan(noise.floor):
         return "Noise floor: not known, which takes two replicates or more."
     quality = "quiet enough to see 5% in a few replicates" if noise.floor <= NOISY_FLOOR else "noisy: give it more time"
@@ -18,7 +18,7 @@ def render(noise: Noise) -> str:
         else f", and the references' times drifted by {noise.drift:+.1%} from start to end"
     )
     return (
-        f"Noise floor: an arm differs from itself by ±{noise.floor:.1%} (half-width of the 95% interval, median of "
+        f"Noise floor: a case differs from itself by ±{noise.floor:.1%} (half-width of the 95% interval, median of "
         f"{noise.cases} cases; ±{noise.worst:.1%} for the worst twentieth){drift}: {quality}."
     )
 

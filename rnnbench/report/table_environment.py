@@ -44,10 +44,12 @@ def render(info: RunInfo) -> Table:
 
 def lines(environment: dict[str, Any]) -> list[str]:
     """The same facts of an environment, one a line, for a terminal."""
-    return [
-        f"{f'{_label(about)}: {_label(what)}':<34} {_show(what, value)}"
+    facts = [
+        (f"{_label(about)}: {_label(what)}", _show(what, value))
         for about, what, value in _facts("environment", environment)
     ]
+    width = max(len(name) for name, _ in facts)
+    return [f"{name:<{width}}  {value}" for name, value in facts]
 
 
 def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -40,7 +40,9 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
         f"{name} takes {ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)}) the time of "
         f"{reference_name}: {duration(gap.start.value)} against {duration(gap.end.value)}."
     ]
-    if not gap.seconds.low > 0:
+    if math.isnan(gap.seconds.low):
+        told.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
+    elif not gap.seconds.low > 0:
         told.append("That is no slower beyond chance, so there is no gap to take apart.")
     else:
         told += _explained(gap, base)

@@ -46,9 +46,11 @@ def load(
 ) -> pd.DataFrame:
     """A run as one row for each window; a case without windows keeps one row, with its status and reason.
 
-    Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`, `batch_size`, `seq_len`,
-    `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`, `output_len`,
-    `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; no samples where no data set is loaded):
+        frame = rnnbench.load("results/quick-20260101T120000Z-ab12")
+
+    `path`: the run's folder. Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`,
+    `batch_size`, `seq_len`, `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`,
+    `output_len`, `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; no samples where no data set is loaded):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;
@@ -56,8 +58,9 @@ def load(
     - `backend`: the operator that runs the whole layer, or `aten` where it is made of plain ones;
     - `ceiling`: the best that its device, type and threads can do (`rnnbench.store.ceilings.Ceiling`); None where that
       was not measured;
-    - the observed metrics of `rnnbench.store.metrics.METRICS`, which says what each is: `parameters`, `macs`,
-      `peak_bytes` and so on; NaN where one could not be observed, with the reason in `missing` (name -> reason);
+    - the observed metrics, of which `rnnbench list metrics` says what each is: `parameters`, `macs`, `peak_bytes` and
+      so on, in bytes, joules or counts per call; NaN where one could not be observed, with the reason in `missing`
+      (name -> reason);
     - `cold_cache`: whether the last-level cache was flushed before every call;
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
@@ -70,7 +73,7 @@ def load(
 
     With `columns` only these, in the order above: of a long run the whole is a gigabyte. `measurements`: what
     `rnnbench.store.folder.last_lines` gave, where that was read already.
-    Raises UserError where the folder is no run, or a line other than a torn last one can't be read.
+    Raises `rnnbench.errors.UserError` where the folder is no run, or a line other than a torn last one can't be read.
     """
     path = Path(path)
     cases = _cases(path, read_info(path), last_lines(path) if measurements is None else measurements)

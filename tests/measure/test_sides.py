@@ -92,6 +92,7 @@ def test_two_interpreters_run_the_same_files(there: Path, tmp_path: Path) -> Non
     ("arguments", "words"),
     [
         ({"base": "nowhere"}, "--base nowhere: neither a folder nor a revision"),
+        ({"base": ""}, "--base is empty: is the variable set that names it?"),
         ({}, "nothing differs: name what to compare with"),
         ({"base_python": "no-such-python"}, "--base-python no-such-python: no such interpreter"),
         ({"base": "."}, r"--base .: the folder has no bench/mine.toml and no mine.toml"),

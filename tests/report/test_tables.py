@@ -106,6 +106,13 @@ def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
     assert rows["run: wall time"] == "63.2 s"
 
 
+def test_an_environment_on_a_terminal_is_in_two_columns_however_long_its_names_are() -> None:
+    tree = {"git": None, "worker": {"settings": {"a setting of so many words that it would push its value away": True}}}
+    short, long = table_environment.lines(tree)
+    assert long.endswith("  yes")
+    assert short.index("not known") == long.index("yes")
+
+
 @given(st.text())
 def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
     escaped = escape(text)

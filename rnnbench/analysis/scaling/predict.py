@@ -20,19 +20,8 @@ MOST_ROWS = 100_000
 def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Predicted time and ratio to torch.nn of each fitted series of a summary at the sizes asked for.
 
-    `asked`: values of `batch_size`, `seq_len`, `input_size` and `hidden_size`, whose product is taken; one that was
-    measured at a single value may be left out. Values of other axes (`cell`, `phase`, ...) keep these series, and
-    their references.
-
-    A row for each series and size, with its axes and
-
-    - `status`: `predicted`, or `not predicted`; `reason`, which also says why an interval is missing;
-    - `seconds`, `seconds_low`, `seconds_high`, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95% interval;
-    - `bound_by`: `dispatch`, `arithmetic` or `memory`, whichever takes most, and the share of each under its name;
-    - `measured_seconds`: what was measured at just this size, NaN where nothing was.
-
-    Nothing is predicted beyond twice the measured range of a size. Raises UserError where no series can be fitted, none
-    is left, or a size is missing or no whole number.
+    `asked`: values by axis. Arguments, columns and errors are those of `rnnbench.predict`, which describes them; the
+    references of the series that are kept are kept too.
     """
     found = fits(summary)
     if not found.found:

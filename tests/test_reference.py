@@ -1,0 +1,53 @@
+"""The API reference, and the docstrings that it is made of."""
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rnnbench
+from rnnbench.pytest_plugin.assertions import Assertions
+from rnnbench.report.explained import Explained
+from rnnbench.report.measured import Measured
+
+PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in rnnbench.__all__}
+PUBLIC |= {"measure": rnnbench.measure.__call__, "assert_not_slower": Assertions.assert_not_slower}
+
+
+@pytest.mark.parametrize("name", list(PUBLIC))
+def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: str) -> None:
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    arguments = set(inspect.signature(PUBLIC[name]).parameters) - {"self"}
+    assert {argument for argument in arguments if f"`{argument}`" not in text} == set()
+    assert f"    rnnbench.{name}(" in text or f" = rnnbench.{name}(" in text
+    assert "Error" in text
+    assert "second" in text
+
+
+@pytest.mark.parametrize("result", [Measured, Explained])
+def test_every_part_of_a_result_has_a_docstring(result: type) -> None:
+    for name, member in vars(result).items():
+        if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+            assert member.__doc__, name
+
+
+def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.reference", str(tmp_path / "docs")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = Path(done.stdout.strip())
+    text = page.read_text()
+    assert [name for name in rnnbench.__all__ if f'id="{name}"' not in text] == []
+    pages = {str(one.relative_to(page.parent)) for one in page.parent.rglob("*.html")}
+    assert pages == {
+        "index.html",
+        "rnnbench.html",
+        "rnnbench/errors.html",
+        "rnnbench/pytest_plugin.html",
+        "rnnbench/pytest_plugin/assertions.html",
+        "rnnbench/report/explained.html",
+        "rnnbench/report/measured.html",
+    }
