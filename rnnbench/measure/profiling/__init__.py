@@ -4,18 +4,17 @@ Nothing that is timed here is timed under a profiler; how much that would slow t
 """
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import torch
-from torch import nn
 
 from rnnbench.measure.live.rounds import Rounds
 from rnnbench.measure.profiling import causes, profiler
 from rnnbench.measure.profiling.operators import WINDOWS, Clocked, eager_mode, idle, listing, table
-from rnnbench.measure.profiling.program import Checked, Replaced, TooLong, Watched, watch
+from rnnbench.measure.profiling.program import TooLong, Watched, watch
+from rnnbench.measure.profiling.remedies import Remedy
+from rnnbench.measure.profiling.replay import Replay, Unlike
 from rnnbench.measure.profiling.subject import Subject
 from rnnbench.measure.runner import Progress
 from rnnbench.store.profiles import Cause, Profile
@@ -23,8 +22,9 @@ from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 10
+MOST_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
+PRECISION = 0.01
 WINDOW_SECONDS = 0.01
-FETCHES = 100  # of a parameter, in a call of that arm
 MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
 
 
@@ -46,7 +46,7 @@ def profile(
     subject.forget()
     watched, notes = _watched(subject)
     suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
-    arms, told = _arms(subject, suspects, watched)
+    arms, (replays, told) = _arms(subject), _replays(subject, suspects, watched)
     clocked, idling = Clocked(_seen_through(subject)), Clocked(idle([] if found is None else found.kinds))
     slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
     if found is not None:
@@ -54,21 +54,26 @@ def profile(
     settings = Settings(
         replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
-    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and these are slow.
-    taken = [Rounds(subject.device, one, next(iter(one)), settings, on_progress=on_progress) for one in (arms, slow)]
+    longer = settings.model_copy(update={"most_replicates": MOST_ROUNDS * rounds, "precision": PRECISION})
+    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
+    taken = [
+        Rounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
+        for one, wanted in ((arms, settings), (replays, longer), (slow, settings))
+        if one
+    ]
     times = {
         arm: tuple(time.low for time in each) for one in taken for arm, each in one.run().times.items() if arm != "idle"
     }
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
-        times={arm: values for arm, values in times.items() if not arm.startswith(("without ", "fetch"))},
+        times={arm: values for arm, values in times.items() if not arm.startswith("without ")},
         operators=() if found is None else table(found, clocked, idling, rounds),
         opaque=subject.opaque,
         causes=tuple(_cause(one, place, times, told) for place, one in enumerate(suspects)),
         notes=tuple(notes),
     )
-    del arms, slow, taken, watched, suspects  # and with them the tensors of a call
+    del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
     if found is not None and len(found.order) > MOST_OPERATORS:
         more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, notes=(*result.notes, more))
@@ -92,37 +97,52 @@ def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
         subject.forget()
 
 
-def _arms(
-    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
-) -> tuple[dict[str, TimedCall], dict[int, str]]:
-    """What is timed in turns, by name, the call first; and by a suspect's place why it can't be left out."""
+def _arms(subject: Subject) -> dict[str, TimedCall]:
+    """The call and what it begins with, by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
         arms["forward"] = subject.forward
     if subject.forward_backward is not None:
         arms["forward_backward"] = subject.forward_backward
+    return arms
+
+
+def _replays(
+    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
+) -> tuple[dict[str, TimedCall], dict[int, str]]:
+    """The call's replay and those without a suspect, if there is one; by a suspect's place why it can't be left out."""
+    arms: dict[str, TimedCall] = {}
     told: dict[int, str] = {}
     for place, suspect in enumerate(suspects):
         assert watched is not None  # or there would be none
-        told[place] = suspect.note or _fault(subject, suspect, watched)
-        if not told[place]:
-            arms[f"without {place}"] = _with(subject.call, suspect)
-    if any(arm.startswith("without ") for arm in arms):
-        arms["watched"] = _with(subject.call, causes.NOTHING)
-        arms["fetch"] = fetching()
-    return arms, told
+        without = suspect.note or _replayed(subject, watched, suspect.remedies)
+        if isinstance(without, str):
+            told[place] = without
+        else:
+            arms[f"without {place}"] = without
+    if not arms:
+        return {}, told
+    assert watched is not None
+    whole = _replayed(subject, watched, ())
+    assert isinstance(whole, TimedCall)  # since a part of it could be had
+    return {"replayed": whole, **arms}, told
 
 
-def fetching() -> TimedCall:
-    """Fetches a parameter from its module, so many times."""
-    module = nn.Module()
-    module.register_parameter("weight", nn.Parameter(torch.zeros(1)))
-
-    def call() -> None:
-        for _ in range(FETCHES):
-            module.weight  # noqa: B018 - that is what is timed
-
-    return TimedCall(call, nullcontext)
+def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:
+    """The call's replay with these remedies, or why it can't be had, which is our doing and no fault of its code."""
+    try:
+        with subject.call.mode():
+            replay = Replay(watched)
+            for remedy in remedies:
+                remedy(replay)
+            return TimedCall(replay.call(), subject.call.mode)
+    except Unlike as unlike:
+        return f"it can't be left out: {unlike}"
+    except Exception as error:
+        traceback.print_exc()
+        return f"it can't be left out: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    finally:
+        subject.forget()
 
 
 def _profiled(timed: TimedCall) -> TimedCall:
@@ -136,59 +156,14 @@ def _profiled(timed: TimedCall) -> TimedCall:
     return TimedCall(timed.call, mode)
 
 
-def _with(timed: TimedCall, suspect: causes.Suspect, functions: Mapping[int, object] | None = None) -> TimedCall:
-    """The call without what the suspect does, under the same interception as one that does it.
-
-    `functions`: those that are to be replaced, to be checked, which takes time.
-    """
-    replaced = Replaced(suspect.instead) if functions is None else Checked(suspect.instead, functions)
-
-    def call() -> None:
-        for one in suspect.to_grow:
-            one.restart()
-        replaced.restart()  # last: forgetting a gradient is one of torch's functions as well
-        timed.call()
-
-    @contextmanager
-    def mode() -> Iterator[None]:
-        with timed.mode(), replaced:
-            yield
-
-    return TimedCall(call, mode)
-
-
-def _fault(subject: Subject, suspect: causes.Suspect, watched: Watched) -> str:
-    """Why a call can't be made without what the suspect does; empty where it can.
-
-    What it raises is our doing, and no fault of its code.
-    """
-    functions = {ordinal: watched.calls[ordinal].function for ordinal in suspect.instead}
-    try:
-        with subject.call.mode():
-            subject.call.call()  # so that gradients of the call before are there, as they were when it was watched
-        timed = _with(subject.call, suspect, functions)
-        with timed.mode():
-            timed.call()
-    except Exception as error:
-        traceback.print_exc()
-        return f"it can't be left out: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-    finally:
-        subject.forget()
-    return ""
-
-
 def _cause(
     suspect: causes.Suspect, place: int, times: Mapping[str, tuple[float, ...]], told: Mapping[int, str]
 ) -> Cause:
     without = times.get(f"without {place}")
     if without is None:
         return Cause(suspect.kind, suspect.what, suspect.calls, note=told[place])
-    # Python fetches a call's parameters from their module before anything can stand in the call's place.
-    saved = tuple(
-        here - there + suspect.fetches * fetch / FETCHES
-        for here, there, fetch in zip(times["watched"], without, times["fetch"], strict=True)
-    )
-    return Cause(suspect.kind, suspect.what, suspect.calls, saved, told[place])
+    saved = tuple(here - there for here, there in zip(times["replayed"], without, strict=True))
+    return Cause(suspect.kind, suspect.what, suspect.calls, saved)
 
 
 def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Profile:

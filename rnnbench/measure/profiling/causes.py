@@ -1,6 +1,6 @@
 """What a program does and need not do, found by its structure: nothing here looks at a clock.
 
-Each suspect says what would stand in the place of its calls; what that saves is measured by `rounds`.
+Each suspect says how the call would be made without it; what that saves is measured by `rounds`.
 """
 
 from collections import defaultdict
@@ -8,10 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnbench.measure.profiling.program import Call, Storage, Watched, reached, storages
-from rnnbench.measure.profiling.remedies import Stacked, ToGrow, Whole, give, give_first, product_of
+from rnnbench.measure.profiling.remedies import (
+    Remedy,
+    give_first,
+    give_results,
+    make_stacked,
+    make_whole,
+    product_of,
+    stacked,
+)
 from rnnbench.store.profiles import CauseKind
 
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
@@ -30,23 +38,19 @@ class Suspect:
     kind: CauseKind
     what: str
     calls: int
-    instead: dict[int, Any]  # ordinal -> what stands in its place, as `program.Replaced` takes it
-    to_grow: ToGrow = ()  # what keeps values from call to call, to be forgotten at each
+    remedies: tuple[Remedy, ...] = ()
     note: str = ""  # why it can't be measured; empty where it can
-    fetches: int = 0  # of parameters from their module, which replaced calls are still given
-
-
-NOTHING = Suspect("unused", "", 0, {})  # leaves everything as it is
 
 
 def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
     """All that are found, those of most calls first; `trained`: gradients are taken."""
     calls, dead = watched.calls, _dead(watched)
-    hoisted = list(_not_hoisted(watched, trained=trained))
-    covered = {ordinal for one in hoisted for ordinal in one.instead}
+    groups = _hoistable(watched)
+    # What flows back into their inputs would be lost with them.
+    kept = [group for group in groups if not (trained and any(_input(call).requires_grad for call in group))]
     found = [
-        *hoisted,
-        *_small_products(watched, covered),
+        *_not_hoisted(groups, kept),
+        *_small_products(watched, {call.ordinal for group in kept for call in group}),
         *_copies(calls),
         *_joins(calls, trained=trained),
         *_waits(calls, dead),
@@ -61,23 +65,19 @@ def steps_of(watched: Watched) -> int:
     return max((len(group) for group in groups if any(reached(watched, group))), default=1)
 
 
-def _not_hoisted(watched: Watched, *, trained: bool) -> Iterator[Suspect]:
+def _hoistable(watched: Watched) -> list[list[Call]]:
     """Products with one weight that don't follow from each other, and so could be one product of them all."""
     groups = [group for group in _by_weight(watched.calls) if len(group) >= FEWEST and not any(reached(watched, group))]
-    groups = [group for group in groups if len({_input(call).shape for call in group}) == 1]
-    if trained:  # what flows back into their inputs would be lost with them
-        kept = [group for group in groups if not any(_input(call).requires_grad for call in group)]
-        if groups and not kept:
-            yield Suspect("not hoisted", _said(groups[0]), len(groups[0]), {}, note="gradients flow into their inputs")
-        groups = kept
-    if groups:
-        instead: dict[int, Any] = {}
-        wholes = [Whole.of(group) for group in groups]
-        for group, whole in zip(groups, wholes, strict=True):
-            instead |= {call.ordinal: whole.give(place) for place, call in enumerate(group)}
-        every = [call for group in groups for call in group]
-        fetches = _parameters(every) - _parameters([group[0] for group in groups])
-        yield Suspect("not hoisted", _said(every), len(every), instead, tuple(wholes), fetches=fetches)
+    return [group for group in groups if len({_input(call).shape for call in group}) == 1]
+
+
+def _not_hoisted(groups: list[list[Call]], kept: list[list[Call]]) -> Iterator[Suspect]:
+    """`kept`: those of the groups that can be left out."""
+    if kept:
+        every = [call for group in kept for call in group]
+        yield Suspect("not hoisted", _said(every), len(every), tuple(map(make_whole, kept)))
+    elif groups:
+        yield Suspect("not hoisted", _said(groups[0]), len(groups[0]), note="gradients flow into their inputs")
 
 
 def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
@@ -90,28 +90,28 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     sets = [group for group in by_input.values() if len(group) >= FEWEST and not any(reached(watched, group))]
     if len(sets) < FEWEST:
         return
-    instead: dict[int, Any] = {}
-    made: dict[Any, Stacked] = {}
+    made: dict[Any, list[Tensor]] = {}
+    remedies = []
     for group in sets:
         key = tuple(_weight_key(call) for call in group)
-        stacked = made.setdefault(key, Stacked.of(group))
-        for place, call in enumerate(group):
-            instead[call.ordinal] = stacked.give(place)
+        if key not in made:
+            made[key] = stacked(group)
+        remedies.append(make_stacked(group, made[key]))
     every = [call for group in sets for call in group]
-    fetches = _parameters(every) - _parameters([group[0] for group in sets])
-    yield Suspect("small products", _said(every), len(every), instead, tuple(made.values()), fetches=fetches)
+    yield Suspect("small products", _said(every), len(every), tuple(remedies))
 
 
 def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
-    """Results equal to what was given, in memory of their own that nothing writes into."""
+    """Results equal to what was given, in memory of their own, where nothing writes into either."""
     written = [(call.ordinal, storages(call.args[:1])) for call in calls if call.written]
     found: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
-        if _is_copy(call) and not any(ordinal > call.ordinal and into & call.writes for ordinal, into in written):
+        both = call.writes | call.reads
+        if _is_copy(call) and not any(ordinal > call.ordinal and into & both for ordinal, into in written):
             found[call.where].append(call)
     for group in found.values():
         if len(group) >= FEWEST:
-            yield Suspect("copy", _said(group), len(group), {call.ordinal: give_first for call in group})
+            yield Suspect("copy", _said(group), len(group), (give_first(group),))
 
 
 def _is_copy(call: Call) -> bool:
@@ -134,8 +134,7 @@ def _joins(calls: Sequence[Call], *, trained: bool) -> Iterator[Suspect]:
     for group in found.values():
         if len(group) >= FEWEST:
             note = "gradients flow through it" if trained and any(one.result.requires_grad for one in group) else ""
-            instead = {} if note else {call.ordinal: give(call.result) for call in group}
-            yield Suspect("concatenation", _said(group), len(group), instead, note=note)
+            yield Suspect("concatenation", _said(group), len(group), () if note else (give_results(group),), note)
 
 
 def _waits(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
@@ -148,8 +147,7 @@ def _waits(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
         if len(group) < FEWEST:
             continue
         feeding = [] if dead is None else list(_feeding(calls, group, dead))
-        instead = {call.ordinal: give(_detached(call.result)) for call in (*group, *feeding)}
-        yield Suspect("synchronisation", _said(group), len(group), instead)
+        yield Suspect("synchronisation", _said(group), len(group), (give_results([*group, *feeding]),))
 
 
 def _unused(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
@@ -165,8 +163,7 @@ def _unused(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
             found[call.where].append(call)
     for group in found.values():
         if len(group) >= FEWEST:
-            instead = {call.ordinal: give(_detached(call.result)) for call in group}
-            yield Suspect("unused", _said(group), len(group), instead)
+            yield Suspect("unused", _said(group), len(group), (give_results(group),))
 
 
 def _dead(watched: Watched) -> set[int] | None:
@@ -228,14 +225,6 @@ def _tensor_key(value: Any) -> Any:
 def _input(call: Call) -> Tensor:
     tensor: Tensor = call.args[product_of(call.name) or 0]
     return tensor
-
-
-def _parameters(group: Sequence[Call]) -> int:
-    return sum(isinstance(arg, nn.Parameter) for call in group for arg in (*call.args, *call.kwargs.values()))
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _said(group: Sequence[Call]) -> str:

@@ -4,7 +4,7 @@ Operators (`tape`) are what these end up as; causes are found here, since this i
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,43 +73,6 @@ class Program(TorchFunctionMode):
         return result
 
 
-class Replaced(TorchFunctionMode):
-    """Runs the same program with some of its calls replaced; without any, all else about it costs the same."""
-
-    def __init__(self, instead: dict[int, Any]) -> None:
-        """`instead`: by a call's ordinal what gives its result, from its arguments."""
-        super().__init__()
-        self._instead = instead
-        self._next = 0
-
-    def restart(self) -> None:
-        """The next call is the first of the program."""
-        self._next = 0
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Make a call, or what stands in its place."""
-        ordinal = self._next
-        self._next = ordinal + 1
-        instead = self._instead.get(ordinal)
-        if instead is None:
-            return function(*args, **kwargs) if kwargs else function(*args)
-        return instead(function, args, kwargs or {})
-
-
-class Checked(Replaced):
-    """The same, which first looks whether a call that is to be replaced is the one that was recorded."""
-
-    def __init__(self, instead: dict[int, Any], functions: Mapping[int, object]) -> None:
-        super().__init__(instead)
-        self._functions = functions
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Make a call, or what stands in its place; raises RuntimeError where the program went another way."""
-        if self._next in self._functions and self._functions[self._next] != function:
-            raise RuntimeError("its code does not go the same way twice")
-        return super().__torch_function__(function, types, args, kwargs)
-
-
 @dataclass(frozen=True)
 class Watched:
     """A program that was recorded, up to where backward begins."""
@@ -117,6 +80,7 @@ class Watched:
     calls: tuple[Call, ...]
     returned: object  # what it gave, or what its backward begins at
     hidden: frozenset[Storage]  # of tensors that come from nowhere: scripted code, an autograd function of one's own
+    backward: Call | None = None
 
 
 def watch(call: Callable[[], object]) -> Watched:
@@ -125,19 +89,19 @@ def watch(call: Callable[[], object]) -> Watched:
     What is read and was made by nothing is a parameter or constant if it is there in both, for the first's tensors
     are still held while the second is recorded; else it was made where nobody can look.
     """
-    first, _ = _forward(call)
-    second, returned = _forward(call)
+    first, *_ = _forward(call)
+    second, returned, backward = _forward(call)
     known = _unmade(first) & _unmade(second)
-    return Watched(tuple(second), returned, frozenset(_unmade(second) - known))
+    return Watched(tuple(second), returned, frozenset(_unmade(second) - known), backward)
 
 
-def _forward(call: Callable[[], object]) -> tuple[list[Call], object]:
+def _forward(call: Callable[[], object]) -> tuple[list[Call], object, Call | None]:
     with Program() as program:
         returned = call()
     for place, one in enumerate(program.calls):
         if one.name == "backward":
-            return program.calls[:place], one.args[0]
-    return program.calls, returned
+            return program.calls[:place], one.args[0], one
+    return program.calls, returned, None
 
 
 def _unmade(calls: Iterable[Call]) -> set[Storage]:

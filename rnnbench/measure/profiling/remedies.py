@@ -1,32 +1,21 @@
-"""What stands in the place of calls that could be done without: each is a function of (function, args, kwargs).
+"""What a recorded call would be without something that it does: each remedy rewrites its replay.
 
 What can be made once before the clock starts is made there: stacked weights and inputs, as a cell without such a fault
 would have them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx import Node
 
 from rnnbench.measure.profiling.program import Call
+from rnnbench.measure.profiling.replay import Replay
 
-Give = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+Remedy = Callable[[Replay], None]
 # Functions that multiply rows with a weight, and which of their arguments the rows are.
 ROWS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
-
-
-class Grows(Protocol):
-    """Keeps values within a call."""
-
-    def restart(self) -> None:
-        """Forget them: a new call begins."""
-        ...
-
-
-ToGrow = tuple[Grows, ...]
 
 
 def product_of(name: str) -> int | None:
@@ -34,95 +23,83 @@ def product_of(name: str) -> int | None:
     return ROWS.get(name)
 
 
-def give_first(_function: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+def give_first(calls: Sequence[Call]) -> Remedy:
     """What was given first, in place of its copy."""
-    return args[0]
+
+    def rewrite(replay: Replay) -> None:
+        for call in calls:
+            replay.replace(call, replay.node(call).all_input_nodes[0])
+
+    return rewrite
 
 
-def give(value: Any) -> Give:
-    """The same value each time."""
-    return lambda function, args, kwargs: value
+def give_results(calls: Sequence[Call]) -> Remedy:
+    """The recorded results, without a gradient, where anything needs them."""
+
+    def rewrite(replay: Replay) -> None:
+        for call in sorted(calls, key=lambda one: -one.ordinal):
+            node = replay.node(call)
+            if isinstance(call.result, Tensor) and node.users:
+                node.replace_all_uses_with(replay.constant(call.result.detach()))
+            replay.erase(node)
+
+    return rewrite
 
 
-@dataclass
-class Whole:
-    """The products of one weight with all steps' rows, as one product at the first of them."""
+def make_whole(group: Sequence[Call]) -> Remedy:
+    """The products of one weight with all steps' rows as one product, at the first of them."""
+    at = product_of(group[0].name) or 0
+    rows = torch.cat([call.args[at].detach() for call in group])
 
-    rows: Tensor  # (steps * batch, input)
-    steps: int
-    is_leaf: bool
-    parts: Sequence[Tensor] = ()
+    def rewrite(replay: Replay) -> None:
+        first = replay.node(group[0])
+        with replay.before(first):
+            args = (*first.args[:at], replay.constant(rows), *first.args[at + 1 :])
+            whole = replay.again(first, args, first.kwargs)
+            steps = replay.method("view", whole, len(group), -1, group[0].result.shape[-1])
+            parts = replay.parts(replay.method("unbind", steps, 0), len(group))
+        _replace(replay, group, parts)
 
-    @classmethod
-    def of(cls, group: Sequence[Call]) -> Self:
-        """From the calls that it replaces."""
-        rows = torch.cat([call.args[product_of(call.name) or 0].detach() for call in group])
-        return cls(rows, len(group), is_leaf=False)
-
-    def restart(self) -> None:
-        """Forget the product."""
-        self.parts = ()
-
-    def give(self, place: int) -> Give:
-        """The part of one step."""
-        if place:
-            return lambda function, args, kwargs: self.parts[place]
-
-        def first(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-            at = product_of(str(function.__name__).strip("_")) or 0
-            whole = function(*args[:at], self.rows, *args[at + 1 :], **kwargs)
-            self.parts = whole.view(self.steps, -1, whole.shape[-1]).unbind(0)
-            return self.parts[0]
-
-        return first
+    return rewrite
 
 
-@dataclass
-class Stacked:
-    """The products of one input with several weights, as one product with all of them side by side."""
+def make_stacked(group: Sequence[Call], weights: Sequence[Tensor]) -> Remedy:
+    """The products of one input with several weights as one product; `weights` as `stacked` has them."""
+    at, sizes = product_of(group[0].name) or 0, [int(call.result.shape[-1]) for call in group]
+    is_even = len(set(sizes)) == 1  # `chunk` is quicker, and what a cell would do
 
-    weights: tuple[Tensor, ...]  # in the order of the arguments, the rows left out
-    sizes: list[int]
-    rows: int  # which argument they are
-    parts: Sequence[Tensor] = field(default=())
+    def rewrite(replay: Replay) -> None:
+        first = replay.node(group[0])
+        with replay.before(first):
+            own = [replay.constant(weight) for weight in weights]
+            whole = replay.again(first, (*own[:at], first.args[at], *own[at:]), {})
+            split = ("chunk", len(group)) if is_even else ("split_with_sizes", sizes)
+            parts = replay.parts(replay.method(split[0], whole, split[1], -1), len(group))
+        _replace(replay, group, parts)
 
-    @classmethod
-    def of(cls, group: Sequence[Call]) -> Self:
-        """From the calls that it replaces; all are of the same function."""
-        rows = product_of(group[0].name) or 0
-        columns = [_weights(call, rows) for call in group]
-        along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
-        weights = tuple(_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True))
-        return cls(weights, [int(call.result.shape[-1]) for call in group], rows)
-
-    def restart(self) -> None:
-        """Forget the product, and the gradient, which would be added to."""
-        self.parts = ()
-        for weight in self.weights:
-            weight.grad = None
-
-    def give(self, place: int) -> Give:
-        """The part of one weight."""
-        if place:
-            return lambda function, args, kwargs: self.parts[place]
-
-        at, count = self.rows, len(self.sizes)
-        before, after = self.weights[:at], self.weights[at:]
-        is_even = len(set(self.sizes)) == 1  # `chunk` is quicker, and what a cell would do
-
-        def first(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-            whole = function(*before, args[at], *after)
-            self.parts = whole.chunk(count, -1) if is_even else whole.split_with_sizes(self.sizes, -1)
-            return self.parts[0]
-
-        return first
+    return rewrite
 
 
-def _weights(call: Call, rows: int) -> list[Tensor]:
-    given = [arg for index, arg in enumerate(call.args) if index != rows] + list(call.kwargs.values())
+def stacked(group: Sequence[Call]) -> list[Tensor]:
+    """The weights of calls of the same function side by side, in the order of the arguments, the rows left out."""
+    columns = [_weights(call) for call in group]
+    along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
+    return [_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True)]
+
+
+def _replace(replay: Replay, group: Sequence[Call], parts: Sequence[Node]) -> None:
+    for call, part in zip(group, parts, strict=True):
+        replay.replace(call, part)
+
+
+def _weights(call: Call) -> list[Tensor]:
+    at = product_of(call.name) or 0
+    given = [arg for index, arg in enumerate(call.args) if index != at] + list(call.kwargs.values())
     return [arg for arg in given if isinstance(arg, Tensor)]
 
 
 def _joined(parts: Sequence[Tensor], along: int) -> Tensor:
     joined = torch.cat([part.detach() for part in parts], dim=along)
+    if all(isinstance(part, nn.Parameter) for part in parts):
+        return nn.Parameter(joined)
     return joined.requires_grad_() if any(part.requires_grad for part in parts) else joined

@@ -8,7 +8,7 @@ import torch
 
 from rnnbench.measure import profiling
 from rnnbench.measure.devices import Cpu
-from rnnbench.measure.profiling import file_name, profile
+from rnnbench.measure.profiling import MOST_ROUNDS, file_name, profile
 from rnnbench.measure.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -33,11 +33,13 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert found.steps == 4
     parts = ["forward", "backward", "optimizer"][: {"inference": 1, "training": 2, "step": 3}[phase]]
     assert [one for one in parts if any(op.part == one for op in found.operators)] == parts
-    arms = {"call", "watched", "unprofiled", "profiled", "clocked"}
+    arms = {"call", "replayed", "unprofiled", "profiled", "clocked"}
     arms |= {"forward"} if phase != "inference" else set()
     arms |= {"forward_backward"} if phase == "step" else set()
     assert set(found.times) == arms
-    assert all(len(each) == 2 and min(each) > 0 for each in found.times.values())
+    assert all(min(each) > 0 for each in found.times.values())
+    assert {len(each) for arm, each in found.times.items() if arm != "replayed"} == {2}
+    assert 2 <= len(found.times["replayed"]) == len(found.causes[0].seconds) <= 2 * MOST_ROUNDS
     assert [cause.kind for cause in found.causes] == ["not hoisted"]
     assert "gru.py:" in found.causes[0].what
     assert all((tmp_path / file).is_file() for file in found.files.values())
