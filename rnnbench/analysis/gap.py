@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.breakdown import breakdown
-from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.summary import WORKLOAD_AXES, complete_visits, replicate_times
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
+from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
-from rnnbench.store.records import GRAPH_BACKENDS, Implementation
+from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation
 
 Seconds = Mapping[Any, float]  # replicate -> seconds per call
 
@@ -94,7 +94,7 @@ def take_apart(
         estimate(list(start.values())),
         estimate(list(reference.values())),
         estimate(list(gap.values())),
-        Estimate(*(math.exp(value) for value in (ratio.value, ratio.low, ratio.high))),
+        as_ratio(ratio),
         (*sorted(named, key=lambda step: -step.seconds.value), *steps),
         rest,
         names[-1],
@@ -145,7 +145,7 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
     times["seconds"] = np.exp(times["log_seconds"])
     times = times.merge(frame[["case", "cell", *WORKLOAD_AXES]].drop_duplicates("case"), on="case")
     found = []
-    for key, group in times.groupby(WORKLOAD_AXES, sort=False, dropna=False):
+    for key, group in times.groupby([*WORKLOAD_AXES], sort=False, dropna=False):
         references = group[group["implementation"] == "torch.nn"]
         if references.empty:
             continue

@@ -13,12 +13,12 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.location import Location, shift
-from rnnbench.analysis.summary import TIMED, WORKLOAD_AXES, complete_visits, reference_ratios, replicate_times
+from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunInfo, read_info
 from rnnbench.store.frame import read as read_run
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
 MACHINE = ("cpu", "cgroup_cpu_limit")

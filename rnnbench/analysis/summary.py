@@ -9,9 +9,8 @@ import pyarrow as pa
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, pooled_points
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
-from rnnbench.store.records import AXES, REFERENCES
+from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
-WORKLOAD_AXES = [axis for axis in AXES if axis not in ("cell", "implementation")]
 LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
 # What is needed of a window; its axes are its case's, and would be most of the memory.

@@ -140,12 +140,15 @@ def _saved(base: Path, head: Path, margin: float | None, reference: str | None) 
 
 
 def _runs(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison":
+    from concurrent.futures import ThreadPoolExecutor
+
     from rnnbench import suites
     from rnnbench.suite_file import CheckSettings
 
     if reference is not None:
         raise click.UsageError("--reference is for pytest-benchmark's files; runs have their own references")
-    before, after = _stored(base), _stored(head)
+    with ThreadPoolExecutor() as pool:  # of large ones, a half is read while the other is made sense of
+        before, after = pool.map(_stored, (base, head))
     settings = suites.check_settings(head, after.info.resolved)
     if margin is not None:
         settings = CheckSettings(margin=margin)

@@ -110,8 +110,6 @@ def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[st
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from rnnbench import load, suites, summarize
     from rnnbench.analysis.noise import noise
     from rnnbench.report import profiled
@@ -121,10 +119,9 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     sizes = suites.parse_only(asked, "--predict")
     info, frame, profiles = read_info(run), load(run), read_profiles(run)
     why = profiled.sections(frame, profiles, run) if profiles else []
-    with ThreadPoolExecutor() as pool:  # both mostly sort, for which numpy lets other threads run
-        found, summary = pool.submit(noise, frame), summarize(frame)
+    summary, found = summarize(frame), noise(frame)
     del frame  # of a large run, most of the memory
-    return render(summary, found.result(), info, sizes, why)
+    return render(summary, found, info, sizes, why)
 
 
 def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:

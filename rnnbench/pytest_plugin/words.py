@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnbench.cells import is_own
-from rnnbench.report.axes import COUNTED, OF_MODELS, SIZES, WORKLOAD, say_all, word
-from rnnbench.store.records import LOADS, OF_DATA, Case, Workload, axis_text, reference_cell
+from rnnbench.report.axes import COUNTED, OF_MODELS, SIZES, say_all, word
+from rnnbench.store.records import LOADS, OF_DATA, WORKLOAD_AXES, Case, Workload, axis_text, reference_cell
 from rnnbench.suite_file import Sweep
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
@@ -34,7 +34,7 @@ def group_name(workload: Workload) -> str:
 
 def _told(workload: Workload) -> Iterator[tuple[str, Any]]:
     loads = workload.phase in LOADS
-    for axis in WORKLOAD:
+    for axis in WORKLOAD_AXES:
         value = getattr(workload, axis)
         if axis in APART or (workload.phase == "loading" and axis in OF_MODELS):
             continue

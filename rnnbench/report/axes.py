@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.report.reference import is_reference
 from rnnbench.report.units import plural
-from rnnbench.store.records import AXES, DEFAULTS, OF_DATA
+from rnnbench.store.records import DEFAULTS, OF_DATA
 
 WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
     "output_size": "output",
@@ -17,7 +17,6 @@ WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hid
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
 SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths")
-WORKLOAD = [axis for axis in AXES if axis not in ("cell", "implementation")]
 COUNTED = ("num_layers", "threads", *OF_DATA)  # said as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # which a data set has not
 

@@ -17,11 +17,12 @@ from rnnbench.report import (
     table_operators,
     why,
 )
-from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, one_line, say_all, several
+from rnnbench.report.axes import SETTINGS, SIZES, one_line, say_all, several
 from rnnbench.report.figures import Picture, picture
 from rnnbench.report.series import name as series_name
 from rnnbench.report.table import Table
 from rnnbench.store.profiles import Profile
+from rnnbench.store.records import WORKLOAD_AXES
 
 WATERFALL = (
     "Each bar is what one change takes off the time, with its 95% interval; a hatched one can't be told from nothing. "
@@ -120,7 +121,7 @@ def _within(folder: Path, name: str) -> Path | None:
 
 
 def _is_of(row: Row, gap: Gap) -> bool:
-    return all(row[axis] == gap.axes[axis] for axis in WORKLOAD)
+    return all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
 
 
 def _rank(implementation: str) -> int:

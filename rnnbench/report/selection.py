@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, one_line, say_all, several, word
+from rnnbench.report.axes import SETTINGS, SIZES, one_line, say_all, several, word
 from rnnbench.report.reference import is_reference
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Table
 from rnnbench.report.units import duration, ratio, ratio_interval
-from rnnbench.store.records import axis_text
+from rnnbench.store.records import WORKLOAD_AXES, axis_text
 
 CHOSEN_BY = ("cell", "implementation", "phase", *SIZES, *SETTINGS, "run")
 
@@ -32,7 +32,7 @@ def choices(summary: pd.DataFrame) -> dict[str, Any]:
         described.append({"name": axis, "word": word(axis), "values": [one_line(axis_text(value)) for value in values]})
         known = {value: place for place, value in enumerate(values)}
         places.append([known.get(value, -1) for value in summary[axis]])
-    groups = summary.groupby(["run", *WORKLOAD], sort=False).ngroup()
+    groups = summary.groupby(["run", *WORKLOAD_AXES], sort=False).ngroup()
     members = {group: rows.index.to_list() for group, rows in groups[own].groupby(groups[own])}
     return {
         "axes": described,

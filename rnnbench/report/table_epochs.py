@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.axes import SETTINGS, SIZES, WORKLOAD, one_line, several, word
+from rnnbench.report.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import duration, ratio
-from rnnbench.store.records import OF_DATA
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
 
-TRAINED = ["run", "cell", "implementation", *(axis for axis in WORKLOAD if axis not in ("phase", *OF_DATA))]
+TRAINED = ["run", "cell", "implementation", *(axis for axis in WORKLOAD_AXES if axis not in ("phase", *OF_DATA))]
 LOADED = ["run", "batch_size", "seq_len", "input_size", "output_size", "dtype", "device", "threads", *OF_DATA]
 
 

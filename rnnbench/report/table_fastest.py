@@ -5,12 +5,13 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.axes import WORKLOAD, one_line, several, word
+from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Of, Table, of, table
 from rnnbench.report.units import ratio, ratio_interval
+from rnnbench.store.records import WORKLOAD_AXES
 
 NEAR = 1.1  # times the reference's time
 
@@ -22,7 +23,7 @@ def render(summary: pd.DataFrame) -> Table | None:
     own = own[own.groupby("cell")["implementation"].transform("nunique") > 1]
     if own.empty:
         return None
-    fastest = own.loc[own.groupby(["run", "cell", *WORKLOAD], sort=False)["ratio"].idxmin()]
+    fastest = own.loc[own.groupby(["run", "cell", *WORKLOAD_AXES], sort=False)["ratio"].idxmin()]
     keys = ["cell", "phase", *several(summary, CONTEXT)]
     rows = pd.DataFrame(
         [

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.axes import WORKLOAD, one_line, several, word
+from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.reference import is_reference, words
@@ -12,12 +12,13 @@ from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import ratio
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
+from rnnbench.store.records import WORKLOAD_AXES
 
 
 def render(summary: pd.DataFrame) -> Table | None:
     """One row for each series and phase; None where no metric is known of both sides."""
     frame = with_metrics(with_series(summary))
-    group = ["run", *WORKLOAD]
+    group = ["run", *WORKLOAD_AXES]
     observed = _observed()
     names = [metric.name for metric in observed]
     sides = frame[~is_reference(frame)].merge(frame.loc[is_reference(frame), [*group, *names]], on=group)

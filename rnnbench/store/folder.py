@@ -181,10 +181,18 @@ def read_info(path: Path, part: str = "") -> RunInfo:
 def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]:
     """What a run, or a part of it, last said of each of its cases, by the case's key, in the order of the first lines.
 
-    Nothing where the run was cut off before the first; raises UserError where a line is not what it must be.
+    Nothing where the run was cut off before the first. Raises UserError where a line is not what it must be; of a line
+    that a later one of its case replaces only the key is looked at.
     """
     name = "measurements*.jsonl" if part is None else _named("measurements.jsonl", part)
-    return {line["case"]: line for line in _lines(path, name, schema.measurement_fault)}
+    last: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for file in sorted(path.glob(name)):
+        for number, line in enumerate(jsonlines.read(file), 1):
+            case = line.get("case")
+            last[case if isinstance(case, str) else f"{file}, line {number}"] = file, number, line
+    for file, number, line in last.values():
+        _check(file, number, schema.measurement_fault(line))
+    return {case: line for case, (_, _, line) in last.items()}
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
@@ -245,6 +253,10 @@ def _lines(
     """The lines of all such files; raises UserError at one that is not what it must be."""
     for file in sorted(path.glob(pattern)):
         for number, line in enumerate(jsonlines.read(file), 1):
-            if fault := fault_of(line):
-                raise UserError(f"{file}, line {number}: {fault}")
+            _check(file, number, fault_of(line))
             yield line
+
+
+def _check(file: Path, number: int, fault: str) -> None:
+    if fault:
+        raise UserError(f"{file}, line {number}: {fault}")

@@ -174,7 +174,8 @@ def _expression(axes: Mapping[str, object]) -> str:
     return " ".join([f"{axis}={axis_text(value)}" for axis, value in axes.items()])
 
 
-AXES: tuple[str, ...] = ("cell", "implementation", *(field.name for field in fields(Workload)))
+WORKLOAD_AXES: tuple[str, ...] = tuple(field.name for field in fields(Workload))
+AXES: tuple[str, ...] = ("cell", "implementation", *WORKLOAD_AXES)
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Workload) if field.default is not MISSING}
 
 

@@ -72,6 +72,18 @@ def test_a_run_from_before_there_were_data_sets_has_no_samples(tmp_path: Path) -
     assert rnnbench.summarize(frame)["ratio"].tolist() == [2.0, 1.0]
 
 
+def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]})
+    file = path / "measurements.jsonl"
+    good = file.read_text()
+    bad = good.replace('"measured"', '"gone"')
+    file.write_text(bad + good)
+    assert rnnbench.load(path)["status"].tolist() == ["measured"]
+    file.write_text(good + bad)
+    with pytest.raises(UserError, match=r"measurements\.jsonl, line [2-9]: status: want "):
+        rnnbench.load(path)
+
+
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()

@@ -8,8 +8,9 @@ import pandas as pd
 
 from rnnbench import load, suites
 from rnnbench.analysis.estimate import pooled_quantiles
-from rnnbench.analysis.summary import WORKLOAD_AXES, complete_visits
+from rnnbench.analysis.summary import complete_visits
 from rnnbench.measure.session import run_suite
+from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.suite_file import Settings
 
 ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from rnnbench import load, summarize
-from rnnbench.analysis.summary import WORKLOAD_AXES
 from rnnbench.store.folder import read_info
+from rnnbench.store.records import WORKLOAD_AXES
 
 RUN = Path("results/quick-20261125T021740Z-99e6")
 CASES = 1_000_000
@@ -50,10 +50,10 @@ def costs(run: Path) -> Costs:
     windows = frame[frame["replicate"].notna()]
     visits = windows.drop_duplicates(["case", "replicate"])
     cases = frame["case"].nunique()
-    groups = windows.groupby(WORKLOAD_AXES, dropna=False)["replicate"].nunique()
+    groups = windows.groupby([*WORKLOAD_AXES], dropna=False)["replicate"].nunique()
     summary = summarize(frame)
     summary["width"] = np.log(summary["ratio_high"] / summary["ratio_low"]) / 2
-    widest = summary.groupby(WORKLOAD_AXES, dropna=False)["width"].max().reindex(groups.index)
+    widest = summary.groupby([*WORKLOAD_AXES], dropna=False)["width"].max().reindex(groups.index)
     ends = windows["started"] + windows["host_seconds"]
     first, last = windows.groupby("replicate")["started"].min(), ends.groupby(windows["replicate"]).max()
     between = float(np.median(first.to_numpy()[1:] - last.to_numpy()[:-1]))

@@ -9,8 +9,9 @@ import pandas as pd
 
 from rnnbench import load, suites
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.summary import WORKLOAD_AXES, complete_visits, replicate_times
+from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.measure.session import run_suite
+from rnnbench.store.records import WORKLOAD_AXES
 
 SUITE = Path(__file__).with_name("repeated.toml")
 BASE_STEPS = 200
@@ -58,7 +59,7 @@ def intervals(times: pd.DataFrame) -> pd.DataFrame:
     A call of n steps takes n s + o; o is what the cell without steps takes, some 1% of the base.
     """
     rows = []
-    for _, workload in times.groupby(WORKLOAD_AXES):
+    for _, workload in times.groupby([*WORKLOAD_AXES]):
         logs = workload.pivot_table(index="replicate", columns="cell", values="log_seconds")
         overhead = float(np.exp((logs["Steps0"] - logs["Steps200"]).median()))
         for head, steps in HEADS.items():

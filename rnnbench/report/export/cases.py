@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.axes import WORKLOAD, one_line, say_all
+from rnnbench.report.axes import one_line, say_all
 from rnnbench.report.units import plural
 from rnnbench.store.metrics import METRICS, Metric
-from rnnbench.store.records import OF_DATA, reference_cell
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, reference_cell
 
 REASONS = 3  # that are named; more are counted
 TOLD = ("phase", "task", "device", "dtype", "threads")  # first of a workload's axes, after its reference
@@ -35,7 +35,7 @@ def left_out(summary: pd.DataFrame) -> str:
 
 def workload(row: dict[Any, Any]) -> str:
     """A case's workload in words, every axis of it, so that two runs of it have the same."""
-    order = [*TOLD, *(axis for axis in WORKLOAD if axis not in ("reference", *TOLD))]
+    order = [*TOLD, *(axis for axis in WORKLOAD_AXES if axis not in ("reference", *TOLD))]
     axes = [axis for axis in order if axis not in OF_DATA or row["samples"]]
     return f"{reference_cell(row['reference'])}: {say_all(axes, (row[axis] for axis in axes))}"
 
