@@ -46,7 +46,7 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], l
     shown = Page(
         name=name,
         heading=f"{name}: why it takes as long as it does",
-        answer=found[0].words,
+        answer=found[0].far,
         more="",
         facts=(f"{len(found)} of its workloads were profiled",),
         warning="",

@@ -43,6 +43,7 @@ class Why:
     name: str  # of its files
     cell: str
     title: str
+    far: str  # the first sentence of its words
     words: str
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -96,6 +97,7 @@ def _section(
         name,
         str(gap.axes["cell"]),
         one_line(title),
+        why.far(gap, first, reference),
         why.words(gap, first, reference, base),
         tuple(pictures),
         tuple(replace(table, name=f"{name}-{table.name}") for table in tables if table is not None),

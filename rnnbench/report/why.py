@@ -33,13 +33,17 @@ LABELS: dict[str, tuple[str, str]] = {
 }
 
 
+def far(gap: Gap, name: str, reference_name: str) -> str:
+    """How far it is from the reference."""
+    return (
+        f"{one_line(name)} takes {ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)}) the time of "
+        f"{one_line(reference_name)}: {duration(gap.start.value)} against {duration(gap.end.value)}."
+    )
+
+
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
     """How far, what explains it, what is left, and where the call's time goes; `base` is the profile of the first."""
-    name, reference_name = one_line(name), one_line(reference_name)
-    told = [
-        f"{name} takes {ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)}) the time of "
-        f"{reference_name}: {duration(gap.start.value)} against {duration(gap.end.value)}."
-    ]
+    told = [far(gap, name, reference_name)]
     if math.isnan(gap.seconds.low):
         told.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
     elif not gap.seconds.low > 0:

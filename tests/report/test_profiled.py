@@ -193,6 +193,9 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     assert f'<a href="{page}">gru</a>' in files["index.html"].decode()
     for html in ("index.html", page):
         assert "gru loop takes 5.00×" in files[html].decode()
+    answer = re.search(r'<p class="answer">(.*?)</p>', files[page].decode(), re.DOTALL)
+    assert answer is not None
+    assert re.fullmatch(r"gru loop takes 5.00× .* against [^.]*\.[^.]*\.", answer[1].strip()), answer[1]
     for link in re.findall(r'href="([^#:"]+)"', files[page].decode()):
         assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
 
@@ -215,7 +218,7 @@ def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
 
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
     frame = load(run)
-    section = profiled.Why("01", EVIL, EVIL, f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    section = profiled.Why("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
     files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
     for html in ("index.html", "cells/01/index.html"):
         assert EVIL not in files[html].decode()
