@@ -35,10 +35,9 @@ LABELS: dict[str, tuple[str, str]] = {
 
 def far(gap: Gap, name: str, reference_name: str) -> str:
     """How far it is from the reference."""
-    return (
-        f"{one_line(name)} takes {ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)}) the time of "
-        f"{one_line(reference_name)}: {duration(gap.start.value)} against {duration(gap.end.value)}."
-    )
+    times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)})"
+    both = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
+    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {both}."
 
 
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
