@@ -106,21 +106,18 @@ def fits(summary: pd.DataFrame) -> Fits:
     )
 
 
-def _of_series(axes: tuple[Any, ...], cases: pd.DataFrame) -> Fit | LeftOut:
+def _of_series(key: tuple[Any, ...], cases: pd.DataFrame) -> Fit | LeftOut:
     macs = cases["macs"] if "macs" in cases else pd.Series(np.nan, index=cases.index)
     points = cases[[*MOVING, "seconds"]].assign(macs=macs).to_numpy(dtype=float)
     ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
-    return _fit(axes, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
+    return _fit(key, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
 
 
 @lru_cache(maxsize=1024)  # figures, tables and pages of one report ask for the same ones
-def _fit(axes: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> Fit | LeftOut:
-    """`axes`: values of `SERIES`; `content`: (points, `MOVING`, seconds and MACs) as doubles."""
+def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> Fit | LeftOut:
+    """`key`: values of `SERIES`; `content`: (points, `MOVING`, seconds and MACs) as doubles."""
+    axes = dict(zip(SERIES, key, strict=True))
     points = np.frombuffer(content).reshape(-1, len(MOVING) + 2)
-    return _fit_points(dict(zip(SERIES, axes, strict=True)), points, ceiling)
-
-
-def _fit_points(axes: dict[str, Any], points: Array, ceiling: Ceiling | None) -> Fit | LeftOut:
     seconds, macs = points[:, -2], points[:, -1]
     sizes = pd.DataFrame(points[:, : len(MOVING)].astype(int), columns=list(MOVING)).assign(seconds=seconds)
     varied = sum(len(values) >= FEWEST_VALUES for values in levels(sizes).values())

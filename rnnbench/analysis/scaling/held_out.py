@@ -18,7 +18,7 @@ from rnnbench.analysis.scaling.terms import Array
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
 FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
-MOST_FOLDS = 50  # of points: one in fifty left out tells as much as each by itself, and costs no more for many points
+MOST_FOLDS = 50  # of points; where there are more, some are left out at once: each fold costs a fit of each form
 Place = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 

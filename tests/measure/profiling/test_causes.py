@@ -12,6 +12,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.measure.profiling.causes import Suspect, steps_of, suspects
 from rnnbench.measure.profiling.program import MOST_CALLS, TooLong, Watched, watch
 from rnnbench.measure.profiling.replay import Replay
+from tests.measure.profiling.hidden import Hidden
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -107,15 +108,6 @@ def test_small_products_with_biases_by_name_are_made_one() -> None:
 
 
 def test_products_that_follow_from_what_can_not_be_seen_are_left_alone() -> None:
-    class Hidden(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x.tanh()
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Tensor:
-            return grad
-
     weight = nn.Parameter(torch.randn(5, 5))
 
     def run() -> Tensor:

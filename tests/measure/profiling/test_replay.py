@@ -1,7 +1,6 @@
 """Replays: what they compute is what was recorded; nothing is timed here."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -12,19 +11,10 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.measure.profiling.program import Watched, watch
 from rnnbench.measure.profiling.remedies import give_first, give_results
 from rnnbench.measure.profiling.replay import Replay, Unlike
+from tests.measure.profiling.hidden import Hidden
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(4, 2, 3)
-
-
-class Hidden(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.tanh()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
 
 
 def over_sequence(x: Tensor, cell: GRUCell) -> Tensor:
