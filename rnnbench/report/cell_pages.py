@@ -11,6 +11,7 @@ from rnnbench.report.page import PAGE, Page
 from rnnbench.report.profiled import Why
 from rnnbench.report.reference import is_reference
 from rnnbench.report.sections import Drawn, Links, Listed, Part, Section, Words
+from rnnbench.report.units import plural
 
 LADDER, GROWS = "ratio", "scaling"  # figures
 
@@ -48,7 +49,7 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], l
         heading=f"{name}: why it takes as long as it does",
         answer=found[0].far,
         more="",
-        facts=(f"{len(found)} of its workloads were profiled",),
+        facts=(f"{plural(len(found), 'workload')} profiled",),
         warning="",
         first=drawn.get(LADDER),
         sections=sections,
