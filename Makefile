@@ -22,6 +22,13 @@ lowest:  ## The test suite with the lowest versions that pyproject.toml allows; 
 	.lowest/bin/python -m pytest --numprocesses auto -W default -m "not alone"
 	.lowest/bin/python -m pytest -W default -m alone
 
+coverage: .venv/.validation  ## Which lines and branches the tests reach, also in the processes that they start.
+	.venv/bin/python -m coverage erase
+	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest --numprocesses auto -m "not alone"
+	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest -m alone
+	.venv/bin/python -m coverage combine --quiet
+	.venv/bin/python -m coverage report
+
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation
 

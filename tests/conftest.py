@@ -1,10 +1,15 @@
 """Fixtures for all rooms."""
 
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+# The programs that tests start, wherever they are started, are of this tree, whether it is installed or not.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts this in the background has it ignored, and so would every program that a test interrupts.

@@ -66,7 +66,7 @@ reference = "gru"
 
 def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rnnbench", *map(str, arguments)]
-    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "100", "GITHUB_ACTIONS": ""}
+    ours = {"COLUMNS": "100", "GITHUB_ACTIONS": ""}
     environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
     environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120)
@@ -121,8 +121,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
 ) -> None:
     (folder / "tiny.toml").write_text(SUITE.replace("replicates = 2", "replicates = 999"))
     command = [sys.executable, "-m", "rnnbench", "run", "tiny.toml"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not list(folder.glob("results/*/windows-0001.jsonl")) and time.monotonic() < end:
         time.sleep(0.05)
@@ -248,10 +247,7 @@ main()
 )
 def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, arguments: list[str]) -> None:
     code = INTERRUPTED.format(name=name, arguments=arguments)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     # A shell shows 130 for both: Python ends itself by the signal where it came in an exec(), as `-c` is one.
     assert done.returncode in (130, -signal.SIGINT)
     assert done.stderr.strip() == "rnnbench: interrupted"

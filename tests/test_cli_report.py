@@ -34,7 +34,7 @@ def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
     return subprocess.Popen(
         [sys.executable, "-m", "rnnbench", *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,5 +1,6 @@
 """What a shell offers after Tab."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def complete(words: str) -> list[str]:
 def test_there_is_a_script_for_each_common_shell(shell: str, tmp_path: Path) -> None:
     code = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main; main()"
     environment = {"_RNNBENCH_COMPLETE": f"{shell}_source", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert "_RNNBENCH_COMPLETE" in done.stdout, done.stderr
 

@@ -30,7 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     command.chmod(0o755)
     who = {f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | who | {"PATH": path, "PYTHONPATH": str(ROOT), "GITHUB_ACTIONS": "", "COLUMNS": "120"}
+    return os.environ | who | {"PATH": path, "GITHUB_ACTIONS": "", "COLUMNS": "120"}
 
 
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -17,7 +17,6 @@ Run = Callable[..., pytest.RunResult]
 def here(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Without the plugins that happen to be installed, which might hold this one too."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # in which pytest-benchmark would disable itself
     return pytester
 
