@@ -75,9 +75,7 @@ def moved_bytes(row: dict[Any, Any]) -> float:
 def serial_steps(row: dict[Any, Any]) -> int:
     """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
     workload = Case.from_axes(row).workload
-    steps = workload.output_steps if workload.task == "one_to_many" else workload.seq_len
-    if workload.task == "encoder_decoder":
-        steps += workload.output_steps
+    steps = workload.seq_len + (workload.output_steps if workload.task == "encoder_decoder" else 0)
     forward = 1 if row["backend"] in OPAQUE_BACKENDS else steps * workload.num_layers
     total = forward * workload.batches
     return total if workload.phase == "inference" else 2 * total

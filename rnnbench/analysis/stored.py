@@ -118,6 +118,8 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
 
 def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
     """Where each case's log-ratios to its reference lie, of the low quantile and of the mean."""
+    if run.ratios.empty:  # which np.split would still make one part of
+        return {}
     number, cases = pd.factorize(run.ratios["case"])
     order = np.argsort(number, kind="stable")
     ends = np.cumsum(np.bincount(number, minlength=len(cases)))[:-1]

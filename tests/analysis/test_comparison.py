@@ -29,8 +29,10 @@ def found(base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict |
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:
-    one = found(verdict="inconclusive")
-    assert (one.verdict, one.replicates, one.changes) == ("inconclusive", 9, ())
+    time = judged("inconclusive")
+    assert found(verdict="inconclusive") == Finding(
+        CASE, "inconclusive", 0.025, "", time.low, time.mean, 9, (), "inconclusive"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,21 +56,33 @@ def test_counts_beyond_the_margin_decide_and_every_change_is_told(
 
 
 def test_a_case_that_newly_fails_is_a_regression_and_one_that_is_mended_an_improvement() -> None:
-    assert found(head=FAILED, verdict=None).verdict == "regressed"
-    assert found(head=FAILED, verdict=None).reason == "fails now: parity: off by 1"
-    assert found(base=FAILED, verdict=None).verdict == "improved"
+    worse, better = found(head=FAILED, verdict=None), found(base=FAILED, verdict=None)
+    assert worse == Finding(CASE, "regressed", 0.025, "fails now: parity: off by 1")
+    assert better == Finding(CASE, "improved", 0.025, "failed in the base: parity: off by 1")
 
 
 def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
-    one = found(FAILED, FAILED, None)
-    assert (one.verdict, one.reason) == (None, "failed on both sides: parity: off by 1")
     skipped = replace(FINE, status="skipped", reason="nothing to hoist")
-    one = found(FINE, skipped, None)
-    assert (one.verdict, one.reason) == (None, "skipped in the head: nothing to hoist")
+    otherwise = replace(FAILED, reason="parity: off by 2")
+    for base, head, reason in (
+        (FAILED, FAILED, "failed on both sides: parity: off by 1"),
+        (FINE, skipped, "skipped in the head: nothing to hoist"),
+        (FAILED, otherwise, "failed in the base: parity: off by 1; failed in the head: parity: off by 2"),
+    ):
+        assert found(base, head, None) == Finding(CASE, None, 0.025, reason)
 
 
 def test_a_case_without_a_single_replicate_is_undecided() -> None:
-    assert (found(verdict=None).verdict, found(verdict=None).reason) == ("inconclusive", "no time was left")
+    assert found(verdict=None) == Finding(CASE, "inconclusive", 0.025, "no time was left")
+
+
+def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:
+    one = found(head=replace(FINE, metrics=FINE.metrics | {"macs": 150}), verdict=None)
+    assert (one.verdict, one.time_verdict, [each.ratio for each in one.changes]) == ("regressed", None, [1.5])
+
+
+def test_a_case_that_only_one_side_has_is_not_compared() -> None:
+    assert one_sided([CASE], "in the head") == [Finding(CASE, None, 0.0, "only in the head")]
 
 
 def comparison(*verdicts: Verdict | None) -> Comparison:
@@ -98,3 +112,11 @@ def test_the_worst_comes_first() -> None:
     failing = found(head=FAILED, verdict=None)
     fine, lost = found(), one_sided([CASE], "in the base")[0]
     assert ordered([lost, fine, slower, slowest, failing]) == (failing, slowest, slower, fine, lost)
+
+
+def test_slower_in_the_mean_counts_where_that_is_sure() -> None:
+    low = Estimate(1.05, 1.04, 1.06)
+    by_the_mean = Finding(CASE, "regressed", 0.025, low=low, mean=Estimate(1.5, 1.4, 1.6))
+    by_the_low = replace(by_the_mean, low=Estimate(1.3, 1.2, 1.4), mean=Estimate(1.3, 1.2, 1.4))
+    perhaps = replace(by_the_mean, mean=Estimate(3.0, 1.02, 9.0))  # the margin is in its interval
+    assert ordered([perhaps, by_the_low, by_the_mean]) == (by_the_mean, by_the_low, perhaps)

@@ -54,6 +54,11 @@ def test_steps_follow_one_another_unless_one_operator_runs_them_all() -> None:
     assert serial_steps(row(seq_len=64, backend="mkldnn_rnn_layer")) == 1
 
 
+def test_steps_that_decode_follow_those_that_encode() -> None:
+    assert serial_steps(row(task="one_to_many", seq_len=64)) == 64
+    assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, num_layers=2)) == 2 * (64 + 5)
+
+
 @pytest.mark.parametrize(
     ("changes", "bound", "limit"),
     [

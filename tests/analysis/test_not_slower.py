@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from rnnbench.analysis.estimate import Estimate, as_ratio
+from rnnbench.analysis.location import locations
 from rnnbench.analysis.not_slower import FIRST_LOOK, Question
 
 FACTOR = 1.2
@@ -54,15 +56,31 @@ def test_what_is_clear_is_decided_at_the_first_look() -> None:
 
 
 def test_the_looks_come_ever_later_and_spend_no_more_than_there_is() -> None:
-    logs, question, seen, widths = drawn(np.random.default_rng(1), FACTOR), Question(FACTOR), [], []
+    logs, question, seen, spent = drawn(np.random.default_rng(1), FACTOR), Question(FACTOR), [], 0.0
     while question.next_look < ROUNDS:
         seen.append(question.next_look)
-        question.look(*logs[:, : seen[-1]].tolist())
-        widths.append(math.log(question.low.high / question.low.low))
+        taken = logs[:, : seen[-1]].tolist()
+        question.look(*taken)
+        rate = 0.005 / (len(seen) * (len(seen) + 1))  # of an interval's 1%, half
+        spent += rate
+        for found, values in zip((question.low, question.mean), taken, strict=True):
+            assert found == as_ratio(locations([values])[0].interval(1 - rate))
     assert seen[0] == FIRST_LOOK
     assert all(later == math.ceil(1.5 * sooner) for sooner, later in pairwise(seen))
-    assert widths[-1] < widths[0] / 3
-    assert sum(1 / (look * (look + 1)) for look in range(1, 10_000)) < 1
+    assert len(seen) == question.looks > 5
+    assert spent < 0.005
+
+
+def test_a_ratio_that_is_the_factor_without_any_noise_is_not_slower() -> None:
+    question = Question(1.0)
+    question.look([0.0] * FIRST_LOOK, [0.0] * FIRST_LOOK)
+    assert question.answer == "not slower"
+
+
+def test_precision_is_half_the_width_of_an_interval() -> None:
+    question = Question(FACTOR, low=Estimate(1.0, 1 / 1.01, 1.01), mean=Estimate(1.0, 1 / 1.01, 1.01))
+    assert question.is_within(0.0101)
+    assert not question.is_within(0.0099)
 
 
 def test_what_slows_only_the_mean_is_slower() -> None:

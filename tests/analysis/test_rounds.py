@@ -1,5 +1,8 @@
 """Rows from rounds whose times are made up."""
 
+import math
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,9 +40,17 @@ def test_the_reference_is_once_as_fast_as_itself() -> None:
     assert frame.index.tolist() == ["mine", "base"]
     assert (frame[["ratio", "ratio_low", "ratio_high"]].loc["base"] == 1.0).all()
     assert frame["replicates"].tolist() == [2, 2]
+    assert frame["replicates"].dtype == int
 
 
 def test_an_interval_that_is_missing_is_not_precise() -> None:
     frame = compare({"base": times(1.0), "mine": times(2.0)}, "base")
     assert frame["ratio_low"].isna()["mine"]
     assert wider_than(frame, 0.5) == ["mine"]
+
+
+def test_arms_that_are_less_precise_than_asked_are_named() -> None:
+    frame = pd.DataFrame({"ratio_low": [0.98, 1.8, math.nan], "ratio_high": [1.02, 2.2, math.nan]}, index=list("abc"))
+    assert wider_than(frame, 0.03) == ["b", "c"]  # a: 2% to either side, b: 11%
+    assert wider_than(frame, 0.12) == ["c"]
+    assert wider_than(frame, 0.01) == ["a", "b", "c"]

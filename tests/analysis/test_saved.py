@@ -20,6 +20,14 @@ def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp
     assert row["rounds_high_seconds"] == pytest.approx(1.3)
     assert math.isnan(row["seconds_low"])
     assert math.isnan(row["ratio"])
+    assert row["mean_seconds"] == pytest.approx(sum(rounds) / 8)
+    assert {key: row[key] for key in ("benchmark", "group", "name", "is_reference", "reference")} == {
+        "benchmark": "bench.py::test_a",
+        "group": "",
+        "name": "test_a",
+        "is_reference": False,
+        "reference": "",
+    }
     assert (row["processes"], row["rounds"]) == (1, 8)
 
 
@@ -31,6 +39,9 @@ def test_processes_are_the_replicates_and_ratios_are_taken_within_each(tmp_path:
     assert list(rows.loc["test_a", ["ratio", "ratio_low", "ratio_high"]]) == pytest.approx([2.0] * 3)
     assert rows.loc["test_b", "ratio"] == 1
     assert rows["is_reference"].to_dict() == {"test_a": False, "test_b": True}
+    assert rows["reference"].to_dict() == {"test_a": "test_b", "test_b": "test_b"}
+    assert rows["group"].to_dict() == {"test_a": "all", "test_b": "all"}
+    assert rows.loc["test_a", "mean_seconds"] == pytest.approx(sum(times["test_a"]) / 3)
 
 
 def test_a_process_without_the_reference_gives_no_ratio(tmp_path: Path) -> None:
@@ -58,6 +69,9 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
     saved = read(write(tmp_path / "a.json", [benchmark(f"test_{number}", [1.0]) for number in range(9)]))
     with pytest.raises(UserError, match=r"--reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
         chosen(saved, "nn")
+    few = read(write(tmp_path / "b.json", [benchmark(f"test_{number}", [1.0]) for number in range(5)]))
+    with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3, test_4$"):
+        chosen(few, "nn")
 
 
 def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two stored runs: what makes them incomparable."""
+"""Two stored runs: what makes them incomparable, and what is said of those that can be compared."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.stored import StoredRun, compare, differences, read
+from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.stored import StoredRun, common_cases, compare, differences, read
+from rnnbench.errors import UserError
 from rnnbench.store.folder import FLUSHED
+from rnnbench.store.records import Measurement
 from tests import workload as small
 from tests.stored import INFO, folder
 
@@ -22,7 +25,58 @@ def stored(parent: Path, measure: dict[str, Any]) -> StoredRun:
 def test_a_run_with_flushed_caches_is_not_compared_with_one_without(tmp_path: Path) -> None:
     comparison = compare(stored(tmp_path, {}), stored(tmp_path, {"cold_cache": True}), {LOOP.key: 0.025})
     [one] = comparison.findings
-    assert (one.verdict, one.reason) == ("incomparable", "cold_cache was False and is True")
+    assert one == Finding(LOOP, "incomparable", 0.025, "cold_cache was False and is True")
+
+
+def test_all_that_makes_two_runs_incomparable_is_told(tmp_path: Path) -> None:
+    [one] = compare(stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2}), {LOOP.key: 0.025}).findings
+    assert one.reason == "windows was 4 and is 2"
+    base, head = stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2, "cold_cache": True})
+    [one] = compare(base, head, {LOOP.key: 0.025}).findings
+    assert one.reason == "windows was 4 and is 2; cold_cache was False and is True"
+
+
+def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:
+    base, head = (
+        read(folder(tmp_path / name, {LOOP: [[slower]] * 6, REFERENCE: [[1.0]] * 6}))
+        for name, slower in (("base", 2.0), ("head", 2.2))
+    )
+    comparison = compare(base, head, {LOOP.key: 0.025})
+    [run] = (tmp_path / "base").iterdir()
+    [other] = (tmp_path / "head").iterdir()
+    assert (comparison.suite, comparison.way) == ("test", "stored")
+    assert (comparison.base, comparison.head) == (f"run {run.name}", f"run {other.name}")
+    [one] = comparison.findings
+    assert (one.case, one.verdict, one.replicates, one.margin) == (LOOP, "regressed", 6, 0.025)
+    assert one.low is not None
+    assert one.low.value == pytest.approx(1.1)
+
+
+def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: Path) -> None:
+    base = read(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
+    head = read(folder(tmp_path / "head", {LOOP: [[2.0]] * 6}, [Measurement(REFERENCE, "failed", reason="lost")]))
+    for then, now in ((base, head), (head, base)):
+        [one] = compare(then, now, {LOOP.key: 0.025}).findings
+        assert one == Finding(LOOP, "inconclusive", 0.025, "not timed beside torch.nn in both runs")
+
+
+def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> None:
+    old, new = small.case("vanilla", hidden_size=7), small.case("vanilla", hidden_size=8)
+    shared = {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}
+    base = read(folder(tmp_path / "base", shared | {old: [[2.0]], small.reference_case(hidden_size=7): [[1.0]]}))
+    head = read(folder(tmp_path / "head", shared | {new: [[2.0]], small.reference_case(hidden_size=8): [[1.0]]}))
+    found = compare(base, head, {LOOP.key: 0.025}).findings
+    assert {(one.case, one.reason) for one in found if one.verdict is None} == {
+        (old, "only in the base"),
+        (new, "only in the head"),
+    }
+    assert len(found) == 3
+
+
+def test_runs_that_share_only_a_reference_are_refused_and_told_where_cases_are_shown() -> None:
+    assert common_cases({LOOP.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE}) == [LOOP]
+    with pytest.raises(UserError, match=r"no hand-written case in common; `rnnbench list cases SUITE` shows"):
+        common_cases({REFERENCE.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE})
 
 
 @pytest.mark.parametrize(("cold", "notes"), [(True, (FLUSHED,)), (False, ())])

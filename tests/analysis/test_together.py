@@ -25,6 +25,13 @@ def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
     [change, _] = found.rows[0].changes
     assert change is not None
     assert change.low.low < np.exp(0.1) < change.low.high
+    assert (found.margin, [name for name, _ in found.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
+
+
+def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
+    [ratio, _] = together([run(0), run(1)], 0.025).rows[1].ratios
+    assert ratio is not None
+    assert ratio.low < 1.0 < ratio.high < np.exp(0.01)  # the mean is 1% above
 
 
 def test_runs_of_unlike_machines_are_compared_and_the_keys_that_differ_are_told() -> None:
@@ -32,6 +39,7 @@ def test_runs_of_unlike_machines_are_compared_and_the_keys_that_differ_are_told(
     assert found.unlike["worker: torch"] == ("2.13", "2.14")
     assert "worker: python" not in found.unlike
     assert all(one is not None for row in found.rows for one in row.changes)
+    assert [info.environment["worker"]["torch"] for _, info in found.runs] == ["2.13", "2.14"]
 
 
 def test_a_case_that_a_run_lacks_has_no_ratio_there() -> None:
