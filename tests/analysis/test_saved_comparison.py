@@ -8,8 +8,8 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.analysis import stored
-from rnnbench.analysis.comparison import Comparison
-from rnnbench.analysis.saved_comparison import UNFAIR, compare, in_turns
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.saved_comparison import UNDECIDED, UNFAIR, compare, in_turns
 from rnnbench.errors import UserError
 from rnnbench.report.export import pytest_benchmark as exporter
 from rnnbench.store.folder import read_info
@@ -44,7 +44,16 @@ def test_sides_that_took_turns_get_verdicts_by_time(tmp_path: Path) -> None:
     worst = comparison.findings[0]
     assert worst.low is not None
     assert worst.low.low < 1.10 < worst.low.high
-    assert (worst.replicates, comparison.exit_code(strict=False)) == (6, 1)
+    assert (worst.replicates, worst.reason, comparison.exit_code(strict=False)) == (6, "", 1)
+
+
+def test_it_is_said_what_is_compared_and_what_the_intervals_are_over(tmp_path: Path) -> None:
+    comparison = sides(tmp_path, 1.10)
+    assert (comparison.suite, comparison.way) == ("pytest-benchmark", "saved")
+    assert comparison.base == "before (6 processes, commit 0123456)"
+    assert comparison.head == "after (6 processes, commit 0123456)"
+    [note] = comparison.notes
+    assert note.startswith("Intervals are over files, each of one process.")
 
 
 def test_sides_one_after_the_other_are_undecided_without_a_reference(tmp_path: Path) -> None:
@@ -55,6 +64,93 @@ def test_sides_one_after_the_other_are_undecided_without_a_reference(tmp_path: P
 
 def test_a_reference_in_each_process_makes_up_for_turns(tmp_path: Path) -> None:
     assert verdicts(sides(tmp_path, 1.10, ONE_AFTER_THE_OTHER, "test_ref")) == {"test_a": "regressed"}
+
+
+def test_five_processes_a_side_are_enough(tmp_path: Path) -> None:
+    assert verdicts(sides(tmp_path, 1.10, reference="test_ref", number=5)) == {"test_a": "regressed"}
+
+
+def test_what_more_processes_would_decide_is_told_so(tmp_path: Path) -> None:
+    noise = np.exp(0.05 * np.random.default_rng(3).standard_normal((2, 6)))
+    base, head = (
+        read(side(tmp_path / name, {"test_a": list(times)}, hours=hours))
+        for name, times, hours in zip(("before", "after"), noise, TURNS, strict=True)
+    )
+    [one] = compare(base, head, 0.025).findings
+    assert (one.verdict, one.reason) == ("inconclusive", UNDECIDED)
+
+
+def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_next_is_judged(tmp_path: Path) -> None:
+    for name, slower in (("before", 1.0), ("after", 1.1)):
+        write(tmp_path / name / "0000.json", [benchmark("test_alone", [1.0], group="all")])
+        for number, time in enumerate(STEADY, 1):
+            both = [("test_a", slower * time), ("test_ref", 1.0)]
+            write(tmp_path / name / f"{number:04d}.json", [benchmark(key, [taken], group="all") for key, taken in both])
+    base, head = read(tmp_path / "before"), read(tmp_path / "after")
+    alone, judged = sorted(compare(base, head, 0.025, "test_ref").findings, key=lambda one: len(one.case.key))[::-1]
+    assert alone == Finding(alone.case, "inconclusive", 0.025, "never in one process with its reference")
+    assert (alone.case.key, judged.case.key) == ("bench.py::test_alone", "bench.py::test_a")
+    assert judged.verdict == "regressed"
+
+
+def grouped(parent: Path, groups: dict[str | None, dict[str, list[float]]], hours: Any) -> Path:
+    """As `side`, with several groups in each file."""
+    for number, hour in enumerate(hours):
+        found = [
+            benchmark(name, [times[number]] * 5, group=group)
+            for group, each in groups.items()
+            for name, times in each.items()
+            if number < len(times)
+        ]
+        write(parent / f"{number:04d}.json", found, datetime=f"2026-01-01T{hour:02d}:00:00+00:00")
+    return parent
+
+
+def test_times_and_ratios_are_judged_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    noise = np.exp(0.002 * rng.standard_normal((2, 2, 6))), np.exp(0.05 * rng.standard_normal((2, 9, 6)))
+    beside, alone = [], []
+    for name, quiet, loud, hours in zip(("before", "after"), *noise, TURNS, strict=True):
+        ratio = {"one": {"test_a": list(quiet[0]), "test_ref": list(quiet[1])}}
+        times = {"two": {f"test_{number}": list(each) for number, each in enumerate(loud)}}
+        alone.append(read(grouped(tmp_path / "alone" / name, ratio, hours)))
+        beside.append(read(grouped(tmp_path / "beside" / name, ratio | times, hours)))
+    [expected] = compare(*alone, 0.025, "test_ref").findings
+    [found] = [one for one in compare(*beside, 0.025, "test_ref").findings if one.case.key == expected.case.key]
+    assert (found.low, found.mean) == (expected.low, expected.mean)
+
+
+def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    few = {f"test_{number}": [1.0, 1.0] for number in range(200)}
+    own = [list(slower * np.exp(0.01 * rng.standard_normal(6))) for slower in (1.0, 1.07)]
+    alone, beside = (
+        [
+            read(grouped(tmp_path / where / name, {None: {"test_a": times} | others}, hours))
+            for name, times, hours in zip(("before", "after"), own, TURNS, strict=True)
+        ]
+        for where, others in (("alone", {}), ("beside", few))
+    )
+    assert verdicts(compare(*alone, 0.025))["test_a"] == "regressed"
+    found = verdicts(compare(*beside, 0.025))
+    assert found.pop("test_a") == "regressed"
+    assert set(found.values()) == {"inconclusive"}
+
+
+def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time(tmp_path: Path) -> None:
+    own, layer, other = case("vanilla"), reference_case(), reference_case(hidden_size=9)
+    sides = []
+    for name, reference, hours in (("before", layer, TURNS[0]), ("after", other, TURNS[1])):
+        for number, hour in enumerate(hours):
+            benchmarks = [
+                benchmark("test_own", [STEADY[number]], group="one", extra=own.axes()),
+                benchmark(f"test_layer_{name}", [STEADY[number] * 3], group="one", extra=reference.axes()),
+            ]
+            when = f"2026-01-01T{hour:02d}:00:00+00:00"
+            write(tmp_path / name / f"{number:04d}.json", benchmarks, datetime=when)
+        sides.append(read(tmp_path / name))
+    [one] = [one for one in compare(*sides, 0.025).findings if one.verdict is not None]
+    assert (one.verdict, one.replicates) == ("unchanged", 6)
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -70,6 +166,10 @@ def test_another_machine_is_incomparable_with_what_differs(tmp_path: Path) -> No
     comparison = sides(tmp_path, 1.0, machine_info=MACHINE | {"python_version": "3.13.1"})
     assert {one.verdict for one in comparison.findings} == {"incomparable"}
     assert comparison.findings[0].reason == "python was 'CPython 3.12.4' and is 'CPython 3.13.1'"
+    assert {(one.case.key, one.margin) for one in comparison.findings} == {
+        ("bench.py::test_a", 0.025),
+        ("bench.py::test_ref", 0.025),
+    }
     assert comparison.exit_code(strict=False) == 2
 
 
@@ -95,7 +195,8 @@ def test_counts_in_extra_info_are_a_verdict_even_of_one_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("base", "head", "fair"), [(TURNS[0], TURNS[1], True), (range(3), range(3, 6), False), ([0, 2], [1, 3], False)]
+    ("base", "head", "fair"),
+    [(TURNS[0], TURNS[1], True), (range(3), range(3, 6), False), ([0, 2], [1, 3], False), ([0, 2, 4], [1, 3], True)],
 )
 def test_turns_are_read_off_the_times_of_the_files(tmp_path: Path, base: Any, head: Any, fair: bool) -> None:
     taken = [
@@ -114,22 +215,44 @@ def test_processes_that_differ_among_themselves_raise_no_alarm(tmp_path: Path) -
     assert compare(base, head, 0.025).count("regressed") == 0
 
 
-def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "verdict"), [(6, "regressed"), (3, "regressed"), (1, "inconclusive")])
+def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int, verdict: str) -> None:
     own, layer = case("vanilla"), reference_case()
     exported, runs = [], []
-    for number, slower in enumerate((1.0, 1.2)):
-        times = {own: [[2 * slower * one] for one in STEADY], layer: [[one] for one in reversed(STEADY)]}
+    for slower in (1.0, 1.2):
+        times = {own: [[2 * slower * one] for one in STEADY[:number]], layer: [[one] for one in STEADY[:number]]}
         path = folder(tmp_path, times)
         frame, info = load(path), read_info(path)
-        file = tmp_path / f"{number}.json"
+        file = tmp_path / f"{slower}.json"
         file.write_text(exporter.render(frame, summarize(frame), info), encoding="utf-8")
         exported.append(read(file))
         runs.append(stored.read(path))
-    [one] = compare(exported[0], exported[1], 0.025).findings
+    comparison = compare(exported[0], exported[1], 0.025)
+    [note] = comparison.notes
+    assert note.startswith("Intervals are over replicates, each of a fresh process.")
+    [one] = comparison.findings
     [same] = stored.compare(runs[0], runs[1], {own.key: 0.025}).findings
     assert (one.case, one.verdict, one.replicates) == (same.case, same.verdict, same.replicates)
-    assert one.verdict == "regressed"
+    assert (one.verdict, one.reason) == (verdict, "" if verdict == "regressed" else UNDECIDED)
     for found, expected in ((one.low, same.low), (one.mean, same.mean)):
         assert found is not None
         assert expected is not None
-        assert [found.value, found.low, found.high] == pytest.approx([expected.value, expected.low, expected.high])
+        assert [found.value, found.low, found.high] == pytest.approx(
+            [expected.value, expected.low, expected.high], nan_ok=True
+        )
+
+
+def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: Path) -> None:
+    path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
+    frame = load(path)
+    file = tmp_path / "exported.json"
+    file.write_text(exporter.render(frame, summarize(frame), read_info(path)), encoding="utf-8")
+    exported = read(file)
+    names = [one.name for one in exported.benchmarks.values()]
+    plain = [benchmark(name, [1.0]) for name in names]
+    for entry, key in zip(plain, exported.benchmarks, strict=True):
+        entry["fullname"] = key
+    other = read(write(tmp_path / "plain.json", plain))
+    for one in compare(other, exported, 0.025).findings:
+        assert one.verdict == "incomparable"
+        assert "one side was exported by rnnbench" in one.reason
