@@ -102,4 +102,4 @@ def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
     """A column as numbers, NaN where a value is missing, or where an older run has no such column."""
     if column not in frame:
         return pd.Series(math.nan, index=frame.index)
-    return pd.to_numeric(frame[column], errors="coerce").astype(float)
+    return frame[column].astype(float)

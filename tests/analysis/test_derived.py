@@ -36,6 +36,9 @@ def test_all_that_enters_and_leaves_a_call_is_moved_once() -> None:
     assert moved_bytes(row(phase="training")) == 8 * training
     assert moved_bytes(row(phase="step")) == 8 * (training + 5 * 1000)
     assert moved_bytes(row(dtype="bfloat16")) == 2 * inference
+    states = 2 * 2 * 3 * 2 * 2 * 7  # h and c before and after, of three layers in two directions
+    assert moved_bytes(row(num_layers=3, bidirectional=True)) == 8 * (1000 + 2 * 3 * (5 + 11) + states)
+    assert moved_bytes(row(reference="gru")) == 8 * (inference - 2 * 2 * 7)  # no c
     assert math.isnan(moved_bytes(row(parameters=None)))
 
 
@@ -46,6 +49,7 @@ def test_an_epoch_is_as_many_steps_as_it_has_batches() -> None:
     assert serial_steps(row(**epoch | {"samples": 13})) == 7 * serial_steps(row(**step))
     assert derived(**epoch)["sequences_per_second"] == pytest.approx(12 / 0.01)
     assert derived(**epoch)["energy_joules_per_sequence"] == pytest.approx(0.4 / 12)
+    assert derived(**epoch | {"samples": 1})["sequences_per_second"] == pytest.approx(1 / 0.01)
 
 
 def test_steps_follow_one_another_unless_one_operator_runs_them_all() -> None:
@@ -74,6 +78,12 @@ def test_the_limit_is_the_longest_of_three(changes: dict[str, Any], bound: str, 
     assert found["times_limit"] == pytest.approx(0.01 / found["limit_seconds"])
 
 
+def test_each_row_has_its_own_limit_and_what_is_not_known_of_one_is_known_of_others() -> None:
+    found = with_derived(pd.DataFrame([row(), row(ceiling=None), row(macs=2 * 10**6)]))
+    assert found["limit_seconds"].tolist() == pytest.approx([1e-3, math.nan, 2e-3], nan_ok=True)
+    assert found["bound_by"].tolist() == ["arithmetic", "", "arithmetic"]
+
+
 @pytest.mark.parametrize(
     ("compiled", "calls"),
     [(0.004, 2.0 / (0.006 - 0.004)), (0.006, math.inf), (0.02, math.inf), (math.nan, math.nan)],
@@ -88,6 +98,12 @@ def test_compiling_has_paid_after_as_many_calls_as_make_up_for_it(compiled: floa
     found = with_derived(pd.DataFrame(rows))["break_even_calls"]
     assert found[:3].isna().all()
     assert found[3] == pytest.approx(calls, nan_ok=True)
+
+
+def test_compiling_has_nothing_to_make_up_for_where_nothing_else_was_timed() -> None:
+    alone = row(implementation="compiled", seconds=0.001, compile_seconds=2.0, hidden_size=9)
+    found = with_derived(pd.DataFrame([alone, row(implementation="loop")]))["break_even_calls"]
+    assert found.isna().all()
 
 
 def test_rates_and_energy_are_those_of_the_call() -> None:

@@ -138,3 +138,7 @@ def test_a_pooled_quantile_is_the_first_that_a_tenth_of_the_calls_do_not_exceed(
         total = sum(share for _, share in shares)
         reached = [at for at, _ in shares if sum(share for one, share in shares if one <= at) >= (0.1 - 1e-9) * total]
         assert found[number] == min(reached)
+
+
+def test_no_windows_have_no_quantiles() -> None:
+    assert pooled_quantiles(np.zeros(0, dtype=int), [], np.zeros(0), 0.1).shape == (0,)

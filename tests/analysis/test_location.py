@@ -105,7 +105,9 @@ def test_the_shift_between_two_samples_is_welchs() -> None:
 
 
 def test_a_shift_from_a_single_value_is_not_known() -> None:
-    assert shift(Location(0.0, math.nan, 0.0), Location(0.1, 0.01, 5.0)).p_above(0.0) == 1.0
+    found = shift(Location(0.0, math.nan, 0.0), Location(0.1, 0.01, 5.0))
+    assert (found.value, found.freedom, found.p_above(0.0)) == (0.1, 0.0, 1.0)
+    assert math.isnan(found.error)
 
 
 def test_a_shift_between_exact_values_is_exact() -> None:

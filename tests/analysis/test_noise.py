@@ -3,10 +3,12 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rnnbench import load
-from rnnbench.analysis.noise import noise
+from rnnbench.analysis.noise import noise, self_ratios
+from rnnbench.analysis.summary import complete_visits
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
@@ -49,11 +51,49 @@ def test_few_cases_differ_from_themselves(tmp_path: Path) -> None:
     assert found.alarms <= 10  # of 80; with p = 1/32 each, more than 10 would happen once in ten thousand runs
 
 
+ABBA = (0, 1, 1, 0, 0, 1, 1, 0)  # the arm of each turn
+
+
+def frame(times: dict[int, list[list[float]]]) -> pd.DataFrame:
+    """`times[batch_size][replicate]` are the times of the one call of each turn."""
+    rows = []
+    for size, replicates in times.items():
+        case = small.case("gru", batch_size=size)
+        for replicate, turns in enumerate(replicates):
+            made = (window(case, replicate, [seconds], turns=len(turns)) for seconds in turns)
+            rows += [
+                {**case.axes(), "run": "r", **replace(one, order=order).to_json()} for order, one in enumerate(made)
+            ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_turns_are_dealt_out_to_two_arms_that_change_places_from_replicate_to_replicate(turn: int) -> None:
+    one_is_quick = [1.0 if place == turn else 2.0 for place in range(8)]
+    ratios = self_ratios(complete_visits(frame({1: [one_is_quick, one_is_quick]})))
+    in_second = math.log(1 / 2)  # the second arm over the first: quicker
+    assert ratios["log_ratio"].tolist() == pytest.approx(
+        [in_second, -in_second] if ABBA[turn] else [-in_second, in_second]
+    )
+
+
+def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> None:
+    def turns(replicate: int, slower: float) -> list[float]:  # one arm is slower, by more or less
+        return [1.0 + (slower * (1 + 0.1 * replicate) if (arm + replicate) % 2 else 0.0) for arm in ABBA]
+
+    found = noise(frame({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
+    assert (found.alarms, found.cases) == (2, 3)
+
+
+@pytest.mark.parametrize("replicates", [6, 4])
 @pytest.mark.parametrize("slope", [0.0, 0.01, -0.02])
-def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(tmp_path: Path, slope: float) -> None:
-    found = noise(load(run(tmp_path, 0.001, slope)))
-    assert found.drift == pytest.approx(math.expm1(4 * slope), abs=0.002)
-    assert found.floor < 0.003
+def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
+    tmp_path: Path, slope: float, replicates: int
+) -> None:
+    found = noise(load(run(tmp_path, 0.001, slope, replicates)))
+    apart = {6: 4, 4: 3}[replicates]  # replicates from the middle of the first third to that of the last
+    assert found.drift == pytest.approx(math.expm1(apart * slope), abs=0.002)
+    assert found.floor < 0.01
 
 
 @pytest.mark.parametrize(("replicates", "turns"), [(0, 4), (1, 4), (3, 1)])

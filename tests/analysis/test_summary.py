@@ -60,6 +60,14 @@ def test_a_replicates_time_is_the_low_quantile_of_its_calls_and_the_mean_stands_
     assert (row["replicates"], row["windows"], row["calls"]) == (6, 6, 66)
 
 
+def test_counts_are_whole_numbers_and_rows_are_numbered_anew(tmp_path: Path) -> None:
+    found = summarize(load(folder(tmp_path, {LOOP: [[2.0]] * 6}, [Measurement(SKIPPED, "skipped", "no loop")])))
+    assert found[["replicates", "windows", "calls"]].to_numpy().tolist() == [[6, 6, 6], [0, 0, 0]]
+    assert all(found[column].dtype == int for column in ("replicates", "windows", "calls"))
+    assert found.index.tolist() == [0, 1]
+    assert "index" not in found
+
+
 @pytest.mark.parametrize(
     ("device", "submitting", "is_bound"), [("cuda", 0.99, True), ("cuda", 0.6, False), ("cpu", 1.0, False)]
 )
