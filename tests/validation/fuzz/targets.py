@@ -15,17 +15,21 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rnnbench import load, suites, summarize
+from rnnbench.analysis import saved, saved_comparison
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.measure.history import read_history
 from rnnbench.report import html, tables, terminal
+from rnnbench.report.saved import folder as saved_folder
+from rnnbench.report.saved import table_benchmarks
 from rnnbench.report.sections import Content
 from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.store import pytest_benchmark
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import read_info
-from tests import stored
+from tests import saved_files, stored
 from tests import workload as small
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
@@ -159,9 +163,35 @@ def compared_runs() -> Target:
     return _files(path), lambda change: _with(path, change, use)
 
 
+def pytest_benchmark_files() -> Target:
+    """A file of pytest-benchmark is read, summarized, and compared with one that is right, in both directions."""
+    right, file = (_folder() / name for name in ("right.json", "mine.json"))
+    axes = small.case("gru").axes(), small.reference_case("gru").axes()
+    cases = [
+        saved_files.benchmark(name, [1.0, 1.1, 1.2], group="one", extra=extra | {"macs": 100})
+        for name, extra in zip(("test_own", "test_layer"), axes, strict=True)
+    ]
+    plain = [saved_files.benchmark(name, [1.0, 1.1]) for name in ("test_a", "test_b")]
+    trees = [saved_files.content(benchmarks) for benchmarks in (cases, plain, cases + plain)]
+    saved_files.write(right, cases + plain)
+    base, number = pytest_benchmark.read(right), itertools.count()
+
+    def use(content: bytes) -> None:
+        file.write_bytes(content)
+        head = pytest_benchmark.read(file)
+        table_benchmarks.render(saved.summarize(head), head)
+        if next(number) % PAGES == 0:
+            saved_folder.render(head, None)
+        for sides in ((base, head), (head, base)):
+            markdown.render(saved_comparison.compare(*sides, 0.02)).encode()
+
+    return st.one_of(*map(document, trees)), use
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "suite files": suite_files,
     "--only expressions": only_expressions,
     "run folders": run_folders,
     "compared runs": compared_runs,
+    "pytest-benchmark files": pytest_benchmark_files,
 }
