@@ -21,6 +21,7 @@ from tests.workload import case, reference_case
 AXES = case("vanilla").axes()
 STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
 TURNS = ([0, 3, 4, 7, 8, 11], [1, 2, 5, 6, 9, 10])  # the hours in which base and head were measured: ABBA
+Groups = dict[str | None, dict[str, list[float]]]
 ONE_AFTER_THE_OTHER = (range(6), range(6, 12))
 
 
@@ -93,7 +94,7 @@ def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_nex
     assert judged.verdict == "regressed"
 
 
-def grouped(parent: Path, groups: dict[str | None, dict[str, list[float]]], hours: Any) -> Path:
+def grouped(parent: Path, groups: Groups, hours: Any) -> Path:
     """As `side`, with several groups in each file."""
     for number, hour in enumerate(hours):
         found = [
@@ -111,12 +112,13 @@ def test_times_and_ratios_are_judged_apart(tmp_path: Path) -> None:
     noise = np.exp(0.002 * rng.standard_normal((2, 2, 6))), np.exp(0.05 * rng.standard_normal((2, 9, 6)))
     beside, alone = [], []
     for name, quiet, loud, hours in zip(("before", "after"), *noise, TURNS, strict=True):
-        ratio = {"one": {"test_a": list(quiet[0]), "test_ref": list(quiet[1])}}
-        times = {"two": {f"test_{number}": list(each) for number, each in enumerate(loud)}}
+        ratio: Groups = {"one": {"test_a": list(quiet[0]), "test_ref": list(quiet[1])}}
+        times: Groups = {"two": {f"test_{number}": list(each) for number, each in enumerate(loud)}}
         alone.append(read(grouped(tmp_path / "alone" / name, ratio, hours)))
         beside.append(read(grouped(tmp_path / "beside" / name, ratio | times, hours)))
-    [expected] = compare(*alone, 0.025, "test_ref").findings
-    [found] = [one for one in compare(*beside, 0.025, "test_ref").findings if one.case.key == expected.case.key]
+    [expected] = compare(alone[0], alone[1], 0.025, "test_ref").findings
+    findings = {one.case.key: one for one in compare(beside[0], beside[1], 0.025, "test_ref").findings}
+    found = findings[expected.case.key]
     assert (found.low, found.mean) == (expected.low, expected.mean)
 
 
@@ -131,15 +133,15 @@ def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tm
         ]
         for where, others in (("alone", {}), ("beside", few))
     )
-    assert verdicts(compare(*alone, 0.025))["test_a"] == "regressed"
-    found = verdicts(compare(*beside, 0.025))
+    assert verdicts(compare(alone[0], alone[1], 0.025))["test_a"] == "regressed"
+    found = verdicts(compare(beside[0], beside[1], 0.025))
     assert found.pop("test_a") == "regressed"
     assert set(found.values()) == {"inconclusive"}
 
 
 def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time(tmp_path: Path) -> None:
     own, layer, other = case("vanilla"), reference_case(), reference_case(hidden_size=9)
-    sides = []
+    taken = []
     for name, reference, hours in (("before", layer, TURNS[0]), ("after", other, TURNS[1])):
         for number, hour in enumerate(hours):
             benchmarks = [
@@ -148,8 +150,8 @@ def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time
             ]
             when = f"2026-01-01T{hour:02d}:00:00+00:00"
             write(tmp_path / name / f"{number:04d}.json", benchmarks, datetime=when)
-        sides.append(read(tmp_path / name))
-    [one] = [one for one in compare(*sides, 0.025).findings if one.verdict is not None]
+        taken.append(read(tmp_path / name))
+    [one] = [one for one in compare(taken[0], taken[1], 0.025).findings if one.verdict is not None]
     assert (one.verdict, one.replicates) == ("unchanged", 6)
 
 

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rnnbench.analysis.location import Location
-from rnnbench.analysis.verdict import Trial, Verdict, located
+from rnnbench.analysis.verdict import Q, Trial, Verdict, located
 
 MARGIN = 0.025
 
@@ -69,6 +70,23 @@ def test_an_early_look_spends_little_and_so_asks_for_more() -> None:
     assert trial.decided() == set()
     trial.look("case", doubtful, doubtful, spent=0.9)
     assert trial.decided() == {"case"}
+
+
+@pytest.mark.parametrize(("side", "decided"), [(1, "regressed"), (-1, "improved")])
+@pytest.mark.parametrize("spent", [None, 1.0, 0.25])
+def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
+    side: int, decided: Verdict, spent: float | None
+) -> None:
+    def verdict_at(p: float) -> Verdict:
+        far = math.log1p(MARGIN) + 0.002 * float(stats.t.isf(p, 30))  # from 0, where the one-sided test has this p
+        trial = Trial({"case": MARGIN})
+        nothing = Location(0.0, 0.1, 30.0)
+        trial.look("case", Location(side * far, 0.002, 30.0), nothing, **({} if spent is None else {"spent": spent}))
+        return trial.verdicts()["case"].verdict
+
+    share = Q / 2 * (spent or 1.0)
+    assert verdict_at(0.99 * share) == decided
+    assert verdict_at(1.01 * share) == "inconclusive"
 
 
 def test_what_an_earlier_look_has_shown_is_not_lost() -> None:

@@ -5,16 +5,17 @@ A coordinator closes a worker's input and kills it at once; here it first gives 
 
 import contextlib
 import subprocess
+from typing import Any
 
 PATIENCE_SECONDS = 5.0
 _kill = subprocess.Popen.kill
 
 
-def _kill_late(process: subprocess.Popen[bytes]) -> None:
+def _kill_late(process: subprocess.Popen[Any]) -> None:
     if process.stdin is not None and process.stdin.closed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE_SECONDS)
     _kill(process)
 
 
-subprocess.Popen.kill = _kill_late  # type: ignore[method-assign]
+subprocess.Popen.kill = _kill_late  # type: ignore[assignment, method-assign]
