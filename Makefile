@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest validate check
+.PHONY: bench test docs lowest coverage mutants audit validate check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -28,6 +28,15 @@ coverage: .venv/.validation  ## Which lines and branches the tests reach, also i
 	PYTHONPATH=$(CURDIR)/tests/covered .venv/bin/python -m coverage run -m pytest -m alone
 	.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report
+
+mutants: .venv/.validation  ## Which of some thousand mistakes, put into the statistics one by one, no test of theirs notices.
+	.venv/bin/python -m mutmut run
+	.venv/bin/python -m mutmut results
+
+audit:  ## Does the advisory database know a weakness of what is installed? Asks over the network.
+	$(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit .
+	.audit/bin/python -m pip_audit --local
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation
