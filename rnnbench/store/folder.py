@@ -207,13 +207,8 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_profiles(path: Path) -> dict[str, Profile]:
     """What a run last said of where the time of each of its cases goes; raises UserError where a line is none."""
-    file = path / "profiles.jsonl"
-    if not file.exists():
-        return {}
-    try:
-        return {line["case"]: Profile.from_json(line) for line in jsonlines.read(file)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: a line is no profile: {type(error).__name__}: {error}") from None
+    lines = _lines(path, "profiles.jsonl", schema.profile_fault)
+    return {line["case"]: Profile.from_json(line) for line in lines}
 
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
