@@ -80,7 +80,7 @@ def _box(row: int, name: str, total: int, left: float, *, whole: int) -> str:
     width = WIDTH * total / whole
     room = int((width - 6) / LETTER)
     text = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
-    told = f"{name}: {duration(total / 1e9)}, {100 * total / whole:.1f}%"
+    told = f"{name}: {duration(total / 1e9)}, {total / whole:.1%}"
     y = TOP + ROW * row
     return (
         f'<g><title>{escape(told)}</title><rect x="{left:.2f}" y="{y}" width="{max(width - 0.5, 0.5):.2f}" '

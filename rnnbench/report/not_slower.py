@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
-from rnnbench.report.units import duration, plural, ratio
+from rnnbench.report.units import duration, plural, ratio, round_percent
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
@@ -58,7 +58,7 @@ def _answer(found: "Compared", mine: str, than: str) -> str:
 def _interval(found: "Estimate") -> str:
     if math.isnan(found.low):
         return "no interval"
-    return f"{CONFIDENCE:.0%} interval {_ratio(found.low)} to {_ratio(found.high)}"
+    return f"{round_percent(CONFIDENCE)} interval {_ratio(found.low)} to {_ratio(found.high)}"
 
 
 def _ratio(value: float) -> str:

@@ -18,7 +18,7 @@ from rnnbench import load, suites, summarize
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
-from rnnbench.measure.history import read_history
+from rnnbench.measure.resume import read_state
 from rnnbench.report import html, profiled, tables, terminal
 from rnnbench.report.sections import Content
 from rnnbench.report.verdicts import as_json, github, junit, markdown
@@ -141,7 +141,7 @@ def run_folders() -> Target:
         if next(number) % PAGES == 0:
             profiled.sections(frame, profiles, run)
             html.render(Content(summary, noise(frame), info, {}, made)).encode()
-        read_history(run)
+        read_state(run)
 
     return _files(path), lambda change: _with(path, change, use)
 
