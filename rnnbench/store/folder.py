@@ -178,6 +178,11 @@ def read_info(path: Path, part: str = "") -> RunInfo:
         raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
 
 
+def is_check(path: Path) -> bool:
+    """Whether it is the folder of a check: no run itself, but two of them, one a side."""
+    return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
+
+
 def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]:
     """What a run, or a part of it, last said of each of its cases, by the case's key, in the order of the first lines.
 
