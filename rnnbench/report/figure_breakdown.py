@@ -19,6 +19,7 @@ COLOR: dict[What, str] = {
     "copies": COLORS[4],
     "layer": COLORS[5],
     "other": COLORS[3],
+    "views": COLORS[1],
     "overhead": "#bbbbbb",
     "gaps": "#bbbbbb",
     "whole": "#777777",

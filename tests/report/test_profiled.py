@@ -16,7 +16,7 @@ from rnnbench.report import figure_breakdown, figure_memory, figure_waterfall, f
 from rnnbench.report import folder as report
 from rnnbench.report.canvas import svg
 from rnnbench.store.folder import read_info
-from rnnbench.store.profiles import Cause, CauseKind, Profile
+from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Profile
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
 from tests.stored import folder
@@ -137,6 +137,11 @@ def test_operators_are_listed_from_the_hottest() -> None:
     assert [row[0] for row in table.rows] == ["aten::addmm", "aten::tanh", "aten::t"]
     assert table.frame["kernel_seconds"].tolist() == pytest.approx([30e-6, 10e-6, 0.0])
     assert table_operators.render(profile(opaque="compiled"), "mine") is None
+
+
+def test_a_breakdown_has_a_colour_for_whatever_a_devices_kernels_are_of() -> None:
+    taken = Profile(**{**profile().__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 1e-5))})
+    assert figure_breakdown.render({"mine": taken}) is not None
 
 
 # Flame graphs

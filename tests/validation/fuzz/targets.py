@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import read_info, read_profiles
+from rnnbench.store.profiles import Kernels
 from tests import stored
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
@@ -97,6 +99,8 @@ def _run(parent: Path) -> Path:
     info["resolved"] = SUITE
     (path / "run.json").write_text(json.dumps(info))
     taken = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
+    taken[0] = replace(taken[0], kernels=Kernels(3, {"products": 1e-5}), files={"stacks": "stacks.txt", "trace": "t"})
+    (path / "stacks.txt").write_text("f;aten::mm 10\n")
     (path / "profiles.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in taken))
     return path
 
