@@ -6,12 +6,11 @@ that name would be there or not, by the order of imports. A module that can be c
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from torch import Tensor
 
@@ -123,7 +122,7 @@ def explain(
     phase: "Phase" = "inference",
     *,
     reference: str | None = None,
-    folder: "str | Path | None" = None,
+    folder: str | Path | None = None,
     budget_seconds: float | None = 30.0,
     window_seconds: float = 0.01,
     progress: bool = True,
@@ -144,8 +143,6 @@ def explain(
     `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and RuntimeError as
     `rnnbench.measure` does; a module that fails under the profiler is told in the result.
     """
-    from pathlib import Path
-
     from rnnbench.analysis.gap import between, is_alike, take_apart
     from rnnbench.measure.live.explain import explain as explain_live
     from rnnbench.report.explained import Explained
@@ -155,7 +152,7 @@ def explain(
     place = None if folder is None else Path(folder)
     with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
         found, profiles = explain_live(modules, inputs, phase, reference, settings, place, on_progress)
-    taken = {name: {place: time.low for place, time in enumerate(each)} for name, each in found.taken.times.items()}
+    taken = {name: {number: time.low for number, time in enumerate(each)} for name, each in found.taken.times.items()}
     gaps, end = {}, taken[found.reference]
     for name, own in profiles.items():
         if name != found.reference:

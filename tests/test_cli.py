@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import load, summarize
+from rnnbench import cli, load, summarize
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import METRICS
+from tests import stored
+from tests import workload as small
 from tests.measure import fake_nvml
 
 SUITE = """
@@ -179,7 +181,32 @@ def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: 
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:
-    assert "Traceback" in rnnbench("--debug", "run", "quik", cwd=folder).stderr
+    done = rnnbench("--debug", "run", "quik", cwd=folder)
+    assert "Traceback" in done.stderr
+    assert done.returncode == 2  # 1 would say that something regressed
+
+
+def test_a_file_that_the_system_refuses_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    run = stored.folder(tmp_path, {small.case("gru"): [[0.002]], small.reference_case("gru"): [[0.001]]})
+    file = run / "measurements.jsonl"
+    file.unlink()
+    file.mkdir()
+    done = rnnbench("report", run, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"rnnbench: {file}: Is a directory\n")
+
+
+def test_a_fault_of_our_own_is_no_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(**how: bool) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.cli, "main", breaks)
+    monkeypatch.setattr(signal, "signal", lambda *which: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_a_suite_for_a_device_that_is_not_there_is_skipped_in_one_line(folder: Path) -> None:

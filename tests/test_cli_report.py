@@ -1,6 +1,7 @@
 """`rnnbench report` from end to end, over runs made by hand."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -39,6 +40,31 @@ def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def check_of(run: Path) -> Path:
+    """The folder of a check beside a run, both of whose sides are that run."""
+    for side in ("base", "head"):
+        shutil.copytree(run, run.with_name("test-check") / side)
+    (run.with_name("test-check") / "verdicts.json").write_text("{}")
+    return run.with_name("test-check")
+
+
+def test_a_check_among_runs_is_left_out_and_told(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = sorted((check_of(run), run))
+    done = CliRunner().invoke(cli, ["report", *(str(one.relative_to(tmp_path)) for one in found)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"reports/{run.name}/index.html\n"
+    assert done.stderr.startswith("rnnbench: left out: results/test-check is a check: its verdicts are in verdicts.md")
+
+
+def test_a_check_alone_is_refused_and_its_sides_are_named(run: Path, tmp_path: Path) -> None:
+    check = check_of(run)
+    with pytest.raises(UserError, match=f"^{check} is a check: .* its runs are base and head$"):
+        CliRunner().invoke(cli, ["report", str(check)], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["report", str(check / "head"), "--out", str(tmp_path / "page")])
+    assert done.exit_code == 0, done.output
 
 
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:

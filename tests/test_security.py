@@ -3,8 +3,10 @@
 import ast
 import csv as spreadsheet
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -38,8 +40,10 @@ CALLS = {
     "popen",
     "getoutput",
     "load_obj",
+    "mktemp",
 }
 # Where foreign code runs since that is what it is for: a user's own cell; and what pickles by itself, fenced in a room.
+SERVERS = {"http.server", "socketserver", "socket", "asyncio", "xmlrpc", "wsgiref"}
 EXCEPTIONS = {"submitit": "measure/slurm", "exec_module": "cells", "import_module": "cells"}
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
 
@@ -53,6 +57,10 @@ def nodes() -> Iterator[tuple[Path, ast.AST]]:
 def called(node: ast.Call) -> str:
     """`eval` of `eval(...)`, `load` of `torch.load(...)`."""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def is_constant(node: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant)
 
 
 def owner(node: ast.Call) -> str:
@@ -74,6 +82,26 @@ def test_nothing_is_unpickled_or_run_as_code_or_given_to_a_shell() -> None:
             if called(node) == "load" and owner(node) in ("torch", "np", "numpy"):
                 safe = {one.arg: getattr(one.value, "value", None) for one in node.keywords}
                 assert safe.get("weights_only") is True or safe.get("allow_pickle", True) is False, where
+
+
+def test_what_jinja_renders_is_escaped_and_only_our_own_script_and_figures_are_not() -> None:
+    for file, node in nodes():
+        if isinstance(node, ast.Call) and called(node) == "Environment":
+            escapes = [one.value.value for one in node.keywords if one.arg == "autoescape" and is_constant(one.value)]
+            assert escapes == [file != Path("new_cell/__init__.py")], (
+                file
+            )  # Python and TOML, from a name that is checked
+        if isinstance(node, ast.Call) and called(node) in ("Markup", "from_string"):
+            assert file in (Path("report/page.py"), Path("report/inline.py")), f"{file}:{node.lineno}"
+    for file in (PACKAGE / "report/templates").iterdir():
+        assert not re.search(r"\|\s*safe\b|autoescape|\bMarkup\b", file.read_text(encoding="utf-8")), file
+
+
+def test_only_the_report_is_served_and_no_other_module_listens() -> None:
+    for file, node in nodes():
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not names & SERVERS or file == Path("report/serve.py"), file
 
 
 def test_only_cells_are_imported_from_files() -> None:

@@ -43,7 +43,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Change:
+class LevelChange:
     """A lasting change of a case's ratio between two neighbouring points of its line."""
 
     after: int  # the place in the line of the first point with the new level
@@ -60,10 +60,10 @@ class Line:
     era: int
     points: tuple[Point, ...]
     levels: tuple[Estimate, ...]  # the level at each point between significant changes, run-to-run scatter included
-    changes: tuple[Change, ...]
+    changes: tuple[LevelChange, ...]
 
     @property
-    def significant(self) -> tuple[Change, ...]:
+    def significant(self) -> tuple[LevelChange, ...]:
         """The changes that pass the test, and are not too small to matter."""
         return tuple(change for change in self.changes if change.is_significant)
 
@@ -112,7 +112,9 @@ def history(runs: Sequence[StoredRun]) -> History:
     )
 
 
-def _line(era: int, case: Case, points: Sequence[tuple[int, Location]], fit: Fit, changes: tuple[Change, ...]) -> Line:
+def _line(
+    era: int, case: Case, points: Sequence[tuple[int, Location]], fit: Fit, changes: tuple[LevelChange, ...]
+) -> Line:
     """A case's line, its levels lasting from one significant change to the next."""
     starts = [0, *(one.after for one in changes if one.is_significant)]
     shown = tuple(Point(run, as_ratio(low.interval(CONFIDENCE))) for run, low in points)
@@ -167,7 +169,7 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> 
     ]
 
 
-def _changes(fit: Fit) -> list[Change]:
+def _changes(fit: Fit) -> list[LevelChange]:
     """The changes between neighbouring stretches, each tested by itself."""
     count = len(fit.values)
     # Where one change could have been, or where two could, which cut a piece out of the middle.
@@ -176,11 +178,11 @@ def _changes(fit: Fit) -> list[Change]:
     for start, before, after in zip(fit.starts[1:], fit.levels(), fit.levels()[1:], strict=False):
         shift = Location(after.value - before.value, math.hypot(before.error, after.error), fit.freedom)
         p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * places
-        found.append(Change(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
+        found.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
     return found
 
 
-def _judged(changes: Sequence[Sequence[Change]]) -> list[tuple[Change, ...]]:
+def _judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange, ...]]:
     """Each line's changes decided, by Benjamini & Hochberg over all of them and the lines without any."""
     p_values = [change.p_value for line in changes for change in line]
     if not p_values:

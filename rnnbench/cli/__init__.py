@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from types import FrameType
 
 import click
@@ -32,7 +33,10 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors are one or two lines on standard error, and exit code 2."""
+    """Run the command line; errors are one or two lines on standard error, and exit code 2.
+
+    A fault of rnnbench's own has its traceback and ends with 2 as well: 1 would say that something regressed.
+    """
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, _interrupt)  # what CI sends to a job that is cancelled
     try:
@@ -46,15 +50,26 @@ def main() -> None:
     except Interrupted as interrupted:
         click.echo(f"rnnbench: interrupted; {printable(str(interrupted))}", err=True)
         sys.exit(130)
-    except UserError as error:
-        if debug:
-            raise
-        for line in str(error).splitlines():
-            click.echo(f"rnnbench: {printable(line)}", err=True)
-        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell
-        sys.exit(1)
+        sys.exit(128 + signal.SIGPIPE)
+    except (UserError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            for line in _words(error).splitlines():
+                click.echo(f"rnnbench: {printable(line)}", err=True)
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(2)
+
+
+def _words(error: UserError | OSError) -> str:
+    """An error in words: of the system's, which file it is about."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

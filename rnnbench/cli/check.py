@@ -1,8 +1,6 @@
 """`rnnbench check` and `rnnbench compare`: did it become slower?"""
 
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from rnnbench.cli.options import (
     suite_argument,
     yes_option,
 )
+from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _live(
     with sides(suite, base, base_python, head_python) as (first, second):
         selection = check.select(first, second, suites.parse_only(only), device, any_number=yes)
         with shown_progress() as on_progress:
-            return check.check(first, second, selection, out=out, command=_command(), on_progress=on_progress)
+            return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)
 
 
 def _against_run(
@@ -197,7 +196,7 @@ def _against_run(
     common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
     with shown_progress() as on_progress:
-        folder = run_suite(suite, groups, settings, out=out, command=_command(), on_progress=on_progress)
+        folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
     return folder, _compared(before, _stored(folder), suite.content.check)
 
 
@@ -235,7 +234,3 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Read from standard output by the service; on standard error where that holds JSON.
         click.echo("\n".join(github.annotations(comparison)), err=as_json)
-
-
-def _command() -> str:
-    return shlex.join(["rnnbench", *sys.argv[1:]])

@@ -1,17 +1,17 @@
 """`rnnbench profile`."""
 
-import shlex
-import sys
 import time
 from pathlib import Path
 
 import click
 
-from rnnbench.cli.options import Seconds, device_option, only_option, out_option, yes_option
+from rnnbench.cli.options import Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli.typed import typed
+from rnnbench.errors import UserError
 
 
 @click.command(short_help="Say where the time goes, and what would close the gap.")
-@click.argument("suite")
+@suite_argument
 @out_option
 @only_option
 @device_option
@@ -31,7 +31,6 @@ def profile(
     """
     from rnnbench import load, suites
     from rnnbench.cli.report import files_of_run
-    from rnnbench.errors import UserError
     from rnnbench.measure.profile_run import profile_run
     from rnnbench.measure.session import NoDevice, run_suite
     from rnnbench.report import profiled
@@ -42,10 +41,10 @@ def profile(
     chosen = suites.read(suite)
     groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
-    command, started = shlex.join(["rnnbench", *sys.argv[1:]]), time.monotonic()
+    started = time.monotonic()
     try:
         with shown_progress() as on_progress:
-            folder = run_suite(chosen, groups, asked, out=out, command=command, on_progress=on_progress)
+            folder = run_suite(chosen, groups, asked, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
     left = None if budget is None else budget - (time.monotonic() - started)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli.options import reference_option
-from rnnbench.errors import UserError
+from rnnbench.errors import UserError, printable
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
@@ -64,6 +64,7 @@ def report(
         return
     if not runs:
         raise click.UsageError("Missing argument 'RUN...'.")
+    runs = _without_checks(runs)
     if len(runs) > 1 and (out is not None or serve):
         option = "--serve" if out is None else "--out"
         raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
@@ -77,6 +78,19 @@ def report(
         click.echo(page)
         if opens:
             _show(page.resolve().as_uri())
+
+
+def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The runs without folders of checks, each of which is told: a pattern like `results/quick-*` finds them too."""
+    from rnnbench.store.folder import is_check
+
+    checks = [path for path in runs if is_check(path)]
+    told = [f"{path} is a check: its verdicts are in verdicts.md, its runs are base and head" for path in checks]
+    if len(checks) == len(runs):
+        raise UserError("\n".join(told))
+    for line in told:
+        click.echo(f"rnnbench: left out: {printable(line)}", err=True)
+    return tuple(path for path in runs if path not in checks)
 
 
 def _several(

@@ -1,13 +1,12 @@
 """`rnnbench run`."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -82,19 +81,16 @@ def run(
     groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
-    command = shlex.join(["rnnbench", *sys.argv[1:]])
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        _print_run(
-            _by_slurm(chosen, groups, settings, out, resume, command, slurm_options, groups_per_job), as_json=as_json
-        )
+        _print_run(_by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job), as_json=as_json)
         return
     try:
         with shown_progress() as on_progress:
             if resume is not None:
-                resume_run(resume, chosen, settings, command=command, on_progress=on_progress)
-            folder = resume or run_suite(chosen, groups, settings, out=out, command=command, on_progress=on_progress)
+                resume_run(resume, chosen, settings, command=typed(), on_progress=on_progress)
+            folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
@@ -109,7 +105,6 @@ def _by_slurm(
     settings: "Settings",
     out: Path,
     resume: Path | None,
-    command: str,
     options: tuple[str, ...],
     groups_per_job: int | None,
 ) -> Path:
@@ -118,14 +113,14 @@ def _by_slurm(
 
     with shown_jobs() as on_progress:
         if resume is not None:
-            resume_by_slurm(resume, suite, settings, command=command, options=options, on_progress=on_progress)
+            resume_by_slurm(resume, suite, settings, command=typed(), options=options, on_progress=on_progress)
             return resume
         return run_by_slurm(
             suite,
             groups,
             settings,
             out=out,
-            command=command,
+            command=typed(),
             options=options,
             groups_per_job=groups_per_job or GROUPS_PER_JOB,
             on_progress=on_progress,

@@ -17,13 +17,13 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together as line_up
     from rnnbench.report.runs import folder
-    from rnnbench.report.runs import together as section
+    from rnnbench.report.runs import together as topic
 
     read = [stored.read(path) for path in runs]
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
     title = f"{names[0]} beside {' and '.join(names[1:])}"
-    files = folder.render(title, [section.render(line_up(read, margin))])
+    files = folder.render(title, [topic.render(line_up(read, margin))])
     return files, out or Path("reports") / f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
 
 
@@ -32,11 +32,11 @@ def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history as over_time
     from rnnbench.report.runs import folder
-    from rnnbench.report.runs import history as section
+    from rnnbench.report.runs import history as topic
 
     suite, runs = _of_suite(paths or [RESULTS], suite)
     found = over_time([stored.read(path) for path in runs])
-    return folder.render(f"{suite}: history", [section.render(found)]), out or Path("reports") / f"{suite}-history"
+    return folder.render(f"{suite}: history", [topic.render(found)]), out or Path("reports") / f"{suite}-history"
 
 
 def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:

@@ -14,6 +14,9 @@ from rnnbench.measure.scratch import scratch
 # What git sets for its hooks, from which rnnbench may be run: it would name the repository in place of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
+# A repository can name programs of its own for these.
+NO_PROGRAMS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+
 
 def state(folder: Path) -> dict[str, Any] | None:
     """The commit and whether files differ from it; None where `folder` is in no repository or git is missing."""
@@ -67,10 +70,10 @@ def _ask(folder: Path, *arguments: str) -> str | None:
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git without the repository's hooks, out of reach of the terminal's Ctrl-C."""
+    """Run git without the repository's hooks and file watcher, out of reach of the terminal's Ctrl-C."""
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     return subprocess.run(
-        ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments],
+        ["git", "-C", str(folder), *NO_PROGRAMS, *arguments],
         capture_output=True,
         text=True,
         timeout=60,

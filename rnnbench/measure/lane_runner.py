@@ -11,12 +11,12 @@ import numpy as np
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
 from rnnbench.measure.engine import Plan, equal_blocks
-from rnnbench.measure.history import Visit
 from rnnbench.measure.lanes import Lane, Stopped, on_card
 from rnnbench.measure.planner import Planner
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.repeats import Repeats
+from rnnbench.measure.resume import Visit
 from rnnbench.measure.schedule import balanced_order
 from rnnbench.measure.telemetry import Telemetry
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION

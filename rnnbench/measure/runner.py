@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnbench.measure.history import History
 from rnnbench.measure.lane_runner import LaneRunner, Shared, hello
 from rnnbench.measure.lanes import Lane, plan_lanes, together
 from rnnbench.measure.preliminaries import OBSERVER, Preliminaries
 from rnnbench.measure.process import WorkerProcess
 from rnnbench.measure.recorder import Recorder
 from rnnbench.measure.repeats import Repeats
+from rnnbench.measure.resume import RunState
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -42,7 +42,7 @@ class Runner:
         settings: Settings,
         *,
         root: Path,
-        history: History | None = None,
+        state: RunState | None = None,
         prefix: str = "",
         keep_cards: bool = True,
         on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -50,27 +50,27 @@ class Runner:
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`root` is the folder that the files of a user's own cells are relative to; `history`, a run to go on with.
+        """`root` is the folder that the files of a user's own cells are relative to; `state`, a run to go on with.
 
         `prefix` begins the names of workers, where others measure into the same folder. `keep_cards`: groups are
         measured on the card that they had before, and on no other.
         """
         self.groups = groups
         self.settings = settings
-        self._history = history or History()
-        self._homes = self._history.homes if keep_cards else {}
+        self._state = state or RunState()
+        self._homes = self._state.homes if keep_cards else {}
         self._on_progress = on_progress
         self._start_worker = start_worker
         self._now = now
         self._rng = random.Random(seed)
-        self._recorder = Recorder(root, settings, self._history.measurements)
+        self._recorder = Recorder(root, settings, self._state.measurements)
         self._shared = Shared(
             self._recorder,
             settings,
-            names=(f"{prefix}{number:04d}" for number in itertools.count(self._history.workers)),
+            names=(f"{prefix}{number:04d}" for number in itertools.count(self._state.workers)),
             now=now,
-            started=now() - self._history.seconds,
-            repeats=Repeats(self._history.repeats),
+            started=now() - self._state.seconds,
+            repeats=Repeats(self._state.repeats),
             on_visit=self._tell,
         )
         self.notes = self._shared.notes
@@ -135,7 +135,7 @@ class Runner:
     @property
     def replicates(self) -> int:
         """Those that are finished, of the lane that has most."""
-        return max((one.replicates for one in self._lanes()), default=self._history.replicates)
+        return max((one.replicates for one in self._lanes()), default=self._state.replicates)
 
     @property
     def seconds(self) -> float:
@@ -147,8 +147,8 @@ class Runner:
         one = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
         one.planner.add_start(start_seconds)
         here = {group.workload for group in lane.groups}
-        visits = [visit for visit in self._history.visits if visit.group.workload in here]
-        one.remember(visits, self._history.replicates)
+        visits = [visit for visit in self._state.visits if visit.group.workload in here]
+        one.remember(visits, self._state.replicates)
         return one
 
     def _lanes(self) -> list[LaneRunner]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
-from rnnbench.measure.history import read_history, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.process import compiler_cache
+from rnnbench.measure.resume import read_state, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.runner import Progress, Runner
 from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, parts, read_info
 from rnnbench.store.records import Group
@@ -65,16 +65,16 @@ def resume_run(
     if parts(path):
         raise UserError(f"--resume {path}: it was made by Slurm's jobs; go on with --executor slurm")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
-        info, history = read_info(path), read_history(path)
-        if not history.groups:
+        info, state = read_info(path), read_state(path)
+        if not state.groups:
             raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
-        runner = Runner(history.groups, settings, root=suite.file.parent, history=history, on_progress=on_progress)
+        runner = Runner(state.groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
         with started(runner) as software:
             del software["unusable"]
             here = environment.describe(suite.file.parent) | {"worker": software}
             refuse_other_machine(path, info, here)
-            notes = [*info.notes, f"resumed after {history.seconds:.0f} s by: {command}"]
+            notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 

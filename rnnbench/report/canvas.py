@@ -129,6 +129,19 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
     return best
 
 
+def beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> None:
+    """Text to the right of a row, so many points from the axes, since their width is not known yet."""
+    axes.annotate(
+        text,
+        (1, place),
+        (points, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        **how,
+    )
+
+
 def quiet(axes: Axes) -> None:
     """Without frame or tick marks, for panels whose content speaks for itself."""
     for spine in axes.spines.values():

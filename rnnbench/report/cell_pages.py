@@ -75,6 +75,6 @@ def _why(why: Why) -> Section:
     if why.flames:
         parts.append(Links("Flame graphs", tuple((name, f"flames/{why.name}-{name}.svg") for name in why.flames)))
     if why.traces:
-        where = "; ".join(f"{one_line(name)}: {file}" for name, file in why.traces.items())
+        where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in why.traces.items())
         parts.append(Words(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
     return Section(f"why-{why.name}", f"Why, {why.title}?", why.title, parts)

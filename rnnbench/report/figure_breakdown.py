@@ -10,7 +10,7 @@ from rnnbench.analysis.breakdown import NAMES, Share, What, breakdown
 from rnnbench.report.axes import one_line
 from rnnbench.report.canvas import look
 from rnnbench.report.series import COLORS
-from rnnbench.report.units import duration, duration_tick
+from rnnbench.report.units import duration, duration_tick, whole_percent
 from rnnbench.store.profiles import PARTS, Profile
 
 COLOR: dict[What, str] = {
@@ -19,6 +19,7 @@ COLOR: dict[What, str] = {
     "copies": COLORS[4],
     "layer": COLORS[5],
     "other": COLORS[3],
+    "views": COLORS[1],
     "overhead": "#bbbbbb",
     "gaps": "#bbbbbb",
     "whole": "#777777",
@@ -45,7 +46,7 @@ def render(profiles: Mapping[str, Profile]) -> Figure | None:
                 )
                 if width > LEAST_WIDTH * longest:
                     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-                    axes.text(left + width / 2, place, f"{100 * one.share:.0f}%", ha="center", va="center", bbox=box)
+                    axes.text(left + width / 2, place, whole_percent(one.share), ha="center", va="center", bbox=box)
                 left += width
             axes.text(left + 0.008 * longest, place, duration(left), va="center", weight="bold")
         axes.set_yticks(range(len(taken)), list(taken))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnbench.report.axes import one_line, say
-from rnnbench.report.canvas import log_axis, look, png, quiet
+from rnnbench.report.canvas import beside, log_axis, look, png, quiet
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import digits, duration, ratio, ratio_tick
 
@@ -59,24 +59,10 @@ def _row(axes: Axes, place: int, row: dict[Any, Any], *, is_reference: bool) -> 
     )  # fmt: skip
     interval = "" if is_reference or math.isnan(low) else f" [{digits(low)}, {digits(high)}]"
     text = "reference" if is_reference else ratio(value) + interval
-    _beside(axes, place, RATIO_AT, text, ha="left", weight="normal" if is_reference else "bold")
-    _beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right")
+    beside(axes, place, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
+    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)
     if only_times:
-        _beside(axes, place + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
-
-
-def _beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> None:
-    """Text to the right of a row, so many points from the axes, since their width is not known yet."""
-    across = axes.get_yaxis_transform()
-    axes.annotate(
-        text,
-        (1, place),
-        (points, 0),
-        xycoords=across,
-        textcoords="offset points",
-        va="center",
-        **{"fontsize": 10} | how,
-    )
+        beside(axes, place + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
 
 
 def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
@@ -95,7 +81,7 @@ def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
     axes.grid(axis="x")
     quiet(axes)
     for points, text, side in ((RATIO_AT, "ratio [95% interval]", "left"), (TIME_AT, "time per call", "right")):
-        _beside(axes, -0.62, points, text, ha=side, fontsize=8, color="#555555")
+        beside(axes, -0.62, points, text, ha=side, fontsize=8, color="#555555")
 
 
 def _name(name: object) -> str:

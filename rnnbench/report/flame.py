@@ -11,6 +11,7 @@ from rnnbench.report.units import duration
 WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; of a letter its width at this size
 LEAST = 0.0015  # of the whole, below which a frame is left out
 MOST_ROWS = 60
+MOST_DIGITS = 18  # of nanoseconds: 30 years
 PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
 
 
@@ -25,9 +26,9 @@ class Frame:
 def read(file: Path) -> dict[tuple[str, ...], int]:
     """Stacks as `name;name;name nanoseconds`, a line each, which other tools read as well; lines of others are left."""
     found: dict[tuple[str, ...], int] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         stack, _, size = line.rpartition(" ")
-        if stack and size.isdigit():
+        if stack and size.isdecimal() and len(size) <= MOST_DIGITS:
             found[tuple(stack.split(";"))] = int(size)
     return found
 
@@ -80,7 +81,7 @@ def _box(row: int, name: str, total: int, left: float, *, whole: int) -> str:
     width = WIDTH * total / whole
     room = int((width - 6) / LETTER)
     text = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
-    told = f"{name}: {duration(total / 1e9)}, {100 * total / whole:.1f}%"
+    told = f"{name}: {duration(total / 1e9)}, {total / whole:.1%}"
     y = TOP + ROW * row
     return (
         f'<g><title>{escape(told)}</title><rect x="{left:.2f}" y="{y}" width="{max(width - 0.5, 0.5):.2f}" '

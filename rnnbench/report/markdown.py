@@ -15,7 +15,7 @@ def render(table: Table) -> str:
     rows = [_row(map(escape, table.headers)), _row(rule), *(_row(map(escape, row)) for row in table.rows)]
     note = [escape(table.note), ""] if table.note else []
     body = rows if table.rows else ["None."]
-    return "\n".join([f"## {table.title}", "", *note, *body]) + "\n"
+    return "\n".join([f"## {escape(table.title)}", "", *note, *body]) + "\n"
 
 
 def escape(text: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.rounds import wider_than
 from rnnbench.report import figure_measured
-from rnnbench.report.units import MISSING, count, duration, plural, ratio
+from rnnbench.report.units import MISSING, count, duration, plural, ratio, round_percent
 from rnnbench.suite_file import Settings
 
 FORMATS: dict[Any, Any] = {
@@ -71,7 +71,7 @@ def note(frame: pd.DataFrame, settings: Settings, *, cut: bool) -> str:
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide:
         reason = f" ({why})" if cut else ""
-        asked = f"±{100 * (settings.precision or 0):.3g}%"
+        asked = f"±{round_percent(settings.precision or 0)}"
         sentences.append(f"Wider than {asked} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")
     elif cut:
         sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
-from rnnbench.report.units import duration, plural, ratio
+from rnnbench.report.units import duration, plural, ratio, round_percent
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
@@ -23,7 +23,7 @@ def sentence(found: "Compared", mine: str, than: str, *, is_shared: bool = False
     """
     if not found.rounds:
         return _unequal(found, mine, than)
-    lines = [_answer(found, mine, than), _basis(found, mine, than)]
+    lines = [_answer(found, mine, than), _basis(found)]
     if found.answer is None:
         lines.append(f"{_why_undecided(found)}: {REMEDY}")
         if is_shared:
@@ -58,7 +58,7 @@ def _answer(found: "Compared", mine: str, than: str) -> str:
 def _interval(found: "Estimate") -> str:
     if math.isnan(found.low):
         return "no interval"
-    return f"{CONFIDENCE:.0%} interval {_ratio(found.low)} to {_ratio(found.high)}"
+    return f"{round_percent(CONFIDENCE)} interval {_ratio(found.low)} to {_ratio(found.high)}"
 
 
 def _ratio(value: float) -> str:
@@ -66,7 +66,7 @@ def _ratio(value: float) -> str:
     return f"{value:.3f}×" if value < 10 else ratio(value)
 
 
-def _basis(found: "Compared", mine: str, than: str) -> str:
+def _basis(found: "Compared") -> str:
     times = " against ".join(duration(seconds) for seconds in found.seconds.values())
     outputs = "outputs agree" if found.agrees else f"outputs: {found.parity.removesuffix(': times only')}"
     where = f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}"

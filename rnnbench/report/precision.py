@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.reference import is_reference
-from rnnbench.report.units import plural
+from rnnbench.report.units import plural, round_percent
 from rnnbench.store.folder import RunInfo
 
 
@@ -16,7 +16,7 @@ def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     # On logarithms, as the planner asks it; false where there is no interval.
     if asked is None or not row["ratio_high"] / row["ratio_low"] > (1 + asked) ** 2:
         return ""
-    return f"interval wider than ±{100 * asked:.3g}%"
+    return f"interval wider than ±{round_percent(asked)}"
 
 
 def undecided(row: Mapping[Any, Any]) -> str:
@@ -35,7 +35,9 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     if asked is None:
         return f"The intervals of {plural(len(cases), 'ratio')} are {spread}; no precision was asked for."
     met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
-    return f"Asked was ±{100 * asked:.3g}% for every ratio; {met:,} of {len(cases):,} reached it. They are {spread}."
+    return (
+        f"Asked was ±{round_percent(asked)} for every ratio; {met:,} of {len(cases):,} reached it. They are {spread}."
+    )
 
 
 def _asked(info: RunInfo) -> float | None:

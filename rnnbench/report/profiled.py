@@ -110,16 +110,19 @@ def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path
     found = {}
     for case, profile in there.items():
         file = None if folder is None or "stacks" not in profile.files else _within(folder, profile.files["stacks"])
-        svg = flame.render(flame.read(file), names[case]) if file is not None and file.is_file() else None
+        svg = None if file is None else flame.render(flame.read(file), names[case])
         if svg is not None:
             found[f"flame-{_plain(names[case])}"] = svg
     return found
 
 
 def _within(folder: Path, name: str) -> Path | None:
-    """A file of a run's folder; None where a record names one elsewhere, which is none of the run's."""
-    file = (folder / name).resolve()
-    return file if file.is_relative_to(folder.resolve()) else None
+    """A file of a run's folder; None where a record names one elsewhere, which is none of the run's, or none at all."""
+    try:
+        file = (folder / name).resolve()
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except (OSError, ValueError):  # too long for a name, or with a zero byte in it
+        return None
 
 
 def _is_of(row: Row, gap: Gap) -> bool:

@@ -12,6 +12,7 @@ from rnnbench.measure.runner import Progress as RunProgress
 from rnnbench.report.units import plural
 
 Show = Callable[[RunProgress], None]
+Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many, seconds left
 
 REDRAW_SECONDS = 0.1  # rounds in one's own process have turns of some 10 ms
 BAR_WIDTH = 24  # characters, in a notebook
@@ -56,23 +57,29 @@ def shown_rounds() -> Iterator[Show]:
 
 @contextmanager
 def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[Show]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
     # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(first, total=None, left="")
-        bar.refresh()
+    with bar(console, first, auto_refresh=False) as draw:
+        yield lambda step: draw(stage(step), step.visits_done, step.visits, step.seconds_left)
 
-        def show(step: RunProgress) -> None:
-            bar.update(
-                task,
-                description=stage(step),
-                completed=step.visits_done,
-                total=step.visits,
-                left=time_left(step.seconds_left),
-                refresh=True,
-            )
 
-        yield show
+@contextmanager
+def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
+    """A bar on a terminal that says `first` until it is drawn, and is gone at the end; it is given plain words.
+
+    `auto_refresh`: a thread keeps its spinner turning.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh) as shown:
+        task = shown.add_task(first, total=None, left="")
+        shown.refresh()
+        yield lambda words, done, total, seconds_left: shown.update(
+            task, description=words, completed=done, total=total, left=time_left(seconds_left), refresh=True
+        )
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.measure.slurm.progress import JobsProgress
-from rnnbench.report.progress import time_left
+from rnnbench.report.progress import bar, time_left
 
 Show = Callable[[JobsProgress], None]
 
@@ -19,21 +18,8 @@ def shown_jobs() -> Iterator[Show]:
     if not console.is_terminal:
         yield lines(lambda line: console.print(line, soft_wrap=True, highlight=False, markup=False))
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("submitting", total=None, left="")
-        yield lambda step: bar.update(
-            task,
-            description=sentence(step),
-            completed=step.cases_done,
-            total=step.cases,
-            left=time_left(step.seconds_left),
-        )
+    with bar(console, "submitting", auto_refresh=True) as draw:
+        yield lambda step: draw(sentence(step), step.cases_done, step.cases, step.seconds_left)
 
 
 def lines(write: Callable[[str], None]) -> Show:

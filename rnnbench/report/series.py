@@ -58,9 +58,8 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     del frame["is_plain"]
     own = ~is_reference(frame).to_numpy()
     by_family, by_cell, by_how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
-    order = np.lexsort(
-        (by_how, by_cell, own, by_family)
-    )  # by family first; within it the reference, then each cell as it came
+    # By family first; within it the reference, then each cell as it came.
+    order = np.lexsort((by_how, by_cell, own, by_family))
     return frame.iloc[order]
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rnnbench.errors import UserError
+from rnnbench.errors import UserError, printable
 from rnnbench.report.page import PAGE
 
 LOOPBACK = "127.0.0.1"
@@ -154,7 +154,7 @@ def follow(
             except (UserError, OSError) as error:
                 if str(error) != told:
                     told = str(error)
-                    tell(f"the page stays as it is: {error}")
+                    tell(f"the page stays as it is: {printable(str(error))}")
             sleep(REST * (clock() - started))
     except KeyboardInterrupt:
         tell("served no longer")

@@ -7,7 +7,7 @@ import pandas as pd
 from rnnbench.analysis.breakdown import NAMES, frame, operators_per_step, profiler_cost
 from rnnbench.report.axes import one_line
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.units import MISSING, count, digits, duration, duration_interval, memory
+from rnnbench.report.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent
 from rnnbench.store.profiles import Profile
 
 NOTE = (
@@ -24,7 +24,7 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("case", of("name")),
         Column("part", of("part")),
         Column("what", lambda row: NAMES[row["what"]]),
-        Column("share", lambda row: f"{100 * row['share']:.0f}%", numeric=True),
+        Column("share", of("share", whole_percent), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
         Column("operators", lambda row: count(row["operators"]) if row["operators"] else MISSING, numeric=True),

@@ -5,7 +5,7 @@ import pandas as pd
 from rnnbench.report.axes import SIZES, one_line, word
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.units import count, digits, millions
+from rnnbench.report.units import count, digits, millions, round_percent
 from rnnbench.store.records import OF_DATA
 
 BYTES = ["input_bytes", "forward_backward_bytes", "parameter_bytes"]
@@ -59,7 +59,7 @@ def agreement(frame: pd.DataFrame) -> str:
             agree.append(one_line(cell))
         else:
             differ.append(f"{one_line(cell)} ({_off(low, high)})")
-    within = f"agree within {AGREEMENT:.0%}"
+    within = f"agree within {round_percent(AGREEMENT)}"
     if not differ:
         all_agree = f"torchinfo's mult-adds and the MACs of the formula {within} for every cell."
         return all_agree if agree else ""

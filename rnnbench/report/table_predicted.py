@@ -13,7 +13,7 @@ from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.series import with_series
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.units import MISSING, duration, duration_interval, ratio, ratio_interval
+from rnnbench.report.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
 
 
 def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
@@ -56,7 +56,7 @@ def _ratio_interval(row: dict[str, Any]) -> str:
 
 
 def _bound(row: dict[str, Any]) -> str:
-    return f"{row['bound_by']} {100 * row[row['bound_by']]:.0f}%" if row["bound_by"] else MISSING
+    return f"{row['bound_by']} {whole_percent(row[row['bound_by']])}" if row["bound_by"] else MISSING
 
 
 def _note(row: dict[str, Any]) -> str:

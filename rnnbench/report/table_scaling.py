@@ -13,7 +13,7 @@ from rnnbench.report.axes import one_line, several, word
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.scaling import named
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.units import count, digits, duration, rate
+from rnnbench.report.units import count, duration, percent_digits, rate, whole_percent
 
 WITHIN = ("point", "inside")
 
@@ -33,8 +33,8 @@ def render(summary: pd.DataFrame) -> Table | None:
         Column("a step", of("step_seconds", duration), numeric=True),
         Column("arithmetic", lambda row: rate(row["macs_per_second"], "MAC"), numeric=True),
         Column("bound by, smallest sizes to largest", _bounds),
-        Column("off, median", lambda row: percent(row["median_error"]), numeric=True),
-        Column("off, at most", lambda row: percent(row["largest_error"]), numeric=True),
+        Column("off, median", of("median_error", percent_digits), numeric=True),
+        Column("off, at most", of("largest_error", percent_digits), numeric=True),
         Column("points", of("points", count), numeric=True),
         Column("form", of("form")),
     ]
@@ -58,9 +58,10 @@ def note(found: Fits) -> str:
     parts = [
         "Fixed costs of a call and of each step, the rate of the matrix products beside them, and what takes most of "
         "the time. The fit of the whole is surer than its split into arithmetic and memory, which grow alike.",
-        f"Fits were held against sizes that they had not been given: off by {percent(within.median())} in the median "
-        f"and by {percent(within.quantile(0.9))} or less in nine of ten, inside the measured range",
-        f"({percent(beyond.median())} in the median with the smallest or the largest size left out)."
+        "Fits were held against sizes that they had not been given: off by "
+        f"{percent_digits(within.median())} in the median and by {percent_digits(within.quantile(0.9))} or less in "
+        "nine of ten, inside the measured range",
+        f"({percent_digits(beyond.median())} in the median with the smallest or the largest size left out)."
         if len(beyond)
         else ".",
         f"Nothing is predicted beyond {REACH:g} times that range.",
@@ -68,11 +69,6 @@ def note(found: Fits) -> str:
     reasons = list(dict.fromkeys(one.reason for one in found.left_out))
     left = [f"{len(found.left_out)} series are not fitted: {'; '.join(reasons)}."] if reasons else []
     return " ".join([*parts, *left]).replace(" .", ".")
-
-
-def percent(share: float) -> str:
-    """`4.1%`."""
-    return f"{digits(100 * share)}%"
 
 
 def _row(fit: Fit, series: str) -> dict[str, Any]:
@@ -104,5 +100,5 @@ def _row(fit: Fit, series: str) -> dict[str, Any]:
 
 
 def _bounds(row: dict[str, Any]) -> str:
-    ends = [f"{row[f'{end}_bound_by']} {100 * row[f'{end}_share']:.0f}%" for end in ("smallest", "largest")]
+    ends = [f"{row[f'{end}_bound_by']} {whole_percent(row[f'{end}_share'])}" for end in ("smallest", "largest")]
     return " → ".join(ends)

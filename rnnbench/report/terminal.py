@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -70,11 +70,6 @@ class Screen:
 def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
     """What to hand to a rich console of any width."""
     return Screen(summary, info)
-
-
-def render_table(table: Table) -> RenderableType:
-    """One table of the report, with its title and note."""
-    return Group(Text(table.title, style="bold"), _grid_of(table), Text(table.note, style="dim"))
 
 
 def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:

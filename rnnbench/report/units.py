@@ -61,6 +61,27 @@ def ratio_box(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
 
 
+def percent(share: float) -> str:
+    """`5.1%`, `58%`: a share without its sign; one decimal below 10%."""
+    size = abs(100 * share)
+    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%"
+
+
+def whole_percent(share: float) -> str:
+    """`35%`: a part of a whole."""
+    return f"{100 * share:.0f}%" if math.isfinite(share) else MISSING
+
+
+def percent_digits(share: float) -> str:
+    """`4.10%`: three significant digits."""
+    return f"{digits(100 * share)}%"
+
+
+def round_percent(share: float) -> str:
+    """`2.5%`, `5%`: a round share, as someone chose it."""
+    return f"{100 * share:.3g}%"
+
+
 def count(value: float) -> str:
     """`1,234,567`."""
     return f"{value:,.0f}" if math.isfinite(value) else MISSING

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from rnnbench.analysis.breakdown import NAMES, Share, breakdown, operators_per_step, overhead
 from rnnbench.analysis.gap import Gap, Step
 from rnnbench.report.axes import one_line
-from rnnbench.report.units import digits, duration, ratio, ratio_interval
+from rnnbench.report.units import digits, duration, ratio, ratio_interval, whole_percent
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import GRAPH_BACKENDS
 
@@ -127,8 +127,8 @@ def _by_what(shares: list[Share]) -> Iterable[tuple[str, float]]:
 
 
 def share_text(share: float) -> str:
-    """`35%`."""
-    return f"{100 * share:.0f}%".replace("-", MINUS) if math.isfinite(share) else "—"
+    """`35%`; with a minus that is as wide as a plus."""
+    return whole_percent(share).replace("-", MINUS)
 
 
 def _capital(text: str) -> str:

@@ -178,6 +178,11 @@ def read_info(path: Path, part: str = "") -> RunInfo:
         raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
 
 
+def is_check(path: Path) -> bool:
+    """Whether it is the folder of a check: no run itself, but two of them, one a side."""
+    return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
+
+
 def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]:
     """What a run, or a part of it, last said of each of its cases, by the case's key, in the order of the first lines.
 
@@ -207,13 +212,8 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_profiles(path: Path) -> dict[str, Profile]:
     """What a run last said of where the time of each of its cases goes; raises UserError where a line is none."""
-    file = path / "profiles.jsonl"
-    if not file.exists():
-        return {}
-    try:
-        return {line["case"]: Profile.from_json(line) for line in jsonlines.read(file)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: a line is no profile: {type(error).__name__}: {error}") from None
+    lines = _lines(path, "profiles.jsonl", schema.profile_fault)
+    return {line["case"]: Profile.from_json(line) for line in lines}
 
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:

@@ -97,8 +97,8 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, 
     rows = pa.array(np.concatenate((np.arange(len(number)), np.full(len(alone), -1)))[order])
     rows = pc.if_else(pc.less(rows, 0), None, rows)
     frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
-    columns = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
-    return lines, pd.concat([frame, pd.DataFrame(columns, copy=False)], axis=1)
+    taken = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
+    return lines, pd.concat([frame, pd.DataFrame(taken, copy=False)], axis=1)
 
 
 def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

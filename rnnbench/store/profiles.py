@@ -93,25 +93,26 @@ class Profile:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; keys that it does not know are ignored."""
-        known = {key: line[key] for key in (one.name for one in fields(cls)) if key in line}
+        """The inverse of `to_json`; keys that it does not know are ignored, in its parts too."""
+        known = _known(cls, line)
         kernels = known.get("kernels")
         return cls(
             **known
             | {
                 "times": {arm: tuple(values) for arm, values in known.get("times", {}).items()},
-                "operators": tuple(_record(Operator, one) for one in known.get("operators", ())),
-                "causes": tuple(_record(Cause, one) for one in known.get("causes", ())),
-                "kernels": None if kernels is None else Kernels(**kernels),
+                "operators": tuple(Operator(**_known(Operator, one)) for one in known.get("operators", ())),
+                "causes": tuple(Cause(**_known(Cause, one)) for one in known.get("causes", ())),
+                "kernels": None if kernels is None else Kernels(**_known(Kernels, kernels)),
                 "memory": tuple((float(seconds), int(size)) for seconds, size in known.get("memory", ())),
                 "memory_parts": tuple((part, float(seconds)) for part, seconds in known.get("memory_parts", ())),
-                "notes": tuple(known.get("notes", ())),
             }
         )
 
 
-def _record(kind: Any, content: Mapping[str, Any]) -> Any:
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an object is a field of that type, lists as tuples."""
+    found = {one.name: content[one.name] for one in fields(kind) if one.name in content}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _rounded(values: tuple[float, ...]) -> list[float]:

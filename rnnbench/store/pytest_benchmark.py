@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES, DEFAULTS, Case
 
@@ -80,8 +81,9 @@ class Saved:
 
 
 def is_saved(path: Path) -> bool:
-    """Whether this is not a run's folder but a file, or a folder of JSON files."""
-    return path.is_file() or (path.is_dir() and not (path / "run.json").exists() and any(path.rglob("*.json")))
+    """Whether this is not a run's or a check's folder but a file, or a folder of JSON files."""
+    is_own = (path / "run.json").exists() or is_check(path)
+    return path.is_file() or (path.is_dir() and not is_own and any(path.rglob("*.json")))
 
 
 def read(path: Path) -> Saved:

@@ -202,9 +202,8 @@ class Window:
     seconds: float  # of the whole window, by the device's clock
     host_seconds: float  # the same by the host's clock, flushes of caches included; else on a CPU the two are one
     submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the calls, all
-    quantiles: tuple[
-        float, ...
-    ]  # up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first
+    # Up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first.
+    quantiles: tuple[float, ...]
     cores: tuple[int, ...]
     clock_mhz: float | None  # of the first core or the GPU, where the system tells
     device_uuid: str | None = None  # of the card that did it, by its driver; None where there is but one

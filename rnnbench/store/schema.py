@@ -1,10 +1,11 @@
 """What the records in a run's files must be, to be read: what is wrong with one in words, or nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_args, get_type_hints
 
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Reference, Status, Window, Workload, key
 
 MOST = 1 << 63  # what frames hold as whole numbers
@@ -47,10 +48,19 @@ def _list_of(kind: Kind, least: int = 0) -> Kind:
     )
 
 
-def _table_of(kind: Kind) -> Kind:
+def _pair_of(words: str, first: Kind, second: Kind) -> Kind:
     return Kind(
-        f"an object, each {kind.words}",
-        lambda value: isinstance(value, dict) and all(map(TEXT.holds, value)) and all(map(kind.holds, value.values())),
+        words,
+        lambda value: isinstance(value, list) and len(value) == 2 and first.holds(value[0]) and second.holds(value[1]),
+    )
+
+
+def _table_of(kind: Kind, names: Kind | None = None) -> Kind:
+    return Kind(
+        f"an object, each {kind.words}{f' by {names.words}' if names else ''}",
+        lambda value: (
+            isinstance(value, dict) and all(map((names or TEXT).holds, value)) and all(map(kind.holds, value.values()))
+        ),
     )
 
 
@@ -82,9 +92,11 @@ COUNT = _whole(0)
 SIZE = _whole(1)
 SECONDS = Kind("a number of 0 or more", lambda value: _is_number(value, 0.0))
 MORE = Kind("a number above 0", lambda value: _is_number(value, 1e-300))
+NUMBER = Kind("a number", _is_number)
 METRIC = Kind("a number", lambda value: _is_number(value) or value != value)  # noqa: PLR0124 - or NaN: not known
 ERROR = Kind("a number", lambda value: type(value) is float or _is_number(value))  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 PLAIN_TREE = Kind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
 
 OF_TYPES: dict[Any, Kind] = {
@@ -139,13 +151,7 @@ CEILING: Kinds = {
     **dict.fromkeys(("device", "dtype"), TEXT),
     "threads": SIZE,
     "macs_per_second": MORE,
-    "copies": _list_of(
-        Kind(
-            "[bytes, a second]",
-            lambda value: isinstance(value, list) and len(value) == 2 and all(map(MORE.holds, value)),
-        ),
-        least=1,
-    ),
+    "copies": _list_of(_pair_of("[bytes, a second]", MORE, MORE), least=1),
     "dispatch_seconds": MORE,
     "launch_seconds": _or_none(MORE),
 }
@@ -159,10 +165,50 @@ INFO: Kinds = {
     "stage_seconds": _table_of(SECONDS),
     "notes": _list_of(TEXT),
 }
+OPERATOR: Kinds = {
+    **dict.fromkeys(("name", "shapes"), TEXT),
+    "category": _one_of(*CATEGORIES),
+    "part": _one_of(*PARTS),
+    "calls": SIZE,
+    "new_bytes": COUNT,
+    **dict.fromkeys(("seconds", "idle_seconds"), _list_of(SECONDS)),
+    "profiler_seconds": _or_none(NUMBER),
+}
+CAUSE: Kinds = {
+    "kind": _one_of(*get_args(CauseKind)),
+    **dict.fromkeys(("what", "note"), TEXT),
+    "calls": COUNT,
+    "seconds": _list_of(NUMBER),
+}
+KERNELS: Kinds = {
+    **dict.fromkeys(("launches", "host_waits"), COUNT),
+    "seconds": _table_of(SECONDS, _one_of(*CATEGORIES)),
+}
+PROFILE: Kinds = {
+    **dict.fromkeys(("case", "reason", "opaque"), TEXT),
+    "status": _one_of(*get_args(ProfileStatus)),
+    "steps": SIZE,
+    "times": _table_of(_list_of(MORE, least=1)),
+    **dict.fromkeys(("operators", "causes"), _list_of(OBJECT)),
+    "kernels": _or_none(OBJECT),
+    **dict.fromkeys(("allocations", "allocated_bytes"), _or_none(COUNT)),
+    "memory": _list_of(_pair_of("[seconds, bytes]", SECONDS, COUNT)),
+    "memory_parts": _list_of(_pair_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
+    "files": _table_of(TEXT),
+    "notes": _list_of(TEXT),
+}
 BRANCHES = {"environment": ("machine", "worker", "software", "load"), "resolved": ("measure", "check")}
+PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
+    "operators": (OPERATOR, Operator),
+    "causes": (CAUSE, Cause),
+    "kernels": (KERNELS, Kernels),
+}
+TIMED = ("call", "unprofiled", "profiled")  # that every profile that worked has the times of
+BEGINNINGS = ("forward", "forward_backward")  # of the call, which are taken off it round by round
 # What every rnnbench has written.
 MEASUREMENT_KEYS = ("case", *(name for name in AXIS if name not in DEFAULTS), "status")
 WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid"))
+PROFILE_KEYS = ("case", "status", "times")
 INFO_KEYS = ("suite", "description", "command", "started", "resolved", "environment")
 
 
@@ -185,6 +231,37 @@ def is_worker(name: str) -> bool:
     """Whether it is a name of a worker that times: a number, alone or as its last part."""
     number = name.rpartition("-")[2]
     return number.isdecimal() and len(number) < LONGEST_NUMBER
+
+
+def profile_fault(line: Mapping[str, Any]) -> str:
+    """The same of a line of `profiles.jsonl`."""
+    if fault := _fault(line, PROFILE, PROFILE_KEYS) or _part_fault(line):
+        return fault
+    if line["status"] != "profiled":
+        return ""
+    times = line["times"]
+    for arm in TIMED:
+        if arm not in times:
+            return f"times.{arm}: missing"
+    rounds = len(times["call"])
+    lists = {f"times.{arm}": times[arm] for arm in (*TIMED, *BEGINNINGS) if arm in times}
+    for place, one in enumerate(line.get("operators", ())):
+        lists |= {f"operators[{place}].{name}": one.get(name, ()) for name in ("seconds", "idle_seconds")}
+    unlike = next((name for name, values in lists.items() if len(values) != rounds), None)
+    return "" if unlike is None else f"{unlike}: want {rounds} rounds, as times.call has, found {len(lists[unlike])}"
+
+
+def _part_fault(line: Mapping[str, Any]) -> str:
+    """What is wrong with one of the objects in a profile."""
+    lists = [(name, line.get(name, ())) for name in ("operators", "causes")]
+    parts = {f"{name}[{place}]": one for name, items in lists for place, one in enumerate(items)}
+    if line.get("kernels") is not None:
+        parts["kernels"] = line["kernels"]
+    for name, one in parts.items():
+        kinds, record = PROFILE_PARTS[name.partition("[")[0]]
+        if fault := _fault(one, kinds, [field.name for field in fields(record) if field.default is MISSING]):
+            return f"{name}.{fault}"
+    return ""
 
 
 def info_fault(content: Mapping[str, Any]) -> str:

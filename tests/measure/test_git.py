@@ -56,6 +56,15 @@ def test_the_repositorys_hooks_are_not_run(there: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_the_repositorys_file_watcher_is_not_run(there: Path, tmp_path: Path) -> None:
+    watcher = tmp_path / "watcher"
+    watcher.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    watcher.chmod(0o755)
+    repository.git(there, "config", "core.fsmonitor", str(watcher))
+    assert git.state(there) is not None
+    assert not (tmp_path / "ran").exists()
+
+
 def test_what_names_no_commit_is_refused_in_words(there: Path) -> None:
     assert git.commit(there, "main") == repository.git(there, "rev-parse", "HEAD")
     for name in ("nowhere", "--help", "HEAD~7"):

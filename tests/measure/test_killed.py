@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.measure.history import History, read_history
+from rnnbench.measure.resume import RunState, read_state
 from rnnbench.measure.runner import Runner
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
@@ -23,18 +23,18 @@ SETTINGS = Settings(replicates=2, most_replicates=2, windows=2, precision=None)
 CASES = {case.key for group in GROUPS for case in group.cases}
 
 
-def runner(parent: Path, history: History | None = None) -> Runner:
+def runner(parent: Path, state: RunState | None = None) -> Runner:
     clock = FakeClock()
 
     def start(name: str) -> Any:
         return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
 
-    return Runner(GROUPS, SETTINGS, root=parent, history=history, start_worker=start, now=clock, seed=2)
+    return Runner(GROUPS, SETTINGS, root=parent, state=state, start_worker=start, now=clock, seed=2)
 
 
-def measure(folder: RunFolder, history: History | None = None) -> None:
-    """As `rnnbench run` does it, and with a history as `--resume` does."""
-    one = runner(folder.path.parent, history)
+def measure(folder: RunFolder, state: RunState | None = None) -> None:
+    """As `rnnbench run` does it, and with a state as `--resume` does."""
+    one = runner(folder.path.parent, state)
     one.start()
     one.open(folder)
     folder.write_info(INFO)
@@ -83,7 +83,7 @@ def test_wherever_a_run_is_killed_no_window_is_lost_or_doubled_and_it_ends_with_
             continue
         assert lines(path) == Counter(kept)
         assert set(last_measurements(path)) == CASES
-        measure(RunFolder(path), read_history(path))
+        measure(RunFolder(path), read_state(path))
         after = lines(path)
         assert not Counter(kept) - after
         assert set(after.values()) == {1}

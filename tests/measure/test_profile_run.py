@@ -19,6 +19,7 @@ from tests.measure.fakes import FakeClock, FakeWorker, Fault
 from tests.stored import folder
 
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
+TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "profiled"), (1e-3, 1e-3))
 
 
 class Profiling(FakeWorker):
@@ -28,7 +29,7 @@ class Profiling(FakeWorker):
         reply = super().request(message, deadline_seconds)
         if message["op"] == "profile":
             self._clock.seconds += 1.0
-            profile = Profile(Case.from_axes(message["case"]).key, times={"call": (1e-3,) * 2})
+            profile = Profile(Case.from_axes(message["case"]).key, times=TIMES)
             reply |= {"profile": profile.to_json()}
         return reply
 

@@ -9,9 +9,9 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.summary import complete_visits
 from rnnbench.measure.devices import Cuda
-from rnnbench.measure.history import read_history
 from rnnbench.measure.preliminaries import OBSERVER
 from rnnbench.measure.repeats import MOST_REPEATS, Repeats
+from rnnbench.measure.resume import read_state
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder, read_samples
 from rnnbench.store.readings import Readings
@@ -91,8 +91,8 @@ def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
     assert len(complete_visits(frame)) == len(frame) == 3 * 2 * 2 * 2
     assert summarize(frame)["replicates"].tolist() == [3] * 4
     assert [len(record.seconds) for record in runner._lanes()[0].planner._records.values()] == [3, 3]
-    history = read_history(path)
-    assert (len(history.visits), history.replicates, history.workers, history.repeats) == (6, 3, 4, 1)
+    state = read_state(path)
+    assert (len(state.visits), state.replicates, state.workers, state.repeats) == (6, 3, 4, 1)
     assert runner.replicates == 3
     assert "replicates: 1 repeated, since clocks were held back (cuda: hw_thermal_slowdown)" in runner.notes
 
@@ -102,7 +102,7 @@ def test_the_last_of_all_workers_may_be_spoilt_and_its_name_is_not_given_again(
 ) -> None:
     path, _ = measure(tmp_path, monkeypatch, Hot([[], [], HOT, []]))
     (path / "windows-0003.jsonl").unlink()
-    assert read_history(path).workers == 3
+    assert read_state(path).workers == 3
 
 
 def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(

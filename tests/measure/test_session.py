@@ -100,7 +100,7 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
     path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
     (tmp_path / "test.toml").write_text(SUITE.replace("tiny", stored.INFO.suite))
     suite = suites.read(str(tmp_path / "test.toml"))
-    monkeypatch.setattr(session, "read_history", pytest.fail)  # what it read would be old by the time it may write
+    monkeypatch.setattr(session, "read_state", pytest.fail)  # what it read would be old by the time it may write
     other = RunFolder(path)
     with pytest.raises(UserError, match="another rnnbench is writing to this run; wait for it"):
         resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)

@@ -15,9 +15,9 @@ from rnnbench import load, summarize
 from rnnbench.errors import UserError
 from rnnbench.measure import lanes
 from rnnbench.measure.devices import Cuda
-from rnnbench.measure.history import read_history
 from rnnbench.measure.preliminaries import OBSERVER
 from rnnbench.measure.process import WorkerLost
+from rnnbench.measure.resume import read_state
 from rnnbench.measure.runner import Progress, Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
@@ -41,12 +41,12 @@ class Run:
     def __init__(self, parent: Path, machine: Machine, groups: Sequence[Group], path: Path | None = None) -> None:
         self.machine = machine
         self.steps: list[Progress] = []
-        history = read_history(path) if path else None
+        state = read_state(path) if path else None
         self.runner = Runner(
-            history.groups if history else groups,
+            state.groups if state else groups,
             Settings(replicates=3, windows=2, precision=None),
             root=parent,
-            history=history,
+            state=state,
             on_progress=self.steps.append,
             start_worker=machine.start,
             now=machine.clock,
@@ -207,7 +207,7 @@ def test_what_an_older_version_recorded_without_a_card_is_resumed_anywhere(tmp_p
         for line in lines:
             del line["device_uuid"]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_history(path).homes == {}
+    assert read_state(path).homes == {}
     Run(tmp_path, Machine({"cccc": "H100"}), [], path).go()
 
 

@@ -16,7 +16,7 @@ from rnnbench.report import figure_breakdown, figure_memory, figure_waterfall, f
 from rnnbench.report import folder as report
 from rnnbench.report.canvas import svg
 from rnnbench.store.folder import read_info
-from rnnbench.store.profiles import Cause, CauseKind, Profile
+from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Profile
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
 from tests.stored import folder
@@ -139,12 +139,18 @@ def test_operators_are_listed_from_the_hottest() -> None:
     assert table_operators.render(profile(opaque="compiled"), "mine") is None
 
 
+def test_a_breakdown_has_a_colour_for_whatever_a_devices_kernels_are_of() -> None:
+    taken = Profile(**{**profile().__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 1e-5))})
+    assert figure_breakdown.render({"mine": taken}) is not None
+
+
 # Flame graphs
 
 
 def test_a_flame_graph_is_an_svg_in_which_names_are_only_text(tmp_path: Path) -> None:
     file = tmp_path / "stacks.txt"
-    file.write_text(f"mine.py(1): f;aten::mm 750\nmine.py(1): f 200\n{EVIL} 50\nnot a stack\n")
+    lines = f"mine.py(1): f;aten::mm 750\nmine.py(1): f 200\n{EVIL} 50\nnot a stack\nsquared ²\nendless {'9' * 5000}\n"
+    file.write_bytes(lines.encode() + b"\xff no text\n")
     stacks = flame.read(file)
     assert stacks == {("mine.py(1): f", "aten::mm"): 750, ("mine.py(1): f",): 200, (EVIL,): 50}
     text = flame.render(stacks, EVIL)
@@ -200,10 +206,13 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
         assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
 
 
-@pytest.mark.parametrize("file", ["../elsewhere.txt", "{absolute}"])
-def test_a_record_that_names_a_file_outside_the_run_has_it_not_read(run: Path, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize("file", ["../elsewhere.txt", "{absolute}", "link.txt", ".", "zero\x00byte", "x" * 3000])
+def test_a_record_that_names_a_file_outside_the_run_or_none_has_it_not_read(
+    run: Path, tmp_path: Path, file: str
+) -> None:
     elsewhere = tmp_path / "elsewhere.txt"
     elsewhere.write_text("f;aten::mm 10\n")
+    (run / "link.txt").symlink_to(elsewhere)
     loop = small.case("gru").key
     mine = Profile(**{**profile(case=loop).__dict__, "files": {"stacks": file.format(absolute=elsewhere)}})
     (one,) = profiled.sections(load(run), {loop: mine}, run)

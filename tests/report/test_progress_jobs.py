@@ -1,7 +1,12 @@
+import io
 from dataclasses import replace
 
+import pytest
+from rich.console import Console
+
 from rnnbench.measure.slurm.progress import JobsProgress
-from rnnbench.report.progress_jobs import lines, sentence
+from rnnbench.report import progress_jobs
+from rnnbench.report.progress_jobs import lines, sentence, shown_jobs
 
 STEP = JobsProgress(12, 3, 4, 5, 0, 200, 61.5, 200.0, "")
 
@@ -22,3 +27,13 @@ def test_a_line_is_written_when_something_has_changed_and_not_when_only_time_has
         "3 of 12 jobs done, 4 running, 5 waiting, about 3 min 20 s left",
         "4 of 12 jobs done, 3 running, 5 waiting",
     ]
+
+
+def test_a_terminal_shows_a_bar_with_the_words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    terminal = Console(file=written, force_terminal=True, color_system=None, width=120)
+    monkeypatch.setattr(progress_jobs, "Console", lambda stderr: terminal)
+    with shown_jobs() as show:
+        show(replace(STEP, trouble="squeue: [red]no"))
+    assert "4 running, 5 waiting; squeue: [red]no ━━" in written.getvalue()
+    assert "about 3 min 20 s left" in written.getvalue()

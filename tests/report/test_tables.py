@@ -1,6 +1,7 @@
 import csv as reader
 import io
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -120,6 +121,13 @@ def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
     assert "\n" not in escaped
     assert "<" not in escaped
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]", escaped)
+
+
+def test_a_title_with_a_cells_name_holds_no_markup_in_markdown(quick: pd.DataFrame, info: RunInfo) -> None:
+    title = "The operators of <img src=x>|`a`"
+    made = replace(tables.render(quick, info)["ratios"], title=title)
+    assert markdown.render(made).splitlines()[0] == f"## {escape(title)}"
+    assert "<img" not in markdown.render(made)
 
 
 @given(st.text())

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -56,6 +57,28 @@ def test_both_ends_of_an_interval_share_a_unit() -> None:
 @pytest.mark.parametrize("ends", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
 def test_an_interval_that_is_not_known_is_a_dash(ends: tuple[float, float]) -> None:
     assert units.ratio_interval(*ends) == units.duration_interval(*ends) == "—"
+
+
+@pytest.mark.parametrize(
+    ("write", "share", "text"),
+    [
+        (units.percent, 0.051, "5.1%"),
+        (units.percent, -0.0994, "9.9%"),
+        (units.percent, 0.0996, "10%"),
+        (units.percent, 11.5, "1,150%"),
+        (units.whole_percent, 0.353, "35%"),
+        (units.whole_percent, -0.02, "-2%"),
+        (units.whole_percent, math.nan, "—"),
+        (units.percent_digits, 0.041, "4.10%"),
+        (units.percent_digits, 0.00123, "0.123%"),
+        (units.round_percent, 0.025, "2.5%"),
+        (units.round_percent, 0.05, "5%"),
+    ],
+)
+def test_a_share_is_a_percentage_as_fine_as_it_is_needed(
+    write: Callable[[float], str], share: float, text: str
+) -> None:
+    assert write(share) == text
 
 
 def test_counts_have_separators_and_millions_two_decimals() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_profiles
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Profile
+from tests.analysis.profiles import profile
 
 SECONDS = st.lists(st.integers(0, 10**9).map(lambda n: n / 1e9), max_size=3).map(tuple)
 OPERATORS = st.builds(
@@ -23,6 +25,7 @@ OPERATORS = st.builds(
     st.none() | st.just(1e-6),
 )
 CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS, st.text())
+TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,), "unprofiled": (1.0,), "profiled": (2.0,)}
 PROFILES = st.builds(
     Profile,
     case=st.text(),
@@ -40,22 +43,32 @@ PROFILES = st.builds(
 
 
 @given(PROFILES)
-def test_a_profile_survives_its_line(profile: Profile) -> None:
-    assert Profile.from_json(json.loads(json.dumps(profile.to_json()))) == profile
+def test_a_profile_survives_its_line(taken: Profile) -> None:
+    assert Profile.from_json(json.loads(json.dumps(taken.to_json()))) == taken
+
+
+@given(PROFILES)
+def test_keys_that_are_not_known_are_ignored_in_a_profile_and_in_its_parts(taken: Profile) -> None:
+    line = json.loads(json.dumps(taken.to_json()))
+    for one in (line, *line["operators"], *line["causes"], *filter(None, [line["kernels"]])):
+        one["of_a_newer_rnnbench"] = [1]
+    assert Profile.from_json(line) == taken
 
 
 def test_the_last_line_of_a_case_counts(tmp_path: Path) -> None:
     assert read_profiles(tmp_path) == {}
+    first, other = Profile("a", times=TIMES), Profile("b", times=TIMES)
     folder = RunFolder(tmp_path)
-    folder.add_profile(Profile("a", "failed", "busy"))
-    folder.add_profile(Profile("a", times={"call": (1.0,)}))
-    folder.add_profile(Profile("b"))
+    for one in (Profile("a", "failed", "busy"), first, other):
+        folder.add_profile(one)
     folder.close()
-    assert read_profiles(tmp_path) == {"a": Profile("a", times={"call": (1.0,)}), "b": Profile("b")}
+    assert read_profiles(tmp_path) == {"a": first, "b": other}
 
 
-@pytest.mark.parametrize("line", ['{"x": 1}', '{"case": "a", "operators": [{"name": "x", "seconds": [1]}]}'])
-def test_a_line_that_is_no_profile_is_said_in_one_line(tmp_path: Path, line: str) -> None:
-    (tmp_path / "profiles.jsonl").write_text(line + "\n")
-    with pytest.raises(UserError, match=r"profiles\.jsonl: a line is no profile"):
+def test_a_line_that_is_no_profile_is_told_with_its_place(tmp_path: Path) -> None:
+    line = profile().to_json()
+    del line["operators"][1]["calls"]
+    file = tmp_path / "profiles.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in (profile().to_json(), line)))
+    with pytest.raises(UserError, match=re.escape(f"{file}, line 2: operators[1].calls: missing")):
         read_profiles(tmp_path)

@@ -1,13 +1,18 @@
 """What a run's records must be: a change of one value is told with its name, what it must be, and what it is."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rnnbench.store import schema
+from rnnbench.store.profiles import Kernels, Profile
 from rnnbench.store.records import Measurement
 from tests import stored
 from tests import workload as small
+from tests.analysis.profiles import cause, profile
+from tests.validation.fuzz.inputs import DELETED, changed
 
 CASE = small.case("gru")
 WINDOW = stored.window(CASE, 0, [0.002, 0.003]).to_json() | {"quantiles": [0.002, 0.003], "cores": [0]}
@@ -16,12 +21,16 @@ INFO: dict[str, Any] = {
     **{"suite": "s", "description": "", "command": "c", "started": "2026", "resolved": {}, "environment": {}},
     **{"ceilings": [], "notes": ["a"], "seconds": None, "stage_seconds": {"ceilings": 0.5}, "status": "finished"},
 }
+TAKEN = replace(profile(causes=(cause(),), backward=4e-5), kernels=Kernels(3, {"products": 1e-5}))
+PROFILE, FAILED = (json.loads(json.dumps(one.to_json())) for one in (TAKEN, Profile("a", "failed", "busy")))
 
 
 def test_what_rnnbench_writes_is_as_it_must_be() -> None:
     assert schema.window_fault(WINDOW) == ""
     assert schema.measurement_fault(MEASUREMENT) == ""
     assert schema.info_fault(INFO) == ""
+    assert schema.profile_fault(PROFILE) == ""
+    assert schema.profile_fault(FAILED) == ""
 
 
 @pytest.mark.parametrize(
@@ -71,6 +80,47 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
 )
 def test_a_run_json_that_is_none_is_told(change: dict[str, Any], words: str) -> None:
     assert_told(schema.info_fault(INFO | change), words)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (("case",), 3, "case: want text, found 3"),
+        (("status",), "done", "status: want one of profiled, failed, found 'done'"),
+        (("steps",), 0, "steps: want a whole number of 1 or more, found 0"),
+        (("times", "call"), [], "times: want an object, each a list, each a number above 0"),
+        (("operators",), [3], "operators: want a list, each an object"),
+        (("operators", 1, "category"), "new", r"operators\[1\].category: want one of products, pointwise,"),
+        (("operators", 1, "part"), "", r"operators\[1\].part: want one of forward, backward, optimizer, found ''"),
+        (("operators", 1, "seconds"), [1e-6], r"operators\[1\].seconds: want 3 rounds, as times.call has, found 1"),
+        (("times", "forward"), [1e-6], "times.forward: want 3 rounds, as times.call has, found 1"),
+        (("causes", 0, "kind"), "magic", r"causes\[0\].kind: want one of copy, concatenation, "),
+        (("causes", 0, "seconds"), [float("nan")] * 3, r"causes\[0\].seconds: want a list, each a number, found"),
+        (("kernels",), 3, "kernels: want an object, or null, found 3"),
+        (("kernels", "launches"), -1, "kernels.launches: want a whole number of 0 or more"),
+        (("kernels", "seconds"), {"new": 1.0}, "kernels.seconds: want an object, each a number of 0 or more by one of"),
+        (("memory",), [[0.0]], r"memory: want a list, each \[seconds, bytes\]"),
+        (("memory_parts",), [["", 0.0]], r"memory_parts: want a list, each \[part, seconds\]"),
+        (("files",), {"trace": None}, "files: want an object, each text"),
+    ],
+)
+def test_a_profile_that_is_none_is_told(at: tuple[Any, ...], value: Any, words: str) -> None:
+    assert_told(schema.profile_fault(changed(PROFILE, at, value)), words)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        *((name,) for name in ("case", "status", "times")),
+        *(("times", arm) for arm in ("call", "unprofiled", "profiled")),
+        *(("operators", 0, name) for name in ("name", "shapes", "category", "part", "calls")),
+        *(("causes", 0, name) for name in ("kind", "what", "calls")),
+        *(("kernels", name) for name in ("launches", "seconds")),
+    ],
+)
+def test_what_a_profile_lacks_is_told(at: tuple[Any, ...]) -> None:
+    told = schema.profile_fault(changed(PROFILE, at, DELETED))
+    assert told == "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in at)[1:] + ": missing"
 
 
 @pytest.mark.parametrize("name", schema.WINDOW_KEYS)

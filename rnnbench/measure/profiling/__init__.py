@@ -3,6 +3,7 @@
 Nothing that is timed here is timed under a profiler; how much that would slow the call is measured as well, and told.
 """
 
+import hashlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -197,8 +198,6 @@ def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Pr
 
 def file_name(case: str) -> str:
     """A case's key, or a module's name, as a file can have it: no longer than file systems allow, and no other's."""
-    import hashlib
-
     values = "-".join(term.rpartition("=")[2] for term in case.split())
     plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
     return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

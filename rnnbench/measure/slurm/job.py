@@ -16,7 +16,7 @@ from rnnbench.analysis.stored import differences
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
 from rnnbench.measure.cores import allowed_cores
-from rnnbench.measure.history import read_history
+from rnnbench.measure.resume import read_state
 from rnnbench.measure.runner import Runner
 from rnnbench.measure.session import measure_into, started
 from rnnbench.store.folder import RunFolder, RunInfo, read_info
@@ -68,10 +68,10 @@ def _measure(path: Path, part: str, root: Path) -> None:
     if is_finished(path, part, info.resolved["measure"]):
         return
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
-        history = read_history(path, part)
+        state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
         # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
-        runner = Runner(history.groups, settings, root=root, history=history, prefix=f"{part}-", keep_cards=False)
+        runner = Runner(state.groups, settings, root=root, state=state, prefix=f"{part}-", keep_cards=False)
         with started(runner) as software:
             del software["unusable"]
             here = replace(

@@ -73,6 +73,6 @@ def minutes(settings: Settings) -> int | None:
 def _whole(name: str, given: Mapping[str, str]) -> int | None:
     if name not in given:
         return None
-    if not given[name].isdigit() or int(given[name]) == 0:
+    if not given[name].isdecimal() or int(given[name]) == 0:
         raise UserError(f"--slurm-option {name}={given[name]}: want a whole number")
     return int(given[name])

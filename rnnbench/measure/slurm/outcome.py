@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnbench.measure.history import read_history
 from rnnbench.measure.lane_runner import log_seconds
 from rnnbench.measure.planner import Planner
+from rnnbench.measure.resume import read_state
 from rnnbench.measure.session import wider_than_asked
 from rnnbench.measure.slurm.job import first_machine
 from rnnbench.measure.slurm.watch import Watch
@@ -72,12 +72,12 @@ def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
     """One part after another, since all windows at once might be too many."""
     missed = groups = 0
     for name in names:
-        history = read_history(path, name)
-        planner = Planner(history.groups, settings)
-        for visit in history.visits:
+        state = read_state(path, name)
+        planner = Planner(state.groups, settings)
+        for visit in state.visits:
             planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
         missed += len(planner.missed())
-        groups += len(history.groups)
+        groups += len(state.groups)
     return wider_than_asked(missed, groups, settings)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import git
-from rnnbench.measure.history import refuse_other_suite
+from rnnbench.measure.resume import refuse_other_suite
 from rnnbench.measure.session import resolved
 from rnnbench.measure.slurm import queue
 from rnnbench.measure.slurm.options import asked, parse

@@ -33,7 +33,10 @@ FORMATS = {
 
 
 def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "RunInfo", *, windows: bool) -> bytes:
-    """The whole file; `frame` as `rnnbench.load` gives it, `summary` as `rnnbench.summarize`."""
+    """The whole file; `frame` as `rnnbench.load` gives it, `summary` as `rnnbench.summarize`.
+
+    Raises UserError where the format can't hold a case.
+    """
     render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
     data = render(frame, summary, info, windows=True) if windows else render(frame, summary, info)
     return data.encode() if isinstance(data, str) else bytes(data)

@@ -14,7 +14,7 @@ from rnnbench.analysis.verdict import Q
 from rnnbench.report.canvas import log_axis, look
 from rnnbench.report.runs.called import when
 from rnnbench.report.series import COLORS
-from rnnbench.report.units import ratio_tick
+from rnnbench.report.units import ratio_tick, round_percent
 from rnnbench.report.verdicts.changes import change
 from rnnbench.report.verdicts.names import Names
 from rnnbench.store.records import Case
@@ -129,7 +129,14 @@ def _legend(history: History) -> list[Line2D | Patch]:
     ]
     if any(line.significant for line in history.lines):
         handles.append(
-            Line2D([], [], color=SLOWER, linestyle="--", linewidth=1.2, label=f"significant change (q = {Q:.0%})")
+            Line2D(
+                [],
+                [],
+                color=SLOWER,
+                linestyle="--",
+                linewidth=1.2,
+                label=f"significant change (q = {round_percent(Q)})",
+            )
         )
     if len(history.eras) > 1:
         handles.append(Line2D([], [], color="#999999", linestyle=":", label="another machine or software"))

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from rnnbench.report import files, page
 from rnnbench.report.axes import one_line
 from rnnbench.report.page import PAGE, Page
-from rnnbench.report.runs.section import Section as About
+from rnnbench.report.runs.topic import Topic
 from rnnbench.report.sections import Drawn, Listed, Part, Section, Warnings, Words
 
 
-def render(title: str, sections: Sequence[About]) -> dict[str, bytes]:
-    """Every file of the report by its path within the folder, the page last; the first section has the answer."""
-    pictures = {picture.name: picture for about in sections for picture in about.pictures}
-    tables = {table.name: table for about in sections for table in about.tables}
-    leading = sections[0]
+def render(title: str, topics: Sequence[Topic]) -> dict[str, bytes]:
+    """Every file of the report by its path within the folder, the page last; the first topic has the answer."""
+    pictures = {picture.name: picture for topic in topics for picture in topic.pictures}
+    tables = {table.name: table for topic in topics for table in topic.tables}
+    leading = topics[0]
     shown = Page(
         name="Answer",
         heading=one_line(title),
@@ -22,16 +22,16 @@ def render(title: str, sections: Sequence[About]) -> dict[str, bytes]:
         facts=(),
         warning="",
         first=next(iter(leading.pictures), None),
-        sections=[_section(about, is_leading=about is leading) for about in sections],
+        sections=[_section(topic, is_leading=topic is leading) for topic in topics],
         pictures=pictures,
         tables=tables,
     )
     return files.beside(pictures, tables) | {PAGE: page.render(shown).encode()}
 
 
-def _section(about: About, *, is_leading: bool) -> Section:
+def _section(topic: Topic, *, is_leading: bool) -> Section:
     """As the page has it; what stands on the first screen is not said again."""
-    words, pictures = ((), about.pictures[1:]) if is_leading else (about.words, about.pictures)
-    notes = [Warnings(about.notes)] if about.notes else []
-    parts: list[Part] = [*notes, *map(Words, words), *map(Drawn, pictures), *map(Listed, about.tables)]
-    return Section(about.name, about.title, about.title, parts)
+    words, pictures = ((), topic.pictures[1:]) if is_leading else (topic.words, topic.pictures)
+    notes = [Warnings(topic.notes)] if topic.notes else []
+    parts: list[Part] = [*notes, *map(Words, words), *map(Drawn, pictures), *map(Listed, topic.tables)]
+    return Section(topic.name, topic.title, topic.title, parts)

@@ -8,8 +8,8 @@ from rnnbench.report.axes import one_line
 from rnnbench.report.figures import picture
 from rnnbench.report.runs import figure_history, table_history
 from rnnbench.report.runs.called import commit, when
-from rnnbench.report.runs.section import Section
-from rnnbench.report.units import plural
+from rnnbench.report.runs.topic import Topic
+from rnnbench.report.units import plural, round_percent
 from rnnbench.report.verdicts.changes import change_interval, slower
 from rnnbench.report.verdicts.names import Names, names
 
@@ -20,14 +20,14 @@ CAPTION = (
 )
 
 
-def render(history: History) -> Section:
+def render(history: History) -> Topic:
     """Words, figure and tables of a history."""
     called = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=figure_history.MOST_PANELS)
     figure = figure_history.render(history, called)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
     tables = (table_history.changes(history, called), table_history.lines(history, called))
-    return Section(
+    return Topic(
         "history",
         "How it changed over the runs",
         tuple(_words(history, called)),
@@ -52,7 +52,7 @@ def _words(history: History, called: Names) -> Iterator[str]:
         if pairs
     ]
     said = " and ".join(counts) if counts else "none changed for good"
-    tested = f"Benjamini and Hochberg at q = {Q:.0%}; below the table stands what that keeps"
+    tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
     yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
     for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
         if pairs:

@@ -4,20 +4,21 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.history import SMALLEST, Change, History, Line
+from rnnbench.analysis.history import SMALLEST, History, LevelChange, Line
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.runs.called import commit, when
 from rnnbench.report.table import Column, Table, of, table
-from rnnbench.report.units import ratio
+from rnnbench.report.units import ratio, round_percent
 from rnnbench.report.verdicts.changes import change, change_interval, slower
 from rnnbench.report.verdicts.names import Names
 
 NOTE = (
     "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
-    f"Hochberg's procedure over all cases at q = {Q:.0%}, and it is {SMALLEST:.0%} or more. That q is no bound on what "
-    "is false: the same points choose the places and are tested. In simulations (100 histories of 100 cases, a "
-    "tenth of them with one step of 3% to 10%) at most 0.5% of the unchanged cases had a change; of the changes called "
-    "significant up to 2% were false at 10 runs, 5% to 9% at 40. Each ratio is to the reference of the same run."
+    f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(SMALLEST)} or "
+    "more. That q is no bound on what is false: the same points choose the places and are tested. In simulations (100 "
+    "histories of 100 cases, a tenth of them with one step of 3% to 10%) at most 0.5% of the unchanged cases had a "
+    "change; of the changes called significant up to 2% were false at 10 runs, 5% to 9% at 40. Each ratio is to the "
+    "reference of the same run."
 )
 
 
@@ -40,7 +41,7 @@ def changes(history: History, names: Names) -> Table:
     return table("history_changes", "Lasting changes over the runs", NOTE, shown, text, machine=machine)
 
 
-def _change(history: History, names: Names, line: Line, one: Change) -> dict[str, Any]:
+def _change(history: History, names: Names, line: Line, one: LevelChange) -> dict[str, Any]:
     before, after = (history.runs[line.points[place].run] for place in (one.after - 1, one.after))
     return {
         "case": names.name(line.case),

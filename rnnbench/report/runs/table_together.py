@@ -9,8 +9,8 @@ from rnnbench.analysis.together import Row, Together
 from rnnbench.analysis.verdict import Judged, Q, Verdict
 from rnnbench.report.axes import one_line
 from rnnbench.report.table import Column, Table, table
-from rnnbench.report.units import MISSING, ratio, ratio_interval
-from rnnbench.report.verdicts.changes import change, change_interval, margin
+from rnnbench.report.units import MISSING, ratio, ratio_interval, round_percent
+from rnnbench.report.verdicts.changes import change, change_interval
 from rnnbench.report.verdicts.names import Names
 
 SAID: dict[Verdict, str] = {
@@ -30,9 +30,9 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
         columns += _change(place, name if len(runs) > 2 else "")
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
-        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {margin(found.margin)}, at a "
-        f"false discovery rate of {Q:.0%} on average (Benjamini and Hochberg); same: the 95% intervals lie within that "
-        "margin."
+        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {round_percent(found.margin)}, "
+        f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
+        "lie within that margin."
     )
     frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
     return table("together", "The same cases in all runs", note, columns, frame, machine=_machine(found, rows))

@@ -7,9 +7,9 @@ from rnnbench.report.axes import one_line
 from rnnbench.report.figures import picture
 from rnnbench.report.runs import figure_together, table_together
 from rnnbench.report.runs.called import short
-from rnnbench.report.runs.section import Section
-from rnnbench.report.units import MISSING, plural
-from rnnbench.report.verdicts.changes import change_interval, margin, slower
+from rnnbench.report.runs.topic import Topic
+from rnnbench.report.units import MISSING, plural, round_percent
+from rnnbench.report.verdicts.changes import change_interval, slower
 from rnnbench.report.verdicts.names import Names, names
 
 CAPTION = (
@@ -19,14 +19,14 @@ CAPTION = (
 MOST_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 
 
-def render(found: Together) -> Section:
+def render(found: Together) -> Topic:
     """Words, figure and tables of runs side by side."""
     called, runs = names(row.case for row in found.rows), short(found.runs)
     figure = figure_together.render(found, runs)
     pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
     tables = (table_together.cases(found, called, runs), table_together.environments(found, runs))
     words = tuple(_words(found, called, runs))
-    return Section("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
+    return Topic("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
 
 
 def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
         ]
         yield (
             f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
-            f"{', '.join(counts)} (margin {margin(found.margin)})."
+            f"{', '.join(counts)} (margin {round_percent(found.margin)})."
         )
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.axes import one_line
-from rnnbench.report.canvas import log_axis, look, quiet
+from rnnbench.report.canvas import beside, log_axis, look, quiet
 from rnnbench.report.saved.table_benchmarks import by_group
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import duration, duration_tick, ratio
@@ -66,25 +66,11 @@ def _row(axes: Axes, place: int, row: dict[Any, Any]) -> None:
         ends = [row["seconds_low"], row["seconds_high"]]
         axes.plot(ends, [place, place], color=color, linewidth=1.4, marker="|", markersize=7, zorder=3)
     axes.plot(row["seconds"], place, "d" if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
-    _beside(axes, place, TIME_AT, duration(row["seconds"]))
+    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=8.5)
     if not math.isnan(row["ratio"]):
         is_reference = row["is_reference"]
         text = "reference" if is_reference else ratio(row["ratio"])
-        _beside(axes, place, RATIO_AT, text, weight="normal" if is_reference else "bold")
-
-
-def _beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> None:
-    """Text to the right of a row that ends so many points from the axes, since their width is not known yet."""
-    axes.annotate(
-        text,
-        (1, place),
-        (points, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        ha="right",
-        **{"fontsize": 8.5} | how,
-    )
+        beside(axes, place, RATIO_AT, text, ha="right", fontsize=8.5, weight="normal" if is_reference else "bold")
 
 
 def _across(axes: Axes, summary: pd.DataFrame) -> None:
@@ -92,7 +78,7 @@ def _across(axes: Axes, summary: pd.DataFrame) -> None:
     low, high = float(summary[columns].min().min()), float(summary[columns].max().max())
     pad = max(high / low, 1.1) ** PADDING
     for points, text in ((TIME_AT, "time"), (RATIO_AT, "ratio" if summary["ratio"].notna().any() else "")):
-        _beside(axes, -1, points, text, fontsize=8, color="#555555")
+        beside(axes, -1, points, text, ha="right", fontsize=8, color="#555555")
     axes.set_xscale("log")
     axes.set_xlim(low / pad, high * pad)
     log_axis(axes.xaxis, low / pad, high * pad, duration_tick)

@@ -5,9 +5,9 @@ import math
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.axes import one_line
-from rnnbench.report.units import duration, plural
+from rnnbench.report.units import duration, plural, round_percent
 from rnnbench.report.verdicts import sentence
-from rnnbench.report.verdicts.changes import between, change, direction, margin, quoted, slower
+from rnnbench.report.verdicts.changes import between, change, direction, quoted, slower
 from rnnbench.report.verdicts.names import Names
 
 WAYS = {
@@ -63,7 +63,7 @@ def margins(comparison: Comparison) -> str:
     known = {one.margin for one in comparison.findings if one.verdict is not None}
     if not known:
         return "none"
-    low, high = margin(min(known)), margin(max(known))
+    low, high = round_percent(min(known)), round_percent(max(known))
     return low if low == high else f"{low} to {high}"
 
 

@@ -6,18 +6,7 @@ from typing import Literal
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.units import count, memory
-
-
-def percent(share: float) -> str:
-    """`5.1%`, `58%`: a share without its sign; one decimal below 10%."""
-    size = abs(100 * share)
-    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%"
-
-
-def margin(share: float) -> str:
-    """`2.5%`, `5%`: a round share, as someone chose it."""
-    return f"{100 * share:.3g}%"
+from rnnbench.report.units import count, memory, percent
 
 
 def change(ratio: float) -> str:

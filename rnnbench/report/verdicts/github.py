@@ -49,7 +49,10 @@ def without_commands(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def append_summary(comparison: Comparison, path: Path) -> None:
-    """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names, within GitHub's limit for the whole file."""
+    """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names, within GitHub's limit for the whole file.
+
+    Raises OSError where it can't be written.
+    """
     there = path.stat().st_size if path.exists() else 0
     gap = "\n" if there else ""
     text = markdown.render(comparison, max(0, MOST_SUMMARY_BYTES - there - len(gap)))

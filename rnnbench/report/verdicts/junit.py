@@ -4,8 +4,9 @@ import re
 from xml.etree import ElementTree as ET
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.units import round_percent
 from rnnbench.report.verdicts.answer import answer, subject
-from rnnbench.report.verdicts.changes import change, change_interval, margin
+from rnnbench.report.verdicts.changes import change, change_interval
 from rnnbench.report.verdicts.names import names
 from rnnbench.report.verdicts.sentence import render as why
 
@@ -65,7 +66,7 @@ def _details(finding: Finding) -> str:
         f"{one.metric.label}: {one.base} -> {one.head}{' bytes' if one.metric.unit == 'bytes' else ''}"
         for one in finding.changes
     ]
-    measured = [f"margin: {margin(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
+    measured = [f"margin: {round_percent(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
     return "\n".join(filter(None, [finding.reason or why(finding), *times, *counts, *measured]))
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.report.units import round_percent
 from rnnbench.report.verdicts import sentence
-from rnnbench.report.verdicts.changes import change, change_interval, margin
+from rnnbench.report.verdicts.changes import change, change_interval
 from rnnbench.report.verdicts.names import Names
 
 
@@ -42,6 +43,6 @@ def _row(finding: Finding, names: Names) -> Row:
         change(low.value) if low else "",
         change_interval(low) if low else "",
         change(mean.value) if mean else "",
-        margin(finding.margin) if finding.verdict else "",
+        round_percent(finding.margin) if finding.verdict else "",
         sentence.render(finding),
     )

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.report.axes import one_line
+from rnnbench.report.units import percent
 from rnnbench.report.verdicts.changes import (
     between,
     counted,
     difference,
     direction,
     is_of_some_calls,
-    percent,
     quoted,
     relative,
 )

@@ -53,8 +53,9 @@ def test_the_time_limit_leaves_room_for_the_start_and_a_case_that_hangs() -> Non
 
 def test_how_many_jobs_run_at_once_is_a_number() -> None:
     assert asked([CPU], Settings(), {"array_parallelism": "4"})["array_parallelism"] == 4
-    with pytest.raises(UserError, match="array_parallelism=some: want a whole number"):
-        asked([CPU], Settings(), {"array_parallelism": "some"})
+    for none in ("some", "0", "²"):
+        with pytest.raises(UserError, match=f"array_parallelism={none}: want a whole number"):
+            asked([CPU], Settings(), {"array_parallelism": none})
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 from rnnbench.analysis.history import history
 from rnnbench.analysis.together import together
 from rnnbench.report.runs import folder
-from rnnbench.report.runs import history as history_section
-from rnnbench.report.runs import together as together_section
+from rnnbench.report.runs import history as history_topic
+from rnnbench.report.runs import together as together_topic
 from rnnbench.store.records import Case
 from tests import workload as small
 from tests.validation.history_simulated import stored_run
@@ -40,8 +40,8 @@ def files() -> dict[str, bytes]:
     runs = [stored_run(place, cases, logs[place]) for place in range(4)]
     facts = {"git": {"commit": "<b>", "dirty": True}, "<i>": "<u>"}
     runs[1] = replace(runs[1], info=replace(runs[1].info, environment=facts))
-    sections = [history_section.render(history(runs)), together_section.render(together(runs, 0.025))]
-    return folder.render("<h1>&", sections)
+    topics = [history_topic.render(history(runs)), together_topic.render(together(runs, 0.025))]
+    return folder.render("<h1>&", topics)
 
 
 def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:

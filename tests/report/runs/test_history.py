@@ -5,8 +5,8 @@ import pytest
 
 from rnnbench.analysis.history import History, history
 from rnnbench.report.runs import figure_history
-from rnnbench.report.runs import history as section
-from rnnbench.report.runs.section import Section
+from rnnbench.report.runs import history as topic
+from rnnbench.report.runs.topic import Topic
 from tests import workload as small
 from tests.validation.history_simulated import simulated, stored_run
 
@@ -20,11 +20,11 @@ def changed() -> History:
 
 
 @pytest.fixture(scope="module")
-def found(changed: History) -> Section:
-    return section.render(changed)
+def found(changed: History) -> Topic:
+    return topic.render(changed)
 
 
-def test_the_words_count_what_changed_and_name_the_largest(found: Section) -> None:
+def test_the_words_count_what_changed_and_name_the_largest(found: Topic) -> None:
     words = " ".join(found.words)
     assert "Of 20 cases over 16 runs from 2026-01-01 to 2026-01-01, 1 became slower and 1 became faster" in words
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
@@ -33,7 +33,7 @@ def test_the_words_count_what_changed_and_name_the_largest(found: Section) -> No
     assert found.notes == ()
 
 
-def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(found: Section) -> None:
+def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(found: Topic) -> None:
     changes, lines = found.tables
     assert changes.rows[0][0] == "gru loop inference, batch 4"
     assert [row[4] for row in changes.rows[:2]] == ["yes", "yes"]
@@ -51,7 +51,7 @@ def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: Hi
 
 
 def test_nothing_that_changed_is_said_too() -> None:
-    quiet = section.render(simulated(np.random.default_rng(5), np.zeros((6, 6))))
+    quiet = topic.render(simulated(np.random.default_rng(5), np.zeros((6, 6))))
     assert "none changed for good" in quiet.words[0]
     assert "yes" not in [row[4] for row in quiet.tables[0].rows]
 
@@ -60,7 +60,7 @@ def test_an_environment_that_changes_is_noted_and_not_compared() -> None:
     cases = [small.case("gru", batch_size=size) for size in range(1, 7)]
     logs = np.random.default_rng(1).normal(0, 0.01, (8, 6, 6))
     runs = [stored_run(place, cases, logs[place], torch=f"2.{13 + place // 4}") for place in range(8)]
-    found = section.render(history(runs))
+    found = topic.render(history(runs))
     assert found.notes == (
         "Environment 2, 4 runs since 2026-01-01 04:00: torch was '2.13' and is '2.14'. "
         "Its runs are not compared with those before.",
@@ -71,7 +71,7 @@ def test_an_environment_that_changes_is_noted_and_not_compared() -> None:
 def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
     cases = [small.case("gru")]
     runs = [stored_run(place, cases, np.zeros((1, 6)), torch=str(place)) for place in range(2)]
-    found = section.render(history(runs))
+    found = topic.render(history(runs))
     assert found.words == (
         "No case was measured beside its reference in two runs of the same environment, so nothing can be said.",
     )

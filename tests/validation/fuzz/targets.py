@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from rnnbench.analysis import saved, saved_comparison
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
-from rnnbench.measure.history import read_history
-from rnnbench.report import html, tables, terminal
+from rnnbench.measure.resume import read_state
+from rnnbench.report import html, profiled, tables, terminal
 from rnnbench.report.saved import folder as saved_folder
 from rnnbench.report.saved import table_benchmarks
 from rnnbench.report.sections import Content
@@ -28,9 +29,11 @@ from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import read_info
+from rnnbench.store.folder import read_info, read_profiles
+from rnnbench.store.profiles import Kernels
 from tests import saved_files, stored
 from tests import workload as small
+from tests.analysis.profiles import cause, profile
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
@@ -86,7 +89,7 @@ def only_expressions() -> Target:
 
 
 def _run(parent: Path) -> Path:
-    """A small run of two groups, with all that a run can have."""
+    """A small run of two groups, with all that a run can have, profiles included."""
     cases = [small.case("gru", batch_size=size) for size in (1, 2)]
     own = {case: [[0.002, 0.003], [0.0021, 0.0022], [0.002, 0.0025]] for case in cases}
     references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
@@ -99,6 +102,10 @@ def _run(parent: Path) -> Path:
     info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}
     info["resolved"] = SUITE
     (path / "run.json").write_text(json.dumps(info))
+    taken = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
+    taken[0] = replace(taken[0], kernels=Kernels(3, {"products": 1e-5}), files={"stacks": "stacks.txt", "trace": "t"})
+    (path / "stacks.txt").write_text("f;aten::mm 10\n")
+    (path / "profiles.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in taken))
     return path
 
 
@@ -111,7 +118,7 @@ def _files(path: Path) -> st.SearchStrategy[tuple[str, bytes]]:
     windows = sorted(path.glob("windows-*.jsonl"))
     return st.one_of(
         st.tuples(st.just("run.json"), document(json.loads((path / "run.json").read_text()))),
-        st.tuples(st.just("measurements.jsonl"), lines(_read(path / "measurements.jsonl"))),
+        *(st.tuples(st.just(name), lines(_read(path / name))) for name in ("measurements.jsonl", "profiles.jsonl")),
         *(st.tuples(st.just(file.name), lines(_read(file))) for file in windows[:2]),
         st.tuples(st.sampled_from(["windows-.jsonl", "windows-x.jsonl", "spoilt-x.jsonl"]), lines(_read(windows[0]))),
     )
@@ -138,9 +145,11 @@ def run_folders() -> Target:
         summary = summarize(frame)
         terminal.text(summary, info)
         made = tables.render(summary, info)
+        profiles = read_profiles(run)
         if next(number) % PAGES == 0:
+            profiled.sections(frame, profiles, run)
             html.render(Content(summary, noise(frame), info, {}, made)).encode()
-        read_history(run)
+        read_state(run)
 
     return _files(path), lambda change: _with(path, change, use)
 

@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.measure.history import History, read_history, refuse_other_machine, refuse_other_suite
+from rnnbench.measure.resume import RunState, read_state, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
@@ -25,21 +25,21 @@ def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given
     run = RunFolder(path)
     run.add_window(window(LOOP, 2, [2.0], turns=2))
     run.close()
-    history = read_history(path)
-    assert [len(visit.windows) for visit in history.visits] == [2, 2]
-    assert (history.replicates, history.workers) == (3, 3)
-    assert [group.cases for group in history.groups] == [(LOOP, REFERENCE)]
+    state = read_state(path)
+    assert [len(visit.windows) for visit in state.visits] == [2, 2]
+    assert (state.replicates, state.workers) == (3, 3)
+    assert [group.cases for group in state.groups] == [(LOOP, REFERENCE)]
 
 
-def test_the_history_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    assert read_history(tmp_path) == History()
+def test_the_state_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
+    assert read_state(tmp_path) == RunState()
 
 
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()
     with pytest.raises(UserError, match="windows of a case"):
-        read_history(path)
+        read_state(path)
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.1, 0.35, 0.5, 0.77, 0.99, 1.0])
@@ -58,12 +58,12 @@ def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits
 
     clock = FakeClock()
     settings = Settings(replicates=3, precision=None, window_seconds=0.01)
-    history = read_history(path)
+    state = read_state(path)
     runner = Runner(
-        history.groups,
+        state.groups,
         settings,
         root=tmp_path,
-        history=history,
+        state=state,
         start_worker=lambda name: FakeWorker(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
         now=clock,
     )
@@ -122,4 +122,4 @@ def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, 
 
 def test_a_failed_case_stays_failed(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(REFERENCE, "failed", "parity")])
-    assert read_history(path).measurements[REFERENCE.key].status == "failed"
+    assert read_state(path).measurements[REFERENCE.key].status == "failed"

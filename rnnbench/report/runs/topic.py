@@ -1,4 +1,4 @@
-"""A part of a report: words, figures and tables about one question."""
+"""A part of a report of several runs: words, figures and tables about one question."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rnnbench.report.table import Table
 
 
 @dataclass(frozen=True)
-class Section:
+class Topic:
     """The words say the answer first; figures and tables have names for their files."""
 
     name: str

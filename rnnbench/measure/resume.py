@@ -24,7 +24,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class History:
+class RunState:
     """The state of a run; empty for a new one."""
 
     measurements: dict[str, Measurement] = field(default_factory=dict)  # case key -> its last line
@@ -49,10 +49,10 @@ class History:
         return [Group(workload, tuple(members)) for workload, members in cases.items()]
 
 
-def read_history(path: Path, part: str | None = None) -> History:
-    """The history of a stored run, or of a part; visits that were cut off are left out, as everywhere."""
+def read_state(path: Path, part: str | None = None) -> RunState:
+    """The state of a stored run, or of a part; visits that were cut off are left out, as everywhere."""
     measurements = last_measurements(path, part)
-    groups = {group.workload: group for group in History(measurements).groups}
+    groups = {group.workload: group for group in RunState(measurements).groups}
     windows = [Window.from_json(line) for line in read_windows(path, part)]
     spoilt = spoilt_workers(path, part)
     visits: dict[tuple[str, Workload], list[Window]] = {}
@@ -62,7 +62,7 @@ def read_history(path: Path, part: str | None = None) -> History:
                 f"{path}: windows of a case that measurements.jsonl does not have: {window.case}; one is another run's"
             )
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
-    return History(
+    return RunState(
         measurements=measurements,
         visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
         replicates=max((window.replicate + 1 for window in windows), default=0),
