@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from rnnbench.store.folder import read_info
-from tests import repository
+from tests import repository, stored
+from tests import workload as small
 from tests.test_cli import rnnbench
 
 SUITE = """
@@ -54,6 +55,18 @@ def there(tmp_path: Path) -> Path:
     folder = tmp_path / "there"
     repository.commit(folder, {"mine.toml": SUITE, "mine.py": cell()})
     return folder
+
+
+def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_path: Path) -> None:
+    own, layer = small.case("vanilla"), small.reference_case()
+    base, head = (
+        stored.folder(tmp_path / name, {own: [[slower + 0.001 * place] for place in range(6)], layer: [[1.0]] * 6})
+        for name, slower in (("base", 2.0), ("head", 3.0))
+    )
+    done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md")
+    assert done.returncode == 1
+    assert "1 of 1 case regressed" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("rnnbench: $GITHUB_STEP_SUMMARY can't be written: [Errno 2]")
 
 
 @pytest.mark.alone

@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from rnnbench.errors import UserError
 from tests.validation.fuzz.targets import TARGETS
 
-EXAMPLES = {"suite files": 150, "--only expressions": 150, "run folders": 25, "compared runs": 25}
+EXAMPLES = {
+    "suite files": 150,
+    "--only expressions": 150,
+    "run folders": 25,
+    "compared runs": 25,
+    "pytest-benchmark files": 25,
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -230,7 +230,10 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
         verdict_folder.write(comparison, folder)
         click.echo(folder, err=as_json)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        github.append_summary(comparison, Path(summary))
+        try:
+            github.append_summary(comparison, Path(summary))
+        except OSError as fault:  # the verdict stands without it
+            click.echo(f"rnnbench: $GITHUB_STEP_SUMMARY can't be written: {fault}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Read from standard output by the service; on standard error where that holds JSON.
         click.echo("\n".join(github.annotations(comparison)), err=as_json)
