@@ -91,9 +91,9 @@ class Suite:
                 if reference in TORCH_OWN[implementation]
             )
         faults = [
-            f"{axis}={','.join(missing)}: the suite has {axis}={','.join(there[axis])}"
+            f"{axis}={','.join(missing)}{nearest(missing[0], known)}: the suite has {axis}={','.join(known)}"
             for axis, values in only.items()
-            if (missing := [value for value in values if value not in there[axis]])
+            if (missing := [value for value in values if value not in (known := there[axis])])
         ]
         return f"{self.file}: --only leaves no case: {'; '.join(faults) or 'no case has all of these values at once'}"
 
