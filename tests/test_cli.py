@@ -156,6 +156,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
+        (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; want for example 90s, 5m or 1h"),
         (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
         (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
         (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, Group
+from rnnbench.suite_file import CheckSettings
 from rnnbench.suites import Suite, parse_only
 
 
@@ -262,9 +263,11 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
 def test_a_margin_rule_that_names_no_axis_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\n[check]\nmargins = [{only = "cel=gru", margin = 0.1}]\n[[sweep]]\ncell = "gru"\n')
-    suite = suites.read(str(file))
-    with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel' \(did you mean 'cell'\?\)"):
-        suites.margins(suite.content.check, [])
+    with pytest.raises(UserError, match=r"mine.toml: check.margins\[0\].only: cel=gru: no axis 'cel' \(did you mean"):
+        suites.read(str(file))
+    rule = CheckSettings.model_validate({"margins": [{"only": "cel=gru", "margin": 0.1}]})  # a stored run's
+    with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'"):
+        suites.margins(rule, [])
 
 
 LOADING = "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['per_item', 'vectorised']\n"
