@@ -21,20 +21,22 @@ from rnnbench.store.records import (
     Reference,
     Task,
 )
+from rnnbench.store.schema import MOST
 
 
 def _as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Size = Annotated[int, Field(strict=True, ge=1)]
-Count = Annotated[int, Field(strict=True, ge=0)]
+Size = Annotated[int, Field(strict=True, ge=1, lt=MOST)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=MOST)]
 T = TypeVar("T")
+MOST_FAULTS = 20  # that are told; a list may have thousands of values
 Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of some
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Sweep(_Strict):
@@ -74,13 +76,13 @@ class Sweep(_Strict):
 class Settings(_Strict):
     """How a suite is measured."""
 
-    replicates: Annotated[int, Field(strict=True, ge=1)] = 6  # the fewest
-    most_replicates: Annotated[int, Field(strict=True, ge=1)] = 20
+    replicates: Size = 6  # the fewest
+    most_replicates: Size = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
-    windows: Annotated[int, Field(strict=True, ge=2, multiple_of=2)] = 4
+    windows: Annotated[int, Field(strict=True, ge=2, lt=MOST, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
-    compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 32  # that torch.compile is given in one piece
+    compiled_steps: Size = 32  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
@@ -139,6 +141,9 @@ def read(path: Path) -> SuiteFile:
     faults += _cell_faults(data.get("sweep"), path.parent)
     if content is not None:
         faults += [f"sweep[{number}].{fault}" for number, sweep in enumerate(content.sweep) for fault in _mixed(sweep)]
+        faults += _too_few(content.measure)
+    if len(faults) > MOST_FAULTS:
+        faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
     if faults or content is None:
         raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
     return content
@@ -153,19 +158,25 @@ def _fault(detail: Any) -> str:
         case "extra_forbidden":
             tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
             model = tables.get(str(location[0]), SuiteFile)
-            return f"{where}: unknown key{nearest(key, model.model_fields)}"
+            words = f"unknown key{nearest(key, model.model_fields)}"
         case "missing":
-            return f"{where}: missing"
+            words = "missing"
         case "literal_error":
             allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            like = nearest(str(value), allowed.split(", "))
-            return f"{where}: {value!r} is not one of {allowed}{like}"
+            words = f"{value!r} is not one of {allowed}{nearest(str(value), allowed.split(', '))}"
         case "int_type" | "greater_than_equal":
-            return f"{where}: {value!r} is not a whole number of {detail.get('ctx', {}).get('ge', 1)} or more"
+            words = f"{value!r} is not a whole number of {detail.get('ctx', {}).get('ge', 1)} or more"
+        case "less_than" if isinstance(value, int) and value >= MOST:
+            words = f"{value!r} is too large; want less than 2 ** 63"
         case "too_short":
-            return f"{where}: empty; want at least one value"
+            words = "empty; want at least one value"
+        case "string_pattern_mismatch":
+            words = f"{value!r} can't name a run; want letters, digits, '.', '_' and '-', and none of these three first"
+        case "list_type" if where == "sweep":
+            words = f"{value!r}: want tables, each below a line [[sweep]]"
         case _:
-            return f"{where}: {value!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            words = f"{value!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    return f"{where}: {words}"
 
 
 def _cell_faults(sweeps: object, root: Path) -> list[str]:
@@ -204,12 +215,19 @@ def _mixed(sweep: Sweep) -> Iterable[str]:
                 yield f"{axis}: {value!r} can't be swept with data sets, which want {axis} = {', '.join(of_data)}"
 
 
+def _too_few(measure: Settings) -> Iterable[str]:
+    """The fault of a file that wants more replicates than it allows."""
+    least, most = measure.replicates, measure.most_replicates
+    if least > most:
+        yield f"measure.replicates: {least} is more than most_replicates, {most}; want at least {least} there"
+
+
 def _cells(sweep: Mapping[str, Any]) -> list[str]:
     cells = _as_list(sweep.get("cell", []))
     return [cell for cell in cells if isinstance(cell, str)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing where no known word is like it."""
+    """` (did you mean X?)`, or nothing where no known word is like it."""
     matches = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -76,7 +76,8 @@ class Suite:
             raise UserError(self._nothing_matches(only))
         return kept
 
-    def _nothing_matches(self, only: Mapping[str, Sequence[str]]) -> str:
+    def values(self) -> dict[str, list[str]]:
+        """What `only` can name of each axis, torch's own cells and references included."""
         there: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
         for sweep in self.content.sweep:
             for axis, values in sweep.axis_values().items():
@@ -90,10 +91,14 @@ class Suite:
                 for reference in references
                 if reference in TORCH_OWN[implementation]
             )
+        return {axis: list(values) for axis, values in there.items()}
+
+    def _nothing_matches(self, only: Mapping[str, Sequence[str]]) -> str:
+        there = self.values()
         faults = [
-            f"{axis}={','.join(missing)}: the suite has {axis}={','.join(there[axis])}"
+            f"{axis}={','.join(missing)}{nearest(missing[0], known)}: the suite has {axis}={','.join(known)}"
             for axis, values in only.items()
-            if (missing := [value for value in values if value not in there[axis]])
+            if (missing := [value for value in values if value not in (known := there[axis])])
         ]
         return f"{self.file}: --only leaves no case: {'; '.join(faults) or 'no case has all of these values at once'}"
 
@@ -132,16 +137,21 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
 
     Raises UserError where a rule names no axis.
     """
+    rules = _rules(check)
+    return {
+        case.key: next((margin for only, margin in reversed(rules) if _is_wanted(case, only)), check.margin)
+        for case in cases
+    }
+
+
+def _rules(check: CheckSettings) -> list[tuple[dict[str, list[str]], float]]:
     rules = []
     for number, rule in enumerate(check.margins):
         try:
             rules.append((parse_only([rule.only]), rule.margin))
         except UserError as fault:
             raise UserError(f"check.margins[{number}].only: {str(fault).removeprefix('--only ')}") from None
-    return {
-        case.key: next((margin for only, margin in reversed(rules) if _is_wanted(case, only)), check.margin)
-        for case in cases
-    }
+    return rules
 
 
 def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
@@ -201,4 +211,9 @@ def find(name: str) -> Path:
 def read(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
     path = find(name)
-    return Suite(path, suite_file.read(path))
+    suite = Suite(path, suite_file.read(path))
+    try:
+        _rules(suite.content.check)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from None
+    return suite

@@ -152,11 +152,12 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "quik"], "no suite 'quik'; did you mean 'quick'?"),
+        (["run", "quik"], "no suite 'quik' (did you mean 'quick'?)"),
         (["run", "tiny.toml", "--only", "cell=glu"], "--only leaves no case"),
         (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
+        (["run", "tiny.toml", "--budget", "9" * 400], "9' is not a duration; want for example 90s, 5m or 1h"),
         (["run", "tiny.toml", "--resume", "nowhere"], "nowhere: not a run folder"),
         (["run", "tiny.toml", "--resume", "x", "--only", "cell=gru"], "leave out --only and --device"),
         (["run", "tiny.toml", "--slurm-option", "time=5"], "are for --executor slurm"),
@@ -168,6 +169,10 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         (["report", "nowhere"], "nowhere: not a run folder: it has no run.json"),
         (["report", "a", "b", "--out", "c"], "--out names one report"),
         (["list", "cases", "quik"], "no suite 'quik'"),
+        (["report", "a" * 5000], "File name too long"),
+        (["run", "a" * 5000], "and files that end in .toml"),
+        (["run", "tiny.toml", "--only", "cell=combind"], "cell=combind (did you mean 'combined'?): the suite has"),
+        (["export", "nowhere"], "rnnbench: Missing option '--format'. Choose from: pytest-benchmark, "),
         (["dance"], "No such command 'dance'"),
     ],
 )
@@ -175,9 +180,42 @@ def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: 
     done = rnnbench(*arguments, cwd=folder)
     assert done.returncode == 2
     assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("rnnbench: ")
+    assert len(done.stderr.splitlines()) <= 2
+    assert len(done.stderr) < 800
     assert done.stdout == ""
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("measurements.jsonl", "Is a directory"), ("windows-a.jsonl", "Is a directory"), ("run.json", "can't be read")],
+)
+def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str, fault: str) -> None:
+    run = Path(__file__).parents[1] / "results" / "notebook-20261125T021859Z-cb51"
+    (tmp_path / "run").mkdir()
+    for file in ("run.json", "measurements.jsonl"):
+        if file != name:
+            (tmp_path / "run" / file).write_bytes((run / file).read_bytes())
+    (tmp_path / "run" / name).mkdir()
+    done = rnnbench("report", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"rnnbench: run/{name}: ")
+    assert fault in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_standard_output_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rnnbench", "list", "cells"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "rnnbench: No space left on device\n"
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:

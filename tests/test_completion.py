@@ -1,6 +1,7 @@
 """What a shell offers after Tab."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from rnnbench.cli import cli
+
+MAIN = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main; main()"
 
 
 def complete(words: str) -> list[str]:
@@ -21,10 +24,9 @@ def complete(words: str) -> list[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_there_is_a_script_for_each_common_shell(shell: str, tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main; main()"
     environment = {"_RNNBENCH_COMPLETE": f"{shell}_source", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run([sys.executable, "-c", MAIN], capture_output=True, text=True, check=False, env=environment)
     assert "_RNNBENCH_COMPLETE" in done.stdout, done.stderr
 
 
@@ -38,17 +40,39 @@ def test_there_is_a_script_for_each_common_shell(shell: str, tmp_path: Path) -> 
         ("rnnbench run quick |--prec", {"--precision"}),
         ("rnnbench run quick --only |hid", {"hidden_size="}),
         ("rnnbench run quick --only |cell=ls", {"cell=lstm"}),
+        ("rnnbench run quick --only |phase=", {"phase=inference", "phase=training"}),
+        ("rnnbench run quick --only |batch_size=1,3", {"batch_size=1,32"}),
+        ("rnnbench run nowhere --only |cell=ls", {"cell=lstm"}),
+        ("rnnbench run nowhere --only |phase=", set()),
     ],
 )
 def test_commands_suites_options_and_cells_are_offered(words: str, offered: set[str]) -> None:
     assert offered <= set(complete(words))
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(("typed", "offered"), [("run qu", "quick"), ("re", "report"), ("run no/such", "")])
+def test_bash_is_offered_names_beside_files(typed: str, offered: str, tmp_path: Path) -> None:
+    program = tmp_path / "rnnbench"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{MAIN}"\n')
+    program.chmod(0o755)
+    script = f"""
+eval "$(_RNNBENCH_COMPLETE=bash_source rnnbench)"
+compopt() {{ :; }}    # works only while the shell itself completes
+COMP_WORDS=(rnnbench {typed}) COMP_CWORD={len(typed.split())}
+_rnnbench_completion rnnbench
+echo "${{COMPREPLY[*]}}"
+"""
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": os.environ["PYTHONPATH"]}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == offered, done.stderr
+
+
 def test_completing_loads_nothing_heavy() -> None:
     code = """
 import sys
 from rnnbench.cli.options import only_words, suite_names
-assert [item.value for item in suite_names(None, None, "quic")] == ["quick", "quic"]
+assert [item.value for item in suite_names(None, None, "quic")] == ["quic", "quick"]
 assert [item.value for item in only_words(None, None, "batch")] == ["batch_size="]
 heavy = {"torch", "pandas", "numpy", "scipy", "matplotlib"} & sys.modules.keys()
 sys.exit(f"loaded: {heavy}" if heavy else 0)

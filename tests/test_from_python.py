@@ -183,5 +183,5 @@ def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(given: str | dict[
 
 
 def test_an_axis_that_is_none_is_named_before_anything_is_fitted() -> None:
-    with pytest.raises(UserError, match="sizes hiden_size=3: no axis 'hiden_size'; did you mean 'hidden_size'"):
+    with pytest.raises(UserError, match=r"sizes hiden_size=3: no axis 'hiden_size' .did you mean 'hidden_size'"):
         rnnbench.predict(pd.DataFrame(columns=["seconds_low"]), "hiden_size=3")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, Group
+from rnnbench.suite_file import CheckSettings
 from rnnbench.suites import Suite, parse_only
 
 
@@ -79,13 +80,13 @@ def test_device_replaces_the_suites_own() -> None:
 @pytest.mark.parametrize(
     ("only", "words"),
     [
-        ("hidden=3", "no axis 'hidden'; did you mean 'hidden_size'"),
+        ("hidden=3", "no axis 'hidden' .did you mean 'hidden_size'"),
         ("cell", "want cell=VALUE"),
         ("cell=", "want cell=VALUE"),
         ("cell=gru,", "want cell=VALUE"),
         ("cell=gru cell=lstm", "cell is named twice"),
         ("hidden_size=3", "hidden_size=3: the suite has hidden_size=64,256"),
-        ("cell=glu", "cell=glu: the suite has cell=vanilla,combined,lstm,gru,"),
+        ("cell=glu", "cell=glu .did you mean 'gru'.*: the suite has cell=vanilla,combined,lstm,gru,"),
         ("cell=deep hidden_size=256", "no case has all of these values at once"),
     ],
 )
@@ -129,20 +130,20 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
     lines = str(raised.value).splitlines()
     assert all(line.startswith(f"{tmp_path}/mine.toml: ") for line in lines)
     for words in (
-        "measure.replicats: unknown key; did you mean 'replicates'?",
+        "measure.replicats: unknown key (did you mean 'replicates'?)",
         "measure.windows: 3: input should be a multiple of 2",
         "measure.cold_cache: 'yes': input should be a valid boolean",
-        "defaults.batchsize: unknown key; did you mean 'batch_size'?",
+        "defaults.batchsize: unknown key (did you mean 'batch_size'?)",
         "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, "
-        "sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised; did you mean 'loop'?",
+        "sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised (did you mean 'loop'?)",
         "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
         "sweep[0].hidden_size: empty; want at least one value",
         "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",
         "sweep[1].cell: missing",
-        "sweep[1].hiden_size: unknown key; did you mean 'hidden_size'?",
-        "sweep[0].cell: 'lstmm': no such cell; did you mean 'lstm'?; there are vanilla, combined",
+        "sweep[1].hiden_size: unknown key (did you mean 'hidden_size'?)",
+        "sweep[0].cell: 'lstmm': no such cell (did you mean 'lstm'?); there are vanilla, combined",
         "sweep[0].cell: 'nowhere.py:Mine': no file ",
-        "sweep[1].reference: 'lstn' is not one of rnn, lstm, gru, none; did you mean 'lstm'?",
+        "sweep[1].reference: 'lstn' is not one of rnn, lstm, gru, none (did you mean 'lstm'?)",
     ):
         assert any(words in line for line in lines), words
     assert len(lines) == 13
@@ -153,17 +154,39 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
     [
         ("[[sweep]\ncell = 1", r"not TOML: .*at line 2, column \d"),
         ("", "sweep: missing"),
-        ("sweep = 3", "sweep: 3: "),
+        ("sweep = 3", "sweep: 3: want tables, each below a line "),
+        ('[sweep]\ncell = "gru"', r"sweep: .*: want tables, each below a line \[\[sweep\]\]"),
         ("sweep = [3]", r"sweep\[0\]: 3: "),
         ("sweep = []", "sweep: empty"),
         ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: want a table, found 3"),
         ('[[sweep]]\ncell = [["gru"]]', r"sweep\[0\].cell\[0\]: \['gru'\]"),
         ('[[sweep]]\ncell = "gru"\nbatch_size = true', r"batch_size\[0\]: True is not a whole number"),
+        ('[[sweep]]\ncell = "gru"\nbatch_size = 9223372036854775808', r"batch_size\[0\]: 9\d+ is too large; want less"),
+        ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
+        (
+            '[measure]\nreplicates = 30\n[[sweep]]\ncell = "gru"',
+            "replicates: 30 is more than most_replicates, 20; want",
+        ),
     ],
 )
 def test_a_file_of_the_wrong_shape_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         suite(tmp_path, text)
+
+
+def test_a_name_that_no_folder_can_have_is_refused_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "../mine"\n[[sweep]]\ncell = "gru"\n')
+    with pytest.raises(UserError, match=r"name: '\.\./mine' can't name a run; want letters, digits, '\.', "):
+        suites.read(str(file))
+
+
+def test_of_very_many_faults_the_first_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        suite(tmp_path, f"[[sweep]]\ncell = 'gru'\nbatch_size = {[0] * 1000}")
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1].endswith("mine.toml: and 980 faults more")
 
 
 @given(st.binary(max_size=60))
@@ -176,7 +199,7 @@ def test_any_file_is_read_or_refused_in_words(tmp_path_factory, content: bytes) 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("quik", "did you mean 'quick'.; there are: ci, cpu, cuda"), ("no/such.toml", "no suite file no/such.toml")],
+    [("quik", r"did you mean 'quick'\?\); there are: ci, cpu, cuda"), ("no/such.toml", "no suite file no/such.toml")],
 )
 def test_a_suite_that_does_not_exist_says_which_do(name: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
@@ -214,7 +237,7 @@ def test_without_a_reference_a_cell_of_ones_own_stands_alone(tmp_path: Path, ref
         ("none", ["cell.py:Mine"]),
         ("gru", ["gru", "torch.nn.GRU"]),
     ]
-    with pytest.raises(UserError, match=r"cell=glu: the suite has cell=cell.py:Mine,gru,torch.nn.GRU"):
+    with pytest.raises(UserError, match=r"cell=glu .*: the suite has cell=cell.py:Mine,gru,torch.nn.GRU"):
         groups(suite(tmp_path, text), "cell=glu")
 
 
@@ -240,9 +263,11 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
 def test_a_margin_rule_that_names_no_axis_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\n[check]\nmargins = [{only = "cel=gru", margin = 0.1}]\n[[sweep]]\ncell = "gru"\n')
-    suite = suites.read(str(file))
-    with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'; did you mean 'cell'\?"):
-        suites.margins(suite.content.check, [])
+    with pytest.raises(UserError, match=r"mine.toml: check.margins\[0\].only: cel=gru: no axis 'cel' \(did you mean"):
+        suites.read(str(file))
+    rule = CheckSettings.model_validate({"margins": [{"only": "cel=gru", "margin": 0.1}]})  # a stored run's
+    with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'"):
+        suites.margins(rule, [])
 
 
 LOADING = "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['per_item', 'vectorised']\n"

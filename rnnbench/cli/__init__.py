@@ -18,6 +18,8 @@ from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError, printable
 
+LONGEST = 600  # letters of a line on standard error; what it quotes may have millions
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rnnbench")
@@ -41,24 +43,29 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # what CI sends to a job that is cancelled
     try:
         sys.exit(cli.main(standalone_mode=False))  # what a command gives to `context.exit`, or None
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _say(" ".join(error.format_message().split()))
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("rnnbench: interrupted", err=True)
+        _say("interrupted")
         sys.exit(130)
     except Interrupted as interrupted:
-        click.echo(f"rnnbench: interrupted; {printable(str(interrupted))}", err=True)
+        _say(f"interrupted; {interrupted}")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell
         sys.exit(128 + signal.SIGPIPE)
-    except (UserError, OSError) as error:
+    except (UserError, OSError) as error:  # of the system's: a file that can't be read, a full disk
         if debug:
             traceback.print_exc()
         else:
             for line in _words(error).splitlines():
-                click.echo(f"rnnbench: {printable(line)}", err=True)
+                _say(line)
         sys.exit(2)
     except Exception:
         traceback.print_exc()
@@ -67,9 +74,17 @@ def main() -> None:
 
 def _words(error: UserError | OSError) -> str:
     """An error in words: of the system's, which file it is about."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     return str(error)
+
+
+def _say(text: str) -> None:
+    """One line on standard error; of a long one its two ends, which say what was wrong and what would be right."""
+    line = printable(text)
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    click.echo(f"rnnbench: {line}", err=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,6 @@
 """Options and their types that several commands share."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,22 +8,40 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from rnnbench.errors import UserError
+
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """What SUITE may go on to: the names that a bare word finds, and files."""
     from rnnbench.suites import shipped
 
-    return [*(CompletionItem(name) for name in shipped() if name.startswith(typed)), CompletionItem(typed, type="file")]
+    # Files first: bash forgets what comes before them, and shows them where no name matches.
+    return [CompletionItem(typed, type="file"), *(CompletionItem(name) for name in shipped() if name.startswith(typed))]
 
 
 def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """What an --only may go on to: an axis, and after `cell=` a cell."""
-    from rnnbench.cells import CELLS
+    """What an --only may go on to: an axis, and after `axis=` or a comma a value that the suite has."""
     from rnnbench.store.records import AXES
 
     before, space, last = typed.rpartition(" ")
-    words = [f"cell={cell}" for cell in CELLS] if last.startswith("cell=") else [f"{axis}=" for axis in AXES]
+    axis, equals, values = last.partition("=")
+    kept, comma, _ = values.rpartition(",")
+    words = [f"{one}=" for one in AXES]
+    if equals:
+        suite = next(iter(context.args), "")  # of a line that is cut off, click tells arguments in no other way
+        words = [f"{axis}={kept}{comma}{value}" for value in _values(suite, axis)]
     return [CompletionItem(f"{before}{space}{word}") for word in words if word.startswith(last)]
+
+
+def _values(suite: str, axis: str) -> list[str]:
+    """The values of a suite's axis; of cells rnnbench's own where there is no such suite."""
+    from rnnbench import suites
+    from rnnbench.cells import CELLS
+
+    try:
+        return suites.read(suite).values().get(axis, [])
+    except UserError:
+        return list(CELLS) if axis == "cell" else []
 
 
 suite_argument = click.argument("suite", shell_complete=suite_names)
@@ -69,6 +88,7 @@ class Seconds(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds from text; a click usage error where it is no duration."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
-        if match is None or float(match[1]) == 0:
+        seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+        if not 0 < seconds < math.inf:
             self.fail(f"{value!r} is not a duration; want for example 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+        return seconds
