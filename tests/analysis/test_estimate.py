@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import (
+    Estimate,
     estimate,
     estimates,
     pooled_quantiles,
@@ -104,6 +105,28 @@ def test_many_samples_at_once_give_to_the_last_digit_what_each_gives_alone(sampl
         each.setdefault(groups[place], []).append(values[place])
     found = estimates(np.array(groups)[order], np.array(values)[order])
     np.testing.assert_array_equal(found, [one_by_one(each[place]) for place in range(len(samples))])
+
+
+@pytest.mark.parametrize("number", [9, 10])
+def test_one_sample_is_estimated_as_many_are(number: int) -> None:
+    sample = np.random.default_rng(number).normal(size=number).tolist()
+    assert estimate(sample) == Estimate(*one_by_one(sample))
+    few = estimate(sample, confidence=0.5)
+    assert [few.value, few.low, few.high] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[0].tolist()
+    assert estimate(sample).low < few.low < few.value < few.high < estimate(sample).high
+
+
+def test_only_as_many_are_estimated_at_once_as_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def watched(samples: np.ndarray) -> np.ndarray:
+        shapes.append(samples.shape)
+        return walsh_averages(samples)
+
+    monkeypatch.setattr("rnnbench.analysis.estimate.MOST_AT_ONCE", 10 * 12**2)
+    monkeypatch.setattr("rnnbench.analysis.estimate.walsh_averages", watched)
+    estimates(np.repeat(np.arange(30), 12), np.random.default_rng(2).normal(size=360))
+    assert shapes == [(10, 12)] * 3
 
 
 def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

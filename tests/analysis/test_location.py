@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
-from rnnbench.analysis.location import Location, locations, shift
+from rnnbench.analysis import location
+from rnnbench.analysis.location import Location, drawn_together, locations, shift
 
 TEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 5.0]
 
@@ -30,6 +31,43 @@ def test_up_to_four_values_are_not_trimmed_and_one_has_no_error() -> None:
     assert math.isnan(single.error)
     assert math.isnan(single.interval().low)
     assert single.p_above(0.0) == single.p_below(0.0) == 1.0
+
+
+@pytest.mark.parametrize(("number", "cut"), [(5, 1), (9, 1), (20, 2), (31, 3)])
+def test_a_tenth_is_trimmed_at_each_end_but_one_value_at_least(number: int, cut: int) -> None:
+    sample = np.random.default_rng(number).normal(size=number) ** 3
+    (one,) = locations([sample])
+    assert one.value == pytest.approx(np.sort(sample)[cut:-cut].mean())
+    assert one.freedom == number - 2 * cut - 1
+
+
+def test_an_exact_centre_is_not_above_itself() -> None:
+    assert Location(0.05, 0.0, 3.0).p_above(0.05) == 1.0
+    assert Location(0.05, 0.0, 3.0).p_below(0.05) == 1.0
+
+
+def test_the_typical_variance_and_how_much_all_are_alike_are_found_again() -> None:
+    rng, typical, alike, freedom = np.random.default_rng(9), 4.0, 8.0, 5.0
+    true = alike * typical / rng.chisquare(alike, 20_000)
+    variances = true * rng.chisquare(freedom, len(true)) / freedom
+    drawn, more = drawn_together(variances, np.full(len(true), freedom))
+    assert more - freedom == pytest.approx(np.full(len(true), alike), rel=0.1)
+    # Each is the mean of its own and the typical one, weighted by their degrees of freedom.
+    assert (drawn * more - variances * freedom) / (more - freedom) == pytest.approx(typical, rel=0.05)
+
+
+def test_two_alike_are_enough_to_share_their_degrees_of_freedom_and_what_has_none_stays_as_it_is() -> None:
+    for freedom in (1.0, 5.0):
+        drawn, more = drawn_together(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
+        assert drawn[2:].tolist() == [3.0, 0.0]
+        assert more.tolist() == [3 * freedom, 3 * freedom, 0.0, freedom]
+    alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
+    assert [each.tolist() for each in drawn_together(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
+
+
+@pytest.mark.parametrize("value", [0.01, 0.3, 1.0, 7.0, 400.0])
+def test_the_inverse_of_trigamma_is_its_inverse(value: float) -> None:
+    assert location._inverse_trigamma(float(special.polygamma(1, value))) == pytest.approx(value, rel=1e-7)
 
 
 def test_an_empty_sample_is_refused() -> None:

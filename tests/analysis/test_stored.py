@@ -89,6 +89,31 @@ def test_two_runs_with_flushed_caches_are_compared_and_it_is_said(
     assert comparison.notes == notes
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("machine", "cpu"), "B", "cpu was 'A' and is 'B'"),
+        (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
+        (("machine", "cores_allowed"), [0], "cores was 2 and is 1"),
+        (("worker", "torch"), "2.9", "torch was '2.8' and is '2.9'"),
+        (("software", "variables"), {"OMP_NUM_THREADS": "2"}, "variables was {} and is {'OMP_NUM_THREADS': '2'}"),
+        (("machine", "clock_mhz"), 900, None),
+    ],
+)
+def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
+    place: tuple[str, str], value: Any, told: str | None
+) -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "machine": {"cpu": "A", "cores_allowed": [0, 1], "clock_mhz": 1000},
+        "worker": {"torch": "2.8"},
+        "software": {"variables": {}},
+    }
+    room, key = place
+    other = facts | {room: facts[room] | {key: value}}
+    base, head = (replace(INFO, environment=environment) for environment in (facts, other))
+    assert differences(base, head) == ([told] if told else [])
+
+
 def test_an_older_run_is_taken_for_what_it_was() -> None:
     older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
     assert differences(older, newer) == []

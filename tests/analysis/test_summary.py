@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.analysis.summary import complete_visits, numbers, replicate_times
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
@@ -90,7 +90,18 @@ def test_windows_are_pooled_by_their_number_of_calls() -> None:
     few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
     frame = pd.DataFrame([{**LOOP.axes(), "run": "r", **one.to_json()} for one in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
-    assert replicate_times(complete_visits(frame))["log_seconds"].tolist() == pytest.approx([np.log(2.0)])
+    [row] = replicate_times(complete_visits(frame)).to_dict("records")
+    assert row["log_seconds"] == pytest.approx(np.log(2.0))
+    assert row["log_mean"] == pytest.approx(np.log((1 + 11 * 2.0) / 12))
+    assert "index" not in row
+
+
+def test_each_case_of_each_run_has_a_number_of_its_own() -> None:
+    rows = [{"case": case, "run": run} for run in ("one", "other", "third") for case in ("a", "b", "c", "d", "e")]
+    found, firsts = numbers(pd.DataFrame([rows[0], *rows, *rows]))
+    assert found.tolist() == [0, *range(15), *range(15)]
+    assert firsts.tolist() == [0, *range(2, 16)]
+    assert [len(each) for each in numbers(pd.DataFrame(rows[:0], columns=["case", "run"]))] == [0, 0]
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
