@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
@@ -77,7 +77,7 @@ class Settings(_Strict):
     """How a suite is measured."""
 
     replicates: Size = 6  # the fewest
-    most_replicates: Size = 20
+    most_replicates: Size = 20  # where it is not given, at least as many as `replicates`
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MOST, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
@@ -85,6 +85,12 @@ class Settings(_Strict):
     compiled_steps: Size = 32  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
+
+    @model_validator(mode="after")
+    def _no_fewer_than_wanted(self) -> Self:
+        if "most_replicates" not in self.model_fields_set:
+            self.most_replicates = max(self.most_replicates, self.replicates)
+        return self
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]

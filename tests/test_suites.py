@@ -164,8 +164,8 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         ('[[sweep]]\ncell = "gru"\nbatch_size = 9223372036854775808', r"batch_size\[0\]: 9\d+ is too large; want less"),
         ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
         (
-            '[measure]\nreplicates = 30\n[[sweep]]\ncell = "gru"',
-            "replicates: 30 is more than most_replicates, 20; want",
+            '[measure]\nreplicates = 30\nmost_replicates = 29\n[[sweep]]\ncell = "gru"',
+            "replicates: 30 is more than most_replicates, 29; want",
         ),
     ],
 )
@@ -326,3 +326,9 @@ def test_a_trillion_cases_are_refused_without_being_made(tmp_path: Path) -> None
 def test_a_file_that_is_nested_without_end_or_has_endless_numbers_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match="not TOML: "):
         suite(tmp_path, text)
+
+
+@pytest.mark.parametrize(("replicates", "most"), [(6, 20), (30, 30)])
+def test_as_many_replicates_as_a_suite_wants_are_allowed(tmp_path: Path, replicates: int, most: int) -> None:
+    found = suite(tmp_path, f'[measure]\nreplicates = {replicates}\n[[sweep]]\ncell = "gru"').settings
+    assert (found.replicates, found.most_replicates) == (replicates, most)

@@ -141,7 +141,7 @@ def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
     """What a reader must know of the precision that was reached."""
     if not missed or settings.precision is None:
         return []
-    return [f"{missed} of {groups} groups have a ratio wider than ±{settings.precision:.1%}"]
+    return [f"{missed} of {groups} groups have a ratio that is not known within ±{settings.precision:.1%}"]
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
