@@ -8,6 +8,7 @@ log n. A stretch has two points or more, and single points that stand out are dr
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,7 @@ class Fit:
 
     def levels(self) -> list[Location]:
         """The level of each stretch."""
-        parts = [
-            slice(start, end) for start, end in zip(self.starts, [*self.starts[1:], len(self.values)], strict=True)
-        ]
+        parts = [slice(*ends) for ends in pairwise([*self.starts, len(self.values)])]
         return [
             Location(
                 float(np.average(self.values[part], weights=self.weights[part])),
@@ -51,12 +50,12 @@ class Fit:
         ratios = [as_ratio(level.interval(CONFIDENCE)) for level in self.levels()]
         return tuple(ratio for ratio, count in zip(ratios, counts, strict=True) for _ in range(count))
 
-    def cost(self, values: np.ndarray) -> float:
-        """Weighted squared distances of points from the mean of their stretch."""
-        counts = np.diff([*self.starts, len(values)])
-        sums = (np.add.reduceat(one, self.starts) for one in (self.weights, self.weights * values))
-        weight, first = sums
-        return float((self.weights * (values - np.repeat(first / weight, counts)) ** 2).sum())
+
+def cost(values: np.ndarray, weights: np.ndarray, starts: Sequence[int]) -> float:
+    """Weighted squared distances of points from the mean of their stretch."""
+    counts = np.diff([*starts, len(values)])
+    means = np.add.reduceat(weights * values, starts) / np.add.reduceat(weights, starts)
+    return float((weights * (values - np.repeat(means, counts)) ** 2).sum())
 
 
 def without_spikes(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -64,8 +63,6 @@ def without_spikes(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     They are left `SPIKE` standard errors from the nearer side: a run that something else slowed is no lasting change.
     """
-    if len(values) < 3:
-        return values
     padded = np.concatenate(([np.nan, np.nan], values, [np.nan, np.nan]))
     before, after = (np.nanmean(np.stack(pair)[:, 1:-1], axis=0) for pair in _neighbours(padded))
     above = values[1:-1] - np.maximum(before, after)
@@ -84,7 +81,7 @@ def _neighbours(padded: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tupl
 def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
     """The first places of the stretches of points that have one level each, by PELT; `[0]` where nothing changed."""
     penalty = PENALTY * math.log(len(values))
-    if len(values) < 2 * FEWEST or Fit(values, weights, [0]).cost(values) <= penalty:
+    if len(values) < 2 * FEWEST or cost(values, weights, [0]) <= penalty:
         return [0]  # no change could gain what it costs
     import ruptures
 
@@ -94,7 +91,10 @@ def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
 
 
 def _weighted_cost() -> Any:
-    """The weighted squared distance from a stretch's mean, for columns of values and weights, as ruptures wants it."""
+    """`cost` of a stretch, for columns of values and weights, as ruptures wants it.
+
+    Without the sum of the squared values, which is the same however a line is cut.
+    """
     from ruptures.base import BaseCost
 
     class WeightedCost(BaseCost):  # type: ignore[misc] # ruptures has no types
@@ -105,11 +105,11 @@ def _weighted_cost() -> Any:
             values, weights = signal.T
             values = values - values.mean()  # so that no digits are lost below
             self.signal = signal
-            self._sums = np.vstack((np.zeros(3), np.cumsum([weights, weights * values, weights * values**2], axis=1).T))
+            self._sums = np.vstack((np.zeros(2), np.cumsum([weights, weights * values], axis=1).T))
             return self
 
         def error(self, start: int, end: int) -> float:
-            weight, first, second = self._sums[end] - self._sums[start]
-            return float(second - first**2 / weight)
+            weight, first = self._sums[end] - self._sums[start]
+            return -float(first**2 / weight)
 
     return WeightedCost()

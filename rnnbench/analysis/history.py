@@ -17,12 +17,13 @@ Runs in unlike environments are never on one line: another machine or another to
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.change_points import Fit, segments, without_spikes
+from rnnbench.analysis.change_points import Fit, cost, segments, without_spikes
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
@@ -157,12 +158,12 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> 
         variances = np.array([_variance(low) for _, low in points]) + spread**2
         weights = 1 / np.maximum(variances, 1e-12)  # a ratio is never known to a millionth
         drawn = without_spikes(values, weights)
-        fit = Fit(drawn, weights, segments(drawn, weights))
-        scatter.append(fit.cost(values))  # spikes included
-        found.append(fit)
+        starts = segments(drawn, weights)
+        scatter.append(cost(values, weights, starts))  # spikes included
+        found.append(Fit(drawn, weights, starts))
     freedom = np.array([len(fit.values) - len(fit.starts) for fit in found], dtype=float)
     # 1 where a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
-    factors, freedoms = drawn_together(np.array(scatter) / np.maximum(freedom, 1), freedom)
+    factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom)
     return [
         replace(fit, factor=max(1.0, factor), freedom=free)
         for fit, factor, free in zip(found, factors.tolist(), freedoms.tolist(), strict=True)
@@ -173,9 +174,9 @@ def _changes(fit: Fit) -> list[LevelChange]:
     """The changes between neighbouring stretches, each tested by itself."""
     count = len(fit.values)
     # Where one change could have been, or where two could, which cut a piece out of the middle.
-    places = count - 1 if len(fit.starts) == 2 else count * (count - 1) // 2
+    places = count - 1 if len(fit.starts) == 2 else math.comb(count, 2)
     found = []
-    for start, before, after in zip(fit.starts[1:], fit.levels(), fit.levels()[1:], strict=False):
+    for start, (before, after) in zip(fit.starts[1:], pairwise(fit.levels()), strict=True):
         shift = Location(after.value - before.value, math.hypot(before.error, after.error), fit.freedom)
         p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * places
         found.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))

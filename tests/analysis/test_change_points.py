@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.change_points import Fit, segments, without_spikes
+from rnnbench.analysis.change_points import Fit, cost, segments, without_spikes
+from rnnbench.analysis.estimate import as_ratio
+from rnnbench.analysis.location import Location
 
 NOISE = np.random.default_rng(3).normal(0, 0.01, 24)
 WEIGHTS = np.full(24, 1e4)
@@ -26,6 +28,18 @@ def test_points_that_are_known_better_count_for_more() -> None:
     assert segments(step, WEIGHTS / 100) == [0]
 
 
+def test_the_fewest_points_with_a_change_are_two_and_two() -> None:
+    weights = np.full(4, 1e4)
+    assert segments(np.array([0.0, 0.0, 1.0, 1.0]), weights) == [0, 2]
+    assert segments(np.array([0.0, 1.0, 1.0]), weights[:3]) == [0]
+    assert segments(np.array([0.1]), np.array([3.0])) == [0]
+
+
+def test_steps_are_found_however_high_the_line_lies() -> None:
+    step = NOISE + 0.1 * (np.arange(24) >= 9)
+    assert segments(step + 1e6, WEIGHTS) == [0, 9]
+
+
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
 def test_stretches_begin_at_the_start_and_have_two_points_or_more(values: list[float]) -> None:
     starts = segments(np.array(values), np.full(len(values), 1e3))
@@ -40,11 +54,21 @@ def test_a_single_point_that_stands_out_is_drawn_in_and_a_step_is_not() -> None:
     assert without_spikes(spike, np.full(9, 1e4))[4] == pytest.approx(0.02)
     assert without_spikes(-spike, np.full(9, 1e4))[4] == pytest.approx(-0.02)
     assert without_spikes(step, np.full(9, 1e4)).tolist() == step.tolist()
+    assert without_spikes(spike[3:6], np.full(3, 1e4)).tolist() == pytest.approx([0.0, 0.02, 0.0])
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 1.0]])
+def test_without_points_on_both_sides_nothing_is_drawn_in(values: list[float]) -> None:
+    assert without_spikes(np.array(values), np.full(len(values), 1e4)).tolist() == values
 
 
 def test_levels_are_weighted_means_with_their_errors() -> None:
     fit = Fit(np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0]), [0, 2], factor=4.0, freedom=5.0)
     first, second = fit.levels()
-    assert (first.value, first.error, second.value, second.error) == (1.25, 1.0, 9.0, 1.0)
-    assert len(fit.level_of_points()) == 3
-    assert fit.cost(fit.values) == pytest.approx(3 * 0.25**2 + 0.75**2)
+    assert (first, second) == (Location(1.25, 1.0, 5.0), Location(9.0, 1.0, 5.0))
+    assert fit.level_of_points() == tuple(as_ratio(level.interval()) for level in (first, first, second))
+
+
+def test_the_cost_is_what_the_points_are_apart_from_their_own_stretchs_mean() -> None:
+    values, weights = np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0])
+    assert cost(values, weights, [0, 2]) == pytest.approx(3 * 0.25**2 + 0.75**2)

@@ -1,10 +1,16 @@
 """Histories whose truth is known: what is found, what is not, and what is never put on one line."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import astuple
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from rnnbench.analysis.history import history, run_spread
-from rnnbench.analysis.location import Location
+from rnnbench.analysis.history import MAD_TO_SPREAD, History, history, run_spread
+from rnnbench.analysis.location import Location, drawn_together
+from rnnbench.analysis.verdict import Q
 from rnnbench.store.records import Case
 from tests import workload as small
 from tests.validation.history_simulated import error_rates, simulated, stored_run
@@ -31,6 +37,75 @@ def test_a_lasting_step_is_found_between_the_runs_where_it_happened(size: float)
     levels = [level.value for level in changed[0].levels]
     assert levels[8] != levels[9]
     assert len(set(levels)) == 2
+
+
+def exact(lines: Sequence[Sequence[float]], error: float = 0.01) -> History:
+    """Cases of which each run has two replicates, `error` above and below: of one case alone, its standard error."""
+    logs = np.array(lines)[:, :, None] + [-error, error]
+    return history([stored_run(place, CASES[: len(lines)], logs[:, place]) for place in range(logs.shape[1])])
+
+
+def student(value: float, error: float, freedom: float) -> tuple[float, float, float]:
+    """A ratio with its 95% interval, from the logarithm's standard error."""
+    half = error * stats.t.ppf(0.975, freedom)
+    return math.exp(value), math.exp(value - half), math.exp(value + half)
+
+
+def test_a_level_is_as_well_known_as_its_runs_are_together() -> None:
+    (line,) = exact([[0.1] * 4]).lines
+    assert [point.run for point in line.points] == [0, 1, 2, 3]
+    for point, level in zip(line.points, line.levels, strict=True):
+        assert astuple(point.ratio) == pytest.approx(student(0.1, 0.01, 1))
+        assert astuple(level) == pytest.approx(student(0.1, 0.01 / 2, 3))
+
+
+def test_a_spoilt_run_is_drawn_in_and_makes_its_level_less_sure() -> None:
+    (line,) = exact([[0.0] * 4 + [0.1] + [0.0] * 4]).lines
+    scatter = 10**2 * (8 / 9) / 8  # over what the errors say
+    assert astuple(line.levels[0]) == pytest.approx(student(0.02 / 9, math.sqrt(scatter) * 0.01 / 3, 8))
+
+
+def test_cases_share_what_is_known_of_their_scatter() -> None:
+    spoilt = np.arange(9) == 4
+    found = exact([1e-5 * spoilt, 1e-4 * spoilt], error=0.0)  # then each is taken as known to a millionth
+    alone = np.array([10**2, 100**2]) * (8 / 9) / 8
+    scatter, freedom = drawn_together(alone, np.array([8.0, 8.0]))
+    assert 8 < freedom[0] < 16
+    for line, more, free in zip(found.lines, scatter, freedom, strict=True):
+        logs = np.log(astuple(line.levels[0])) * 1e6
+        assert logs == pytest.approx(np.log(student(2e-6 / 9, math.sqrt(more) * 1e-6 / 3, free)) * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("after", "places"),
+    [((4,), 11), ((4, 8), 11 + 11 * 10 // 2)],  # one cut between the runs, or one or two
+)
+def test_a_p_value_counts_the_places_where_the_change_could_have_been(after: tuple[int, ...], places: int) -> None:
+    ends = [*after, 12]
+    (line,) = exact([[0.05 * (after[0] <= run < ends[1]) for run in range(12)]]).lines
+    assert [change.after for change in line.significant] == list(after)
+    levels = zip([0, *after], ends, strict=True)
+    errors = [0.01 / math.sqrt(end - start) for start, end in levels]
+    for number, change in enumerate(line.changes):
+        error, freedom = math.hypot(*errors[number : number + 2]), 12 - len(ends)
+        assert astuple(change.ratio) == pytest.approx(student(0.05 * (-1) ** number, error, freedom))
+        assert change.p_value == pytest.approx(2 * stats.t.sf(0.05 / error, freedom) * places)
+
+
+def test_a_change_among_many_lines_that_did_not_change_must_be_surer() -> None:
+    step, flat = [0.0] * 8 + [0.05] * 8, [0.0] * 16
+    (change,) = exact([step, *[flat] * 9]).lines[0].changes
+    assert Q / 10 < change.p_value < Q
+    assert not change.is_significant
+    assert all(line.significant for line in exact([step] * 10).lines)  # none is quiet
+
+
+@pytest.mark.parametrize(("size", "counts"), [(0.009, False), (0.011, True), (-0.009, False), (-0.011, True)])
+def test_a_change_of_less_than_a_hundredth_counts_for_nothing_however_sure(size: float, counts: bool) -> None:
+    (line,) = exact([[0.0] * 8 + [math.log1p(size)] * 8], error=1e-4).lines
+    (change,) = line.changes
+    assert change.p_value < 1e-6
+    assert (len(line.significant), len({level.value for level in line.levels})) == ((1, 2) if counts else (0, 1))
 
 
 def test_what_never_changed_is_one_level() -> None:
@@ -67,9 +142,16 @@ def test_runs_of_another_machine_or_torch_are_not_on_the_same_line() -> None:
 
 
 def test_machines_that_take_turns_have_a_line_each() -> None:
-    logs = np.random.default_rng(1).normal(0, 0.01, (8, len(CASES), 6))
-    found = history([stored_run(place, CASES, logs[place], python=str(place % 2)) for place in range(8)])
+    values = [0.1, 0.0, 0.1, 0.04, 0.1, 0.0, 0.1, 0.04]
+    logs = np.repeat(np.array(values)[:, None, None], 6, axis=2)
+    found = history([stored_run(place, CASES[:1], logs[place], python=str(place % 2)) for place in range(8)])
     assert [era.runs for era in found.eras] == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    assert [era.spread for era in found.eras] == pytest.approx([0.0, MAD_TO_SPREAD * 0.04 / math.sqrt(2)])
+    assert [line.era for line in found.lines] == [0, 1]
+    for line, era in zip(found.lines, found.eras, strict=True):
+        assert {point.run: math.log(point.ratio.value) for point in line.points} == (
+            pytest.approx({run: values[run] for run in era.runs})
+        )
 
 
 def test_runs_are_in_the_order_in_which_they_were_started() -> None:
@@ -99,3 +181,13 @@ def test_the_scatter_from_run_to_run_is_what_the_points_own_errors_do_not_explai
     assert run_spread(lines) == pytest.approx((0.01**2 - 0.003**2) ** 0.5, rel=0.1)
     assert run_spread([[Location(0.0, 1.0, 5.0)] * 3]) == 0.0
     assert run_spread([]) == 0.0
+
+
+def test_the_scatter_from_run_to_run_comes_from_medians_over_neighbours() -> None:
+    errors = [[0.01, 0.02, 0.04], [0.03, 0.04]]
+    values = [[0.0, 0.1, 0.3], [0.4, 0.2]]
+    known = [[Location(*one, 5.0) for one in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
+    own = 0.02**2 + 0.04**2  # the middle one of three
+    assert run_spread(known) == pytest.approx(math.sqrt(((MAD_TO_SPREAD * 0.2) ** 2 - own) / 2))
+    alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # of one replicate each
+    assert run_spread(alone) == pytest.approx(MAD_TO_SPREAD * 0.2 / math.sqrt(2))
