@@ -16,6 +16,7 @@ def test_costs_that_were_put_in_are_found_again(phase: str) -> None:
     assert fit.cost("step") == pytest.approx(2e-5, rel=1e-3)
     assert 1 / fit.cost("macs") == pytest.approx(6e10, rel=1e-3)
     assert 1 / fit.cost("weight bytes") == pytest.approx(1e11, rel=1e-3)
+    assert np.isnan(fit.cost("roof"))
     assert fit.errors["log_error"].abs().max() < 1e-6
 
 
