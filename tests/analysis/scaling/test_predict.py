@@ -26,6 +26,28 @@ def test_times_and_ratios_at_new_sizes_are_those_of_the_law() -> None:
     assert set(found["reason"]) == {""}
 
 
+def test_the_reference_s_ratio_is_one_without_doubt_and_that_of_a_cell_without_a_reference_is_not_known() -> None:
+    columns = ["ratio", "ratio_low", "ratio_high"]
+    layer = predict(made_up.summary({("torch.nn.LSTM", "torch.nn"): made_up.layer}), NEW)
+    assert layer[columns].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+    alone = predict(made_up.summary({("lstm", "loop"): made_up.loop}), NEW)
+    assert alone["seconds_low"].notna().all()
+    assert alone[columns].isna().all(axis=None)
+
+
+def test_what_both_fits_miss_alike_cancels_in_their_ratio() -> None:
+    def bent(work: Workload, macs: float) -> float:
+        return made_up.layer(work, macs) * (1 + work.hidden_size / 256)
+
+    twice: dict[tuple[str, str], made_up.Law] = {
+        ("torch.nn.LSTM", "torch.nn"): bent,
+        ("lstm", "loop"): lambda work, macs: 2 * bent(work, macs),
+    }
+    row = predict(made_up.summary(twice), NEW).set_index("cell").loc["lstm"]
+    assert row["seconds_high"] > 1.001 * row["seconds"]
+    assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float) == pytest.approx([2.0, 2.0, 2.0], rel=1e-4)
+
+
 def test_each_row_says_what_bounds_it() -> None:
     asked = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
     found = predict(made_up.summary({("lstm", "loop"): made_up.loop}), asked)
