@@ -1,7 +1,8 @@
 """Where the time of one call goes: kernels by what they do, and what lies between them."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -83,30 +84,20 @@ def overhead(shares: Sequence[Share]) -> float:
 
 def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
     """All shares of all profiles that worked: `case`, `part`, `what`, `seconds` with its interval, `share`, counts."""
+    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
     rows = [
-        {
-            "case": case,
-            "part": one.part,
-            "what": one.what,
-            "seconds": one.seconds.value,
-            "seconds_low": one.seconds.low,
-            "seconds_high": one.seconds.high,
-            "share": one.share,
-            "operators": one.operators,
-            "new_bytes": one.new_bytes,
-        }
+        (case, one.part, one.what, *astuple(one.seconds), one.share, one.operators, one.new_bytes)
         for case, profile in profiles.items()
         if profile.works
         for one in breakdown(profile)
     ]
-    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def operators_per_step(profile: Profile) -> float:
     """Operators called in a step of the sequence, views included; NaN where none can be seen."""
     calls = sum(one.calls for one in profile.operators)
-    return calls / profile.steps if calls else float("nan")
+    return calls / profile.steps if calls else math.nan
 
 
 def profiler_cost(profile: Profile) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,7 @@ OVERHEADS = ("overhead", "gaps")  # what in a breakdown is no kernel's
 MOST_APART = 0.25  # of a call's time in the run, for its profile to say what that time is made of
 LEAST_SHARE = 0.01  # of the call, below which a cause is not worth a word
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` does
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Step:
     kind: str  # a rung of the ladder, a kind of cause, `overhead`, `kernels`, or `rest`
     what: str  # where a cause is in the code; empty for rungs
     seconds: Estimate
-    share: Estimate  # of the gap; NaN where there is no gap beyond doubt
+    share: Estimate = UNKNOWN  # of the gap; NaN where there is no gap beyond doubt
     calls: int = 0  # that a cause makes in one call of the case
 
     @property
@@ -95,7 +96,7 @@ def take_apart(
         estimate(list(reference.values())),
         estimate(list(gap.values())),
         as_ratio(ratio),
-        (*sorted(named, key=lambda step: -step.seconds.value), *steps),
+        (*named, *steps),
         rest,
         names[-1],
     )
@@ -113,7 +114,7 @@ def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
         )
         negative = [Estimate(-one.value, -one.high, -one.low) for one in own]
         nothing = Estimate(0.0, 0.0, 0.0)
-        steps.append(Step(kind, "", _minus(nothing, [*negative, *other]), nothing))
+        steps.append(Step(kind, "", _minus(nothing, [*negative, *other])))
     return tuple(steps)
 
 
@@ -145,7 +146,7 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
     times["seconds"] = np.exp(times["log_seconds"])
     times = times.merge(frame[["case", "cell", *WORKLOAD_AXES]].drop_duplicates("case"), on="case")
     found = []
-    for key, group in times.groupby([*WORKLOAD_AXES], sort=False, dropna=False):
+    for key, group in times.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"] == "torch.nn"]
         if references.empty:
             continue
@@ -155,12 +156,13 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
             rungs: dict[str, Seconds] = {how: _by_replicate(ways[how]) for how in LADDER if how in ways}
             if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
                 continue
-            case = str(ways[next(iter(rungs))]["case"].iloc[0])
-            last, end = str(ways[list(rungs)[-1]]["case"].iloc[0]), str(references["case"].iloc[0])
+            first, last = next(iter(rungs)), list(rungs)[-1]
+            case, lowest = (str(ways[how]["case"].iloc[0]) for how in (first, last))
+            end = str(references["case"].iloc[0])
             causes = profiles[case].causes if case in profiles else ()
-            ends = ((last, rungs[list(rungs)[-1]]), (end, reference))
+            ends = ((lowest, rungs[last]), (end, reference))
             alike = all(key in profiles and is_alike(profiles[key], measured) for key, measured in ends)
-            below = between(profiles[last], profiles[end]) if alike else ()
+            below = between(profiles[lowest], profiles[end]) if alike else ()
             gap = take_apart(rungs, reference, causes, below)
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, key, strict=True))}
             found.append(replace(gap, axes=axes, case=case, reference=end))
@@ -191,26 +193,23 @@ def _cause(cause: Cause, gap: Seconds) -> Step:
 def _of(size: Estimate, gap: Seconds) -> Estimate:
     """A share where the rounds are of another process than the gap's replicates, and can't be paired with them."""
     whole = estimate(list(gap.values()))
-    shares = [value / whole.value if whole.low > 0 else math.nan for value in (size.value, size.low, size.high)]
-    return Estimate(*shares)
+    return Estimate(*(value / whole.value for value in astuple(size))) if whole.low > 0 else UNKNOWN
 
 
 def _share_of(saved: Seconds, gap: Seconds) -> Estimate:
     """The share of the gap within each replicate; NaN where some replicate shows no gap."""
     both = sorted(saved.keys() & gap.keys())
     if not both or not estimate(list(gap.values())).low > 0 or min(gap[one] for one in both) <= 0:
-        return Estimate(math.nan, math.nan, math.nan)
+        return UNKNOWN
     return estimate([saved[one] / gap[one] for one in both])
 
 
 def _less(step: Step, named: Sequence[Step]) -> Step:
     """A step without what others explain of it."""
-    return Step(
-        step.kind,
-        step.what,
-        _minus(step.seconds, [one.seconds for one in named]),
-        _minus(step.share, [one.share for one in named]),
-        step.calls,
+    return replace(
+        step,
+        seconds=_minus(step.seconds, [one.seconds for one in named]),
+        share=_minus(step.share, [one.share for one in named]),
     )
 
 

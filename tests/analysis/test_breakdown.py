@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.breakdown import breakdown, frame, operators_per_step, overhead, profiler_cost, total
-from rnnbench.store.profiles import Kernels, Profile
+from rnnbench.analysis.breakdown import Share, breakdown, frame, operators_per_step, overhead, profiler_cost, total
+from rnnbench.analysis.estimate import estimate
+from rnnbench.store.profiles import Kernels, Operator, Profile
 from tests.analysis.profiles import profile
 
 MICROSECONDS = st.floats(1e-7, 1e-3)
@@ -26,6 +27,7 @@ def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
     assert shares["overhead"].share == pytest.approx(0.6)
     assert shares["overhead"].operators == 64
     assert "views" not in shares
+    assert overhead(list(shares.values())) == pytest.approx(0.6)
 
 
 def test_backward_is_the_call_without_its_forward() -> None:
@@ -33,6 +35,7 @@ def test_backward_is_the_call_without_its_forward() -> None:
     assert shares["backward", "products"] == pytest.approx(20e-6)
     assert shares["backward", "overhead"] == pytest.approx(100e-6)
     assert shares["forward", "overhead"] == pytest.approx(40e-6)
+    assert {part for part, _ in shares} == {"forward", "backward"}
 
 
 def test_the_optimizer_is_what_is_left_of_a_step() -> None:
@@ -46,11 +49,15 @@ def test_a_device_s_kernels_leave_its_gaps() -> None:
     shares = {one.what: one.share for one in breakdown(on_gpu)}
     assert shares == pytest.approx({"products": 0.25, "pointwise": 0.05, "gaps": 0.7})
     assert overhead(breakdown(on_gpu)) == pytest.approx(0.7)
+    assert [(one.part, one.what, one.operators, one.new_bytes) for one in breakdown(on_gpu)] == [
+        ("forward", "products", 16, 0),
+        ("forward", "pointwise", 16, 0),
+        ("forward", "gaps", 40, 0),  # launches
+    ]
 
 
 def test_what_can_not_be_seen_into_is_in_one_piece() -> None:
-    (one,) = breakdown(profile(opaque="compiled"))
-    assert (one.what, one.share) == ("whole", 1.0)
+    assert breakdown(profile(opaque="compiled")) == [Share("forward", "whole", estimate([100e-6] * 3), 1.0, 0, 0)]
     assert np.isnan(operators_per_step(profile(opaque="compiled")))
 
 
@@ -60,8 +67,19 @@ def test_counts_are_told_by_step() -> None:
     assert total(breakdown(profile()), "products", "pointwise") == pytest.approx(0.4)
 
 
-def test_the_frame_leaves_out_what_failed() -> None:
-    found = frame({"mine": profile(), "other": Profile("other", "failed", "why")})
-    assert found["case"].unique().tolist() == ["mine"]
-    assert found["seconds"].sum() == pytest.approx(100e-6)
-    assert frame({}).empty
+def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
+    sort = Operator("aten::sort", "8", "other", "forward", 1, 64, (2e-6,) * 3, (0.0,) * 3)
+    mine = replace(profile(), operators=(*profile().operators, sort))
+    whole = replace(profile(opaque="compiled"), times={"call": (1.0, 2.0, 3.0)})
+    found = frame({"mine": mine, "other": Profile("other", "failed", "why"), "whole": whole})
+    spread = estimate([1.0, 2.0, 3.0])
+    assert found.to_dict("split")["data"] == [
+        ["mine", "forward", "products", *[pytest.approx(30e-6)] * 3, pytest.approx(0.30), 16, 256],
+        ["mine", "forward", "pointwise", *[pytest.approx(10e-6)] * 3, pytest.approx(0.10), 16, 128],
+        ["mine", "forward", "other", *[pytest.approx(2e-6)] * 3, pytest.approx(0.02), 1, 64],
+        ["mine", "forward", "overhead", *[pytest.approx(58e-6)] * 3, pytest.approx(0.58), 65, 0],
+        ["whole", "forward", "whole", spread.value, spread.low, spread.high, 1.0, 0, 0],
+    ]
+    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
+    assert list(found.columns) == columns
+    assert list(frame({}).columns) == columns

@@ -1,12 +1,15 @@
 import math
+from dataclasses import astuple, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load
-from rnnbench.analysis.gap import between, gaps, is_alike, take_apart, worth_saying
+from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.gap import Gap, Step, between, gaps, is_alike, take_apart, worth_saying
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -45,6 +48,22 @@ def test_differences_are_taken_within_a_replicate() -> None:
     assert gap.last == "hoisted"
 
 
+def test_a_gap_is_that_of_the_replicates_which_both_ends_have() -> None:
+    loop, hoisted, reference = {0: 9.0, 1: 8.0, 2: 8.0}, {1: 6.0, 2: 6.0, 3: 7.0}, rung(5.0, 4.0, 4.0, 4.0)
+    del reference[0]
+    half = Estimate(0.5, 0.5, 0.5)
+    assert take_apart({"loop": loop, "hoisted": hoisted}, reference) == Gap(
+        "loop",
+        start=estimate([9.0, 8.0, 8.0]),
+        end=Estimate(4.0, 4.0, 4.0),
+        seconds=Estimate(4.0, 4.0, 4.0),
+        ratio=Estimate(2.0, 2.0, 2.0),
+        steps=(Step("hoisted", "", Estimate(2.0, 2.0, 2.0), half),),
+        rest=Step("rest", "", estimate([2.0, 2.0, 3.0]), half),
+        last="hoisted",
+    )
+
+
 def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
     loop, compiled, reference = rung(10e-5, 10e-5, 10e-5), rung(4e-5, 4e-5, 4e-5), rung(2e-5, 2e-5, 2e-5)
     gap = take_apart({"loop": loop, "compiled": compiled}, reference, [cause(seconds=1e-5)])
@@ -53,7 +72,19 @@ def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
     plain = take_apart({"loop": loop}, reference, [cause(seconds=1e-5)])
     assert plain.rest.seconds.value == pytest.approx(7e-5)
     assert plain.steps[0].share.value == pytest.approx(1 / 8)
-    assert plain.rest.seconds.low < 7e-5 < plain.rest.seconds.high  # the cause's own interval
+
+
+def test_what_is_left_when_a_cause_is_taken_off_is_as_uncertain_as_both() -> None:
+    reference, [small, large] = rung(2.0, 2.0, 2.0), [cause(seconds=1.0, spread=0.3), cause(seconds=2.0, spread=0.4)]
+    gap = take_apart({"loop": rung(10.0, 10.0, 10.0)}, reference, [small, large])
+    assert gap.steps == tuple(
+        Step("copy", "clone (mine.py:7)", estimate(one.seconds), estimate([one / 8 for one in one.seconds]), 16)
+        for one in (large, small)
+    )
+    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([4.5, 5.0, 5.5])))
+    assert astuple(gap.rest.share) == pytest.approx(astuple(estimate([4.5 / 8, 5.0 / 8, 5.5 / 8])))
+    gap = take_apart({"loop": rung(9.7, 10.0, 10.3)}, reference, [large])
+    assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([5.5, 6.0, 6.5])))
 
 
 def test_the_breakdowns_of_both_ends_explain_what_lies_between_them() -> None:
@@ -66,13 +97,22 @@ def test_the_breakdowns_of_both_ends_explain_what_lies_between_them() -> None:
         {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
     )
     assert [step.kind for step in gap.named] == ["overhead", "kernels", "copy"]
+    assert [step.share.value for step in gap.named] == pytest.approx([35 / 60, 15 / 60, 10 / 60])
     assert not between(mine, profile(opaque="compiled"))
     assert not between(Profile("mine", "failed", "why"), torch)
 
 
-def test_a_profile_of_a_busier_moment_explains_nothing() -> None:
-    assert is_alike(profile(100e-6), rung(90e-6, 100e-6, 110e-6))
-    assert not is_alike(profile(300e-6), rung(90e-6, 100e-6, 110e-6))
+def test_what_lies_between_two_ends_is_as_uncertain_as_their_profiles() -> None:
+    mine = replace(profile(), times={"call": (90e-6, 100e-6, 110e-6)})
+    overhead, kernels = between(mine, profile(40e-6, 20e-6, 5e-6))
+    assert (overhead.kind, overhead.what, kernels.kind, kernels.what) == ("overhead", "", "kernels", "")
+    assert astuple(overhead.seconds) == pytest.approx(astuple(estimate([35e-6, 45e-6, 55e-6])))
+    assert astuple(kernels.seconds) == pytest.approx((15e-6,) * 3)
+
+
+@pytest.mark.parametrize(("call", "alike"), [(0.79, False), (0.8, True), (1.0, True), (1.25, True), (1.26, False)])
+def test_a_profile_of_a_busier_moment_explains_nothing(call: float, alike: bool) -> None:
+    assert is_alike(profile(call), rung(0.9, 1.0, 1.1)) == alike
     assert not is_alike(Profile("mine", "failed", "why"), rung(1.0))
 
 
@@ -82,12 +122,37 @@ def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     found = [certain, small_one, doubtful, hoisting]
     assert worth_saying(found, 100e-6) == [hoisting, certain]
     assert worth_saying(found, 100e-6, ("loop", "hoisted")) == [certain]
+    assert worth_saying([cause(seconds=1.0)], 100.0)  # just a hundredth
+    assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # none in half of the rounds
+    once = replace(certain, seconds=(10e-6,))
+    assert worth_saying([once], 100e-6) == [once]  # which can't be told from chance
 
 
-def test_where_there_is_no_gap_there_are_no_shares() -> None:
-    gap = take_apart({"loop": rung(1e-5, 3e-5), "hoisted": rung(1e-5, 2e-5)}, rung(2e-5, 2e-5))
+@pytest.mark.parametrize(
+    ("loop", "hoisted", "reference"),
+    [
+        (rung(1e-5, 3e-5), rung(1e-5, 2e-5), rung(2e-5, 2e-5)),
+        (rung(3e-5, 9e-5), rung(2e-5, 2e-5), rung(2e-5, 2e-5)),  # more in both replicates, but no interval says so
+        (rung(2e-5, 2e-5), rung(1e-5, 1e-5), rung(2e-5, 2e-5)),
+    ],
+)
+def test_where_there_is_no_gap_there_are_no_shares(
+    loop: dict[int, float], hoisted: dict[int, float], reference: dict[int, float]
+) -> None:
+    below = between(profile(100e-6), profile(40e-6, 20e-6, 5e-6))
+    gap = take_apart({"loop": loop, "hoisted": hoisted}, reference, [cause()], below)
+    assert [step.kind for step in gap.steps] == ["copy", "hoisted", "overhead", "kernels"]
+    for step in (*gap.steps, gap.rest):
+        assert np.isnan(astuple(step.share)).all()
+
+
+def test_what_was_not_measured_with_the_gap_or_where_there_was_none_has_no_share() -> None:
+    most = dict.fromkeys(range(1, 12), 3.0)
+    gap = take_apart({"loop": {0: 1.0, **most}, "hoisted": rung(*[1.0] * 12)}, rung(*[1.0] * 12))
+    assert gap.seconds.low > 0
     assert math.isnan(gap.steps[0].share.value)
-    assert not gap.named
+    gap = take_apart({"loop": {0: 4.0, 1: 4.0}, "hoisted": {1: 3.0, 2: 3.0}, "compiled": {2: 2.0}}, rung(1.0, 1.0, 1.0))
+    assert [step.share.value for step in gap.steps] == pytest.approx([1 / 3, math.nan], nan_ok=True)
 
 
 def test_replicates_that_have_nothing_in_common_can_not_be_compared() -> None:
@@ -105,6 +170,55 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     assert (gap.axes["cell"], gap.case, gap.reference) == ("gru", loop.key, reference.key)
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
     assert Case.from_axes(gap.axes | {"implementation": "loop"}) == loop
+
+
+def test_gaps_are_in_the_order_of_the_run_however_few_its_replicates(tmp_path: Path) -> None:
+    alone = small.case("lstm")
+    shared = [
+        case
+        for size in (9, 3)
+        for case in (
+            small.reference_case(batch_size=size),
+            small.case("vanilla", batch_size=size),
+            small.case("combined", batch_size=size),
+        )
+    ]
+    found = gaps(load(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
+    assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in found] == [
+        (9, "vanilla"), (9, "combined"), (3, "vanilla"), (3, "combined"),
+    ]  # fmt: skip
+    assert [gap.case for gap in found] == [case.key for case in shared if not case.is_reference]
+
+
+def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_reference_s_were_no_busier(
+    tmp_path: Path,
+) -> None:
+    loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
+    reference = small.reference_case("gru")
+    seconds = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
+    frame = load(folder(tmp_path, {case: [[each], [each]] for case, each in seconds.items()}))
+    profiles = {
+        loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
+        hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
+        compiled.key: profile(100e-6),
+        reference.key: profile(40e-6, 20e-6, 5e-6),
+    }
+    rungs = {"copy": 20e-6, "hoisted": 100e-6, "compiled": 80e-6}
+    (gap,) = gaps(frame, profiles)
+    whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
+    busy = profiles | {reference.key: profile(80e-6)}
+    unseen = {key: one for key, one in profiles.items() if key != reference.key}
+    for known in (busy, unseen, profiles | {compiled.key: profile(200e-6)}):
+        (gap,) = gaps(frame, known)
+        assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
+
+
+def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
+    loop, reference = small.case("gru"), small.reference_case("gru")
+    frame = load(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]})).assign(turns=1)
+    assert len(gaps(frame.assign(turns=2), {})) == 1
+    assert gaps(frame.assign(replicate=frame["case"].eq(loop.key).astype(int)), {}) == []
 
 
 def test_a_run_without_windows_has_no_gaps(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class Crossing:
     `slower` and `faster` hold for all of the measured range, where nothing crosses; `is_sure` tells whether the ratio's
     interval leaves one out there. A crossing has its `value`; `low` and `high` are the sizes about it between which the
     interval holds one, NaN where they lie beyond the reach of predictions; `is_within` tells whether it lies within the
-    measured range.
+    measured range. The course is `not known` where some ratio or interval within that range is not.
     """
 
     axis: str
@@ -53,32 +53,28 @@ def crossing(fit: Fit, reference: Fit, axis: str, held: Mapping[str, int] | None
     held = {**middle(measured), **(held or {})}
     sizes = along(axis, held, measured)
     ratio, half = ratios(fit, reference, sizes)
-    told = np.isfinite(ratio) & np.isfinite(half)
-    place, logs, half = sizes.loc[told, axis].to_numpy(dtype=float), np.log(ratio[told]), half[told]
     fixed = {other: size for other, size in held.items() if other != axis}
-    if not len(place):
-        return Crossing(axis, fixed, "not known")
-    unsure = np.abs(logs) <= half
+    place, logs, told = sizes[axis].to_numpy(), np.log(ratio), np.isfinite(ratio) & np.isfinite(half)
     within = (place >= measured[axis][0]) & (place <= measured[axis][-1])
-    changes = np.flatnonzero(np.sign(logs[:-1]) * np.sign(logs[1:]) < 0)
+    if not told.any() or not told[within].all():
+        return Crossing(axis, fixed, "not known")
+    place, logs, half, within = place[told], logs[told], half[told], within[told]
+    is_slower, is_certain = logs > 0, np.abs(logs) > half
+    changes = np.flatnonzero(is_slower[:-1] != is_slower[1:])
     if not len(changes):
-        return Crossing(axis, fixed, "slower" if logs[0] > 0 else "faster", is_sure=not unsure[within].any())
+        return Crossing(axis, fixed, "slower" if is_slower[0] else "faster", is_sure=bool(is_certain[within].all()))
     at = int(changes[0])
-    value = float(np.exp(np.interp(0.0, *_rising(logs[at : at + 2], np.log(place[at : at + 2])))))
-    course: Course = "becomes faster" if logs[at] > 0 else "becomes slower"
-    before, after = np.flatnonzero(~unsure[: at + 1]), np.flatnonzero(~unsure[at + 1 :])
+    course: Course = "becomes faster" if is_slower[at] else "becomes slower"
+    before, after = place[: at + 1][is_certain[: at + 1]], place[at + 1 :][is_certain[at + 1 :]]
+    (first, last), way = np.log(place[at : at + 2]), logs[at] / (logs[at] - logs[at + 1])
+    value = float(np.exp(first + way * (last - first)))
     return Crossing(
         axis,
         fixed,
         "crosses again" if len(changes) > 1 else course,
         is_sure=bool(len(before) and len(after)),
         value=value,
-        low=float(place[before[-1]]) if len(before) else np.nan,
-        high=float(place[at + 1 + after[0]]) if len(after) else np.nan,
+        low=float(before[-1]) if len(before) else np.nan,
+        high=float(after[0]) if len(after) else np.nan,
         is_within=measured[axis][0] <= value <= measured[axis][-1],
     )
-
-
-def _rising(logs: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(logs)
-    return logs[order], places[order]

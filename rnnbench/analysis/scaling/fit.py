@@ -107,8 +107,7 @@ def fits(summary: pd.DataFrame) -> Fits:
 
 
 def _of_series(key: tuple[Any, ...], cases: pd.DataFrame) -> Fit | LeftOut:
-    macs = cases["macs"] if "macs" in cases else pd.Series(np.nan, index=cases.index)
-    points = cases[[*MOVING, "seconds"]].assign(macs=macs).to_numpy(dtype=float)
+    points = cases.reindex(columns=[*MOVING, "seconds", "macs"]).to_numpy(dtype=float)
     ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
     return _fit(key, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
 
@@ -153,7 +152,6 @@ def solve(terms: Array, seconds: Array) -> Array:
 def _costs(relative: Array) -> Array:
     """The non-negative costs with which the terms, relative to the time, come nearest to one: (points, terms)."""
     scale = np.linalg.norm(relative, axis=0)
-    scale[scale == 0] = 1.0
     found, _ = nnls(relative / scale, np.ones(len(relative)))
     return np.asarray(found / scale)
 

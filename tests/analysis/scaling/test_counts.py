@@ -38,12 +38,21 @@ def test_where_an_axis_stood_still_macs_are_known_for_its_value_alone() -> None:
     rows = [(batch, steps, 64, hidden) for batch in (1, 2) for steps in (3, 5) for hidden in (16, 32)]
     found = counts(sizes_of(rows), counted("inference", rows))
     assert found is not None
-    same, other = found.macs(sizes_of([(7, 9, 64, 100), (7, 9, 65, 100)]))
+    same, other, _ = found.macs(sizes_of([(7, 9, 64, 100), (7, 9, 65, 100), (7, 10**9, 64, 100)]))
     assert same == pytest.approx(counted("inference", [(7, 9, 64, 100)])[0], rel=1e-6)
     assert np.isnan(other)
 
 
-@pytest.mark.parametrize("spoil", [lambda macs: macs * np.linspace(1, 1.01, len(macs)), lambda macs: macs * np.nan])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda macs: macs * np.linspace(1, 1.01, len(macs)),
+        lambda macs: macs * np.nan,
+        lambda macs: np.where(np.arange(len(macs)) == 3, np.nan, macs),
+        lambda macs: 0 * macs,
+        lambda macs: np.where(np.arange(len(macs)) == 3, 0, macs),
+    ],
+)
 def test_counts_on_no_polynomial_of_the_sizes_are_not_known(spoil: object) -> None:
     rows = [(batch, steps, 64, hidden) for batch in (1, 2) for steps in (3, 5) for hidden in (16, 32)]
     assert counts(sizes_of(rows), spoil(counted("inference", rows))) is None  # type: ignore[operator]

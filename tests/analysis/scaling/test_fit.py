@@ -16,6 +16,8 @@ def test_costs_that_were_put_in_are_found_again(phase: str) -> None:
     assert fit.cost("step") == pytest.approx(2e-5, rel=1e-3)
     assert 1 / fit.cost("macs") == pytest.approx(6e10, rel=1e-3)
     assert 1 / fit.cost("weight bytes") == pytest.approx(1e11, rel=1e-3)
+    assert np.isnan(fit.cost("roof"))
+    assert fit.work(fit.sizes).takes_gradients == (phase == "training")
     assert fit.errors["log_error"].abs().max() < 1e-6
 
 
@@ -28,6 +30,7 @@ def test_a_law_of_the_larger_of_two_is_fitted_as_such() -> None:
     [fit] = fits(made_up.summary({("lstm", "loop"): roofline})).found
     assert fit.form == "roofline"
     assert fit.cost("roof") == pytest.approx(1.5, rel=1e-3)
+    assert fit.seconds(fit.sizes) == pytest.approx(fit.sizes["seconds"].to_numpy())
 
 
 def test_causes_add_up_to_the_fitted_time() -> None:
@@ -50,19 +53,29 @@ def test_every_size_of_an_axis_is_held_out_with_all_of_its_points() -> None:
 def test_a_form_with_more_terms_must_be_better_to_be_taken() -> None:
     assert chosen({"steps": 0.5, "arithmetic": 0.0401, "sum": 0.04}) == "arithmetic"
     assert chosen({"steps": 0.5, "arithmetic": 0.05, "sum": 0.04}) == "sum"
+    assert chosen({"steps": 0.0, "sum": 0.0}) == "steps"
 
 
 def test_series_with_few_sizes_or_unknown_arithmetic_are_left_out_with_the_reason() -> None:
     few = made_up.summary({("lstm", "loop"): made_up.loop}, batches=[1, 4], steps=[4, 16])
     uncounted = made_up.summary({("gru", "loop"): made_up.loop}).assign(macs=np.nan)
-    found = fits(pd.concat([few, uncounted]))
+    one = made_up.summary({("rnn", "loop"): made_up.loop}, batches=[1], steps=[4], hidden=[32])
+    found = fits(pd.concat([few, uncounted, one]))
     assert not found.found
-    assert [one.reason for one in found.left_out] == [TOO_FEW, UNCOUNTED]
+    assert [one.reason for one in found.left_out] == [TOO_FEW, UNCOUNTED, TOO_FEW]
+    assert [one.reason for one in fits(few.drop(columns="macs")).left_out] == [TOO_FEW]
+    assert [one.reason for one in fits(uncounted.drop(columns="macs")).left_out] == [UNCOUNTED]
 
 
 def test_a_run_of_an_older_version_without_ceilings_is_fitted_by_the_forms_that_need_none() -> None:
-    [fit] = fits(made_up.summary({("lstm", "loop"): made_up.loop}).drop(columns="ceiling")).found
-    assert set(fit.tried) == {"steps", "arithmetic", "sum", "sum with weights once"}
+    measured = made_up.summary({("lstm", "loop"): made_up.loop})
+    for older in (measured.drop(columns="ceiling"), measured.assign(ceiling=np.nan)):
+        [fit] = fits(older).found
+        assert set(fit.tried) == {"steps", "arithmetic", "sum", "sum with weights once"}
+
+
+def test_a_series_without_a_value_on_some_axis_is_fitted_too() -> None:
+    assert len(fits(made_up.summary(made_up.BOTH).assign(threads=np.nan)).found) == 2
 
 
 def test_the_reference_is_that_of_the_same_workloads() -> None:

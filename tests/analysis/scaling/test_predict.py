@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.scaling.predict import UNTOLD, predict
+from rnnbench.analysis.scaling.fit import SERIES, fits
+from rnnbench.analysis.scaling.predict import UNCOUNTED, UNTOLD, at, interval, predict
 from rnnbench.errors import UserError
 from rnnbench.store.records import Workload
 from tests.validation import scaling
@@ -21,6 +22,70 @@ def test_times_and_ratios_at_new_sizes_are_those_of_the_law() -> None:
     assert found.loc["torch.nn.LSTM", "ratio"] == 1
     assert set(found["status"]) == {"predicted"}
     assert found.loc["lstm", "dispatch"] == pytest.approx((1e-5 + 33 * 2e-5) / loop, rel=1e-3)
+    assert found.loc["lstm", ["dispatch", "arithmetic", "memory"]].sum() == pytest.approx(1)
+    assert set(found["reason"]) == {""}
+
+
+def test_the_reference_s_ratio_is_one_without_doubt_and_that_of_a_cell_without_a_reference_is_not_known() -> None:
+    columns = ["ratio", "ratio_low", "ratio_high"]
+    layer = predict(made_up.summary({("torch.nn.LSTM", "torch.nn"): made_up.layer}), NEW)
+    assert layer[columns].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+    alone = predict(made_up.summary({("lstm", "loop"): made_up.loop}), NEW)
+    assert alone["seconds_low"].notna().all()
+    assert alone[columns].isna().all(axis=None)
+
+
+def test_what_both_fits_miss_alike_cancels_in_their_ratio() -> None:
+    def bent(work: Workload, macs: float) -> float:
+        return made_up.layer(work, macs) * (1 + work.hidden_size / 256)
+
+    twice: dict[tuple[str, str], made_up.Law] = {
+        ("torch.nn.LSTM", "torch.nn"): bent,
+        ("lstm", "loop"): lambda work, macs: 2 * bent(work, macs),
+    }
+    row = predict(made_up.summary(twice), NEW).set_index("cell").loc["lstm"]
+    assert row["seconds_high"] > 1.001 * row["seconds"]
+    assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float) == pytest.approx([2.0, 2.0, 2.0], rel=1e-4)
+
+
+def test_each_row_says_what_bounds_it() -> None:
+    asked = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
+    found = predict(made_up.summary({("lstm", "loop"): made_up.loop}), asked)
+    assert found["bound_by"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
+    assert found[["dispatch", "arithmetic", "memory"]].to_numpy().dtype == float
+
+
+def test_the_interval_along_a_curve_is_that_of_its_predictions() -> None:
+    found = fits(made_up.summary({("lstm", "loop"): made_up.loop}, noise=0.05)).found[0]
+    sizes = pd.DataFrame({"batch_size": [9, 1, 300], "seq_len": 33, "input_size": 64, "hidden_size": 200})
+    rows = at(found, None, sizes)
+    seconds, low, high = interval(found, sizes)
+    assert (low < seconds).all()
+    assert (seconds < high).all()
+    np.testing.assert_allclose(
+        np.stack([seconds, low, high], axis=1)[:2], rows[["seconds", "seconds_low", "seconds_high"]][:2]
+    )
+
+
+def test_rows_are_numbered_and_have_no_other_columns_than_they_should() -> None:
+    found = predict(made_up.summary(made_up.BOTH), NEW)
+    assert found.index.tolist() == [0, 1]
+    assert list(found.columns) == [
+        *SERIES, "batch_size", "seq_len", "input_size", "hidden_size", "status", "reason",
+        "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
+        "bound_by", "dispatch", "arithmetic", "memory", "measured_seconds",
+    ]  # fmt: skip
+
+
+def test_sizes_whose_arithmetic_does_not_follow_from_the_recorded_are_not_predicted() -> None:
+    """Where the input was always as wide as the state, what each of them costs can't be told apart."""
+    tied = made_up.summary({("lstm", "loop"): made_up.loop})
+    hidden = tied["hidden_size"]
+    tied = tied.assign(input_size=hidden, macs=tied["batch_size"] * tied["seq_len"] * (8 * hidden**2 + 10 * hidden))
+    found = predict(tied, {"batch_size": [4], "seq_len": [16], "input_size": [200], "hidden_size": [200, 128]})
+    assert found["status"].tolist() == ["predicted", "not predicted"]
+    assert found["reason"].tolist() == ["", UNCOUNTED]
+    assert found["seconds"].isna().tolist() == [False, True]
 
 
 def test_intervals_hold_what_would_be_measured_next() -> None:
@@ -78,6 +143,7 @@ def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
     ("asked", "words"),
     [
         ({"batch_size": [9], "hidden_size": [200]}, "which seq_len? It was measured at 4, 16, 64"),
+        ({"batch_size": [9], "hidden_size": [200]}, "say for example seq_len=64"),
         (NEW | {"batch_size": ["many"]}, "batch_size=many: want a whole number, 1 or more"),
         (NEW | {"batch_size": [0]}, "batch_size=0: want a whole number, 1 or more"),
         (NEW | {"cell": ["gru"]}, "there are cell=torch.nn.LSTM,lstm"),
