@@ -27,6 +27,8 @@ def last_level_bytes(cores: Sequence[int], root: Path = SYSTEM) -> int:
         levels = [file.parent for file in (root / f"cpu{core}" / "cache").glob("index*/level")]
         last = max(levels, key=lambda index: int((index / "level").read_text()), default=None)
         if last is not None:
+            if not (last / "size").exists():  # as on many ARM machines
+                return 0
             sizes[(last / "shared_cpu_list").read_text()] = 1024 * int((last / "size").read_text().strip().rstrip("K"))
     return sum(sizes.values())
 

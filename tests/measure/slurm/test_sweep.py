@@ -15,7 +15,7 @@ from rnnbench import load, suites
 from rnnbench.analysis.summary import complete_visits
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure.session import resume_run
-from rnnbench.measure.slurm import watch
+from rnnbench.measure.slurm import queue, watch
 from rnnbench.measure.slurm.progress import JobsProgress
 from rnnbench.measure.slurm.sweep import resume_by_slurm
 from rnnbench.store.folder import read_info
@@ -171,6 +171,27 @@ def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
     finally:
         slurm.start_controller()
     assert not list((tmp_path / "results").iterdir())
+
+
+@pytest.mark.parametrize(("has_them", "arrays"), [(True, 1), (False, 2)])
+def test_where_slurm_does_not_say_whether_it_has_the_jobs_no_part_gets_two(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, has_them: bool, arrays: int
+) -> None:
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    submit, asked = queue.submit, []
+
+    def unanswered_once(*arguments: Any) -> None:
+        asked.append(arguments)
+        if has_them or len(asked) > 1:
+            submit(*arguments)
+        if len(asked) == 1:
+            raise queue.ControllerDown("sbatch: Socket timed out on send/recv operation")
+
+    monkeypatch.setattr(queue, "submit", unanswered_once)
+    path = run(ONE_CORE, only="batch_size=1,2")
+    measured_once(path, replicates=1)
+    assert len((path / "jobs.jsonl").read_text().splitlines()) == len(asked) == arrays
+    assert read_info(path).environment["slurm"]["sent again"] == 0
 
 
 def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
