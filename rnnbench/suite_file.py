@@ -71,7 +71,7 @@ class Sweep(_Strict):
         return data_set or spec(cell, self.reference or "none").reference
 
 
-class Settings(_Strict):
+class Settings(_Strict, frozen=True):
     """How a suite is measured."""
 
     replicates: Annotated[int, Field(strict=True, ge=1)] = 6  # the fewest
@@ -81,7 +81,7 @@ class Settings(_Strict):
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     compiled_steps: Annotated[int, Field(strict=True, ge=1)] = 32  # that torch.compile is given in one piece
-    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system waits for no more than 24 days
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rnnbench.measure import worker as worker_module
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.records import Case
@@ -44,6 +45,16 @@ def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: floa
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
     os.kill(worker._process.pid, signal.SIGTERM)
     assert worker.request({"op": "release"}, 60) == {"ok": True}
+
+
+def test_a_worker_lives_where_it_may_not_say_that_it_goes_first_without_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(worker_module, "end_with_parent", lambda: None)
+    monkeypatch.setattr(worker_module, "OUT_OF_MEMORY", tmp_path / "hidden" / "oom_score_adj")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        worker_module._die_with_parent()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:

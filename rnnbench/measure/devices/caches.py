@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rnnbench.measure.cores import allowed_cores
+from rnnbench.measure.cores import SYSTEM, allowed_cores
 
-SYSTEM = Path("/sys/devices/system/cpu")
 UNKNOWN_BYTES = 256 << 20  # taken for the last level where the system does not tell
 MARGIN = 1.5  # caches forget what is oldest, but not strictly in that order
 

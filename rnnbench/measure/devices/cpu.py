@@ -1,6 +1,5 @@
 """The processor that the worker is pinned to."""
 
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from rnnbench.measure.cores import SYSTEM, allowed_cores
 from rnnbench.measure.devices import meters
 from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.store.readings import Readings
@@ -100,12 +100,11 @@ class Cpu:
 
     def clock_mhz(self) -> float | None:
         """The first allowed core's clock rate, from the frequency driver where there is one."""
-        core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        file = SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
         try:
-            kilohertz = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq").read_text()
-        except OSError:
+            return int(file.read_text()) / 1000 or None  # some drivers say 0, or a word, where they can't tell
+        except (OSError, ValueError):
             return None
-        return int(kilohertz) / 1000
 
     def uuid(self) -> str | None:
         """There is but one."""
