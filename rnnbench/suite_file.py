@@ -149,6 +149,7 @@ def _fault(detail: Any) -> str:
     location = list(detail["loc"])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     key, value = str(location[-1]), detail["input"]
+    least = detail.get("ctx", {}).get("ge", 1)
     match detail["type"]:
         case "extra_forbidden":
             tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
@@ -160,8 +161,8 @@ def _fault(detail: Any) -> str:
             allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             like = nearest(str(value), allowed.split(", "))
             return f"{where}: {value!r} is not one of {allowed}{like}"
-        case "int_type" | "greater_than_equal":
-            return f"{where}: {value!r} is not a whole number of {detail.get('ctx', {}).get('ge', 1)} or more"
+        case "int_type" | "greater_than_equal" if isinstance(least, int):
+            return f"{where}: {value!r} is not a whole number of {least} or more"
         case "too_short":
             return f"{where}: empty; want at least one value"
         case _:

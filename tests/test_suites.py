@@ -158,6 +158,11 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         ("sweep = []", "sweep: empty"),
         ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: want a table, found 3"),
         ('[[sweep]]\ncell = [["gru"]]', r"sweep\[0\].cell\[0\]: \['gru'\]"),
+        ('[[sweep]]\ncell = "gru"\ndropout = -0.1', r"dropout\[0\]: -0.1: input should be greater than or equal to 0"),
+        (
+            '[measure]\ndeadline_seconds = 1e9\n[[sweep]]\ncell = "gru"',
+            "deadline_seconds: 1000000000.0: input should be less",
+        ),
         ('[[sweep]]\ncell = "gru"\nbatch_size = true', r"batch_size\[0\]: True is not a whole number"),
     ],
 )
