@@ -82,6 +82,14 @@ def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> No
         prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
 
 
+def test_a_worker_that_has_ended_is_pinned_to_nothing_and_then_lost(worker) -> None:
+    worker._process.kill()
+    worker._process.wait()
+    worker.pin([min(os.sched_getaffinity(0))])
+    with pytest.raises(WorkerLost, match="the worker has ended"):
+        worker.request({"op": "release"}, 60)
+
+
 def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
     process = WorkerProcess("0000", variables={"ONLY_FOR_IT": "yes"})
     try:
