@@ -1,5 +1,6 @@
 """Runs by a real Slurm, and what may befall them."""
 
+import errno
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from rnnbench import load, suites
 from rnnbench.analysis.summary import complete_visits
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure.session import resume_run
-from rnnbench.measure.slurm import queue, watch
+from rnnbench.measure.slurm import queue, sweep, watch
 from rnnbench.measure.slurm.progress import JobsProgress
 from rnnbench.measure.slurm.sweep import resume_by_slurm
 from rnnbench.store.folder import read_info
@@ -234,6 +235,30 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(run: Run, monkeypa
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="no sbatch on the path"):
         run()
+
+
+def refuse(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "left"),
+    [
+        ((sweep, "write_parts"), "--out .*results: can't be written: No space left on device; give another folder", 0),
+        ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; --resume goes on", 1),
+    ],
+)
+def test_a_disk_that_is_full_is_told_in_one_line(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], words: str, left: int
+) -> None:
+    chosen = suites.read(str(suite))
+    groups = chosen.groups({}, None, most=None)
+    monkeypatch.setattr(queue, "require", lambda: None)
+    monkeypatch.setattr(*place, refuse)
+    more: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    with pytest.raises(UserError, match=words):
+        sweep.run_by_slurm(chosen, groups, chosen.settings, out=tmp_path / "results", **more)
+    assert len(list((tmp_path / "results").iterdir())) == left
 
 
 def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, tmp_path: Path) -> None:
