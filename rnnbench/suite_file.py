@@ -71,8 +71,10 @@ class Sweep(_Strict):
         return data_set or spec(cell, self.reference or "none").reference
 
 
-class Settings(_Strict, frozen=True):
+class Settings(_Strict):
     """How a suite is measured."""
+
+    model_config = ConfigDict(frozen=True)
 
     replicates: Annotated[int, Field(strict=True, ge=1)] = 6  # the fewest
     most_replicates: Annotated[int, Field(strict=True, ge=1)] = 20

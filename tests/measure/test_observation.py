@@ -117,12 +117,13 @@ def test_where_no_worker_can_be_had_the_pass_ends_with_the_systems_reason(tmp_pa
 
 
 def test_where_no_further_thread_can_be_had_the_first_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, start, workers = threading.active_count(), threading.Thread.start, []
+    before, start = threading.active_count(), threading.Thread.start
+    started: list[threading.Thread] = []
 
     def start_one(thread: threading.Thread) -> None:
-        if workers:
+        if started:
             raise RuntimeError("can't start new thread")
-        workers.append(thread)
+        started.append(thread)
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_one)

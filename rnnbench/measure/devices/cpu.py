@@ -10,15 +10,13 @@ import psutil
 
 from rnnbench.measure.cores import SYSTEM, allowed_cores
 from rnnbench.measure.devices import meters
+from rnnbench.measure.devices.cgroup import memory_limits
 from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
-
-
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Cpu:
@@ -116,9 +114,7 @@ class Cpu:
 
     def memory_bytes(self) -> int | None:
         """The machine's, or less where a container or the shell allows less."""
-        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0]]
-        if CGROUP_LIMIT.is_file() and (limit := CGROUP_LIMIT.read_text().strip()).isdecimal():
-            limits.append(int(limit))
+        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
         return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
