@@ -153,7 +153,7 @@ class Watch:
         """A job has ended, and its part is not finished."""
         never_was = state is None and standing.in_doubt
         standing.ticket = standing.running_since = None
-        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in self.left_out:
+        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
             self.left_out[state.node] = self._last_words(state)
         elif not (self._is_first_look or never_was):  # at the first look: it ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
@@ -195,6 +195,7 @@ class Watch:
             # Before it is asked: where it gives no answer it may have them, and two jobs of a part must not be.
             for standing in array:
                 standing.ticket, standing.in_doubt = self._ledger.tickets[standing.part.name], True
+                standing.without = tuple(self.left_out)
             try:
                 queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
             except Refused as words:
