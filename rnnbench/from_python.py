@@ -108,7 +108,7 @@ class Measure(ModuleType):
             precision=precision,
             budget_seconds=budget_seconds,
             replicates=replicates,
-            most_replicates=max(most_replicates, replicates),
+            most_replicates=most_replicates,
             window_seconds=window_seconds,
         )
         with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:

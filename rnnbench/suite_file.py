@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
@@ -76,21 +76,17 @@ class Sweep(_Strict):
 class Settings(_Strict):
     """How a suite is measured."""
 
-    replicates: Size = 6  # the fewest
-    most_replicates: Size = 20  # where it is not given, at least as many as `replicates`
+    model_config = ConfigDict(frozen=True)
+
+    replicates: Size = 6  # the fewest, whatever `most_replicates` is where it is not given
+    most_replicates: Size = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MOST, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     compiled_steps: Size = 32  # that torch.compile is given in one piece
-    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system waits for no more than 24 days
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
-
-    @model_validator(mode="after")
-    def _no_fewer_than_wanted(self) -> Self:
-        if "most_replicates" not in self.model_fields_set:
-            self.most_replicates = max(self.most_replicates, self.replicates)
-        return self
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -160,6 +156,7 @@ def _fault(detail: Any) -> str:
     location = list(detail["loc"])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     key, value = str(location[-1]), detail["input"]
+    least = detail.get("ctx", {}).get("ge", 1)
     match detail["type"]:
         case "extra_forbidden":
             tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
@@ -170,8 +167,8 @@ def _fault(detail: Any) -> str:
         case "literal_error":
             allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             words = f"{value!r} is not one of {allowed}{nearest(str(value), allowed.split(', '))}"
-        case "int_type" | "greater_than_equal":
-            words = f"{value!r} is not a whole number of {detail.get('ctx', {}).get('ge', 1)} or more"
+        case "int_type" | "greater_than_equal" if isinstance(least, int):
+            words = f"{value!r} is not a whole number of {least} or more"
         case "less_than" if isinstance(value, int) and value >= MOST:
             words = f"{value!r} is too large; want less than 2 ** 63"
         case "too_short":
@@ -224,7 +221,7 @@ def _mixed(sweep: Sweep) -> Iterable[str]:
 def _too_few(measure: Settings) -> Iterable[str]:
     """The fault of a file that wants more replicates than it allows."""
     least, most = measure.replicates, measure.most_replicates
-    if least > most:
+    if "most_replicates" in measure.model_fields_set and least > most:
         yield f"measure.replicates: {least} is more than most_replicates, {most}; want at least {least} there"
 
 

@@ -100,6 +100,13 @@ def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("Old.toml", "mine")]
 
 
+def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "Mine.toml").symlink_to(tmp_path / "nowhere" / "Mine.toml")
+    with pytest.raises(UserError, match="can't be written"):
+        new_cell.write("Mine", "lstm", tmp_path, whole=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["Mine.toml"]
+
+
 def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for expected in (0, 2):
         done = rnnbench("new-cell", "Mine", cwd=tmp_path)

@@ -160,6 +160,11 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         ("sweep = []", "sweep: empty"),
         ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: want a table, found 3"),
         ('[[sweep]]\ncell = [["gru"]]', r"sweep\[0\].cell\[0\]: \['gru'\]"),
+        ('[[sweep]]\ncell = "gru"\ndropout = -0.1', r"dropout\[0\]: -0.1: input should be greater than or equal to 0"),
+        (
+            '[measure]\ndeadline_seconds = 1e9\n[[sweep]]\ncell = "gru"',
+            "deadline_seconds: 1000000000.0: input should be less",
+        ),
         ('[[sweep]]\ncell = "gru"\nbatch_size = true', r"batch_size\[0\]: True is not a whole number"),
         ('[[sweep]]\ncell = "gru"\nbatch_size = 9223372036854775808', r"batch_size\[0\]: 9\d+ is too large; want less"),
         ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
@@ -328,7 +333,5 @@ def test_a_file_that_is_nested_without_end_or_has_endless_numbers_is_refused(tmp
         suite(tmp_path, text)
 
 
-@pytest.mark.parametrize(("replicates", "most"), [(6, 20), (30, 30)])
-def test_as_many_replicates_as_a_suite_wants_are_allowed(tmp_path: Path, replicates: int, most: int) -> None:
-    found = suite(tmp_path, f'[measure]\nreplicates = {replicates}\n[[sweep]]\ncell = "gru"').settings
-    assert (found.replicates, found.most_replicates) == (replicates, most)
+def test_a_suite_may_want_more_replicates_than_are_usual(tmp_path: Path) -> None:
+    assert suite(tmp_path, '[measure]\nreplicates = 30\n[[sweep]]\ncell = "gru"').settings.replicates == 30

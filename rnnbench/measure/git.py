@@ -13,6 +13,7 @@ from rnnbench.measure.scratch import scratch
 
 # What git sets for its hooks, from which rnnbench may be run: it would name the repository in place of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+SECONDS = 60.0  # that git may take
 
 # A repository can name programs of its own for these.
 NO_PROGRAMS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
@@ -46,15 +47,24 @@ def worktree(repository: Path, revision: str) -> Iterator[Path]:
     with scratch("base") as parent:
         tree = parent / "tree"
         try:
-            done = _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
-            if done.returncode:
-                said = done.stderr.strip().rpartition("\n")[2]
-                raise UserError(f"--base {revision}: git can't make a worktree: {said or 'it does not say why'}")
+            _add_worktree(repository, revision, tree)
             yield tree
         finally:
             _run(repository, "worktree", "unlock", str(tree))  # it is locked where git was cut off while making it
             shutil.rmtree(parent, ignore_errors=True)
             _run(repository, "worktree", "prune")
+
+
+def _add_worktree(repository: Path, revision: str, tree: Path) -> None:
+    try:
+        done = _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"--base {revision}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
+        ) from None
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise UserError(f"--base {revision}: git can't make a worktree: {said or 'it does not say why'}")
 
 
 def _is_shallow(repository: Path) -> bool:
@@ -76,7 +86,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ["git", "-C", str(folder), *NO_PROGRAMS, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
         env=environment,
         start_new_session=True,

@@ -53,7 +53,7 @@ def observe(
     """Observe every case of all queues, those of a wave at the same time; what a reader must know of lost workers.
 
     `go_on` is asked by several threads before each case; `on_done` is told how many cases are done, of how many. Passes
-    KeyboardInterrupt on, and leaves no worker.
+    KeyboardInterrupt on, and what the system raises where no worker can be had; leaves no worker.
     """
     sizes = [sum(len(queue.cases) for queue in wave) for wave in waves]
     notes: list[str] = []
@@ -73,21 +73,23 @@ def _further(on_done: Callable[[int, int], None], before: int, total: int, done:
 
 def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callable[[int], None]) -> list[str]:
     crew, done, notes = _Crew(go_on), 0, []
-    threads = [
-        threading.Thread(target=crew.work, args=(queue, queue.ready.pop() if queue.ready else None))
-        for queue in queues
-        for _ in range(queue.workers if queue.cases else len(queue.ready))
-    ]
-    for thread in threads:
-        thread.start()
-    left = len(threads)
+    threads: list[threading.Thread] = []
     try:
+        for queue in queues:
+            for _ in range(queue.workers if queue.cases else len(queue.ready)):
+                ready = queue.ready.pop() if queue.ready else None
+                thread = threading.Thread(target=crew.work, args=(queue, ready))
+                thread.start()
+                threads.append(thread)
+        left = len(threads)
         on_done(done)
         while left:
             answer = crew.answers.get()
             if answer is None:
                 left -= 1
                 continue
+            if isinstance(answer, Exception):
+                raise answer
             if answer.reply is None:
                 answer.queue.recorder.drop(answer.case, "failed", answer.lost)
                 side = f"{answer.queue.side}: " if answer.queue.side else ""
@@ -108,7 +110,7 @@ class _Crew:
 
     def __init__(self, go_on: Callable[[], bool]) -> None:
         self._go_on = go_on
-        self.answers: SimpleQueue[Answer | None] = SimpleQueue()  # None: a thread has ended
+        self.answers: SimpleQueue[Answer | Exception | None] = SimpleQueue()  # None: a thread has ended
         self.stopped = threading.Event()
         self._workers: set[WorkerProcess] = set()
 
@@ -121,6 +123,8 @@ class _Crew:
                 except IndexError:
                     break
                 worker = self._one(queue, case, worker)
+        except Exception as fault:  # no worker can be started, say: for the thread that reads, or nobody would know
+            self.answers.put(fault)
         finally:
             if worker is not None:
                 self._end(worker)

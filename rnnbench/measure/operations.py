@@ -140,7 +140,9 @@ class Operations:
         if lacking := devices.backend(name).lacks(dtype):
             raise Skip(lacking)
         self._restore(name, dtype, threads)
-        return build_case(case, Path(request["root"]), request["compiled_steps"])
+        built = build_case(case, Path(request["root"]), request["compiled_steps"])
+        self._restore(name, dtype, threads)  # whatever a user's file did when it was imported
+        return built
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         # Memory of a random size before the case's own, so that its place differs from process to process.

@@ -87,7 +87,7 @@ class PairedRunner:
                 self._recorders[name],
                 deque(cases),
                 partial(self._start_worker, "observer", side, layout),
-                max(1, workers_for(len(cases), len(allowed_cores()) // 2)) if shared else 1,
+                workers_for(len(cases), len(allowed_cores()) // 2) if shared else 1,
                 ready=[self._pair[name]] if self._pair else [],
                 side=name,
             )

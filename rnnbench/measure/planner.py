@@ -167,9 +167,10 @@ def is_wide(record: GroupRecord, settings: Settings) -> bool:
 
 def wants_more(record: GroupRecord, settings: Settings) -> bool:
     """Whether another visit is called for, were there no budget."""
-    if record.dead or record.visits >= settings.most_replicates:
+    if record.dead:
         return False
-    return record.visits < settings.replicates or is_wide(record, settings)
+    is_short = record.visits < settings.replicates
+    return is_short or (record.visits < settings.most_replicates and is_wide(record, settings))
 
 
 def visits_to_come(record: GroupRecord, settings: Settings) -> int:

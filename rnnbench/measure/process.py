@@ -120,11 +120,10 @@ class WorkerProcess:
         """Bind every thread of the worker to `cores`, where the system can do that."""
         if not hasattr(os, "sched_setaffinity"):
             return
-        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-            try:
-                os.sched_setaffinity(int(task.name), cores)
-            except ProcessLookupError:
-                continue  # a thread that ended since it was listed
+        with contextlib.suppress(FileNotFoundError):  # it has ended, as the next request will tell
+            for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
+                    os.sched_setaffinity(int(task.name), cores)
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         """Send one request and wait for its reply; raises WorkerLost."""

@@ -1,7 +1,7 @@
 """A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,15 +81,22 @@ def resume_run(
 def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
     """A folder that names all cases, and is a run from then on; nothing is left of it where it can't be written."""
     folder = RunFolder.create(out, info.suite)
-    with ExitStack() as undo:
-        undo.callback(folder.discard)
-        try:
-            runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
-            folder.write_info(info)
-        except OSError as fault:
-            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
-        undo.pop_all()
+    with filling(folder, out):
+        runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
+        folder.write_info(info)
     return folder
+
+
+@contextmanager
+def filling(folder: RunFolder, out: Path) -> Iterator[None]:
+    """Nothing is left of a new folder that is not filled to the end; raises UserError where it can't be written."""
+    try:
+        yield
+    except BaseException as fault:
+        folder.discard()
+        if isinstance(fault, OSError):
+            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
+        raise
 
 
 @contextmanager

@@ -56,7 +56,11 @@ def restore(wanted: State) -> None:
     """Put the settings back; those that are as wanted are left alone, since setting some of them costs time."""
     for name, value in wanted.items():
         read, write = SETTINGS[name]
-        if read() != value:
+        try:
+            is_wanted = read() == value
+        except RuntimeError:  # set by torch's newer names since: writing by the old one sets both
+            is_wanted = False
+        if not is_wanted:
             write(value)
 
 

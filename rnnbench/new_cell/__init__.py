@@ -27,11 +27,15 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
     texts = render(name, reference, whole=whole)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
         raise UserError(f"{name} is an installed module, or a name that a cell's file needs itself; take another")
+    made: list[Path] = []
     try:
         for file, text in zip(files, texts, strict=True):
             with file.open("x", encoding="utf-8") as new:
+                made.append(file)
                 new.write(text)
     except OSError as error:
+        for file in made:
+            file.unlink()
         raise UserError(f"--out {folder}: can't be written: {error.strerror}; give another folder") from None
     return files
 

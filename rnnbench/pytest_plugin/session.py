@@ -16,6 +16,7 @@ from rnnbench.measure.recorder import Recorder
 from rnnbench.measure.torch_state import State, capture
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.store.records import Measurement
+from rnnbench.suite_file import Settings
 
 NO_ENERGY = {"energy_joules": "not measured under pytest"}
 
@@ -24,7 +25,7 @@ NO_ENERGY = {"energy_joules": "not measured under pytest"}
 class Session:
     """Observes cases in a worker, as `rnnbench run` does: what probes do to a process would change the times."""
 
-    observers: dict[Path, tuple[Recorder, Asker]] = field(default_factory=dict)  # by the folder of the suite
+    observers: dict[tuple[Path, Settings], tuple[Recorder, Asker]] = field(default_factory=dict)  # of each suite
 
     @cached_property
     def torch_state(self) -> State:
@@ -34,10 +35,11 @@ class Session:
     def observe(self, chosen: Chosen) -> Measurement:
         """All that is known of a case beside its time; skips or fails the test, with the reason in a line."""
         __tracebackhide__ = True
-        if chosen.root not in self.observers:
-            recorder = Recorder(chosen.root, chosen.settings, {})
-            self.observers[chosen.root] = recorder, Asker(recorder, partial(WorkerProcess, OBSERVER))
-        recorder, asker = self.observers[chosen.root]
+        suite = chosen.root, chosen.settings
+        if suite not in self.observers:
+            recorder = Recorder(*suite, {})
+            self.observers[suite] = recorder, Asker(recorder, partial(WorkerProcess, OBSERVER))
+        recorder, asker = self.observers[suite]
         reply = asker.ask(recorder.observe_request(chosen.case), allowed_cores())
         if not reply["ok"]:
             end = pytest.skip if reply["status"] == "skipped" else partial(pytest.fail, pytrace=False)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from rnnbench.measure.devices import BACKENDS, Cpu, Cuda, about, open_device, why_not
+from rnnbench.measure.cores import allowed_cores
+from rnnbench.measure.devices import BACKENDS, Cpu, Cuda, about, cpu, open_device, why_not
 from rnnbench.store.metrics import METRICS
 
 
@@ -21,6 +24,20 @@ def test_a_batch_is_clocked_as_a_whole() -> None:
     assert len(calls) == 15
     assert len(clocked.batch_seconds) == 3
     assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
+
+
+@pytest.mark.parametrize(
+    ("told", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
+)
+def test_a_clock_rate_that_the_system_does_not_tell_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None, megahertz: float | None
+) -> None:
+    monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
+    if told is not None:
+        file = tmp_path / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
+        file.parent.mkdir(parents=True)
+        file.write_text(told)
+    assert Cpu().clock_mhz() == megahertz
 
 
 @pytest.mark.cuda

@@ -27,6 +27,11 @@ def test_a_last_level_that_cores_share_counts_once(tmp_path: Path, cores: tuple[
     assert caches.last_level_bytes(cores, system(tmp_path, "0-1", "0-1", "2-3")) == bytes_
 
 
+def test_a_last_level_whose_size_the_system_does_not_tell_is_not_known(tmp_path: Path) -> None:
+    (system(tmp_path, "0-1", "0-1") / "cpu0" / "cache" / "index1" / "size").unlink()
+    assert caches.last_level_bytes((0, 1), tmp_path) == 0
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(caches, "last_level_bytes", lambda cores: 1 << 20)

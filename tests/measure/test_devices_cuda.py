@@ -225,6 +225,18 @@ def test_a_lost_gpu_does_not_keep_a_worker_from_starting(monkeypatch: pytest.Mon
     assert Cuda.about()["gpus"] == [f"not told: {str(fault).splitlines()[0]}"]
 
 
+def test_a_cudnn_that_torch_was_not_built_with_does_not_keep_a_worker_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mixed() -> int:
+        raise RuntimeError("cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)\nmore")
+
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", mixed)
+    told = Cuda.about()["cudnn"]
+    assert told == "not told: cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)"
+
+
 def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -99,3 +99,12 @@ def test_a_worktree_that_git_was_cut_off_from_making_is_gone_too(there: Path) ->
         repository.git(there, "worktree", "lock", "--reason", "initializing", str(tree))
     assert not tree.exists()
     assert worktrees(there) == 1
+
+
+def test_a_worktree_that_takes_git_too_long_is_told_and_gone(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.commit(there, {".gitattributes": "file filter=slow"})
+    repository.git(there, "config", "filter.slow.smudge", "sleep 3; cat")
+    monkeypatch.setattr(git, "SECONDS", 1.0)
+    with pytest.raises(UserError, match="--base HEAD: git makes no worktree within 1 s; check it out"):
+        git.worktree(there, "HEAD").__enter__()
+    assert worktrees(there) == 1

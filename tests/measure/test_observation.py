@@ -1,6 +1,8 @@
 """The pass before timing, on workers that answer what the test says."""
 
+import errno
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -30,12 +32,14 @@ def run(
     workers: int = 2,
     go_on: Any = lambda: True,
     on_done: Any = lambda done: None,
+    on_start: Any = lambda: None,
 ) -> Any:
     """The run's frame, the notes, the workers started and what was told."""
     started: list[FakeWorker] = []
     told: list[tuple[int, int]] = []
 
     def start() -> Any:
+        on_start()
         started.append(FakeWorker("observer", FakeClock(), ask, lambda key: 0.01))
         return started[-1]
 
@@ -99,6 +103,32 @@ def test_an_interrupt_leaves_no_worker_and_no_thread(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, on_done=on_done)
+    assert threading.active_count() == before
+
+
+def test_where_no_worker_can_be_had_the_pass_ends_with_the_systems_reason(tmp_path: Path) -> None:
+    def on_start() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = threading.active_count()
+    with pytest.raises(OSError, match="Too many open files"):
+        run(tmp_path, on_start=on_start)
+    assert threading.active_count() == before
+
+
+def test_where_no_further_thread_can_be_had_the_first_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, start = threading.active_count(), threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start_one(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run(tmp_path, lambda message: time.sleep(0.02))
     assert threading.active_count() == before
 
 

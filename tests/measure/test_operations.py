@@ -212,6 +212,26 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         torch_state.restore(before)
 
 
+CHOOSY = """
+import torch
+from torch import nn
+torch.set_float32_matmul_precision("medium")
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        assert torch.get_float32_matmul_precision() == "highest"
+        return super().forward(input, h)
+"""
+
+
+def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_call(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(CHOOSY)
+    before = torch_state.capture()
+    try:
+        assert observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)["parity"] == "agrees"
+    finally:
+        torch_state.restore(before)
+
+
 def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_path) -> None:
     before = torch_state.capture()
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rnnbench.measure import worker as worker_module
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.records import Case
@@ -46,6 +47,16 @@ def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to
     assert worker.request({"op": "release"}, 60) == {"ok": True}
 
 
+def test_a_worker_lives_where_it_may_not_say_that_it_goes_first_without_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(worker_module, "end_with_parent", lambda: None)
+    monkeypatch.setattr(worker_module, "OUT_OF_MEMORY", tmp_path / "hidden" / "oom_score_adj")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        worker_module._die_with_parent()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:
     body = "print('noise'); sys.stdout.flush(); os.write(1, b'{\"ok\": 0}\\n'); assert sys.stdin.read() == ''"
     assert prepare(worker, tmp_path, body)["ok"]
@@ -69,6 +80,14 @@ def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, rea
 def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
     with pytest.raises(WorkerLost, match=r"no answer within 0.5 s"):
         prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
+
+
+def test_a_worker_that_has_ended_is_pinned_to_nothing_and_then_lost(worker) -> None:
+    worker._process.kill()
+    worker._process.wait()
+    worker.pin([min(os.sched_getaffinity(0))])
+    with pytest.raises(WorkerLost, match="the worker has ended"):
+        worker.request({"op": "release"}, 60)
 
 
 def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:

@@ -33,3 +33,15 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_alone(monkeypatch: pytest.
     torch_state.restore(state)
     assert "threads" in state
     assert torch_state.tf32_allowed(state) == (None, False)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9")
+def test_what_a_case_has_set_by_torchs_newer_names_is_put_back() -> None:
+    before = torch_state.capture()
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        torch_state.restore(before)
+        assert torch_state.capture() == before
+        assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rnnbench.measure.cores import allowed_cores
+from rnnbench.measure.cores import SYSTEM, allowed_cores
 
-SYSTEM = Path("/sys/devices/system/cpu")
 UNKNOWN_BYTES = 256 << 20  # taken for the last level where the system does not tell
 MARGIN = 1.5  # caches forget what is oldest, but not strictly in that order
 
@@ -27,6 +26,8 @@ def last_level_bytes(cores: Sequence[int], root: Path = SYSTEM) -> int:
         levels = [file.parent for file in (root / f"cpu{core}" / "cache").glob("index*/level")]
         last = max(levels, key=lambda index: int((index / "level").read_text()), default=None)
         if last is not None:
+            if not (last / "size").exists():  # as on many ARM machines
+                return 0
             sizes[(last / "shared_cpu_list").read_text()] = 1024 * int((last / "size").read_text().strip().rstrip("K"))
     return sum(sizes.values())
 

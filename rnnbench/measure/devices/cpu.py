@@ -1,6 +1,5 @@
 """The processor that the worker is pinned to."""
 
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -9,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from rnnbench.measure.cores import SYSTEM, allowed_cores
 from rnnbench.measure.devices import meters
+from rnnbench.measure.devices.cgroup import memory_limits
 from rnnbench.measure.devices.device import Call, Card, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
-
-
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Cpu:
@@ -100,12 +98,11 @@ class Cpu:
 
     def clock_mhz(self) -> float | None:
         """The first allowed core's clock rate, from the frequency driver where there is one."""
-        core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        file = SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
         try:
-            kilohertz = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq").read_text()
-        except OSError:
+            return int(file.read_text()) / 1000 or None  # some drivers say 0, or a word, where they can't tell
+        except (OSError, ValueError):
             return None
-        return int(kilohertz) / 1000
 
     def uuid(self) -> str | None:
         """There is but one."""
@@ -117,9 +114,7 @@ class Cpu:
 
     def memory_bytes(self) -> int | None:
         """The machine's, or less where a container or the shell allows less."""
-        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0]]
-        if CGROUP_LIMIT.is_file() and (limit := CGROUP_LIMIT.read_text().strip()).isdecimal():
-            limits.append(int(limit))
+        limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
         return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:

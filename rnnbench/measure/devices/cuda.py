@@ -63,16 +63,17 @@ class Cuda:
         """`cuda` and `cudnn`, the versions of torch's build, and the names of the `gpus`."""
         import torch
 
+        # Where a GPU was lost or cuDNN is not the one that torch was built with, what needs none goes on.
         cudnn: Any = torch.backends.cudnn  # untyped in torch
         try:
+            version = cudnn.version() if cudnn.is_available() else None
+        except RuntimeError as fault:
+            version = _not_told(fault)
+        try:
             gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        except (RuntimeError, AssertionError) as fault:  # a GPU was lost; what needs none goes on
-            gpus = [f"not told: {str(fault).partition(chr(10))[0]}"]
-        return {
-            "cuda": torch.version.cuda,
-            "cudnn": cudnn.version() if cudnn.is_available() else None,
-            "gpus": gpus,
-        }
+        except (RuntimeError, AssertionError) as fault:
+            gpus = [_not_told(fault)]
+        return {"cuda": torch.version.cuda, "cudnn": version, "gpus": gpus}
 
     @staticmethod
     def described() -> dict[str, Any]:
@@ -223,3 +224,7 @@ class Cuda:
             finally:
                 memory._record_memory_history(enabled=None)
         return True
+
+
+def _not_told(fault: Exception) -> str:
+    return f"not told: {str(fault).partition(chr(10))[0]}"

@@ -5,7 +5,6 @@ Times of a profile are slowed and are shown as such; what is derived from them a
 
 import gzip
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from torch._C._profiler import _EventType
 
 from rnnbench.measure.profiling.categories import category
+from rnnbench.measure.scratch import scratch
 from rnnbench.store.profiles import Category, Kernels, Part
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes import calls as _calls  # noqa: F401 - it mutes the profiler's log before its first use
@@ -213,8 +213,8 @@ def frame(name: str) -> str:
 
 def _write_trace(watched: Any, file: Path) -> list[str]:
     """The trace as Chrome and Perfetto read it, packed; what to say where it was too large."""
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / "trace.json"
+    with scratch("trace") as folder:  # gone also where the worker is killed at its deadline
+        whole = folder / "trace.json"
         watched.export_chrome_trace(str(whole))
         content = json.loads(whole.read_text(encoding="utf-8"))
     events, notes = cut(content["traceEvents"], MOST_EVENTS)

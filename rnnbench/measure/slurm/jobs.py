@@ -18,6 +18,8 @@ class Standing:
 
     part: Part
     ticket: Ticket | None = None  # of its last job; None: it wants one
+    without: tuple[str, ...] = ()  # nodes that were left out when that was submitted
+    in_doubt: bool = False  # Slurm gave no answer when that was submitted
     lost: list[str] = field(default_factory=list)  # why its jobs ended before it was finished
     state: Literal["open", "finished", "given up"] = "open"
     seconds: float | None = None  # that a finished one took

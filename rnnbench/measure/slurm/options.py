@@ -27,6 +27,8 @@ def parse(options: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--slurm-option {option}: rnnbench sets {name} itself")
         if key in found:
             raise UserError(f"--slurm-option {option}: {name} is given twice")
+        if key == "array_parallelism" and not (value.isdecimal() and int(value)):
+            raise UserError(f"--slurm-option {option}: want a whole number")
         found[key] = value
     return found
 
@@ -53,7 +55,7 @@ def asked(parts: Sequence[Part], settings: Settings, given: Mapping[str, str]) -
         "nodes": 1,
         "ntasks_per_node": 1,
         "time": minutes(settings),
-        "array_parallelism": _whole("array_parallelism", given) or MOST_IN_ARRAY,
+        "array_parallelism": int(given.get("array_parallelism", MOST_IN_ARRAY)),
         # Not a step of srun, which would get one core of a node that the job has to itself.
         "use_srun": False,
         # The shell waits for what it has started, which ends in order when it is told to.
@@ -68,11 +70,3 @@ def minutes(settings: Settings) -> int | None:
     if settings.budget_seconds is None:
         return None
     return math.ceil((settings.budget_seconds + START_SECONDS + settings.deadline_seconds) / 60)
-
-
-def _whole(name: str, given: Mapping[str, str]) -> int | None:
-    if name not in given:
-        return None
-    if not given[name].isdecimal() or int(given[name]) == 0:
-        raise UserError(f"--slurm-option {name}={given[name]}: want a whole number")
-    return int(given[name])

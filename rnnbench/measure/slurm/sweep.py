@@ -9,7 +9,7 @@ from pathlib import Path
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import git
 from rnnbench.measure.resume import refuse_other_suite
-from rnnbench.measure.session import resolved
+from rnnbench.measure.session import filling, resolved
 from rnnbench.measure.slurm import queue
 from rnnbench.measure.slurm.options import asked, parse
 from rnnbench.measure.slurm.outcome import summed_up
@@ -38,8 +38,8 @@ def run_by_slurm(
 ) -> Path:
     """Measure a suite into a new folder below `out` by jobs of so many groups, and return the folder.
 
-    Budget and precision hold in each job. Raises UserError where Slurm is not there or takes no such jobs, and
-    Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
+    Budget and precision hold in each job. Raises UserError where Slurm is not there or takes no such jobs, or a folder
+    can't be written, and Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
     queue.require()
     given = parse(options)
@@ -53,8 +53,9 @@ def run_by_slurm(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         environment={"git": git.state(suite.file.parent)},
     )
-    folder.write_info(info)
-    write_parts(folder.path, pieces)
+    with filling(folder, out):
+        folder.write_info(info)
+        write_parts(folder.path, pieces)
     try:
         _go_on(folder, info, settings, suite.file.parent, given, on_progress)
     except NotTaken:
@@ -86,22 +87,25 @@ def resume_by_slurm(
 def _go_on(
     folder: RunFolder, info: RunInfo, settings: Settings, root: Path, given: dict[str, str], on_progress: OnProgress
 ) -> None:
-    """Submit and wait, and have `run.json` say how it ended, however it did."""
+    """Submit and wait, and have `run.json` say how it ended, however it did. Raises UserError if the disk refuses."""
     path = folder.path
     stored = read_parts(path)
-    watch = Watch(path, stored, settings, asked(stored, settings, given), root, on_progress)
     finished = False
     try:
-        watch.until_done()
-        finished = True
-    except KeyboardInterrupt:
-        raise Interrupted(f"{watch.cancel()}; what was measured is in {path}; --resume goes on with it") from None
-    except NotTaken:
-        raise  # there is nothing to cancel
-    except UserError:
-        watch.cancel()
-        raise
-    finally:
-        folder.write_info(summed_up(path, info, watch, settings, finished=finished))
-        watch.close()
-        folder.close()
+        watch = Watch(path, stored, settings, asked(stored, settings, given), root, on_progress)
+        try:
+            watch.until_done()
+            finished = True
+        except KeyboardInterrupt:
+            raise Interrupted(f"{watch.cancel()}; what was measured is in {path}; --resume goes on with it") from None
+        except NotTaken:
+            raise  # there is nothing to cancel
+        except UserError:
+            watch.cancel()
+            raise
+        finally:
+            folder.write_info(summed_up(path, info, watch, settings, finished=finished))
+            watch.close()
+            folder.close()
+    except OSError as fault:
+        raise UserError(f"{path}: can't be written: {fault.strerror}; --resume goes on with its jobs") from None

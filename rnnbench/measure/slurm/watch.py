@@ -120,8 +120,10 @@ class Watch:
             if standing.ticket is None:
                 continue
             state = queue.state_of(standing.ticket, states)
-            if state is not None and self._is_unseen(standing, state):
-                continue
+            if state is not None:
+                standing.in_doubt = False
+                if self._is_unseen(standing, state):
+                    continue
             if state is not None and state.alive:
                 self._taken = True
                 if state.waits_for:
@@ -149,10 +151,11 @@ class Watch:
 
     def _note_ended(self, standing: Standing, state: JobState | None) -> None:
         """A job has ended, and its part is not finished."""
+        never_was = state is None and standing.in_doubt
         standing.ticket = standing.running_since = None
-        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in self.left_out:
+        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
             self.left_out[state.node] = self._last_words(state)
-        elif not self._is_first_look:  # else it ended while nobody waited for it
+        elif not (self._is_first_look or never_was):  # at the first look: it ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
             if len(standing.lost) >= MOST_LOST:
                 self._give_up(standing, f"{LOST} {MOST_LOST} times: {standing.lost[-1]}")
@@ -189,14 +192,20 @@ class Watch:
             self._reset_failed(names)
             name = self._ledger.enter(names)
             arguments = [(str(self._path), part, str(self._root)) for part in names]
+            # Before it is asked: where it gives no answer it may have them, and two jobs of a part must not be.
+            for standing in array:
+                standing.ticket, standing.in_doubt = self._ledger.tickets[standing.part.name], True
+                standing.without = tuple(self.left_out)
             try:
                 queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
             except Refused as words:
+                for standing in array:
+                    standing.ticket = None
                 self._refuse(array, str(words))
                 return
             self._taken = True
             for standing in array:
-                standing.ticket = self._ledger.tickets[standing.part.name]
+                standing.in_doubt = False
 
     def _asked_now(self) -> dict[str, Any]:
         """What is asked, less the nodes that are left out."""

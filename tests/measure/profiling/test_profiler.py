@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from rnnbench.measure import scratch
 from rnnbench.measure.profiling import profiler
 from rnnbench.measure.profiling.profiler import cut, frame, held, kernels, see, thinned
 from rnnbench.workloads.phases import TimedCall
@@ -93,3 +94,18 @@ def test_the_shorter_of_two_looks_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     found = see(timed, lambda: None, lambda: None, None)
     assert any(stack[-1] == "aten::tanh" for stack in found.stacks)
     assert not found.notes
+
+
+def test_a_trace_on_its_way_to_its_file_lies_where_the_next_start_removes_what_a_killed_one_has_left(
+    tmp_path: Path,
+) -> None:
+    seen: list[Path] = []
+
+    class Watched:
+        def export_chrome_trace(self, path: str) -> None:
+            seen.append(Path(path).parent)
+            Path(path).write_text('{"traceEvents": []}')
+
+    assert profiler._write_trace(Watched(), tmp_path / "trace.json.gz") == []
+    assert seen[0].name.startswith(scratch.PREFIX)
+    assert not seen[0].exists()

@@ -1,5 +1,6 @@
 """Runs by a real Slurm, and what may befall them."""
 
+import errno
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from rnnbench import load, suites
 from rnnbench.analysis.summary import complete_visits
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure.session import resume_run
-from rnnbench.measure.slurm import watch
+from rnnbench.measure.slurm import queue, sweep, watch
 from rnnbench.measure.slurm.progress import JobsProgress
 from rnnbench.measure.slurm.sweep import resume_by_slurm
 from rnnbench.store.folder import read_info
@@ -173,6 +174,27 @@ def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
     assert not list((tmp_path / "results").iterdir())
 
 
+@pytest.mark.parametrize(("has_them", "arrays"), [(True, 1), (False, 2)])
+def test_where_slurm_does_not_say_whether_it_has_the_jobs_no_part_gets_two(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, has_them: bool, arrays: int
+) -> None:
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    submit, asked = queue.submit, []
+
+    def unanswered_once(*arguments: Any) -> None:
+        asked.append(arguments)
+        if has_them or len(asked) > 1:
+            submit(*arguments)
+        if len(asked) == 1:
+            raise queue.ControllerDown("sbatch: Socket timed out on send/recv operation")
+
+    monkeypatch.setattr(queue, "submit", unanswered_once)
+    path = run(ONE_CORE, only="batch_size=1,2")
+    measured_once(path, replicates=1)
+    assert len((path / "jobs.jsonl").read_text().splitlines()) == len(asked) == arrays
+    assert read_info(path).environment["slurm"]["sent again"] == 0
+
+
 def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
     told: list[str] = []
 
@@ -213,6 +235,30 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(run: Run, monkeypa
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="no sbatch on the path"):
         run()
+
+
+def refuse(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "left"),
+    [
+        ((sweep, "write_parts"), "--out .*results: can't be written: No space left on device; give another folder", 0),
+        ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; --resume goes on", 1),
+    ],
+)
+def test_a_disk_that_is_full_is_told_in_one_line(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], words: str, left: int
+) -> None:
+    chosen = suites.read(str(suite))
+    groups = chosen.groups({}, None, most=None)
+    monkeypatch.setattr(queue, "require", lambda: None)
+    monkeypatch.setattr(*place, refuse)
+    more: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    with pytest.raises(UserError, match=words):
+        sweep.run_by_slurm(chosen, groups, chosen.settings, out=tmp_path / "results", **more)
+    assert len(list((tmp_path / "results").iterdir())) == left
 
 
 def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""How much memory Linux's control groups leave this process, in either of their two versions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+OWN = Path("/proc/self/cgroup")
+ROOT = Path("/sys/fs/cgroup")
+
+
+def memory_limits(own: Path = OWN, root: Path = ROOT) -> list[int]:
+    """Bytes that the process's own group and those around it may have; none where nothing is limited or told."""
+    return [int(text) for text in map(_text, _files(_text(own), root)) if text.isdecimal()]
+
+
+def _files(groups: str, root: Path) -> Iterator[Path]:
+    """Those that may hold a limit; in a container that sees its group as the root, its path may not be there."""
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, name = root, "memory.max"
+        elif "memory" in controllers.split(","):
+            base, name = root / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = base / path.lstrip("/")
+        yield from (folder / name for folder in (group, *group.parents) if folder.is_relative_to(base))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,35 @@
+"""What the cases of a session share, with a worker that answers what the test says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.pytest_plugin import session
+from rnnbench.pytest_plugin.clock import Clock
+from rnnbench.pytest_plugin.collecting import Chosen
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.measure.fakes import FakeClock, FakeWorker
+
+
+def test_each_suite_of_a_folder_is_observed_by_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    started: list[FakeWorker] = []
+
+    def start(name: str) -> Any:
+        worker = FakeWorker(
+            name, FakeClock(), lambda request: asked.append(request["compiled_steps"]), lambda key: 0.01
+        )
+        started.append(worker)
+        return worker
+
+    monkeypatch.setattr(session, "WorkerProcess", start)
+    with session.open_session() as shared:
+        for steps in (32, 8, 32):
+            shared.observe(Chosen(small.case("gru"), tmp_path, Settings(compiled_steps=steps), Clock()))
+    assert asked == [32, 8, 32]
+    assert len(started) == 2
+    assert all(worker.closed for worker in started)
