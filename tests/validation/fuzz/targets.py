@@ -48,7 +48,7 @@ SUITE: dict[str, Any] = {
         {"cell": ["windows"], "implementation": ["per_item"], "phase": "loading", "workers": [0, 1], "samples": 64},
     ],
 }
-PAGES = 10  # of so many runs that are read one becomes a page, which takes longer than all else
+RENDERED = 20  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
 TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
 ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1", " ", "dtype", "float32", *NASTY)
 
@@ -142,14 +142,13 @@ def run_folders() -> Target:
 
     def use(run: Path) -> None:
         info, frame = read_info(run), load(run)
-        summary = summarize(frame)
-        terminal.text(summary, info)
-        made = tables.render(summary, info)
-        profiles = read_profiles(run)
-        if next(number) % PAGES == 0:
+        summary, profiles = summarize(frame), read_profiles(run)
+        read_state(run)
+        if next(number) % RENDERED == 0:
+            terminal.text(summary, info)
+            made = tables.render(summary, info)
             profiled.sections(frame, profiles, run)
             html.render(Content(summary, noise(frame), info, {}, made)).encode()
-        read_state(run)
 
     return _files(path), lambda change: _with(path, change, use)
 
@@ -189,7 +188,7 @@ def pytest_benchmark_files() -> Target:
         file.write_bytes(content)
         head = pytest_benchmark.read(file)
         table_benchmarks.render(saved.summarize(head), head)
-        if next(number) % PAGES == 0:
+        if next(number) % RENDERED == 0:
             saved_folder.render(head, None)
         for sides in ((base, head), (head, base)):
             markdown.render(saved_comparison.compare(*sides, 0.02)).encode()
