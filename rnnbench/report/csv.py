@@ -6,7 +6,8 @@ import pandas as pd
 
 from rnnbench.report.table import Table
 
-STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The last four are full-width signs, which spreadsheets of East Asian languages take for the same.
+STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def render(table: Table) -> str:

@@ -142,6 +142,11 @@ def test_text_never_starts_a_formula(text: str) -> None:
     assert guarded(text).removeprefix("'") == text.removeprefix("'")
 
 
+@pytest.mark.parametrize("sign", ["\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_full_width_signs_start_no_formula_either(sign: str) -> None:
+    assert guarded(f"{sign}1+1") == f"'{sign}1+1"
+
+
 def test_only_text_is_guarded(quick: pd.DataFrame, info: RunInfo) -> None:
     evil = renamed(quick, "gru", "=HYPERLINK(1):X")
     evil["parity_error"] = -1.5
