@@ -13,6 +13,7 @@ from rnnbench.analysis.estimate import (
     pooled_quantiles,
     signed_rank_cut,
     signed_rank_interval,
+    t_interval,
     t_quantile,
     walsh_averages,
 )
@@ -111,6 +112,7 @@ def test_many_samples_at_once_give_to_the_last_digit_what_each_gives_alone(sampl
 def test_one_sample_is_estimated_as_many_are(number: int) -> None:
     sample = np.random.default_rng(number).normal(size=number).tolist()
     assert estimate(sample) == Estimate(*one_by_one(sample))
+    assert t_interval(sample[:9]) == Estimate(*one_by_one(sample[:9]))
     few = estimate(sample, confidence=0.5)
     assert [few.value, few.low, few.high] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[0].tolist()
     assert estimate(sample).low < few.low < few.value < few.high < estimate(sample).high
