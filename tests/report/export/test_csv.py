@@ -19,7 +19,8 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def table(run: Run, *, windows: bool = False) -> pd.DataFrame:
     text = csv.render(run.frame, run.summary, run.info, windows=windows)
-    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]).set_index("case", drop=False)
+    read = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], float_precision="round_trip")
+    return read.set_index("case", drop=False)
 
 
 def test_pandas_reads_a_row_for_every_case_with_its_status_and_reason(run: Run) -> None:
