@@ -19,6 +19,7 @@ from rnnbench.report.units import ratio, ratio_tick
 
 SPREAD = 0.32  # dots of a row lie within this distance of its middle
 MARGIN = 1.08  # room at the ends of the axis
+REACH = 3  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
 MANY = 120  # dots of a row; of more, where most lie is drawn instead
 
 
@@ -34,7 +35,11 @@ def render(summary: pd.DataFrame) -> Figure | None:
     context = several(compared, CONTEXT)
     settings = list(dict.fromkeys(compared[context].itertuples(index=False, name=None))) or [()]
     ends = compared[["ratio", "ratio_low", "ratio_high"]]
-    limits = min(1.0, ends.min().min()) / MARGIN, max(1.0, ends.max().max()) * MARGIN
+    low, high = min(1.0, compared["ratio"].min()), max(1.0, compared["ratio"].max())  # of the marks
+    limits = (
+        max(min(1.0, ends.min().min()), low / REACH) / MARGIN,
+        min(max(1.0, ends.max().max()), high * REACH) * MARGIN,
+    )
     with look():
         height = (0.27 * len(rows) + 0.75) * len(settings) + 0.45
         figure = Figure(figsize=(2.0 + 3.9 * max(len(phases), 1.4), height), layout="constrained")

@@ -207,3 +207,15 @@ def test_a_log_axis_has_some_round_numbers_but_not_many(low: float, high: float)
     numbers = canvas.round_numbers(low, high, 7)
     assert 2 <= len(numbers) <= 8
     assert all(low <= number <= high for number in numbers)
+
+
+def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataFrame) -> None:
+    hopeless = quick.copy()
+    place = hopeless.index[hopeless["ratio"].notna() & (hopeless["ratio"] > 1)][0]
+    hopeless.loc[place, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
+    figure = figure_ratio.render(hopeless)
+    assert figure is not None
+    low, high = figure.axes[0].get_xlim()
+    marks = hopeless["ratio"].dropna()
+    assert min(1.0, marks.min()) / 4 < low < marks.min()
+    assert marks.max() < high < 4 * marks.max()
