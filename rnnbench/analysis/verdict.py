@@ -88,7 +88,7 @@ def _rejected(p_values: Mapping[str, float]) -> set[str]:
     """The hypotheses that Benjamini & Hochberg's procedure rejects at Q."""
     if not p_values:
         return set()
-    adjusted = stats.false_discovery_control([min(1.0, p) for p in p_values.values()])
+    adjusted = stats.false_discovery_control(list(p_values.values()))
     return {case for case, value in zip(p_values, adjusted, strict=True) if value <= Q}
 
 

@@ -29,6 +29,7 @@ def test_a_law_of_the_larger_of_two_is_fitted_as_such() -> None:
 
     [fit] = fits(made_up.summary({("lstm", "loop"): roofline})).found
     assert fit.form == "roofline"
+    assert fit.seconds(fit.sizes) == pytest.approx(fit.sizes["seconds"].to_numpy(), rel=1e-3)
     assert fit.cost("roof") == pytest.approx(1.5, rel=1e-3)
     assert fit.seconds(fit.sizes) == pytest.approx(fit.sizes["seconds"].to_numpy())
 
