@@ -106,7 +106,7 @@ def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -
 
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown, numbers to four significant digits."""
-    show = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else str(value))
+    show = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split()))
     lines = [list(table.columns), ["---"] * len(table.columns), *show.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
