@@ -47,12 +47,21 @@ def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to
     assert worker.request({"op": "release"}, 60) == {"ok": True}
 
 
-def test_a_worker_lives_where_it_may_not_say_that_it_goes_first_without_memory(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("may_say_so", [True, False])
+def test_a_worker_lives_whether_or_not_it_may_say_that_it_goes_first_without_memory(
+    tmp_path, monkeypatch, may_say_so: bool
+) -> None:
+    file = tmp_path / "proc" / "oom_score_adj"
+    if may_say_so:
+        file.parent.mkdir()
     monkeypatch.setattr(worker_module, "end_with_parent", lambda: None)
-    monkeypatch.setattr(worker_module, "OUT_OF_MEMORY", tmp_path / "hidden" / "oom_score_adj")
+    monkeypatch.setattr(worker_module, "OUT_OF_MEMORY", file)
     before = signal.getsignal(signal.SIGTERM)
     try:
         worker_module._die_with_parent()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert file.exists() == may_say_so
+        assert not may_say_so or file.read_text() == "1000"
     finally:
         signal.signal(signal.SIGTERM, before)
 
