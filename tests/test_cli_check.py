@@ -23,7 +23,7 @@ windows = 2
 window_seconds = 0.002
 [check]
 margin = 0.9
-budget_seconds = 10
+budget_seconds = 30
 [[sweep]]
 cell = ["mine.py:Mine", "mine.py:Other"]
 reference = "gru"
