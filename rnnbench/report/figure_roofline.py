@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from rnnbench.analysis.derived import moved_bytes
 from rnnbench.report.axes import say_all, several
-from rnnbench.report.canvas import log_axis, look, mark
+from rnnbench.report.canvas import log_axis, look, mark, short
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import rate, rate_tick
@@ -199,7 +199,7 @@ def _legend(figure: Figure, cases: pd.DataFrame, look_of: dict[str, Style]) -> N
     names = cases["series"].where(cases["implementation"] != "torch.nn", "torch.nn")
     marks = {str(name): look_of[series] for name, series in zip(names, cases["series"], strict=True)}
     handles = [_handle(mark) for mark in marks.values()]  # handed over, so that any name will do
-    figure.legend(handles, list(marks), loc="outside right upper", fontsize=8)
+    figure.legend(handles, list(map(short, marks)), loc="outside right upper", fontsize=8)
 
 
 def _handle(style: Style) -> Line2D:

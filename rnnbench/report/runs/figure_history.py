@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.history import History, Line
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.canvas import log_axis, look
+from rnnbench.report.canvas import log_axis, look, short
 from rnnbench.report.runs.called import when
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import ratio_tick, round_percent
@@ -154,4 +154,4 @@ def _fold(name: str) -> str:
     if len(name) <= TITLE_WIDTH:
         return name
     head, _, rest = name.partition(", ")
-    return f"{head}\n{rest[:TITLE_WIDTH]}"
+    return f"{short(head, TITLE_WIDTH)}\n{short(rest, TITLE_WIDTH)}"
