@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rnnbench.analysis.change_points import FEWEST
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.axes import one_line
@@ -51,6 +52,10 @@ def _words(history: History, called: Names) -> Iterator[str]:
         for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
         if pairs
     ]
+    if max(len(line.points) for line in history.lines) < 2 * FEWEST:
+        too_few = "too few for a lasting change, which takes two before and two after"
+        yield f"{plural(cases, 'case')} over {span}: {too_few}."
+        return
     said = " and ".join(counts) if counts else "none changed for good"
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
     yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
