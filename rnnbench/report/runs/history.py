@@ -67,7 +67,8 @@ def _words(history: History, called: Names) -> Iterator[str]:
             size = f"{slower(one.ratio.value)} {change_interval(one.ratio)}"
             yield f"The largest {word}: {called.name(line.case)}, {size}, since {where}."
     spreads = [era.spread for era in history.eras if len(era.runs) > 1]
-    yield f"From run to run an unchanged case's ratio varies by {max(spreads):.1%} (standard deviation)."
+    scatter = f"{max(spreads):.1%} (standard deviation) more than its own interval says"
+    yield f"From run to run an unchanged case's ratio varies by {scatter}."
 
 
 def notes(history: History) -> tuple[str, ...]:

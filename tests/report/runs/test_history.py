@@ -34,6 +34,7 @@ def test_the_words_count_what_changed_and_name_the_largest(found: Topic) -> None
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
     assert "From run to run an unchanged case's ratio varies by 0." in words
+    assert "% (standard deviation) more than its own interval says." in words
     assert found.notes == ()
 
 
