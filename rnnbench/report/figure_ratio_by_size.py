@@ -79,7 +79,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     wide, highs = layouts[0].size[0], [layout.size[1] for layout in layouts]
     longest = max(len(short(str(series))) for series in own["series"].unique())
     with look():
-        width = 0.8 + LETTER * max(longest, 20) + beside * (BOX[0] * max(wide, 4.3) + 0.4)
+        width = 2.3 + LETTER * max(longest - 20, 0) + beside * (BOX[0] * max(wide, 4.3) + 0.4)
         height = sum(BOX[1] * high + 0.16 * len(across) + 0.5 for high in highs) + 0.8
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr, call-arg]
