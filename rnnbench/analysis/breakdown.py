@@ -12,6 +12,8 @@ from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.store.profiles import CATEGORIES, Category, Part, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
+MOST_OVER = 0.1  # of the call: by more than that its kernels can't come out longer than it is by noise alone
+TOO_LONG = "its kernels, clocked one by one, come to more than the whole of it, as on a busy machine"
 # What is no kernel's: on a CPU all that is called on the way to one; on a device that launches them, its waiting.
 NAMES: dict[str, str] = {
     **{str(name): about for name, about in CATEGORIES.items()},
@@ -39,9 +41,21 @@ def breakdown(profile: Profile) -> list[Share]:
     On a CPU an operator's kernel is what it takes where it stands, less what it takes with one value in each of its
     tensors. A device's kernels are taken from its own clock and not split by part.
     """
-    call = np.asarray(profile.times["call"])
+    if in_one_piece(profile):
+        return [Share("forward", "whole", estimate(list(profile.times["call"])), 1.0, 0, 0)]
+    return _parts(profile)
+
+
+def in_one_piece(profile: Profile) -> str:
+    """Why a call can't be taken apart, in words; empty where it can."""
     if profile.opaque:
-        return [Share("forward", "whole", estimate(call.tolist()), 1.0, 0, 0)]
+        return profile.opaque
+    left = min(one.share for one in _parts(profile) if one.what in ("overhead", "gaps"))
+    return TOO_LONG if left < -MOST_OVER else ""
+
+
+def _parts(profile: Profile) -> list[Share]:
+    call = np.asarray(profile.times["call"])
     if profile.kernels is not None:
         return _of_device(profile, call)
     shares: list[Share] = []

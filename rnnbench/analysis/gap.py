@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.breakdown import breakdown
+from rnnbench.analysis.breakdown import breakdown, in_one_piece
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
@@ -104,7 +104,7 @@ def take_apart(
 
 def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
     """What the breakdowns of two profiles differ by: what is no kernel's, and kernels; none where one can't be seen."""
-    if not (last.works and reference.works) or last.opaque or reference.opaque:
+    if not (last.works and reference.works) or in_one_piece(last) or in_one_piece(reference):
         return ()
     steps = []
     for kind, wanted in (("overhead", True), ("kernels", False)):

@@ -34,6 +34,7 @@ LOOK: Any = {
 }
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 DOTS_PER_INCH = 160
+LONGEST_NAME = 40  # letters beside a figure
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 ROUND_STEPS = (
@@ -105,9 +106,13 @@ def fixed_ticks(axis: Axis, places: Sequence[float], label: Callable[[float], st
     axis.set_minor_formatter(NullFormatter())
 
 
-def legible(sizes: Sequence[float], most: int) -> list[float]:
-    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits."""
-    room = math.log(sizes[-1] / sizes[0]) / most
+def legible(sizes: Sequence[float], most: int, ends: tuple[float, float] | None = None) -> list[float]:
+    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits.
+
+    `ends` are those of the axis, where it goes beyond the sizes.
+    """
+    first, last = ends or (sizes[0], sizes[-1])
+    room = math.log(last / first) / most
     kept = [sizes[0]]
     for size in sizes[1:-1]:
         if min(math.log(size / kept[-1]), math.log(sizes[-1] / size)) >= room:
@@ -127,6 +132,14 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
     if len(best) < 3:  # a span too short for these steps
         best = [float(f"{place:.6g}") for place in MaxNLocator(most - 2).tick_values(low, high) if low <= place <= high]
     return best
+
+
+def short(name: str, most: int = LONGEST_NAME) -> str:
+    """A name that leaves a figure its room: what is too long loses letters before its end, which tells names apart."""
+    if len(name) <= most:
+        return name
+    head = most // 3
+    return f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> None:

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from rnnbench.analysis.breakdown import NAMES, Share, What, breakdown
 from rnnbench.report.axes import one_line
-from rnnbench.report.canvas import look
+from rnnbench.report.canvas import look, short
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import duration, duration_tick, whole_percent
 from rnnbench.store.profiles import PARTS, Profile
@@ -48,8 +48,9 @@ def render(profiles: Mapping[str, Profile]) -> Figure | None:
                     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
                     axes.text(left + width / 2, place, whole_percent(one.share), ha="center", va="center", bbox=box)
                 left += width
-            axes.text(left + 0.008 * longest, place, duration(left), va="center", weight="bold")
-        axes.set_yticks(range(len(taken)), list(taken))
+            call = sum(one.seconds.value for one in shares)  # less than the pieces where one is below 0 by noise
+            axes.text(left + 0.008 * longest, place, duration(call), va="center", weight="bold")
+        axes.set_yticks(range(len(taken)), list(map(short, taken)))
         axes.invert_yaxis()
         axes.set_xlim(0, longest * 1.13)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration_tick(round(seconds, 12))))

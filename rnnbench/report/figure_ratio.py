@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.report.axes import say_all, several
-from rnnbench.report.canvas import log_axis, look, mark, quiet
+from rnnbench.report.canvas import log_axis, look, mark, quiet, short
 from rnnbench.report.medians import CONTEXT
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import Style, styles, with_series
@@ -131,7 +131,7 @@ def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
 
 def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]) -> None:
     """Row names on the left, a fine line between families."""
-    line[0].set_yticks(range(len(rows)), rows)
+    line[0].set_yticks(range(len(rows)), list(map(short, rows)))
     line[0].set_ylim(len(rows) - 0.5, -0.5)
     families = compared.drop_duplicates("series").set_index("series").loc[list(rows), "family"].to_numpy()
     for panel in line:

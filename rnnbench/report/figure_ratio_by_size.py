@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
-from rnnbench.report.canvas import fixed_ticks, look, mark, quiet, round_numbers
+from rnnbench.report.canvas import fixed_ticks, look, mark, quiet, round_numbers, short
 from rnnbench.report.pooled import pooled
 from rnnbench.report.precision import undecided
 from rnnbench.report.reference import is_reference, words
@@ -30,6 +30,7 @@ WIDEST = 28  # columns that a panel can hold with legible numbers
 LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
 GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
 BOX = 0.42, 0.22  # inches
+LETTER = 0.075  # inches, of a name
 MOST_BOXES = 1_200  # nobody reads more, and they take long to draw
 
 Places = dict[tuple[Any, ...], float]
@@ -67,30 +68,32 @@ def render(summary: pd.DataFrame) -> Figure | None:
     if own.empty or not swept(own, SIZES):
         return None
     own, over = pooled(own, MOST_BOXES)
-    layout, panels = _layout(own, over)
-    phases = own["phase"].nunique()
-    beside = phases if len(layout.columns) * phases <= WIDEST and len(panels) % phases == 0 else 1
+    down, across, panels = _panels(own, over)
+    phases, columns = own["phase"].nunique(), len(own[across].drop_duplicates())
+    beside = phases if columns * phases <= WIDEST and len(panels) % phases == 0 else 1
+    lines = [panels[place : place + beside] for place in range(0, len(panels), beside)]
+    layouts = [_layout(own, line, down, across) for line in lines]
     logs = np.log2(own["ratio"].to_numpy(dtype=float))
     span = float(min(np.nanmin(logs), -0.5)), float(max(np.nanmax(logs), 0.5))
     norm = Normalize(-max(-span[0], span[1]), max(-span[0], span[1]))
-    wide, high = layout.size
+    wide, highs = layouts[0].size[0], [layout.size[1] for layout in layouts]
+    longest = max(len(short(str(series))) for series in own["series"].unique())
     with look():
-        lines = math.ceil(len(panels) / beside)
-        width = 2.3 + beside * (BOX[0] * max(wide, 4.3) + 0.4)
-        height = lines * (BOX[1] * high + 0.16 * len(layout.across) + 0.5) + 0.8
+        width = 2.3 + LETTER * max(longest - 20, 0) + beside * (BOX[0] * max(wide, 4.3) + 0.4)
+        height = sum(BOX[1] * high + 0.16 * len(across) + 0.5 for high in highs) + 0.8
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr, call-arg]
-        grid = figure.subplots(lines, beside, sharey=True, squeeze=False)
-        for axes, panel in zip(grid.flat, panels, strict=True):
-            _heat_map(axes, panel, layout, norm)
-        for line in grid:
-            _name_columns(line[0], layout)
-            _name_rows(line[0], layout)
+        grid = figure.subplots(len(lines), beside, sharey="row", squeeze=False, height_ratios=highs)
+        for row, line, layout in zip(grid, lines, layouts, strict=True):
+            for axes, panel in zip(row, line, strict=True):
+                _heat_map(axes, panel, layout, norm)
+            _name_columns(row[0], layout)
+            _name_rows(row[0], layout)
         _color_bar(figure, list(grid.flat), norm, span, words(summary).name)
     return figure
 
 
-def _layout(own: pd.DataFrame, over: str) -> tuple[Layout, list[Panel]]:
+def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Panel]]:
     """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
     sizes = swept(own, SIZES)
     down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
@@ -102,10 +105,16 @@ def _layout(own: pd.DataFrame, over: str) -> tuple[Layout, list[Panel]]:
     for values, cases in own.groupby([*apart, "phase"], sort=False):
         title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1]), over])]
         panels.append(Panel(", ".join(title), cases, is_pooled=bool(over)))
+    return down, across, panels
+
+
+def _layout(own: pd.DataFrame, line: Sequence[Panel], down: list[str], across: list[str]) -> Layout:
+    """Rows for what the panels of a line have, columns that all lines share."""
     order = {series: place for place, series in enumerate(own["series"].unique())}
-    rows = sorted(set(_keys(own, ["series", *down])), key=lambda key: (order[key[0]], key[1:]))
+    keys = set(_keys(pd.concat([panel.cases for panel in line]), ["series", *down]))
+    rows = sorted(keys, key=lambda key: (order[key[0]], key[1:]))
     columns = sorted(set(_keys(own, across)))
-    return Layout(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0])), panels
+    return Layout(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0]))
 
 
 def _keys(frame: pd.DataFrame, columns: list[str]) -> Any:
@@ -178,12 +187,12 @@ def _name_columns(axes: Axes, layout: Layout) -> None:
 def _name_rows(axes: Axes, layout: Layout) -> None:
     """The series at their rows; with sizes that run down, these at the rows and the series once, at the first."""
     if not layout.down:
-        axes.set_yticks(list(layout.rows.values()), [str(series) for series, *_ in layout.rows])
+        axes.set_yticks(list(layout.rows.values()), [short(str(series)) for series, *_ in layout.rows])
         return
     first = {key[0]: row for key, row in reversed(layout.rows.items())}
     for series, row in first.items():
         axes.annotate(
-            str(series), (0, row), (-32, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            short(str(series)), (0, row), (-32, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
             ha="right", va="center",
         )  # fmt: skip
     labels = [", ".join(_short(size) for size in sizes) for _, *sizes in layout.rows]

@@ -15,7 +15,7 @@ from rnnbench.analysis.scaling.fit import Fit, Fits, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
 from rnnbench.analysis.scaling.terms import CAUSES, Cause
 from rnnbench.report.axes import SETTINGS, say_all, several, word
-from rnnbench.report.canvas import fixed_ticks, legible, look
+from rnnbench.report.canvas import fixed_ticks, legible, look, short
 from rnnbench.report.scaling import named
 from rnnbench.report.units import ratio_box
 
@@ -29,6 +29,7 @@ SAID: dict[Cause, str] = {
 PALE = 0.5  # of white over the colours where nothing was measured
 NOTHING = 1e-15  # seconds
 MOST_NUMBERS = 6  # along a side
+TITLE_WIDTH = 26  # letters of a panel's title
 STEPS = 28  # along each side of a panel
 
 
@@ -58,7 +59,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
             for axes in line[len(maps) :]:
                 axes.axis("off")
             for place, (axes, one) in enumerate(zip(line, maps, strict=False)):
-                _panel(axes, one, f"{title}\n{one.series}" if place == 0 else f"\n{one.series}")
+                _panel(axes, one, f"{title if place == 0 else ''}\n{short(one.series, TITLE_WIDTH)}")
             line[0].set_ylabel(word(UP))
         _label_sides(grid, list(rows.values()))
         _legend(figure)
@@ -66,7 +67,10 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 
 def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
-    """The maps of each family and phase by what is said above them, of the first setting where there are several."""
+    """The maps of each family and phase by what is said above them, of the first setting where there are several.
+
+    None of a series whose arithmetic is not known all over, as where input and hidden size were only varied together.
+    """
     varied = several(summary, SETTINGS)
     rows: dict[tuple[str, str], list[Map]] = {}
     for number, (family, series) in named(summary, found).items():
@@ -75,7 +79,8 @@ def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
         first = shown[0].fit if shown else fit
         is_mapped = all(len(fit.levels[axis]) >= FEWEST_VALUES for axis in (ACROSS, UP))
         if is_mapped and all(fit.axes[axis] == first.axes[axis] for axis in varied):
-            shown.append(_map(series, fit, found.reference_of(fit)))
+            one = _map(series, fit, found.reference_of(fit))
+            shown += [one] if np.isfinite(fit.seconds(one.sizes)).all() else []
     return {_title(maps[0].fit, family, varied): maps for (family, _), maps in rows.items() if maps}
 
 
@@ -116,8 +121,8 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
     points = one.fit.sizes[[ACROSS, UP]].drop_duplicates()
     axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
     _frame(axes, one)
-    fixed_ticks(axes.xaxis, legible(one.fit.levels[ACROSS], MOST_NUMBERS), lambda size: f"{size:g}")
-    fixed_ticks(axes.yaxis, legible(one.fit.levels[UP], MOST_NUMBERS), lambda size: f"{size:g}")
+    for axis, side, ends in ((axes.xaxis, ACROSS, axes.get_xlim()), (axes.yaxis, UP, axes.get_ylim())):
+        fixed_ticks(axis, legible(one.fit.levels[side], MOST_NUMBERS, ends), lambda size: f"{size:g}")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=8, loc="left")
 

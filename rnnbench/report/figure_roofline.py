@@ -5,7 +5,8 @@ of arithmetic, and that of the arithmetic which the bytes that must be moved can
 """
 
 import math
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from rnnbench.analysis.derived import moved_bytes
 from rnnbench.report.axes import say_all, several
-from rnnbench.report.canvas import log_axis, look, mark
+from rnnbench.report.canvas import log_axis, look, mark, short
 from rnnbench.report.metrics import with_metrics
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import rate, rate_tick
@@ -27,6 +28,7 @@ SLOPE_DECADES = 1.15  # of the slope left of where it meets the flat part: room 
 GUIDES = (10, 100, 1_000, 10_000)  # times below the roof, as faint lines
 MANY = 60  # marks in a panel; more are drawn small and pale
 GRID = 250  # places across a panel; of the marks of a series that fall on one, the first is drawn
+LEGEND_WIDTH = 24  # letters
 INK, FAINT = "#333333", "#c8c8c8"
 
 
@@ -195,11 +197,16 @@ def _write(
 
 
 def _legend(figure: Figure, cases: pd.DataFrame, look_of: dict[str, Style]) -> None:
-    """Every series; the torch.nn layers, which look alike, as one."""
-    names = cases["series"].where(cases["implementation"] != "torch.nn", "torch.nn")
-    marks = {str(name): look_of[series] for name, series in zip(names, cases["series"], strict=True)}
-    handles = [_handle(mark) for mark in marks.values()]  # handed over, so that any name will do
-    figure.legend(handles, list(marks), loc="outside right upper", fontsize=8)
+    """Every series, those whose marks look alike in one line: torch.nn's layers, and rungs that are not the first."""
+    names: dict[tuple[str, Style], list[str]] = {}
+    for series, cell, how in cases[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False):
+        alike = ("", look_of[series]) if how == "torch.nn" else (cell, replace(look_of[series], line="-"))
+        first = "torch.nn" if how == "torch.nn" else short(series)
+        known = names.setdefault(alike, [first])
+        known += [] if first in known else [how]
+    handles = [_handle(style) for _, style in names]  # handed over, so that any name will do
+    labels = [textwrap.fill(", ".join(known), LEGEND_WIDTH) for known in names.values()]
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
 
 
 def _handle(style: Style) -> Line2D:

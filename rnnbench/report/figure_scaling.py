@@ -4,6 +4,7 @@ Where a series can be fitted its line is the fit, with the interval of a predict
 measured sizes as far as predictions do, on grey, and says so.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,13 +19,14 @@ from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
 from rnnbench.analysis.scaling.predict import interval
 from rnnbench.report.axes import SETTINGS, SIZES, say_all, swept, word
-from rnnbench.report.canvas import fixed_ticks, legible, log_axis, look, mark
+from rnnbench.report.canvas import fixed_ticks, legible, log_axis, look, mark, short
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import duration_tick
 
 GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
 MOST_NUMBERS = 10  # that fit below a panel
+TITLE_WIDTH = 40  # letters of a panel's title
 PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
 
 
@@ -103,7 +105,7 @@ def _row(line: Sequence[Axes], panels: Sequence[Panel | None], look_of: dict[str
     log_axis(first.yaxis, low, high, duration_tick, most=6)
     names = list(dict.fromkeys(str(name) for _, panel in shown for name in panel.cases["series"]))
     handles = [_handle(look_of[name]) for name in names]  # handed over, so that any name will do
-    line[-1].legend(handles, names, loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
+    line[-1].legend(handles, list(map(short, names)), loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
 
 
 def _panels(family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], Fit]) -> Iterator[Panel]:
@@ -164,11 +166,14 @@ def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
         mark(drawn, line.index)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    fixed_ticks(axes.xaxis, legible(sorted(panel.cases[panel.axis].unique()), MOST_NUMBERS), lambda size: f"{size:g}")
-    axes.set_xlabel(word(panel.axis))
     if panel.curves:
         _mark_predicted(axes, panel)
-    title = f"{panel.phase}\nat {panel.held}" if panel.held else panel.phase
+    ends = axes.get_xlim() if panel.curves else None
+    shown = legible(sorted(panel.cases[panel.axis].unique()), MOST_NUMBERS, ends)
+    fixed_ticks(axes.xaxis, shown, lambda size: f"{size:g}")
+    axes.set_xlabel(word(panel.axis))
+    held = textwrap.fill(f"at {panel.held}", TITLE_WIDTH)
+    title = f"{panel.phase}\n{held}" if panel.held else panel.phase
     axes.set_title(title, fontsize=8, loc="left")
     axes.grid(visible=True)
 

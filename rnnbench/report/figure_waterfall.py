@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gap import Gap, Step
 from rnnbench.report.axes import one_line
-from rnnbench.report.canvas import look
+from rnnbench.report.canvas import look, short
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import duration, duration_tick
 from rnnbench.report.why import MINUS, label, share_text
@@ -30,7 +30,8 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
         for place, step in enumerate(steps, start=1):
             level = _step(axes, place, step, level)
         _whole(axes, len(steps) + 1, gap.end)
-        names = [_wrapped(one_line(name)), *(_named(step) for step in steps), _wrapped(one_line(reference_name))]
+        first, last = (_wrapped(short(one_line(one), 2 * MOST_LETTERS)) for one in (name, reference_name))
+        names = [first, *map(_named, steps), last]
         axes.set_xticks(range(len(names)), names, fontsize=8)
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel("time per call")

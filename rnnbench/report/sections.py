@@ -60,6 +60,7 @@ class Warnings:
     """What a reader must not miss."""
 
     kind: ClassVar[str] = "warnings"
+    title: str
     lines: tuple[str, ...]
 
 
@@ -193,7 +194,7 @@ def measured(content: Content) -> Section:
         Words("To measure it again, and to make this page again:"),
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
         *map(Words, said),
-        *([Warnings(tuple(map(one_line, info.notes)))] if info.notes else []),
+        *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
         *_tables(content, "environment"),
     ]
     return Section("measured", "How was it measured?", "How it was measured", parts)

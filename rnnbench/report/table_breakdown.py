@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rnnbench.analysis.breakdown import NAMES, frame, operators_per_step, profiler_cost
+from rnnbench.analysis.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
 from rnnbench.report.axes import one_line
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent
@@ -58,7 +58,7 @@ def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
 
 def _counts(case: str, name: str, profile: Profile) -> dict[str, object]:
     row: dict[str, object] = {"case": case, "name": name, "steps": profile.steps}
-    told = [profile.reason if not profile.works else profile.opaque, *profile.notes]
+    told = [profile.reason if not profile.works else in_one_piece(profile), *profile.notes]
     told += [f"{cause.what}: {cause.note}" for cause in profile.causes if cause.note]
     if profile.works:
         row |= {

@@ -28,6 +28,7 @@ GAP = 2  # between columns; one of it is rich's own divider
 HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
 HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
 LONGEST_NAME = 28  # longer names are folded
+NARROWEST = 8  # to which other columns than numbers are folded where all have no room
 NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
 COLORS = {"failed": "red", "skipped": "yellow"}
 
@@ -214,7 +215,7 @@ def _empty_grid() -> Grid:
 
 
 def _grid_of(table: Table) -> Grid:
-    """A table of the report, every column of which fits."""
+    """A table of the report; where its columns have no room, words are folded and numbers are not."""
     grid = _empty_grid()
     for place, (header, is_number) in enumerate(zip(table.headers, table.numeric, strict=True)):
         longest = max((len(row[place]) for row in table.rows), default=0)
@@ -222,7 +223,7 @@ def _grid_of(table: Table) -> Grid:
             textwrap.fill(header, max(longest, 8)),
             justify="right" if is_number else "left",
             overflow="fold",
-            min_width=min(longest, LONGEST_NAME),
+            min_width=min(longest, LONGEST_NAME if is_number else NARROWEST),
             max_width=LONGEST_NAME,
         )
     for row in table.rows:

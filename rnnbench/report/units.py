@@ -10,6 +10,7 @@ TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
+LONGEST_NUMBER = 1e9  # an end of an interval that tells nothing may have hundreds of digits
 LONGEST_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
@@ -17,6 +18,8 @@ def digits(value: float) -> str:
     """Three significant digits, never in exponents where a plain number would do: 0.987, 6.88, 12.3, 1,234."""
     if not math.isfinite(value):
         return MISSING
+    if abs(value) >= LONGEST_NUMBER:
+        return f"{value:.3g}"
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if value else "0"
@@ -57,14 +60,18 @@ def ratio_tick(value: float) -> str:
 
 
 def ratio_box(value: float) -> str:
-    """What fits the boxes of a heat map: 0.95, 1.04, 6.9, 12; finest about 1, where it matters."""
+    """What fits the boxes of a heat map: 0.002, 0.95, 1.04, 6.9, 12; finest about 1, where it matters."""
+    if value < 0.0995:  # never 0.00
+        return f"{value:.1g}"
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
 
 
 def percent(share: float) -> str:
-    """`5.1%`, `58%`: a share without its sign; one decimal below 10%."""
+    """`5.1%`, `58%`: a share without its sign; one decimal below 10%, and where a whole number would say all."""
     size = abs(100 * share)
-    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%"
+    if 99.5 <= size < 100:
+        return f"{min(size, 99.9):.1f}%"
+    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%" if size < LONGEST_NUMBER else f"{size:.0e}%"
 
 
 def whole_percent(share: float) -> str:

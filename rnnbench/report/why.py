@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from rnnbench.analysis.breakdown import NAMES, Share, breakdown, operators_per_step, overhead
+from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
 from rnnbench.analysis.gap import Gap, Step
 from rnnbench.report.axes import one_line
 from rnnbench.report.units import digits, duration, ratio, ratio_interval, whole_percent
@@ -103,15 +103,15 @@ def _part(step: Step, base: Profile | None) -> str:
 
 def _goes(base: Profile) -> Iterable[str]:
     shares = breakdown(base)
-    if base.opaque:
-        yield f"Its call can't be taken apart: {base.opaque}."
+    if reason := in_one_piece(base):
+        yield f"Its call can't be taken apart: {reason}."
         return
-    above = overhead(shares)
+    above = max(0.0, overhead(shares))  # below 0 by noise
     kind = "launches and gaps" if base.kernels is not None else "dispatch and Python"
     each = operators_per_step(base)
-    counted = f" ({digits(each)} operators a step, {duration(_each(base, shares))} each)" if each >= 1 else ""
+    counted = f" ({digits(each)} operators a step, {duration(_each(base, shares))} each)" if each >= 1 and above else ""
     rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
-    kernels = ", ".join(f"{share_text(share)} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
+    kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
     yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
 
 

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.breakdown import Share, breakdown, frame, operators_per_step, overhead, profiler_cost, total
+from rnnbench.analysis.breakdown import (
+    TOO_LONG,
+    Share,
+    breakdown,
+    frame,
+    in_one_piece,
+    operators_per_step,
+    overhead,
+    profiler_cost,
+    total,
+)
 from rnnbench.analysis.estimate import estimate
 from rnnbench.store.profiles import Kernels, Operator, Profile
 from tests.analysis.profiles import profile
@@ -59,6 +69,15 @@ def test_a_device_s_kernels_leave_its_gaps() -> None:
 def test_what_can_not_be_seen_into_is_in_one_piece() -> None:
     assert breakdown(profile(opaque="compiled")) == [Share("forward", "whole", estimate([100e-6] * 3), 1.0, 0, 0)]
     assert np.isnan(operators_per_step(profile(opaque="compiled")))
+
+
+def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
+    busy = profile(50e-6, 40e-6, 20e-6)
+    assert breakdown(busy) == [Share("forward", "whole", estimate([50e-6] * 3), 1.0, 0, 0)]
+    assert in_one_piece(busy) == TOO_LONG
+    on_gpu = replace(profile(50e-6), kernels=Kernels(40, {"products": 60e-6}))
+    assert in_one_piece(on_gpu) == TOO_LONG
+    assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # by no more than noise
 
 
 def test_counts_are_told_by_step() -> None:

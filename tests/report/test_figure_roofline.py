@@ -85,3 +85,11 @@ def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
     places = [(1e-1, 1e-1 * ceiling.copies[-1][1]), (1.0, ceiling.copies[-1][1])]
     (left, low), (right, high) = axes.transData.transform(places)
     assert text.get_rotation() == pytest.approx(np.degrees(np.arctan2(high - low, right - left)), abs=0.5)
+
+
+def test_rungs_whose_marks_look_alike_share_a_line_of_the_legend(made_up: Summaries) -> None:
+    figure = figure_roofline.render(made_up("ladder"))
+    assert figure is not None
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:3] == ["torch.nn", "vanilla loop", "vanilla hoisted,\ntransposed, compiled"]
+    assert "torch.nn.RNNCell" in labels

@@ -102,6 +102,15 @@ def test_many_sizes_are_split_into_panels(made_up: Summaries) -> None:
     assert {"inference, 1 thread", "training, 2 threads"} <= set(texts(figure))
 
 
+def test_a_panel_of_the_heat_map_has_no_rows_of_series_that_were_not_asked_for_there(made_up: Summaries) -> None:
+    figure = figure_ratio_by_size.render(made_up("published"))  # 16 bits for the LSTM alone
+    assert figure is not None
+    named = {axes.get_title(loc="left"): {text.get_text().split(" ")[0] for text in axes.texts} for axes in figure.axes}
+    assert {"lstm", "gru", "vanilla"} <= named["inference, float32"]
+    assert "lstm" in named["inference, float16"]
+    assert not {"gru", "vanilla"} & named["inference, float16"]
+
+
 def test_every_measured_case_has_its_mark(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "png", lambda figure: b"")
     here = quick[(quick["phase"] == "training") & (quick["status"] == "measured")]
@@ -200,6 +209,39 @@ def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
     for picture in figures.render(renamed(notebook[notebook["phase"] == "step"], "vanilla", name)).values():
         assert "<script>" not in picture.svg
         assert "\x00" not in picture.svg
+
+
+def test_long_names_leave_the_figures_their_room(grid: pd.DataFrame, made_up: Summaries) -> None:
+    names = [f"some.package.of_mine.{'x' * 150}.{end}" for end in ("cells:First", "cells:Second")]
+    for summary in (grid, made_up("quick").query("phase == 'training'")):
+        long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
+        for draw in (render for _, render, *_ in figures.FIGURES):
+            figure = draw(long)
+            if figure is None:
+                continue
+            canvas.settle(figure)  # pytest turns the warning of a layout without room into an error
+            said = texts(figure) + [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+            assert any("cells:First loop" in text for text in said)
+            assert max(len(line) for text in said for line in text.splitlines()) < 60
+
+
+def test_a_title_of_many_axes_stays_above_its_panel(made_up: Summaries) -> None:
+    figure = figure_scaling.render(made_up("published").query("reference == 'lstm'"))
+    titles = [title for title in texts(figure) if "\nat " in title]
+    assert any("hidden" in title for title in titles)
+    assert max(len(line) for title in titles for line in title.splitlines()) <= 40
+
+
+def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Summaries) -> None:
+    figure = figure_scaling.render(made_up("published").query("reference == 'gru'"))
+    assert figure is not None
+    shown = [list(axes.get_xticks()) for axes in figure.axes if axes.get_xlabel() == "length"]
+    assert shown == [[187.0, 1500.0]] * 2
+
+
+def test_no_region_is_coloured_where_the_arithmetic_is_not_known(made_up: Summaries) -> None:
+    together = made_up("published")  # input and hidden size are equal everywhere, so one without the other is not known
+    assert figure_regions.render(together) is None
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.98, 1.03), (0.5, 12), (1e-6, 3), (1.0, 1.0001), (3e-3, 5e3)])

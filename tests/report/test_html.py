@@ -204,6 +204,7 @@ def test_a_search_leaves_the_rows_that_hold_it_and_tells_how_many(page: Page) ->
     assert set(column(page.locator("#table-ratios table"), "cell")) == {"lstm hoisted", "combined hoisted"}
     expect(page.locator("#table-ratios .count")).to_have_text("9 of 33 rows")
     expect(page.get_by_role("status")).to_contain_text("9 of 33 rows")
+    expect(page.locator("#table-not_measured .count")).to_have_text("1 row")
 
 
 def test_a_table_is_copied_as_csv_with_the_numbers_in_full_as_it_is_seen(page: Page) -> None:

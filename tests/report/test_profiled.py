@@ -12,7 +12,16 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.gap import Gap, between, take_apart
 from rnnbench.analysis.noise import noise
-from rnnbench.report import figure_breakdown, figure_memory, figure_waterfall, flame, profiled, table_operators, why
+from rnnbench.report import (
+    figure_breakdown,
+    figure_memory,
+    figure_waterfall,
+    flame,
+    profiled,
+    table_breakdown,
+    table_operators,
+    why,
+)
 from rnnbench.report import folder as report
 from rnnbench.report.canvas import svg
 from rnnbench.store.folder import read_info
@@ -79,6 +88,20 @@ def test_one_replicate_has_no_intervals_and_no_certainty() -> None:
     assert math.isnan(single.ratio.low)
     assert "One replicate has no interval, so the gap is not taken apart" in why.words(single, "mine", "torch")
     assert figure_waterfall.render(single, "mine", "torch")
+
+
+def test_no_share_of_a_call_is_below_nothing_or_above_all_of_it() -> None:
+    text = why.words(gap(), "mine", "torch", profile(50 * MICRO, 51 * MICRO, 1 * MICRO))
+    assert text.endswith(" 0% of its call is dispatch and Python, 100% matrix products, 2% pointwise.")
+    busy = profile(50 * MICRO, 150 * MICRO, 10 * MICRO)
+    assert "Its call can't be taken apart: its kernels, clocked one by one, come to more than the whole" in why.words(
+        gap(), "mine", "torch", busy
+    )
+    assert not between(busy, profile())
+    assert "come to more than the whole" in table_breakdown.counts({"mine": busy}).rows[0][-1]
+    nearly = texts(figure_breakdown.render({"mine": profile(50 * MICRO, 51 * MICRO, 1 * MICRO)}))
+    assert "50.0 µs" in nearly
+    assert "52.0 µs" not in nearly
 
 
 def texts(figure: object) -> str:

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from rnnbench.report import terminal
+from rnnbench.report import table_medians, terminal
 from rnnbench.store import metrics
 from rnnbench.store.folder import RunInfo
 from rnnbench.store.metrics import Metric
@@ -86,6 +86,16 @@ def test_a_cell_that_was_not_compared_is_marked(quick: pd.DataFrame, info: RunIn
     text = terminal.text(quick, info, 140)
     assert text.count("no parity check (2)") == 2
     assert "(2) not compared: layer l reads layer l-1's state" in text
+
+
+def test_no_median_is_cut_off_where_names_and_devices_take_the_room(made_up: Summaries, info: RunInfo) -> None:
+    both = pd.concat([made_up("quick"), made_up("quick").assign(device="cuda"), made_up("quick").assign(dtype="tf32")])
+    long = renamed(both.reset_index(drop=True), "lstm", "package.of_mine:MyLSTMCellThatIsBest")
+    _, _, medians = terminal.text(long, info, 80).partition("Over all sizes")
+    table = medians.partition("On cpu and cuda")[0]
+    shown = table_medians.render(long).rows
+    assert table.count("agrees") == sum(row[-1] == "agrees" for row in shown)
+    assert re.findall(r"[\d.]+×", table) == [row[-4] for row in shown if row[-4] != "—"]
 
 
 def test_the_answer_and_the_counts_come_last(quick: pd.DataFrame, info: RunInfo) -> None:

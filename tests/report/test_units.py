@@ -50,6 +50,15 @@ def test_a_ratio_reads_back_within_half_a_percent_and_without_exponent(ratio: fl
     assert float(text[:-1].replace(",", "")) == pytest.approx(ratio, rel=0.00501)
 
 
+def test_an_end_of_an_interval_that_tells_nothing_takes_no_room() -> None:
+    assert units.ratio_interval(2.3e-16, 4.3112e15) == "2.30e-16–4.31e+15"
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.001, "0.001"), (0.0994, "0.1"), (0.12, "0.12"), (6.88, "6.9")])
+def test_a_ratio_in_a_box_is_never_nothing(ratio: float, text: str) -> None:
+    assert units.ratio_box(ratio) == text
+
+
 def test_both_ends_of_an_interval_share_a_unit() -> None:
     assert units.duration_interval(990e-6, 1.2e-3) == "0.990–1.20 ms"
 
@@ -66,6 +75,10 @@ def test_an_interval_that_is_not_known_is_a_dash(ends: tuple[float, float]) -> N
         (units.percent, -0.0994, "9.9%"),
         (units.percent, 0.0996, "10%"),
         (units.percent, 11.5, "1,150%"),
+        (units.percent, -0.996, "99.6%"),  # 250 times as fast takes some time still
+        (units.percent, -0.9997, "99.9%"),
+        (units.percent, -1.0, "100%"),
+        (units.percent, 1e30, "1e+32%"),
         (units.whole_percent, 0.353, "35%"),
         (units.whole_percent, -0.02, "-2%"),
         (units.whole_percent, math.nan, "—"),

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.history import History, Line
 from rnnbench.analysis.verdict import Q
-from rnnbench.report.canvas import log_axis, look
+from rnnbench.report.canvas import log_axis, look, short
 from rnnbench.report.runs.called import when
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import ratio_tick, round_percent
@@ -23,6 +23,7 @@ MOST_PANELS = 12
 COLUMNS = 3
 SLOWER, FASTER, PLAIN = COLORS[1], COLORS[0], "#666666"
 TITLE_WIDTH = 44  # characters
+REACH = 1.5  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
 LEAST_SPAN = 1.1  # of the axis from end to end, so that a percent does not look like much
 
 
@@ -71,13 +72,15 @@ def telling(history: History) -> list[Case]:
 
 
 def _panel(axes: Axes, lines: Sequence[Line], history: History) -> None:
-    values: list[float] = []
+    marks: list[float] = []
+    ends: list[float] = []
     for line in lines:
         runs = [point.run for point in line.points]
         ratios = np.array([(point.ratio.value, point.ratio.low, point.ratio.high) for point in line.points]).T
         reach = np.nan_to_num(np.abs(ratios[1:] - ratios[0]))
         axes.errorbar(runs, ratios[0], yerr=reach, fmt="o", color=PLAIN, markersize=3, elinewidth=0.8, zorder=3)
-        values += [*ratios[0], *np.nan_to_num(ratios[1:], nan=ratios[0].mean()).ravel()]
+        marks += [*ratios[0]]
+        ends += [*ratios[np.isfinite(ratios)]]
         _levels(axes, line, runs)
         for one in line.significant:
             color = SLOWER if one.ratio.value > 1 else FASTER
@@ -95,7 +98,7 @@ def _panel(axes: Axes, lines: Sequence[Line], history: History) -> None:
                 va="top",
             )
     _eras(axes, history)
-    low, high = min(values), max(values)
+    low, high = max(min(ends), min(marks) / REACH), min(max(ends), max(marks) * REACH)
     wider = max(1.06, (LEAST_SPAN * low / high) ** 0.5)
     axes.set_yscale("log")
     axes.set_ylim(low / wider, high * wider)
@@ -154,4 +157,4 @@ def _fold(name: str) -> str:
     if len(name) <= TITLE_WIDTH:
         return name
     head, _, rest = name.partition(", ")
-    return f"{head}\n{rest[:TITLE_WIDTH]}"
+    return f"{short(head, TITLE_WIDTH)}\n{short(rest, TITLE_WIDTH)}"

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.together import Together
-from rnnbench.report.canvas import log_axis, look, quiet
+from rnnbench.report.canvas import log_axis, look, quiet, short
 from rnnbench.report.series import COLORS, MARKERS, name
 from rnnbench.report.units import ratio_tick
 
@@ -35,7 +35,7 @@ def render(found: Together, runs: list[str]) -> Figure | None:
             axes.set_xlabel("time over that of the reference of the same run (log scale)")
             axes.grid(axis="x")
             quiet(axes)
-        grid[0, 0].set_yticks(range(len(rows)), rows)
+        grid[0, 0].set_yticks(range(len(rows)), list(map(short, rows)))
         grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)
         handles = [_handle(place, run) for place, run in enumerate(runs)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(runs)), fontsize=8)
@@ -76,4 +76,4 @@ def _panel(axes: Axes, frame: pd.DataFrame, rows: list[str], runs: int) -> None:
 
 def _handle(place: int, run: str) -> Line2D:
     color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
-    return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=run)
+    return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=short(run))

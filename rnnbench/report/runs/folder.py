@@ -32,6 +32,6 @@ def render(title: str, topics: Sequence[Topic]) -> dict[str, bytes]:
 def _section(topic: Topic, *, is_leading: bool) -> Section:
     """As the page has it; what stands on the first screen is not said again."""
     words, pictures = ((), topic.pictures[1:]) if is_leading else (topic.words, topic.pictures)
-    notes = [Warnings(topic.notes)] if topic.notes else []
+    notes = [Warnings("Not the same in these runs:", topic.notes)] if topic.notes else []
     parts: list[Part] = [*notes, *map(Words, words), *map(Drawn, pictures), *map(Listed, topic.tables)]
     return Section(topic.name, topic.title, topic.title, parts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rnnbench.analysis.change_points import FEWEST
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.axes import one_line
@@ -51,6 +52,10 @@ def _words(history: History, called: Names) -> Iterator[str]:
         for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
         if pairs
     ]
+    if max(len(line.points) for line in history.lines) < 2 * FEWEST:
+        too_few = "too few for a lasting change, which takes two before and two after"
+        yield f"{plural(cases, 'case')} over {span}: {too_few}."
+        return
     said = " and ".join(counts) if counts else "none changed for good"
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
     yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
@@ -62,7 +67,8 @@ def _words(history: History, called: Names) -> Iterator[str]:
             size = f"{slower(one.ratio.value)} {change_interval(one.ratio)}"
             yield f"The largest {word}: {called.name(line.case)}, {size}, since {where}."
     spreads = [era.spread for era in history.eras if len(era.runs) > 1]
-    yield f"From run to run an unchanged case's ratio varies by {max(spreads):.1%} (standard deviation)."
+    scatter = f"{max(spreads):.1%} (standard deviation) more than its own interval says"
+    yield f"From run to run an unchanged case's ratio varies by {scatter}."
 
 
 def notes(history: History) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
         "lie within that margin."
     )
     frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
-    return table("together", "The same cases in all runs", note, columns, frame, machine=_machine(found, rows))
+    return table("together", "The same cases in the runs", note, columns, frame, machine=_machine(found, rows))
 
 
 def environments(found: Together, runs: list[str]) -> Table:

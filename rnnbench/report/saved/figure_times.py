@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.axes import one_line
-from rnnbench.report.canvas import beside, log_axis, look, quiet
+from rnnbench.report.canvas import beside, log_axis, look, quiet, short
 from rnnbench.report.saved.table_benchmarks import by_group
 from rnnbench.report.series import COLORS
 from rnnbench.report.units import duration, duration_tick, ratio
@@ -41,7 +41,7 @@ def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
                 _row(axes, place, line)
         axes.set_ylim(len(lines) - 0.5, -1.4)
         rows = [(place, line) for place, line in enumerate(lines) if not isinstance(line, str)]
-        axes.set_yticks([place for place, _ in rows], [_cut(row["name"]) for _, row in rows])
+        axes.set_yticks([place for place, _ in rows], [short(one_line(row["name"]), NAME_LENGTH) for _, row in rows])
         _across(axes, summary)
         figure.legend(handles=_legend(summary, saved), loc="outside lower center", ncols=3, fontsize=8)
     return figure
@@ -52,7 +52,7 @@ def _lines(frame: pd.DataFrame) -> list[str | dict[Any, Any]]:
     lines: list[str | dict[Any, Any]] = []
     for group, rows in frame.groupby("group", sort=False):
         if frame["group"].nunique() > 1:
-            lines.append(_cut(group, 2 * NAME_LENGTH) if group else "in no group")
+            lines.append(short(one_line(group), 2 * NAME_LENGTH) if group else "in no group")
         lines += rows.to_dict("records")
     return lines
 
@@ -96,8 +96,3 @@ def _legend(summary: pd.DataFrame, saved: Saved) -> list[Line2D]:
     if summary["seconds_low"].notna().any():
         handles.append(Line2D([], [], color=COLORS[0], linewidth=1.4, marker="|", markersize=7, label=interval))
     return handles
-
-
-def _cut(name: object, most: int = NAME_LENGTH) -> str:
-    text = one_line(name)
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -123,7 +123,8 @@ function enhance(table) {
       seen += !row.hidden;
     }
     const pooled = selected && "pooled" in table.dataset ? "; each is over all of its sizes, whatever is filtered" : "";
-    count.textContent = seen === original.length && !pooled ? `${seen} rows` : `${seen} of ${original.length} rows${pooled}`;
+    const all = `${original.length} ${original.length === 1 ? "row" : "rows"}`;
+    count.textContent = seen === original.length && !pooled ? all : `${seen} of ${all}${pooled}`;
     table.selected = selected;
     return seen;
   }

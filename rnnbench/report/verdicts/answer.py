@@ -81,8 +81,8 @@ def told(finding: Finding) -> str:
 
 
 def _is_by_counts(finding: Finding) -> bool:
-    """Whether it is the counts alone that give the verdict."""
-    return bool(finding.judged_changes) and not direction(finding)
+    """Whether it is the counts alone that give the verdict: the time stayed, or went the other way."""
+    return bool(finding.judged_changes) and direction(finding) != (1 if finding.verdict == "regressed" else -1)
 
 
 def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:

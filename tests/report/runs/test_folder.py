@@ -50,6 +50,8 @@ def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:
     assert not {"b", "i", "u", "iframe"} & set(page.tags)
     assert page.tags.count("script") == 2  # the page's own
     assert HOSTILE in page.text
+    assert "Not the same in these runs:" in page.text
+    assert "this run:" not in page.text
     links = [link for link in page.links if link.startswith(("figures/", "tables/"))]
     assert sorted(links) == sorted(name for name in made if name != "index.html")
     assert not re.search(r"@import|url\((?!#)|\bsrc=", made["index.html"].decode())

@@ -1,12 +1,16 @@
 """What a history says, shows and writes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.report.runs import figure_history
 from rnnbench.report.runs import history as topic
 from rnnbench.report.runs.topic import Topic
+from rnnbench.report.verdicts.names import names
 from tests import workload as small
 from tests.validation.history_simulated import simulated, stored_run
 
@@ -30,6 +34,7 @@ def test_the_words_count_what_changed_and_name_the_largest(found: Topic) -> None
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
     assert "From run to run an unchanged case's ratio varies by 0." in words
+    assert "% (standard deviation) more than its own interval says." in words
     assert found.notes == ()
 
 
@@ -76,3 +81,24 @@ def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
         "No case was measured beside its reference in two runs of the same environment, so nothing can be said.",
     )
     assert found.pictures == ()
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+def test_of_too_few_runs_nothing_is_said_to_have_lasted_or_not(runs: int) -> None:
+    true = np.zeros((6, runs))
+    true[:, -1] = 0.4  # half as slow again, which one run alone can't show to last
+    said = topic.render(simulated(np.random.default_rng(5), true)).words
+    assert said == (
+        f"6 cases over {runs} runs from 2026-01-01 to 2026-01-01: too few for a lasting change, "
+        "which takes two before and two after.",
+    )
+
+
+def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:
+    line = changed.lines[0]
+    first = replace(line.points[0], ratio=Estimate(line.points[0].ratio.value, 1e-6, 1e6))
+    hopeless = replace(changed, lines=(replace(line, points=(first, *line.points[1:])),))
+    figure = figure_history.render(hopeless, names([line.case]))
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    assert high / low < 4

@@ -42,6 +42,7 @@ def test_only_the_keys_that_differ_are_noted(found: Topic) -> None:
 def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(found: Topic) -> None:
     cases, environment = found.tables
     assert len(cases.rows) == len(CASES)
+    assert cases.title == "The same cases in the runs"  # not in all: two are enough
     assert {row[5] for row in cases.rows[:4]} == {"slower"}  # the largest differences first
     assert len(cases.frame) == 3 * len(CASES)
     assert len(environment.headers) == 4
