@@ -1,6 +1,7 @@
 """Figure: how far each cell is from its reference, at a glance. A row a series, a dot a size, a bar for the median."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,12 @@ from rnnbench.report.medians import CONTEXT
 from rnnbench.report.reference import is_reference, words
 from rnnbench.report.series import Style, styles, with_series
 from rnnbench.report.units import ratio, ratio_tick
+from rnnbench.store.records import LOADS, OF_DATA
 
 SPREAD = 0.32  # dots of a row lie within this distance of its middle
 MARGIN = 1.08  # room at the ends of the axis
 REACH = 3  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
+FEW = 2  # dots of a row; of no more, a bar for the median would hide them and say nothing new
 MANY = 120  # dots of a row; of more, where most lie is drawn instead
 
 
@@ -51,14 +54,23 @@ def render(summary: pd.DataFrame) -> Figure | None:
                     here = here[here[axis] == value]
                 _panel(axes, here, rows, look_of, limits)
                 _mark_reference(axes, words(summary).name, limits)
-                axes.set_title(", ".join([phase, *filter(None, [say_all(context, setting)])]), loc="left", pad=16)
-            _name_rows(line, compared, rows)
-        for axes in grid[-1]:
-            axes.set_xlabel(f"time over that of {words(summary).name} (log scale)")
-        crowds = compared.groupby(["phase", *context, "series"])["ratio"].size() > MANY
-        handles = [*_legend(has_dots=not crowds.all(), has_spreads=bool(crowds.any()))]
+                axes.set_title(", ".join([phase, *filter(None, [_say(context, setting, phase)])]), loc="left", pad=16)
+                axes.set_visible(not here.empty)
+            _name_rows([axes for axes in line if axes.get_visible()], compared, rows)
+        for column in grid.T:
+            last = [axes for axes in column if axes.get_visible()][-1]
+            last.set_xlabel(f"time over that of {words(summary).name} (log scale)")
+            last.tick_params(labelbottom=True)
+        sizes = compared.groupby(["phase", *context, "series"])["ratio"].size()
+        handles = [*_legend(sizes)]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure
+
+
+def _say(context: Sequence[str], setting: Sequence[Any], phase: str) -> str:
+    """What a panel's cases share; a phase that loads nothing has no workers."""
+    own = [(axis, value) for axis, value in zip(context, setting, strict=True) if phase in LOADS or axis not in OF_DATA]
+    return say_all([axis for axis, _ in own], [value for _, value in own])
 
 
 def _panel(
@@ -75,7 +87,7 @@ def _panel(
         else:
             _dots(axes, place, found, style)
         median = float(np.median(values))
-        if len(found) > 2:  # of two, the bar would hide both and say nothing more
+        if len(found) > FEW:
             axes.plot([median, median], [place - 0.4, place + 0.4], color="black", linewidth=2, zorder=4)
         axes.text(
             1.01, place, ratio(median), transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=8.5
@@ -132,6 +144,7 @@ def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
 def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]) -> None:
     """Row names on the left, a fine line between families."""
     line[0].set_yticks(range(len(rows)), list(map(short, rows)))
+    line[0].tick_params(labelleft=True)
     line[0].set_ylim(len(rows) - 0.5, -0.5)
     families = compared.drop_duplicates("series").set_index("series").loc[list(rows), "family"].to_numpy()
     for panel in line:
@@ -139,10 +152,12 @@ def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]
             panel.axhline(place + 0.5, color="#bbbbbb", linewidth=0.7)
 
 
-def _legend(*, has_dots: bool, has_spreads: bool) -> Iterator[Artist]:
-    if has_dots:
+def _legend(sizes: pd.Series) -> Iterator[Artist]:
+    """What the panels show, whose rows have so many cases."""
+    if (sizes <= MANY).any():
         yield Line2D([], [], color="#555555", marker="o", markersize=4, linewidth=1, label="one workload, 95% interval")
-    if has_spreads:
+    if (sizes > MANY).any():
         yield Patch(facecolor="#888888", label="half of the workloads")
         yield Line2D([], [], color="#555555", linewidth=1.2, label="all workloads")
-    yield Line2D([], [], color="black", marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median")
+    if (sizes > FEW).any():
+        yield Line2D([], [], color="black", marker="|", markersize=11, markeredgewidth=2, linestyle="", label="median")

@@ -139,6 +139,17 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
     assert titles == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
 
+def test_a_phase_that_loads_nothing_has_one_panel_however_many_workers_others_have(quick: pd.DataFrame) -> None:
+    step = quick.query("phase == 'training' and batch_size == 1 and seq_len == 16").assign(phase="step")
+    epochs = [step.assign(phase="epoch", workers=workers) for workers in (0, 2)]
+    figure = figure_ratio.render(pd.concat([step, *epochs], ignore_index=True))
+    assert figure is not None
+    shown = {axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()}
+    assert shown == {"step", "epoch, 0 workers", "epoch, 2 workers"}
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one workload, 95% interval"]  # no bar is drawn
+
+
 def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_says_so(grid: pd.DataFrame) -> None:
     figure = figure_scaling.render(grid)
     assert figure is not None
