@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnnbench import cli, load, summarize
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Measurement
 from tests import stored
 from tests import workload as small
 from tests.measure import fake_nvml
@@ -113,6 +115,42 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     assert rows["mine.py:Hungry"]["reason"].startswith("out of memory: ")
     assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
     assert rows["mine.py:Missing"]["reason"].startswith("mine.py has no class Missing; it has Good, Fatal, ")
+
+
+def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_show(folder: Path) -> None:
+    alone = '[[sweep]]\ncell = ["mine.py:Wrong", "mine.py:Missing"]\nimplementation = "loop"\n'
+    (folder / "tiny.toml").write_text('name = "tiny"\n' + alone)
+    done = rnnbench("run", "tiny.toml", cwd=folder)
+    (path,) = (folder / "results").iterdir()
+    said = "no case was measured, and 2 of 2 failed; the first: ValueError: on purpose (mine.py:12)"
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"rnnbench: results/{path.name}: {said}"
+    assert "none measured, none skipped, 2 failed" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"results/{path.name}"
+
+    done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {said}"]
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 0)],
+)
+def test_what_slurms_jobs_have_measured_is_judged_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
+) -> None:
+    def by_slurm(*_: object, out: Path, **__: object) -> Path:
+        of = {small.case("gru", batch_size=number): status for number, status in enumerate(statuses, start=1)}
+        times = {case: [[0.001]] for case, status in of.items() if status == "measured"}
+        return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
+
+    monkeypatch.setattr("rnnbench.measure.slurm.sweep.run_by_slurm", by_slurm)
+    monkeypatch.setattr(sys, "argv", ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0) == code
 
 
 @pytest.mark.parametrize(
@@ -256,6 +294,8 @@ def test_a_suite_for_a_device_that_is_not_there_is_skipped_in_one_line(folder: P
     assert done.returncode == 0
     assert done.stdout.startswith("rnnbench: cuda is skipped: torch ")
     assert len(done.stdout.splitlines()) == 1
+    as_json = rnnbench("run", "cuda", "--json", cwd=folder)
+    assert (as_json.returncode, as_json.stdout, as_json.stderr) == (0, "", done.stdout)
     assert not (folder / "results").exists()
 
 

@@ -72,12 +72,14 @@ def test_parquet_has_a_file_of_its_own(
             "--windows goes with csv and parquet; bencher has",
         ),
         (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: --out {run}: can't be written: "),
+        (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: --out .: can't be written: Is a directory"),
         (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
         (["compare", "{run}", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
         (
             ["compare", "{run}", "saved.json"],
             "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
         ),
+        (["compare", "{run}/run.json", "{run}"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
         (

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, GRAPH_BACKENDS, OPAQUE_BACKENDS, Case
+from rnnbench.store.records import AXES, FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS, Case
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
 BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
@@ -73,10 +73,17 @@ def moved_bytes(row: dict[Any, Any]) -> float:
 
 
 def serial_steps(row: dict[Any, Any]) -> int:
-    """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence."""
+    """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence.
+
+    A fused layer is called anew for each output that is fed back; what was compiled or recorded runs those too.
+    """
     workload = Case.from_axes(row).workload
-    steps = workload.seq_len + (workload.output_steps if workload.task == "encoder_decoder" else 0)
-    forward = 1 if row["backend"] in OPAQUE_BACKENDS else steps * workload.num_layers
+    fed_back = workload.output_steps if workload.task in ("one_to_many", "encoder_decoder") else 0
+    read = 0 if workload.task == "one_to_many" else workload.seq_len
+    if row["backend"] in FUSED_LAYERS:
+        forward = min(read, 1) + fed_back
+    else:
+        forward = 1 if row["backend"] in OPAQUE_BACKENDS else (read + fed_back) * workload.num_layers
     total = forward * workload.batches
     return total if workload.phase == "inference" else 2 * total
 

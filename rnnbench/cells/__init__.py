@@ -5,8 +5,10 @@ Reading this table does not import torch; `load` does.
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
+import zlib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -91,7 +93,9 @@ def load(target: str, root: Path) -> type["nn.Module"]:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no Python file {path}")
-    module_spec = importlib.util.spec_from_file_location(f"rnnbench_user_{path.stem}", path)
+    # Python looks a class' module up by its name, so files of one name in two folders have two.
+    name = f"rnnbench_user_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # a .py file has a loader
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)

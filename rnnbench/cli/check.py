@@ -133,6 +133,7 @@ def _saved(base: Path, head: Path, margin: float | None, reference: str | None) 
         return None
     if not all(kinds.values()):
         files, run = sorted(kinds, key=lambda path: not kinds[path])
+        pytest_benchmark.read(files)  # or it is none of pytest-benchmark's, and says so
         raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
     before, after = (pytest_benchmark.read(path) for path in (base, head))
     return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)

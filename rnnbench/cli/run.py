@@ -10,6 +10,8 @@ from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError, printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rnnbench.store.records import Group
     from rnnbench.suite_file import Settings
     from rnnbench.suites import Suite
@@ -94,7 +96,7 @@ def run(
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
-        click.echo(f"rnnbench: {chosen.name} is skipped: {missing}")
+        click.echo(f"rnnbench: {chosen.name} is skipped: {missing}", err=as_json)
         return
     _print_run(folder, as_json=as_json)
 
@@ -128,7 +130,7 @@ def _by_slurm(
 
 
 def _print_run(folder: Path, *, as_json: bool) -> None:
-    """The table of a run, or its cases as JSON, and then where it is."""
+    """The table of a run, or its cases as JSON, and then where it is; raises UserError where it measured nothing."""
     from rnnbench import load, summarize
     from rnnbench.store.folder import read_info
 
@@ -137,6 +139,7 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(summary.to_json(orient="records", lines=True), nl=False)
         click.echo(f"{folder}", err=True)
+        _refuse_nothing(folder, summary)
         return
     from rich.console import Console
 
@@ -150,3 +153,14 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
         Console().print(terminal.render(summary, info))
         click.echo("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
     click.echo(f"{folder}")
+    _refuse_nothing(folder, summary)
+
+
+def _refuse_nothing(folder: Path, summary: "pd.DataFrame") -> None:
+    """Raise UserError where no case was measured and some failed: what has only been skipped is no fault."""
+    failed = summary[summary["status"] == "failed"]
+    if not failed.empty and not (summary["status"] == "measured").any():
+        raise UserError(
+            f"{folder}: no case was measured, and {len(failed)} of {len(summary)} failed; the first: "
+            f"{failed['reason'].iloc[0]}"
+        )

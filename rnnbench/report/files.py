@@ -35,6 +35,8 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
 
     Raises UserError, naming the path that was asked for, where that can't be done.
     """
+    if not file.name:  # `.` or `/`
+        raise UserError(f"--out {asked}: can't be written: Is a directory; give a file in it")
     temporary = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,12 @@ class Metric:
 
 METRICS = (
     Metric(
-        "parameters", "parameters", "count", "of the model with its head, by torchinfo", "summary", verdict="judged"
+        "parameters",
+        "parameters",
+        "count",
+        "of the model with its head, those that are shared once",
+        "summary",
+        verdict="judged",
     ),
     Metric(
         "macs",

@@ -103,7 +103,8 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
         gradients=timed if is_fixed else "all",
         final_state=built.case.implementation != "torch.nn-padded",
     )
-    with _without_dropout(model), _without_dropout(built.reference):
+    takes_gradients = compared.gradients != "none"
+    with _comparable(model, takes_gradients), _comparable(built.reference, takes_gradients):
         found = errors(candidate, built.reference, mapping, built.input, built.layer_state, compared)
     tolerance = TOLERANCES[built.case.workload.dtype]
     worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
@@ -118,15 +119,20 @@ def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _without_dropout(model: SequenceModel) -> Iterator[None]:
-    """Two sides draw other numbers, so both are compared without; not by `eval`, in which cuDNN has no backward."""
+def _comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
+    """Without dropout, since two sides draw other numbers; not by `eval`, in which cuDNN has no backward."""
     owners: list[Any] = [body if isinstance(body, Cells) else body.layer for body in model.bodies]
     owners = [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]  # others were given none
     before = [owner.dropout for owner in owners]
+    is_evaluating = not model.training
     for owner in owners:
         owner.dropout = 0.0
+    if is_evaluating and takes_gradients:
+        model.train()
     try:
         yield
     finally:
         for owner, share in zip(owners, before, strict=True):
             owner.dropout = share
+        if is_evaluating:
+            model.eval()

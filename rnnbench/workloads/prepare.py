@@ -145,14 +145,18 @@ def torch_dtype(dtype: DType) -> torch.dtype:
 
 
 def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
-    """A task's model; `body` makes one for an input size."""
-    return SequenceModel(
+    """A task's model; `body` makes one for an input size.
+
+    In inference it is in `eval` mode, as every model that is used: no dropout, and cuDNN keeps nothing for backward.
+    """
+    model = SequenceModel(
         body(workload.input_size),
         nn.Linear(workload.directions * workload.hidden_size, workload.output_size),
         workload.task,
         output_steps=workload.output_steps,
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
     )
+    return model.eval() if workload.phase == "inference" else model
 
 
 def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> Layer:

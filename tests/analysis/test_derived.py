@@ -63,6 +63,12 @@ def test_steps_that_decode_follow_those_that_encode() -> None:
     assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, num_layers=2)) == 2 * (64 + 5)
 
 
+@pytest.mark.parametrize(("backend", "told", "decoded"), [("mkldnn_rnn_layer", 64, 1 + 5), ("inductor", 1, 1)])
+def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(backend: str, told: int, decoded: int) -> None:
+    assert serial_steps(row(task="one_to_many", seq_len=64, backend=backend)) == told
+    assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, backend=backend)) == decoded
+
+
 @pytest.mark.parametrize(
     ("changes", "bound", "limit"),
     [

@@ -1,5 +1,6 @@
 """Each cell against torch's own, written out apart from rnnbench's machinery."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -127,3 +128,12 @@ def test_a_class_that_can_not_be_had_is_named_with_the_reason(tmp_path, target: 
     with pytest.raises(CellError) as raised:
         load(target, tmp_path)
     assert str(raised.value).startswith(message)
+
+
+def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"from torch import nn\nclass Mine(nn.RNNCell):\n    n = {number}\n")
+    classes = [load(f"{folder}/mine.py:Mine", tmp_path) for folder in ("a", "b")]
+    assert [inspect.getsource(one).splitlines()[-1].strip() for one in classes] == ["n = 0", "n = 1"]
+    assert len({one.__module__ for one in classes}) == 2

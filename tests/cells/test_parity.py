@@ -1,6 +1,7 @@
 """The gate lets equal cells pass and finds each kind of difference."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,14 @@ def test_every_cell_agrees_with_its_reference_in_every_dtype(name: str, dtype: D
         assert measurement.parity == "agrees"
         assert measurement.parity_error is not None
         assert measurement.parity_error <= TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("task", ["many_to_one", "encoder_decoder"])
+@pytest.mark.parametrize("name", ["combined", "deep"])
+def test_gradients_too_small_for_the_digits_of_their_type_are_no_difference(name: str, task: Any) -> None:
+    sizes: Any = {"seq_len": 32, "batch_size": 4, "hidden_size": 64, "input_size": 8, "output_size": 8}
+    built = build(small.case(name, task=task, phase="training", dtype="float16", **sizes), ROOT)
+    assert observe(built).parity == "agrees"
 
 
 @pytest.mark.parametrize("name", EQUAL)

@@ -93,6 +93,16 @@ def test_formulas_count_and_shapes_agree_for_random_configurations() -> None:
     assert tried >= CONFIGURATIONS
 
 
+@pytest.mark.filterwarnings("ignore:.*TF32")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("how", ["torch.nn", "torch.nn-padded"])
+def test_a_padded_layer_multiplies_its_padding_too(how: Any, task: Any, phase: Any) -> None:
+    workload = small.workload(reference="lstm", task=task, phase=phase, dtype="float32", seq_len=7, lengths="varied")
+    built = build(Case("torch.nn.LSTM", how, workload), Path())
+    assert probe(built).values["macs"] == counted_by_torch(built)
+
+
 def test_a_step_is_the_whole_batch_and_the_head() -> None:
     case = small.case("gru", batch_size=3, input_size=4, hidden_size=5, output_size=2)
     assert macs.of_step(build(case, Path()).model, case.workload) == 3 * (3 * 5 * (4 + 5) + 5 * 2)

@@ -26,7 +26,9 @@ def metrics(case: Case) -> dict[str, Any]:
     ("cell", "parameters"), [("vanilla", 745), ("combined", 725), ("deep", 2365), ("deep-notebook", 2365)]
 )
 def test_torchinfo_counts_the_notebooks_parameters(cell: str, parameters: int) -> None:
-    assert metrics(small.case(cell, **small.NOTEBOOK))["parameters"] == parameters
+    found = metrics(small.case(cell, **small.NOTEBOOK))
+    assert found["parameters"] == parameters
+    assert found["parameter_bytes"] == 4 * parameters
 
 
 def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:
@@ -135,3 +137,16 @@ def test_dropout_is_off_while_outputs_are_compared_and_on_afterwards() -> None:
     assert [bodies[0].dropout, bodies[1].layer.dropout] == [0.5, 0.5]
     outputs = [built.model(built.input, built.state)[0] for _ in range(2)]
     assert not torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("cell", ["gru", "torch.nn.GRU"])
+def test_inference_draws_no_dropout_and_training_does(cell: str) -> None:
+    how: Any = "loop" if cell == "gru" else "torch.nn"
+    for phase, draws in (("inference", False), ("training", True)):
+        workload = small.workload(reference="gru", num_layers=2, dropout=0.5, phase=phase)
+        built = build(Case(cell, how, workload), ROOT)
+        observe(built)
+        outputs = [built.model(built.input, built.state)[0] for _ in range(2)]
+        assert torch.equal(*outputs) != draws
+        # By this cuDNN's layer knows whether to keep what backward would need.
+        assert {part.training for side in (built.model, built.reference) for part in side.modules()} == {draws}

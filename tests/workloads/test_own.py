@@ -46,6 +46,19 @@ class Renamed(nn.Module):
     def forward(self, input, h):
         return self.cell(input, h)
 
+class Dropping(nn.RNNCell):
+    def forward(self, input, h):
+        return super().forward(nn.functional.dropout(input, 0.5, self.training), h)
+
+class Tied(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x, self.h = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+        self.again = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.again.weight = self.h.weight
+    def forward(self, input, h):
+        return torch.tanh(self.again(torch.tanh(self.x(input) + self.h(h))))
+
 class Silent(nn.RNNCell):
     weights_from = None
 
@@ -151,6 +164,26 @@ def test_what_can_not_be_compared_is_timed_alone_and_says_why(
 
 def test_a_class_that_knows_no_gradient_can_be_timed_in_inference(root: Path) -> None:
     assert parity("good.py:NoGradient", root) == "agrees"
+
+
+def test_a_class_with_dropout_of_its_own_draws_none_in_inference(root: Path) -> None:
+    assert parity("good.py:Dropping", root) == "agrees"
+    with pytest.raises(ParityError, match="is off by"):
+        parity("good.py:Dropping", root, phase="training")
+
+
+def test_a_weight_that_is_tied_to_another_counts_once(root: Path) -> None:
+    found = observe(build(Case("good.py:Tied", "loop", small.workload()), root))
+    assert found.metrics["parameters"] == (5 * 6 + 6) + (6 * 6 + 6) + (6 * 2 + 2)
+
+
+def test_a_part_that_a_class_keeps_from_training_stays_so(root: Path) -> None:
+    built = build(Case("good.py:Apart", "loop", small.workload(phase="training")), root)
+    body: Any = built.model.body
+    body.cells[0].x.eval()
+    observe(built)
+    assert not body.cells[0].x.training
+    assert body.cells[0].h.training
 
 
 def test_a_class_keeps_its_own_weights_where_they_can_not_be_mapped_and_takes_the_heads(root: Path) -> None:

@@ -60,7 +60,8 @@ def probe(built: Built) -> Readings:
         del values["peak_bytes"]
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
     if backend in OPAQUE_BACKENDS:
-        lengths = built.model.body.lengths if isinstance(built.model.body, Layer) else None
+        body = built.model.body
+        lengths = body.lengths if isinstance(body, Layer) and not body.is_padded else None
         found = macs.of_call(built.model, built.case.workload, lengths)
         if found is None:
             del values["macs"]

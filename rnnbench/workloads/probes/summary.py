@@ -1,4 +1,4 @@
-"""Parameters, and torchinfo's estimates of one step beside the cell's own formula."""
+"""Parameters, and torchinfo's counts and estimates of one step beside the cell's own formula."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from rnnbench.workloads.prepare import Built
 
 
 def probe(built: Built) -> Readings:
-    """torchinfo's counts of one step with the head."""
+    """The model's parameters, and torchinfo's counts of one step with the head."""
     found = _of_step(built)
     values = {
-        "parameters": int(found.total_params),
+        # Not `total_params`, which has a tied weight twice, as it has all of a module that was scripted.
+        "parameters": sum(parameter.numel() for parameter in built.model.parameters()),
         "mult_adds": int(found.total_mult_adds),
         "input_bytes": int(found.total_input),
         "forward_backward_bytes": int(found.total_output_bytes),
@@ -30,8 +31,13 @@ def probe(built: Built) -> Readings:
 
 def _of_step(built: Built) -> Any:
     # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
-    step = StepModel(built.model, built.state)
-    return _summary(step, *(part.clone() for part in (built.input[0], *leaves(built.state))))
+    given = [part.clone() for part in (built.input[0], *leaves(built.state))]
+    modes = [(module, module.training) for module in built.model.modules()]
+    try:
+        return _summary(StepModel(built.model, built.state), *given)
+    finally:
+        for module, mode in modes:  # torchinfo leaves all in that of the outermost
+            module.training = mode
 
 
 def _summary(model: nn.Module, *inputs: Any) -> Any:
