@@ -18,6 +18,7 @@ FEWEST_FOR_RANKS = 10
 MOST_FOR_EXACT = 50
 MOST_AT_ONCE = 1 << 23  # pairs of values, so that many cases of many replicates do not fill the memory
 
+FARTHEST_LOG = 300.0  # of a ratio; a spoilt run's times may differ so much that the ends of intervals are no numbers
 LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
 
 
@@ -30,9 +31,15 @@ class Estimate:
     high: float
 
 
+def from_logs(logs: np.ndarray) -> np.ndarray:
+    """The ratios, or times, of which these are the logarithms, none so far out that no number could hold its square."""
+    found: np.ndarray = np.exp(np.clip(logs, -FARTHEST_LOG, FARTHEST_LOG))
+    return found
+
+
 def as_ratio(log: Estimate) -> Estimate:
     """The estimate of a ratio, or of a time, from that of its logarithm."""
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+    return Estimate(*from_logs(np.array([log.value, log.low, log.high])).tolist())
 
 
 def columns(name: str, log: Estimate) -> dict[str, float]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rnnbench.analysis.derived import with_derived
-from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, pooled_points
+from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, from_logs, pooled_points
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
@@ -129,5 +129,5 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
     found = np.full((len(cases), 3), np.nan)
     if len(replicates):
         known = estimates(replicates["number"].to_numpy(), replicates[column].to_numpy(dtype=float))
-        found[: len(known)] = np.exp(known)
+        found[: len(known)] = from_logs(known)
     cases[[name, f"{name}_low", f"{name}_high"]] = found

@@ -8,6 +8,7 @@ from scipy import stats
 
 from rnnbench.analysis.estimate import (
     Estimate,
+    as_ratio,
     estimate,
     estimates,
     pooled_quantiles,
@@ -27,6 +28,13 @@ def test_the_interval_holds_the_estimate(sample: list[float]) -> None:
     assert min(sample) <= found.value <= max(sample)
     if len(sample) > 1:
         assert found.low <= found.value <= found.high
+
+
+@given(st.lists(st.floats(-735, 735), min_size=2, max_size=12))  # logarithms of all that a run may hold as a time
+def test_any_ratio_is_a_number_whose_interval_has_a_width(logs: list[float]) -> None:
+    found = as_ratio(estimate(logs))
+    assert 0 < found.low <= found.value <= found.high
+    assert math.isfinite((found.high / found.low) ** 0.5)
 
 
 @given(values, st.floats(-100, 100))

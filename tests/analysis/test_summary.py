@@ -40,6 +40,14 @@ def test_without_a_reference_there_is_a_time_and_no_ratio(tmp_path: Path) -> Non
     assert np.isnan(row["ratio"])
 
 
+def test_a_time_beyond_all_measure_has_an_interval_of_numbers(tmp_path: Path) -> None:
+    run = folder(tmp_path, {LOOP: [[1.0], [1e3], [0.5]], REFERENCE: [[1.0]] * 3})
+    first = run / "windows-0000.jsonl"
+    first.write_text(first.read_text().replace("[1.0]", "[1e-290]", 1))
+    row = summary(run).loc[LOOP.key]
+    assert 0 < row["ratio_low"] < row["ratio"] < row["ratio_high"] < np.inf
+
+
 def test_a_skipped_case_keeps_its_row(tmp_path: Path) -> None:
     found = summary(folder(tmp_path, {LOOP: [[2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
     assert found.loc[SKIPPED.key, "reason"] == "nothing to hoist"

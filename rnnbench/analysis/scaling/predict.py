@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.estimate import from_logs
 from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
 from rnnbench.analysis.scaling.terms import CAUSES, Array, Cause
@@ -53,7 +54,7 @@ def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
     ratio, ratio_half = ratios(fit, reference, sizes)
     for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):
         table[name] = np.where(is_told, value, np.nan)
-        table[f"{name}_low"], table[f"{name}_high"] = table[name] * np.exp(-width), table[name] * np.exp(width)
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] * from_logs(-width), table[name] * from_logs(width)
     causes = fit.by_cause(sizes)
     table["bound_by"] = np.where(is_told, bound_by(causes), "")
     for cause in CAUSES:
@@ -65,7 +66,7 @@ def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
 def interval(fit: Fit, sizes: pd.DataFrame) -> tuple[Array, Array, Array]:
     """The fitted seconds at each of `sizes` and the ends of its 95% interval, NaN where it is not known."""
     seconds, half = fit.seconds(sizes), half_widths(fit.errors, _rows(sizes), fit.levels)
-    return seconds, seconds * np.exp(-half), seconds * np.exp(half)
+    return seconds, seconds * from_logs(-half), seconds * from_logs(half)
 
 
 def ratios(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> tuple[Array, Array]:

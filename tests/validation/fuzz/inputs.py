@@ -31,7 +31,8 @@ NASTY = (
     "nan",
     "x" * 3000,
 )
-NUMBERS = (0, -1, 1, 2**31, 2**63, 2**64, 10**30, 10**400, 0.0, -0.0, 1e-320, 1e308, math.inf, -math.inf, math.nan)
+WHOLE = (0, -1, 1, 2**31, 2**63, 2**64, 10**30, 10**400)
+NUMBERS = (*WHOLE, 0.0, -0.0, 1e-320, 1e-290, 1e18, 1e308, math.inf, -math.inf, math.nan)
 SCALARS = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(NASTY), st.integers(-9, 9))
 VALUES = st.recursive(
     SCALARS,
