@@ -82,7 +82,8 @@ class Measure(ModuleType):
 
         `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
         the output to all parameters) or `step` (and an Adam step with a learning rate of zero). The output is the first
-        tensor that a module returns; of (output, state), the state gets no gradient.
+        tensor that a module returns; of (output, state), the state gets no gradient. Modules are timed in the mode that
+        they are in: call their `eval()` before, for inference without dropout.
 
         `reference` names what ratios are to: else the only torch.nn layer, else the first. Before anything is timed,
         each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients are not. One of

@@ -82,6 +82,8 @@ def test_parquet_has_a_file_of_its_own(
         (["compare", "{run}/run.json", "{run}"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["compare", "saved.json", "{run}/run.json"], "this is part of a run of rnnbench; give its folder, {run}"),
         (["report", "{run}/windows-0000.jsonl"], "not JSON: "),
+        (["export", "{run}/run.json", "--format", "csv"], "{run}/run.json: not a run folder: "),
+        (["report", "{run}/run.json", "--serve"], "{run}/run.json: not a run folder: "),
         (
             ["report", "saved.json", "--reference", "x"],
             "--reference x: saved.json has no such benchmark; it has",

@@ -161,7 +161,7 @@ def read_info(path: Path, part: str = "") -> RunInfo:
     file = path / _named("run.json", part)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: not a run folder: it has no {file.name}; want one that `rnnbench run` made") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
