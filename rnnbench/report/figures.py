@@ -15,8 +15,8 @@ FIGURES = (
         figure_ratio.render,
         "How far each cell is from {reference}",
         "Each mark is one workload, with its 95% interval, which goes on where it meets the edge; of very many, boxes "
-        "and lines show where half and all of them lie. The bar is the median. The dashed line is {reference}: right "
-        "of it is slower. What is not filled is another implementation of the same cell.",
+        "and lines show where half and all of them lie. A bar is the median of three or more. The dashed line is "
+        "{reference}: right of it is slower. What is not filled is another implementation of the same cell.",
     ),
     (
         "ratio_by_size",
