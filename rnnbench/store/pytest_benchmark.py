@@ -17,6 +17,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES, DEFAULTS, Case
+from rnnbench.store.schema import MOST
 
 ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
 REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
@@ -133,11 +134,11 @@ def _file(path: Path) -> Saved:
         Session(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
         for number in sorted({number for taken in numbers.values() for number in taken})
     )
-    commit = str(_dictionary(content.get("commit_info")).get("id") or "")
+    commit = _text(str(_dictionary(content.get("commit_info")).get("id") or ""))
     known_commit = "" if commit in UNKNOWN_COMMITS else commit
     machine = _machine(content["machine_info"])
     if is_exported:
-        machine["caches"] = content[ORIGIN].get("caches", WARM)
+        machine["caches"] = _text(str(content[ORIGIN].get("caches", WARM)))
     return Saved(path.name, sessions, benchmarks, machine, known_commit, is_exported)
 
 
@@ -209,15 +210,15 @@ def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: value
         for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
     }
 
 
 def _rounds(stats: Mapping[str, Any], where: str) -> Rounds:
     low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
     number = stats.get("rounds")
-    if not isinstance(number, int) or number < 1:
-        raise UserError(f"{where}: stats.rounds is {_short(number)}; want a whole number from 1")
+    if not isinstance(number, int) or not 1 <= number < MOST:
+        raise UserError(f"{where}: stats.rounds is {_short(number)}; want a whole number from 1, below 2 ** 63")
     return Rounds(low, high, mean, number)
 
 
@@ -256,12 +257,13 @@ def _started(value: Any, path: Path) -> datetime:
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
     """What of a machine matters; its name and the clock rates that were measured do not."""
     known = _dictionary(info.get("cpu"))
-    return {
+    found = {
         "cpu": known.get("brand_raw") or known.get("brand") or info.get("processor"),
         "cores": known.get("count"),
         "machine": info.get("machine"),
         "python": f"{info.get('python_implementation')} {info.get('python_version')}",
     }
+    return {key: _text(value) if isinstance(value, str) else value for key, value in found.items()}
 
 
 def _dictionary(value: Any) -> dict[str, Any]:

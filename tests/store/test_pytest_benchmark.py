@@ -97,6 +97,15 @@ def test_axes_in_extra_info_make_a_case_and_anything_else_there_does_not(tmp_pat
     assert saved.benchmarks["bench.py::test_known"].metrics == {"macs": 12}
 
 
+def test_half_characters_and_numbers_that_no_table_holds_are_not_kept(tmp_path: Path) -> None:
+    extra = reference_case("gru").axes() | {"macs": 10**400, "parameters": 5}
+    machine = MACHINE | {"machine": "\ud800", "python_implementation": "\ud800"}
+    changes = {"machine_info": machine, "commit_info": {"id": "\ud800"}}
+    saved = read(write(tmp_path / "a.json", [benchmark("test_a", [1.0], extra=extra)], **changes))
+    assert (saved.machine["machine"], saved.machine["python"], saved.commit) == ("?", "? 3.12.4", "?")
+    assert saved.benchmarks["bench.py::test_a"].metrics == {"parameters": 5}
+
+
 GOOD = benchmark("test_a", [1.0, 1.1])
 
 
@@ -138,6 +147,7 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         (json.dumps(content(with_stats(q3="fast"))), "stats.q3 is 'fast'; want a positive number"),
         (json.dumps(content(with_stats(q1=10**400))), "want a positive number"),
         (json.dumps(content(with_stats(rounds=0))), "stats.rounds is 0; want a whole number from 1"),
+        (json.dumps(content(with_stats(rounds=10**400))), "; want a whole number from 1, below 2 ** 63"),
         (json.dumps(content([GOOD], rnnbench={})), "want one value a replicate"),
     ],
 )
