@@ -1,9 +1,4 @@
-"""The exceptions that the command line shows without a traceback, and what may be printed of strangers' words."""
-
-
-def printable(text: str) -> str:
-    """Words from files and folders as a terminal may show them: nothing in them moves its cursor or ends a line."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+"""The exceptions that the command line shows without a traceback."""
 
 
 class UserError(Exception):

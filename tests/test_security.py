@@ -14,7 +14,7 @@ import pytest
 from rnnbench import load, suites, summarize
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.noise import noise
-from rnnbench.errors import UserError, printable
+from rnnbench.errors import UserError
 from rnnbench.measure import git
 from rnnbench.report import csv, html, markdown, tables, terminal
 from rnnbench.report.sections import Content
@@ -23,6 +23,7 @@ from rnnbench.report.verdicts import markdown as verdict_markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
+from rnnbench.text import printable
 from tests import repository, stored
 from tests import workload as small
 from tests.validation.fuzz.inputs import NASTY

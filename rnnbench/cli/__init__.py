@@ -16,7 +16,8 @@ from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
-from rnnbench.errors import Interrupted, UserError, printable
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.text import printable
 
 LONGEST = 600  # letters of a line on standard error; what it quotes may have millions
 

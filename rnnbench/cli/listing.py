@@ -3,7 +3,8 @@
 import click
 
 from rnnbench.cli.options import device_option, only_option, suite_argument, yes_option
-from rnnbench.errors import UserError, printable
+from rnnbench.errors import UserError
+from rnnbench.text import printable
 
 
 @click.group("list")

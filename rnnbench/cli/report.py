@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from rnnbench.cli.options import reference_option
-from rnnbench.errors import UserError, printable
+from rnnbench.errors import UserError
+from rnnbench.text import printable
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")

@@ -7,7 +7,8 @@ import click
 
 from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
 from rnnbench.cli.typed import typed
-from rnnbench.errors import UserError, printable
+from rnnbench.errors import UserError
+from rnnbench.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

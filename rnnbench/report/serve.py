@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rnnbench.errors import UserError, printable
+from rnnbench.errors import UserError
 from rnnbench.report.page import PAGE
+from rnnbench.text import printable
 
 LOOPBACK = "127.0.0.1"
 OWN_NAMES = ("localhost", LOOPBACK, "::1")  # what a browser calls this server; any other name is not its own

@@ -1,0 +1,19 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.text import printable, writable
+
+ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
+
+
+@given(ANY_TEXT)
+def test_every_text_can_be_written_and_what_could_be_before_stays(text: str) -> None:
+    assert writable(text).encode("utf-8").decode("utf-8") == writable(text)
+    if not any("\ud800" <= letter <= "\udfff" for letter in text):
+        assert writable(text) == text
+
+
+@given(ANY_TEXT)
+def test_what_is_printable_is_one_line(text: str) -> None:
+    assert len(printable(text).splitlines()) <= 1
+    assert "\x1b" not in printable(text)
