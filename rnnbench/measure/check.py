@@ -97,6 +97,7 @@ def check(
             }
             runner.open(runs, cases)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
+            runner.notes += runner.recorded_notes()
     verdicts = trial.verdicts()
     findings = [_finding(runner, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")

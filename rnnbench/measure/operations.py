@@ -5,6 +5,7 @@ import os
 import random
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 
 from rnnbench.cells import CellError
 from rnnbench.measure import ceilings, devices, energy, torch_state
+from rnnbench.measure.case_guard import CaseGuard
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.user_modules import UserModules
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
@@ -26,6 +29,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
+HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
 MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
@@ -42,14 +46,43 @@ class Ready:
 class Operations:
     """Holds the prepared cases of the group that is visited."""
 
-    def __init__(self, layout: random.Random) -> None:
-        """`layout` draws where a case's memory begins."""
+    def __init__(
+        self, layout: random.Random, guard: CaseGuard | None = None, modules: UserModules | None = None
+    ) -> None:
+        """`layout` draws where a case's memory begins; `guard` and `modules` are for a process that does nothing else."""
         self._layout = layout
+        self._guard = guard
+        self._modules = modules
         self._ready: dict[str, Ready] = {}
-        self._state = torch_state.capture()
+        self._state = self._wanted = torch_state.capture()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; whatever a case raises becomes a reply too."""
+        if self._guard is not None:
+            self._guard.begin()
+        reply = self._reply(request, self._answer)
+        put_back = self._reply(request, self._put_back)
+        return reply if put_back["ok"] or reply.get("status") == "failed" else put_back
+
+    def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return {"ok": True, **answer(request)}
+        except Skip as skip:
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
+        except CellError as error:
+            return {"ok": False, "status": "failed", "reason": str(error)}
+        except torch_state.NotRestoredError as name:
+            reason = f"it changes {name}, which can't be put back for the cases after it"
+            return {"ok": False, "status": "failed", "reason": reason}
+        except ParityError as error:
+            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
+        except Exception as error:
+            if self._guard is not None:
+                self._guard.restore_streams()  # a case that raises may have closed them before
+            traceback.print_exc()
+            return {"ok": False, "status": "failed", "reason": _reason(error)}
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         operations = {
             "device": self._device,
             "ceiling": self._ceiling,
@@ -60,17 +93,20 @@ class Operations:
             "window": self._window,
             "release": self._release,
         }
-        try:
-            return {"ok": True, **operations[request["op"]](request)}
-        except Skip as skip:
-            return {"ok": False, "status": "skipped", "reason": str(skip)}
-        except CellError as error:
-            return {"ok": False, "status": "failed", "reason": str(error)}
-        except ParityError as error:
-            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
-        except Exception as error:
-            traceback.print_exc()
-            return {"ok": False, "status": "failed", "reason": _reason(error)}
+        return operations[request["op"]](request)
+
+    def _put_back(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Leave the process as the next case wants to find it; raises NotRestoredError and CellError."""
+        torch_state.restore(self._wanted)
+        if self._guard is not None:
+            self._guard.end(may_have_children=self._loads_in_children(request))
+        return {}
+
+    def _loads_in_children(self, request: dict[str, Any]) -> bool:
+        """Whether processes that load data belong to the case of a request, or to one that is prepared."""
+        ready = (one.case for one in self._ready.values())
+        asked = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
+        return any(case.workload.workers for case in (*ready, *asked))
 
     def _device(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["device"]
@@ -140,6 +176,8 @@ class Operations:
         if lacking := devices.backend(name).lacks(dtype):
             raise Skip(lacking)
         self._restore(name, dtype, threads)
+        if self._modules is not None:
+            self._modules.add(case.cell, Path(request["root"]))
         built = build_case(case, Path(request["root"]), request["compiled_steps"])
         self._restore(name, dtype, threads)  # whatever a user's file did when it was imported
         return built
@@ -163,10 +201,12 @@ class Operations:
         ready, plan = self._ready[request["case"]], Plan(**request["plan"])
         workload = ready.case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
+        printed = self._printed_bytes()
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, plan)
         return {
             **asdict(reading),
+            "printed": self._printed_bytes() != printed,
             "calls": plan.calls,
             "batch": plan.batch,
             "cores": allowed_cores(),
@@ -174,9 +214,13 @@ class Operations:
             "device_uuid": ready.device.uuid(),
         }
 
+    def _printed_bytes(self) -> int:
+        return 0 if self._guard is None else self._guard.printed_bytes()
+
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
         """torch's settings as a case wants them, whatever the case before it did."""
-        torch_state.restore(settings_of(device, dtype, threads, self._state))
+        self._wanted = settings_of(device, dtype, threads, self._state)
+        torch_state.restore(self._wanted)
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget the group, and collect its garbage now, since collection is off while cases run."""
@@ -206,7 +250,7 @@ def _reason(error: Exception) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if f"{os.sep}site-packages{os.sep}" not in frame.filename
+        if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
     ]
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{kind}: {message[0][:300] if message else ''}{where}"
@@ -220,13 +264,14 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def hello() -> dict[str, Any]:
     """What this worker is: versions, and which devices it sees."""
+    settings = torch_state.capture()
     return {
         "protocol": PROTOCOL_VERSION,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         **devices.about(),
         "fixed_addresses": _has_fixed_addresses(),
-        "settings": {name: str(value) for name, value in torch_state.capture().items() if name != "threads"},
+        "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
     }
 
 

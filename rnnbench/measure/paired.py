@@ -119,6 +119,10 @@ class PairedRunner:
         """What is known of a case on one side, beside its windows."""
         return self._recorders[side].measurements[case.key]
 
+    def recorded_notes(self) -> list[str]:
+        """What a reader must know of how the cases of each side were timed."""
+        return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
+
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())

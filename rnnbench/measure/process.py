@@ -8,18 +8,22 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.measure.process_group import end_with_descendants
 from rnnbench.measure.scratch import scratch
+from rnnbench.measure.worker_output import WorkerOutput
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+STARTER = Path(__file__).with_name("start_worker.py")
 START_SECONDS = 120.0  # importing torch from a cold disk
 MOST_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
+LOOK_SECONDS = 0.5  # between looks at what a worker prints while it is waited for
+PAUSE_SECONDS = 5.0  # of a wait that lasts so much longer than that, this process was stopped
 MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # torch.compile would keep processes of its own, which would not end with the compiling.
@@ -73,33 +77,38 @@ class WorkerProcess:
         paths: Sequence[Path] | None = None,
         layout: int | None = None,
         variables: Mapping[str, str] | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start `python`, importing from `paths` first: the folder that holds rnnbench, those of a user's modules.
 
-        By default these are this rnnbench and the current folder; with `paths`, nothing comes from the current folder.
-        Workers of equal `layout` have equal hash seeds and, where the system allows it, equal addresses. `variables`
-        are added to the environment.
+        By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
+        `paths`, nothing does. Python's standard library comes before all of them. Workers of equal `layout` have equal
+        hash seeds and, where the system allows it, equal addresses. `variables` are added to the environment.
         """
         self.name = name
+        self.paused_seconds = 0.0  # of the last request, in which this process was stopped and could not wait
+        self._now = now
         self._stopped = False
-        paths = (PACKAGE_PARENT, Path.cwd()) if paths is None else paths
-        path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH")]))
+        self._requests = 0
+        options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
+        started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
-        # -P: or the current folder would come first, and with it the head's rnnbench on both sides.
-        self._command = [python, "-P", "-m", "rnnbench.measure.worker", *([] if layout is None else [str(layout)])]
-        self._environment = os.environ | COMPILE_ALONE | {"PYTHONPATH": path} | fixed | dict(variables or {})
+        # -P: or the folder of the file that is run would come first on the import path.
+        self._command = [python, "-P", str(STARTER), json.dumps(started_with)]
+        self._environment = os.environ | COMPILE_ALONE | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._start()
 
     def _start(self) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._output = WorkerOutput()
         self._unread = b""
         with self._addresses():
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=self._output.fileno(),
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C is the coordinator's to handle
                 bufsize=0,
@@ -130,26 +139,42 @@ class WorkerProcess:
         assert self._process.stdin is not None
         if self._process.returncode is not None:
             raise WorkerLost("the worker has ended")
+        self._requests += 1
         try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(json.dumps(message | {"id": self._requests}).encode() + b"\n")
         except BrokenPipeError:
             raise WorkerLost(self._how_it_ended()) from None
-        return self._read(deadline_seconds)
+        reply = self._read(deadline_seconds)
+        if reply.pop("id", None) != self._requests:  # a case has found the stream and answers in the worker's place
+            self.close()
+            raise WorkerLost(f"no reply to this request, but {json.dumps(reply)[:60]!r}")
+        return reply
 
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
-        end = time.monotonic() + seconds
+        waited, self.paused_seconds, before = 0.0, 0.0, self._now()
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
-                if not selector.select(max(0.0, end - time.monotonic())):
+                is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
+                before, passed = self._now(), self._now() - before
+                # A wait that takes much longer than was asked for: this process was stopped, perhaps the worker too.
+                if passed > LOOK_SECONDS + PAUSE_SECONDS:
+                    self.paused_seconds += passed
+                    passed = 0.0
+                waited += passed
+                if is_there:
+                    chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+                    if not chunk:
+                        raise WorkerLost(self._how_it_ended())
+                    self._unread += chunk
+                elif waited >= seconds:
                     self.close()
                     raise WorkerLost(f"no answer within {seconds:g} s")
-                chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-                if not chunk:
-                    raise WorkerLost(self._how_it_ended())
-                self._unread += chunk
+                else:
+                    self._output.cut()
         line, _, self._unread = self._unread.partition(b"\n")
+        self._output.cut()
         try:
             reply = json.loads(line)
         except ValueError:
@@ -161,15 +186,14 @@ class WorkerProcess:
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
-        self._end(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
-        code = self._process.returncode
-        ended = (
-            f"the worker was killed by {signal.Signals(-code).name}" if code < 0 else f"the worker exited with {code}"
-        )
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        self._errors.close()
-        return f"{ended}: {lines[-1][:300]}" if lines and code >= 0 else ended
+        ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
+        code, last = self._process.returncode, self._output.last_line()[:300]
+        self._output.close()
+        if not ended_itself and not self._stopped:
+            return "the worker closed its streams without ending"
+        if code < 0:
+            return f"the worker was killed by {signal.Signals(-code).name}"
+        return f"the worker exited with {code}{f': {last}' if last else ''}"
 
     def kill(self) -> None:
         """End the worker from another thread: whoever waits for its answer finds it lost."""
@@ -177,17 +201,16 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """End the worker, whatever it does."""
+        """End the worker and every process that it has started, whatever they do."""
         self._stopped = True
         self._end(grace_seconds=0.0)
-        self._errors.close()
+        self._output.close()
 
-    def _end(self, grace_seconds: float) -> None:
+    def _end(self, grace_seconds: float) -> bool:
+        """End it; whether it ended by itself in that time."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        try:
-            self._process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process.returncode is not None:
+            return True
+        return end_with_descendants(self._process, grace_seconds)

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.measure.engine import Plan
-from rnnbench.measure.process import WorkerProcess
+from rnnbench.measure.process import PAUSE_SECONDS, WorkerProcess
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Status, Window
 from rnnbench.suite_file import Settings
 
+MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
+
 
 class VisitCut(Exception):
-    """A case failed during its group's visit; the visit starts again in a fresh worker, without it."""
+    """A visit can't be finished: it starts again in a fresh worker, without a case that has failed, if one has."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Recorder:
         self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
+        self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
+        self._paused_visits = 0
 
     def open(self, folder: RunFolder, cases: list[Case]) -> None:
         """Write into `folder` from now on; cases that are new to it are pending."""
@@ -83,6 +87,7 @@ class Recorder:
             "plan": asdict(plan) if plan else None,
         }
         reply = self.ask(worker, request)
+        self._cut_if_paused(worker)
         if not self._is_fine(case, reply):
             return None
         known = self.measurements[case.key]
@@ -93,7 +98,13 @@ class Recorder:
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
+        if (
+            not reply["ok"] or reply["host_seconds"] > PAUSE_SECONDS
+        ):  # a short window ended before the pause, or after it
+            self._cut_if_paused(worker)
         self._is_fine(case, reply)
+        if reply["printed"]:
+            self._printing[case.key] = None
         window = Window(
             case=case.key,
             **asdict(place),
@@ -111,6 +122,26 @@ class Recorder:
         )
         self._folder.add_window(window)
         return window
+
+    def notes(self) -> list[str]:
+        """What a reader must know of how the cases were timed."""
+        found = []
+        if self._printing:
+            first, count = next(iter(self._printing)), len(self._printing)
+            cases = f"{first}" if count == 1 else f"{count} cases, the first is {first}"
+            found.append(f"printing is part of the time of {cases}: the cell prints in its calls")
+        if self._paused_visits:
+            found.append(
+                f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "
+                f"which were measured again (at most {MAX_PAUSED_VISITS} are)"
+            )
+        return found
+
+    def _cut_if_paused(self, worker: WorkerProcess) -> None:
+        """Raise VisitCut where the worker may have stood still during its last request."""
+        if worker.paused_seconds and self._paused_visits < MAX_PAUSED_VISITS:
+            self._paused_visits += 1
+            raise VisitCut
 
     def dropped(self, case: Case) -> bool:
         """Whether a case was skipped or has failed, and is left out from then on."""

@@ -119,7 +119,7 @@ class Runner:
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
             for one in self._lanes():
                 self.notes += one.telemetry.notes(one.lane.name)
-            self.notes += self._shared.repeats.notes()
+            self.notes += self._shared.repeats.notes() + self._recorder.notes()
 
     def close(self) -> None:
         """End all workers, whatever they do."""

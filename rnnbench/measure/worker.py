@@ -11,8 +11,8 @@ Its first line says what it is (`hello`); then each request line gets one reply 
     {"op": "window", "case": KEY, "plan": PLAN}
     {"op": "release"}                          forget all prepared cases
 
-CASE is `"case": {axes}, "root": DIR, "compiled_steps": N`. A reply has `ok`; where it is false, `status` (skipped or
-failed) and `reason`. The worker ends when its input does.
+CASE is `"case": {axes}, "root": DIR, "compiled_steps": N`. Every request has an `id`, which its reply repeats. A reply
+has `ok`; where it is false, `status` (skipped or failed) and `reason`. The worker ends when its input does.
 """
 
 import contextlib
@@ -22,23 +22,13 @@ import mmap
 import os
 import random
 import signal
-import sys
 from pathlib import Path
-from typing import TextIO
 
+from rnnbench.measure.worker_streams import WorkerStreams
 from rnnbench.workloads.processes import end_with_parent
 
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 MOST_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, none of it touched
-
-
-def _claim_streams() -> tuple[TextIO, TextIO]:
-    """The protocol's two streams, put out of reach of a case that prints or reads."""
-    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    return requests, replies
 
 
 def _die_with_parent() -> None:
@@ -50,22 +40,29 @@ def _die_with_parent() -> None:
         OUT_OF_MEMORY.write_text("1000")
 
 
-def main() -> None:
-    """Answer requests until the input ends; the argument, if any, is the seed of the memory's layout."""
+def main(layout: int | None, current_folder: str | None) -> None:
+    """Answer requests until the input ends.
+
+    `layout` is the seed of the memory's layout. `current_folder`: where modules that a suite names may come from.
+    """
     _die_with_parent()
-    requests, replies = _claim_streams()
-    layout = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    streams = WorkerStreams()
+    draw = random.Random(layout)
     # What is mapped later, torch's libraries included, lies that much lower.
-    shift = mmap.mmap(-1, mmap.PAGESIZE * layout.randrange(1, MOST_SHIFT_PAGES))
+    shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MOST_SHIFT_PAGES))
+    from rnnbench.measure.case_guard import CaseGuard
     from rnnbench.measure.operations import Operations, hello
+    from rnnbench.measure.user_modules import UserModules
 
-    operations = Operations(layout)
     gc.disable()
-    replies.write(json.dumps(hello()) + "\n")
-    for line in requests:
-        replies.write(json.dumps(operations.handle(json.loads(line))) + "\n")
+    guard = CaseGuard(streams)
+    operations = Operations(draw, guard, UserModules(Path(current_folder) if current_folder else None))
+    worker = os.getpid()
+    streams.replies.write(json.dumps(hello()) + "\n")
+    for line in streams.requests:
+        request = json.loads(line)
+        reply = operations.handle(request)
+        if os.getpid() != worker:  # a copy that a case has made of this process, by other means than `os.fork`
+            os._exit(0)
+        streams.replies.write(json.dumps(reply | {"id": request["id"]}) + "\n")
     shift.close()
-
-
-if __name__ == "__main__":
-    main()

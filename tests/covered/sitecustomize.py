@@ -3,19 +3,18 @@
 A coordinator closes a worker's input and kills it at once; here it first gives it the time to end.
 """
 
-import contextlib
-import subprocess
-from typing import Any
+import os
+import time
 
 PATIENCE_SECONDS = 5.0
-_kill = subprocess.Popen.kill
+_kill = os.killpg
 
 
-def _kill_late(process: subprocess.Popen[Any]) -> None:
-    if process.stdin is not None and process.stdin.closed:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_SECONDS)
-    _kill(process)
+def _kill_late(group: int, number: int) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end and os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        time.sleep(0.01)
+    _kill(group, number)
 
 
-subprocess.Popen.kill = _kill_late  # type: ignore[assignment, method-assign]
+os.killpg = _kill_late

@@ -60,6 +60,15 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
 
 Fault = Callable[[dict[str, Any]], None]
 START_SECONDS = 2.0
+PAUSE = 3600.0
+
+
+class Pause(Exception):
+    """Raised by a fault: the coordinator stands still for an hour during this request, perhaps the worker too."""
+
+    def __init__(self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True) -> None:
+        self.reply = reply  # in place of the worker's own
+        self.of_the_worker_too = of_the_worker_too
 
 
 class FakeWorker:
@@ -70,6 +79,7 @@ class FakeWorker:
     def __init__(self, name: str, clock: FakeClock, fault: Fault, seconds: Callable[[str], float]) -> None:
         self.name = name
         self.closed = False
+        self.paused_seconds = 0.0  # of the next reply
         self.protocol = PROTOCOL_VERSION
         self._clock = clock
         self._fault = fault
@@ -90,7 +100,16 @@ class FakeWorker:
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
-        self._fault(message)
+        self.paused_seconds = 0.0
+        try:
+            self._fault(message)
+        except Pause as pause:
+            self.paused_seconds = PAUSE
+            self._clock.seconds += PAUSE
+            return pause.reply or self._answer(message, PAUSE * pause.of_the_worker_too)
+        return self._answer(message, 0.0)
+
+    def _answer(self, message: dict[str, Any], stood_still: float) -> dict[str, Any]:
         match message["op"]:
             case "device":
                 reason = "" if message["device"] in self.devices else "not there"
@@ -114,12 +133,14 @@ class FakeWorker:
             case "window":
                 seconds = self._seconds(message["case"])
                 self._clock.seconds += seconds
-                times = {"seconds": seconds, "host_seconds": seconds, "submit_seconds": seconds, "quantiles": [seconds]}
+                whole = seconds + stood_still
+                times = {"seconds": whole, "host_seconds": whole, "submit_seconds": whole, "quantiles": [whole]}
                 return {
                     "ok": True,
                     **times,
                     "calls": 1,
                     "batch": 1,
+                    "printed": False,
                     "cores": [0],
                     "clock_mhz": None,
                     "device_uuid": None,

@@ -75,6 +75,9 @@ class FakeRunner:
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
 
+    def recorded_notes(self) -> list[str]:
+        return []
+
     def failed(self, case: Case) -> bool:
         return any((side, case.key) in self.broken for side in ("base", "head"))
 

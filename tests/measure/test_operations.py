@@ -110,6 +110,19 @@ def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, rea
     assert reply["reason"].startswith(reason)
 
 
+def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = torch_state.SETTINGS["anomaly mode"]._replace(write=lambda value: None)
+    monkeypatch.setitem(torch_state.SETTINGS, "anomaly mode", stuck)
+    body = "torch.set_anomaly_enabled(True); return super().forward(input, h)"
+    (tmp_path / "mine.py").write_text(CELL.format(body=body))
+    try:
+        reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    finally:
+        torch.set_anomaly_enabled(False)
+    assert reply["status"] == "failed"
+    assert reply["reason"] == "it changes anomaly mode, which can't be put back for the cases after it"
+
+
 DETAILS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
 ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # of torch 2.8 and on
 

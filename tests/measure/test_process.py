@@ -1,24 +1,28 @@
 """A real worker process: what it says, and how its end is told."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from rnnbench.measure import worker as worker_module
 from rnnbench.measure.process import WorkerLost, WorkerProcess
+from rnnbench.measure.worker_output import MAX_BYTES
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.records import Case
 from tests import workload as small
 
 CELL = """
-import os, signal, sys, time
+import ctypes, os, signal, subprocess, sys, time
+import torch
 from torch import nn
 class {name}(nn.RNNCell):
     def forward(self, input, h):
@@ -35,11 +39,20 @@ def worker() -> Iterator[WorkerProcess]:
     process.close()
 
 
-def prepare(worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60) -> dict[str, object]:
-    (root / "mine.py").write_text(CELL.format(name="Mine", body=body))
-    case = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
-    request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+def prepare(
+    worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60, name: str = "Mine"
+) -> dict[str, Any]:
+    (root / f"{name}.py").write_text(CELL.format(name=name, body=body))
+    request = {"op": "prepare", "case": case_of(name).axes(), "root": str(root), "compiled_steps": 64}
     return worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, deadline_seconds)
+
+
+def case_of(name: str) -> Case:
+    return Case(f"{name}.py:{name}", "loop", small.workload(dtype="float32"))
+
+
+def window(worker: WorkerProcess, prepared: dict[str, Any], name: str = "Mine") -> dict[str, Any]:
+    return worker.request({"op": "window", "case": case_of(name).key, "plan": prepared["plan"]}, 60)
 
 
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
@@ -84,6 +97,118 @@ def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, rea
         prepare(worker, tmp_path, body)
     with pytest.raises(WorkerLost, match="the worker has ended"):
         worker.request({"op": "release"}, 60)
+
+
+def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProcess, tmp_path: Path) -> None:
+    takes_over = """
+        os.closerange(0, 3), sys.stdout.close()
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(1)), signal.setitimer(signal.ITIMER_REAL, 300)
+        torch.autograd.set_detect_anomaly(True), torch.use_deterministic_algorithms(True), os.chdir("/")
+    """.strip()
+    assert prepare(worker, tmp_path, takes_over)["ok"]
+    says_all_is_well = """
+        assert not torch.is_anomaly_enabled() and not torch.are_deterministic_algorithms_enabled()
+        assert os.getcwd() != "/" and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert sys.stdin.read() == ""
+        print("heard")
+    """.strip()
+    prepared = prepare(worker, tmp_path, says_all_is_well, name="Other")
+    assert prepared["ok"], prepared["reason"]
+    assert window(worker, prepared, "Other")["printed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.fork()", "RuntimeError: os.fork would make a copy of rnnbench's worker"),
+        ("os.close(2); raise ValueError('deaf')", r"ValueError: deaf \(Mine.py:7\)"),
+        ("self.p = subprocess.Popen(['sleep', '300'])", r"it leaves processes running: \d+ \(sleep 300\)"),
+        ("self.p = subprocess.Popen(['setsid', 'sleep', '300'])", r"it leaves processes running: \d+ \(.*sleep 300\)"),
+    ],
+)
+def test_a_cell_whose_deeds_can_not_be_undone_fails_and_leaves_nothing(
+    worker: WorkerProcess, tmp_path: Path, body: str, reason: str
+) -> None:
+    reply = prepare(worker, tmp_path, body)
+    assert re.match(reason, reply["reason"])
+    family = psutil.Process(worker._process.pid).children(recursive=True)
+    worker.close()
+    psutil.wait_procs(family, 10)
+    assert not any(one.is_running() for one in family)
+
+
+def test_a_copy_of_a_worker_neither_answers_nor_stays(worker: WorkerProcess, tmp_path: Path) -> None:
+    body = "self.copied = getattr(self, 'copied', False) or bool(ctypes.CDLL(None).fork()) or True"
+    reply = prepare(worker, tmp_path, body)  # past Python, so that only the worker's number tells
+    assert reply.get("ok") or "it leaves processes running" in reply["reason"]
+    assert worker.request({"op": "release"}, 60)["ok"]
+
+
+def test_an_answer_to_another_request_is_none(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nprintf '{\"id\": 7, \"ok\": true}\\n'\nsleep 60\n")
+    python.chmod(0o755)
+    process = WorkerProcess("0000", str(python))
+    process.wait_ready()
+    with pytest.raises(WorkerLost, match="no reply to this request, but"):
+        process.request({"op": "release"}, 60)
+
+
+def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
+    quiet = prepare(worker, tmp_path, "pass", name="Quiet")
+    assert not window(worker, quiet, "Quiet")["printed"]
+    loud = prepare(worker, tmp_path, f"print('x' * {1 << 20})")
+    for _ in range(3):
+        assert window(worker, loud)["printed"]
+        assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
+
+
+class PausedClock:
+    """The time between two looks at it is an hour, after the first of them."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return 3600.0 * (self.looks > 1)
+
+
+def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nsleep 0.1\nprintf '{}\\n'\n")
+    python.chmod(0o755)
+    worker = WorkerProcess("0000", str(python), now=PausedClock())
+    assert worker.wait_ready() == {}
+    assert worker.paused_seconds == 3600.0
+    worker.close()
+
+
+def test_a_worker_that_closes_its_streams_is_not_said_to_be_killed_by_others(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec >&- <&-\nsleep 60\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="the worker closed its streams without ending"):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "json", "sitecustomize", "usercustomize", "torch", "numpy", "rnnbench", "triton"):
+        (tmp_path / f"{name}.py").write_text("import os; os._exit(9)\n")
+    (tmp_path / "layers.py").write_text("from torch.nn import RNNCell\n")
+    (tmp_path / "cells.py").write_text("import layers\nclass Mine(layers.RNNCell): ...\n")
+    monkeypatch.chdir(tmp_path)
+    worker = WorkerProcess("0000")
+    try:
+        worker.wait_ready()
+        case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
+        request = {"op": "prepare", "case": case.axes(), "root": "/", "compiled_steps": 64}
+        reply = worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, 60)
+        assert reply["ok"], reply["reason"]
+    finally:
+        worker.close()
 
 
 def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:

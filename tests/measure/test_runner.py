@@ -17,7 +17,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.measure.fakes import START_SECONDS, FakeClock, FakeWorker, Fault
+from tests.measure.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause
 from tests.stored import INFO
 
 GROUPS = [
@@ -107,6 +107,57 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count
     assert set(others[last].groupby(["case", "replicate"]).size()) == {4}
     assert len(timing(workers)) == 4
     assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+
+
+def pausing(op: str, pause: Pause, times: int = 1) -> Fault:
+    """Stand still during the fifth request of this kind, and the ones after it."""
+    seen: Counter[str] = Counter()
+
+    def fault(message: dict[str, Any]) -> None:
+        seen[message["op"]] += 1
+        if message["op"] == op and 5 <= seen[op] < 5 + times:
+            raise pause
+
+    return fault
+
+
+FAILED = {"ok": False, "status": "failed", "reason": "RuntimeError: the driver has lost its card"}
+
+
+@pytest.mark.parametrize("pause", [Pause(), Pause(FAILED)])
+@pytest.mark.parametrize("op", ["prepare", "window"])
+def test_a_visit_in_which_everything_stood_still_is_made_again(tmp_path: Path, op: str, pause: Pause) -> None:
+    frame, runner, workers, _ = measure(tmp_path, fault=pausing(op, pause))
+    assert set(frame["status"]) == {"measured"}
+    assert len(timing(workers)) == 4
+    last = frame["worker"] == frame.groupby(["replicate", "batch_size"])["worker"].transform("max")
+    assert set(frame[last].groupby(["case", "replicate"]).size()) == {4}
+    assert frame["seconds"].max() < 1
+    assert ["stopped for seconds in 1 visits" in note for note in runner.notes] == [True]
+
+
+def test_a_window_that_ended_while_only_the_coordinator_stood_still_counts(tmp_path: Path) -> None:
+    frame, runner, workers, _ = measure(tmp_path, fault=pausing("window", Pause(of_the_worker_too=False)))
+    assert len(timing(workers)) == 3
+    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+    assert runner.notes == []
+
+
+def test_a_machine_that_always_stops_is_measured_as_it_is_after_some_trials(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, fault=pausing("window", Pause(), times=10**6))
+    assert set(frame["status"]) == {"measured"}
+
+
+def test_a_cell_that_prints_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = FakeWorker.request
+    loud = small.case("vanilla", batch_size=2).key
+
+    def printing(self: FakeWorker, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        return request(self, message, deadline_seconds) | {"printed": message.get("case") == loud}
+
+    monkeypatch.setattr(FakeWorker, "request", printing)
+    _, runner, *_ = measure(tmp_path)
+    assert runner.notes == [f"printing is part of the time of {loud}: the cell prints in its calls"]
 
 
 def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
 
 
 def test_small_products_with_biases_by_name_are_made_one() -> None:
+    torch.manual_seed(0)
     w_i, w_f, b_i, b_f = torch.randn(5, 5), torch.randn(5, 5), torch.randn(5), torch.randn(5)
 
     def step(x: Tensor, h: Tensor) -> Tensor:

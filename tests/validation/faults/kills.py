@@ -128,7 +128,7 @@ def _kill_a_worker(command: Command, rng: random.Random) -> bool:
     end = time.monotonic() + 2
     while command.process.poll() is None and time.monotonic() < end:
         try:
-            there = [one for one in command.workers() if "rnnbench.measure.worker" in one.cmdline()]
+            there = [one for one in command.workers() if any("start_worker" in word for word in one.cmdline())]
             if there:
                 rng.choice(there).kill()
                 return True

@@ -1,0 +1,46 @@
+"""End a process with all that it has started, also what has moved to a group of its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+
+LOOK_SECONDS = 0.002  # between looks whether it has ended
+
+
+def end_with_descendants(process: "subprocess.Popen[bytes]", grace_seconds: float) -> bool:
+    """Wait for a process that leads a group of its own, kill what is left of both, and reap it.
+
+    Returns whether the process ended by itself within `grace_seconds`.
+    """
+    ended_itself = _has_ended(process.pid, grace_seconds)
+    family = _descendants(process.pid)
+    # Before the process is reaped: until then its number, which is the group's, belongs to nobody else.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    for one in family:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    process.wait()
+    return ended_itself
+
+
+def _has_ended(pid: int, seconds: float) -> bool:
+    """Whether a child has ended, or does so within these seconds; it is not reaped."""
+    end = time.monotonic() + seconds
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:  # it has ended
+        return []
