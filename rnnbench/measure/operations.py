@@ -49,7 +49,7 @@ class Operations:
     def __init__(
         self, layout: random.Random, guard: CaseGuard | None = None, modules: UserModules | None = None
     ) -> None:
-        """`layout` draws where a case's memory begins; `guard` and `modules` are for a process that does nothing else."""
+        """`layout` draws where a case's memory begins; `guard` and `modules` want a process that does nothing else."""
         self._layout = layout
         self._guard = guard
         self._modules = modules

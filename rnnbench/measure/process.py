@@ -23,7 +23,7 @@ STARTER = Path(__file__).with_name("start_worker.py")
 START_SECONDS = 120.0  # importing torch from a cold disk
 MOST_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
 LOOK_SECONDS = 0.5  # between looks at what a worker prints while it is waited for
-PAUSE_SECONDS = 5.0  # of a wait that lasts so much longer than that, this process was stopped
+PAUSE_SECONDS = 5.0  # a wait that lasts so much longer than that tells that this process was stopped
 MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # torch.compile would keep processes of its own, which would not end with the compiling.
@@ -157,12 +157,12 @@ class WorkerProcess:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
-                before, passed = self._now(), self._now() - before
-                # A wait that takes much longer than was asked for: this process was stopped, perhaps the worker too.
+                now = self._now()
+                before, passed = now, now - before
+                # A wait that takes longer than was asked for: this process was stopped meanwhile, perhaps the worker too.
+                waited += min(passed, LOOK_SECONDS)
                 if passed > LOOK_SECONDS + PAUSE_SECONDS:
                     self.paused_seconds += passed
-                    passed = 0.0
-                waited += passed
                 if is_there:
                     chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                     if not chunk:

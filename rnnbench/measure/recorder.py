@@ -98,9 +98,7 @@ class Recorder:
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
-        if (
-            not reply["ok"] or reply["host_seconds"] > PAUSE_SECONDS
-        ):  # a short window ended before the pause, or after it
+        if not reply["ok"] or reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
             self._cut_if_paused(worker)
         self._is_fine(case, reply)
         if reply["printed"]:

@@ -163,24 +163,24 @@ def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path:
         assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
 
 
-class PausedClock:
-    """The time between two looks at it is an hour, after the first of them."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-
-    def __call__(self) -> float:
-        self.looks += 1
-        return 3600.0 * (self.looks > 1)
-
-
-def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pause", "told"), [(3600.0, 3600.0), (3.0, 0.0)])
+def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, pause: float, told: float) -> None:
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nsleep 0.1\nprintf '{}\\n'\n")
+    python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nsleep 1\nprintf '{\"id\": 1, \"ok\": true}\\n'\n")
     python.chmod(0o755)
-    worker = WorkerProcess("0000", str(python), now=PausedClock())
+    stops: list[float] = []  # how much more time passes until each look at the clock
+    shift = 0.0
+
+    def clock() -> float:
+        nonlocal shift
+        shift += stops.pop(0) if stops else 0.0
+        return time.monotonic() + shift
+
+    worker = WorkerProcess("0000", str(python), now=clock)
     assert worker.wait_ready() == {}
-    assert worker.paused_seconds == 3600.0
+    stops += [0.0, pause]  # during the first wait for the reply
+    assert worker.request({"op": "release"}, deadline_seconds=2.0)["ok"]
+    assert worker.paused_seconds == pytest.approx(told, abs=1.0)
     worker.close()
 
 

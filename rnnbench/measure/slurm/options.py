@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.measure.process import START_SECONDS
+from rnnbench.measure.process import PACKAGE_PARENT, START_SECONDS
 from rnnbench.measure.slurm.parts import Part
 from rnnbench.suite_file import Settings
 
@@ -59,10 +60,15 @@ def asked(parts: Sequence[Part], settings: Settings, given: Mapping[str, str]) -
         # Not a step of srun, which would get one core of a node that the job has to itself.
         "use_srun": False,
         # The shell waits for what it has started, which ends in order when it is told to.
-        "setup": ["trap : TERM"],
+        "setup": ["trap : TERM", *_safe_path()],
         # A job that Slurm starts again on its own would be neither counted nor bounded.
         "additional_parameters": {"no_requeue": True, **node, **extra},
     }
+
+
+def _safe_path() -> list[str]:
+    """Keep modules of the folder that a job starts in from replacing Python's own; not where rnnbench lies there."""
+    return [] if Path.cwd() == PACKAGE_PARENT else ["export PYTHONSAFEPATH=1"]
 
 
 def minutes(settings: Settings) -> int | None:
