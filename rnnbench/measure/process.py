@@ -159,7 +159,7 @@ class WorkerProcess:
                 is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
                 now = self._now()
                 before, passed = now, now - before
-                # A wait that takes longer than was asked for: this process was stopped meanwhile, perhaps the worker too.
+                # A wait that takes longer than was asked for: this process was stopped, and perhaps the worker too.
                 waited += min(passed, LOOK_SECONDS)
                 if passed > LOOK_SECONDS + PAUSE_SECONDS:
                     self.paused_seconds += passed

@@ -126,8 +126,8 @@ class Recorder:
         found = []
         if self._printing:
             first, count = next(iter(self._printing)), len(self._printing)
-            cases = f"{first}" if count == 1 else f"{count} cases, the first is {first}"
-            found.append(f"printing is part of the time of {cases}: the cell prints in its calls")
+            cases = first if count == 1 else f"{count} cases, the first of which is {first}"
+            found.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
         if self._paused_visits:
             found.append(
                 f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "

@@ -157,7 +157,7 @@ def test_a_cell_that_prints_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(FakeWorker, "request", printing)
     _, runner, *_ = measure(tmp_path)
-    assert runner.notes == [f"printing is part of the time of {loud}: the cell prints in its calls"]
+    assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
 
 
 def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.validation.faults import clocks, disks, interrupts, kills, together
+from tests.validation.faults import clocks, disks, interrupts, kills, misbehaving, stopped, together
 from tests.validation.faults.outcome import Outcome
 
 SEED = 11
@@ -25,6 +25,8 @@ FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {
     "read-only folder": (3, disks.read_only),
     "clock that jumps": (6, clocks.jumps),
     "the same run resumed twice at once": (10, together.twice),
+    "cell that misbehaves": (2 * len(misbehaving.DEEDS), misbehaving.cells),
+    "command that is stopped and goes on": (40, stopped.stops),
 }
 
 
