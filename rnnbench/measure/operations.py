@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from rnnbench.cells import CellError
-from rnnbench.measure import ceilings, devices, energy, torch_state
+from rnnbench.measure import ceilings, devices, energy, failure, torch_state
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.imported import Imported
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
@@ -47,9 +48,14 @@ class Operations:
         self._layout = layout
         self._ready: dict[str, Ready] = {}
         self._state = torch_state.capture()
+        self._imported = Imported()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; whatever a case raises becomes a reply too."""
+        reply = self._reply(request)
+        return {**reply, "imported": self._imported.new()} if request["op"] == "observe" else reply
+
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         operations = {
             "device": self._device,
             "ceiling": self._ceiling,
@@ -65,12 +71,12 @@ class Operations:
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
-            return {"ok": False, "status": "failed", "reason": str(error)}
+            return _failed(error, str(error))
         except ParityError as error:
-            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
+            return _failed(error, f"parity: {error}")
         except Exception as error:
             traceback.print_exc()
-            return {"ok": False, "status": "failed", "reason": _reason(error)}
+            return _failed(error, _reason(error))
 
     def _device(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["device"]
@@ -197,6 +203,10 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
 def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
     """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
+
+
+def _failed(error: Exception, reason: str) -> dict[str, Any]:
+    return {"ok": False, "status": "failed", "reason": reason, "failure": failure.kind(error)}
 
 
 def _reason(error: Exception) -> str:

@@ -70,10 +70,11 @@ def _names(git_dir: Path, commit: str) -> dict[str, str]:
 
 def _homes(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
     """The repositories that may hold a submodule's commit."""
-    if (own / ".git").exists() and (home := git.folder_of(own, "--absolute-git-dir")):
-        yield home
-    if name and (home := git_dir / "modules" / name).is_dir():
-        yield home
+    checked_out = git.folder_of(own, "--absolute-git-dir") if (own / ".git").exists() else None
+    if checked_out is not None:
+        yield checked_out
+    if name and (kept := git_dir / "modules" / name).is_dir():
+        yield kept
 
 
 def _has(home: Path, commit: str) -> bool:

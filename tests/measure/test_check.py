@@ -40,6 +40,7 @@ class FakeRunner:
         self.fixed_addresses = True
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
+        self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
 
@@ -57,6 +58,12 @@ class FakeRunner:
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(groups))
+
+    def imported(self, side: str) -> dict[str, str]:
+        return self.modules[side]
+
+    def given_up(self, case: Case) -> str:
+        return ""
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)

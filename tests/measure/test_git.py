@@ -110,9 +110,9 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repository.executable(tmp_path / "bin" / "git", "exec sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(git, "SECONDS", 0.2)
-    with pytest.raises(UserError, match="`git config` gives no answer within 0.2 s"):
+    with pytest.raises(UserError, match=r"`git config` gives no answer within 0\.2 s"):
         git.top(there)
-    with pytest.raises(UserError, match="`git config` gives no answer within 0.2 s"):
+    with pytest.raises(UserError, match=r"`git config` gives no answer within 0\.2 s"):
         git.commit(there, "HEAD")
     assert git.state(there) is None
 
@@ -127,7 +127,7 @@ def test_without_git_there_is_no_repository_and_no_state(there: Path, monkeypatc
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"ends \n", b"a:b", b"\xff\xfe", b"-C", b"'$(touch x)'"])
 def test_a_repository_in_a_folder_of_any_name_is_found_and_checked_out(tmp_path: Path, name: bytes) -> None:
-    folder = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+    folder = tmp_path / os.fsdecode(name)
     repository.commit(folder, {"file": "one", "below/other": "one"})
     repository.commit(folder, {"file": "two"})
     assert git.top(folder / "below") == folder
@@ -145,7 +145,7 @@ def test_a_file_of_any_name_is_among_the_files(there: Path) -> None:
 
 def test_another_users_repository_is_refused_in_gits_own_words(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to test this
-    with pytest.raises(UserError, match="dubious ownership in .* git config --global --add safe.directory"):
+    with pytest.raises(UserError, match=r"dubious ownership in .* git config --global --add safe\.directory"):
         git.top(there)
     assert git.state(there) is None
 

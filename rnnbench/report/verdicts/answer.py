@@ -36,6 +36,11 @@ def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
     if not judged:
         why = one_line(findings[0].reason) if findings else "there is no case"
         return sentence.shortened(f"No case was compared: {why}."), ""
+    if not comparison.compares and not comparison.count("incomparable"):
+        why = sentence.render(judged[0])
+        return sentence.shortened(f"No case was compared: {why[:1].lower()}{why[1:]}."), _rest(
+            comparison, "inconclusive"
+        )
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
             return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
