@@ -67,7 +67,7 @@ def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
 def _told(side: Side, found: list[Foreign]) -> str:
     assert side.tree is not None
     lines = [
-        f"{side.name} ({side.about}): {_name(one)} was imported from {one.file}, not from the {side.name}'s own "
+        f"{side.name} {side.about}: {_name(one)} was imported from {one.file}, though the {side.name} has its own: "
         f"{side.in_words(str(side.tree / one.own))}"
         for one in found[:SHOWN]
     ]
@@ -84,7 +84,7 @@ def _remedy(one: Foreign) -> str:
     if one.module.startswith(USER_MODULE):
         return "Both sides would run the same file. In the suite, name it by its path relative to the suite."
     return (
-        "What lies in neither the top folder nor src/ of a side comes from PYTHONPATH or an installed copy, the same "
-        "for both sides. Move the package to one of these folders, or name the cell as FILE:CLASS in a file that begins "
+        "The check would have measured other code than it names. Each side's top folder and src/ are searched before "
+        "PYTHONPATH and installed packages: move the package there, or name the cell as FILE:CLASS, in a file that begins "
         f"with sys.path.insert(0, FOLDER), where FOLDER is {one.folder}/ as found from __file__."
     )

@@ -149,9 +149,8 @@ class Recorder:
         if reply["ok"]:
             return True
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
-            self.given_up[case.key] = self._in_words(
-                reply["reason"]
-            )  # its device is gone, which undoes nothing that was measured
+            # Its device is gone, which undoes nothing that was measured.
+            self.given_up[case.key] = self._in_words(reply["reason"])
             return False
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply["status"] == "failed":

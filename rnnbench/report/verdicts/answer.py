@@ -38,9 +38,8 @@ def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
         return sentence.shortened(f"No case was compared: {why}."), ""
     if not comparison.compares and not comparison.count("incomparable"):
         why = sentence.render(judged[0])
-        return sentence.shortened(f"No case was compared: {why[:1].lower()}{why[1:]}."), _rest(
-            comparison, "inconclusive"
-        )
+        first = sentence.shortened(f"No case was compared: {why[:1].lower()}{why[1:]}.")
+        return first, _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
             return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
