@@ -85,6 +85,6 @@ def _remedy(one: Foreign) -> str:
         return "Both sides would run the same file. In the suite, name it by its path relative to the suite."
     return (
         "The check would have measured other code than it names. Each side's top folder and src/ are searched before "
-        "PYTHONPATH and installed packages: move the package there, or name the cell as FILE:CLASS, in a file that begins "
-        f"with sys.path.insert(0, FOLDER), where FOLDER is {one.folder}/ as found from __file__."
+        "PYTHONPATH and installed packages: move the package there, or name the cell as FILE:CLASS in a file that "
+        f"begins with sys.path.insert(0, FOLDER), where FOLDER is {one.folder}/ as found from __file__."
     )

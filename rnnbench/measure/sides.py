@@ -61,7 +61,7 @@ class Side:
             return ""
         names = ", ".join(self.empty_submodules)
         return (
-            f"; without a commit on this machine, these submodules are empty in {self.revision}: {names}; "
+            f"; submodules that are empty in {self.revision}, since their commits are not on this machine: {names}; "
             "fetch them, or check the revision out and give its folder as --base"
         )
 

@@ -158,7 +158,7 @@ def test_a_revision_whose_rnnbench_is_built_otherwise_is_refused(there: Path) ->
     repository.commit(there, {"rnnbench/__init__.py": "", "rnnbench/harness/worker.py": ""})
     repository.commit(there, {"rnnbench/measure/worker.py": ""})
     with (
-        pytest.raises(UserError, match="HEAD~1: its rnnbench has no rnnbench/measure/worker.py"),
+        pytest.raises(UserError, match=r"HEAD~1: its rnnbench has no rnnbench/measure/worker\.py"),
         both(there, "HEAD~1"),
     ):
         pass

@@ -57,8 +57,10 @@ def method(comparison: Comparison, names: Names) -> str:
     """How it was compared, what the numbers are, and what all cases have in common."""
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
     low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
-    what = f"Change: head over base in the {low}; mean: in their mean"
-    parts = [f"{WAYS[comparison.way]}{spent}", what, f"Margin: {margins(comparison)}"]
+    what = [f"{WAYS[comparison.way]}{spent}", f"Change: head over base in the {low}; mean: in their mean"]
+    if all(one.low is None for one in comparison.findings):
+        what = [f"No times were compared{spent}"]
+    parts = [*what, f"Margin: {margins(comparison)}"]
     return ". ".join([*parts, *([f"Everywhere: {names.shared}"] if names.shared else [])]) + "."
 
 
