@@ -148,7 +148,7 @@ def test_two_folders_and_cases_of_one_side_only(there: Path, tmp_path: Path) -> 
     )
     assert done.returncode == 2, done.stderr  # of a single replicate
     assert "only in the base: " in done.stdout
-    assert "No case was compared: one replicate gives no interval" in " ".join(done.stdout.split())
+    assert "No time was compared: one replicate gives no interval" in " ".join(done.stdout.split())
     assert "the budget of 1 s was spent after 1 of at least 4 pairs of workers; " in " ".join(done.stdout.split())
     (folder,) = (there / "results").iterdir()
     suite = ElementTree.parse(folder / "junit.xml").getroot()[0]

@@ -46,11 +46,15 @@ class Finding:
     time_verdict: Verdict | None = None  # what the time alone says, before counts are looked at
 
     @property
-    def is_compared(self) -> bool:
-        """Whether the numbers could have shown that it regressed: one replicate has no interval and decides nothing."""
-        if self.verdict == "inconclusive":
-            return self.low is not None and math.isfinite(self.low.low) and math.isfinite(self.low.high)
-        return self.verdict in ("regressed", "improved", "unchanged")
+    def has_interval(self) -> bool:
+        """Whether its time could have shown a regression; that of a single replicate can't."""
+        return self.low is not None and math.isfinite(self.low.low) and math.isfinite(self.low.high)
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Whether it works on both sides, and nothing is known of its time."""
+        works = self.verdict == "inconclusive" or self.low is not None or bool(self.changes)
+        return works and not self.has_interval
 
     @property
     def judged_changes(self) -> tuple[Change, ...]:
@@ -75,8 +79,11 @@ class Comparison:
 
     @property
     def compares(self) -> bool:
-        """Whether at least one case was compared."""
-        return any(one.is_compared for one in self.findings)
+        """Whether times were compared, or failures alone decided every case that could be compared."""
+        if any(one.has_interval for one in self.findings):
+            return True
+        decided = any(one.verdict in ("regressed", "improved", "unchanged") for one in self.findings)
+        return decided and not any(one.is_unjudged for one in self.findings)
 
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""

@@ -106,11 +106,13 @@ def test_a_case_that_a_run_did_not_reach_is_undecided() -> None:
     assert one == Finding(CASE, "inconclusive", 0.025, "pending in the head: not reached within the budget")
 
 
-def test_without_an_interval_nothing_is_compared() -> None:
+def test_without_an_interval_a_case_that_works_is_unjudged() -> None:
     alone = found(verdict="inconclusive")
-    assert alone.is_compared
+    assert not alone.is_unjudged
     for low in (None, Estimate(1.0, math.nan, math.nan), Estimate(1.0, 0.0, math.inf)):
-        assert not replace(alone, low=low).is_compared
+        assert replace(alone, low=low).is_unjudged
+    assert found(head=replace(FINE, metrics=FINE.metrics | {"macs": 9}), verdict=None).is_unjudged  # by counts alone
+    assert not found(base=FAILED, verdict=None).is_unjudged
 
 
 def test_a_case_without_a_single_replicate_is_undecided() -> None:
@@ -127,7 +129,9 @@ def test_a_case_that_only_one_side_has_is_not_compared() -> None:
 
 
 def comparison(*verdicts: Verdict | None) -> Comparison:
-    findings = tuple(Finding(CASE, verdict, 0.025, low=Estimate(1.0, 0.9, 1.1)) for verdict in verdicts)
+    low = Estimate(1.0, 0.9, 1.1)
+    timed = ("regressed", "improved", "unchanged", "inconclusive")
+    findings = tuple(Finding(CASE, one, 0.025, low=low if one in timed else None) for one in verdicts)
     return Comparison("quick", "main", "head", "paired", findings)
 
 
@@ -155,6 +159,11 @@ def test_where_no_case_has_an_interval_the_gate_is_not_green(strict: bool) -> No
     alone = Finding(CASE, "inconclusive", 0.025, low=Estimate(1.0, math.nan, math.nan), replicates=1)
     nothing = Finding(CASE, "inconclusive", 0.025, "no time was left to measure it")
     assert Comparison("quick", "main", "head", "paired", (alone, nothing)).exit_code(strict=strict) == 2
+    mended = found(base=FAILED, verdict=None)
+    assert Comparison("quick", "main", "head", "paired", (alone, mended)).exit_code(strict=strict) == 2
+    assert Comparison("quick", "main", "head", "paired", (mended,)).exit_code(strict=strict) == 0
+    broken = found(head=FAILED, verdict=None)
+    assert Comparison("quick", "main", "head", "paired", (alone, broken)).exit_code(strict=strict) == 1
 
 
 def test_the_worst_comes_first() -> None:

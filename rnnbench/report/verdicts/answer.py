@@ -36,9 +36,9 @@ def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
     if not judged:
         why = one_line(findings[0].reason) if findings else "there is no case"
         return sentence.shortened(f"No case was compared: {why}."), ""
-    if not comparison.compares and not comparison.count("incomparable"):
-        why = sentence.render(judged[0])
-        first = sentence.shortened(f"No case was compared: {why[:1].lower()}{why[1:]}.")
+    if not comparison.compares and not comparison.count("regressed") and not comparison.count("incomparable"):
+        why = next((sentence.render(one) for one in judged if one.verdict == "inconclusive"), "there is no interval")
+        first = sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}.")
         return first, _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):

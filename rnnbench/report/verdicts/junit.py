@@ -28,8 +28,9 @@ def render(comparison: Comparison) -> str:
 
 
 def _tag(comparison: Comparison, finding: Finding) -> str | None:
-    """The element for a finding; where no case was compared, none may be taken for a test that passed over."""
-    return TAGS.get(finding.verdict) if comparison.compares else "error"
+    """The element for a finding; where no case was compared, nothing may look as if it had passed."""
+    tag = TAGS.get(finding.verdict)
+    return tag if comparison.compares or tag == "failure" else "error"
 
 
 def _totals(comparison: Comparison) -> dict[str, str]:
