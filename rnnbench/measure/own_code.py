@@ -38,7 +38,7 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
         if any(tree.owns(file, another) for file in _under_test(side, imported[side.name]).values()):
             return
     raise UserError(
-        f"{head.suite.file}: nothing differs between base ({base.about}) and head ({head.about}): no case imported a "
+        f"{head.suite.file}: nothing differs between base {base.about} and head {head.about}: no case imported a "
         f"file from {trees[head.name].root}; name cells of the code that you want to compare"
     )
 
