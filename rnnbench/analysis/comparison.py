@@ -129,7 +129,8 @@ def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
         return "improved"
     if "failed" in statuses:
         return None if base.status == "failed" and not head.works and _is_at_fault(base, head) else "incomparable"
-    return "inconclusive" if "pending" in statuses else None
+    is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
+    return "inconclusive" if is_unreached and "skipped" not in statuses else None
 
 
 def _is_at_fault(base: Measurement, head: Measurement) -> bool:

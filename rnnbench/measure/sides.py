@@ -101,6 +101,8 @@ def sides(
             first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
         else:
             first = _at_revision(stack, base, suite, top, package, pythons[0])
+        if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
+            raise UserError(f"--base {base}: nothing differs: that folder holds the head's own files; want another one")
         if pythons[0] != pythons[1]:
             first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
         yield first, head

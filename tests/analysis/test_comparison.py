@@ -23,6 +23,7 @@ BROKEN = Measurement(CASE, "failed", "mine.py can't be imported: SyntaxError", f
 LOST = Measurement(CASE, "failed", "no answer within 120 s", failure="lost")
 UNKNOWN = Measurement(CASE, "failed", "in a run of an older rnnbench")
 FLAKY = replace(FINE, status="failed", reason="ValueError: now and then", parity="agrees", failure="running")
+OBSERVED = replace(FINE, status="pending", parity="agrees")
 SKIPPED = Measurement(CASE, "skipped", "nothing to hoist")
 PENDING = Measurement(CASE, "pending", "not reached within the budget")
 
@@ -73,6 +74,8 @@ def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
     for base, head, reason in (
         (FAILED, FAILED, "failed on both sides: parity: off by 1"),
         (FINE, SKIPPED, "skipped in the head: nothing to hoist"),
+        (SKIPPED, OBSERVED, "skipped in the base: nothing to hoist"),
+        (PENDING, SKIPPED, "pending in the base: not reached within the budget; skipped in the head: nothing to hoist"),
         (FAILED, otherwise, "failed in the base: parity: off by 1; failed in the head: parity: off by 2"),
         (UNKNOWN, UNKNOWN, "failed on both sides: in a run of an older rnnbench"),
     ):

@@ -63,6 +63,13 @@ def test_a_folder_is_compared_by_the_suites_place_or_its_bare_name(there: Path, 
             assert repr(place) in cell(base)
 
 
+@pytest.mark.parametrize("place", [".", "bench"])
+def test_the_heads_own_folder_is_no_base(there: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(there)
+    with pytest.raises(UserError, match="nothing differs: that folder holds the head's own files"):
+        opened(there, str(tmp_path / "link" / place)).__enter__()
+
+
 def test_a_sides_own_modules_and_rnnbench_come_first(there: Path) -> None:
     with opened(there, "HEAD") as (base, head):
         assert head.paths[-1] == there.resolve()
