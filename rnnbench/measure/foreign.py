@@ -51,9 +51,12 @@ class Foreign:
 
 
 def read_tree(root: Path) -> Tree:
-    """The files that a repository tracks, those of its submodules included; of another folder, all but hidden ones."""
+    """The files that a repository tracks, those of its submodules included; of another folder, all but hidden ones.
+
+    Also where git refuses to work in the repository, another user's for example.
+    """
     root = root.resolve()
-    tracked = git.files(root) if git.top(root) == root else None
+    tracked = git.files(root) if (root / ".git").exists() else None
     if tracked is None:
         return Tree(root, frozenset(_walk(root, root)))
     inside = (file for folder in git.submodules(root) for file in _walk(folder, root))

@@ -145,6 +145,14 @@ def test_a_repository_has_its_tracked_files_and_those_of_its_submodules(tmp_path
     assert "left_around.py" not in read_tree(tmp_path / "there").files
 
 
+def test_where_git_refuses_to_tell_what_it_tracks_all_files_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit(tmp_path / "there", {"mine.py": ""})
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert read_tree(tmp_path / "there").files == {"mine.py"}
+
+
 def test_another_folder_has_its_files_but_for_hidden_ones_and_environments(tmp_path: Path) -> None:
     for name in ("a/mine.py", ".hidden/x.py", "venv/pyvenv.cfg", "venv/x.py", "a/__pycache__/mine.pyc", "build/y.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
