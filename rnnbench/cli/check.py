@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.cli.options import (
     Percent,
     Seconds,
@@ -215,26 +216,42 @@ def _compared(base: "StoredRun", head: "StoredRun", settings: "CheckSettings") -
 
 
 def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
-    """Print the verdicts, write them beside what was measured, and hand them to GitHub where it runs this."""
-    from rich.console import Console
+    """Write the verdicts beside what was measured, hand them to GitHub where it runs this, and only then print them.
 
-    from rnnbench.report.verdicts import as_json as json_output
+    Whoever reads what is printed may be gone; the files are there all the same.
+    """
     from rnnbench.report.verdicts import folder as verdict_folder
-    from rnnbench.report.verdicts import github, terminal
 
-    if as_json:
-        click.echo(json_output.lines(comparison), nl=False)
-    else:
-        with github.without_commands(click.echo):
-            Console().print(terminal.render(comparison))
-    if folder is not None:
-        verdict_folder.write(comparison, folder)
-        click.echo(folder, err=as_json)
+    try:
+        if folder is not None:
+            verdict_folder.write(comparison, folder)
+        _summarize(comparison)
+    finally:  # verdicts whose files can't be written are shown before that is told
+        _print(comparison, folder, as_json=as_json)
+
+
+def _summarize(comparison: "Comparison") -> None:
+    """Append the verdicts to the summary of GitHub's job, if there is one."""
+    from rnnbench.report.verdicts import github
+
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             github.append_summary(comparison, Path(summary))
         except OSError as fault:  # the verdict stands without it
-            click.echo(f"rnnbench: $GITHUB_STEP_SUMMARY can't be written: {fault}", err=True)
+            output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {fault}")
+
+
+def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
+    from rnnbench.report.verdicts import as_json as json_output
+    from rnnbench.report.verdicts import github, terminal
+
+    if as_json:
+        output.write(json_output.lines(comparison).encode())
+    else:
+        with github.without_commands(output.say):
+            output.show(terminal.render(comparison))
+    if folder is not None:
+        output.say_path(folder, err=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Read from standard output by the service; on standard error where that holds JSON.
-        click.echo("\n".join(github.annotations(comparison)), err=as_json)
+        (output.note if as_json else output.say)("\n".join(github.annotations(comparison)))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.report.export import FORMATS
 
 
@@ -37,9 +38,9 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
     if out is None:
-        click.echo(data, nl=False)
+        output.write(data)
     else:
         replace(out, data, out)
-        click.echo(out, err=True)
+        output.say_path(out, err=True)
     for note in notes(to, summary, info):
-        click.echo(f"rnnbench: {note}", err=True)
+        output.tell(note)

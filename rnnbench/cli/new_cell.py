@@ -1,9 +1,12 @@
 """`rnnbench new-cell`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
+
+from rnnbench.cli import output
 
 
 @click.command("new-cell", short_help="Write a cell to start from, and a suite for it.")
@@ -29,6 +32,8 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     from rnnbench import new_cell as making
 
     module, suite = making.write(name, reference, out, whole=sequence)
-    click.echo(f"{module} works as it is; change its equations, and measure it with {suite}:")
-    click.echo(f"  rnnbench run {suite}")
-    click.echo(f"  rnnbench report results/{name}-*")
+    output.say(
+        f"{module} works as it is; change its equations, and measure it with {suite}:\n"
+        f"  {shlex.join(['rnnbench', 'run', str(suite)])}\n"
+        f"  rnnbench report results/{name}-*"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.cli.options import Seconds, device_option, only_option, out_option, suite_argument, yes_option
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
@@ -50,10 +51,11 @@ def profile(
     left = None if budget is None else budget - (time.monotonic() - started)
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
+    page = put(files_of_run(folder), Path("reports") / folder.name)
     for one in profiled.sections(load(folder), profiles, folder):
-        click.echo(f"{one.title}\n  {one.words}\n")
+        output.say(f"{one.title}\n  {one.words}\n")
     for case, one_profile in profiles.items():
         if not one_profile.works:
-            click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
-    click.echo(folder)
-    click.echo(put(files_of_run(folder), Path("reports") / folder.name))
+            output.say(one_line(f"not profiled: {case}: {one_profile.reason}"))
+    output.say_path(folder)
+    output.say_path(page)

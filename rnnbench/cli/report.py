@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.cli.options import reference_option
 from rnnbench.errors import UserError
-from rnnbench.text import printable
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
@@ -59,7 +59,7 @@ def report(
 
     if together or history:
         page = put(*_several(runs, out, suite, together=together, history=history))
-        click.echo(page)
+        output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
         return
@@ -76,7 +76,7 @@ def report(
         return
     for path in runs:
         page = put(_files(path, reference, asked), _folder(path, out))
-        click.echo(page)
+        output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
 
@@ -90,7 +90,7 @@ def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(checks) == len(runs):
         raise UserError("\n".join(told))
     for line in told:
-        click.echo(f"rnnbench: left out: {printable(line)}", err=True)
+        output.tell(f"left out: {line}")
     return tuple(path for path in runs if path not in checks)
 
 
@@ -152,13 +152,13 @@ def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens:
         return files
 
     def ready() -> None:
-        click.echo(f"{server.url} shows {run} until Ctrl-C")
+        output.say(f"{server.url} shows {run} until Ctrl-C")
         if opens:
             _show(server.url)
 
     os.nice(10)  # what is being measured goes first
     with Server(port) as server:
-        follow(server, run, render, lambda line: click.echo(f"rnnbench: {line}", err=True), ready=ready)
+        follow(server, run, render, output.tell, ready=ready)
 
 
 def _show(address: str) -> None:
@@ -168,4 +168,4 @@ def _show(address: str) -> None:
     shown = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
     has_display = sys.platform != "linux" or any(os.environ.get(name) for name in shown)
     if not (has_display and webbrowser.open(address)):
-        click.echo(f"rnnbench: no browser can be opened here; open {address} in one", err=True)
+        output.tell(f"no browser can be opened here; open {address} in one")

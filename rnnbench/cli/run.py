@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
@@ -97,7 +98,7 @@ def run(
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
-        click.echo(f"rnnbench: {chosen.name} is skipped: {missing}", err=as_json)
+        (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, as_json=as_json)
 
@@ -138,22 +139,20 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     frame = load(folder)
     summary = summarize(frame)
     if as_json:
-        click.echo(summary.to_json(orient="records", lines=True), nl=False)
-        click.echo(f"{folder}", err=True)
+        output.write(summary.to_json(orient="records", lines=True).encode())
+        output.say_path(folder, err=True)
         _refuse_nothing(folder, summary)
         return
-    from rich.console import Console
-
     from rnnbench.analysis.noise import noise
     from rnnbench.report import noise as noise_sentence
     from rnnbench.report import terminal
     from rnnbench.report.verdicts.github import without_commands
 
     info = read_info(folder)
-    with without_commands(click.echo):
-        Console().print(terminal.render(summary, info))
-        click.echo("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
-    click.echo(f"{folder}")
+    with without_commands(output.say):
+        output.show(terminal.render(summary, info))
+        output.say("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
+    output.say_path(folder)
     _refuse_nothing(folder, summary)
 
 
