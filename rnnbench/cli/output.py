@@ -130,7 +130,6 @@ class _Descriptor(io.RawIOBase):
 
 def _guarded(stream: TextIO | None, on_fault: Callable[[OSError], None]) -> TextIO:
     """The same stream with guarded writes; None stands for one that was closed when Python started."""
-    codecs.register_error(READABLE, _readable)
     raw = _Descriptor(-1 if stream is None else stream.fileno(), on_fault)
     encoding = "utf-8" if stream is None else stream.encoding
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, READABLE, line_buffering=True)
@@ -166,3 +165,6 @@ def _readable(fault: UnicodeError) -> tuple[str | bytes, int]:
         return bytes([ord(letter) - 0xDC00]), fault.start + 1
     plain = PLAIN.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return plain or "?", fault.start + 1
+
+
+codecs.register_error(READABLE, _readable)
