@@ -17,7 +17,7 @@ from rnnbench.cli import output
 from rnnbench.store.records import Case
 from tests import stored
 from tests import workload as small
-from tests.test_cli import CELLS, SUITE
+from tests.test_cli import SUITE
 
 OWN, LAYER = small.case("vanilla"), small.reference_case()
 PROGRAM = [sys.executable, "-m", "rnnbench"]
@@ -128,9 +128,7 @@ def test_standard_error_that_can_not_be_written_changes_nothing(folder: Path, na
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 @pytest.mark.parametrize("arguments", [["dance"], ["report", "nowhere"], ["export"], ["run", "quick", "--only", "x"]])
-def test_an_error_that_can_not_be_told_still_ends_with_2(
-    folder: Path, arguments: list[str], redirection: str
-) -> None:
+def test_an_error_that_can_not_be_told_still_ends_with_2(folder: Path, arguments: list[str], redirection: str) -> None:
     assert in_shell(folder, redirection, arguments).returncode == 2
 
 

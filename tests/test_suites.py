@@ -1,5 +1,6 @@
 """Suite files: what they mean, and every fault of one named at once."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, Group
+from rnnbench.expressions import expression, parse_only
+from rnnbench.store.records import Group
 from rnnbench.suite_file import CheckSettings
-from rnnbench.suites import Suite, parse_only
+from rnnbench.suites import Suite
 
 
 def suite(folder: Path, text: str) -> Suite:
@@ -95,14 +97,32 @@ def test_an_only_that_can_not_be_met_says_what_could(only: str, words: str) -> N
         groups(suites.read("quick"), only)
 
 
-@given(st.text(max_size=30))
-def test_any_only_is_understood_or_refused_in_words(text: str) -> None:
-    understood = all(term.partition("=")[0] in AXES for term in text.split())
-    if not understood:
-        with pytest.raises(UserError, match="--only"):
-            parse_only([text])
-    elif not text.split():
-        assert parse_only([text]) == {}
+def test_a_value_that_the_suite_lacks_is_an_error_beside_others_that_it_has() -> None:
+    quick = suites.read("quick")
+    with pytest.raises(UserError, match=r"--only cell=gruu .did you mean 'gru'.*: the suite has cell=vanilla,"):
+        groups(quick, "cell=lstm,gruu")
+    with pytest.raises(UserError, match="batch_size=7,9: the suite has batch_size=1,32"):
+        groups(quick, "cell=lstm batch_size=1,7,9")
+    assert quick.groups(parse_only(["cell=lstm,gruu"]), None, most=None, knows_all=False) == groups(quick, "cell=lstm")
+    assert groups(quick, "cell=lstm,torch.nn.GRU device=cuda", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("", "check.margins[1].only: is empty"),
+        (" ", "check.margins[1].only: is empty"),
+        ("cell=gruu", "check.margins[1].only: cell=gruu (did you mean 'gru'?): the suite has cell=gru"),
+        ("cell=gru batch_size=7", "check.margins[1].only: batch_size=7: the suite has batch_size=32"),
+        ("sell=gru", "check.margins[1].only: sell=gru: no axis 'sell'"),
+    ],
+)
+def test_margins_of_cases_that_the_suite_does_not_have_are_an_error(tmp_path: Path, only: str, words: str) -> None:
+    rules = [{"only": "cell=gru device=cuda", "margin": 0.1}, {"only": only, "margin": 0.1}]
+    listed = ", ".join(f"{{only = {json.dumps(one['only'])}, margin = {one['margin']}}}" for one in rules)
+    with pytest.raises(UserError) as raised:
+        suite(tmp_path, f"[check]\nmargins = [{listed}]\n[[sweep]]\ncell = 'gru'")
+    assert words in str(raised.value)
 
 
 FAULTY = """
@@ -301,7 +321,7 @@ def test_only_what_loads_has_samples_and_workers(tmp_path: Path) -> None:
 def test_a_key_of_a_case_that_loads_selects_it_alone(tmp_path: Path) -> None:
     chosen = suite(tmp_path, LOADING + "workers = [0, 1]")
     for wanted in groups(chosen)[0].cases:
-        [group] = groups(chosen, wanted.expression)
+        [group] = groups(chosen, expression(wanted))
         assert group.workload == wanted.workload
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _exit_code(*, debug: bool) -> int:
+def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to end
     """Run the command; what went wrong is told, and the exit code says how it ended."""
     try:
         code = cli.main(standalone_mode=False)  # what a command gives to `context.exit`, or None

@@ -167,13 +167,13 @@ def _live(
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
-    from rnnbench import suites
+    from rnnbench.expressions import parse_only
     from rnnbench.measure import check
     from rnnbench.measure.sides import sides
     from rnnbench.report.progress import shown_progress
 
     with sides(suite, base, base_python, head_python) as (first, second):
-        selection = check.select(first, second, suites.parse_only(only), device, any_number=yes)
+        selection = check.select(first, second, parse_only(only), device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)
 
@@ -190,11 +190,12 @@ def _against_run(
 ) -> tuple[Path, "Comparison"]:
     from rnnbench import suites
     from rnnbench.analysis.stored import common_cases
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.session import run_suite
     from rnnbench.report.progress import shown_progress
 
     before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
-    groups = suite.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = suite.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
     with shown_progress() as on_progress:

@@ -82,8 +82,9 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
       rnnbench list cases quick --only 'cell=gru batch_size=1'
     """
     from rnnbench import suites
+    from rnnbench.expressions import expression, parse_only
 
-    groups = suites.read(suite).groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = suites.read(suite).groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     for group in groups:
         for case in group.cases:
-            output.say(printable(case.expression))
+            output.say(expression(case))

@@ -25,7 +25,7 @@ MAX_LINE = 600  # letters of a line on standard error; what it quotes may have m
 READABLE = "rnnbench-readable"  # name of the error handler for characters that a stream's encoding does not have
 PLAIN = {
     **{"µ": "u", "μ": "u", "±": "+-", "×": "x", "·": ".", "…": "...", "→": "->", "←": "<-", "↓": "v", "█": "#"},
-    **dict.fromkeys("‐‑–—−─━╴╶╸╺░", "-"),
+    **dict.fromkeys("\N{HYPHEN}\N{NON-BREAKING HYPHEN}–—\N{MINUS SIGN}─━╴╶╸╺░", "-"),
     **dict.fromkeys("│┃", "|"),
 }
 

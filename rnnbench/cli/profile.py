@@ -32,6 +32,7 @@ def profile(
     """
     from rnnbench import load, suites
     from rnnbench.cli.report import files_of_run
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.profile_run import profile_run
     from rnnbench.measure.session import NoDevice, run_suite
     from rnnbench.report import profiled
@@ -40,7 +41,7 @@ def profile(
     from rnnbench.report.progress import shown_profiling, shown_progress
 
     chosen = suites.read(suite)
-    groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()
     try:

@@ -125,13 +125,14 @@ def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[st
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
-    from rnnbench import load, suites, summarize
+    from rnnbench import load, summarize
     from rnnbench.analysis.noise import noise
+    from rnnbench.expressions import parse_only
     from rnnbench.report import profiled
     from rnnbench.report.folder import render
     from rnnbench.store.folder import read_info, read_profiles
 
-    sizes = suites.parse_only(asked, "--predict")
+    sizes = parse_only(asked, "--predict")
     info, frame, profiles = read_info(run), load(run), read_profiles(run)
     why = profiled.sections(frame, profiles, run) if profiles else []
     summary, found = summarize(frame), noise(frame)

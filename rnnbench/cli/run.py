@@ -74,6 +74,7 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
     from rnnbench import suites
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.session import NoDevice, resume_run, run_suite
     from rnnbench.report.progress import shown_progress
 
@@ -82,7 +83,7 @@ def run(
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = suites.read(suite)
-    groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     if executor == "slurm":

@@ -46,7 +46,7 @@ def select(
     most = None if any_number else MOST_CASES
     found = {}
     for side in (base, head):
-        groups = side.suite.groups(only, device, most=most)
+        groups = side.suite.groups(only, device, most=most, knows_all=side is head)
         cases = [case for group in groups for case in group.cases]
         found[side.name] = {case.key: case for case in cases if base.python != head.python or not case.is_reference}
     both = [case for key, case in found["head"].items() if key in found["base"]]
