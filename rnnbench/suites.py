@@ -189,7 +189,7 @@ def find(name: str) -> Path:
     """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if path.is_file():
+        if path.exists():  # also what is no file, which reading it says better
             return path
         raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
     known = shipped()

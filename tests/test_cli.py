@@ -136,7 +136,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
-    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 0)],
+    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 2)],
 )
 def test_what_slurms_jobs_have_measured_is_judged_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int

@@ -8,8 +8,10 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
+    File,
     Percent,
     Seconds,
+    Text,
     device_option,
     only_option,
     out_option,
@@ -33,10 +35,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.command(short_help="Did SUITE become slower than at a base?")
 @suite_argument
-@click.option("--base", metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns.")
-@click.option("--base-python", metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@click.option("--head-python", metavar="PY", help="Interpreter (or virtual environment) of the head.")
-@click.option("--baseline", metavar="RUN", type=click.Path(path_type=Path), help="Compare with a stored run.")
+@click.option(
+    "--base", type=Text(), metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns."
+)
+@click.option("--base-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option("--head-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the head.")
+@click.option("--baseline", metavar="RUN", type=File(), help="Compare with a stored run.")
 @only_option
 @device_option
 @margin_option
@@ -88,8 +92,8 @@ def check(
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
-@click.argument("base", metavar="BASE_RUN", type=click.Path(path_type=Path))
-@click.argument("head", metavar="HEAD_RUN", type=click.Path(path_type=Path))
+@click.argument("base", metavar="BASE_RUN", type=File())
+@click.argument("head", metavar="HEAD_RUN", type=File())
 @margin_option
 @reference_option
 @strict_option

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
+from rnnbench.cli.options import File
 from rnnbench.report.export import FORMATS
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=File())
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")
+@click.option("--out", metavar="FILE", type=File(), help="File to write.  [default: stdout]")
 @click.option("--windows", is_flag=True, help="csv and parquet: a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool.

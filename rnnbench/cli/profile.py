@@ -7,6 +7,7 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 
@@ -30,7 +31,7 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench import load, suites
+    from rnnbench import load, suites, summarize
     from rnnbench.cli.report import files_of_run
     from rnnbench.expressions import parse_only
     from rnnbench.measure.profile_run import profile_run
@@ -49,9 +50,11 @@ def profile(
             folder = run_suite(chosen, groups, asked, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
+    refuse_nothing(folder, summarize(load(folder)), 0.5)
     left = None if budget is None else budget - (time.monotonic() - started)
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
+    refuse_no_profile(folder, profiles, budget)
     page = put(files_of_run(folder), Path("reports") / folder.name)
     for one in profiled.sections(load(folder), profiles, folder):
         output.say(f"{one.title}\n  {one.words}\n")

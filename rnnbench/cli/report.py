@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import reference_option
+from rnnbench.cli.options import File, Text, reference_option
 from rnnbench.errors import UserError
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
-@click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="RUN...", type=File())
 @reference_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
+@click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
 @click.option(
     "--predict",
     "asked",
+    type=Text(),
     multiple=True,
     metavar="SIZES",
     help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
@@ -29,7 +30,9 @@ from rnnbench.errors import UserError
 @click.option(
     "--history", is_flag=True, help="One report of how ratios changed over all runs in RUN.  [default: results]"
 )
-@click.option("--suite", metavar="NAME", help="With --history: the suite whose runs are meant, if there are several.")
+@click.option(
+    "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."
+)
 def report(
     runs: tuple[Path, ...],
     reference: str | None,

@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli.options import (
+    File,
+    Percent,
+    Seconds,
+    Text,
+    device_option,
+    only_option,
+    out_option,
+    suite_argument,
+    yes_option,
+)
+from rnnbench.cli.outcome import refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rnnbench.store.records import Group
     from rnnbench.suite_file import Settings
     from rnnbench.suites import Suite
+
+
+MAX_GROUPS_PER_JOB = 1_000_000
 
 
 @click.command(short_help="Measure SUITE: times, and ratios to torch.nn.")
@@ -36,17 +48,18 @@ if TYPE_CHECKING:
 @click.option(
     "--slurm-option",
     "slurm_options",
+    type=Text(),
     multiple=True,
     metavar="NAME=VALUE",
     help="What each job asks for, as a long option of sbatch: partition=gpu. [default: a node, or a GPU of one]",
 )
 @click.option(
     "--groups-per-job",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_GROUPS_PER_JOB),
     metavar="N",
     help="Groups that a job measures, within a budget of its own. [default: 16]",
 )
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--resume", type=File(), metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 def run(
@@ -142,7 +155,7 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     if as_json:
         output.write(summary.to_json(orient="records", lines=True).encode())
         output.say_path(folder, err=True)
-        _refuse_nothing(folder, summary)
+        refuse_nothing(folder, summary)
         return
     from rnnbench.analysis.noise import noise
     from rnnbench.report import noise as noise_sentence
@@ -154,14 +167,4 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
         output.show(terminal.render(summary, info))
         output.say("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
     output.say_path(folder)
-    _refuse_nothing(folder, summary)
-
-
-def _refuse_nothing(folder: Path, summary: "pd.DataFrame") -> None:
-    """Raise UserError where no case was measured and some failed: what has only been skipped is no fault."""
-    failed = summary[summary["status"] == "failed"]
-    if not failed.empty and not (summary["status"] == "measured").any():
-        raise UserError(
-            f"{folder}: no case was measured, and {len(failed)} of {len(summary)} failed; the first: "
-            f"{failed['reason'].iloc[0]}"
-        )
+    refuse_nothing(folder, summary)
