@@ -175,6 +175,12 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
+def hidden_by(name: str, file: Path) -> Path | None:
+    """The suite of rnnbench's own that a file of the current folder hides, since it has the same bare name."""
+    own = _own_folder() / f"{name}.toml"
+    return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
+
+
 def is_shipped(file: Path) -> bool:
     """Whether a suite is one of rnnbench's own."""
     return file.resolve().parent == _own_folder().resolve()

@@ -66,7 +66,7 @@ def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_pa
     done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md")
     assert done.returncode == 1
     assert "1 of 1 case regressed" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("rnnbench: $GITHUB_STEP_SUMMARY can't be written: [Errno 2]")
+    assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
 
 
 @pytest.mark.alone

@@ -15,6 +15,7 @@ from rnnbench.cli.options import (
     device_option,
     only_option,
     out_option,
+    read_suite,
     reference_option,
     suite_argument,
     yes_option,
@@ -78,9 +79,7 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the
     environments can't be compared, 3 something is undecided and --strict was given.
     """
-    from rnnbench import suites
-
-    chosen = suites.read(suite).with_check(margin=margin, budget_seconds=budget)
+    chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
         if base or base_python or head_python:
             raise click.UsageError("--baseline is a stored run; leave out --base, --base-python and --head-python")
@@ -243,7 +242,7 @@ def _summarize(comparison: "Comparison") -> None:
         try:
             github.append_summary(comparison, Path(summary))
         except OSError as fault:  # the verdict stands without it
-            output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {fault}")
+            output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {summary}: {fault.strerror or fault}")
 
 
 def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import File
+from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
 
@@ -40,8 +41,10 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
     if out is None:
         output.write(data)
+    elif out.exists() and not (out.is_file() or out.is_dir()):
+        raise UserError(f"--out {out}: it is a pipe or a device; write to it with > instead")
     else:
-        replace(out, data, out)
+        replace(out.resolve() if out.is_symlink() else out, data, out)
         output.say_path(out, err=True)
     for note in notes(to, summary, info):
         output.tell(note)

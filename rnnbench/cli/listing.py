@@ -3,7 +3,7 @@
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import device_option, only_option, suite_argument, yes_option
+from rnnbench.cli.options import device_option, only_option, read_suite, suite_argument, yes_option
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
@@ -35,7 +35,8 @@ def list_suites() -> None:
         except UserError as fault:  # one that is broken does not hide the others
             output.note(printable(f"{name:<12} can't be used: {str(fault).splitlines()[0]}"))
             continue
-        output.say(printable(f"{name:<12} {count:>6,} cases  {suite.content.description}"))
+        hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
+        output.say(printable(f"{name:<12} {count:>6,} cases  {suite.content.description}{hides}"))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
@@ -84,7 +85,7 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
     from rnnbench import suites
     from rnnbench.expressions import expression, parse_only
 
-    groups = suites.read(suite).groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = read_suite(suite).groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     for group in groups:
         for case in group.cases:
             output.say(expression(case))

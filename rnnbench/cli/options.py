@@ -3,12 +3,16 @@
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from rnnbench.cli import output
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnbench.suites import Suite
 
 EMPTY = "it is empty; is the variable set that it comes from?"
 
@@ -69,6 +73,16 @@ def _values(suite: str, axis: str) -> list[str]:
         return suites.read(suite).values().get(axis, [])
     except UserError:
         return list(CELLS) if axis == "cell" else []
+
+
+def read_suite(name: str) -> "Suite":
+    """The suite that the command line names; says so where it hides one of rnnbench's own."""
+    from rnnbench import suites
+
+    suite = suites.read(name)
+    if hidden := suites.hidden_by(name, suite.file):
+        output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
+    return suite
 
 
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)

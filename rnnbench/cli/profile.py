@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli.options import Seconds, device_option, only_option, out_option, read_suite, suite_argument, yes_option
 from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
@@ -41,7 +41,7 @@ def profile(
     from rnnbench.report.folder import put
     from rnnbench.report.progress import shown_profiling, shown_progress
 
-    chosen = suites.read(suite)
+    chosen = read_suite(suite)
     groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()

@@ -14,6 +14,7 @@ from rnnbench.cli.options import (
     device_option,
     only_option,
     out_option,
+    read_suite,
     suite_argument,
     yes_option,
 )
@@ -95,7 +96,7 @@ def run(
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
-    chosen = suites.read(suite)
+    chosen = read_suite(suite)
     groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
