@@ -1,4 +1,4 @@
-"""Folders and files with every character in their names, and files whose names mean something to Python or to rnnbench."""
+"""Names of folders and files: with every character, or with a meaning for Python or for rnnbench."""
 
 import os
 import shlex
@@ -31,9 +31,8 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
     listed = rnnbench("list", "cases", suite, cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     [line] = [line for line in listed.stdout.splitlines() if "torch.nn" not in line]
-    pasted = (
-        f"{shlex.join([sys.executable, '-m', 'rnnbench', 'run', suite, '--out', f'{STRANGE}/out: x'])} --only '{line}'"
-    )
+    command = [sys.executable, "-m", "rnnbench", "run", suite, "--out", f"{STRANGE}/out: x"]
+    pasted = f"{shlex.join(command)} --only '{line}'"
     done = subprocess.run(["bash", "-c", pasted], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (run,) = (folder / "out: x").iterdir()
@@ -43,7 +42,7 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
     assert set(summary["status"]) == {"measured"}
 
     renamed = run.rename(run.parent / f"{STRANGE.replace('/', '')} run")
-    for arguments in (["report", renamed, "--out", f"{STRANGE}/page"], ["compare", renamed, renamed]):
+    for arguments in (["report", str(renamed), "--out", f"{STRANGE}/page"], ["compare", str(renamed), str(renamed)]):
         done = rnnbench(*arguments, cwd=tmp_path, GITHUB_STEP_SUMMARY="")
         assert done.returncode == 0, done.stderr
     shutil.copytree(folder, tmp_path / f"base of {STRANGE}")
@@ -60,9 +59,8 @@ def test_a_suite_that_hides_one_of_rnnbenchs_own_is_told_first(tmp_path: Path, c
     arguments += ["--base", "."] if command == "check" else []
     told = rnnbench(*command.split(), "quick", *arguments, cwd=tmp_path).stderr.splitlines()
     own = suites.shipped()["quick"].resolve()
-    assert (
-        told[0] == f"rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench; that one is {own}"
-    )
+    assert told[0].startswith("rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench")
+    assert told[0].endswith(f"; that one is {own}")
     told = rnnbench(*command.split(), "suites/quick.toml", *arguments, cwd=tmp_path).stderr.splitlines()
     assert not any("hides" in line for line in told)
 
@@ -72,9 +70,8 @@ def test_a_list_of_suites_marks_those_that_hide_rnnbenchs_own(tmp_path: Path) ->
     (tmp_path / "suites" / "quick.toml").write_text(SUITE)
     (tmp_path / "suites" / "mine.toml").write_text(SUITE)
     listed = rnnbench("list", "suites", cwd=tmp_path).stdout.splitlines()
-    assert [line.split()[0] for line in listed if "(suites/quick.toml, which hides rnnbench's own)" in line] == [
-        "quick"
-    ]
+    marked = [line.split()[0] for line in listed if line.endswith("(suites/quick.toml, which hides rnnbench's own)")]
+    assert marked == ["quick"]
     assert "mine" in [line.split()[0] for line in listed]
 
 
@@ -84,23 +81,11 @@ def test_in_rnnbenchs_own_folder_no_suite_hides_another() -> None:
     assert "hides" not in rnnbench("list", "cases", "quick", cwd=Path(suites.__file__).parents[1]).stderr
 
 
-STRANGERS = (
-    "random",
-    "json",
-    "sitecustomize",
-    "click",
-    "signal",
-    "rich",
-    "torch",
-    "pandas",
-    "pydantic",
-    "numpy",
-    "copy",
-)
+STRANGERS = "random json sitecustomize click signal rich torch pandas pydantic numpy copy"
 
 
 def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_installed_one(tmp_path: Path) -> None:
-    for name in STRANGERS:
+    for name in STRANGERS.split():
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('the {name} of a stranger')\n")
     (tmp_path / "scipy").mkdir()
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
@@ -109,19 +94,11 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
         assert done.returncode == 0, done.stderr
 
 
-def test_rnnbench_is_found_where_it_is_imported_from_the_current_folder() -> None:
-    command = [sys.executable, "-m", "rnnbench", "list", "cells"]
+def test_the_folder_that_rnnbench_is_imported_from_is_looked_at_last() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     folder = Path(suites.__file__).parents[1]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    code = "import sys, rnnbench.__main__ as m; m._import_from_here_last(); print(sys.path[-1])"
-    told = subprocess.run(
-        [sys.executable, "-c", f"import os, sys; sys.path[0] = os.getcwd(); {code}"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.strip() == str(folder)
+    code = "import runpy, sys; sys.argv = ['', '--version']; sys.path[0] = sys.orig_argv[-1]\n"
+    code += "try: runpy.run_module('rnnbench', run_name='__main__')\nfinally: print(sys.path[-1])"
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(folder)

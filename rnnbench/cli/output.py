@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 from rnnbench.text import printable
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.console import RenderableType
 
 MAX_LINE = 600  # letters of a line on standard error; what it quotes may have millions
@@ -115,7 +116,7 @@ class _Descriptor(io.RawIOBase):
         """Python's protocol."""
         return os.isatty(self._descriptor)
 
-    def write(self, data: "memoryview") -> int:  # type: ignore[override]
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Python's protocol."""
         while not self._is_lost:
             try:
@@ -125,7 +126,7 @@ class _Descriptor(io.RawIOBase):
             except OSError as fault:
                 self._is_lost = True
                 self._on_fault(fault)
-        return len(data)
+        return memoryview(data).nbytes
 
 
 def _guarded(stream: TextIO | None, on_fault: Callable[[OSError], None]) -> TextIO:
