@@ -230,7 +230,10 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(there: Path) -> Non
         ([], "nothing differs: name what to compare with"),
         (["--base", "HEAD", "--baseline", "x"], "--baseline is a stored run; leave out --base"),
         (["--baseline", "x"], "x: not a run folder"),
-        (["--base", "HEAD", "--only", "cell=lstm"], "--only leaves no case"),
+        (["--base", "HEAD", "--only", "cell=lstm"], "--only cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),
+        (["--base", "HEAD", "--only", "cell=mine.py:Mine,mine.py:Othr"], "(did you mean 'mine.py:Other'?): the suite"),
+        (["--base", "HEAD", "--only", ""], "it is empty; is the variable set that it comes from?"),
+        (["--base", ""], "Invalid value for '--base': it is empty; is the variable set that it comes from?"),
         (["--base", "HEAD", "--margin", "250%"], "is not a share"),
     ],
 )

@@ -64,7 +64,7 @@ def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
 
 def _suite_name(metafunc: pytest.Metafunc) -> str:
     """The command line's, else that of the marker, beside the test file if there is such a file."""
-    if asked := metafunc.config.getoption("rnnbench_suite"):
+    if (asked := metafunc.config.getoption("rnnbench_suite")) is not None:
         return str(asked)
     marker = metafunc.definition.get_closest_marker("rnnbench")
     name = str(marker.kwargs.get("suite", DEFAULT_SUITE)) if marker else DEFAULT_SUITE
