@@ -223,6 +223,18 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(there: Path) -> Non
     assert "schema_version is 99" in other.stderr
 
 
+def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_base_is_not(there: Path) -> None:
+    stale = SUITE.replace("margin = 0.9", "margin = 0.9\nmargins = [{only = 'cell=mine.py:Gone', margin = 0.5}]")
+    (there / "mine.toml").write_text(stale)
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=there)
+    assert done.returncode == 2
+    assert "mine.toml: check.margins[0].only: cell=mine.py:Gone" in done.stderr
+    repository.commit(there, {})
+    (there / "mine.toml").write_text(SUITE)
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=there)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -123,7 +123,7 @@ def test_margins_of_cases_that_the_suite_does_not_have_are_an_error(tmp_path: Pa
     rules = [{"only": "cell=gru device=cuda", "margin": 0.1}, {"only": only, "margin": 0.1}]
     listed = ", ".join(f"{{only = {json.dumps(one['only'])}, margin = {one['margin']}}}" for one in rules)
     with pytest.raises(UserError) as raised:
-        suite(tmp_path, f"[check]\nmargins = [{listed}]\n[[sweep]]\ncell = 'gru'")
+        suites.refuse_idle_margins(suite(tmp_path, f"[check]\nmargins = [{listed}]\n[[sweep]]\ncell = 'gru'"))
     assert words in str(raised.value)
 
 

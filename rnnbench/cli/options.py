@@ -80,6 +80,7 @@ def read_suite(name: str) -> "Suite":
     from rnnbench import suites
 
     suite = suites.read(name)
+    suites.refuse_idle_margins(suite)
     if hidden := suites.hidden_by(name, suite.file):
         output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
     return suite

@@ -51,7 +51,24 @@ SUITE: dict[str, Any] = {
 }
 RENDERED = 20  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
 TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
-ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1", " ", "dtype", "float32", *NASTY)
+ONLY = (
+    "cell",
+    "hidden_size",
+    "batch_size",
+    "=",
+    ",",
+    "lstm",
+    "gru",
+    "64",
+    "1",
+    " ",
+    "dtype",
+    "float32",
+    "'",
+    '"',
+    "\\",
+    *NASTY,
+)
 
 
 def _folder() -> Path:
