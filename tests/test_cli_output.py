@@ -192,10 +192,9 @@ def test_what_an_encoding_lacks_is_replaced_by_what_looks_like_it(text: str, pla
     assert file.getvalue() == plain.encode()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Path, encoding: str) -> None:
+def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Path) -> None:
     out = os.fsdecode(b"caf\xc3\xa9 \xff:\x80\tx")
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [*PROGRAM, "report", "base", "--out", out]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -203,7 +202,7 @@ def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Pat
     command = [*PROGRAM, "report", f"no {out}"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.decode(encoding).startswith("rnnbench: no caf")
+    assert done.stderr.decode("ascii").startswith("rnnbench: no caf")
 
 
 def on_terminal(folder: Path, *arguments: str) -> bytes:
