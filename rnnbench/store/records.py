@@ -146,12 +146,6 @@ class Case:
         """Identity in files and tables; axes that came later than the first runs are in it only where they are used."""
         return key(self.axes())
 
-    @property
-    def expression(self) -> str:
-        """An `--only` expression that selects just this case."""
-        loads = self.workload.samples > 0
-        return _expression({axis: value for axis, value in self.axes().items() if loads or axis not in OF_DATA})
-
     def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
         return {"cell": self.cell, "implementation": self.implementation, **vars(self.workload)}
@@ -165,16 +159,13 @@ class Case:
 
 def key(axes: Mapping[str, Any]) -> str:
     """The key of the case with these axes, be they a case's or a record's; an axis that is not there is the default."""
-    return _expression({axis: axes[axis] for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis)})
+    named = (axis for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis))
+    return " ".join([f"{axis}={axis_text(axes[axis])}" for axis in named])
 
 
 def axis_text(value: object) -> str:
     """An axis' value as suites, `--only` and keys write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _expression(axes: Mapping[str, object]) -> str:
-    return " ".join([f"{axis}={axis_text(value)}" for axis, value in axes.items()])
 
 
 WORKLOAD_AXES: tuple[str, ...] = tuple(field.name for field in fields(Workload))

@@ -224,6 +224,16 @@ def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
         select(base, head, {}, None, any_number=False)
 
 
+def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
+    found = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
+    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in found.only_head} == {3}
+    for values in (["2", "4"], ["1", "2"]):
+        with pytest.raises(UserError, match=r"head.*--only batch_size=\d: the suite has batch_size=2,3"):
+            select(base, head, {"batch_size": values}, None, any_number=False)
+
+
 def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base"), side(tmp_path, "head")
     found = select(base, head, {}, None, any_number=False)
