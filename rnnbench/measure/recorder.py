@@ -9,7 +9,21 @@ from rnnbench.measure.engine import Plan
 from rnnbench.measure.process import WorkerProcess
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Status, Window
+from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
+
+# What a worker says of a window.
+OF_WORKER = (
+    "calls",
+    "batch",
+    "seconds",
+    "host_seconds",
+    "submit_seconds",
+    "quantiles",
+    "cores",
+    "clock_mhz",
+    "device_uuid",
+)
 
 
 class VisitCut(Exception):
@@ -65,7 +79,7 @@ class Recorder:
         if reply["ok"]:
             found = Measurement.from_json(reply["measurement"])
             missing = found.missing | self.missing_on.get(case.workload.device, {})
-            self._record(replace(found, reason="the run ended before it", missing=missing))
+            self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
         else:
             self.drop(case, reply["status"], reply["reason"])
 
@@ -94,21 +108,17 @@ class Recorder:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
         self._is_fine(case, reply)
-        window = Window(
-            case=case.key,
+        line = {
+            "case": case.key,
             **asdict(place),
-            worker=worker.name,
-            started=started,
-            calls=reply["calls"],
-            batch=reply["batch"],
-            seconds=reply["seconds"],
-            host_seconds=reply["host_seconds"],
-            submit_seconds=reply["submit_seconds"],
-            quantiles=tuple(reply["quantiles"]),
-            cores=tuple(reply["cores"]),
-            clock_mhz=reply["clock_mhz"],
-            device_uuid=reply["device_uuid"],
-        )
+            "worker": worker.name,
+            "started": started,
+            **{name: reply.get(name) for name in OF_WORKER},
+        }
+        if fault := window_fault(line):
+            self.drop(case, "failed", f"the worker's window can't be used: {fault}")
+            raise VisitCut
+        window = Window.from_json(line)
         self._folder.add_window(window)
         return window
 
@@ -126,8 +136,7 @@ class Recorder:
         self._record(replace(self.measurements[case.key], status=status, reason=reason))
 
     def _record(self, measurement: Measurement) -> None:
-        self.measurements[measurement.case.key] = measurement
-        self._folder.add_measurement(measurement)
+        self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
     def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
         """What every request says that has a worker build a case."""

@@ -89,11 +89,11 @@ def _is_marked(folder: Path, descriptor: int) -> bool:
 def _remove(folder: Path) -> None:
     """Remove the content first and the marker last: what is cut off in between is gone on with at the next start."""
     with contextlib.suppress(OSError):  # it is gone already, or the next start tries again
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
             elif entry.name != MARKER:
-                os.unlink(entry.path)
-        if set(os.listdir(folder)) <= {MARKER}:
+                entry.unlink()
+        if {entry.name for entry in folder.iterdir()} <= {MARKER}:
             (folder / MARKER).unlink(missing_ok=True)
             folder.rmdir()

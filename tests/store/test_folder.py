@@ -15,10 +15,10 @@ from rnnbench.store.folder import (
     parts,
     read_info,
     read_samples,
-    read_windows,
     spoilt_workers,
 )
 from rnnbench.store.records import Measurement
+from rnnbench.store.windows import read_windows
 from tests import workload as small
 from tests.stored import INFO, window
 

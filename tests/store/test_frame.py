@@ -87,7 +87,7 @@ def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> No
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()
-    with pytest.raises(UserError, match=r"windows of a case that measurements\.jsonl does not have"):
+    with pytest.raises(UserError, match=r"windows-0000\.jsonl, line 1: case: measurements\.jsonl has no 'cell=van"):
         rnnbench.load(path)
 
 

@@ -1,6 +1,5 @@
 """The submitting side of a run by Slurm's jobs, from start to end."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,7 +58,7 @@ def run_by_slurm(
     try:
         _go_on(folder, info, settings, suite.file.parent, given, on_progress)
     except NotTaken:
-        shutil.rmtree(folder.path)
+        folder.discard()
         raise
     return folder.path
 
