@@ -1,13 +1,13 @@
 """What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunInfo, last_measurements, spoilt_workers
-from rnnbench.store.records import Group, Measurement, Window, Workload
+from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.store.windows import read_windows, too_many
 
 
@@ -117,6 +117,16 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
         words = "flushed before every call" if flushed[0] else "left warm"
         raise UserError(
             f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run"
+        )
+
+
+def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:
+    """Raise UserError where a stored case is of a cell that its suite does not have, and whose code would be run."""
+    stray = next((case.cell for case in cases if case.cell not in known), None)
+    if stray is not None:
+        raise UserError(
+            f"--resume {path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
+            "start a new run"
         )
 
 
