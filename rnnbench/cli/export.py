@@ -1,9 +1,11 @@
 """`rnnbench export`."""
 
+import os
 from pathlib import Path
 
 import click
 
+from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
 
@@ -36,6 +38,8 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     data = rendered(to, frame, summary, info, windows=windows)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
+        if os.path.lexists(out):
+            raise UserError(f"{out} already exists; name it with --out to replace it, or give another file there")
     if out is None:
         click.echo(data, nl=False)
     else:

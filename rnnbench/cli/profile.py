@@ -36,6 +36,7 @@ def profile(
     from rnnbench.report import profiled
     from rnnbench.report.axes import one_line
     from rnnbench.report.folder import put
+    from rnnbench.report.place import of_one, place
     from rnnbench.report.progress import shown_profiling, shown_progress
 
     chosen = suites.read(suite)
@@ -56,4 +57,4 @@ def profile(
         if not one_profile.works:
             click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
     click.echo(folder)
-    click.echo(put(files_of_run(folder), Path("reports") / folder.name))
+    click.echo(put(files_of_run(folder), place(of_one(folder), None)))

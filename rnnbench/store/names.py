@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 SUITE = "[A-Za-z0-9][A-Za-z0-9._-]*"  # also begins the name of a run's folder
 PART = "p[0-9]{1,9}"
 WORKER = f"({PART}-)?[0-9]{{1,9}}"
-RUN = "[0-9a-z]{0,32}"
+RUN = "[0-9A-Za-z]{0,32}"
 
 
 def is_suite(name: str) -> bool:
