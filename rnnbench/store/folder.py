@@ -82,12 +82,15 @@ class RunFolder:
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
         """A new folder below `parent`; raises UserError where it can't be made."""
-        name = f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        try:
-            (parent / name).mkdir(parents=True)
-        except OSError as error:
-            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
-        return cls(parent / name, is_new=True)
+        while True:
+            path = parent / f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir(parents=True)
+            except OSError as error:
+                if path.exists():  # another run of this second has drawn the same number
+                    continue
+                raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
+            return cls(path, is_new=True)
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""

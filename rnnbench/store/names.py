@@ -9,27 +9,29 @@ WORKER = f"({PART}-)?[0-9]{{1,9}}"
 RUN = "[0-9A-Za-z]{0,32}"
 
 
-def is_suite(name: str) -> bool:
+def is_suite(name: object) -> bool:
     """Whether it names a suite, and so a run and its report."""
-    return re.fullmatch(SUITE, name) is not None
+    return isinstance(name, str) and re.fullmatch(SUITE, name) is not None
 
 
-def is_part(name: str) -> bool:
+def is_part(name: object) -> bool:
     """Whether it names a part of a run."""
-    return re.fullmatch(PART, name) is not None
+    return isinstance(name, str) and re.fullmatch(PART, name) is not None
 
 
-def is_worker(name: str) -> bool:
+def is_worker(name: object) -> bool:
     """Whether it names a worker that times: a number, after the name of its part where there is one."""
-    return re.fullmatch(WORKER, name) is not None
+    return isinstance(name, str) and re.fullmatch(WORKER, name) is not None
 
 
-def is_run(name: str) -> bool:
+def is_run(name: object) -> bool:
     """Whether it is the id of a run; runs of older versions have an empty one."""
-    return re.fullmatch(RUN, name) is not None
+    return isinstance(name, str) and re.fullmatch(RUN, name) is not None
 
 
-def is_inside(name: str) -> bool:
+def is_inside(name: object) -> bool:
     """Whether it names a file below a folder, as long as no link leads elsewhere."""
+    if not isinstance(name, str) or not name.isprintable():
+        return False
     path = PurePosixPath(name)
-    return bool(path.parts) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

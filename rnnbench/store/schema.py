@@ -68,10 +68,6 @@ def _one_of(*words: str) -> Kind:
     return Kind(f"one of {', '.join(words)}", lambda value: value in words if isinstance(value, str) else False)
 
 
-def _text_that(holds: Callable[[str], bool]) -> Callable[[Any], bool]:
-    return lambda value: _is_text(value) and holds(value)
-
-
 def _is_plain(value: object) -> bool:
     """JSON all of whose texts can be written."""
     match value:
@@ -101,10 +97,10 @@ METRIC = Kind("a number", lambda value: _is_number(value) or value != value)  # 
 ERROR = Kind("a number", lambda value: type(value) is float or _is_number(value))  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-SUITE = Kind("letters, digits, '.', '_' and '-', none of these three first", _text_that(names.is_suite))
-RUN = Kind("an id of at most 32 letters and digits", _text_that(names.is_run))
-WORKER = Kind("a number, after a part's name where there is one", _text_that(names.is_worker))
-INSIDE = Kind("a path inside the run's folder", _text_that(names.is_inside))
+SUITE = Kind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
+RUN = Kind("an id of at most 32 letters and digits", names.is_run)
+WORKER = Kind("a number, after a part's name where there is one", names.is_worker)
+INSIDE = Kind("a path inside the run's folder", names.is_inside)
 PLAIN_TREE = Kind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
 
 OF_TYPES: dict[Any, Kind] = {
@@ -295,5 +291,8 @@ def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) ->
 
 def shown(value: object) -> str:
     """A value as messages show it: short, and in characters that every terminal has."""
-    text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
+    try:
+        text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
+    except ValueError:  # of a number in it with more digits than Python writes
+        return "a value that is too large"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."

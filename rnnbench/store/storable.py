@@ -20,7 +20,9 @@ DEFAULTS = {one.name: one.default for one in fields(Measurement) if one.default 
 def measurement(known: Measurement) -> Measurement:
     """The measurement as it will be read. A metric that is no finite number is missing, and its value is the reason."""
     line: dict[str, Any] = clean(known.to_json())
-    missing = {str(name): str(reason) for name, reason in line["missing"].items()}
+    missing = {
+        name: reason if isinstance(reason, str) else schema.shown(reason) for name, reason in line["missing"].items()
+    }
     for metric in OBSERVED:
         value = line.get(metric.name)
         if value is not None and not schema.NUMBER.holds(value):
