@@ -94,7 +94,9 @@ def read(path: Path) -> Saved:
 
     Raises UserError where one is not pytest-benchmark's, or they are of several commits, machines or kinds.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("*.json"))
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: there is no JSON file in it; want one that pytest --benchmark-autosave wrote")
     parts = [_file(file) for file in files]
     first = parts[0]
     for file, part in zip(files, parts, strict=True):
