@@ -83,6 +83,8 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
       per call;
     - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
+    A case that worked at first and then failed has its windows here; they count nowhere else.
+
     With `columns` only these, in the order above: of a long run the whole is a gigabyte.
     Raises `rnnbench.errors.UserError` where the folder is no run, or a line other than a torn last one can't be read.
     """
