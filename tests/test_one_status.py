@@ -115,7 +115,7 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
     rows = {row.case.key: row for row in together([stored, *rest], 0.1).rows}
     assert rows[FAILS.key].ratios[0] is None
     lines = {line.case.key: line for line in history([stored, *rest]).lines}
-    assert 0 not in [point.run for point in lines[FAILS.key].points]
+    assert {case: len(lines[case].points) for case in (WORKS.key, FAILS.key)} == {WORKS.key: 4, FAILS.key: 3}
     for topic in (
         together_topic.render(together([stored, *rest], 0.1)),
         history_topic.render(history([stored, *rest])),
