@@ -43,7 +43,8 @@ def too_many(file: Path, turns: int) -> UserError:
 
 
 def _checked(file: Path, run: str) -> Iterator[dict[str, Any]]:
-    worker, seen = worker_of(file), {}
+    worker = worker_of(file)
+    seen: dict[tuple[str, int, int], int] = {}  # what tells windows of a worker apart -> the line
     for number, line in enumerate(jsonlines.read(file), 1):
         check_line(file, number, schema.window_fault(line) or _stray(line, worker, run))
         place = line["case"], line["replicate"], line["order"]
