@@ -85,7 +85,7 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     )
     info, frame = read_info(path), load(path)
     summary = summarize(frame).set_index("cell")
-    assert "half: ?" in summary.loc["mine.py:Bad", "reason"]
+    assert "half: ?" in str(summary.loc["mine.py:Bad", "reason"])
     assert summary.loc["mine.py:Good", "status"] == "measured"
     assert info.command == command.replace(ODD, "caf?")
     called("report", path, "--out", tmp_path / "page")

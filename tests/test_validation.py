@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, suites, summarize
-from rnnbench.store.folder import read_windows
 from rnnbench.store.records import Case, Window
+from rnnbench.store.windows import read_windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,11 +25,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(path: str, **changes: str) -> Path:
+def run(path: str, **changes: Any) -> Path:
     folder = Path(path)
     folder.mkdir(parents=True)
     made = RunFolder(folder)
-    made.write_info(replace(INFO, **({"id": hashlib.sha256(path.encode()).hexdigest()[:8]} | changes)))
+    changes.setdefault("id", hashlib.sha256(path.encode()).hexdigest()[:8])
+    made.write_info(replace(INFO, **changes))
     made.close()
     return folder
 
