@@ -100,7 +100,8 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
     monkeypatch.chdir(tmp_path)
     one, other = run(tmp_path / "A"), run(tmp_path / "B")
     assert load(one)["run"].unique().tolist() == [f"caf?-{one.name[-4:]}"]
-    for number, arguments in enumerate(([one], ["--together", one, other], ["--history", "A", "B"])):
+    asked: tuple[list[object], ...] = ([one], ["--together", one, other], ["--history", "A", "B"])
+    for number, arguments in enumerate(asked):
         called("report", *arguments, "--out", tmp_path / "reports" / str(number))
     assert any("caf?" in text for text in pages(tmp_path / "reports"))
     for to in FORMATS:

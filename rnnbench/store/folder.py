@@ -27,7 +27,8 @@ from rnnbench.store.records import Measurement, Window
 from rnnbench.store.regular_files import read_text
 from rnnbench.store.writing import open_to_append, replace
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)  # runs of version 1 have no id
 MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
 MAX_INFO_BYTES = 64 << 20
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
@@ -203,9 +204,10 @@ def read_info_file(file: Path) -> RunInfo:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READ_VERSIONS:
+        reads = " and ".join(map(str, READ_VERSIONS))
         raise UserError(
-            f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}; use the one that wrote it"
+            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the one that wrote it"
         )
     if fault := schema.info_fault(content):
         raise UserError(f"{file}: {fault}")

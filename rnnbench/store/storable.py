@@ -49,6 +49,8 @@ def info(content: "RunInfo") -> dict[str, Any]:
     sound = [one for one in line["ceilings"] if schema.is_ceiling(one)]
     if left_out := len(line["ceilings"]) - len(sound):
         line["notes"].append(f"limits of the machine left out, since they are no numbers: {left_out}")
+    if not content.id:
+        del line["id"]  # a run of an older version, which that version can go on reading
     return line | {"ceilings": sound}
 
 

@@ -124,6 +124,7 @@ def test_a_run_of_an_older_version_is_read_and_gone_on_with(run: Path) -> None:
     again.add_window(stored.window(LOOP, 3, [2.0], turns=2))
     again.close()
     assert len(load(run)) == 7
+    assert "id" not in json.loads((run / "run.json").read_text())
     assert not any("run" in line for line in read_windows(run))
     assert read_info(COMMITTED).id == ""
     assert len(read_state(COMMITTED).visits) > 0
