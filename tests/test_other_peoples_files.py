@@ -155,8 +155,7 @@ def test_a_default_file_of_an_export_that_is_there_is_not_replaced_and_a_named_o
     assert mine.read_bytes().startswith(b"PAR1")
 
 
-@pytest.mark.parametrize("special", ["/dev/null", "pipe"])
-def test_a_device_or_a_pipe_is_not_replaced_by_an_export(runs: list[Path], special: str) -> None:
+def test_a_pipe_is_not_replaced_by_an_export(runs: list[Path]) -> None:
     os.mkfifo("pipe")
-    assert "not a regular file" in refused("export", runs[0], "--format", "csv", "--out", special)
-    assert not Path(special).is_file()
+    assert "it is a pipe, not a regular file" in refused("export", runs[0], "--format", "csv", "--out", "pipe")
+    assert not Path("pipe").is_file()
