@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
+from rnnbench.store.names import SUITE
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
@@ -120,7 +121,7 @@ class CheckSettings(_Strict):
 class SuiteFile(_Strict):
     """A suite as it stands in the file, with the defaults filled into the sweeps."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=f"^{SUITE}$")]
     description: str = ""
     measure: Settings = Settings()
     check: CheckSettings = CheckSettings()

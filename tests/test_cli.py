@@ -237,7 +237,7 @@ def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: 
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [("measurements.jsonl", "Is a directory"), ("windows-a.jsonl", "Is a directory"), ("run.json", "can't be read")],
+    [("measurements.jsonl", "is a folder"), ("windows-a.jsonl", "is a folder"), ("run.json", "is a folder")],
 )
 def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str, fault: str) -> None:
     run = Path(__file__).parents[1] / "results" / "notebook-20261125T021859Z-cb51"
@@ -278,7 +278,10 @@ def test_a_file_that_the_system_refuses_is_one_line_and_exit_code_2(tmp_path: Pa
     file.unlink()
     file.mkdir()
     done = rnnbench("report", run, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"rnnbench: {file}: Is a directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"rnnbench: {file}: can't be read: it is a folder, not a regular file\n",
+    )
 
 
 def test_a_fault_of_our_own_is_no_regression(

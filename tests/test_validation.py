@@ -14,8 +14,9 @@ import pytest
 
 from rnnbench import load, suites, summarize
 from rnnbench.expressions import parse_only
-from rnnbench.store.folder import read_windows
+from rnnbench.store.folder import run_id
 from rnnbench.store.records import Case, Window
+from rnnbench.store.windows import read_windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
@@ -227,6 +228,7 @@ def test_a_run_that_was_never_measured_is_read_like_one_that_was(tmp_path: Path)
     path = large_run.write(tmp_path, suite, replicates=6, windows=4, seed=1, slower={slow.key: 1.5})
     lines = list(read_windows(path))
     assert len(lines) == 16 * 6 * 4
+    assert {line.pop("run") for line in lines} == {run_id(path)}
     assert all(json.loads(json.dumps(Window.from_json(line).to_json())) == line for line in lines)
     found = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
     truth = 1.5 * large_run._seconds(slow) / large_run._seconds(reference_of(slow, suite))

@@ -15,7 +15,7 @@ LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device th
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
 # What is needed of a window; its axes are its case's, and would be most of the memory.
 KEYS = ["run", "case", "implementation", "number", "workload", "replicate"]  # of a case in one replicate
-TIMED = ["run", "case", "implementation", "replicate", "worker", "order", "turns", "calls"]
+TIMED = ["run", "case", "implementation", "status", "replicate", "worker", "order", "turns", "calls"]
 TIMED += ["seconds", "host_seconds", "submit_seconds", "quantiles"]
 
 
@@ -71,7 +71,8 @@ def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     """The windows of a frame that `rnnbench.load` gave, with the `number` of their case and that of their `workload`.
 
-    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced.
+    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced; and without
+    the cases that are not measured: one that works twice and then fails has no time, though its windows are kept.
     """
     number, firsts = numbers(frame)
     workloads = frame.iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
@@ -79,8 +80,8 @@ def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     if frame["replicate"].isna().any():
         windows = windows[frame["replicate"].notna()]
     made = windows.groupby(["workload", "replicate", "worker"])["order"].transform("size")
-    is_complete = made == windows["turns"]
-    return windows if is_complete.all() else windows[is_complete]
+    counts = (made == windows["turns"]) & (windows["status"] == "measured")
+    return windows if counts.all() else windows[counts]
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """`rnnbench export`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -39,6 +40,8 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     data = rendered(to, frame, summary, info, windows=windows)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
+        if os.path.lexists(out):
+            raise UserError(f"{out} already exists; name it with --out to replace it, or give another file there")
     if out is None:
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):

@@ -39,6 +39,7 @@ def profile(
     from rnnbench.report import profiled
     from rnnbench.report.axes import one_line
     from rnnbench.report.folder import put
+    from rnnbench.report.place import of_one, place
     from rnnbench.report.progress import shown_profiling, shown_progress
 
     chosen = read_suite(suite)
@@ -55,7 +56,7 @@ def profile(
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
     refuse_no_profile(folder, profiles, budget)
-    page = put(files_of_run(folder), Path("reports") / folder.name)
+    page = put(files_of_run(folder), place(of_one(folder), None))
     for one in profiled.sections(load(folder), profiles, folder):
         output.say(f"{one.title}\n  {one.words}\n")
     for case, one_profile in profiles.items():

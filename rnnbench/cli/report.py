@@ -3,12 +3,16 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import File, Text, reference_option
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnbench.report.place import Place
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
@@ -75,10 +79,11 @@ def report(
     if port is not None and not serve:
         raise UserError("--port is for --serve; add it, or leave the port out")
     if serve:
-        _serve(runs[0], asked, _folder(runs[0], out), port or 0, opens=opens)
+        _serve(runs[0], asked, out, port or 0, opens=opens)
         return
     for path in runs:
-        page = put(_files(path, reference, asked), _folder(path, out))
+        place = _place(path, out)  # refused before the work is done
+        page = put(_files(path, reference, asked), place)
         output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
@@ -99,7 +104,7 @@ def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _several(
     runs: tuple[Path, ...], out: Path | None, suite: str | None, *, together: bool, history: bool
-) -> tuple[dict[str, bytes], Path]:
+) -> tuple[dict[str, bytes], "Place"]:
     from rnnbench.cli import several
 
     if together and history:
@@ -107,8 +112,10 @@ def _several(
     return several.history(runs, suite, out) if history else several.together(runs, out)
 
 
-def _folder(run: Path, out: Path | None) -> Path:
-    return out or Path("reports") / (run.resolve().name if run.is_dir() else run.stem)
+def _place(run: Path, out: Path | None) -> "Place":
+    from rnnbench.report import place
+
+    return place.place(place.of_one(run), out)
 
 
 def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[str, bytes]:
@@ -143,16 +150,17 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     return render(summary, found, info, sizes, why)
 
 
-def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:
+def _serve(run: Path, asked: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
     from rnnbench.report.folder import put
     from rnnbench.report.serve import Server, follow
     from rnnbench.store.folder import read_info
 
     read_info(run)  # no port is taken for what is no run
+    place = _place(run, out)
 
     def render() -> dict[str, bytes]:
         files = files_of_run(run, asked)
-        put(files, folder)
+        put(files, place)
         return files
 
     def ready() -> None:

@@ -9,8 +9,21 @@ from rnnbench.measure.engine import Plan
 from rnnbench.measure.process import PAUSE_SECONDS, WorkerProcess
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
+from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 
+# What a worker says of a window.
+OF_WORKER = (
+    "calls",
+    "batch",
+    "seconds",
+    "host_seconds",
+    "submit_seconds",
+    "quantiles",
+    "cores",
+    "clock_mhz",
+    "device_uuid",
+)
 MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
 
 
@@ -78,7 +91,7 @@ class Recorder:
         if reply["ok"]:
             found = Measurement.from_json(reply["measurement"])
             missing = found.missing | self.missing_on.get(case.workload.device, {})
-            self._record(replace(found, reason="the run ended before it", missing=missing))
+            self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
         else:
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
 
@@ -107,26 +120,22 @@ class Recorder:
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
-        if not reply["ok"] or reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
+        if not reply["ok"] or reply.get("host_seconds", 0.0) > PAUSE_SECONDS:  # a shorter window ended before the pause
             self._cut_if_paused(worker)
         self._is_fine(case, reply)
-        if reply["printed"]:
+        if reply.get("printed"):
             self._printing[case.key] = None
-        window = Window(
-            case=case.key,
+        line = {
+            "case": case.key,
             **asdict(place),
-            worker=worker.name,
-            started=started,
-            calls=reply["calls"],
-            batch=reply["batch"],
-            seconds=reply["seconds"],
-            host_seconds=reply["host_seconds"],
-            submit_seconds=reply["submit_seconds"],
-            quantiles=tuple(reply["quantiles"]),
-            cores=tuple(reply["cores"]),
-            clock_mhz=reply["clock_mhz"],
-            device_uuid=reply["device_uuid"],
-        )
+            "worker": worker.name,
+            "started": started,
+            **{name: reply.get(name) for name in OF_WORKER},
+        }
+        if fault := window_fault(line):
+            self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
+            raise VisitCut
+        window = Window.from_json(line)
         self._folder.add_window(window)
         return window
 
@@ -165,8 +174,7 @@ class Recorder:
         self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
     def _record(self, measurement: Measurement) -> None:
-        self.measurements[measurement.case.key] = measurement
-        self._folder.add_measurement(measurement)
+        self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
     def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
         """What every request says that has a worker build a case."""

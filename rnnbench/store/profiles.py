@@ -82,7 +82,7 @@ class Profile:
         return self.status == "profiled"
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
         line = asdict(self)
         line["times"] = {arm: _rounded(values) for arm, values in self.times.items()}
         for name in ("operators", "causes"):
@@ -116,4 +116,4 @@ def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(values: tuple[float, ...]) -> list[float]:
-    return [round(value, 10) for value in values]
+    return [round(value, 10) or value for value in values]

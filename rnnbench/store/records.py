@@ -203,11 +203,11 @@ class Window:
     device_uuid: str | None = None  # of the card that did it, by its driver; None where there is but one
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
         line = asdict(self)
         for name in ("started", "seconds", "host_seconds", "submit_seconds"):
-            line[name] = round(line[name], 9)
-        line["quantiles"] = [round(value, 10) for value in self.quantiles]
+            line[name] = round(line[name], 9) or line[name]
+        line["quantiles"] = [round(value, 10) or value for value in self.quantiles]
         return line
 
     @classmethod

@@ -96,7 +96,7 @@ def test_a_device_that_the_host_keeps_waiting_is_launch_bound(
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:
     few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
-    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", **one.to_json()} for one in (few, many)])
+    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", "status": "measured", **one.to_json()} for one in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
     [row] = replicate_times(complete_visits(frame)).to_dict("records")
     assert row["log_seconds"] == pytest.approx(np.log(2.0))
