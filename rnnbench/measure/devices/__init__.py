@@ -8,11 +8,12 @@ from typing import Any
 
 from rnnbench.measure.devices.cpu import Cpu
 from rnnbench.measure.devices.cuda import Cuda
-from rnnbench.measure.devices.device import Backend, Call, Card, Clocked, Device, Monitor
+from rnnbench.measure.devices.device import Backend, Blocks, Call, Card, Clocked, Device, Monitor
 from rnnbench.measure.devices.meters import Meter
 
 __all__ = [
     "BACKENDS",
+    "Blocks",
     "Call",
     "Card",
     "Clocked",
