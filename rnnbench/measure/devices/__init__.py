@@ -27,6 +27,7 @@ __all__ = [
     "described",
     "is_shared",
     "open_device",
+    "standing",
     "why_not",
 ]
 
@@ -60,6 +61,11 @@ def open_device(name: str) -> Device:
 def about() -> dict[str, Any]:
     """What torch was built with for all kinds of devices, and which it sees."""
     return {key: value for one in BACKENDS.values() for key, value in one.about().items()}
+
+
+def standing() -> dict[str, Any]:
+    """What drivers say of all devices at this moment, in the same places."""
+    return {key: value for one in BACKENDS.values() for key, value in one.standing().items()}
 
 
 def described() -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Cpu:
         return {}
 
     @staticmethod
+    def standing() -> dict[str, Any]:
+        """Nothing: the machine's load is described with the machine."""
+        return {}
+
+    @staticmethod
     def monitor(uuid: str) -> None:
         """None: nothing is asked of the processor around replicates."""
 

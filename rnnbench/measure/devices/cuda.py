@@ -80,11 +80,12 @@ class Cuda:
     @staticmethod
     def described() -> dict[str, Any]:
         """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
-        try:
-            gpus = [gpu.describe() for gpu in nvml.open_gpus()]
-        except Unavailable as reason:
-            return {"gpu": str(reason)}
-        return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
+        return _of_gpus(nvml.Gpu.describe)
+
+    @staticmethod
+    def standing() -> dict[str, Any]:
+        """The same with what changes from moment to moment, and with the processes on each GPU."""
+        return _of_gpus(nvml.Gpu.stand)
 
     @staticmethod
     def monitor(uuid: str) -> nvml.Gpu:
@@ -237,6 +238,14 @@ class Cuda:
             finally:
                 memory._record_memory_history(enabled=None)
         return True
+
+
+def _of_gpus(read: Callable[[nvml.Gpu], Readings]) -> dict[str, Any]:
+    try:
+        gpus = [read(gpu) for gpu in nvml.open_gpus()]
+    except Unavailable as reason:
+        return {"gpu": str(reason)}
+    return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
 
 
 def _not_told(fault: Exception) -> str:

@@ -152,6 +152,10 @@ class Backend(Protocol):
         """What the driver says of such devices, for the environment of a run."""
         ...
 
+    def standing(self) -> dict[str, Any]:
+        """The same with all that changes from moment to moment."""
+        ...
+
     def monitor(self, uuid: str) -> Monitor | None:
         """What samples a device, if there is something."""
         ...
