@@ -50,7 +50,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     counts["windows"] = windows.groupby("number").size()
     counts["replicates"] = replicates.groupby("number").size()
     is_cold = cases["cold_cache"].reindex(counts.index).eq(True)
-    counts["launch_bound"] = _launch_bound(counts, counts["calls"].where(is_cold, counts["windows"]))
+    counts["launch_bound"] = launch_bound(counts, counts["calls"].where(is_cold, counts["windows"]))
     counts["submit_share"] = counts.pop("submit_seconds") / counts.pop("host_seconds")
     counts["mean_seconds"] = counts.pop("seconds") / counts["calls"]
     counts = counts.reindex(range(len(cases)))
@@ -64,7 +64,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     return with_derived(cases)
 
 
-def _launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
+def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
     """Whether the host kept the device waiting, from the sums over each case's windows.
 
     `waits`: how often the host waited for the device in them, which is at the end of a warm window and after every cold

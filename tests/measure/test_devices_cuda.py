@@ -232,3 +232,13 @@ def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
     with pytest.raises(RuntimeError, match="out of memory"):
         cuda.snapshot(TimedCall(breaks, torch.inference_mode), tmp_path / "memory.pickle")
     assert done[-1] == "off"
+
+
+def test_a_device_is_held_by_a_kernel_that_counts_enough_cycles_for_the_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cycles: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", lambda index: None, raising=False)
+    monkeypatch.setattr(torch.cuda, "_sleep", cycles.append)
+    Stream("cuda").hold(1e-3)
+    assert cycles == [3_000_000]
