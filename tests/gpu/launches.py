@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 
 from rnnbench.analysis.summary import launch_bound
 from rnnbench.measure import devices
@@ -17,7 +17,11 @@ from tests.gpu.cases import axes, case, implementations
 from tests.gpu.row import Row
 
 LENGTHS = (32, 256, 1024)
-LARGE = {"batch_size": 256, "input_size": 2048, "hidden_size": 2048}  # a loop that fills the launch queue
+LARGE: dict[str, Any] = {
+    "batch_size": 256,
+    "input_size": 2048,
+    "hidden_size": 2048,
+}  # a loop that fills the launch queue
 WINDOWS = 5
 # Between two kernels of a busy device lies a microsecond, as much as a small kernel takes.
 BUSY, WAITING = 0.5, 0.85  # least share of a device that is not kept waiting, and most of one that is
@@ -28,7 +32,7 @@ def check(device: str) -> Iterator[Row]:
     for length in LENGTHS:
         for implementation in implementations(device, "loop", "cudagraph"):
             yield row(case("lstm", implementation, **axes(device, length)))
-    large = {} if devices.is_shared(device) else LARGE
+    large: dict[str, Any] = {} if devices.is_shared(device) else LARGE
     yield row(case("lstm", "loop", **axes(device, 256, **large)))
 
 
@@ -73,4 +77,5 @@ def kernels(call: Callable[[], object], synchronize: Callable[[], object]) -> fl
             call()
             synchronize()
     events = seen.profiler.kineto_results.events()
-    return sum(event.duration_ns() for event in events if event.device_type() == DeviceType.CUDA) / 1e9
+    nanoseconds: int = sum(event.duration_ns() for event in events if event.device_type() == DeviceType.CUDA)
+    return nanoseconds / 1e9

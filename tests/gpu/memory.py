@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +32,8 @@ def check(device: str) -> Iterator[Row]:
 def peaks(device: str) -> Iterator[Row]:
     """Blocks of known size."""
     for size in BLOCKS[: 2 if devices.is_shared(device) else None]:
-        timed = TimedCall(lambda size=size: torch.empty(size, dtype=torch.uint8, device=device), torch.inference_mode)
-        peak = count(timed, torch.device(device)).peak_bytes
+        block = partial(torch.empty, size, dtype=torch.uint8, device=device)
+        peak = count(TimedCall(block, torch.inference_mode), torch.device(device)).peak_bytes
         yield {"what": "peak of one block", "bytes": size, "found": peak, "holds": peak == size}
 
 

@@ -60,7 +60,7 @@ def spin(seconds: float) -> Callable[[], None]:
 def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> None:
     for seconds in (1e-4, 5e-3):
         lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
-        assert seconds <= min(lasts) <= max(lasts) < 5 * seconds
+        assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card has a low clock
 
 
 def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
