@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
+from rnnbench.measure.devices import backend
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.lanes import Lane, Stopped, on_card
 from rnnbench.measure.planner import Planner
@@ -187,7 +188,8 @@ class LaneRunner:
                 if plan is not None:
                     self._plans[current.key] = plan
                     arms[current.key] = current
-            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds)
+            blocks = backend(group.workload.device).blocks
+            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds, blocks)
             turns = balanced_order(list(arms), self._shared.settings.windows, self._rng)
             for order, key in enumerate(turns):
                 current, place = arms[key], Place(self.replicates, order, len(turns))

@@ -12,7 +12,7 @@ from typing import Any
 from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
 from rnnbench.measure.cores import allowed_cores, measuring_cores
-from rnnbench.measure.devices import is_shared
+from rnnbench.measure.devices import backend, is_shared
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
@@ -215,7 +215,8 @@ class PairedRunner:
             return
         plan = self._recorders[side].prepare(self._pair[side], case, self._plans.get(case.key))
         if plan is not None and case.key not in self._plans:
-            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds)
+            blocks = backend(case.workload.device).blocks
+            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds, blocks)
 
     def _window(self, side: str, case: Case, place: Place) -> Window:
         return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)

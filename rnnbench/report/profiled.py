@@ -78,7 +78,7 @@ def _section(
         picture(
             f"{name}-waterfall",
             f"From {first} to {reference}",
-            WATERFALL,
+            " ".join([WATERFALL, *_unseen(there)]),
             figure_waterfall.render(gap, first, reference),
         )
     ]
@@ -105,6 +105,12 @@ def _section(
         _flames(there, names, folder),
         {names[case]: profile.files["trace"] for case, profile in there.items() if "trace" in profile.files},
     )
+
+
+def _unseen(there: Mapping[str, Profile]) -> list[str]:
+    """What a waterfall lacks where the kernels of a GPU were not seen."""
+    reasons = {profile.no_kernels for profile in there.values()} - {""}
+    return [f"Kernels and what lies between them are not told apart: {one_line(one)}." for one in sorted(reasons)]
 
 
 def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:

@@ -68,7 +68,8 @@ class Profile:
     operators: tuple[Operator, ...] = ()
     opaque: str = ""  # why there are no operators to be seen; empty where there are
     causes: tuple[Cause, ...] = ()
-    kernels: Kernels | None = None  # None where the device launches none
+    kernels: Kernels | None = None  # None where the device launches none, or they could not be seen
+    no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: int | None = None  # blocks that one call asks for
     allocated_bytes: int | None = None  # all of them together
     memory: tuple[tuple[float, int], ...] = ()  # seconds since the call began, as profiled -> bytes held
@@ -80,6 +81,11 @@ class Profile:
     def works(self) -> bool:
         """Whether there is something to show."""
         return self.status == "profiled"
+
+    @property
+    def launches(self) -> bool:
+        """Whether the device works beside the host, so that no host clock says how long a kernel takes."""
+        return self.kernels is not None or self.no_kernels != ""
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""

@@ -192,7 +192,7 @@ KERNELS: Kinds = {
     "seconds": _table_of(SECONDS, _one_of(*CATEGORIES)),
 }
 PROFILE: Kinds = {
-    **dict.fromkeys(("case", "reason", "opaque"), TEXT),
+    **dict.fromkeys(("case", "reason", "opaque", "no_kernels"), TEXT),
     "status": _one_of(*get_args(ProfileStatus)),
     "steps": SIZE,
     "times": _table_of(_list_of(MORE, least=1)),
