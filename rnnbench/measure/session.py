@@ -69,7 +69,8 @@ def resume_run(
         if not state.groups:
             raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
-        runner = Runner(state.groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
+        groups = suite.with_sweeps(state.groups)
+        runner = Runner(groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
         with started(runner) as software:
             del software["unusable"]
             here = environment.describe(suite.file.parent) | {"worker": software}
