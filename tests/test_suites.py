@@ -23,7 +23,9 @@ def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
     return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
 
 
-@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda", "data", "training"])
+@pytest.mark.parametrize(
+    "name", ["notebook", "quick", "cpu", "cuda", "cuda-full", "published", "published-full", "data", "training"]
+)
 def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
     for group in groups(suites.read(name)):
         assert sum(case.is_reference for case in group.cases) == 1

@@ -32,9 +32,9 @@ def list_suites() -> None:
             suite = suites.read(str(file))
             count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
         except UserError as fault:  # one that is broken does not hide the others
-            click.echo(f"{name:<12} can't be used: {printable(str(fault).splitlines()[0])}", err=True)
+            click.echo(f"{name:<14} can't be used: {printable(str(fault).splitlines()[0])}", err=True)
             continue
-        click.echo(f"{name:<12} {count:>6,} cases  {printable(suite.content.description)}")
+        click.echo(f"{name:<14} {count:>6,} cases  {printable(suite.content.description)}")
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
