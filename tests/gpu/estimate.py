@@ -6,7 +6,7 @@ What is assumed, where no test has measured it:
   a kernel of a recorded graph or of a fused layer 2.5 µs. The device works at half to two thirds of its best rate.
 - How many operators a step has is counted, on the CPU and at a small size.
 - A worker starts in 5 s (importing torch, the CUDA context). A graph is recorded by four calls of what it replays.
-- Observing takes 200 µs for each operator of a training call, mostly in torch's profiler: 150 to 250 µs on two busy cores.
+- Observing takes 200 µs for each operator of a training call, mostly in the profiler: 150 to 250 µs on two busy cores.
 - `compiled` takes 45 s when it is first compiled, and 8 s in each later worker, from the cache on disk.
 - No replicate is repeated or added, and no case fails.
 """
