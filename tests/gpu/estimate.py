@@ -56,7 +56,7 @@ class Estimate:
     @property
     def total(self) -> float:
         """Seconds of the run."""
-        return sum(getattr(self, stage.name) for stage in fields(self))
+        return self.start + self.ceilings + self.observing + self.energy + self.timing
 
 
 def estimate(groups: Sequence[Group], settings: Settings) -> Estimate:

@@ -52,9 +52,9 @@ def main(device: str) -> int:
     input = torch.randn(STEPS, BATCH, SIZE, device=device)
     wrong: list[str] = []
     for phase in ("inference", "training"):
-        measured = rnnbench.measure(modules, input, phase, budget_seconds=20.0, progress=False)  # type: ignore[arg-type]
+        measured = rnnbench.measure(modules, input, phase, budget_seconds=20.0, progress=False)
         print(measured, measured.attrs["note"], sep="\n")
-        wrong += faults(measured, phase, device)  # type: ignore[arg-type]
+        wrong += faults(measured, phase, device)
     print("\n".join(wrong) or "both phases are measured, on the right device, with equal outputs")
     return int(bool(wrong))
 

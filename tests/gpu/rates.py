@@ -22,7 +22,11 @@ class KnownCard:
 
     tflops: dict[str, Range]  # of dense products, by dtype
     copies: Range  # TB/s of large copies, bytes read and written
-    launch: Range = (1e-6, 10e-6)  # seconds
+    launch: Range = (1.0, 10.0)  # µs
+
+    def ranges(self, dtype: str) -> dict[str, Range]:
+        """The range of each figure."""
+        return {"products": self.tflops[dtype], "copies": self.copies, "launch": self.launch}
 
 
 HOPPER = {"float32": (35.0, 67.0), "tf32": (280.0, 495.0), "bfloat16": (560.0, 990.0), "float16": (560.0, 990.0)}
@@ -48,18 +52,21 @@ def measure(device: str, dtype: str) -> Ceiling:
 
 def lines(ceiling: Ceiling, card: KnownCard | None) -> Iterable[tuple[str, bool]]:
     """What is shown of a ceiling, and whether it is right."""
-    size, rate = ceiling.copies[-1]
-    figures: list[tuple[str, float, str, Range | None]] = [
-        ("products", 2 * ceiling.macs_per_second / 1e12, "TFLOP/s", card and card.tflops.get(ceiling.dtype)),
-        (f"copies of {size / 1e6:,.0f} MB", rate / 1e12, "TB/s", card and card.copies),
-    ]
+    figures = {
+        "products": (2 * ceiling.macs_per_second / 1e12, "TFLOP/s"),
+        "copies": (ceiling.copies[-1][1] / 1e12, "TB/s"),
+    }
     if ceiling.launch_seconds is not None:
-        launch = card and (card.launch[0] * 1e6, card.launch[1] * 1e6)
-        figures.append(("launch", ceiling.launch_seconds * 1e6, "µs", launch))
-    for name, value, unit, wanted in figures:
-        is_right = wanted is None or wanted[0] <= value <= wanted[1]
-        words = "" if wanted is None else f"  {'ok' if is_right else 'OFF'}: {wanted[0]:g} to {wanted[1]:g}"
-        yield f"{ceiling.dtype:<10}{name:<22}{value:>9.3g} {unit}{words}", is_right
+        figures["launch"] = (ceiling.launch_seconds * 1e6, "µs")
+    ranges = {} if card is None else card.ranges(ceiling.dtype)
+    for name, (value, unit) in figures.items():
+        text = f"{ceiling.dtype:<10}{name:<10}{value:>9.3g} {unit:<8}"
+        if name not in ranges:
+            yield text.rstrip(), True
+            continue
+        lower, upper = ranges[name]
+        is_right = lower <= value <= upper
+        yield f"{text}{'ok' if is_right else 'OFF'}: {lower:g} to {upper:g}", is_right
 
 
 def main(device: str) -> int:
