@@ -6,6 +6,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ def program(text: str) -> tuple[str, ...]:
     return (sys.executable, "-c", text)
 
 
-def outcome(out: Path, text: str, limit: int = 30, **changes: str) -> Outcome:
-    return run("step", Task("task", limit, program(text), **changes), out)  # type: ignore[arg-type]
+def outcome(out: Path, text: str, limit: int = 30, **changes: Any) -> Outcome:
+    return run("step", Task("task", limit, program(text), **changes), out)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
@@ -57,7 +58,7 @@ def test_a_program_that_ends_well_is_ok_and_its_last_line_is_shown(tmp_path: Pat
         ("print('not profiled: x')", {"refuses": "not profiled:"}, "its output has 'not profiled:'"),
     ],
 )
-def test_a_program_that_fails_says_how(tmp_path: Path, text: str, changes: dict[str, str], fault: str) -> None:
+def test_a_program_that_fails_says_how(tmp_path: Path, text: str, changes: dict[str, Any], fault: str) -> None:
     assert outcome(tmp_path, text, **changes).fault == fault
 
 

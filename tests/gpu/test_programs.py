@@ -145,5 +145,6 @@ def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device()
     found.attrs = {"device": "cuda:0"}
     assert live.faults(found, "inference", "cuda") == []
     assert live.faults(found, "inference", "cpu") == ["inference: it was measured on cuda:0"]
-    found.loc["loop", ["ratio", "parity"]] = [math.nan, "differs"]
+    found = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
+    found.attrs = {"device": "cuda:0"}
     assert live.faults(found, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
