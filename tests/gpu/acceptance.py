@@ -124,7 +124,7 @@ def keep(out: Path) -> Iterable[str]:
                 yield f"not in the archive, since it is larger than {MAX_KEPT_BYTES >> 20} MiB: {inside}"
                 continue
             archive.add(path, Path("acceptance") / inside, recursive=False)
-    yield f"{out / ARCHIVE}: {(out / ARCHIVE).stat().st_size / 1e6:.1f} MB"
+    yield f"{out / ARCHIVE}: {(out / ARCHIVE).stat().st_size / 1e6:.2f} MB"
 
 
 def main(arguments: Sequence[str]) -> int:

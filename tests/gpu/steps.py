@@ -23,6 +23,7 @@ ON_CPU = {
     ),
     GRID: ("quick", "cell=lstm,gru batch_size=1,32 hidden_size=64 seq_len=16", 40),
     FLASH: ("published", "cell=gru seq_len=1", 40),
+    PROFILED: ("quick", "cell=lstm phase=inference batch_size=1 hidden_size=64 seq_len=16 implementation=loop", 60),
 }
 
 
@@ -45,16 +46,18 @@ def steps(device: str, out: Path) -> dict[str, list[Task]]:
     def module(name: str, *arguments: str) -> tuple[str, ...]:
         return (*PYTHON, f"tests.gpu.{name}", *arguments)
 
-    def measured(name: str, suite: str, only: str, seconds: int) -> tuple[str, ...]:
+    def chosen(name: str, suite: str, only: str, seconds: int) -> tuple[str, ...]:
         if not on_gpu:
             suite, only, seconds = ON_CPU.get(only, (suite, only, seconds))
-        chosen = ("--device", device, "--only", only, "--budget", f"{seconds}s", "--out", str(out / name))
-        return module("measured", suite, *chosen)
+        return (suite, "--device", device, "--only", only, "--budget", f"{seconds}s", "--out", str(out / name))
+
+    def measured(name: str, suite: str, only: str, seconds: int) -> tuple[str, ...]:
+        return module("measured", *chosen(name, suite, only, seconds))
 
     smi = [Task("nvidia-smi", 20, ("nvidia-smi", "-q"))] if on_gpu else []
     run = str(out / "grid" / "*-2*")
     tests = ("tests/measure/test_cuda.py", "-m", "cuda", "-p", "no:cacheprovider")
-    profiled = ("--device", device, "--only", PROFILED, "--budget", "60s", "--out", str(out / "profile"))
+    profiled = (*PYTHON, "rnnbench", "profile", *chosen("profile", "cuda", PROFILED, 80))
     return {
         "smoke": [
             *smi,
@@ -74,7 +77,7 @@ def steps(device: str, out: Path) -> dict[str, list[Task]]:
         "gate": [
             Task("slowed", 170, module("slowed", device, "120")),
             Task("unchanged", 170, module("unchanged", device, "120", str(out / "unchanged"))),
-            Task("profile", 120, (*PYTHON, "rnnbench", "profile", "cuda", *profiled), "reports/", "not profiled:", out),
+            Task("profile", 120, profiled, needs="reports/", refuses="not profiled:", folder=out),
         ],
         "more": [
             Task("live", 120, module("live", device)),

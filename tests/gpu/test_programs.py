@@ -89,7 +89,8 @@ def test_a_graph_is_expected_on_a_gpu_alone() -> None:
 
 def test_a_check_of_equal_code_is_right_without_an_alarm_and_with_a_case() -> None:
     def verdicts(*names: str | None) -> Counter[str]:
-        return unchanged.counted(["a line of words", *(json.dumps({"verdict": name}) for name in names)])
+        lines = ["a line of words", *(json.dumps({"verdict": name}) for name in names)]
+        return unchanged.counted(unchanged.findings("\n".join(lines)))
 
     assert unchanged.is_right(verdicts("unchanged", "inconclusive"))
     for wrong in (["unchanged", "regressed"], ["unchanged", "improved"], ["unchanged", None], []):

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rnnbench import suites
 
@@ -24,9 +25,14 @@ def copy(base: Path) -> None:
     shutil.copy(suites.find(SUITE), base)
 
 
-def counted(lines: Iterable[str]) -> Counter[str]:
+def findings(text: str) -> list[dict[str, Any]]:
+    """What `rnnbench check --json` printed of each case."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def counted(found: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """How often each verdict was given; `none` where a case was not compared."""
-    return Counter(str(json.loads(line)["verdict"] or "none") for line in lines if line.startswith("{"))
+    return Counter(str(one["verdict"] or "none") for one in found)
 
 
 def is_right(verdicts: Counter[str]) -> bool:
@@ -42,8 +48,11 @@ def main(device: str, seconds: str, out: str) -> int:
         given = ["--base", folder, "--device", device, "--budget", f"{seconds}s", "--out", out, "--json"]
         command = [sys.executable, "-m", "rnnbench", "check", SUITE, *given]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    print(done.stdout)
-    verdicts = counted(done.stdout.splitlines())
+    found = findings(done.stdout)
+    for one in found:
+        case = f"{one['cell']} {one['implementation']} {one['phase']} batch {one['batch_size']}"
+        print(f"{case:<34} {one['verdict'] or 'none':<13} {one['sentence'] or one['reason']}")
+    verdicts = counted(found)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "no verdict")
     return int(done.returncode != 0 or not is_right(verdicts))
 
