@@ -97,3 +97,12 @@ def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share
     ]
     frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half of it is for this: six cases, the last begun at 15
     assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
+
+
+def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
+        for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
+    ]
+    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s of it: a start and four energies
+    assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]
