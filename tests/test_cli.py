@@ -136,7 +136,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
-    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 0)],
+    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 2)],
 )
 def test_what_slurms_jobs_have_measured_is_judged_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
@@ -191,7 +191,17 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     ("arguments", "words"),
     [
         (["run", "quik"], "no suite 'quik' (did you mean 'quick'?)"),
-        (["run", "tiny.toml", "--only", "cell=glu"], "--only leaves no case"),
+        (
+            ["run", "tiny.toml", "--only", "cell=glu"],
+            "--only cell=glu (did you mean 'gru'?): the suite has cell=combined,gru,torch.nn.RNN,torch.nn.GRU",
+        ),
+        (["run", "tiny.toml", "--only", "cell=gru,glu"], "--only cell=glu (did you mean 'gru'?): the suite has"),
+        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': it is empty; is the variable set"),
+        (["run", "tiny.toml", "--only", " "], "--only is empty; want for example cell=VALUE (is a variable not set?)"),
+        (
+            ["run", "tiny.toml", "--only", "cell=gru implementation=hoisted threads=1,2"],
+            "--only threads=2: the suite has",
+        ),
         (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
@@ -253,7 +263,7 @@ def test_standard_output_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr == "rnnbench: No space left on device\n"
+    assert done.stderr == "rnnbench: standard output can't be written: No space left on device\n"
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, suites, summarize
+from rnnbench.expressions import parse_only
 from rnnbench.store.folder import read_windows
 from rnnbench.store.records import Case, Window
 from rnnbench.workloads.observe import observe
@@ -84,7 +85,7 @@ def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> 
 @pytest.mark.parametrize("file", ["planted/planted.toml", "repeated.toml"])
 def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) -> None:
     suite = suites.read(str(Path(__file__).with_name("validation") / file))
-    only = suites.parse_only(["batch_size=16,32 phase=inference"])
+    only = parse_only(["batch_size=16,32 phase=inference"])
     for group in suite.groups(only, None, most=None):
         for case in group.cases:
             if not case.is_reference:
@@ -123,7 +124,7 @@ def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided(
 
 
 def test_the_pytest_door_is_given_the_cases_of_the_four_pairs() -> None:
-    groups = suites.read("quick").groups(suites.parse_only([pytest_door.ONLY]), None, most=None)
+    groups = suites.read("quick").groups(parse_only([pytest_door.ONLY]), None, most=None)
     assert {case for group in groups for case in group.cases} == {case for pair in cases.pairs() for case in pair}
 
 

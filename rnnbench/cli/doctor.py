@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
+
 
 @click.command(short_help="Describe this machine, its noise, and what to change.")
 @click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
@@ -25,4 +27,4 @@ def doctor(measured: bool) -> None:
         with shown_progress() as on_progress:
             found, noise = probe(on_progress)
         told.append(noise_sentence.render(noise))
-    click.echo("\n".join([*lines(found), "", *told, *advice(found)]))
+    output.say("\n".join([*lines(found), "", *told, *advice(found)]))

@@ -5,6 +5,7 @@ from typing import Any
 
 from rnnbench import load, suites
 from rnnbench.analysis.noise import Noise, noise
+from rnnbench.expressions import parse_only
 from rnnbench.measure.runner import Progress
 from rnnbench.measure.scratch import scratch
 from rnnbench.measure.session import run_suite
@@ -54,7 +55,7 @@ def advice(environment: Mapping[str, Any]) -> list[str]:
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
     """The environment as a run records it, and the noise of a run of some 15 seconds, of which nothing is kept."""
     suite = suites.read("quick")
-    groups = suite.groups(suites.parse_only(PROBE), None, most=None)
+    groups = suite.groups(parse_only(PROBE), None, most=None)
     with scratch("doctor") as out:
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, PROBE_SETTINGS, out=out, command=command, on_progress=on_progress)

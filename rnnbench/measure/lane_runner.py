@@ -197,7 +197,7 @@ class LaneRunner:
         except WorkerLost as lost:
             if self._shared.stopped.is_set():
                 raise Stopped from None
-            recorder.drop(current, "failed", str(lost))
+            recorder.drop(current, "failed", str(lost), "lost")
             self._shared.notes.append(f"a worker was lost at {current.key}: {lost}")
             return None
         except VisitCut:

@@ -58,7 +58,7 @@ class PairedRunner:
         self._now = now
         self._rng = random.Random(seed)
         self._plans: dict[str, Plan] = {}  # case key -> plan, the same for both sides
-        self._recorders = {side.name: Recorder(side.root, settings, {}) for side in sides}
+        self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
         self._started = now()
         self._pair: Pair = {}
         self._pairs = 0
@@ -123,6 +123,14 @@ class PairedRunner:
         """What a reader must know of how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
 
+    def imported(self, side: str) -> Mapping[str, str]:
+        """The modules that workers of a side imported to observe cases, and their files."""
+        return self._recorders[side].imported
+
+    def given_up(self, case: Case) -> str:
+        """Why a case that worked was left out on one side; empty where it was not."""
+        return next((why for one in self._recorders.values() if (why := one.given_up.get(case.key))), "")
+
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
@@ -150,11 +158,11 @@ class PairedRunner:
         return told
 
     def _hello(self, side: str, worker: WorkerProcess) -> dict[str, Any]:
-        about = self._sides[side].about
+        about, in_words = self._sides[side].about, self._sides[side].in_words
         try:
             hello = worker.wait_ready()
         except WorkerLost as lost:
-            raise UserError(f"{side} ({about}): no worker can start: {lost}") from None
+            raise UserError(f"{side} ({about}): no worker can start: {in_words(str(lost))}") from None
         spoken = hello.get("protocol")
         if spoken != PROTOCOL_VERSION:
             raise UserError(
@@ -186,7 +194,7 @@ class PairedRunner:
             for side, worker in self._pair.items():
                 self._recorders[side].ask(worker, {"op": "release"})
         except WorkerLost as lost:
-            self._recorders[side].drop(case, "failed", str(lost))
+            self._recorders[side].drop(case, "failed", str(lost), "lost")
             self.notes.append(f"{side}: a worker was lost at {case.key}: {lost}")
             return False
         except VisitCut:

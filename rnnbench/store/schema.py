@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
-from rnnbench.store.records import DEFAULTS, Reference, Status, Window, Workload, key
+from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
 MOST = 1 << 63  # what frames hold as whole numbers
 LONGEST_NUMBER = 10  # digits
@@ -129,6 +129,7 @@ MEASUREMENT: Kinds = {
     **AXIS,
     "status": _one_of(*get_args(Status)),
     "reason": TEXT,
+    "failure": _one_of(*get_args(Failure)),
     "parity": TEXT,
     "parity_error": _or_none(ERROR),
     "backend": TEXT,

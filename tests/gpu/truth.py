@@ -19,6 +19,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from rnnbench import suites
+from rnnbench.expressions import parse_only
 from rnnbench.measure import devices
 from rnnbench.measure.engine import calibrate, take_window, warm_up
 from rnnbench.store.records import Case
@@ -36,7 +37,7 @@ Side = Callable[[], float]  # seconds per call
 
 def chosen(device: str) -> list[Case]:
     """Eight cases: four of a loop, and of each the reference, which is kept with it."""
-    only = suites.parse_only([EIGHT, LENGTHS.get(device.partition(":")[0], LENGTHS["cuda"])])
+    only = parse_only([EIGHT, LENGTHS.get(device.partition(":")[0], LENGTHS["cuda"])])
     return [case for group in suites.read("cuda").groups(only, device, most=None) for case in group.cases]
 
 
