@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rnnbench import suites
+from rnnbench.expressions import parse_only
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.records import Case, Measurement
 
 
 def expected(suite: str, only: Sequence[str], device: str) -> list[Case]:
     """The cases that a run must have measured: all of the device's own."""
-    groups = suites.read(suite).groups(suites.parse_only(only), device, most=None)
+    groups = suites.read(suite).groups(parse_only(only), device, most=None)
     cases = [case for group in groups for case in group.cases]
     return [case for case in cases if case.implementation != "cudagraph" or device.startswith("cuda")]
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from rnnbench import suites
+from rnnbench.expressions import parse_only
 from rnnbench.measure.preliminaries import OBSERVING_SHARE
 from rnnbench.store.records import Case, Group
-from rnnbench.suites import parse_only
 from tests.gpu.estimate import Estimate, call_seconds, estimate, lines
 
 MINUTES = {"cuda": 8, "published": 8, "cuda-full": 100, "published-full": 65}
