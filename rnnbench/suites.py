@@ -80,7 +80,16 @@ class Suite:
         ]
         if not kept:
             raise UserError(f"{self.file}: --only leaves no case: no case has all of these values at once")
-        return kept
+        return self.with_sweeps(kept)
+
+    def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
+        """The groups, each with the number of the first sweep that has its workload, on whatever device."""
+        sweeps = [_values_of_workloads(sweep) for sweep in self.content.sweep]
+
+        def first_with(workload: Workload) -> int:
+            return next((number for number, sweep in enumerate(sweeps) if _has(sweep, workload)), 0)
+
+        return [replace(group, sweep=first_with(group.workload)) for group in groups]
 
     def values(self, device: str | None = None) -> dict[str, list[str]]:
         """What `only` can name of each axis, torch's own cells and references included; `device` as for `groups`."""
@@ -120,6 +129,19 @@ def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None)
     for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
         axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
     return axes
+
+
+def _values_of_workloads(sweep: Sweep) -> dict[str, set[Any]]:
+    """The values of each axis that a workload of this sweep can have."""
+    axes = {axis: set(values) for axis, values in sweep.axis_values().items() if axis in Workload.__dataclass_fields__}
+    del axes["device"]  # `--device` replaces it
+    for axis in OF_DATA:
+        axes[axis].add(0)
+    return axes | {"reference": {sweep.layer(cell) for cell in sweep.cell}}
+
+
+def _has(sweep: Mapping[str, set[Any]], workload: Workload) -> bool:
+    return all(getattr(workload, axis) in values for axis, values in sweep.items())
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:

@@ -377,4 +377,4 @@ def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
     done = rnnbench("list", "suites", cwd=folder)
     assert done.returncode == 0
     assert "quick" in done.stdout
-    assert "broken       can't be used: suites/broken.toml: not TOML: " in done.stderr
+    assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr

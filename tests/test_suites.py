@@ -27,7 +27,9 @@ def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
     return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
 
 
-@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda", "data", "training"])
+@pytest.mark.parametrize(
+    "name", ["notebook", "quick", "cpu", "cuda", "cuda-full", "published", "published-full", "data", "training"]
+)
 def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
     for group in groups(suites.read(name)):
         assert sum(case.is_reference for case in group.cases) == 1
@@ -357,6 +359,24 @@ def test_a_file_that_is_nested_without_end_or_has_endless_numbers_is_refused(tmp
 
 def test_a_suite_may_want_more_replicates_than_are_usual(tmp_path: Path) -> None:
     assert suite(tmp_path, '[measure]\nreplicates = 30\n[[sweep]]\ncell = "gru"').settings.replicates == 30
+
+
+def test_each_group_knows_the_first_sweep_that_has_it_on_whatever_device(tmp_path: Path) -> None:
+    text = (
+        "[[sweep]]\ncell = 'gru'\nbatch_size = [1, 2]\n[[sweep]]\ncell = ['gru', 'lstm']\nbatch_size = [2, 3]\n"
+        "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = 'per_item'\nworkers = 2"
+    )
+    for device in (None, "cuda:1"):
+        found = groups(suite(tmp_path, text), device=device)
+        sweeps = [(group.workload.reference, group.workload.batch_size, group.sweep) for group in found]
+        assert sweeps == [
+            ("gru", 1, 0),
+            ("gru", 2, 0),
+            ("gru", 3, 1),
+            ("lstm", 2, 1),
+            ("lstm", 3, 1),
+            ("windows", 32, 2),
+        ]
 
 
 SWEEP = '[[sweep]]\ncell = "gru"\n'

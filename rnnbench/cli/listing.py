@@ -33,10 +33,10 @@ def list_suites() -> None:
             suite = suites.read(str(file))
             count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
         except UserError as fault:  # one that is broken does not hide the others
-            output.note(printable(f"{name:<12} can't be used: {str(fault).splitlines()[0]}"))
+            output.note(printable(f"{name:<14} can't be used: {str(fault).splitlines()[0]}"))
             continue
         hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
-        output.say(printable(f"{name:<12} {count:>6,} cases  {suite.content.description}{hides}"))
+        output.say(printable(f"{name:<14} {count:>6,} cases  {suite.content.description}{hides}"))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")

@@ -18,7 +18,7 @@ from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.repeats import Repeats
 from rnnbench.measure.resume import Visit
-from rnnbench.measure.schedule import balanced_order
+from rnnbench.measure.schedule import balanced_order, sweeps_in_turn
 from rnnbench.measure.telemetry import Telemetry
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
@@ -85,8 +85,9 @@ class LaneRunner:
 
     def choose(self) -> bool:
         """Choose the groups of the next replicate; whether there are any."""
-        self.done, self.visits = 0, self.planner.next_visits(self._shared.left)
-        self._rng.shuffle(self.visits)
+        chosen = self.planner.next_visits(self._shared.left)
+        # Shuffled, and yet all sweeps in turn: a budget may end within the replicate.
+        self.done, self.visits = 0, sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
         return bool(self.visits)
 
     def start(self) -> None:

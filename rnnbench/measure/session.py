@@ -71,7 +71,8 @@ def resume_run(
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
         stored = (one.case for one in state.measurements.values())
         refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
-        runner = Runner(state.groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
+        groups = suite.with_sweeps(state.groups)
+        runner = Runner(groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
         with started(runner) as software:
             del software["unusable"]
             here = environment.describe(suite.file.parent) | {"worker": software}

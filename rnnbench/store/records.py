@@ -179,6 +179,7 @@ class Group:
 
     workload: Workload
     cases: tuple[Case, ...]
+    sweep: int = field(default=0, compare=False)  # number of the sweep that it is from, where a suite is known
 
 
 @dataclass(frozen=True)

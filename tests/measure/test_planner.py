@@ -154,3 +154,14 @@ def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_
     chosen.forget_visit(STEADY)
     assert STEADY not in chosen.missed()
     assert set(chosen._records[STEADY.workload].log_ratios) == {reference}
+
+
+def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
+    cheap = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), 0) for size in range(1, 9)]
+    dear = [Group(small.workload(seq_len=size), (small.case("gru", seq_len=size),), 1) for size in range(91, 94)]
+    chosen = Planner([*cheap, *dear], Settings(replicates=6, precision=None))
+    chosen.add_start(1.0)
+    for group in (*cheap, *dear):
+        chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: 0.0})
+    assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
+    assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]

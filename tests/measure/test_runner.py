@@ -1,7 +1,7 @@
 """The coordinator against workers that cost what the test says and die where it says."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def measure(
     *,
     fault: Fault = lambda message: None,
     seconds: Callable[[str], float] = lambda key: 0.01,
+    groups: Sequence[Group] = GROUPS,
     **settings: Any,
 ):
     """The run's frame, the runner, the workers started, and every progress told."""
@@ -46,7 +47,7 @@ def measure(
 
     defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
     chosen = Settings(**(defaults | settings))
-    runner = Runner(GROUPS, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
+    runner = Runner(groups, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
     runner.start()
@@ -294,3 +295,16 @@ def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_f
     runner.close()
     folder.close()
     assert set(load(folder.path)["case"]) == {case.key for group in GROUPS for case in group.cases}
+
+
+def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(
+            small.workload(batch_size=size), (small.case("vanilla", batch_size=size),), sweep=0 if size < 20 else size
+        )
+        for size in range(1, 23)
+    ]
+    frame, *_ = measure(tmp_path, groups=groups, seconds=lambda key: 1.0, windows=2, budget_seconds=15.0)
+    timed = set(frame.loc[frame["status"] == "measured", "batch_size"])
+    assert len(timed) < 10
+    assert timed >= {20, 21, 22}
