@@ -15,6 +15,10 @@ EXAMPLES = {
     "run folders": 25,
     "compared runs": 25,
     "pytest-benchmark files": 25,
+    "what rnnbench writes": 25,
+    "special files": 60,
+    "other people's folders": 60,
+    "outputs that can't be written": 60,
 }
 
 

@@ -5,6 +5,8 @@ another folder beside one of another run, and never touches a folder that rnnben
 """
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from rnnbench.store.regular_files import read_bytes
 REPORTS = Path("reports")
 MARKER = ".rnnbench-report"
 WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
+MARKED = re.compile(rf"([0-9a-f]{{16}})\n{re.escape(WORDS)}")  # what the marker holds: the identity, then the words
 MAX_PAGE_BYTES = 64 << 20
 
 
@@ -99,10 +102,10 @@ def _owner(folder: Path, subject: Subject) -> str:
             return ""
     except OSError:  # it is not there, or can't be written either, as writing will tell
         return ""
-    marker, page = _read(folder / MARKER), _read(folder / PAGE)
-    if marker:
-        return marker.split("\n")[0] or "another"
-    if TITLE.format("") in page:  # made by a version that wrote no marker
+    if marker := MARKED.fullmatch(_read(folder / MARKER)):
+        return marker[1]
+    page = _read(folder / PAGE)
+    if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
         return subject.identity if subject.shows in page else "another"
     raise UserError(
         f"{folder}: is not empty, and rnnbench did not make it; give a new or an empty folder with --out, "

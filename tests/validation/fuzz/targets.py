@@ -35,6 +35,7 @@ from rnnbench.store.profiles import Kernels
 from tests import saved_files, stored
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
+from tests.validation.fuzz import surroundings
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
@@ -220,4 +221,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "run folders": run_folders,
     "compared runs": compared_runs,
     "pytest-benchmark files": pytest_benchmark_files,
+    "what rnnbench writes": lambda: surroundings.written_runs(_folder()),
+    "special files": lambda: surroundings.special_files(_folder(), _run(_folder())),
+    "other people's folders": lambda: surroundings.other_peoples_folders(_folder(), surroundings.a_run(_folder())),
+    "outputs that can't be written": lambda: surroundings.outputs(_folder()),
 }
