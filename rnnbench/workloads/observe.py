@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -15,7 +15,6 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation, Measurement, Phase
 from rnnbench.workloads import compiled, contract
-from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary
@@ -90,11 +89,6 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
         return "is the reference", None
     if built.unequal:
         return built.unequal, None
-    model = built.model
-    candidate: nn.Module = model
-    mapping: Callable[[Weights], dict[str, Tensor]] = partial(model_weights, model)
-    if built.is_of_cells:
-        candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
     timed = TIMED_GRADIENTS[built.case.workload.phase]
     # A graph that was compiled or recorded is compared in just the form in which it is timed; and a class that knows
     # no gradients may be timed where none are taken.
@@ -104,7 +98,12 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
         final_state=built.case.implementation != "torch.nn-padded",
     )
     takes_gradients = compared.gradients != "none"
+    model = built.model
+    candidate: nn.Module = model
+    mapping: Callable[[Weights], dict[str, Tensor]] = partial(model_weights, model)
     with _comparable(model, takes_gradients), _comparable(built.reference, takes_gradients):
+        if built.is_of_cells:  # a recording is made here, without dropout
+            candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
         found = errors(candidate, built.reference, mapping, built.input, built.layer_state, compared)
     tolerance = TOLERANCES[built.case.workload.dtype]
     worst, error = max(found.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1])
@@ -121,8 +120,7 @@ def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
 @contextmanager
 def _comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
     """Without dropout, since two sides draw other numbers; not by `eval`, in which cuDNN has no backward."""
-    owners: list[Any] = [body if isinstance(body, Cells) else body.layer for body in model.bodies]
-    owners = [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]  # others were given none
+    owners = model.dropout_owners
     before = [owner.dropout for owner in owners]
     is_evaluating = not model.training
     for owner in owners:

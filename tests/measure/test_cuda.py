@@ -1,5 +1,7 @@
 """What only a GPU can show: memory of known size, energy against power, flushes, cards alone, cases that break it."""
 
+import gc
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from rnnbench.measure import energy, nvml
 from rnnbench.measure.devices import Cuda
 from rnnbench.measure.devices.time_line import Stream, _buffer
 from rnnbench.measure.engine import calibrate
+from rnnbench.measure.operations import Operations
 from rnnbench.measure.process import WorkerProcess
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
 from tests import workload as small
 from tests.stored import INFO
@@ -39,11 +43,48 @@ def test_a_known_block_is_the_allocators_peak() -> None:
     assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
 
 
+def held(card: str = "cuda") -> int:
+    gc.collect()
+    Cuda.empty_cache()
+    return torch.cuda.memory_reserved(card)
+
+
+def test_twenty_observations_leave_the_memory_that_they_found() -> None:
+    worker = Operations(random.Random(0))
+    torch.empty(1, device="cuda")  # the context
+    reserved = []
+    before = held()
+    gc.disable()
+    try:
+        for number in range(20):
+            changes: Any = {"phase": ("inference", "training")[number % 2], "hidden_size": 256 + number, "seq_len": 16}
+            case = small.case("lstm", "cudagraph", device="cuda", dtype="float32", batch_size=64, **changes)
+            reply = worker.handle({"op": "observe", "case": case.axes(), "root": ".", "compiled_steps": 32})
+            assert reply["ok"], reply
+            reserved.append(torch.cuda.memory_reserved())
+    finally:
+        gc.enable()
+    print("reserved before:", before, "and after each:", reserved)
+    assert reserved == [before] * 20
+
+
+def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() -> None:
+    before = held()
+    axes: Any = {"phase": "training", "device": "cuda", "dtype": "float32", "batch_size": 64, "hidden_size": 512}
+    eager = count(build(small.case("lstm", **axes), Path()).timed_call(), torch.device("cuda")).peak_bytes
+    built = build(small.case("lstm", "cudagraph", **axes), Path())
+    found = Cuda("cuda").reserved_bytes(built.timed_call())
+    print("a recording holds", found, "bytes, and an eager call", eager)
+    assert found >= eager / 2  # what forward keeps for backward is in both
+    del built
+    assert held() == before
+
+
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
-    held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
     found = Cuda("cuda").memory(block(MEGABYTE))
     assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
-    del held
+    del block_held
 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:

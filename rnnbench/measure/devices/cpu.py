@@ -63,6 +63,10 @@ class Cpu:
         return {}
 
     @staticmethod
+    def empty_cache() -> None:
+        """Nothing: torch's allocator on the CPU keeps no memory for later."""
+
+    @staticmethod
     def monitor(uuid: str) -> None:
         """None: nothing is asked of the processor around replicates."""
 

@@ -131,6 +131,10 @@ class Backend(Protocol):
         """What the driver says of such devices, for the environment of a run."""
         ...
 
+    def empty_cache(self) -> None:
+        """Give back the memory that torch keeps for later calls on such devices."""
+        ...
+
     def monitor(self, uuid: str) -> Monitor | None:
         """What samples a device, if there is something."""
         ...
