@@ -119,7 +119,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     elif case.implementation == "sequence":
         model = _model(workload, partial(_whole, workload, cell_class))
     else:
-        mask = None if lengths is None else step_mask(lengths, input)
+        mask = None if lengths is None else step_mask(lengths)
         model = _model(workload, partial(_cells, case, cell_class, mask, compiled_steps, stacked=cell_spec.stacked))
     if case.implementation == "compiled":
         model.feed_back = CompiledFeedBack(compiled_steps)
