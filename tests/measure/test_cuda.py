@@ -11,16 +11,20 @@ import pytest
 import torch
 
 from rnnbench import load
-from rnnbench.measure import energy, nvml
+from rnnbench.cells.parity import Sums, allowed
+from rnnbench.measure import energy, nvml, torch_state
 from rnnbench.measure.devices import Cuda
 from rnnbench.measure.devices.time_line import Stream, _buffer
 from rnnbench.measure.engine import calibrate
-from rnnbench.measure.operations import Operations
+from rnnbench.measure.operations import Operations, settings_of
 from rnnbench.measure.process import WorkerProcess
+from rnnbench.measure.profiling import profiler
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
+from rnnbench.workloads import compiled
+from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
@@ -78,6 +82,35 @@ def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() 
     assert found >= eager / 2  # what forward keeps for backward is in both
     del built
     assert held() == before
+
+
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("how", ["torch.nn-padded", "loop"])
+def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task: Any) -> None:
+    axes: Any = {"task": task, "device": "cuda", "dtype": "float32", "lengths": "varied", "reference": "gru"}
+    timed = build(Case("torch.nn.GRU" if how != "loop" else "gru", how, small.workload(**axes)), Path()).timed_call()
+    with timed.mode():
+        timed.call()
+        torch.cuda.synchronize()
+        with profiler.profiler(whole=False) as watched:
+            timed.call()
+            torch.cuda.synchronize()
+    assert not [event.name for event in watched.events() if "HtoD" in event.name or "DtoH" in event.name]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:
+    sizes: Any = {"seq_len": 1024, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
+    torch_state.restore(settings_of("cuda", dtype, 1, torch_state.capture()))
+    built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
+    parity, error = _check_parity(built)
+    print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(1024, 32, 256, 2)))
+    assert parity == "agrees"
+
+
+def test_torch_compile_works_or_says_why_not() -> None:
+    print(compiled.why_not("cuda") or "torch.compile works")
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
