@@ -102,9 +102,13 @@ def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task:
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
 def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:
     sizes: Any = {"seq_len": 1024, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
-    torch_state.restore(settings_of("cuda", dtype, 1, torch_state.capture()))
-    built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
-    parity, error = _check_parity(built)
+    before = torch_state.capture()
+    torch_state.restore(settings_of("cuda", dtype, 1, before))
+    try:
+        built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
+        parity, error = _check_parity(built)
+    finally:
+        torch_state.restore(before)
     print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(1024, 32, 256, 2)))
     assert parity == "agrees"
 
