@@ -20,8 +20,8 @@ How much error is allowed (`allowed`). u is half the distance from 1 to the next
   8 values the error stayed below 0.6 of that.
 - No tolerance exceeds `MAX_TOLERANCE`: a gradient that is zero where it should not be has an error of 1.
 
-A wrong gate, swapped gates or a stale state put outputs or the final state off by 1e-1 and more; a bias that is not used
-has a gradient of zero. Where gradients are not compared (a class of the user's in inference), a small bias that is
+A wrong gate, swapped gates or a stale state put outputs or the final state off by 1e-1 and more; a bias that is not
+used has a gradient of zero. Where gradients are not compared (a class of the user's in inference), a small bias that is
 missing may hide below float16's or bfloat16's tolerance of outputs.
 """
 
