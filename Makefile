@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit validate check
+.PHONY: bench test docs lowest coverage mutants audit validate wheels check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -44,6 +44,14 @@ validate: .venv/.validation  ## Measure the error of the engine and of verdicts:
 .venv/.validation: .venv/.installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,validation]'
 	touch $@
+
+WHEEL = $(PYTHON) -m pip download --quiet --disable-pip-version-check --dest wheels --only-binary :all: \
+	--python-version $(WHEELS_PYTHON) --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64
+WHEELS_PYTHON ?= 3.12
+wheels:  ## What a GPU machine without network lacks, as wheels for tests/gpu/acceptance.sh: all small, no torch.
+	$(WHEEL) 'click>=8.5' torchinfo pydantic
+	$(WHEEL) --no-deps ruptures
+	@ls wheels
 
 check: .venv/.installed  ## Style and types.
 	.venv/bin/ruff check .

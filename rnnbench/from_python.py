@@ -44,7 +44,7 @@ def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[
     """
     from rnnbench.analysis.scaling.predict import predict as predicted
     from rnnbench.analysis.summary import summarize
-    from rnnbench.suites import parse_only
+    from rnnbench.expressions import parse_only
 
     summary = run if "seconds_low" in run else summarize(run)
     given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
@@ -52,7 +52,11 @@ def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[
 
 
 def _values(value: "int | str | Sequence[int | str]") -> str:
-    return str(value) if isinstance(value, str) or not isinstance(value, Sequence) else ",".join(map(str, value))
+    from rnnbench.expressions import quoted
+
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    return ",".join(quoted(str(one)) for one in value)
 
 
 class Measure(ModuleType):

@@ -1,8 +1,10 @@
 """The suite file: TOML in, a checked `SuiteFile` out. Every fault of a file is named at once."""
 
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rnnbench.cells import CELLS, is_own, spec
 from rnnbench.errors import UserError
+from rnnbench.store.names import SUITE
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
@@ -21,6 +24,7 @@ from rnnbench.store.records import (
     Reference,
     Task,
 )
+from rnnbench.store.regular_files import read_text
 from rnnbench.store.schema import MOST
 
 
@@ -32,6 +36,13 @@ Size = Annotated[int, Field(strict=True, ge=1, lt=MOST)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=MOST)]
 T = TypeVar("T")
 MOST_FAULTS = 20  # that are told; a list may have thousands of values
+MAX_SHOWN = 200  # letters of a value
+MAX_BYTES = 1 << 20  # of a suite file
+MAX_VALUES = 200_000  # of all axes of all sweeps
+MAX_DOTS = 20  # in a key; what a parser does for it grows with their square
+DOTTED = re.compile(  # a key with more: at the start of a line, or within an inline table or the head of a table
+    rf"""(?:^|[{{,\[])\s*(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DOTS + 1}}}""", re.MULTILINE
+)
 Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of some
 
 
@@ -111,52 +122,85 @@ class CheckSettings(_Strict):
 class SuiteFile(_Strict):
     """A suite as it stands in the file, with the defaults filled into the sweeps."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=f"^{SUITE}$")]
     description: str = ""
     measure: Settings = Settings()
     check: CheckSettings = CheckSettings()
     sweep: Annotated[list[Sweep], Field(min_length=1)]
 
 
+Fault = Callable[[], str]  # gives its words: to put all into words would take long, where there are thousands
+
+
 def read(path: Path) -> SuiteFile:
-    """Read and check a file; raises UserError with every fault found."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read: {error}") from None
-    except (ValueError, RecursionError) as error:  # of TOML, of a number too long, or nested too deep
-        raise UserError(f"{path}: not TOML: {error}") from None
-    faults: list[str] = []
+    """Read and check a file; raises UserError with the first MOST_FAULTS that were found."""
+    data = _toml(path)
+    faults: list[Fault] = []
     defaults = data.pop("defaults", {})
     if not isinstance(defaults, dict):
-        faults.append(f"defaults: want a table, found {defaults!r}")
+        faults.append(partial("defaults: want a table, found {}".format, _shown(defaults)))
         defaults = {}
-    unknown = [key for key in defaults if key not in Sweep.model_fields]
-    faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in unknown]
-    defaults = {key: value for key, value in defaults.items() if key not in unknown}
+    faults += [partial(_unknown_default, key) for key in defaults if key not in Sweep.model_fields]
+    defaults = {key: value for key, value in defaults.items() if key in Sweep.model_fields}
     if isinstance(data.get("sweep"), list):
         data["sweep"] = [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in data["sweep"]]
+        if sum(map(_size, data["sweep"])) > MAX_VALUES:
+            raise UserError(f"{path}: the sweeps list more than {MAX_VALUES:,} values, with the defaults of each")
     content = None
     try:
         content = SuiteFile.model_validate(data)
     except ValidationError as error:
-        faults += list(dict.fromkeys(_fault(detail) for detail in error.errors()))
+        faults += [partial(_fault, detail) for detail in error.errors()]
     faults += _cell_faults(data.get("sweep"), path.parent)
     if content is not None:
-        faults += [f"sweep[{number}].{fault}" for number, sweep in enumerate(content.sweep) for fault in _mixed(sweep)]
-        faults += _too_few(content.measure)
-    if len(faults) > MOST_FAULTS:
-        faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
+        faults += _faults_of_valid(content)
     if faults or content is None:
-        raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
+        words = list(dict.fromkeys(fault() for fault in faults[:MOST_FAULTS]))
+        if len(faults) > MOST_FAULTS:
+            words.append(f"and {len(faults) - MOST_FAULTS} more faults")
+        raise UserError("\n".join(f"{path}: {word}" for word in words))
     return content
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """What a file holds; raises UserError where it can't be read or is not TOML."""
+    try:
+        text = read_text(path, MAX_BYTES)
+        if DOTTED.search(text):
+            raise UserError(f"{path}: a key has more than {MAX_DOTS} dots; a suite needs one at most")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: can't be read: {error}") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of a number too long, or nested too deep
+        raise UserError(f"{path}: not TOML: {error}") from None
+
+
+def _size(sweep: object) -> int:
+    """How many values a sweep lists."""
+    values = sweep.values() if isinstance(sweep, dict) else ()
+    return sum(len(value) for value in values if isinstance(value, list))
+
+
+def _unknown_default(key: str) -> str:
+    return f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}"
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it: not all of a long one, and no number of more digits than Python writes."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return "a value too large to be shown"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _fault(detail: Any) -> str:
     """One line for one fault: key path, value, and what would be right."""
     location = list(detail["loc"])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-    key, value = str(location[-1]), detail["input"]
+    key, value, shown = str(location[-1]), detail["input"], _shown(detail["input"])
     least = detail.get("ctx", {}).get("ge", 1)
     match detail["type"]:
         case "extra_forbidden":
@@ -167,41 +211,57 @@ def _fault(detail: Any) -> str:
             words = "missing"
         case "literal_error":
             allowed = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            words = f"{value!r} is not one of {allowed}{nearest(str(value), allowed.split(', '))}"
+            like = nearest(value, allowed.split(", ")) if isinstance(value, str) else ""
+            words = f"{shown} is not one of {allowed}{like}"
         case "int_type" | "greater_than_equal" if isinstance(least, int):
-            words = f"{value!r} is not a whole number of {least} or more"
+            words = f"{shown} is not a whole number of {least} or more"
         case "less_than" if isinstance(value, int) and value >= MOST:
-            words = f"{value!r} is too large; want less than 2 ** 63"
+            words = f"{shown} is too large; want less than 2 ** 63"
         case "too_short":
             words = "empty; want at least one value"
         case "string_pattern_mismatch":
-            words = f"{value!r} can't name a run; want letters, digits, '.', '_' and '-', and none of these three first"
+            words = f"{shown} can't name a run; want letters, digits, '.', '_' and '-', and none of these three first"
         case "list_type" if where == "sweep":
-            words = f"{value!r}: want tables, each below a line [[sweep]]"
+            words = f"{shown}: want tables, each below a line [[sweep]]"
         case _:
-            words = f"{value!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            words = f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return f"{where}: {words}"
 
 
-def _cell_faults(sweeps: object, root: Path) -> list[str]:
+def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
     """Faults of the cells named, which pydantic's types can't know."""
-    faults = []
     for number, sweep in enumerate(sweeps if isinstance(sweeps, list) else []):
         if not isinstance(sweep, dict):
             continue
         for cell in _cells(sweep):
-            where = f"sweep[{number}].cell: {cell!r}"
+            where = f"sweep[{number}].cell: {_shown(cell)}"
             if is_own(cell):
                 target = cell.rpartition(":")[0]
-                if target.endswith(".py") and not (root / target).is_file():
-                    faults.append(f"{where}: no file {root / target}")
+                if target.endswith(".py") and not _is_file(root / target):
+                    yield partial("{}: no file {}".format, where, root / target)
             elif cell not in (*CELLS, *DATA_SETS):
-                like = nearest(cell, (*CELLS, *DATA_SETS))
-                known = (
-                    f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
-                )
-                faults.append(f"{where}: no such cell{like}; {known}")
-    return faults
+                yield partial(_no_cell, where, cell)
+
+
+def _no_cell(where: str, cell: str) -> str:
+    known = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
+    return f"{where}: no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {known}"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _faults_of_valid(content: SuiteFile) -> Iterator[Fault]:
+    """Faults of values that are valid one by one."""
+    for number, sweep in enumerate(content.sweep):
+        for fault in _mixed(sweep):
+            yield partial("sweep[{}].{}".format, number, fault)
+    for fault in _too_few(content.measure):
+        yield partial(str, fault)
 
 
 def _mixed(sweep: Sweep) -> Iterable[str]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rnnbench import suite_file
 from rnnbench.errors import UserError
+from rnnbench.expressions import parse_only, quoted
 from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
@@ -44,12 +45,17 @@ class Suite:
         check = self.content.check.model_copy(update=given)
         return replace(self, content=self.content.model_copy(update={"check": check}))
 
-    def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None) -> list[Group]:
+    def groups(
+        self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None, knows_all: bool = True
+    ) -> list[Group]:
         """The cases that `only` leaves, grouped by workload in the order of the file.
 
         The reference of every case that is kept is kept too. `device` replaces the suite's own. Raises UserError where
-        nothing is left, or more than `most` cases.
+        nothing is left, or more than `most` cases, or where `only` has a value that the suite does not have and
+        `knows_all` asks that it has them all: a typo would leave cases out, and nobody would know.
         """
+        if knows_all and (faults := _unknown(only, self.values(device))):
+            raise UserError(f"{self.file}: --only {'; '.join(faults)}")
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
         if count > MOST_OF_ALL:
@@ -73,11 +79,20 @@ class Suite:
             if any(_is_wanted(case, only) for case in members)
         ]
         if not kept:
-            raise UserError(self._nothing_matches(only))
-        return kept
+            raise UserError(f"{self.file}: --only leaves no case: no case has all of these values at once")
+        return self.with_sweeps(kept)
 
-    def values(self) -> dict[str, list[str]]:
-        """What `only` can name of each axis, torch's own cells and references included."""
+    def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
+        """The groups, each with the number of the first sweep that has its workload, on whatever device."""
+        sweeps = [_values_of_workloads(sweep) for sweep in self.content.sweep]
+
+        def first_with(workload: Workload) -> int:
+            return next((number for number, sweep in enumerate(sweeps) if _has(sweep, workload)), 0)
+
+        return [replace(group, sweep=first_with(group.workload)) for group in groups]
+
+    def values(self, device: str | None = None) -> dict[str, list[str]]:
+        """What `only` can name of each axis, torch's own cells and references included; `device` as for `groups`."""
         there: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
         for sweep in self.content.sweep:
             for axis, values in sweep.axis_values().items():
@@ -91,16 +106,19 @@ class Suite:
                 for reference in references
                 if reference in TORCH_OWN[implementation]
             )
+        if device is not None:
+            there["device"] = {device: None}
         return {axis: list(values) for axis, values in there.items()}
 
-    def _nothing_matches(self, only: Mapping[str, Sequence[str]]) -> str:
-        there = self.values()
-        faults = [
-            f"{axis}={','.join(missing)}{nearest(missing[0], known)}: the suite has {axis}={','.join(known)}"
-            for axis, values in only.items()
-            if (missing := [value for value in values if value not in (known := there[axis])])
-        ]
-        return f"{self.file}: --only leaves no case: {'; '.join(faults) or 'no case has all of these values at once'}"
+
+def _unknown(only: Mapping[str, Sequence[str]], there: Mapping[str, Sequence[str]]) -> list[str]:
+    """The values of `only` that are not there, with the nearest that is, and all that are."""
+    return [
+        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], there[axis])}: "
+        f"the suite has {axis}={','.join(map(quoted, there[axis]))}"
+        for axis, values in only.items()
+        if (missing := [value for value in values if value not in there[axis]])
+    ]
 
 
 def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None) -> dict[str, list[Any]]:
@@ -111,6 +129,19 @@ def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None)
     for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
         axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
     return axes
+
+
+def _values_of_workloads(sweep: Sweep) -> dict[str, set[Any]]:
+    """The values of each axis that a workload of this sweep can have."""
+    axes = {axis: set(values) for axis, values in sweep.axis_values().items() if axis in Workload.__dataclass_fields__}
+    del axes["device"]  # `--device` replaces it
+    for axis in OF_DATA:
+        axes[axis].add(0)
+    return axes | {"reference": {sweep.layer(cell) for cell in sweep.cell}}
+
+
+def _has(sweep: Mapping[str, set[Any]], workload: Workload) -> bool:
+    return all(getattr(workload, axis) in values for axis, values in sweep.items())
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
@@ -145,13 +176,10 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
 
 
 def _rules(check: CheckSettings) -> list[tuple[dict[str, list[str]], float]]:
-    rules = []
-    for number, rule in enumerate(check.margins):
-        try:
-            rules.append((parse_only([rule.only]), rule.margin))
-        except UserError as fault:
-            raise UserError(f"check.margins[{number}].only: {str(fault).removeprefix('--only ')}") from None
-    return rules
+    return [
+        (parse_only([rule.only], f"check.margins[{number}].only:"), rule.margin)
+        for number, rule in enumerate(check.margins)
+    ]
 
 
 def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
@@ -163,25 +191,16 @@ def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
         raise UserError(f"{run / 'run.json'}: {place}: {error.errors()[0]['msg']}") from None
 
 
-def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
-    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault."""
-    only: dict[str, list[str]] = {}
-    for term in " ".join(expressions).split():
-        axis, equals, values = term.partition("=")
-        if axis not in AXES:
-            raise UserError(f"{option} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
-        if not equals or not all(values.split(",")):
-            raise UserError(f"{option} {term}: want {axis}=VALUE, or {axis}=VALUE,VALUE")
-        if axis in only:
-            raise UserError(f"{option} {term}: {axis} is named twice; want {axis}=VALUE,VALUE")
-        only[axis] = values.split(",")
-    return only
-
-
 def shipped() -> dict[str, Path]:
     """The suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
     folders = [_own_folder(), Path("suites")]  # the later wins
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def hidden_by(name: str, file: Path) -> Path | None:
+    """The suite of rnnbench's own that a file of the current folder hides, since it has the same bare name."""
+    own = _own_folder() / f"{name}.toml"
+    return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
 
 
 def is_shipped(file: Path) -> bool:
@@ -198,7 +217,7 @@ def find(name: str) -> Path:
     """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if path.is_file():
+        if path.exists():  # also what is no file, which reading it says better
             return path
         raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
     known = shipped()
@@ -217,3 +236,15 @@ def read(name: str) -> Suite:
     except UserError as fault:
         raise UserError(f"{path}: {fault}") from None
     return suite
+
+
+def refuse_idle_margins(suite: Suite) -> None:
+    """Raise UserError where a margin is for values that the suite does not have: a typo would leave its cases without.
+
+    Not asked of a base, which may be an old commit that nobody can mend, and whose margins do not count.
+    """
+    there = suite.values()
+    for number, (only, _) in enumerate(_rules(suite.content.check)):
+        named = {axis: values for axis, values in only.items() if axis != "device"}  # --device brings others
+        if faults := _unknown(named, there):
+            raise UserError(f"{suite.file}: check.margins[{number}].only: {'; '.join(faults)}")

@@ -22,3 +22,16 @@ def commit(folder: Path, files: dict[str, str], message: str = "change") -> str:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
     return git(folder, "rev-parse", "HEAD")
+
+
+def executable(file: Path, text: str) -> Path:
+    """Write a shell script that can be run."""
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return file
+
+
+def add_submodule(folder: Path, source: Path, path: str) -> None:
+    """Add another repository as a submodule, checked out and committed."""
+    git(folder, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(source), path)
+    git(folder, "commit", "--quiet", "-m", f"submodule {path}")

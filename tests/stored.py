@@ -1,6 +1,7 @@
 """Run folders made for tests: windows with known times, no process started."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.store.folder import RunFolder, RunInfo
@@ -33,7 +34,7 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
 def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:
     """A run in which `times[case][replicate]` are the calls of the one window of that replicate."""
     run = RunFolder.create(parent, "test")
-    run.write_info(INFO)
+    run.write_info(replace(INFO, id=run.path.name[-4:]))
     for case in times:
         run.add_measurement(Measurement(case, "measured", parity="agrees"))
     for measurement in extra:

@@ -136,7 +136,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
-    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 0)],
+    [(["skipped", "skipped"], 0), (["skipped", "failed"], 2), (["measured", "failed"], 0), (["pending"], 2)],
 )
 def test_what_slurms_jobs_have_measured_is_judged_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[Any], code: int
@@ -191,7 +191,17 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     ("arguments", "words"),
     [
         (["run", "quik"], "no suite 'quik' (did you mean 'quick'?)"),
-        (["run", "tiny.toml", "--only", "cell=glu"], "--only leaves no case"),
+        (
+            ["run", "tiny.toml", "--only", "cell=glu"],
+            "--only cell=glu (did you mean 'gru'?): the suite has cell=combined,gru,torch.nn.RNN,torch.nn.GRU",
+        ),
+        (["run", "tiny.toml", "--only", "cell=gru,glu"], "--only cell=glu (did you mean 'gru'?): the suite has"),
+        (["run", "tiny.toml", "--only", ""], "Invalid value for '--only': it is empty; is the variable set"),
+        (["run", "tiny.toml", "--only", " "], "--only is empty; want for example cell=VALUE (is a variable not set?)"),
+        (
+            ["run", "tiny.toml", "--only", "cell=gru implementation=hoisted threads=1,2"],
+            "--only threads=2: the suite has",
+        ),
         (["run", "tiny.toml", "--device", "tpu"], "--device tpu: no device 'tpu'; there are cpu, cuda"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "--out tiny.toml: can't be written: Not a directory"),
         (["run", "tiny.toml", "--budget", "soon"], "'soon' is not a duration; want for example 90s, 5m or 1h"),
@@ -227,7 +237,7 @@ def test_bad_input_is_one_or_two_lines_and_exit_code_2(folder: Path, arguments: 
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [("measurements.jsonl", "Is a directory"), ("windows-a.jsonl", "Is a directory"), ("run.json", "can't be read")],
+    [("measurements.jsonl", "is a folder"), ("windows-a.jsonl", "is a folder"), ("run.json", "is a folder")],
 )
 def test_a_folder_where_a_run_has_a_file_is_told_in_one_line(tmp_path: Path, name: str, fault: str) -> None:
     run = Path(__file__).parents[1] / "results" / "notebook-20261125T021859Z-cb51"
@@ -253,7 +263,7 @@ def test_standard_output_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr == "rnnbench: No space left on device\n"
+    assert done.stderr == "rnnbench: standard output can't be written: No space left on device\n"
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:
@@ -268,7 +278,10 @@ def test_a_file_that_the_system_refuses_is_one_line_and_exit_code_2(tmp_path: Pa
     file.unlink()
     file.mkdir()
     done = rnnbench("report", run, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"rnnbench: {file}: Is a directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"rnnbench: {file}: can't be read: it is a folder, not a regular file\n",
+    )
 
 
 def test_a_fault_of_our_own_is_no_regression(
@@ -364,4 +377,4 @@ def test_a_suite_that_is_broken_does_not_hide_the_others(folder: Path) -> None:
     done = rnnbench("list", "suites", cwd=folder)
     assert done.returncode == 0
     assert "quick" in done.stdout
-    assert "broken       can't be used: suites/broken.toml: not TOML: " in done.stderr
+    assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr

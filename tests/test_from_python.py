@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench import measure
 from rnnbench.errors import UserError
+from rnnbench.report import progress
 from rnnbench.report.measured import Measured
 from rnnbench.store.records import Phase, Workload
 from tests.analysis.scaling import made_up
@@ -147,6 +148,7 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)  # or a busy machine is done before the next look
     measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
     out, shown = capsys.readouterr()
     assert "checking outputs" in shown

@@ -1,5 +1,8 @@
 """Suite files: what they mean, and every fault of one named at once."""
 
+import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,9 +11,10 @@ from hypothesis import strategies as st
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, Group
+from rnnbench.expressions import expression, parse_only
+from rnnbench.store.records import Group
 from rnnbench.suite_file import CheckSettings
-from rnnbench.suites import Suite, parse_only
+from rnnbench.suites import Suite
 
 
 def suite(folder: Path, text: str) -> Suite:
@@ -23,7 +27,9 @@ def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
     return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
 
 
-@pytest.mark.parametrize("name", ["notebook", "quick", "cpu", "cuda", "data", "training"])
+@pytest.mark.parametrize(
+    "name", ["notebook", "quick", "cpu", "cuda", "cuda-full", "published", "published-full", "data", "training"]
+)
 def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
     for group in groups(suites.read(name)):
         assert sum(case.is_reference for case in group.cases) == 1
@@ -95,14 +101,32 @@ def test_an_only_that_can_not_be_met_says_what_could(only: str, words: str) -> N
         groups(suites.read("quick"), only)
 
 
-@given(st.text(max_size=30))
-def test_any_only_is_understood_or_refused_in_words(text: str) -> None:
-    understood = all(term.partition("=")[0] in AXES for term in text.split())
-    if not understood:
-        with pytest.raises(UserError, match="--only"):
-            parse_only([text])
-    elif not text.split():
-        assert parse_only([text]) == {}
+def test_a_value_that_the_suite_lacks_is_an_error_beside_others_that_it_has() -> None:
+    quick = suites.read("quick")
+    with pytest.raises(UserError, match=r"--only cell=gruu .did you mean 'gru'.*: the suite has cell=vanilla,"):
+        groups(quick, "cell=lstm,gruu")
+    with pytest.raises(UserError, match="batch_size=7,9: the suite has batch_size=1,32"):
+        groups(quick, "cell=lstm batch_size=1,7,9")
+    assert quick.groups(parse_only(["cell=lstm,gruu"]), None, most=None, knows_all=False) == groups(quick, "cell=lstm")
+    assert groups(quick, "cell=lstm,torch.nn.GRU device=cuda", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("", "check.margins[1].only: is empty"),
+        (" ", "check.margins[1].only: is empty"),
+        ("cell=gruu", "check.margins[1].only: cell=gruu (did you mean 'gru'?): the suite has cell=gru"),
+        ("cell=gru batch_size=7", "check.margins[1].only: batch_size=7: the suite has batch_size=32"),
+        ("sell=gru", "check.margins[1].only: sell=gru: no axis 'sell'"),
+    ],
+)
+def test_margins_of_cases_that_the_suite_does_not_have_are_an_error(tmp_path: Path, only: str, words: str) -> None:
+    rules = [{"only": "cell=gru device=cuda", "margin": 0.1}, {"only": only, "margin": 0.1}]
+    listed = ", ".join(f"{{only = {json.dumps(one['only'])}, margin = {one['margin']}}}" for one in rules)
+    with pytest.raises(UserError) as raised:
+        suites.refuse_idle_margins(suite(tmp_path, f"[check]\nmargins = [{listed}]\n[[sweep]]\ncell = 'gru'"))
+    assert words in str(raised.value)
 
 
 FAULTY = """
@@ -191,7 +215,7 @@ def test_of_very_many_faults_the_first_are_told(tmp_path: Path) -> None:
         suite(tmp_path, f"[[sweep]]\ncell = 'gru'\nbatch_size = {[0] * 1000}")
     lines = str(raised.value).splitlines()
     assert len(lines) == 21
-    assert lines[-1].endswith("mine.toml: and 980 faults more")
+    assert lines[-1].endswith("mine.toml: and 980 more faults")
 
 
 @given(st.binary(max_size=60))
@@ -301,7 +325,7 @@ def test_only_what_loads_has_samples_and_workers(tmp_path: Path) -> None:
 def test_a_key_of_a_case_that_loads_selects_it_alone(tmp_path: Path) -> None:
     chosen = suite(tmp_path, LOADING + "workers = [0, 1]")
     for wanted in groups(chosen)[0].cases:
-        [group] = groups(chosen, wanted.expression)
+        [group] = groups(chosen, expression(wanted))
         assert group.workload == wanted.workload
 
 
@@ -335,3 +359,97 @@ def test_a_file_that_is_nested_without_end_or_has_endless_numbers_is_refused(tmp
 
 def test_a_suite_may_want_more_replicates_than_are_usual(tmp_path: Path) -> None:
     assert suite(tmp_path, '[measure]\nreplicates = 30\n[[sweep]]\ncell = "gru"').settings.replicates == 30
+
+
+def test_each_group_knows_the_first_sweep_that_has_it_on_whatever_device(tmp_path: Path) -> None:
+    text = (
+        "[[sweep]]\ncell = 'gru'\nbatch_size = [1, 2]\n[[sweep]]\ncell = ['gru', 'lstm']\nbatch_size = [2, 3]\n"
+        "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = 'per_item'\nworkers = 2"
+    )
+    for device in (None, "cuda:1"):
+        found = groups(suite(tmp_path, text), device=device)
+        sweeps = [(group.workload.reference, group.workload.batch_size, group.sweep) for group in found]
+        assert sweeps == [
+            ("gru", 1, 0),
+            ("gru", 2, 0),
+            ("gru", 3, 1),
+            ("lstm", 2, 1),
+            ("lstm", 3, 1),
+            ("windows", 32, 2),
+        ]
+
+
+SWEEP = '[[sweep]]\ncell = "gru"\n'
+LONG = "9" * 4000
+HOSTILE = {  # what a parser, or what tells its faults, would take minutes for, or never end
+    "dotted key": (f"{'a.' * 50_000}a = 1\n", "a key has more than 20 dots"),
+    "quoted dotted key": (""" "a" . 'b' .""" * 30 + "c = 1\n", "a key has more than 20 dots"),
+    "dotted table": (f"[{'a.' * 50_000}a]\n", "a key has more than 20 dots"),
+    "dotted inline": (f"x = [1, {{{'a.' * 50_000}a = 1}}]\n", "a key has more than 20 dots"),
+    "deep tables": ("x = " + "{a=" * 50_000, "not TOML: "),
+    "deep lists": ("x = " + "[" * 50_000, "not TOML: "),
+    "many keys": ("".join(f"k{number} = 1\n" for number in range(50_000)) + SWEEP, "and 49980 more faults"),
+    "many defaults": (
+        "[defaults]\n" + "".join(f"k{number} = 1\n" for number in range(50_000)) + SWEEP,
+        "and 49980 more faults",
+    ),
+    "many cells": (f"[[sweep]]\ncell = {[f'x{number}' for number in range(50_000)]}\n", "and 49980 more faults"),
+    "many files": (f"[[sweep]]\ncell = {[f'{number}.py:X' for number in range(50_000)]}\n", "and 49980 more faults"),
+    "long string": (SWEEP + f'phase = "{"x" * 900_000}"\n', "... is not one of inference, training"),
+    "long line of words": ("a" * 900_000, "not TOML: "),
+    "long integer": (f"{SWEEP}batch_size = {LONG}\n", "is too large; want less than 2 ** 63"),
+    "longer integer": (f"{SWEEP}batch_size = {LONG}{LONG}\n", "not TOML: Exceeds the limit"),
+    "hexadecimal": (
+        f"{SWEEP}batch_size = 0x{'f' * 10_000}\n",
+        "a value too large to be shown is too large; want less than 2 ** 63",
+    ),
+    "hexadecimal name": (f"name2 = 0x{'f' * 10_000}\n{SWEEP}", "name2: unknown key"),
+    "hexadecimal word": (f"{SWEEP}phase = 0x{'f' * 10_000}\n", "is not one of inference, training"),
+    "hexadecimal table": (f"defaults = 0x{'f' * 10_000}\n{SWEEP}", "want a table, found a value too large to be shown"),
+    "integer for a fraction": (f"[measure]\nprecision = {LONG}\n{SWEEP}", "measure.precision: "),
+    "hexadecimal fraction": (f"[measure]\nbudget_seconds = 0x{'f' * 10_000}\n{SWEEP}", "measure.budget_seconds: "),
+    "long exponent": (f"[measure]\nbudget_seconds = 1e{LONG}\n{SWEEP}", "measure.budget_seconds: "),
+    "long file name": (f'[[sweep]]\ncell = "{"a" * 5000}.py:X"\n', "no file "),
+    "long date": (f"{SWEEP}batch_size = 1979-05-27T00:00:00.{LONG}Z\n", "sweep[0].batch_size[0]: "),
+    "defaults of many sweeps": (
+        f"[defaults]\nbatch_size = [{'1,' * 100_000}]\n{SWEEP * 10_000}",
+        "the sweeps list more than 200,000 values",
+    ),
+    "mebibyte": (f"# {'x' * (1 << 20)}\n{SWEEP}", "can't be read: it is larger than 1 MiB"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_suite_is_refused_in_a_few_short_lines(tmp_path: Path, kind: str) -> None:
+    text, words = HOSTILE[kind]
+    with pytest.raises(UserError) as raised:
+        suite(tmp_path, text)
+    assert words in str(raised.value)
+    lines = str(raised.value).splitlines()
+    assert len(lines) <= 22
+    assert all(len(line) < 6000 for line in lines)
+
+
+def test_a_suite_of_many_sweeps_is_read(tmp_path: Path) -> None:
+    assert len(groups(suite(tmp_path, SWEEP * 5_000))) == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device", "socket"])
+def test_a_suite_that_is_no_regular_file_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("suites").mkdir()
+    file = Path("suites/mine.toml")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(file))
+    else:
+        file.symlink_to("/dev/zero")
+    for name in ("mine", "suites/mine.toml", *(["/dev/zero"] if kind == "device" else [])):
+        with pytest.raises(UserError, match=r"can't be read: (it is a|No such device)"):
+            suites.read(name)

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, suites, summarize
-from rnnbench.store.folder import read_windows
+from rnnbench.expressions import parse_only
+from rnnbench.store.folder import run_id
 from rnnbench.store.records import Case, Window
+from rnnbench.store.windows import read_windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
@@ -84,7 +86,7 @@ def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> 
 @pytest.mark.parametrize("file", ["planted/planted.toml", "repeated.toml"])
 def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) -> None:
     suite = suites.read(str(Path(__file__).with_name("validation") / file))
-    only = suites.parse_only(["batch_size=16,32 phase=inference"])
+    only = parse_only(["batch_size=16 phase=inference"])
     for group in suite.groups(only, None, most=None):
         for case in group.cases:
             if not case.is_reference:
@@ -123,7 +125,7 @@ def test_simulated_assertions_decide_what_is_clear_and_leave_the_rest_undecided(
 
 
 def test_the_pytest_door_is_given_the_cases_of_the_four_pairs() -> None:
-    groups = suites.read("quick").groups(suites.parse_only([pytest_door.ONLY]), None, most=None)
+    groups = suites.read("quick").groups(parse_only([pytest_door.ONLY]), None, most=None)
     assert {case for group in groups for case in group.cases} == {case for pair in cases.pairs() for case in pair}
 
 
@@ -226,6 +228,7 @@ def test_a_run_that_was_never_measured_is_read_like_one_that_was(tmp_path: Path)
     path = large_run.write(tmp_path, suite, replicates=6, windows=4, seed=1, slower={slow.key: 1.5})
     lines = list(read_windows(path))
     assert len(lines) == 16 * 6 * 4
+    assert {line.pop("run") for line in lines} == {run_id(path)}
     assert all(json.loads(json.dumps(Window.from_json(line).to_json())) == line for line in lines)
     found = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
     truth = 1.5 * large_run._seconds(slow) / large_run._seconds(reference_of(slow, suite))

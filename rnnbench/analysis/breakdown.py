@@ -48,8 +48,8 @@ def breakdown(profile: Profile) -> list[Share]:
 
 def in_one_piece(profile: Profile) -> str:
     """Why a call can't be taken apart, in words; empty where it can."""
-    if profile.opaque:
-        return profile.opaque
+    if profile.opaque or profile.no_kernels:
+        return profile.opaque or profile.no_kernels
     left = min(one.share for one in _parts(profile) if one.what in ("overhead", "gaps"))
     return TOO_LONG if left < -MOST_OVER else ""
 

@@ -1,5 +1,6 @@
 """Base against head, case by case: time, exact counts and status put together into one verdict each."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -45,6 +46,17 @@ class Finding:
     time_verdict: Verdict | None = None  # what the time alone says, before counts are looked at
 
     @property
+    def has_interval(self) -> bool:
+        """Whether its time could have shown a regression; that of a single replicate can't."""
+        return self.low is not None and math.isfinite(self.low.low) and math.isfinite(self.low.high)
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Whether it works on both sides, and nothing is known of its time."""
+        works = self.verdict == "inconclusive" or self.low is not None or bool(self.changes)
+        return works and not self.has_interval
+
+    @property
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
@@ -65,15 +77,26 @@ class Comparison:
     notes: tuple[str, ...] = ()
     seconds: float | None = None
 
+    @property
+    def compares(self) -> bool:
+        """Whether times were compared, or failures alone decided every case that could be compared."""
+        if any(one.has_interval for one in self.findings):
+            return True
+        decided = any(one.verdict in ("regressed", "improved", "unchanged") for one in self.findings)
+        return decided and not any(one.is_unjudged for one in self.findings)
+
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""
         return sum(finding.verdict == verdict for finding in self.findings)
 
     def exit_code(self, *, strict: bool) -> int:
-        """0: nothing regressed; 1: something did; 2: nothing could be compared; 3: `strict`, and not all is decided."""
+        """0: nothing regressed; 1: something did; 2: one, or all, can't be compared; 3: `strict`, and one is undecided.
+
+        A case that one side skips, or that only one side has, is listed and does not count.
+        """
         if self.count("regressed"):
             return 1
-        if self.count("incomparable") or self.count(None) == len(self.findings):
+        if self.count("incomparable") or not self.compares:
             return 2
         return 3 if strict and self.count("inconclusive") else 0
 
@@ -83,24 +106,54 @@ def finding(
 ) -> Finding:
     """What is known of a case on both sides; `judged` is None where its time was not compared, as `unjudged` says."""
     case = head.case
-    if base.works and head.status == "failed":
-        return Finding(case, "regressed", margin, f"fails now: {head.reason}")
-    if base.status == "failed" and head.works:
-        return Finding(case, "improved", margin, f"failed in the base: {base.reason}")
-    apart = [
-        f"{side.status} {where}: {side.reason}"
-        for side, where in ((base, "in the base"), (head, "in the head"))
-        if not side.works
-    ]
-    if apart:
-        same = base.status == head.status and base.reason == head.reason
-        return Finding(case, None, margin, f"{head.status} on both sides: {head.reason}" if same else "; ".join(apart))
+    if not (base.works and head.works):
+        return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
     differ = changes(base.metrics, head.metrics)
     if judged is None:
         found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
     else:
         found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ, judged.verdict)
     return with_counts(found)
+
+
+def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
+    """The verdict of a case that does not work on both sides; None where there is nothing to tell.
+
+    What failed in the base counts as mended only if it was the case's own fault: a base that can't be imported, or
+    whose worker was lost, has not been measured, and neither has one that failed after it had worked.
+    """
+    statuses = (base.status, head.status)
+    if head.status == "failed" and (base.works or base.status == "skipped"):
+        return "regressed"
+    if head.works and base.failure == "running" and not base.parity:
+        return "improved"
+    if "failed" in statuses:
+        return None if base.status == "failed" and not head.works and _is_at_fault(base, head) else "incomparable"
+    is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
+    return "inconclusive" if is_unreached and "skipped" not in statuses else None
+
+
+def _is_at_fault(base: Measurement, head: Measurement) -> bool:
+    """Whether it is the case itself that failed, on all sides on which it did; older runs do not tell."""
+    failures = {side.failure for side in (base, head) if side.status == "failed"}
+    return failures == {"running"} or (failures == {None} and _is_same(base, head))
+
+
+def _why_without_times(base: Measurement, head: Measurement) -> str:
+    if _is_same(base, head):
+        return f"{head.status} on both sides: {head.reason}"
+    if base.works and head.status == "failed":
+        return f"fails now: {head.reason}"
+    sides = ((base, "in the base"), (head, "in the head"))
+    return "; ".join(f"{_status(side)} {where}: {side.reason}" for side, where in sides if not side.works)
+
+
+def _status(side: Measurement) -> str:
+    return "failed after it had worked" if side.status == "failed" and side.parity else side.status
+
+
+def _is_same(base: Measurement, head: Measurement) -> bool:
+    return base.status == head.status and base.reason == head.reason
 
 
 def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:

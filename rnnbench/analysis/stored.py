@@ -19,6 +19,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import RunInfo, read_info
 from rnnbench.store.frame import read as read_run
 from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
+from rnnbench.text import writable
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
 MACHINE = ("cpu", "cgroup_cpu_limit")
@@ -46,7 +47,9 @@ def read(path: Path) -> StoredRun:
     info = read_info(path)
     lines, frame = read_run(path, [*TIMED, *WORKLOAD_AXES])
     ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
-    return StoredRun(path.resolve().name, info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios)
+    return StoredRun(
+        writable(path.resolve().name), info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios
+    )
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:

@@ -11,11 +11,13 @@ from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, from_logs, poole
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
-LAUNCH_BOUND = 0.95  # of a window's time: what is left is less than a device that lags behind has queued
+# A device that is never kept waiting either falls further behind the host in a window, by more than this share of it,
+# or its queue is full, which holds at least so much work: some 1,000 launches of more than a microsecond each.
+GAINED, FULL_QUEUE_SECONDS = 0.05, 1e-3
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
 # What is needed of a window; its axes are its case's, and would be most of the memory.
 KEYS = ["run", "case", "implementation", "number", "workload", "replicate"]  # of a case in one replicate
-TIMED = ["run", "case", "implementation", "replicate", "worker", "order", "turns", "calls"]
+TIMED = ["run", "case", "implementation", "status", "replicate", "worker", "order", "turns", "calls"]
 TIMED += ["seconds", "host_seconds", "submit_seconds", "quantiles"]
 
 
@@ -34,7 +36,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, or of loading item by item, from
       the ratios within each replicate; 1 for the reference itself, NaN where it was not measured;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
-      had no time to spare, so that the device waited for it (never on a CPU, which does its calls itself);
+      did not get ahead of the device, so that the device waited for it (never on a CPU, which does its calls itself);
     - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory` or `steps`.
 
@@ -47,6 +49,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     counts = windows.groupby("number")[["calls", "seconds", "host_seconds", "submit_seconds"]].sum()
     counts["windows"] = windows.groupby("number").size()
     counts["replicates"] = replicates.groupby("number").size()
+    is_cold = cases["cold_cache"].reindex(counts.index).eq(True)
+    counts["launch_bound"] = launch_bound(counts, counts["calls"].where(is_cold, counts["windows"]))
     counts["submit_share"] = counts.pop("submit_seconds") / counts.pop("host_seconds")
     counts["mean_seconds"] = counts.pop("seconds") / counts["calls"]
     counts = counts.reindex(range(len(cases)))
@@ -56,9 +60,22 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         cases[column] = counts[column]
     _estimate(cases, replicates, "log_seconds", "seconds")
     _estimate(cases, reference_ratios(replicates), "log_ratio", "ratio")
-    # A device that does its calls while it is called has nothing to wait for: its share is 1 to the last bit.
-    cases["launch_bound"] = (cases["submit_share"] > LAUNCH_BOUND) & (cases["submit_share"] < 1)
+    cases["launch_bound"] = counts["launch_bound"].eq(True)
     return with_derived(cases)
+
+
+def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Whether the host kept the device waiting, from the sums over each case's windows.
+
+    `waits`: how often the host waited for the device in them, which is at the end of a warm window and after every cold
+    call. How far it was ahead by then is what it waited. At the start it was ahead by `host_seconds - seconds`, since
+    the call before the clocked ones was still running, so that it gained `seconds - submit_seconds` in the window. A
+    host that lags gains nothing, and at the end leaves the last kernel, however long, but not a full queue.
+    """
+    ahead = (totals["host_seconds"] - totals["submit_seconds"]) / waits
+    gained = (totals["seconds"] - totals["submit_seconds"]) / totals["seconds"]
+    # A device that does its calls while it is called has nothing to wait for: the host is never ahead, to the last bit.
+    return (ahead > 0) & (ahead < FULL_QUEUE_SECONDS) & (gained < GAINED)
 
 
 def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +88,8 @@ def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     """The windows of a frame that `rnnbench.load` gave, with the `number` of their case and that of their `workload`.
 
-    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced.
+    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced; and without
+    the cases that are not measured: one that works twice and then fails has no time, though its windows are kept.
     """
     number, firsts = numbers(frame)
     workloads = frame.iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
@@ -79,8 +97,8 @@ def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     if frame["replicate"].isna().any():
         windows = windows[frame["replicate"].notna()]
     made = windows.groupby(["workload", "replicate", "worker"])["order"].transform("size")
-    is_complete = made == windows["turns"]
-    return windows if is_complete.all() else windows[is_complete]
+    counts = (made == windows["turns"]) & (windows["status"] == "measured")
+    return windows if counts.all() else windows[counts]
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:

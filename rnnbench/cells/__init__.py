@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+USER_MODULE = "rnnbench_user_"  # begins the name of a module that was imported by its file
+
+
 class CellError(Exception):
     """What is wrong with a user's own class, and what would be right, in a line."""
+
+
+class CellMissing(CellError):
+    """A cell's module can't be imported, or it has no such class."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def spec(cell: str, reference: Reference) -> CellSpec:
 def load(target: str, root: Path) -> type["nn.Module"]:
     """Import the class that `target` names; a file's path is relative to `root`, the folder of the suite.
 
-    Raises CellError where the module can't be imported, or the class is not there or no torch module.
+    Raises CellMissing where the module can't be imported, or the class is not there or no torch module.
     """
     from torch import nn
 
@@ -77,16 +84,16 @@ def load(target: str, root: Path) -> type["nn.Module"]:
     try:
         module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
-        raise CellError(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
+        raise CellMissing(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
     found = getattr(module, class_name, None)
     if found is None:
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         like = get_close_matches(class_name, classes, n=1)
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
-        raise CellError(f"{where} has no class {class_name}; {hint}")
+        raise CellMissing(f"{where} has no class {class_name}; {hint}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise CellError(f"{where}: {class_name} is no class below torch.nn.Module")
+        raise CellMissing(f"{where}: {class_name} is no class below torch.nn.Module")
     return found
 
 
@@ -94,7 +101,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no Python file {path}")
     # Python looks a class' module up by its name, so files of one name in two folders have two.
-    name = f"rnnbench_user_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    name = f"{USER_MODULE}{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # a .py file has a loader
     assert module_spec.loader is not None

@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from rnnbench import __version__
+from rnnbench.cli import output
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
@@ -17,9 +18,8 @@ from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.text import printable
 
-LONGEST = 600  # letters of a line on standard error; what it quotes may have millions
+INTERRUPTED = 130  # exit code of what a signal has ended
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,37 +40,48 @@ def main() -> None:
 
     A fault of rnnbench's own has its traceback and ends with 2 as well: 1 would say that something regressed.
     """
-    debug = "--debug" in sys.argv[1:]
-    signal.signal(signal.SIGTERM, _interrupt)  # what CI sends to a job that is cancelled
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what CI sends to a job that it cancels, and a terminal that closes
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, _interrupt)
+    with output.guarded_streams():
+        code = _exit_code(debug="--debug" in sys.argv[1:])
+    sys.exit(code)
+
+
+def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to end
+    """Run the command; what went wrong is told, and the exit code says how it ended."""
     try:
-        sys.exit(cli.main(standalone_mode=False))  # what a command gives to `context.exit`, or None
+        code = cli.main(standalone_mode=False)  # what a command gives to `context.exit`, or None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
-        _say(" ".join(error.format_message().split()))
+        output.tell(" ".join(error.format_message().split()))
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
-        sys.exit(error.exit_code)
+            output.note(f"Try '{error.ctx.command_path} --help' for help.")
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
-        sys.exit(130)
+        output.tell("interrupted")
+        return INTERRUPTED
     except Interrupted as interrupted:
-        _say(f"interrupted; {interrupted}")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell
-        sys.exit(128 + signal.SIGPIPE)
+        output.tell(f"interrupted; {interrupted}")
+        return INTERRUPTED
+    except output.OutputLost as lost:
+        if lost.is_unread:  # as the system ends a program that leaves this signal as it is
+            return 128 + signal.SIGPIPE
+        output.tell(str(lost))
+        return 2
     except (UserError, OSError) as error:  # of the system's: a file that can't be read, a full disk
         if debug:
             traceback.print_exc()
         else:
             for line in _words(error).splitlines():
-                _say(line)
-        sys.exit(2)
+                output.tell(line)
+        return 2
     except Exception:
         traceback.print_exc()
-        sys.exit(2)
+        return 2
+    return code or 0
 
 
 def _words(error: UserError | OSError) -> str:
@@ -80,15 +91,8 @@ def _words(error: UserError | OSError) -> str:
     return str(error)
 
 
-def _say(text: str) -> None:
-    """One line on standard error; of a long one its two ends, which say what was wrong and what would be right."""
-    line = printable(text)
-    if len(line) > LONGEST:
-        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-    click.echo(f"rnnbench: {line}", err=True)
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes says so twice, and the end is under way
     raise KeyboardInterrupt
 
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli import output
 from rnnbench.cli.options import (
+    File,
     Percent,
     Seconds,
+    Text,
     device_option,
     only_option,
     out_option,
+    read_suite,
     reference_option,
     suite_argument,
     yes_option,
@@ -32,10 +36,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.command(short_help="Did SUITE become slower than at a base?")
 @suite_argument
-@click.option("--base", metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns.")
-@click.option("--base-python", metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@click.option("--head-python", metavar="PY", help="Interpreter (or virtual environment) of the head.")
-@click.option("--baseline", metavar="RUN", type=click.Path(path_type=Path), help="Compare with a stored run.")
+@click.option(
+    "--base", type=Text(), metavar="REV|DIR", help="Compare with this git revision or folder, measured live in turns."
+)
+@click.option("--base-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option("--head-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the head.")
+@click.option("--baseline", metavar="RUN", type=File(), help="Compare with a stored run.")
 @only_option
 @device_option
 @margin_option
@@ -73,9 +79,7 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the
     environments can't be compared, 3 something is undecided and --strict was given.
     """
-    from rnnbench import suites
-
-    chosen = suites.read(suite).with_check(margin=margin, budget_seconds=budget)
+    chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
         if base or base_python or head_python:
             raise click.UsageError("--baseline is a stored run; leave out --base, --base-python and --head-python")
@@ -87,8 +91,8 @@ def check(
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
-@click.argument("base", metavar="BASE_RUN", type=click.Path(path_type=Path))
-@click.argument("head", metavar="HEAD_RUN", type=click.Path(path_type=Path))
+@click.argument("base", metavar="BASE_RUN", type=File())
+@click.argument("head", metavar="HEAD_RUN", type=File())
 @margin_option
 @reference_option
 @strict_option
@@ -166,13 +170,13 @@ def _live(
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
-    from rnnbench import suites
+    from rnnbench.expressions import parse_only
     from rnnbench.measure import check
     from rnnbench.measure.sides import sides
     from rnnbench.report.progress import shown_progress
 
     with sides(suite, base, base_python, head_python) as (first, second):
-        selection = check.select(first, second, suites.parse_only(only), device, any_number=yes)
+        selection = check.select(first, second, parse_only(only), device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)
 
@@ -189,11 +193,12 @@ def _against_run(
 ) -> tuple[Path, "Comparison"]:
     from rnnbench import suites
     from rnnbench.analysis.stored import common_cases
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.session import run_suite
     from rnnbench.report.progress import shown_progress
 
     before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
-    groups = suite.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = suite.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
     with shown_progress() as on_progress:
@@ -215,26 +220,42 @@ def _compared(base: "StoredRun", head: "StoredRun", settings: "CheckSettings") -
 
 
 def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
-    """Print the verdicts, write them beside what was measured, and hand them to GitHub where it runs this."""
-    from rich.console import Console
+    """Write the verdicts beside what was measured, hand them to GitHub where it runs this, and only then print them.
 
-    from rnnbench.report.verdicts import as_json as json_output
+    Whoever reads what is printed may be gone; the files are there all the same.
+    """
     from rnnbench.report.verdicts import folder as verdict_folder
-    from rnnbench.report.verdicts import github, terminal
 
-    if as_json:
-        click.echo(json_output.lines(comparison), nl=False)
-    else:
-        with github.without_commands(click.echo):
-            Console().print(terminal.render(comparison))
-    if folder is not None:
-        verdict_folder.write(comparison, folder)
-        click.echo(folder, err=as_json)
+    try:
+        if folder is not None:
+            verdict_folder.write(comparison, folder)
+        _summarize(comparison)
+    finally:  # verdicts whose files can't be written are shown before that is told
+        _print(comparison, folder, as_json=as_json)
+
+
+def _summarize(comparison: "Comparison") -> None:
+    """Append the verdicts to the summary of GitHub's job, if there is one."""
+    from rnnbench.report.verdicts import github
+
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             github.append_summary(comparison, Path(summary))
         except OSError as fault:  # the verdict stands without it
-            click.echo(f"rnnbench: $GITHUB_STEP_SUMMARY can't be written: {fault}", err=True)
+            output.tell(f"$GITHUB_STEP_SUMMARY can't be written: {summary}: {fault.strerror or fault}")
+
+
+def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
+    from rnnbench.report.verdicts import as_json as json_output
+    from rnnbench.report.verdicts import github, terminal
+
+    if as_json:
+        output.write(json_output.lines(comparison).encode())
+    else:
+        with github.without_commands(output.say):
+            output.show(terminal.render(comparison))
+    if folder is not None:
+        output.say_path(folder, err=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Read from standard output by the service; on standard error where that holds JSON.
-        click.echo("\n".join(github.annotations(comparison)), err=as_json)
+        (output.note if as_json else output.say)("\n".join(github.annotations(comparison)))

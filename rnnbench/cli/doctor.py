@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
+
 
 @click.command(short_help="Describe this machine, its noise, and what to change.")
 @click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
@@ -15,7 +17,7 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.measure import environment
-    from rnnbench.measure.doctor import advice, probe
+    from rnnbench.measure.doctor import advice, probe, standing
     from rnnbench.report import noise as noise_sentence
     from rnnbench.report.progress import shown_progress
     from rnnbench.report.table_environment import lines
@@ -25,4 +27,5 @@ def doctor(measured: bool) -> None:
         with shown_progress() as on_progress:
             found, noise = probe(on_progress)
         told.append(noise_sentence.render(noise))
-    click.echo("\n".join([*lines(found), "", *told, *advice(found)]))
+    found = standing(found)
+    output.say("\n".join([*lines(found), "", *told, *advice(found)]))

@@ -1,16 +1,20 @@
 """`rnnbench export`."""
 
+import os
 from pathlib import Path
 
 import click
 
+from rnnbench.cli import output
+from rnnbench.cli.options import File
+from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=File())
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")
+@click.option("--out", metavar="FILE", type=File(), help="File to write.  [default: stdout]")
 @click.option("--windows", is_flag=True, help="csv and parquet: a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool.
@@ -36,10 +40,14 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     data = rendered(to, frame, summary, info, windows=windows)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
+        if os.path.lexists(out):
+            raise UserError(f"{out} already exists; name it with --out to replace it, or give another file there")
     if out is None:
-        click.echo(data, nl=False)
+        output.write(data)
+    elif out.exists() and not (out.is_file() or out.is_dir()):
+        raise UserError(f"--out {out}: it is a pipe or a device; write to it with > instead")
     else:
-        replace(out, data, out)
-        click.echo(out, err=True)
+        replace(out.resolve() if out.is_symlink() else out, data, out)
+        output.say_path(out, err=True)
     for note in notes(to, summary, info):
-        click.echo(f"rnnbench: {note}", err=True)
+        output.tell(note)

@@ -2,7 +2,8 @@
 
 import click
 
-from rnnbench.cli.options import device_option, only_option, suite_argument, yes_option
+from rnnbench.cli import output
+from rnnbench.cli.options import device_option, only_option, read_suite, suite_argument, yes_option
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
@@ -32,9 +33,10 @@ def list_suites() -> None:
             suite = suites.read(str(file))
             count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
         except UserError as fault:  # one that is broken does not hide the others
-            click.echo(f"{name:<12} can't be used: {printable(str(fault).splitlines()[0])}", err=True)
+            output.note(printable(f"{name:<14} can't be used: {str(fault).splitlines()[0]}"))
             continue
-        click.echo(f"{name:<12} {count:>6,} cases  {printable(suite.content.description)}")
+        hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
+        output.say(printable(f"{name:<14} {count:>6,} cases  {suite.content.description}{hides}"))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
@@ -49,9 +51,9 @@ def list_cells() -> None:
     from rnnbench.store.records import DATA_SETS, LAYERS
 
     for name, spec in CELLS.items():
-        click.echo(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
+        output.say(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
     for data_set, about in DATA_SETS.items():
-        click.echo(f"{data_set:<14} {'per_item':<14} data set: {about}")
+        output.say(f"{data_set:<14} {'per_item':<14} data set: {about}")
 
 
 @list_.command("metrics", short_help="What is known of a case beside its time.")
@@ -65,7 +67,7 @@ def list_metrics() -> None:
     from rnnbench.store.metrics import METRICS
 
     for metric in METRICS:
-        click.echo(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
+        output.say(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
 
 
 @list_.command("cases", short_help="The cases of SUITE, one a line.")
@@ -81,8 +83,9 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
       rnnbench list cases quick --only 'cell=gru batch_size=1'
     """
     from rnnbench import suites
+    from rnnbench.expressions import expression, parse_only
 
-    groups = suites.read(suite).groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = read_suite(suite).groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     for group in groups:
         for case in group.cases:
-            click.echo(printable(case.expression))
+            output.say(expression(case))

@@ -3,12 +3,43 @@
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from rnnbench.cli import output
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnbench.suites import Suite
+
+EMPTY = "it is empty; is the variable set that it comes from?"
+
+
+class Text(click.ParamType[str]):
+    """Any text but none: an empty one would mean a default, or the current folder."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself; a click usage error where it is empty."""
+        if not value:
+            self.fail(EMPTY, param, ctx)
+        return str(value)
+
+
+class File(click.Path):
+    """A path, which may not be empty either."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a click usage error where it is empty."""
+        if value == "":
+            self.fail(EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -44,22 +75,33 @@ def _values(suite: str, axis: str) -> list[str]:
         return list(CELLS) if axis == "cell" else []
 
 
-suite_argument = click.argument("suite", shell_complete=suite_names)
+def read_suite(name: str) -> "Suite":
+    """The suite that the command line names; says so where it hides one of rnnbench's own."""
+    from rnnbench import suites
+
+    suite = suites.read(name)
+    suites.refuse_idle_margins(suite)
+    if hidden := suites.hidden_by(name, suite.file):
+        output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
+    return suite
+
+
+suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)
 only_option = click.option(
     "--only",
+    type=Text(),
     multiple=True,
     metavar="EXPR",
     shell_complete=only_words,
     help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
 )
 device_option = click.option(
-    "--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
+    "--device", type=Text(), metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
 )
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for runs."
-)
+out_option = click.option("--out", type=File(), default=Path("results"), show_default=True, help="Folder for runs.")
 reference_option = click.option(
     "--reference",
+    type=Text(),
     metavar="NAME",
     help="pytest-benchmark's files: ratios to the benchmark of this name in each group.",
 )

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from rnnbench.cli.options import Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli import output
+from rnnbench.cli.options import Seconds, device_option, only_option, out_option, read_suite, suite_argument, yes_option
+from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 
@@ -29,17 +31,19 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench import load, suites
+    from rnnbench import load, suites, summarize
     from rnnbench.cli.report import files_of_run
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.profile_run import profile_run
     from rnnbench.measure.session import NoDevice, run_suite
     from rnnbench.report import profiled
     from rnnbench.report.axes import one_line
     from rnnbench.report.folder import put
+    from rnnbench.report.place import of_one, place
     from rnnbench.report.progress import shown_profiling, shown_progress
 
-    chosen = suites.read(suite)
-    groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    chosen = read_suite(suite)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()
     try:
@@ -47,13 +51,16 @@ def profile(
             folder = run_suite(chosen, groups, asked, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
+    refuse_nothing(folder, summarize(load(folder)), 0.5)
     left = None if budget is None else budget - (time.monotonic() - started)
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
+    refuse_no_profile(folder, profiles, budget)
+    page = put(files_of_run(folder), place(of_one(folder), None))
     for one in profiled.sections(load(folder), profiles, folder):
-        click.echo(f"{one.title}\n  {one.words}\n")
+        output.say(f"{one.title}\n  {one.words}\n")
     for case, one_profile in profiles.items():
         if not one_profile.works:
-            click.echo(one_line(f"not profiled: {case}: {one_profile.reason}"))
-    click.echo(folder)
-    click.echo(put(files_of_run(folder), Path("reports") / folder.name))
+            output.say(one_line(f"not profiled: {case}: {one_profile.reason}"))
+    output.say_path(folder)
+    output.say_path(page)

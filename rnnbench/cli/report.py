@@ -3,21 +3,26 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import reference_option
+from rnnbench.cli import output
+from rnnbench.cli.options import File, Text, reference_option
 from rnnbench.errors import UserError
-from rnnbench.text import printable
+
+if TYPE_CHECKING:
+    from rnnbench.report.place import Place
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
-@click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="RUN...", type=File())
 @reference_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/<run>]")
+@click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
 @click.option(
     "--predict",
     "asked",
+    type=Text(),
     multiple=True,
     metavar="SIZES",
     help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
@@ -29,7 +34,9 @@ from rnnbench.text import printable
 @click.option(
     "--history", is_flag=True, help="One report of how ratios changed over all runs in RUN.  [default: results]"
 )
-@click.option("--suite", metavar="NAME", help="With --history: the suite whose runs are meant, if there are several.")
+@click.option(
+    "--suite", type=Text(), metavar="NAME", help="With --history: the suite whose runs are meant, if there are several."
+)
 def report(
     runs: tuple[Path, ...],
     reference: str | None,
@@ -59,7 +66,7 @@ def report(
 
     if together or history:
         page = put(*_several(runs, out, suite, together=together, history=history))
-        click.echo(page)
+        output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
         return
@@ -72,11 +79,12 @@ def report(
     if port is not None and not serve:
         raise UserError("--port is for --serve; add it, or leave the port out")
     if serve:
-        _serve(runs[0], asked, _folder(runs[0], out), port or 0, opens=opens)
+        _serve(runs[0], asked, out, port or 0, opens=opens)
         return
     for path in runs:
-        page = put(_files(path, reference, asked), _folder(path, out))
-        click.echo(page)
+        place = _place(path, out)  # refused before the work is done
+        page = put(_files(path, reference, asked), place)
+        output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
 
@@ -90,13 +98,13 @@ def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(checks) == len(runs):
         raise UserError("\n".join(told))
     for line in told:
-        click.echo(f"rnnbench: left out: {printable(line)}", err=True)
+        output.tell(f"left out: {line}")
     return tuple(path for path in runs if path not in checks)
 
 
 def _several(
     runs: tuple[Path, ...], out: Path | None, suite: str | None, *, together: bool, history: bool
-) -> tuple[dict[str, bytes], Path]:
+) -> tuple[dict[str, bytes], "Place"]:
     from rnnbench.cli import several
 
     if together and history:
@@ -104,8 +112,10 @@ def _several(
     return several.history(runs, suite, out) if history else several.together(runs, out)
 
 
-def _folder(run: Path, out: Path | None) -> Path:
-    return out or Path("reports") / (run.resolve().name if run.is_dir() else run.stem)
+def _place(run: Path, out: Path | None) -> "Place":
+    from rnnbench.report import place
+
+    return place.place(place.of_one(run), out)
 
 
 def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[str, bytes]:
@@ -125,13 +135,14 @@ def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[st
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
-    from rnnbench import load, suites, summarize
+    from rnnbench import load, summarize
     from rnnbench.analysis.noise import noise
+    from rnnbench.expressions import parse_only
     from rnnbench.report import profiled
     from rnnbench.report.folder import render
     from rnnbench.store.folder import read_info, read_profiles
 
-    sizes = suites.parse_only(asked, "--predict")
+    sizes = parse_only(asked, "--predict")
     info, frame, profiles = read_info(run), load(run), read_profiles(run)
     why = profiled.sections(frame, profiles, run) if profiles else []
     summary, found = summarize(frame), noise(frame)
@@ -139,26 +150,27 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     return render(summary, found, info, sizes, why)
 
 
-def _serve(run: Path, asked: tuple[str, ...], folder: Path, port: int, *, opens: bool) -> None:
+def _serve(run: Path, asked: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
     from rnnbench.report.folder import put
     from rnnbench.report.serve import Server, follow
     from rnnbench.store.folder import read_info
 
     read_info(run)  # no port is taken for what is no run
+    place = _place(run, out)
 
     def render() -> dict[str, bytes]:
         files = files_of_run(run, asked)
-        put(files, folder)
+        put(files, place)
         return files
 
     def ready() -> None:
-        click.echo(f"{server.url} shows {run} until Ctrl-C")
+        output.say(f"{server.url} shows {run} until Ctrl-C")
         if opens:
             _show(server.url)
 
     os.nice(10)  # what is being measured goes first
     with Server(port) as server:
-        follow(server, run, render, lambda line: click.echo(f"rnnbench: {line}", err=True), ready=ready)
+        follow(server, run, render, output.tell, ready=ready)
 
 
 def _show(address: str) -> None:
@@ -168,4 +180,4 @@ def _show(address: str) -> None:
     shown = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
     has_display = sys.platform != "linux" or any(os.environ.get(name) for name in shown)
     if not (has_display and webbrowser.open(address)):
-        click.echo(f"rnnbench: no browser can be opened here; open {address} in one", err=True)
+        output.tell(f"no browser can be opened here; open {address} in one")

@@ -5,17 +5,31 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli.options import Percent, Seconds, device_option, only_option, out_option, suite_argument, yes_option
+from rnnbench.cli import output
+from rnnbench.cli.options import (
+    File,
+    Percent,
+    Seconds,
+    Text,
+    device_option,
+    only_option,
+    out_option,
+    read_suite,
+    suite_argument,
+    yes_option,
+)
+from rnnbench.cli.outcome import refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rnnbench.store.records import Group
     from rnnbench.suite_file import Settings
     from rnnbench.suites import Suite
+
+
+MAX_GROUPS_PER_JOB = 1_000_000
 
 
 @click.command(short_help="Measure SUITE: times, and ratios to torch.nn.")
@@ -35,17 +49,18 @@ if TYPE_CHECKING:
 @click.option(
     "--slurm-option",
     "slurm_options",
+    type=Text(),
     multiple=True,
     metavar="NAME=VALUE",
     help="What each job asks for, as a long option of sbatch: partition=gpu. [default: a node, or a GPU of one]",
 )
 @click.option(
     "--groups-per-job",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_GROUPS_PER_JOB),
     metavar="N",
     help="Groups that a job measures, within a budget of its own. [default: 16]",
 )
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--resume", type=File(), metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case instead of the table.")
 @yes_option
 def run(
@@ -73,6 +88,7 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
     from rnnbench import suites
+    from rnnbench.expressions import parse_only
     from rnnbench.measure.session import NoDevice, resume_run, run_suite
     from rnnbench.report.progress import shown_progress
 
@@ -80,8 +96,8 @@ def run(
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
-    chosen = suites.read(suite)
-    groups = chosen.groups(suites.parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    chosen = read_suite(suite)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     if executor == "slurm":
@@ -97,7 +113,7 @@ def run(
     except NoDevice as missing:
         if device is not None:
             raise UserError(f"--device {device}: {missing}") from None
-        click.echo(f"rnnbench: {chosen.name} is skipped: {missing}", err=as_json)
+        (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, as_json=as_json)
 
@@ -138,30 +154,18 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     frame = load(folder)
     summary = summarize(frame)
     if as_json:
-        click.echo(summary.to_json(orient="records", lines=True), nl=False)
-        click.echo(f"{folder}", err=True)
-        _refuse_nothing(folder, summary)
+        output.write(summary.to_json(orient="records", lines=True).encode())
+        output.say_path(folder, err=True)
+        refuse_nothing(folder, summary)
         return
-    from rich.console import Console
-
     from rnnbench.analysis.noise import noise
     from rnnbench.report import noise as noise_sentence
     from rnnbench.report import terminal
     from rnnbench.report.verdicts.github import without_commands
 
     info = read_info(folder)
-    with without_commands(click.echo):
-        Console().print(terminal.render(summary, info))
-        click.echo("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
-    click.echo(f"{folder}")
-    _refuse_nothing(folder, summary)
-
-
-def _refuse_nothing(folder: Path, summary: "pd.DataFrame") -> None:
-    """Raise UserError where no case was measured and some failed: what has only been skipped is no fault."""
-    failed = summary[summary["status"] == "failed"]
-    if not failed.empty and not (summary["status"] == "measured").any():
-        raise UserError(
-            f"{folder}: no case was measured, and {len(failed)} of {len(summary)} failed; the first: "
-            f"{failed['reason'].iloc[0]}"
-        )
+    with without_commands(output.say):
+        output.show(terminal.render(summary, info))
+        output.say("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
+    output.say_path(folder)
+    refuse_nothing(folder, summary)

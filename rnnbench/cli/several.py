@@ -3,19 +3,24 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnbench.report.place import Place
 
 RESULTS = Path("results")
 
 
-def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], Path]:
+def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "Place"]:
     """The files of a report of runs side by side, the first being what the others are held against, and its folder."""
     if len(runs) < 2:
         raise UserError("--together wants two runs or more, the first of which the others are held against")
     from rnnbench import suites
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together as line_up
+    from rnnbench.report.place import of_runs, place
     from rnnbench.report.runs import folder
     from rnnbench.report.runs import together as topic
 
@@ -23,20 +28,22 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
     title = f"{names[0]} beside {' and '.join(names[1:])}"
-    files = folder.render(title, [topic.render(line_up(read, margin))])
-    return files, out or Path("reports") / f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
+    there = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
+    return folder.render(title, [topic.render(line_up(read, margin))]), there
 
 
-def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], Path]:
+def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "Place"]:
     """The files of a report of all runs of a suite over time, and its folder; `paths` are runs, or folders of them."""
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history as over_time
+    from rnnbench.report.place import of_history, place
     from rnnbench.report.runs import folder
     from rnnbench.report.runs import history as topic
 
     suite, runs = _of_suite(paths or [RESULTS], suite)
+    there = place(of_history(suite, runs), out)
     found = over_time([stored.read(path) for path in runs])
-    return folder.render(f"{suite}: history", [topic.render(found)]), out or Path("reports") / f"{suite}-history"
+    return folder.render(f"{suite}: history", [topic.render(found)]), there
 
 
 def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:

@@ -3,7 +3,9 @@
 A ceiling is the best of several tries, unlike a case's time: what disturbs a try only lowers it.
 """
 
+import math
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 
@@ -13,8 +15,10 @@ from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 
 SECONDS_PER_RATE = 0.3  # for all sizes of products, and for all sizes of copies
+SECONDS_PER_CALL = 0.05  # for calls that have nothing to do
 FEWEST_TRIES, MOST_TRIES = 3, 200
-EMPTY_CALLS = 200
+MOST_QUEUED = 500  # calls of one kernel each; a device's queue holds at least twice as many
+LEAD = 2  # times what queueing takes: for so long the device is kept busy before
 
 
 def measure(device: Device, dtype: DType, threads: int) -> Ceiling:
@@ -27,8 +31,9 @@ def measure(device: Device, dtype: DType, threads: int) -> Ceiling:
             threads,
             macs_per_second=_products(device, torch_dtype(dtype)),
             copies=tuple(_copies(device)),
-            dispatch_seconds=_each(device, torch.empty(0, device=device.name).relu_),
-            launch_seconds=None if launch is None else _each(device, launch),
+            # The host's time, which the device waits for: it is not to be hidden by what is queued.
+            dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0],
+            launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
         )
 
 
@@ -38,7 +43,7 @@ def _products(device: Device, dtype: torch.dtype) -> float:
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
         out = torch.empty(size, size, device=device.name, dtype=dtype)
-        seconds, spent = _best(device, lambda: torch.mm(left, right, out=out), budget / 3)  # noqa: B023 - called at once
+        seconds, spent = _best(device, partial(torch.mm, left, right, out=out), budget / 3)
         rates.append(size**3 / seconds)
         if spent > budget:  # the next would take eight times as long
             break
@@ -49,30 +54,24 @@ def _copies(device: Device) -> Iterable[tuple[int, float]]:
     for size in device.copy_bytes:
         source = torch.ones(size // 2, dtype=torch.uint8, device=device.name)
         target = torch.zeros_like(source)
-        calls = max(1, (1 << 20) // size)  # a small copy is shorter than a look at the clock
-
-        def copy() -> None:
-            for _ in range(calls):  # noqa: B023
-                target.copy_(source)  # noqa: B023
-
-        seconds, _ = _best(device, copy, SECONDS_PER_RATE / 6)
-        yield size, calls * size / seconds
+        seconds, _ = _best(device, partial(target.copy_, source), SECONDS_PER_RATE / 6)
+        yield size, size / seconds
 
 
-def _each(device: Device, empty: Call) -> float:
-    """Seconds of a call that has nothing to do, of many back to back."""
+def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:
+    """The least time of a call that is tried for about `seconds`, and what all tries took.
 
-    def call() -> None:
-        for _ in range(EMPTY_CALLS):
-            empty()
-
-    return _best(device, call, 0.05)[0] / EMPTY_CALLS
-
-
-def _best(device: Device, call: Call, seconds: float) -> tuple[float, float]:
-    """The least time of a call that is tried for about `seconds`, and what all tries took."""
-    device.clock(call, 1, 1)  # pays for lazy set-up
-    found: list[float] = []
-    while len(found) < FEWEST_TRIES or (sum(found) < seconds and len(found) < MOST_TRIES):
-        found += device.clock(call, 1, 1).batch_seconds
-    return min(found), sum(found)
+    A device that is given work has all calls of a try in its queue before it begins with them, so that it never waits
+    for the host, which takes longer to launch a small copy than the device takes to make it.
+    """
+    first = device.clock(call, FEWEST_TRIES, 1)
+    each, spent = max(min(first.batch_seconds), 1e-9), first.seconds
+    batch = min(math.ceil(device.blocks.seconds / each), MOST_QUEUED)
+    tries = first.batch_seconds if batch == 1 else []
+    while len(tries) < FEWEST_TRIES or (spent < seconds and len(tries) < MOST_TRIES):
+        batches = min(max(1, round((seconds - spent) / (batch * each))), MOST_QUEUED // batch)
+        lead_seconds = lead * batches * batch * first.submit_seconds / FEWEST_TRIES
+        clocked = device.clock(call, batches, batch, lead_seconds=lead_seconds)
+        tries += [one / batch for one in clocked.batch_seconds]
+        spent += clocked.seconds + lead_seconds
+    return min(tries), spent

@@ -1,5 +1,6 @@
 """A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
 
+import math
 import secrets
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
+from rnnbench.measure.own_code import refuse_equal, refuse_foreign
 from rnnbench.measure.paired import PairedRunner
 from rnnbench.measure.process import compiler_cache
 from rnnbench.measure.runner import Progress
@@ -45,8 +47,9 @@ def select(
     """
     most = None if any_number else MOST_CASES
     found = {}
-    for side in (base, head):
-        groups = side.suite.groups(only, device, most=most)
+    for side in (head, base):  # the head's first, whose suite must have all that `only` names
+        with side.errors_in_words():
+            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
         cases = [case for group in groups for case in group.cases]
         found[side.name] = {case.key: case for case in cases if base.python != head.python or not case.is_reference}
     both = [case for key, case in found["head"].items() if key in found["base"]]
@@ -96,10 +99,17 @@ def check(
                 for side in (base, head)
             }
             runner.open(runs, cases)
+            runner.observe(selection.groups, lambda done, total: on_progress(Progress(0, done, total, None)))
+            imported = {side.name: runner.imported(side.name) for side in (base, head)}
+            refuse_foreign(base, head, imported)
+            if not all(runner.failed(case) for case in cases):
+                refuse_equal(base, head, imported)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
             runner.notes += runner.recorded_notes()
     verdicts = trial.verdicts()
-    findings = [_finding(runner, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
+    findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
+    if runner.replicates < FEWEST_REPLICATES and any(one.verdict == "inconclusive" for one in findings):
+        runner.notes.append(_more_budget(runner, selection.groups, settings.budget_seconds))
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return folder, Comparison(
         suite=head.suite.name,
@@ -107,7 +117,7 @@ def check(
         head=head.about,
         way="paired",
         findings=ordered(findings),
-        notes=tuple(runner.notes),
+        notes=tuple(map(base.in_words, runner.notes)),
         seconds=round(runner.seconds, 1),
     )
 
@@ -119,13 +129,12 @@ def measure(
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Add replicates until every case is decided or the budget is spent, looking where `LOOKS` says."""
+    """Add replicates of observed cases until each is decided or the budget is spent, looking where `LOOKS` says."""
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
         on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
 
-    runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
     groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
     for share, spent in LOOKS:
         until = share * budget_seconds
@@ -152,10 +161,22 @@ def _without(groups: Sequence[Group], keys: Container[str]) -> list[Group]:
     return [group for group in kept if group.cases]
 
 
-def _finding(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:
+def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:
     replicates = len(runner.log_ratios[case.key].low) if judged else 0
-    base, head = (runner.measurement(side, case) for side in ("base", "head"))
-    return finding(base, head, judged, margin, replicates, "no time was left to measure it")
+    before, after = (runner.measurement(side.name, case) for side in (base, head))
+    if before.failure == "loading":
+        before = replace(before, reason=before.reason + base.about_submodules)
+    return finding(before, after, judged, margin, replicates, runner.given_up(case) or "no time was left to measure it")
+
+
+def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float) -> str:
+    """What a budget that was spent early would have to be."""
+    seconds = runner.seconds + (FEWEST_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
+    enough = 10 * math.ceil(1.1 * seconds / 10)
+    return (
+        f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {FEWEST_REPLICATES} pairs "
+        f"of workers; {enough} s would be enough for these"
+    )
 
 
 @contextmanager

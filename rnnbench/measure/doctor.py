@@ -5,6 +5,9 @@ from typing import Any
 
 from rnnbench import load, suites
 from rnnbench.analysis.noise import Noise, noise
+from rnnbench.expressions import parse_only
+from rnnbench.measure import devices, gpu_advice
+from rnnbench.measure.gpu_advice import Harm
 from rnnbench.measure.runner import Progress
 from rnnbench.measure.scratch import scratch
 from rnnbench.measure.session import run_suite
@@ -15,8 +18,22 @@ PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
 PROBE_SETTINGS = Settings(replicates=6, precision=None)
 
 
+def standing(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment with what drivers say of the devices at this moment; nothing is changed on any of them."""
+    return {**environment, **devices.standing()}
+
+
 def advice(environment: Mapping[str, Any]) -> list[str]:
-    """What to change before measuring, most harmful first; empty where nothing is known to be wrong."""
+    """What to change before measuring, most harmful first; empty where nothing is known to be wrong.
+
+    `environment` as `standing` gives it.
+    """
+    of_gpus = gpu_advice.advice(environment, gpu_advice.torch_cuda())
+    found = [*of_gpus, *((Harm.NOISE, text) for text in _of_machine(environment))]
+    return [text for _, text in sorted(found, key=lambda one: one[0])]
+
+
+def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     machine, load = environment["machine"], environment["load"]
     cores = len(machine["cores_allowed"])
     found = []
@@ -54,7 +71,7 @@ def advice(environment: Mapping[str, Any]) -> list[str]:
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
     """The environment as a run records it, and the noise of a run of some 15 seconds, of which nothing is kept."""
     suite = suites.read("quick")
-    groups = suite.groups(suites.parse_only(PROBE), None, most=None)
+    groups = suite.groups(parse_only(PROBE), None, most=None)
     with scratch("doctor") as out:
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, PROBE_SETTINGS, out=out, command=command, on_progress=on_progress)

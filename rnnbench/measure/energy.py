@@ -13,6 +13,5 @@ def per_call(
     """Joules of one of many calls back to back, over as long as the meter needs; raises Unavailable."""
     calls, start, before = 0, now(), meter.read()
     while now() - start < meter.least_seconds:
-        device.clock(call, plan.batches, plan.batch)  # it waits for the last of them
-        calls += plan.calls
+        calls += device.clock(call, plan.batches, plan.batch).calls  # it waits for the last of them
     return meter.joules(before, meter.read()) / calls

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rnnbench.measure.devices import Call, Clocked, Device
+from rnnbench.measure.devices import Blocks, Call, Clocked, Device
 
-SHORTEST_CLOCKED = 20e-6  # shorter calls are clocked in batches: reading the clock takes some 50 ns
-BATCH_SECONDS = 100e-6
 MOST_CALLS = 1_000_000
 FEWEST_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
@@ -42,7 +40,6 @@ class Reading:
 
 def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool = False) -> Plan:
     """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call."""
-    device.clock(call, 1, 1)  # the first call pays for lazy set-up and tells nothing
     if cold:
         return _calibrate_cold(device, call, window_seconds)
     calls = 1
@@ -55,7 +52,8 @@ def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool =
         calls = int(min(max(aim, calls + 1), 10 * calls, MOST_CALLS))
     per_call = seconds / calls
     wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MOST_CALLS
-    batch = 1 if per_call >= SHORTEST_CLOCKED else max(1, round(BATCH_SECONDS / max(per_call, 1e-9)))
+    blocks = device.blocks
+    batch = 1 if per_call >= blocks.shortest_call else max(1, round(blocks.seconds / max(per_call, 1e-9)))
     batches = max(1, round(wanted / batch))
     return Plan(batches, batch, batches * batch * per_call)
 
@@ -70,8 +68,10 @@ def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     return Plan(calls, 1, calls * per_call, cold=True)
 
 
-def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, Plan]:
+def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks) -> dict[str, Plan]:
     """The plans of a group's arms, remade so that all are clocked in as many blocks of about the slowest arm's call.
+
+    `blocks` are those of the group's device.
 
     Noise averages out in a long block and not in a short one, so the low quantile of short calls lies lower; of more
     blocks it lies lower too, hence their equal number.
@@ -81,8 +81,8 @@ def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, 
         calls = min(plan.batches for plan in plans.values())
         return {arm: Plan(calls, 1, calls * seconds, cold=True) for arm, seconds in per_call.items()}
     block = min(max(per_call.values(), default=0.0), window_seconds)
-    if min(per_call.values(), default=block) < SHORTEST_CLOCKED:
-        block = max(block, BATCH_SECONDS)
+    if min(per_call.values(), default=block) < blocks.shortest_call:
+        block = max(block, blocks.seconds)
     batches = max(1, round(window_seconds / block)) if block > 0 else 1
     remade = {}
     for arm, seconds in per_call.items():
@@ -94,42 +94,33 @@ def equal_blocks(plans: Mapping[str, Plan], window_seconds: float) -> dict[str, 
 def warm_up(device: Device, call: Call, plan: Plan) -> int:
     """Run short windows until they stop getting faster; the number that it took.
 
-    A window of a single call is warm after one: its first call has paid for all lazy set-up.
+    A case whose window is a single call is warm after one, which pays for all lazy set-up.
     """
+    if plan.calls == 1:
+        call()
+        device.synchronize()
+        return 1
     short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
-    most = MOST_WARMUP_WINDOWS if plan.calls > 1 else 1
     best = float("inf")
-    for number in range(1, most + 1):
-        quantiles = _reading(_clock(device, call, short), short).quantiles
+    for number in range(1, MOST_WARMUP_WINDOWS + 1):
+        quantiles = take_window(device, call, short).quantiles
         median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
         best = median
-    return most
+    return MOST_WARMUP_WINDOWS
 
 
 def take_window(device: Device, call: Call, plan: Plan) -> Reading:
     """One window of back-to-back calls."""
-    return _reading(clock_window(device, call, plan), plan)
+    clocked = clock_window(device, call, plan)
+    per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
+    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 
 
 def clock_window(device: Device, call: Call, plan: Plan) -> Clocked:
-    """The same, block by block.
-
-    A call that is not clocked comes first: the caches are full of what the arm before it worked on, and filling them
-    again makes a call slower, by more than a tenth where it works on megabytes.
-    """
-    call()
-    return _clock(device, call, plan)
-
-
-def _clock(device: Device, call: Call, plan: Plan) -> Clocked:
+    """The same, block by block."""
     return device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
-
-
-def _reading(clocked: Clocked, plan: Plan) -> Reading:
-    per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
-    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 
 
 def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:

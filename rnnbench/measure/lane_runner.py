@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
+from rnnbench.measure.devices import backend
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.lanes import Lane, Stopped, on_card
 from rnnbench.measure.planner import Planner
@@ -17,7 +18,7 @@ from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Place, Recorder, VisitCut
 from rnnbench.measure.repeats import Repeats
 from rnnbench.measure.resume import Visit
-from rnnbench.measure.schedule import balanced_order
+from rnnbench.measure.schedule import balanced_order, sweeps_in_turn
 from rnnbench.measure.telemetry import Telemetry
 from rnnbench.measure.worker_protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
@@ -84,8 +85,9 @@ class LaneRunner:
 
     def choose(self) -> bool:
         """Choose the groups of the next replicate; whether there are any."""
-        self.done, self.visits = 0, self.planner.next_visits(self._shared.left)
-        self._rng.shuffle(self.visits)
+        chosen = self.planner.next_visits(self._shared.left)
+        # Shuffled, and yet all sweeps in turn: a budget may end within the replicate.
+        self.done, self.visits = 0, sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
         return bool(self.visits)
 
     def start(self) -> None:
@@ -187,7 +189,8 @@ class LaneRunner:
                 if plan is not None:
                     self._plans[current.key] = plan
                     arms[current.key] = current
-            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds)
+            blocks = backend(group.workload.device).blocks
+            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds, blocks)
             turns = balanced_order(list(arms), self._shared.settings.windows, self._rng)
             for order, key in enumerate(turns):
                 current, place = arms[key], Place(self.replicates, order, len(turns))
@@ -196,7 +199,7 @@ class LaneRunner:
         except WorkerLost as lost:
             if self._shared.stopped.is_set():
                 raise Stopped from None
-            recorder.drop(current, "failed", str(lost))
+            recorder.drop(current, "failed", str(lost), "lost")
             self._shared.notes.append(f"a worker was lost at {current.key}: {lost}")
             return None
         except VisitCut:

@@ -27,6 +27,7 @@ from rnnbench.store.readings import Readings, Unavailable
 MOST_GPUS = 1024
 SM, MEMORY = 1, 2  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
+POWER_INSTANT = 186  # a field of nvmlDeviceGetFieldValues
 UNCORRECTED, VOLATILE = 1, 0  # nvmlMemoryErrorType_t; nvmlEccCounterType_t, volatile being since the driver was loaded
 
 
@@ -49,6 +50,12 @@ class Gpu:
     def sample(self) -> Readings:
         """What changes from moment to moment."""
         return Readings.of({name: partial(read, self) for name, read in SAMPLED.items()})
+
+    def stand(self) -> Readings:
+        """All that can be read of it, and the `processes` that compute on it, by their ids."""
+        processes = partial(self.ask, "nvmlDeviceGetComputeRunningProcesses")
+        others = {"processes": lambda: sorted({process.pid for process in processes()})}
+        return self.describe() | self.sample() | Readings.of(others)
 
     def energy_joules(self) -> float:
         """The energy counter, which runs from the loading of the driver."""
@@ -114,7 +121,7 @@ class Reader:
 
     function: str
     take: Callable[[Any], Any]
-    arguments: tuple[int, ...] = ()
+    arguments: tuple[Any, ...] = ()
     instead: str = ""  # the function to ask where there is no such function
     of_card: str = ""  # "... is", where a MIG instance has no such thing of its own
 
@@ -161,6 +168,10 @@ _clock_reasons = partial(
 SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
     "memory_used_bytes": Reader("nvmlDeviceGetMemoryInfo", answers.used_bytes),
     "power_watts": Reader("nvmlDeviceGetPowerUsage", WATTS, of_card="power is"),
+    # The one before is the mean of a second on most cards since Ampere.
+    "power_instant_watts": Reader(
+        "nvmlDeviceGetFieldValues", answers.field_watts, ([POWER_INSTANT],), of_card="power is"
+    ),
     "energy_joules": Reader("nvmlDeviceGetTotalEnergyConsumption", JOULES, of_card="energy is"),
     "sm_clock_mhz": Reader("nvmlDeviceGetClockInfo", MEGAHERTZ, (SM,), of_card="the clock is"),
     "memory_clock_mhz": Reader("nvmlDeviceGetClockInfo", MEGAHERTZ, (MEMORY,), of_card="the clock is"),

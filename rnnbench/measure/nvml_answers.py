@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from rnnbench.measure.nvml_calls import Refused
 from rnnbench.store.readings import Unavailable
 
 MOST_BYTES = 2**50
@@ -49,6 +50,14 @@ JOULES = number(1, 10**16, per=1_000)  # 10 kW for 30 years
 MEGAHERTZ = number(1, 100_000)
 CELSIUS = number(1, 150)
 ERRORS = number(0, 2**32 - 2)
+
+
+def field_watts(answer: Any) -> float:
+    """The one field that was asked for, which has an error code of its own."""
+    [field] = answer
+    if field.nvmlReturn:
+        raise Refused(field.nvmlReturn)
+    return WATTS(field.value.uiVal)
 
 
 def text(answer: Any) -> str:

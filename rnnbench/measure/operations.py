@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from rnnbench.cells import CellError
-from rnnbench.measure import ceilings, devices, energy, torch_state
+from rnnbench.measure import ceilings, devices, energy, failure, torch_state
 from rnnbench.measure.case_guard import CaseGuard
 from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.measure.imported import Imported
 from rnnbench.measure.user_modules import UserModules
 from rnnbench.measure.worker_protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
 from rnnbench.store.ceilings import PLACE
@@ -56,6 +57,7 @@ class Operations:
         self._modules = modules
         self._ready: dict[str, Ready] = {}
         self._state = self._wanted = torch_state.capture()
+        self._imported = Imported()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; whatever a case raises becomes a reply too."""
@@ -63,7 +65,9 @@ class Operations:
             self._guard.begin()
         reply = self._reply(request, self._answer)
         put_back = self._reply(request, self._put_back)
-        return reply if put_back["ok"] or reply.get("status") == "failed" else put_back
+        if not put_back["ok"] and reply.get("status") != "failed":
+            reply = put_back
+        return {**reply, "imported": self._imported.new()} if request["op"] == "observe" else reply
 
     def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -71,17 +75,16 @@ class Operations:
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
-            return {"ok": False, "status": "failed", "reason": str(error)}
-        except torch_state.NotRestoredError as name:
-            reason = f"it changes {name}, which can't be put back for the cases after it"
-            return {"ok": False, "status": "failed", "reason": reason}
+            return _failed(error, str(error))
+        except torch_state.NotRestoredError as error:
+            return _failed(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
-            return {"ok": False, "status": "failed", "reason": f"parity: {error}"}
+            return _failed(error, f"parity: {error}")
         except Exception as error:
             if self._guard is not None:
                 self._guard.restore_streams()  # a case that raises may have closed them before
             traceback.print_exc()
-            return {"ok": False, "status": "failed", "reason": _reason(error)}
+            return _failed(error, _reason(error))
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         operations = {
@@ -255,6 +258,10 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
 def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
     """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
+
+
+def _failed(error: Exception, reason: str) -> dict[str, Any]:
+    return {"ok": False, "status": "failed", "reason": reason, "failure": failure.kind(error)}
 
 
 def _reason(error: Exception) -> str:

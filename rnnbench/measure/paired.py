@@ -12,7 +12,7 @@ from typing import Any
 from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
 from rnnbench.measure.cores import allowed_cores, measuring_cores
-from rnnbench.measure.devices import is_shared
+from rnnbench.measure.devices import backend, is_shared
 from rnnbench.measure.engine import Plan, equal_blocks
 from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
@@ -58,7 +58,7 @@ class PairedRunner:
         self._now = now
         self._rng = random.Random(seed)
         self._plans: dict[str, Plan] = {}  # case key -> plan, the same for both sides
-        self._recorders = {side.name: Recorder(side.root, settings, {}) for side in sides}
+        self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
         self._started = now()
         self._pair: Pair = {}
         self._pairs = 0
@@ -123,6 +123,14 @@ class PairedRunner:
         """What a reader must know of how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
 
+    def imported(self, side: str) -> Mapping[str, str]:
+        """The modules that workers of a side imported to observe cases, and their files."""
+        return self._recorders[side].imported
+
+    def given_up(self, case: Case) -> str:
+        """Why a case that worked was left out on one side; empty where it was not."""
+        return next((why for one in self._recorders.values() if (why := one.given_up.get(case.key))), "")
+
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
@@ -150,11 +158,11 @@ class PairedRunner:
         return told
 
     def _hello(self, side: str, worker: WorkerProcess) -> dict[str, Any]:
-        about = self._sides[side].about
+        about, in_words = self._sides[side].about, self._sides[side].in_words
         try:
             hello = worker.wait_ready()
         except WorkerLost as lost:
-            raise UserError(f"{side} ({about}): no worker can start: {lost}") from None
+            raise UserError(f"{side} ({about}): no worker can start: {in_words(str(lost))}") from None
         spoken = hello.get("protocol")
         if spoken != PROTOCOL_VERSION:
             raise UserError(
@@ -186,7 +194,7 @@ class PairedRunner:
             for side, worker in self._pair.items():
                 self._recorders[side].ask(worker, {"op": "release"})
         except WorkerLost as lost:
-            self._recorders[side].drop(case, "failed", str(lost))
+            self._recorders[side].drop(case, "failed", str(lost), "lost")
             self.notes.append(f"{side}: a worker was lost at {case.key}: {lost}")
             return False
         except VisitCut:
@@ -207,7 +215,8 @@ class PairedRunner:
             return
         plan = self._recorders[side].prepare(self._pair[side], case, self._plans.get(case.key))
         if plan is not None and case.key not in self._plans:
-            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds)
+            blocks = backend(case.workload.device).blocks
+            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds, blocks)
 
     def _window(self, side: str, case: Case, place: Place) -> Window:
         return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)

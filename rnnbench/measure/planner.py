@@ -1,5 +1,6 @@
 """Which groups deserve another replicate, and how long that will take."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from statistics import fmean, stdev
 from scipy import stats
 
 from rnnbench.analysis.estimate import estimate
+from rnnbench.measure.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
 
@@ -60,7 +62,7 @@ class GroupRecord:
 
 
 class Planner:
-    """Adds replicates where ratios are wider than asked, cheapest groups first where the budget can't serve all.
+    """Adds replicates where ratios are wider than asked; where the budget can't serve all, each sweep's cheapest first.
 
     What is asked before every visit is kept as sums, since a run may have ten thousand groups.
     """
@@ -104,7 +106,7 @@ class Planner:
             return wanted
         left -= fmean(self._start_seconds)
         chosen = []
-        for group in sorted(wanted, key=self._urgency):
+        for group in self._by_urgency(wanted):
             cost = self._cost(group)
             if cost < left:
                 left -= cost
@@ -145,11 +147,19 @@ class Planner:
     def _wants_more(self, group: Group) -> bool:
         return wants_more(self._records[group.workload], self._settings)
 
-    def _urgency(self, group: Group) -> tuple[int, float]:
-        """Groups short of the fewest replicates first; then those whose remaining visits cost least."""
-        record = self._records[group.workload]
-        short = max(0, self._settings.replicates - record.visits)
-        return -short, visits_to_come(record, self._settings) * self._cost(group)
+    def _by_urgency(self, groups: Sequence[Group]) -> list[Group]:
+        """Groups furthest from the fewest replicates first; of equals those of all sweeps in turn, cheapest first."""
+        cheapest = sorted(groups, key=self._seconds_of)
+        equals = itertools.groupby(sorted(cheapest, key=self._visits_short, reverse=True), self._visits_short)
+        return [group for _, several in equals for group in sweeps_in_turn(several)]
+
+    def _visits_short(self, group: Group) -> int:
+        """Visits that a group lacks of the fewest replicates."""
+        return max(0, self._settings.replicates - self._records[group.workload].visits)
+
+    def _seconds_of(self, group: Group) -> float:
+        """Seconds of a group's visits to come."""
+        return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
 
     def _cost(self, group: Group) -> float:
         record = self._records[group.workload]

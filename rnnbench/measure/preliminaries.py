@@ -14,6 +14,7 @@ from rnnbench.measure.lanes import Lane, Stopped, on_card, together, waves
 from rnnbench.measure.observation import Queue, observe, workers_for
 from rnnbench.measure.process import WorkerLost, WorkerProcess
 from rnnbench.measure.recorder import Recorder
+from rnnbench.measure.schedule import sweeps_in_turn
 from rnnbench.store.records import Case, Group
 
 OBSERVER = "observer"  # name of the workers that time nothing
@@ -159,7 +160,7 @@ class Preliminaries:
 
     def _queue(self, lane: Lane) -> Queue:
         cases = deque[Case]()
-        for group in lane.groups:
+        for group in sweeps_in_turn(lane.groups):
             new = [case for case in group.cases if self._recorder.unobserved(case)]
             cases.extend(sorted(new, key=lambda case: not case.is_reference))
         workers = workers_for(len(cases), len(allowed_cores())) if is_shared(lane.device) else 1
@@ -179,7 +180,7 @@ class Preliminaries:
                     asker.close()
 
     def _measure_energy_of(self, lane: Lane, asker: Asker, until: float) -> None:
-        for case in (case for group in lane.groups for case in group.cases):
+        for case in (case for group in sweeps_in_turn(lane.groups) for case in group.cases):
             known = self._recorder.measurements[case.key]
             if not known.works or "energy_joules" in known.metrics or case.workload.device in self._recorder.missing_on:
                 continue

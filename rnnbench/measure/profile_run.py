@@ -59,8 +59,7 @@ def profile_run(
                         if reply["ok"]
                         else Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
                     )
-                found[case.key] = one
-                folder.add_profile(one)
+                found[case.key] = folder.add_profile(one)
     except KeyboardInterrupt:
         raise Interrupted(f"{len(found)} of {len(cases)} cases are profiled in {path}") from None
     except OSError as fault:

@@ -1,6 +1,6 @@
 """Asks a worker for one case's preparation or window, and keeps the answer in a run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,22 @@ from typing import Any
 from rnnbench.measure.engine import Plan
 from rnnbench.measure.process import PAUSE_SECONDS, WorkerProcess
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Measurement, Status, Window
+from rnnbench.store.records import Case, Failure, Measurement, Status, Window
+from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 
+# What a worker says of a window.
+OF_WORKER = (
+    "calls",
+    "batch",
+    "seconds",
+    "host_seconds",
+    "submit_seconds",
+    "quantiles",
+    "cores",
+    "clock_mhz",
+    "device_uuid",
+)
 MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
 
 
@@ -30,16 +43,24 @@ class Place:
 class Recorder:
     """What is known of each case of a run, in memory and in the run's folder."""
 
-    def __init__(self, root: Path, settings: Settings, measurements: Mapping[str, Measurement]) -> None:
-        """`root` is the folder that files of a user's own cells are relative to."""
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        measurements: Mapping[str, Measurement],
+        in_words: Callable[[str], str] = str,
+    ) -> None:
+        """`root` is the folder that files of a user's own cells are relative to; `in_words` puts reasons for people."""
         self._root = root.resolve()
         self._settings = settings
+        self._in_words = in_words
         self._folder: RunFolder
         self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self._paused_visits = 0
+        self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
 
     def open(self, folder: RunFolder, cases: list[Case]) -> None:
         """Write into `folder` from now on; cases that are new to it are pending."""
@@ -73,12 +94,13 @@ class Recorder:
 
     def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
         """Keep what was observed, or drop the case."""
+        self.imported |= reply.get("imported", {})
         if reply["ok"]:
             found = Measurement.from_json(reply["measurement"])
             missing = found.missing | self.missing_on.get(case.workload.device, {})
-            self._record(replace(found, reason="the run ended before it", missing=missing))
+            self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
         else:
-            self.drop(case, reply["status"], reply["reason"])
+            self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add to what is known of a case."""
@@ -105,26 +127,22 @@ class Recorder:
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
-        if not reply["ok"] or reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
+        if not reply["ok"] or reply.get("host_seconds", 0.0) > PAUSE_SECONDS:  # a shorter window ended before the pause
             self._cut_if_paused(worker)
         self._is_fine(case, reply)
-        if reply["printed"]:
+        if reply.get("printed"):
             self._printing[case.key] = None
-        window = Window(
-            case=case.key,
+        line = {
+            "case": case.key,
             **asdict(place),
-            worker=worker.name,
-            started=started,
-            calls=reply["calls"],
-            batch=reply["batch"],
-            seconds=reply["seconds"],
-            host_seconds=reply["host_seconds"],
-            submit_seconds=reply["submit_seconds"],
-            quantiles=tuple(reply["quantiles"]),
-            cores=tuple(reply["cores"]),
-            clock_mhz=reply["clock_mhz"],
-            device_uuid=reply["device_uuid"],
-        )
+            "worker": worker.name,
+            "started": started,
+            **{name: reply.get(name) for name in OF_WORKER},
+        }
+        if fault := window_fault(line):
+            self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
+            raise VisitCut
+        window = Window.from_json(line)
         self._folder.add_window(window)
         return window
 
@@ -157,13 +175,13 @@ class Recorder:
         known = self.measurements[case.key]
         return known.status == "pending" and not known.works
 
-    def drop(self, case: Case, status: Status, reason: str) -> None:
+    def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
         """Leave a case out from now on; its row stays, with the reason and what was known."""
-        self._record(replace(self.measurements[case.key], status=status, reason=reason))
+        known = self.measurements[case.key]
+        self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
     def _record(self, measurement: Measurement) -> None:
-        self.measurements[measurement.case.key] = measurement
-        self._folder.add_measurement(measurement)
+        self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
     def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
         """What every request says that has a worker build a case."""
@@ -175,9 +193,10 @@ class Recorder:
         if reply["ok"]:
             return True
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
-            self.given_up[case.key] = reply["reason"]  # its device is gone, which undoes nothing that was measured
+            # Its device is gone, which undoes nothing that was measured.
+            self.given_up[case.key] = self._in_words(reply["reason"])
             return False
-        self.drop(case, reply["status"], reply["reason"])
+        self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply["status"] == "failed":
             raise VisitCut
         return False

@@ -1,12 +1,14 @@
 """What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
 
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_measurements, read_windows, spoilt_workers
-from rnnbench.store.records import Group, Measurement, Window, Workload
+from rnnbench.store.folder import RunInfo, last_measurements, spoilt_workers
+from rnnbench.store.records import Case, Group, Measurement, Window, Workload
+from rnnbench.store.windows import read_windows, too_many
 
 
 @dataclass(frozen=True)
@@ -14,13 +16,9 @@ class Visit:
     """A group's complete visit."""
 
     group: Group
-    windows: list[Window]
-
-    @property
-    def seconds(self) -> float:
-        """From the start of its first window to the end of its last."""
-        first, last = self.windows[0], self.windows[-1]
-        return last.started + last.host_seconds - first.started
+    windows: list[Window]  # of the cases that are still measured; one that has failed since has no time
+    seconds: float  # from the start of its first window to the end of its last
+    device_uuid: str | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class RunState:
     @property
     def homes(self) -> dict[Workload, str]:
         """The card that each group was measured on, where there are cards."""
-        uuids = {visit.group.workload: visit.windows[-1].device_uuid for visit in self.visits}
+        uuids = {visit.group.workload: visit.device_uuid for visit in self.visits}
         return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}
 
     @property
@@ -64,11 +62,32 @@ def read_state(path: Path, part: str | None = None) -> RunState:
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
     return RunState(
         measurements=measurements,
-        visits=[Visit(groups[at[1]], made) for at, made in visits.items() if len(made) == made[0].turns],
+        visits=[
+            _visit(groups[workload], made, measurements)
+            for (worker, workload), made in visits.items()
+            if _is_complete(path / f"windows-{worker}.jsonl", made)
+        ],
         replicates=max((window.replicate + 1 for window in windows), default=0),
         workers=max((_number(name) + 1 for name in (*spoilt, *(window.worker for window in windows))), default=0),
         repeats=len(spoilt),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
+    )
+
+
+def _is_complete(file: Path, made: Sequence[Window]) -> bool:
+    """Whether a visit has all of its windows; raises UserError where it has more."""
+    if len(made) > made[0].turns:
+        raise too_many(file, made[0].turns)
+    return len(made) == made[0].turns
+
+
+def _visit(group: Group, made: Sequence[Window], known: Mapping[str, Measurement]) -> Visit:
+    first, last = made[0], made[-1]
+    return Visit(
+        group,
+        [window for window in made if known[window.case].status == "measured"],
+        last.started + last.host_seconds - first.started,
+        last.device_uuid,
     )
 
 
@@ -98,6 +117,16 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
         words = "flushed before every call" if flushed[0] else "left warm"
         raise UserError(
             f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run"
+        )
+
+
+def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:
+    """Raise UserError where a stored case is of a cell that its suite does not have, and whose code would be run."""
+    stray = next((case.cell for case in cases if case.cell not in known), None)
+    if stray is not None:
+        raise UserError(
+            f"--resume {path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
+            "start a new run"
         )
 
 

@@ -1,7 +1,10 @@
-"""In which order the arms of a group take their turns."""
+"""In which order the arms of a group take their turns, and the groups of several sweeps."""
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from rnnbench.store.records import Group
 
 
 def balanced_order(arms: Sequence[str], turns: int, rng: random.Random) -> list[str]:
@@ -14,3 +17,12 @@ def balanced_order(arms: Sequence[str], turns: int, rng: random.Random) -> list[
         once = rng.sample(arms, len(arms))
         order += once + once[::-1]
     return order
+
+
+def sweeps_in_turn(groups: Iterable[Group]) -> list[Group]:
+    """The first group of each sweep, then the second of each, and so on: wherever a budget ends, each has its share."""
+    sweeps: dict[int, list[Group]] = {}
+    for group in groups:
+        sweeps.setdefault(group.sweep, []).append(group)
+    rounds = itertools.zip_longest(*sweeps.values())
+    return [group for each in rounds for group in each if group is not None]

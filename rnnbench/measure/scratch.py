@@ -1,9 +1,14 @@
-"""Temporary folders that are gone at the end, and after a SIGKILL at the next start of any rnnbench."""
+"""Temporary folders that are gone at the end, and after a SIGKILL at the next start of any rnnbench.
+
+Only folders that rnnbench made are ever removed: each holds a marker file that names the folder by its path and its
+inode. So a folder with a similar name, and a folder that somebody copied or moved, is left alone.
+"""
 
 import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +16,8 @@ from pathlib import Path
 from rnnbench.errors import UserError
 
 PREFIX = "rnnbench."
+MARKER = ".rnnbench-scratch"
+MAX_MARKER = 1 << 14  # bytes; longer than any path
 
 
 @contextlib.contextmanager
@@ -27,21 +34,23 @@ def scratch(kind: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of this user whose owners have died: nobody holds their locks."""
+    """Remove the folders that rnnbench made and whose owners have died: nobody holds their locks."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            continue  # it is gone, or another user's
+            continue  # it is gone, another user's, or no folder
         try:
+            if not _is_marked(folder, lock):  # nor locked: it may be somebody's who knows nothing of rnnbench
+                continue
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock).st_uid == os.getuid():
-                shutil.rmtree(folder, ignore_errors=True)
+            if _is_marked(folder, lock):
+                _remove(folder)
         except OSError:
             continue  # its owner lives
         finally:
@@ -49,12 +58,42 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
-    """A folder and its lock, which ends with the process."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with contextlib.suppress(FileNotFoundError):  # taken for abandoned before it could be locked
-            lock = os.open(folder, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
+    """A marked folder and its lock, which ends with the process."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / MARKER).write_bytes(_mark(folder, lock))  # once it is locked: nobody takes it for abandoned
+    return folder, lock
+
+
+def _mark(folder: Path, descriptor: int) -> bytes:
+    """What the marker of a folder says; a copy has another inode, and what was moved another path."""
+    facts = os.fstat(descriptor)
+    return f"{facts.st_dev} {facts.st_ino} ".encode() + os.fsencode(os.path.realpath(folder)) + b"\n"
+
+
+def _is_marked(folder: Path, descriptor: int) -> bool:
+    """Whether rnnbench made this folder, and for this user."""
+    if os.fstat(descriptor).st_uid != os.getuid():
+        return False
+    try:
+        marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    except OSError:
+        return False  # it has none
+    try:
+        return stat.S_ISREG(os.fstat(marker).st_mode) and os.read(marker, MAX_MARKER) == _mark(folder, descriptor)
+    finally:
+        os.close(marker)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the content first and the marker last: what is cut off in between is gone on with at the next start."""
+    with contextlib.suppress(OSError):  # it is gone already, or the next start tries again
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != MARKER:
+                entry.unlink()
+        if {entry.name for entry in folder.iterdir()} <= {MARKER}:
+            (folder / MARKER).unlink(missing_ok=True)
+            folder.rmdir()

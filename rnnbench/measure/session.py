@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import environment
 from rnnbench.measure.process import compiler_cache
-from rnnbench.measure.resume import read_state, refuse_other_machine, refuse_other_suite
+from rnnbench.measure.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.runner import Progress, Runner
 from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, parts, read_info
 from rnnbench.store.records import Group
@@ -69,7 +69,10 @@ def resume_run(
         if not state.groups:
             raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
-        runner = Runner(state.groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
+        stored = (one.case for one in state.measurements.values())
+        refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
+        groups = suite.with_sweeps(state.groups)
+        runner = Runner(groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
         with started(runner) as software:
             del software["unusable"]
             here = environment.describe(suite.file.parent) | {"worker": software}

@@ -1,5 +1,6 @@
 """The two sides of a check: which code, in which folder, by which interpreter."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from rnnbench import suites
 from rnnbench.errors import UserError
-from rnnbench.measure import git
+from rnnbench.measure import git, submodules
 from rnnbench.measure.process import PACKAGE_PARENT
 from rnnbench.measure.scratch import scratch
 
+PACKAGE = Path("rnnbench/__init__.py")
 WORKER = Path("rnnbench/measure/worker.py")
 
 
@@ -26,6 +28,42 @@ class Side:
     python: str = sys.executable
     paths: tuple[Path, ...] = (PACKAGE_PARENT,)  # where rnnbench and a user's modules are imported from, first
     commit: str | None = None
+    tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
+    revision: str | None = None  # of a temporary tree
+    empty_submodules: tuple[str, ...] = ()  # of a temporary tree: their commits are not on this machine
+
+    @property
+    def holds_rnnbench(self) -> bool:
+        """Whether rnnbench itself is code under test: its tree has one that is to be imported."""
+        return self.tree is not None and (self.tree / PACKAGE).is_file()
+
+    def in_words(self, text: str) -> str:
+        """The same text with files of a temporary tree by their revision, as git names them: `main:bench.toml`."""
+        if self.tree is None or self.revision is None:
+            return text
+        for folder in (self.tree, self.tree.resolve()):
+            text = text.replace(f"{folder}{os.sep}", f"{self.revision}:").replace(str(folder), self.revision)
+        return text
+
+    @contextmanager
+    def errors_in_words(self) -> Iterator[None]:
+        """What is wrong with files of a temporary tree is told by their revision."""
+        try:
+            yield
+        except UserError as error:
+            is_below = any(f"{os.sep}{path}{os.sep}" in str(error) for path in self.empty_submodules)
+            raise UserError(self.in_words(str(error)) + (self.about_submodules if is_below else "")) from None
+
+    @property
+    def about_submodules(self) -> str:
+        """What may be missing in a temporary tree, and how to get it, as the end of an error."""
+        if not self.empty_submodules:
+            return ""
+        names = ", ".join(self.empty_submodules)
+        return (
+            f"; submodules that are empty in {self.revision}, since their commits are not on this machine: {names}; "
+            "fetch them, or check the revision out and give its folder as --base"
+        )
 
     @property
     def root(self) -> Path:
@@ -51,7 +89,8 @@ def sides(
     ]
     with ExitStack() as stack:
         package = stack.enter_context(_package_alone())
-        head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(top, package))
+        tree = _tree(suite, top)
+        head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(tree, package), tree=tree)
         if base is None:
             if pythons[0] == pythons[1]:
                 raise UserError(
@@ -62,6 +101,8 @@ def sides(
             first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
         else:
             first = _at_revision(stack, base, suite, top, package, pythons[0])
+        if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
+            raise UserError(f"--base {base}: nothing differs: that folder holds the head's own files; want another one")
         if pythons[0] != pythons[1]:
             first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
         yield first, head
@@ -70,6 +111,13 @@ def sides(
 def _repository(suite: suites.Suite) -> Path | None:
     """The repository whose code is under test: the suite's own, or the current folder's for a shipped suite."""
     return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)
+
+
+def _tree(suite: suites.Suite, top: Path | None) -> Path | None:
+    """The folder whose code the head is: the repository's top, or the suite's folder where it is in none."""
+    if top is None and not suites.is_shipped(suite.file):
+        return suite.file.parent.resolve()
+    return top
 
 
 def _about_head(suite: suites.Suite, top: Path | None) -> str:
@@ -90,7 +138,7 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
             f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
             "want one that holds the suite"
         )
-    return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package))
+    return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package), tree=folder)
 
 
 def _at_revision(
@@ -99,12 +147,10 @@ def _at_revision(
     """The base in a temporary worktree."""
     if top is None:
         where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
-        raise UserError(
-            f"--base {base}: {where} is in no git repository, and no folder has that name; "
-            "give a folder that holds the suite"
-        )
+        why = f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
+        raise UserError(f"--base {base}: {why}, and no folder has that name; give a folder that holds the suite")
     commit = git.commit(top, base)
-    tree = stack.enter_context(git.worktree(top, commit))
+    tree = stack.enter_context(git.worktree(top, commit, base))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)
     if within is None:
         raise UserError(
@@ -113,7 +159,18 @@ def _at_revision(
         )
     if not (tree / within).is_file():
         raise UserError(f"--base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
-    return Side("base", about, suites.read(str(tree / within)), python, _paths(tree, package), commit)
+    side = Side(
+        name="base",
+        about=about,
+        suite=suite,
+        python=python,
+        commit=commit,
+        tree=tree,
+        revision=base,
+        empty_submodules=tuple(submodules.fill(top, commit, tree)),
+    )
+    with side.errors_in_words():
+        return replace(side, suite=suites.read(str(tree / within)), paths=_paths(tree, package))
 
 
 def _within(suite: suites.Suite, top: Path | None) -> Path | None:
@@ -130,6 +187,8 @@ def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
     if top is None:
         return (package,)
     code = top if (top / WORKER).is_file() else package
+    if (top / PACKAGE).is_file() and code != top:  # with the other side's it would seem unchanged
+        raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one starts; choose a revision that has it")
     own = [folder for folder in (top / "src", top) if folder.is_dir()]
     return tuple(dict.fromkeys((code, *own)))
 

@@ -50,11 +50,12 @@ def main(layout: int | None, current_folder: str | None) -> None:
     draw = random.Random(layout)
     # What is mapped later, torch's libraries included, lies that much lower.
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MOST_SHIFT_PAGES))
-    from rnnbench.measure.case_guard import CaseGuard
-    from rnnbench.measure.operations import Operations, hello
-    from rnnbench.measure.user_modules import UserModules
+    from rnnbench.measure.operations import Operations, hello  # first, so that a missing torch is what is told
 
     gc.disable()
+    from rnnbench.measure.case_guard import CaseGuard
+    from rnnbench.measure.user_modules import UserModules
+
     guard = CaseGuard(streams)
     operations = Operations(draw, guard, UserModules(Path(current_folder) if current_folder else None))
     worker = os.getpid()

@@ -44,8 +44,8 @@ def wanted(request: pytest.FixtureRequest) -> Wanted:
 def benchmarked(benchmark: Any, chosen: Chosen, session: Session, asked: Wanted) -> object:
     """Benchmark a case with pytest-benchmark's fixture; what its last call gave.
 
-    A round is a block of the engine: one call, or as many as take 100 us where a call takes less than 20 us. There are
-    as many as fill `--benchmark-max-time`, in whole windows, and at least `--benchmark-min-rounds`; one takes
+    A round is a block of the engine: one call, or as many as its device clocks together where calls are short. As many
+    are made as fill `--benchmark-max-time`, in whole windows, and at least `--benchmark-min-rounds`; one takes
     `--benchmark-min-time` at least. The case is warm before the first. Where benchmarks are disabled, it is compared
     with its reference and called once.
     """

@@ -9,6 +9,7 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.errors import UserError
+from rnnbench.expressions import parse_only
 from rnnbench.pytest_plugin import CASE_FIXTURE
 from rnnbench.pytest_plugin.clock import Clock
 from rnnbench.pytest_plugin.words import case_name, group_name
@@ -55,7 +56,7 @@ def _marks(chosen: Chosen, asked: Mapping[str, Any]) -> list[pytest.MarkDecorato
 
 def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
     suite = suites.read(_suite_name(metafunc))
-    only = suites.parse_only(metafunc.config.getoption("rnnbench_only"))
+    only = parse_only(metafunc.config.getoption("rnnbench_only"))
     groups = suite.groups(only, None, most=suites.MOST_CASES)
     root = suite.file.parent.resolve()
     return [Chosen(case, root, suite.settings, Clock()) for group in groups for case in group.cases]
@@ -63,7 +64,7 @@ def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
 
 def _suite_name(metafunc: pytest.Metafunc) -> str:
     """The command line's, else that of the marker, beside the test file if there is such a file."""
-    if asked := metafunc.config.getoption("rnnbench_suite"):
+    if (asked := metafunc.config.getoption("rnnbench_suite")) is not None:
         return str(asked)
     marker = metafunc.definition.get_closest_marker("rnnbench")
     name = str(marker.kwargs.get("suite", DEFAULT_SUITE)) if marker else DEFAULT_SUITE

@@ -58,8 +58,8 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], l
         home=f"../../{PAGE}",
         titles=selection.titles(own),
     )
-    contents = files.beside(pictures, tables) | {name: svg.encode() for name, svg in flames.items()}
-    contents[PAGE] = page.render(shown).encode()
+    contents = files.beside(pictures, tables) | {name: files.encoded(svg) for name, svg in flames.items()}
+    contents[PAGE] = files.encoded(page.render(shown))
     return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
 
 

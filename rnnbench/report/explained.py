@@ -13,6 +13,7 @@ from rnnbench.analysis.gap import Gap
 from rnnbench.report import figure_breakdown, figure_memory, figure_waterfall, flame, table_operators, why
 from rnnbench.report.measured import Measured
 from rnnbench.store.profiles import Profile
+from rnnbench.store.regular_files import within
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,8 +63,9 @@ class Explained:
 
     def flame_graph(self, name: str) -> str | None:
         """An SVG of the stacks of one module; None without a folder, or where there are none."""
-        file = self.profiles[name].files.get("stacks")
-        return None if self.folder is None or file is None else flame.render(flame.read(self.folder / file), name)
+        stacks = self.profiles[name].files.get("stacks")
+        file = None if self.folder is None or stacks is None else within(self.folder, stacks)
+        return None if file is None else flame.render(flame.read(file), name)
 
     def __repr__(self) -> str:
         failed = [f"{name} is not profiled: {one.reason}" for name, one in self.profiles.items() if not one.works]

@@ -1,6 +1,5 @@
 """The files of a report: what stands beside a page, and how all of them are written, whole or not at all."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,20 +7,27 @@ from rnnbench.errors import UserError
 from rnnbench.report import csv, latex, markdown
 from rnnbench.report.figures import Picture
 from rnnbench.report.table import Table
+from rnnbench.store import writing
+from rnnbench.text import writable
 
 
 def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict[str, bytes]:
     """The files beside a page: each figure and each table in its formats."""
     found: dict[str, bytes] = {}
     for name, picture in pictures.items():
-        found |= {f"figures/{name}.svg": picture.svg.encode(), f"figures/{name}.png": picture.png}
+        found |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
     for name, table in tables.items():
         found |= {
-            f"tables/{name}.csv": csv.render(table).encode(),
-            f"tables/{name}.md": markdown.render(table).encode(),
-            f"tables/{name}.tex": latex.render(table).encode(),
+            f"tables/{name}.csv": encoded(csv.render(table)),
+            f"tables/{name}.md": encoded(markdown.render(table)),
+            f"tables/{name}.tex": encoded(latex.render(table)),
         }
     return found
+
+
+def encoded(text: str) -> bytes:
+    """The content of a file of text, whatever names it holds."""
+    return writable(text).encode()
 
 
 def write(folder: Path, content: Mapping[str, bytes]) -> None:
@@ -37,13 +43,8 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
     """
     if not file.name:  # `.` or `/`
         raise UserError(f"--out {asked}: can't be written: Is a directory; give a file in it")
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        writing.replace(file, data)
     except OSError as error:
         raise UserError(f"--out {asked}: can't be written: {error.strerror}; give another folder") from None

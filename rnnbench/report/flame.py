@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from rnnbench.errors import UserError
 from rnnbench.report.axes import one_line
 from rnnbench.report.units import duration
+from rnnbench.store.regular_files import read_bytes
 
 WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; of a letter its width at this size
 LEAST = 0.0015  # of the whole, below which a frame is left out
 MOST_ROWS = 60
+MAX_BYTES = 64 << 20  # of a file of stacks
 MOST_DIGITS = 18  # of nanoseconds: 30 years
 PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
 
@@ -24,9 +27,16 @@ class Frame:
 
 
 def read(file: Path) -> dict[tuple[str, ...], int]:
-    """Stacks as `name;name;name nanoseconds`, a line each, which other tools read as well; lines of others are left."""
+    """Stacks as `name;name;name nanoseconds`, a line each, which other tools read as well; lines of others are left.
+
+    Raises UserError where the file can't be read.
+    """
+    try:
+        text = read_bytes(file, MAX_BYTES).decode(errors="replace")
+    except OSError as fault:
+        raise UserError(f"{file}: can't be read: {fault.strerror}") from None
     found: dict[tuple[str, ...], int] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         stack, _, size = line.rpartition(" ")
         if stack and size.isdecimal() and len(size) <= MOST_DIGITS:
             found[tuple(stack.split(";"))] = int(size)

@@ -8,6 +8,7 @@ import pandas as pd
 from rnnbench.analysis.noise import Noise
 from rnnbench.report import cell_pages, figures, files, html, tables
 from rnnbench.report.page import PAGE
+from rnnbench.report.place import Place
 from rnnbench.report.profiled import Why
 from rnnbench.report.sections import MOST_SHOWN, Content
 from rnnbench.store.folder import RunInfo
@@ -36,15 +37,11 @@ def render(
     beside = files.beside(content.pictures, content.tables)
     for one in pages:
         beside |= one.contents
-    return beside | {PAGE: html.render(content).encode()}
+    return beside | {PAGE: files.encoded(html.render(content))}
 
 
-def write(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
-    """Write everything and give the path of `index.html`; raises UserError where `folder` can't be written."""
-    return put(render(summary, noise, info), folder)
-
-
-def put(content: Mapping[str, bytes], folder: Path) -> Path:
-    """Write files that `render` gave, the page last; as `write`."""
-    files.write(folder, content)
-    return folder / PAGE
+def put(content: Mapping[str, bytes], place: Place) -> Path:
+    """Write files that `render` gave, and give the path of `index.html`; raises UserError where that can't be done."""
+    place.mark()
+    files.write(place.folder, content)
+    return place.folder / PAGE

@@ -22,7 +22,7 @@ def render(content: Content) -> str:
             heading=f"{name}: {about}" if about else name,
             answer=first,
             more=" ".join([*more, headline.limit(summary)]).strip(),
-            facts=[*filter(None, [headline.counts(summary), _when(info.started), noise.brief(content.noise)])],
+            facts=[*filter(None, [headline.counts(summary), when(info.started), noise.brief(content.noise)])],
             warning="" if info.status == "finished" else f"this run was {told} when this was written",
             first=content.pictures.get(FIRST),
             sections=sections.of(content),
@@ -36,7 +36,7 @@ def render(content: Content) -> str:
     )
 
 
-def _when(started: str) -> str:
+def when(started: str) -> str:
     """`2026-11-25 02:17 UTC`; as it was recorded where it is no time."""
     try:
         return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -18,6 +18,7 @@ from rnnbench.report.sections import Section
 from rnnbench.report.table import Table
 
 PAGE = "index.html"  # its file
+TITLE = "{}: rnnbench report</title>"  # what the title of every page ends in, by which folders of reports are known
 
 
 @dataclass(frozen=True)

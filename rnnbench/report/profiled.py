@@ -23,6 +23,7 @@ from rnnbench.report.series import name as series_name
 from rnnbench.report.table import Table
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.store.regular_files import within
 
 WATERFALL = (
     "Each bar is what one change takes off the time, with its 95% interval; a hatched one can't be told from nothing. "
@@ -77,7 +78,7 @@ def _section(
         picture(
             f"{name}-waterfall",
             f"From {first} to {reference}",
-            WATERFALL,
+            " ".join([WATERFALL, *_unseen(there)]),
             figure_waterfall.render(gap, first, reference),
         )
     ]
@@ -106,23 +107,20 @@ def _section(
     )
 
 
+def _unseen(there: Mapping[str, Profile]) -> list[str]:
+    """What a waterfall lacks where the kernels of a GPU were not seen."""
+    reasons = {profile.no_kernels for profile in there.values()} - {""}
+    return [f"Kernels and what lies between them are not told apart: {one_line(one)}." for one in sorted(reasons)]
+
+
 def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
     found = {}
     for case, profile in there.items():
-        file = None if folder is None or "stacks" not in profile.files else _within(folder, profile.files["stacks"])
+        file = None if folder is None or "stacks" not in profile.files else within(folder, profile.files["stacks"])
         svg = None if file is None else flame.render(flame.read(file), names[case])
         if svg is not None:
             found[f"flame-{_plain(names[case])}"] = svg
     return found
-
-
-def _within(folder: Path, name: str) -> Path | None:
-    """A file of a run's folder; None where a record names one elsewhere, which is none of the run's, or none at all."""
-    try:
-        file = (folder / name).resolve()
-        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
-    except (OSError, ValueError):  # too long for a name, or with a zero byte in it
-        return None
 
 
 def _is_of(row: Row, gap: Gap) -> bool:

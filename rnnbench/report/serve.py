@@ -1,12 +1,14 @@
 """A report served on loopback and rendered again while its run goes on."""
 
 import hashlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rnnbench.errors import UserError
@@ -60,6 +62,11 @@ class Server(ThreadingHTTPServer):
         live = f'<html data-live="{version}" '.encode()
         self._files = {**files, PAGE: files[PAGE].replace(b"<html ", live, 1)}
         self.version = version
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has gone before it had all, and let Python tell of other faults."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
         """The type and content of what is asked for; None where there is no such thing."""

@@ -14,6 +14,10 @@ NOTE = (
     "An operator's kernel is what it takes where it stands in the call, less what it takes with a single value in each "
     "tensor; dispatch and Python is what is left of the call's time, which no profiler had a part in."
 )
+OF_DEVICE = (
+    "The kernels of a GPU are clocked by the GPU under torch's profiler; launches and gaps are what is left of a call "
+    "that is not profiled."
+)
 
 
 def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
@@ -31,7 +35,8 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
     ]
     breaks = [place for place, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
-    return table("breakdown", "Where a call's time goes", NOTE, columns, shares, machine=shares, breaks=breaks)
+    note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
+    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
 
 
 def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:

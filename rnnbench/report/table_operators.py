@@ -6,7 +6,7 @@ import pandas as pd
 from rnnbench.report.axes import one_line
 from rnnbench.report.table import Column, Table, of, table
 from rnnbench.report.units import MISSING, count, duration, memory
-from rnnbench.store.profiles import CATEGORIES, Profile
+from rnnbench.store.profiles import CATEGORIES, Operator, Profile
 
 MOST_ROWS = 15
 
@@ -24,7 +24,7 @@ def render(profile: Profile, name: str) -> Table | None:
                 "category": one.category,
                 "calls": one.calls,
                 "seconds": _middle(one.seconds),
-                "kernel_seconds": max(0.0, _middle(one.seconds) - _middle(one.idle_seconds)),
+                "kernel_seconds": None if profile.launches else _kernel_seconds(one),
                 "profiler_seconds": one.profiler_seconds,
                 "new_bytes": one.new_bytes,
             }
@@ -38,18 +38,23 @@ def render(profile: Profile, name: str) -> Table | None:
         Column("what", lambda row: CATEGORIES[row["category"]]),
         Column("calls", of("calls", count), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
-        Column("of that in kernels", of("kernel_seconds", duration), numeric=True),
+        Column("of that in kernels", of("kernel_seconds", _known), numeric=True),
         Column("by the profiler", of("profiler_seconds", _known), numeric=True),
         Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
     ]
     left = len(rows) - MOST_ROWS
     more = f" {left} more are in the CSV file." if left > 0 else ""
-    note = (
-        "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around "
-        f"each, a microsecond or two a call, which kernels do not.{more}"
-    )
+    all_calls = "All calls of an operator on tensors of the same shapes in one call; times"
+    look = "hold the look at the clock around each, a microsecond or two a call"
+    note = f"{all_calls} {look}, which kernels do not.{more}"
+    if profile.launches:
+        note = f"{all_calls} are the host's, which queues kernels and does not wait for them; they {look}.{more}"
     title = f"The hottest operators of {one_line(name)}"
     return table("operators", title, note, columns, rows.head(MOST_ROWS), machine=rows)
+
+
+def _kernel_seconds(one: Operator) -> float:
+    return max(0.0, _middle(one.seconds) - _middle(one.idle_seconds))
 
 
 def _middle(values: tuple[float, ...]) -> float:

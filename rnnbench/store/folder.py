@@ -15,18 +15,22 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines, schema
+from rnnbench.store import jsonlines, names, schema, storable
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
+from rnnbench.store.regular_files import read_text
+from rnnbench.store.writing import open_to_append, replace
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)  # runs of version 1 have no id
 MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
+MAX_INFO_BYTES = 64 << 20
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
 FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
@@ -49,6 +53,7 @@ class RunInfo:
     stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
+    id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
 
     @property
     def caches(self) -> str:
@@ -62,8 +67,10 @@ class RunFolder:
     One writer at a time for each part: raises UserError where there is another.
     """
 
-    def __init__(self, path: Path, part: str = "") -> None:
+    def __init__(self, path: Path, part: str = "", *, is_new: bool = False) -> None:
         self.path = path
+        self._is_new = is_new
+        self._id: str | None = None  # of the run; None before it is asked for
         self._info = path / _named("run.json", part)
         measurements = path / _named("measurements.jsonl", part)
         self._lock = _lock(measurements)
@@ -76,42 +83,54 @@ class RunFolder:
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
         """A new folder below `parent`; raises UserError where it can't be made."""
-        name = f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        try:
-            (parent / name).mkdir(parents=True)
-        except OSError as error:
-            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
-        return cls(parent / name)
+        while True:
+            path = parent / f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir(parents=True)
+            except OSError as error:
+                if path.exists():  # another run of this second has drawn the same number
+                    continue
+                raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
+            return cls(path, is_new=True)
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
-        temporary = self._info.with_suffix(".json.new")
-        temporary.write_text(json.dumps(asdict(info), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self._info)
+        self._id = info.id
+        replace(self._info, info_bytes(info))
 
-    def add_measurement(self, measurement: Measurement) -> None:
-        """Add what is known of a case; of several lines for one case the last counts."""
+    def add_measurement(self, measurement: Measurement) -> Measurement:
+        """Add what is known of a case, and return it as it will be read; of several lines for one the last counts."""
+        kept = storable.measurement(measurement)
         with self._one_at_a_time:
-            self._measurements.append(measurement.to_json())
+            self._measurements.append(kept.to_json())
+        return kept
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add what a GPU said of itself before or after a replicate."""
         with self._one_at_a_time:
             self._telemetry.append(sample)
 
-    def add_profile(self, profile: Profile) -> None:
-        """Add where a case's time goes; of several lines for one case the last counts."""
+    def add_profile(self, profile: Profile) -> Profile:
+        """Add where a case's time goes, and return it as it will be read; of several lines for one the last counts."""
+        kept = storable.profile(profile)
         with self._one_at_a_time:
-            self._profiles.append(profile.to_json())
+            self._profiles.append(kept.to_json())
+        return kept
 
     def add_window(self, window: Window) -> None:
-        """Add one window to its worker's file."""
+        """Add one window to its worker's file, with the id of the run."""
         with self._one_at_a_time:
             if window.worker not in self._windows:
                 if len(self._windows) == MOST_OPEN:
                     self._windows.pop(next(iter(self._windows))).close()
                 self._windows[window.worker] = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
-            self._windows[window.worker].append(window.to_json())
+            self._windows[window.worker].append(window.to_json() | self._of_run())
+
+    def _of_run(self) -> dict[str, str]:
+        """What every window says of the run that it is of."""
+        if self._id is None:
+            self._id = run_id(self.path)
+        return {"run": self._id} if self._id else {}
 
     def set_aside(self, worker: str) -> None:
         """Keep a worker's windows, if it has any, as ones that do not count."""
@@ -123,15 +142,21 @@ class RunFolder:
             file.rename(self.path / f"spoilt-{worker}.jsonl")
 
     def discard(self) -> None:
-        """Remove the folder, which is not to be."""
+        """Remove the folder, which is not to be, if `create` made it; one that was there before stays."""
         self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self._is_new:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Close all files."""
         for appender in (self._measurements, self._telemetry, self._profiles, *self._windows.values()):
             appender.close()
         os.close(self._lock)
+
+
+def info_bytes(info: RunInfo) -> bytes:
+    """The content of a `run.json`."""
+    return (json.dumps(storable.info(info), indent=1) + "\n").encode()
 
 
 def _named(file: str, part: str) -> str:
@@ -142,40 +167,59 @@ def _named(file: str, part: str) -> str:
 
 def _lock(file: Path) -> int:
     """A lock on a file, which ends with the process; raises UserError where another holds it."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks only what may be written, and no folder
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = open_to_append(file)  # NFS locks only what may be written, and no folder
+    except OSError as fault:
+        raise UserError(f"{file}: can't be written: {fault.strerror}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
+        os.close(held)
         raise UserError(
             f"{file.parent}: another rnnbench is writing to this run; wait for it, or start a new run"
         ) from None
     except OSError as fault:
         if fault.errno not in NO_LOCKS:
             raise
-    return descriptor
+    return held
 
 
 def read_info(path: Path, part: str = "") -> RunInfo:
     """A run folder's `run.json`, or a part's; raises UserError where it is missing, torn or of another schema."""
     file = path / _named("run.json", part)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_info_file(file)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: not a run folder: it has no {file.name}; want one that `rnnbench run` made") from None
-    except (OSError, ValueError, RecursionError) as error:
+
+
+def read_info_file(file: Path) -> RunInfo:
+    """What a file like `run.json` holds; raises UserError as `read_info`, but FileNotFoundError where there is none."""
+    try:
+        content = json.loads(read_text(file, MAX_INFO_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(f"{file}: can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: can't be read: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READ_VERSIONS:
+        reads = " and ".join(map(str, READ_VERSIONS))
         raise UserError(
-            f"{file}: schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}; use the one that wrote it"
+            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the one that wrote it"
         )
     if fault := schema.info_fault(content):
         raise UserError(f"{file}: {fault}")
     try:
-        return RunInfo(**content)
+        return RunInfo(**{"id": ""} | content)
     except TypeError as error:
         raise UserError(f"{file}: {str(error).replace('RunInfo.__init__() ', '')}") from None
+
+
+def run_id(path: Path) -> str:
+    """The id of a run; older runs have none, and neither has one before `run.json` is there."""
+    return read_info(path).id if (path / "run.json").exists() else ""
 
 
 def is_check(path: Path) -> bool:
@@ -189,14 +233,15 @@ def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]
     Nothing where the run was cut off before the first. Raises UserError where a line is not what it must be; of a line
     that a later one of its case replaces only the key is looked at.
     """
-    name = "measurements*.jsonl" if part is None else _named("measurements.jsonl", part)
+    wanted = [*parts(path), ""] if part is None else [part]
+    files = [path / _named("measurements.jsonl", one) for one in wanted]
     last: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for file in sorted(path.glob(name)):
+    for file in (one for one in files if one.exists()):
         for number, line in enumerate(jsonlines.read(file), 1):
             case = line.get("case")
             last[case if isinstance(case, str) else f"{file}, line {number}"] = file, number, line
     for file, number, line in last.values():
-        _check(file, number, schema.measurement_fault(line))
+        check_line(file, number, schema.measurement_fault(line))
     return {case: line for case, (_, _, line) in last.items()}
 
 
@@ -218,32 +263,21 @@ def read_profiles(path: Path) -> dict[str, Profile]:
 
 def spoilt_workers(path: Path, part: str | None = None) -> list[str]:
     """The workers whose windows do not count, of one part or of all."""
-    names = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{_of_workers(part)}"))
-    return sorted(name for name in names if schema.is_worker(name))
-
-
-def window_files(path: Path) -> list[Path]:
-    """The files of windows that count, one for each worker."""
-    return sorted(path.glob("windows-*.jsonl"))
-
-
-def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
-    """The lines of every worker's windows, of one part or of all."""
-    yield from _lines(path, f"windows-{_of_workers(part)}", schema.window_fault)
-
-
-def check_windows(file: Path) -> None:
-    """Raise UserError at the first line of a file of windows that is not what it must be."""
-    for _ in _lines(file.parent, file.name, schema.window_fault):
-        pass
+    spoilt = (file.stem.removeprefix("spoilt-") for file in path.glob(f"spoilt-{of_workers(part)}"))
+    return sorted(name for name in spoilt if names.is_worker(name))
 
 
 def parts(path: Path) -> list[str]:
-    """The parts of a run; none where one process measures it all."""
-    return sorted(file.stem.removeprefix("measurements-") for file in path.glob("measurements-*.jsonl"))
+    """The parts of a run; none where one process measures it all. Raises UserError at a file that is named like one."""
+    found = {file: file.stem.removeprefix("measurements-") for file in sorted(path.glob("measurements-*.jsonl"))}
+    for file, part in found.items():
+        if not names.is_part(part):
+            raise UserError(f"{file}: rnnbench did not write it, and can't tell what it is; move it out of the folder")
+    return list(found.values())
 
 
-def _of_workers(part: str | None) -> str:
+def of_workers(part: str | None) -> str:
+    """What the names of files end in that workers of a part, or of all parts, have written."""
     return f"{part}-*.jsonl" if part else "*.jsonl"
 
 
@@ -253,10 +287,11 @@ def _lines(
     """The lines of all such files; raises UserError at one that is not what it must be."""
     for file in sorted(path.glob(pattern)):
         for number, line in enumerate(jsonlines.read(file), 1):
-            _check(file, number, fault_of(line))
+            check_line(file, number, fault_of(line))
             yield line
 
 
-def _check(file: Path, number: int, fault: str) -> None:
+def check_line(file: Path, number: int, fault: str) -> None:
+    """Raise UserError, naming the line, if there is a fault."""
     if fault:
         raise UserError(f"{file}, line {number}: {fault}")

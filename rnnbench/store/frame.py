@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
-from rnnbench.store.folder import RunInfo, check_windows, last_lines, read_info, window_files
+from rnnbench.store.folder import RunInfo, last_lines, read_info
 from rnnbench.store.jsonlines import tables
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import AXES, DEFAULTS, PLAIN, Window
-from rnnbench.store.schema import is_worker
+from rnnbench.store.names import is_worker
+from rnnbench.store.records import AXES, DEFAULTS, PLAIN, WORKLOAD_AXES, Window
+from rnnbench.store.windows import RUN, check_windows, too_many, window_files, worker_of
+from rnnbench.text import writable
 
 OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
 MEASUREMENT_COLUMNS = [*PLAIN, *OBSERVED_COLUMNS, "missing"]
@@ -38,6 +40,19 @@ LEAST: dict[str, float] = {
 }
 OPTIONAL = ("clock_mhz", "submit_seconds")
 SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
+PLACE_IN_FILE = ("replicate", "order")
+CHECKED = ("case", "replicate", "worker", "order", "turns")  # what tells whether a window is of this run, and once
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of a run but for the keys of their cases: these are listed once, and the place of each is given."""
+
+    files: list[Path]
+    keys: list[str]
+    case: np.ndarray  # of each window, its place in `keys`
+    file: np.ndarray  # and in `files`
+    table: pa.Table
 
 
 def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFrame:
@@ -68,6 +83,8 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
       per call;
     - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
 
+    A case that worked at first and then failed has its windows here; they count nowhere else.
+
     With `columns` only these, in the order above: of a long run the whole is a gigabyte.
     Raises `rnnbench.errors.UserError` where the folder is no run, or a line other than a torn last one can't be read.
     """
@@ -77,18 +94,16 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
 def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """The last line on each case, by its key, and the frame of `load`; raises as `load`."""
     info = read_info(path)
-    schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {"case", *columns}])
+    schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {*CHECKED, *columns}])
     with ThreadPoolExecutor(1) as beside:  # Arrow, which reads the windows, lets Python read the cases meanwhile
-        reading = beside.submit(_windows, path, schema)
+        reading = beside.submit(_windows, path, info.id, schema)
         lines = last_lines(path)
         cases = _cases(path, info, lines)
-        keys, windows_of, windows = reading.result()
+        windows = reading.result()
     places = {key: place for place, key in enumerate(lines)}
-    if unknown := [str(key) for key in keys if key not in places]:
-        raise UserError(
-            f"{path}: windows of a case that measurements.jsonl does not have: {min(unknown)}; one is another run's"
-        )
-    number = np.array([places[key] for key in keys], dtype=np.int64)[windows_of]
+    _refuse_unknown(windows, places)
+    number = np.array([places[key] for key in windows.keys], dtype=np.int64)[windows.case]
+    _refuse_too_many(windows, number, cases)
     if columns is not None:
         cases = cases[[name for name in cases.columns if name in columns]]
     # Each case's windows as they were made, and the cases that have none by themselves.
@@ -97,7 +112,8 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, 
     rows = pa.array(np.concatenate((np.arange(len(number)), np.full(len(alone), -1)))[order])
     rows = pc.if_else(pc.less(rows, 0), None, rows)
     frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
-    taken = {name: _column(windows.column(name).take(rows)) for name in windows.column_names}
+    kept = [name for name in windows.table.column_names if columns is None or name in columns]
+    taken = {name: _column(windows.table.column(name).take(rows)) for name in kept}
     return lines, pd.concat([frame, pd.DataFrame(taken, copy=False)], axis=1)
 
 
@@ -112,29 +128,35 @@ def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, An
     frame["cold_cache"] = bool(info.caches)
     # As objects, since a million windows then share the long key of their case.
     frame["case"] = frame["case"].astype(object)
-    frame.insert(0, "run", pd.Series(path.name, index=frame.index, dtype=object))
+    frame.insert(0, "run", pd.Series(writable(path.name), index=frame.index, dtype=object))
     return frame
 
 
-def _windows(path: Path, schema: pa.Schema) -> tuple[list[str], np.ndarray, pa.Table]:
-    """All windows of a run but for the keys of their cases: these are listed once, and the place of each is given."""
-    keys: dict[str, int] = {}
-    places, parts = [np.empty(0, dtype=np.int64)], [schema.empty_table().drop_columns("case")]
-    for file, part in ((one, part) for one in window_files(path) for part in tables(one, schema)):
-        if not _is_sound(part):
-            check_windows(file)
-        cases = part["case"].combine_chunks().dictionary_encode(null_encoding="encode")
-        own = [keys.setdefault(key, len(keys)) for key in cases.dictionary.to_pylist()]
-        places.append(np.array(own, dtype=np.int64)[cases.indices.to_numpy()])
-        parts.append(part.drop_columns("case"))
+def _windows(path: Path, run: str, schema: pa.Schema) -> Windows:
+    """Read all windows of a run; raises UserError where one is not sound, is there twice, or is another run's."""
+    files, keys = window_files(path), dict[str, int]()
+    cases, sizes, parts = [np.empty(0, dtype=np.int64)], [], [schema.empty_table().drop_columns("case")]
+    for file in files:
+        first = len(parts)
+        for part in tables(file, schema.append(pa.field(RUN, pa.string()))):
+            if not _is_sound(part, worker_of(file), run):
+                check_windows(file, run)
+            known = part["case"].combine_chunks().dictionary_encode(null_encoding="encode")
+            own = [keys.setdefault(key, len(keys)) for key in known.dictionary.to_pylist()]
+            cases.append(np.array(own, dtype=np.int64)[known.indices.to_numpy()])
+            parts.append(part.drop_columns(["case", RUN]))
+        if _has_twins(cases[first:], parts[first:]):
+            check_windows(file, run)
+        sizes.append(sum(map(len, cases[first:])))
     windows = pa.concat_tables(parts).combine_chunks()
     del parts
     pa.default_memory_pool().release_unused()  # what the reading took is not needed again
-    return list(keys), np.concatenate(places), windows
+    file_of = np.repeat(np.arange(len(files)), sizes)
+    return Windows(files, list(keys), np.concatenate(cases), file_of, windows)
 
 
-def _is_sound(windows: pa.Table) -> bool:
-    """Whether a look at whole columns finds nothing that `window_fault` would object to; it tells what and where."""
+def _is_sound(windows: pa.Table, worker: str, run: str) -> bool:
+    """Whether a look at whole columns finds nothing that `check_windows` would object to; it tells what and where."""
     for name, least in LEAST.items():
         if name not in windows.column_names:
             continue
@@ -142,13 +164,55 @@ def _is_sound(windows: pa.Table) -> bool:
         values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
         if (column.null_count and name not in OPTIONAL) or (values.null_count and name not in OPTIONAL):
             return False
+        if name != "clock_mhz" and pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
+            return False
         span = pc.min_max(values).as_py()
         if span["min"] is not None and not (least <= span["min"] and span["max"] <= MOST):
             return False
         if name == "quantiles" and pc.min(pc.list_value_length(column)).as_py() == 0:
             return False
-    workers = windows["worker"].unique().to_pylist() if "worker" in windows.column_names else []
-    return all(worker is not None and is_worker(worker) for worker in workers)
+    runs = set(windows[RUN].unique().to_pylist())
+    return (
+        windows["worker"].unique().to_pylist() == [worker]
+        and is_worker(worker)
+        and runs == ({run} if run else {None})
+        and not pc.any(pc.greater_equal(windows["order"], windows["turns"])).as_py()
+    )
+
+
+def _has_twins(cases: list[np.ndarray], parts: list[pa.Table]) -> bool:
+    """Whether two windows of one worker are of the same case, replicate and order."""
+    if not cases:
+        return False
+    places = {name: pa.chunked_array([c for part in parts for c in part[name].chunks]) for name in PLACE_IN_FILE}
+    frame = pd.DataFrame({"case": np.concatenate(cases), **{name: one.to_numpy() for name, one in places.items()}})
+    return bool(frame.duplicated().any())
+
+
+def _refuse_unknown(windows: Windows, cases: Mapping[str, int]) -> None:
+    """Raise UserError at the first window whose case the run does not have."""
+    unknown = [place for place, key in enumerate(windows.keys) if key not in cases]
+    if not unknown:
+        return
+    row = int(np.argmax(np.isin(windows.case, unknown)))
+    file = windows.file[row]
+    raise UserError(
+        f"{windows.files[file]}, line {row - int(np.argmax(windows.file == file)) + 1}: "
+        f"case: measurements.jsonl has no {windows.keys[windows.case[row]]!r}; one of the two files is another run's"
+    )
+
+
+def _refuse_too_many(windows: Windows, number: np.ndarray, cases: pd.DataFrame) -> None:
+    """Raise UserError where a visit has more windows than its turns; `number` is the row of each window's case."""
+    workload = cases.groupby(list(WORKLOAD_AXES), dropna=False).ngroup().to_numpy()
+    replicate, replicates = pd.factorize(windows.table["replicate"].to_numpy())
+    visits = (windows.file * (workload.max(initial=0) + 1) + workload[number]) * (len(replicates) + 1) + replicate
+    visit, _ = pd.factorize(visits)
+    turns = windows.table["turns"].to_numpy()
+    is_beyond = np.bincount(visit)[visit] > turns
+    if is_beyond.any():
+        row = int(np.argmax(is_beyond))
+        raise too_many(windows.files[windows.file[row]], int(turns[row]))
 
 
 def _column(column: pa.ChunkedArray) -> Any:

@@ -1,13 +1,18 @@
 """Append-only JSON lines: a line is whole, or it is the torn last one and does not count."""
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from rnnbench.errors import UserError
+from rnnbench.store.regular_files import open_regular
+from rnnbench.store.writing import open_to_append
+from rnnbench.text import writable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,15 +20,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PIECE_BYTES = 1 << 23  # of a file that is read at once into a table
 AT_ONCE = 2  # pieces
+MAX_LINE_BYTES = 64 << 20  # a profile of 100,000 operators takes a quarter of it
+TAIL_BYTES = 1 << 16  # of a file's end that is read at once
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole line of a file; raises UserError where one that is not the last can't be read."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+    with _opened(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
             if not line.endswith(b"\n"):
+                _refuse_endless(path, line)
                 return  # the writer was cut off in the middle of it
             yield _record(path, number, line)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open_regular(path)
+    except OSError as fault:
+        raise UserError(f"{path}: can't be read: {fault.strerror}") from None
+
+
+def _refuse_endless(path: Path, line: bytes) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise UserError(f"{path}: can't be read: a line is longer than {MAX_LINE_BYTES >> 20} MiB")
 
 
 def tables(path: Path, schema: "pa.Schema") -> Iterator["pa.Table"]:
@@ -54,10 +76,12 @@ def _ahead(pieces: Iterator[bytes], read: Callable[[bytes], T]) -> Iterator[tupl
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, many at a time."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while piece := file.read(PIECE_BYTES):
-            piece += file.readline()
+            rest = file.readline(MAX_LINE_BYTES + 1)
+            piece += rest
             if not piece.endswith(b"\n"):
+                _refuse_endless(path, rest)
                 piece = piece[: piece.rfind(b"\n") + 1]  # the writer was cut off in the middle of the last
             if piece:
                 yield piece
@@ -114,19 +138,22 @@ class Appender:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line, in one write; raises OSError where the disk does not take all of it, and leaves none of it."""
+        """Add one line, in one write; raises OSError where the disk does not take all of it, and leaves none of it.
+
+        Halves of characters in its text are replaced, since no reader takes them.
+        """
         if self._file is None:
-            _cut_torn_line(self.path)
-            self._file = self.path.open("ab", buffering=0)
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+            self._file = os.fdopen(open_to_append(self.path), "rb+", buffering=0)
+            _cut_torn_line(self._file)
+        line = json.dumps(clean(record), separators=(",", ":")).encode() + b"\n"
         try:
             while line:  # a disk that is nearly full takes a part, and says so only when it is given the rest
                 line = line[self._file.write(line) :]
         except OSError:
-            _cut_torn_line(self.path)
+            _cut_torn_line(self._file)
             raise
 
     def close(self) -> None:
@@ -135,10 +162,27 @@ class Appender:
             self._file.close()
 
 
-def _cut_torn_line(path: Path) -> None:
+def clean(value: Any) -> Any:
+    """A value of JSON with text that every file can hold."""
+    match value:
+        case str():
+            return writable(value)
+        case dict():
+            return {clean(key): clean(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [clean(inner) for inner in value]
+    return value
+
+
+def _cut_torn_line(file: FileIO) -> None:
     """Remove what follows the last line end, so that the next line starts as one of its own."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - TAIL_BYTES)
+        file.seek(start)
+        piece = file.read(end - start)
+        if b"\n" in piece:
+            file.truncate(start + piece.rfind(b"\n") + 1)
+            return
+        end = start
+    file.truncate(0)

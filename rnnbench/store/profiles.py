@@ -68,7 +68,8 @@ class Profile:
     operators: tuple[Operator, ...] = ()
     opaque: str = ""  # why there are no operators to be seen; empty where there are
     causes: tuple[Cause, ...] = ()
-    kernels: Kernels | None = None  # None where the device launches none
+    kernels: Kernels | None = None  # None where the device launches none, or they could not be seen
+    no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: int | None = None  # blocks that one call asks for
     allocated_bytes: int | None = None  # all of them together
     memory: tuple[tuple[float, int], ...] = ()  # seconds since the call began, as profiled -> bytes held
@@ -81,8 +82,13 @@ class Profile:
         """Whether there is something to show."""
         return self.status == "profiled"
 
+    @property
+    def launches(self) -> bool:
+        """Whether the device works beside the host, so that no host clock says how long a kernel takes."""
+        return self.kernels is not None or self.no_kernels != ""
+
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
         line = asdict(self)
         line["times"] = {arm: _rounded(values) for arm, values in self.times.items()}
         for name in ("operators", "causes"):
@@ -116,4 +122,4 @@ def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(values: tuple[float, ...]) -> list[float]:
-    return [round(value, 10) for value in values]
+    return [round(value, 10) or value for value in values]

@@ -17,7 +17,9 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES, DEFAULTS, Case
+from rnnbench.store.regular_files import read_bytes
 from rnnbench.store.schema import MOST
+from rnnbench.text import writable
 
 ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
 REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
@@ -92,7 +94,9 @@ def read(path: Path) -> Saved:
 
     Raises UserError where one is not pytest-benchmark's, or they are of several commits, machines or kinds.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("*.json"))
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: there is no JSON file in it; want one that pytest --benchmark-autosave wrote")
     parts = [_file(file) for file in files]
     first = parts[0]
     for file, part in zip(files, parts, strict=True):
@@ -106,7 +110,7 @@ def read(path: Path) -> Saved:
     benchmarks = {key: one for part in reversed(parts) for key, one in part.benchmarks.items()}
     order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
     sessions = tuple(session for part in parts for session in part.sessions)
-    return Saved(path.resolve().name, sessions, order, first.machine, first.commit, first.is_exported)
+    return Saved(writable(path.resolve().name), sessions, order, first.machine, first.commit, first.is_exported)
 
 
 SAME = {"machine": "machine and Python", "commit": "commit", "is_exported": "kind, exported by rnnbench or not"}
@@ -134,19 +138,19 @@ def _file(path: Path) -> Saved:
         Session(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
         for number in sorted({number for taken in numbers.values() for number in taken})
     )
-    commit = _text(str(_dictionary(content.get("commit_info")).get("id") or ""))
+    commit = writable(str(_dictionary(content.get("commit_info")).get("id") or ""))
     known_commit = "" if commit in UNKNOWN_COMMITS else commit
     machine = _machine(content["machine_info"])
     if is_exported:
-        machine["caches"] = _text(str(content[ORIGIN].get("caches", WARM)))
-    return Saved(path.name, sessions, benchmarks, machine, known_commit, is_exported)
+        machine["caches"] = writable(str(content[ORIGIN].get("caches", WARM)))
+    return Saved(writable(path.name), sessions, benchmarks, machine, known_commit, is_exported)
 
 
 def _content(path: Path) -> dict[str, Any]:
     """The object in a file, if it looks like pytest-benchmark's."""
     wanted = "want a file that pytest --benchmark-json or --benchmark-autosave wrote"
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -177,9 +181,9 @@ def _benchmark(entry: Any, where: str) -> Benchmark:
     group, extra = entry.get("group"), _dictionary(entry.get("extra_info"))
     case = _case(extra)
     return Benchmark(
-        _text(entry["fullname"]),
-        _text(entry["name"]),
-        "" if group is None else _text(str(group)),
+        writable(entry["fullname"]),
+        writable(entry["name"]),
+        "" if group is None else writable(str(group)),
         case,
         _metrics(extra) if case is not None else {},
     )
@@ -197,11 +201,6 @@ def _case(extra: Mapping[str, Any]) -> Case | None:
         return TypeAdapter(Case).validate_python({**own, "workload": axes})
     except ValidationError:
         return None
-
-
-def _text(text: str) -> str:
-    """Without halves of surrogate pairs, which JSON can hold and no file or terminal can."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
@@ -263,7 +262,7 @@ def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
         "machine": info.get("machine"),
         "python": f"{info.get('python_implementation')} {info.get('python_version')}",
     }
-    return {key: _text(value) if isinstance(value, str) else value for key, value in found.items()}
+    return {key: writable(value) if isinstance(value, str) else value for key, value in found.items()}
 
 
 def _dictionary(value: Any) -> dict[str, Any]:

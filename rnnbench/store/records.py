@@ -29,6 +29,9 @@ Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "enco
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
+# Why a case failed. loading: code or a file is missing or can't be read; running: anything else that was raised, and
+# parity; lost: its worker died or did not answer, by whoever's fault.
+Failure = Literal["loading", "running", "lost"]
 
 # Operators that run a whole layer over the whole sequence.
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
@@ -143,12 +146,6 @@ class Case:
         """Identity in files and tables; axes that came later than the first runs are in it only where they are used."""
         return key(self.axes())
 
-    @property
-    def expression(self) -> str:
-        """An `--only` expression that selects just this case."""
-        loads = self.workload.samples > 0
-        return _expression({axis: value for axis, value in self.axes().items() if loads or axis not in OF_DATA})
-
     def axes(self) -> dict[str, str | float]:
         """Every axis with its value, in the order in which tables show them."""
         return {"cell": self.cell, "implementation": self.implementation, **vars(self.workload)}
@@ -162,16 +159,13 @@ class Case:
 
 def key(axes: Mapping[str, Any]) -> str:
     """The key of the case with these axes, be they a case's or a record's; an axis that is not there is the default."""
-    return _expression({axis: axes[axis] for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis)})
+    named = (axis for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis))
+    return " ".join([f"{axis}={axis_text(axes[axis])}" for axis in named])
 
 
 def axis_text(value: object) -> str:
     """An axis' value as suites, `--only` and keys write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _expression(axes: Mapping[str, object]) -> str:
-    return " ".join([f"{axis}={axis_text(value)}" for axis, value in axes.items()])
 
 
 WORKLOAD_AXES: tuple[str, ...] = tuple(field.name for field in fields(Workload))
@@ -185,6 +179,7 @@ class Group:
 
     workload: Workload
     cases: tuple[Case, ...]
+    sweep: int = field(default=0, compare=False)  # number of the sweep that it is from, where a suite is known
 
 
 @dataclass(frozen=True)
@@ -209,11 +204,11 @@ class Window:
     device_uuid: str | None = None  # of the card that did it, by its driver; None where there is but one
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond."""
+        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
         line = asdict(self)
         for name in ("started", "seconds", "host_seconds", "submit_seconds"):
-            line[name] = round(line[name], 9)
-        line["quantiles"] = [round(value, 10) for value in self.quantiles]
+            line[name] = round(line[name], 9) or line[name]
+        line["quantiles"] = [round(value, 10) or value for value in self.quantiles]
         return line
 
     @classmethod
@@ -238,6 +233,7 @@ class Measurement:
 
     metrics: dict[str, Any] = field(default_factory=dict)  # name of an observed metric -> value
     missing: dict[str, str] = field(default_factory=dict)  # name of one that could not be observed -> why
+    failure: Failure | None = None  # of a failed case; None where that is not known, as in older runs
 
     @property
     def works(self) -> bool:
@@ -247,14 +243,17 @@ class Measurement:
     def to_json(self) -> dict[str, Any]:
         """A dictionary for one JSON line: the axes first, then what is known, each metric under its own name."""
         known = {name: getattr(self, name) for name in PLAIN}
-        return {"case": self.case.key, **self.case.axes(), **known, **self.metrics, "missing": self.missing}
+        failed = {"failure": self.failure} if self.failure else {}
+        return {"case": self.case.key, **self.case.axes(), **known, **failed, **self.metrics, "missing": self.missing}
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
         """The inverse of `to_json`; what an older rnnbench did not record is not known."""
         known = {name: line[name] for name in PLAIN if name in line}
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        return cls(Case.from_axes(line), **known, metrics=metrics, missing=line.get("missing", {}))
+        failure, missing = line.get("failure"), line.get("missing", {})
+        return cls(Case.from_axes(line), **known, metrics=metrics, missing=missing, failure=failure)
 
 
-PLAIN = tuple(field.name for field in fields(Measurement) if field.name not in ("case", "metrics", "missing"))
+APART = ("case", "metrics", "missing", "failure")
+PLAIN = tuple(field.name for field in fields(Measurement) if field.name not in APART)

@@ -43,3 +43,22 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read the whole of a regular file as UTF-8; raises OSError as `read_bytes`, and UnicodeDecodeError."""
     return read_bytes(path, max_bytes).decode("utf-8")
+
+
+def read_end(path: Path, max_bytes: int) -> bytes:
+    """Read at most the last `max_bytes` of a regular file; raises OSError as `open_regular`."""
+    with open_regular(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - max_bytes))
+        return file.read(max_bytes)
+
+
+def within(folder: Path, name: str) -> Path | None:
+    """A regular file of a folder by a name that a stranger's record gives; None where it lies outside, or is none.
+
+    Links are followed before this is decided.
+    """
+    try:
+        file = (folder / name).resolve()
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except (OSError, ValueError):  # too long for a name, or with a zero byte in it
+        return None

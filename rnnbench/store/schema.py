@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_args, get_type_hints
 
+from rnnbench.store import names
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
-from rnnbench.store.records import DEFAULTS, Reference, Status, Window, Workload, key
+from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
 MOST = 1 << 63  # what frames hold as whole numbers
-LONGEST_NUMBER = 10  # digits
 LONGEST_SHOWN = 40  # characters of a value that is wrong
 
 
@@ -55,11 +55,11 @@ def _pair_of(words: str, first: Kind, second: Kind) -> Kind:
     )
 
 
-def _table_of(kind: Kind, names: Kind | None = None) -> Kind:
+def _table_of(kind: Kind, keys: Kind | None = None) -> Kind:
     return Kind(
-        f"an object, each {kind.words}{f' by {names.words}' if names else ''}",
+        f"an object, each {kind.words}{f' by {keys.words}' if keys else ''}",
         lambda value: (
-            isinstance(value, dict) and all(map((names or TEXT).holds, value)) and all(map(kind.holds, value.values()))
+            isinstance(value, dict) and all(map((keys or TEXT).holds, value)) and all(map(kind.holds, value.values()))
         ),
     )
 
@@ -82,7 +82,7 @@ def _is_plain(value: object) -> bool:
     return True
 
 
-def _is_ceiling(value: object) -> bool:
+def is_ceiling(value: object) -> bool:
     """Whether it is a machine's limits, of which none is zero."""
     return isinstance(value, dict) and value.keys() == CEILING.keys() and not _fault(value, CEILING)
 
@@ -97,6 +97,10 @@ METRIC = Kind("a number", lambda value: _is_number(value) or value != value)  # 
 ERROR = Kind("a number", lambda value: type(value) is float or _is_number(value))  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+SUITE = Kind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
+RUN = Kind("an id of at most 32 letters and digits", names.is_run)
+WORKER = Kind("a number, after a part's name where there is one", names.is_worker)
+INSIDE = Kind("a path inside the run's folder", names.is_inside)
 PLAIN_TREE = Kind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
 
 OF_TYPES: dict[Any, Kind] = {
@@ -129,6 +133,7 @@ MEASUREMENT: Kinds = {
     **AXIS,
     "status": _one_of(*get_args(Status)),
     "reason": TEXT,
+    "failure": _one_of(*get_args(Failure)),
     "parity": TEXT,
     "parity_error": _or_none(ERROR),
     "backend": TEXT,
@@ -138,7 +143,7 @@ MEASUREMENT: Kinds = {
 }
 WINDOW: Kinds = {
     **{field.name: COUNT for field in fields(Window)},
-    **dict.fromkeys(("case", "worker"), TEXT),
+    **{"case": TEXT, "worker": WORKER, "run": RUN},
     **dict.fromkeys(("turns", "calls", "batch"), SIZE),
     **dict.fromkeys(("started", "submit_seconds"), SECONDS),
     **dict.fromkeys(("seconds", "host_seconds"), MORE),
@@ -156,12 +161,14 @@ CEILING: Kinds = {
     "launch_seconds": _or_none(MORE),
 }
 INFO: Kinds = {
-    **dict.fromkeys(("suite", "description", "command", "started"), TEXT),
+    "id": RUN,
+    "suite": SUITE,
+    **dict.fromkeys(("description", "command", "started"), TEXT),
     **dict.fromkeys(("resolved", "environment"), PLAIN_TREE),
     "status": _one_of("running", "finished", "interrupted"),
     "seconds": _or_none(SECONDS),
     "replicates": COUNT,
-    "ceilings": _list_of(Kind("the limits of a machine", _is_ceiling)),
+    "ceilings": _list_of(Kind("the limits of a machine", is_ceiling)),
     "stage_seconds": _table_of(SECONDS),
     "notes": _list_of(TEXT),
 }
@@ -185,7 +192,7 @@ KERNELS: Kinds = {
     "seconds": _table_of(SECONDS, _one_of(*CATEGORIES)),
 }
 PROFILE: Kinds = {
-    **dict.fromkeys(("case", "reason", "opaque"), TEXT),
+    **dict.fromkeys(("case", "reason", "opaque", "no_kernels"), TEXT),
     "status": _one_of(*get_args(ProfileStatus)),
     "steps": SIZE,
     "times": _table_of(_list_of(MORE, least=1)),
@@ -194,7 +201,7 @@ PROFILE: Kinds = {
     **dict.fromkeys(("allocations", "allocated_bytes"), _or_none(COUNT)),
     "memory": _list_of(_pair_of("[seconds, bytes]", SECONDS, COUNT)),
     "memory_parts": _list_of(_pair_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
-    "files": _table_of(TEXT),
+    "files": _table_of(INSIDE),
     "notes": _list_of(TEXT),
 }
 BRANCHES = {"environment": ("machine", "worker", "software", "load"), "resolved": ("measure", "check")}
@@ -207,7 +214,7 @@ TIMED = ("call", "unprofiled", "profiled")  # that every profile that worked has
 BEGINNINGS = ("forward", "forward_backward")  # of the call, which are taken off it round by round
 # What every rnnbench has written.
 MEASUREMENT_KEYS = ("case", *(name for name in AXIS if name not in DEFAULTS), "status")
-WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid"))
+WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid", "run"))
 PROFILE_KEYS = ("case", "status", "times")
 INFO_KEYS = ("suite", "description", "command", "started", "resolved", "environment")
 
@@ -217,20 +224,15 @@ def measurement_fault(line: Mapping[str, Any]) -> str:
     if fault := _fault(line, MEASUREMENT, MEASUREMENT_KEYS):
         return fault
     known = key(line)
-    return "" if line["case"] == known else f"case: is not that of its axes, {_shown(known)}"
+    return "" if line["case"] == known else f"case: is not that of its axes, {shown(known)}"
 
 
 def window_fault(line: Mapping[str, Any]) -> str:
     """The same of a line of `windows-<worker>.jsonl`."""
     fault = _fault(line, WINDOW, WINDOW_KEYS)
-    worker = line.get("worker", "")
-    return fault or ("" if is_worker(worker) else f"worker: want a name that ends in a number, found {_shown(worker)}")
-
-
-def is_worker(name: str) -> bool:
-    """Whether it is a name of a worker that times: a number, alone or as its last part."""
-    number = name.rpartition("-")[2]
-    return number.isdecimal() and len(number) < LONGEST_NUMBER
+    if fault or line["order"] < line["turns"]:
+        return fault
+    return f"order: want less than turns, which is {line['turns']}, found {line['order']}"
 
 
 def profile_fault(line: Mapping[str, Any]) -> str:
@@ -271,11 +273,11 @@ def info_fault(content: Mapping[str, Any]) -> str:
     for name, branches in BRANCHES.items():
         for branch in branches:
             if not isinstance(content[name].get(branch, {}), dict):
-                return f"{name}.{branch}: want an object, found {_shown(content[name][branch])}"
+                return f"{name}.{branch}: want an object, found {shown(content[name][branch])}"
     if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
-        return f"resolved.measure.precision: want {PRECISION.words}, found {_shown(precision)}"
+        return f"resolved.measure.precision: want {PRECISION.words}, found {shown(precision)}"
     cores = content["environment"].get("machine", {}).get("cores_allowed", [])
-    return "" if isinstance(cores, list) else f"environment.machine.cores_allowed: want a list, found {_shown(cores)}"
+    return "" if isinstance(cores, list) else f"environment.machine.cores_allowed: want a list, found {shown(cores)}"
 
 
 def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) -> str:
@@ -284,10 +286,14 @@ def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) ->
             return f"{name}: missing"
     for name, kind in kinds.items():
         if name in line and not kind.holds(line[name]):
-            return f"{name}: want {kind.words}, found {_shown(line[name])}"
+            return f"{name}: want {kind.words}, found {shown(line[name])}"
     return ""
 
 
-def _shown(value: object) -> str:
-    text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
+def shown(value: object) -> str:
+    """A value as messages show it: short, and in characters that every terminal has."""
+    try:
+        text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
+    except ValueError:  # of a number in it with more digits than Python writes
+        return "a value that is too large"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."

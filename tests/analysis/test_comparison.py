@@ -1,5 +1,6 @@
 """One verdict from time, counts and status."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,14 @@ FINE = Measurement(
     "measured",
     metrics={"parameters": 10, "macs": 100, "peak_bytes": 1000, "operators": 7, "allocations": 3},
 )
-FAILED = replace(FINE, status="failed", reason="parity: off by 1")
+FAILED = Measurement(CASE, "failed", "parity: off by 1", failure="running")
+BROKEN = Measurement(CASE, "failed", "mine.py can't be imported: SyntaxError", failure="loading")
+LOST = Measurement(CASE, "failed", "no answer within 120 s", failure="lost")
+UNKNOWN = Measurement(CASE, "failed", "in a run of an older rnnbench")
+FLAKY = replace(FINE, status="failed", reason="ValueError: now and then", parity="agrees", failure="running")
+OBSERVED = replace(FINE, status="pending", parity="agrees")
+SKIPPED = Measurement(CASE, "skipped", "nothing to hoist")
+PENDING = Measurement(CASE, "pending", "not reached within the budget")
 
 
 def judged(verdict: Verdict, ratio: float = 1.0) -> Judged:
@@ -62,14 +70,52 @@ def test_a_case_that_newly_fails_is_a_regression_and_one_that_is_mended_an_impro
 
 
 def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
-    skipped = replace(FINE, status="skipped", reason="nothing to hoist")
     otherwise = replace(FAILED, reason="parity: off by 2")
     for base, head, reason in (
         (FAILED, FAILED, "failed on both sides: parity: off by 1"),
-        (FINE, skipped, "skipped in the head: nothing to hoist"),
+        (FINE, SKIPPED, "skipped in the head: nothing to hoist"),
+        (SKIPPED, OBSERVED, "skipped in the base: nothing to hoist"),
+        (PENDING, SKIPPED, "pending in the base: not reached within the budget; skipped in the head: nothing to hoist"),
         (FAILED, otherwise, "failed in the base: parity: off by 1; failed in the head: parity: off by 2"),
+        (UNKNOWN, UNKNOWN, "failed on both sides: in a run of an older rnnbench"),
     ):
         assert found(base, head, None) == Finding(CASE, None, 0.025, reason)
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [
+        (BROKEN, "failed in the base: mine.py can't be imported: SyntaxError"),
+        (LOST, "failed in the base: no answer within 120 s"),
+        (UNKNOWN, "failed in the base: in a run of an older rnnbench"),
+        (FLAKY, "failed after it had worked in the base: ValueError: now and then"),
+    ],
+)
+def test_a_base_that_was_never_measured_shows_no_improvement(base: Measurement, reason: str) -> None:
+    assert found(base=base, verdict=None) == Finding(CASE, "incomparable", 0.025, reason)
+
+
+@pytest.mark.parametrize("head", [BROKEN, LOST, UNKNOWN, FLAKY, FAILED])
+@pytest.mark.parametrize("base", [FINE, SKIPPED, PENDING, BROKEN, LOST, UNKNOWN])
+def test_a_head_that_fails_is_never_passed_over_unless_it_failed_before_by_its_own_fault(
+    base: Measurement, head: Measurement
+) -> None:
+    verdict = found(base, head, None).verdict
+    assert verdict == (None if base == head == UNKNOWN else "regressed" if base in (FINE, SKIPPED) else "incomparable")
+
+
+def test_a_case_that_a_run_did_not_reach_is_undecided() -> None:
+    one = found(head=PENDING, verdict=None)
+    assert one == Finding(CASE, "inconclusive", 0.025, "pending in the head: not reached within the budget")
+
+
+def test_without_an_interval_a_case_that_works_is_unjudged() -> None:
+    alone = found(verdict="inconclusive")
+    assert not alone.is_unjudged
+    for low in (None, Estimate(1.0, math.nan, math.nan), Estimate(1.0, 0.0, math.inf)):
+        assert replace(alone, low=low).is_unjudged
+    assert found(head=replace(FINE, metrics=FINE.metrics | {"macs": 9}), verdict=None).is_unjudged  # by counts alone
+    assert not found(base=FAILED, verdict=None).is_unjudged
 
 
 def test_a_case_without_a_single_replicate_is_undecided() -> None:
@@ -86,7 +132,9 @@ def test_a_case_that_only_one_side_has_is_not_compared() -> None:
 
 
 def comparison(*verdicts: Verdict | None) -> Comparison:
-    findings = tuple(Finding(CASE, verdict, 0.025) for verdict in verdicts)
+    low = Estimate(1.0, 0.9, 1.1)
+    timed = ("regressed", "improved", "unchanged", "inconclusive")
+    findings = tuple(Finding(CASE, one, 0.025, low=low if one in timed else None) for one in verdicts)
     return Comparison("quick", "main", "head", "paired", findings)
 
 
@@ -100,10 +148,25 @@ def comparison(*verdicts: Verdict | None) -> Comparison:
         (("incomparable", "incomparable"), False, 2),
         ((None, None), False, 2),
         (("unchanged", None), False, 0),
+        (("unchanged", "improved", "incomparable"), False, 2),
+        (("regressed", "incomparable"), False, 1),
+        ((), False, 2),
     ],
 )
 def test_the_exit_code_is_the_contract(verdicts: tuple[Verdict | None, ...], strict: bool, code: int) -> None:
     assert comparison(*verdicts).exit_code(strict=strict) == code
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_where_no_case_has_an_interval_the_gate_is_not_green(strict: bool) -> None:
+    alone = Finding(CASE, "inconclusive", 0.025, low=Estimate(1.0, math.nan, math.nan), replicates=1)
+    nothing = Finding(CASE, "inconclusive", 0.025, "no time was left to measure it")
+    assert Comparison("quick", "main", "head", "paired", (alone, nothing)).exit_code(strict=strict) == 2
+    mended = found(base=FAILED, verdict=None)
+    assert Comparison("quick", "main", "head", "paired", (alone, mended)).exit_code(strict=strict) == 2
+    assert Comparison("quick", "main", "head", "paired", (mended,)).exit_code(strict=strict) == 0
+    broken = found(head=FAILED, verdict=None)
+    assert Comparison("quick", "main", "head", "paired", (alone, broken)).exit_code(strict=strict) == 1
 
 
 def test_the_worst_comes_first() -> None:

@@ -62,7 +62,8 @@ def frame(times: dict[int, list[list[float]]]) -> pd.DataFrame:
         for replicate, turns in enumerate(replicates):
             made = (window(case, replicate, [seconds], turns=len(turns)) for seconds in turns)
             rows += [
-                {**case.axes(), "run": "r", **replace(one, order=order).to_json()} for order, one in enumerate(made)
+                {**case.axes(), "run": "r", "status": "measured", **replace(one, order=order).to_json()}
+                for order, one in enumerate(made)
             ]
     return pd.DataFrame(rows)
 

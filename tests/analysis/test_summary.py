@@ -1,5 +1,7 @@
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,9 +9,13 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.analysis.summary import complete_visits, numbers, replicate_times
+from rnnbench.measure.devices import Device
+from rnnbench.measure.engine import calibrate, take_window
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
+from tests.measure.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.measure.fakes import fake_cpu, noisy
 from tests.stored import INFO, folder, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
@@ -76,27 +82,60 @@ def test_counts_are_whole_numbers_and_rows_are_numbered_anew(tmp_path: Path) -> 
     assert "index" not in found
 
 
-@pytest.mark.parametrize(
-    ("device", "submitting", "is_bound"), [("cuda", 0.99, True), ("cuda", 0.6, False), ("cpu", 1.0, False)]
-)
-def test_a_device_that_the_host_keeps_waiting_is_launch_bound(
-    tmp_path: Path, device: str, submitting: float, is_bound: bool
-) -> None:
-    case = small.case("gru", device=device)
-    run = RunFolder.create(tmp_path, "test")
-    run.write_info(INFO)
-    run.add_measurement(Measurement(case, "measured", parity="agrees"))
-    for replicate in range(2):
-        run.add_window(replace(window(case, replicate, [1.0, 1.0]), submit_seconds=2 * submitting))
-    run.close()
-    row = summary(run.path).loc[case.key]
-    assert row["submit_share"] == pytest.approx(submitting)
+# kernels of a call, the host's and the device's microseconds for each, and those of a last one
+CALLS = {
+    "short, device busy": (10, 5, 20, 0, False),
+    "short, device nearly waiting": (10, 18, 20, 0, False),
+    "short, device waiting": (10, 20, 5, 0, True),
+    "one kernel": (1, 20, 30_000, 0, False),
+    "long, device busy, queue full": (25_000, 2, 4, 0, False),
+    "many launches, device busy, queue full": (2_000, 2, 4, 0, False),
+    "long, device waiting": (5_000, 10, 2, 0, True),
+    "device waiting until the last kernel, which is long": (500, 10, 2, 900, True),
+}
+
+
+@pytest.mark.parametrize("cold", [False, True])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_device_that_the_host_keeps_waiting_is_launch_bound(tmp_path: Path, name: str, cold: bool) -> None:
+    count, host, gpu, last, is_bound = CALLS[name]
+    is_bound &= not (cold and last)  # a cold call ends with its last kernel, during which no host queues the next
+    line = FakeLine()
+    device, call = fake_cuda(line), kernels(line, count, host * 1e-6, gpu * 1e-6, last * 1e-6)
+    row = _measured(tmp_path, device, call, cold=cold)
     assert row["launch_bound"] == is_bound
+    assert 0 < row["submit_share"] < 1
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_processor_is_never_launch_bound(tmp_path: Path, cold: bool) -> None:
+    device, call = fake_cpu(noisy(1e-3, spread=0.3))
+    device._flush = lambda: None
+    row = _measured(tmp_path, device, call, cold=cold)
+    assert not row["launch_bound"]
+    assert row["submit_share"] == 1
+
+
+def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold: bool) -> dict[Any, Any]:
+    """The row of a case of two windows in two replicates."""
+    case = small.case("gru", device=device.name)
+    run = RunFolder.create(folder, "test")
+    run.write_info(replace(INFO, resolved={"measure": {"cold_cache": cold}}))
+    run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    plan = calibrate(device, call, 0.01, cold=cold)
+    for replicate in range(2):
+        for order in range(2):
+            found = asdict(take_window(device, call, plan))
+            stored = window(case, replicate, [1.0] * plan.calls, turns=2)
+            run.add_window(replace(stored, order=order, batch=plan.batch, **found))
+    run.close()
+    [row] = summary(run.path).to_dict("records")
+    return row
 
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:
     few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
-    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", **one.to_json()} for one in (few, many)])
+    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", "status": "measured", **one.to_json()} for one in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
     [row] = replicate_times(complete_visits(frame)).to_dict("records")
     assert row["log_seconds"] == pytest.approx(np.log(2.0))

@@ -18,6 +18,8 @@ enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, 
     X(power_limit, 700000)            \
     X(default_power_limit, 650000)    \
     X(power, 123450)                  \
+    X(power_instant, 130500)          \
+    X(power_instant_code, 0)          \
     X(energy, 5000000)                \
     X(energy_step, 0)                 \
     X(max_sm_clock, 1980)             \
@@ -37,6 +39,14 @@ enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, 
 typedef struct { u32 pid; u64 used; u32 instance, compute_instance; } Process; /* nvmlProcessInfo_t, v2 and v3 */
 typedef struct { u64 total, free, used; } Memory;                              /* nvmlMemory_t */
 typedef struct { u32 version, sensor; int temperature; } Temperature;          /* nvmlTemperature_v1_t */
+
+typedef struct { /* nvmlFieldValue_t */
+    u32 id, scope;
+    long long timestamp, latency;
+    u32 type;
+    int code;
+    union { u32 number; u64 wide; } value;
+} Field;
 
 typedef struct {
     char uuid[96], name[96];
@@ -238,6 +248,14 @@ int nvmlDeviceGetTotalEnergyConsumption(Card *card, u64 *out) {
     ENTER_CARD(card);
     *out = card->energy;
     card->energy += card->energy_step; /* a step of -1 wraps around to what it should */
+    return SUCCESS;
+}
+
+int nvmlDeviceGetFieldValues(Card *card, int count, Field *out) {
+    ENTER_CARD(card);
+    if (count != 1 || out->id != 186) return INVALID_ARGUMENT;
+    out->code = (int)card->power_instant_code;
+    if (!out->code) out->value.number = (u32)card->power_instant;
     return SUCCESS;
 }
 

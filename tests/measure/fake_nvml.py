@@ -47,6 +47,7 @@ FACTS: dict[str, Any] = {
 MOMENT: dict[str, Any] = {
     "memory_used_bytes": 536871040,
     "power_watts": 123.45,
+    "power_instant_watts": 130.5,
     "energy_joules": 5000.0,
     "sm_clock_mhz": 1755,
     "memory_clock_mhz": 2618,

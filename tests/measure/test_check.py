@@ -40,6 +40,7 @@ class FakeRunner:
         self.fixed_addresses = True
         self.closed = False
         self.broken: dict[tuple[str, str], str] = {}
+        self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
 
@@ -57,6 +58,12 @@ class FakeRunner:
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(groups))
+
+    def imported(self, side: str) -> dict[str, str]:
+        return self.modules[side]
+
+    def given_up(self, case: Case) -> str:
+        return ""
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
@@ -83,7 +90,7 @@ class FakeRunner:
 
     def measurement(self, side: str, case: Case) -> Measurement:
         reason = self.broken.get((side, case.key), "")
-        return Measurement(case, "failed" if reason else "measured", reason)
+        return Measurement(case, "failed", reason, failure="loading") if reason else Measurement(case, "measured")
 
 
 def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: float = 60.0) -> Side:
@@ -217,12 +224,77 @@ def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
         select(base, head, {}, None, any_number=False)
 
 
+def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
+    found = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
+    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in found.only_head} == {3}
+    for values in (["2", "4"], ["1", "2"]):
+        with pytest.raises(UserError, match=r"head.*--only batch_size=\d: the suite has batch_size=2,3"):
+            select(base, head, {"batch_size": values}, None, any_number=False)
+
+
 def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base"), side(tmp_path, "head")
     found = select(base, head, {}, None, any_number=False)
     assert not any(case.is_reference for group in found.groups for case in group.cases)
     found = select(replace(base, python="another"), head, {}, None, any_number=False)
     assert sum(case.is_reference for group in found.groups for case in group.cases) == 3
+
+
+def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any_timing(tmp_path: Path) -> None:
+    for name in ("base", "head"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mypkg.py").write_text(name)
+    base, head = (replace(side(tmp_path, name), tree=tmp_path / name) for name in ("base", "head"))
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    chosen = select(base, head, {}, None, any_number=False)
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    runner.modules = {name: {"mypkg": str(tmp_path / "head" / "mypkg.py")} for name in ("base", "head")}
+    with pytest.raises(UserError, match=r"base the base: mypkg was imported from .*head/mypkg\.py, though the base"):
+        check(base, head, chosen, **options)
+    runner.modules = {name: {"elsewhere": "/usr/lib/elsewhere.py"} for name in ("base", "head")}
+    with pytest.raises(UserError, match="nothing differs between base"):
+        check(base, head, chosen, **options)
+    assert runner.visited == []
+    runner.broken = {("base", case.key): "it fails" for group in chosen.groups for case in group.cases}
+    check(base, head, chosen, **options)  # where nothing could be loaded, that is what is to be told
+
+
+def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, noise=0.1, budget=9.0)
+    assert runner.replicates == 2
+    assert comparison.notes[-1] == (
+        "the budget of 9 s was spent after 2 of at least 4 pairs of workers; 20 s would be enough for these"
+    )
+    assert run(tmp_path, noise=0.1, budget=60.0)[1].notes == ("a note",)
+
+
+def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    base = replace(side(tmp_path, "base"), tree=tree, revision="main", empty_submodules=("libs/a", "b"))
+    head = side(tmp_path, "head")
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    runner.notes = [f"lost at {tree}/mine.py"]
+    chosen = select(base, head, {}, None, any_number=False)
+    keys = [case.key for group in chosen.groups for case in group.cases]
+    runner.broken = {("base", keys[0]): "no module b"}
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    _, comparison = check(base, head, chosen, **options)
+    worst = comparison.findings[0]
+    assert (worst.case.key, worst.verdict) == (keys[0], "incomparable")
+    assert worst.reason.startswith("failed in the base: no module b; submodules that are empty in main, since")
+    assert "this machine: libs/a, b; fetch them" in worst.reason
+    assert comparison.notes == ("lost at main:mine.py",)
+
+
+def test_the_revision_is_named_where_the_bases_suite_has_none_of_the_cases(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    base = replace(side(tmp_path / "tree", "base", sizes=(1,)), tree=tmp_path / "tree", revision="HEAD~1")
+    with pytest.raises(UserError) as refused:
+        select(base, side(tmp_path, "head"), {"batch_size": ["2"]}, None, any_number=False)
+    assert str(refused.value).startswith("HEAD~1:base.toml: --only leaves no case")
 
 
 def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
-"""What only a GPU can show: memory of known size, energy against power, flushes, cards alone, cases that break it."""
+"""What only a GPU can show: clocks, memory of known size, energy against power, cards alone, cases that break it.
+
+`tests.gpu.truth` holds the same instruments against other tools, which takes minutes.
+"""
 
 import gc
 import random
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -11,14 +17,18 @@ import pytest
 import torch
 
 from rnnbench import load
+from rnnbench.analysis.breakdown import breakdown
+from rnnbench.analysis.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
-from rnnbench.measure import energy, nvml, torch_state
+from rnnbench.measure import ceilings, devices, energy, nvml, torch_state
 from rnnbench.measure.devices import Cuda
 from rnnbench.measure.devices.time_line import Stream, _buffer
-from rnnbench.measure.engine import calibrate
+from rnnbench.measure.engine import calibrate, take_window
+from rnnbench.measure.gpu_advice import advice
 from rnnbench.measure.operations import Operations, settings_of
 from rnnbench.measure.process import WorkerProcess
-from rnnbench.measure.profiling import profiler
+from rnnbench.measure.profiling import profile, profiler
+from rnnbench.measure.profiling.subject import of_built
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
@@ -117,6 +127,72 @@ def test_torch_compile_works_or_says_why_not() -> None:
     print(compiled.why_not("cuda") or "torch.compile works")
 
 
+def spin(seconds: float) -> Callable[[], None]:
+    """A call of one kernel that lasts at least so long."""
+    line = Stream("cuda")
+    return lambda: line.hold(seconds)
+
+
+def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> None:
+    for seconds in (1e-4, 5e-3):
+        lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
+        assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card has a low clock
+
+
+def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
+    device, empty = Cuda("cuda"), Cuda("cuda").launch()
+    windows = [device.clock(empty, 10, 50).batch_seconds for _ in range(20)]
+    firsts, others = [window[0] for window in windows], [one for window in windows for one in window[1:]]
+    assert median(firsts) == pytest.approx(median(others), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "is_bound"), [(0.0, 2000, True), (20e-6, 20, False), (20e-6, 5000, False)]
+)
+def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
+    seconds: float, calls: int, is_bound: bool
+) -> None:
+    one = spin(seconds)
+
+    def call() -> None:
+        for _ in range(calls):
+            one()
+
+    device = Cuda("cuda")
+    plan = calibrate(device, call, 0.01)
+    readings = [asdict(take_window(device, call, plan)) for _ in range(5)]
+    totals = pd.DataFrame(readings)[["seconds", "host_seconds", "submit_seconds"]].sum().to_frame().T
+    print(totals.to_dict("records"), plan)
+    assert bool(launch_bound(totals, pd.Series([len(readings)]))[0]) == is_bound
+
+
+def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
+    found = ceilings.measure(Cuda("cuda"), "float32", 1)
+    print(found)
+    rates = dict(found.copies)
+    last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
+    cached = max(rate for size, rate in rates.items() if size <= last_level)
+    assert cached > 1.2 * rates[max(rates)]
+    assert found.launch_seconds is not None
+    assert 2e-7 < found.launch_seconds < 1e-5
+    assert 2e-7 < found.dispatch_seconds < 2e-5
+
+
+def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
+    built = build(small.case("gru", device="cuda", dtype="float32"), Path())
+    found = profile(of_built(built, Cuda("cuda")), rounds=2, window_seconds=0.001)
+    print(found.kernels, found.no_kernels)
+    assert (found.kernels is None) == (found.no_kernels != "")
+    assert "overhead" not in {one.what for one in breakdown(found)}
+
+
+def test_doctor_reads_each_gpu() -> None:
+    found = devices.standing()
+    print(found, advice(found, torch.version.cuda))
+    assert "gpu 0" in found
+    assert "power_instant_watts" in found["gpu 0"] or "power_instant_watts" in found["gpu 0"]["not known"]
+
+
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
     block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
     found = Cuda("cuda").memory(block(MEGABYTE))
@@ -203,17 +279,19 @@ def test_energy_is_mean_power_times_time() -> None:
     device = Cuda("cuda")
     gpu = nvml.open_gpu(device.uuid() or "")
     meter = device.meter()
-    left = torch.randn(4096, 4096, device="cuda")
+    left, made = torch.randn(4096, 4096, device="cuda"), list[int]()
 
     def call() -> None:
+        made.append(1)
         left @ left
 
     plan = calibrate(device, call, 0.01)
     energy.per_call(meter, device, call, plan)  # warm, so that power stands still
+    made.clear()
     start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
     while time.perf_counter() - start < 4:
-        device.clock(call, plan.batches, plan.batch)
-        calls += plan.calls
+        calls += device.clock(call, plan.batches, plan.batch).calls
         watts.append(gpu.sample().values["power_watts"])
     joules = meter.joules(before, meter.read())
+    assert calls == len(made)
     assert joules == pytest.approx(sum(watts) / len(watts) * (time.perf_counter() - start), rel=0.1)

@@ -9,84 +9,14 @@ import torch
 
 from rnnbench.measure.devices import Card, Cuda
 from rnnbench.measure.devices.time_line import Stream
-from rnnbench.measure.engine import calibrate, take_window, warm_up
+from rnnbench.measure.engine import Plan, calibrate, equal_blocks, take_window, warm_up
 from rnnbench.workloads.phases import TimedCall
-from tests.measure.fakes import FakeClock
-
-FLUSH_SECONDS = 60e-6
-
-
-class FakeLine:
-    """A queue: the device starts a kernel when it is submitted and the one before it is done."""
-
-    def __init__(self, most_queued: int = 10**9) -> None:
-        self.host = FakeClock()
-        self.done: list[float] = []  # when each kernel that was submitted is done
-        self.most_queued = most_queued
-        self.is_cold = False
-        self.flushes = 0
-
-    @property
-    def free(self) -> float:
-        return self.done[-1] if self.done else 0.0
-
-    def launch(self, host_seconds: float, device_seconds: float) -> None:
-        self.host.seconds += host_seconds
-        waiting = [end for end in self.done[-self.most_queued :] if end > self.host.seconds]
-        if len(waiting) >= self.most_queued:  # the queue is full: the host waits for its oldest kernel
-            self.host.seconds = waiting[0]
-        self.done.append(max(self.free, self.host.seconds) + device_seconds)
-
-    def mark(self) -> "FakeMark":
-        return FakeMark(self)
-
-    def flush(self) -> None:
-        self.launch(3e-6, FLUSH_SECONDS)
-        self.is_cold = True
-        self.flushes += 1
-
-    def synchronize(self) -> None:
-        self.host.seconds = max(self.host.seconds, self.free)
-
-
-class FakeMark:
-    def __init__(self, line: FakeLine) -> None:
-        self.line = line
-
-    def record(self) -> None:
-        self.seconds = max(self.line.free, self.line.host.seconds)
-
-    def seconds_until(self, later: "FakeMark") -> float:
-        return later.seconds - self.seconds
-
-
-def device(line: FakeLine) -> Cuda:
-    queue: Any = line
-    return Cuda("cuda", queue, line.host)
-
-
-def call(line: FakeLine, kernels: int, host: float, gpu: float) -> Any:
-    def launches() -> None:
-        for _ in range(kernels):
-            line.launch(host, gpu)
-
-    return launches
-
-
-def cold_call(line: FakeLine, kernels: int, host: float, gpu: float) -> Any:
-    """Kernels of which each takes twice as long where the cache was flushed since the last call."""
-
-    def launches() -> None:
-        for _ in range(kernels):
-            line.launch(host, gpu * (2 if line.is_cold else 1))
-        line.is_cold = False
-
-    return launches
+from tests.measure.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_cuda, kernels
 
 
 def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -> None:
     line = FakeLine()
-    found = device(line).clock(call(line, 10, 5e-6, 20e-6), batches=20, batch=1)
+    found = fake_cuda(line).clock(kernels(line, 10, 5e-6, 20e-6), batches=20, batch=1)
     assert found.batch_seconds == pytest.approx([200e-6] * 20)
     assert found.seconds == pytest.approx(20 * 200e-6)
     assert found.submit_seconds == pytest.approx(20 * 50e-6)
@@ -96,21 +26,63 @@ def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -
 
 def test_a_call_that_the_host_can_not_queue_fast_enough_takes_the_hosts_time_and_shows_it() -> None:
     line = FakeLine()
-    found = device(line).clock(call(line, 10, 20e-6, 5e-6), batches=20, batch=1)
+    found = fake_cuda(line).clock(kernels(line, 10, 20e-6, 5e-6), batches=20, batch=1)
     assert found.seconds == pytest.approx(20 * 200e-6, rel=0.01)
     assert found.submit_seconds / found.host_seconds > 0.99
 
 
-def test_a_full_queue_does_not_look_like_a_host_that_lags() -> None:
-    line = FakeLine(most_queued=1000)
-    found = device(line).clock(call(line, 1000, 2e-6, 4e-6), batches=10, batch=1)
-    assert found.seconds == pytest.approx(10 * 4e-3, rel=0.01)
-    assert found.submit_seconds / found.host_seconds < 0.95
+def test_events_are_created_before_the_clock_starts() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 1e-6), batches=20, batch=10)
+    assert found.batch_seconds == pytest.approx([50e-6] * 20)  # the host's time for ten launches
+    assert found.submit_seconds == pytest.approx(20 * 50e-6)
+    cold = fake_cuda(line).clock_cold(kernels(line, 10, 20e-6, 2e-6), calls=5)
+    assert cold.batch_seconds == pytest.approx([200e-6] * 5)
+
+
+def test_every_call_counts_and_one_of_them_is_not_clocked() -> None:
+    line = FakeLine()
+    for clocked in (
+        fake_cuda(line).clock(kernels(line, 1, 1e-6, 1e-3), batches=3, batch=2),
+        fake_cuda(line).clock_cold(kernels(line, 1, 1e-6, 1e-3), calls=6),
+    ):
+        assert clocked.calls == 7
+    assert line.launches == 14 + line.flushes
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_window_of_one_long_call_makes_two(cold: bool) -> None:
+    line, made = FakeLine(), []
+    work = kernels(line, 1, 1e-6, 0.1)
+
+    def call() -> None:
+        made.append(1)
+        work()
+
+    take_window(fake_cuda(line), call, Plan(1, 1, 0.1, cold))
+    assert len(made) == 2
+
+
+def test_a_lead_lets_the_device_wait_for_nothing() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
+    assert found.batch_seconds == pytest.approx([200e-6] * 4)
+
+
+@pytest.mark.parametrize("microseconds", [1.0, 7.0, 60.0, 120.0, 150.0, 190.0, 199.0, 201.0, 500.0])
+@pytest.mark.parametrize("slower", [1.0, 1.3, 1.9, 40.0])
+def test_blocks_of_a_device_are_long_beside_the_steps_of_its_events(microseconds: float, slower: float) -> None:
+    plans = {}
+    for arm, seconds in {"short": microseconds * 1e-6, "long": slower * microseconds * 1e-6}.items():
+        line = FakeLine()
+        plans[arm] = calibrate(fake_cuda(line), kernels(line, 1, 0.1e-6, seconds), 0.01)
+    for plan in (*plans.values(), *equal_blocks(plans, 0.01, Cuda.blocks).values()):
+        assert plan.seconds / plan.batches >= 0.999 * 200e-6
 
 
 def test_the_first_launch_does_not_leak_into_the_first_batch() -> None:
     line = FakeLine()
-    found = device(line).clock(call(line, 1, 10e-6, 50e-6), batches=3, batch=1)
+    found = fake_cuda(line).clock(kernels(line, 1, 10e-6, 50e-6), batches=3, batch=1)
     assert found.batch_seconds[0] == pytest.approx(found.batch_seconds[1])
 
 
@@ -119,19 +91,19 @@ def test_the_engine_finds_the_time_of_a_call_on_a_device_that_runs_beside_the_ho
     host: float, gpu: float, truth: float
 ) -> None:
     line = FakeLine()
-    work = call(line, 10, host, gpu)
-    plan = calibrate(device(line), work, 0.01)
+    work = kernels(line, 10, host, gpu)
+    plan = calibrate(fake_cuda(line), work, 0.01)
     assert plan.calls == pytest.approx(50, abs=3)
-    warm_up(device(line), work, plan)
-    reading = take_window(device(line), work, plan)
+    warm_up(fake_cuda(line), work, plan)
+    reading = take_window(fake_cuda(line), work, plan)
     assert reading.quantiles[0] == pytest.approx(truth, rel=0.01)
     assert reading.quantiles[-1] == pytest.approx(truth, rel=0.01)
 
 
 def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
     line = FakeLine()
-    found = device(line).clock_cold(cold_call(line, 10, 5e-6, 20e-6), calls=20)
-    assert line.flushes == len(found.batch_seconds) == 20
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    assert line.flushes == found.calls == 21
     assert found.batch_seconds == pytest.approx([400e-6] * 20)
     assert found.seconds == pytest.approx(20 * 400e-6)
     assert found.host_seconds >= found.seconds + 20 * FLUSH_SECONDS
@@ -139,7 +111,7 @@ def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> 
 
 def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_the_flush() -> None:
     line = FakeLine()
-    found = device(line).clock_cold(cold_call(line, 10, 20e-6, 2e-6), calls=20)
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 20e-6, 2e-6), calls=20)
     # While the device flushed for 60 us, the host was queueing: by the device's marks a call would take 140 us.
     assert found.batch_seconds == pytest.approx([200e-6] * 20)
     assert 0.95 < found.submit_seconds / found.host_seconds < 1
@@ -147,20 +119,20 @@ def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_th
 
 def test_a_host_that_waits_for_cold_calls_is_not_taken_for_one_that_lags() -> None:
     line = FakeLine()
-    found = device(line).clock_cold(cold_call(line, 10, 5e-6, 20e-6), calls=20)
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
     assert found.submit_seconds / found.host_seconds < 0.3
 
 
 def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
     line = FakeLine()
-    work = cold_call(line, 10, 5e-6, 20e-6)
-    plan = calibrate(device(line), work, 0.01, cold=True)
+    work = cold_kernels(line, 10, 5e-6, 20e-6)
+    plan = calibrate(fake_cuda(line), work, 0.01, cold=True)
     assert (plan.batch, plan.cold) == (1, True)
     assert plan.seconds == pytest.approx(plan.calls * 400e-6)
-    warm_up(device(line), work, plan)
+    warm_up(fake_cuda(line), work, plan)
     before = line.flushes
-    reading = take_window(device(line), work, plan)
-    assert line.flushes - before == plan.batches
+    reading = take_window(fake_cuda(line), work, plan)
+    assert line.flushes - before == plan.batches + 1
     assert reading.quantiles == pytest.approx([400e-6] * len(reading.quantiles))
     assert reading.host_seconds == pytest.approx(0.01, rel=0.1)
 
@@ -168,12 +140,12 @@ def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushe
 def test_what_goes_wrong_on_the_device_shows_when_it_is_waited_for() -> None:
     class Lost(FakeLine):
         def synchronize(self) -> None:
-            if self.done:
+            if self.launches:
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     line = Lost()
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        device(line).clock(call(line, 1, 1e-6, 1e-6), batches=1, batch=1)
+        fake_cuda(line).clock(kernels(line, 1, 1e-6, 1e-6), batches=1, batch=1)
 
 
 @pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
@@ -260,3 +232,13 @@ def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
     with pytest.raises(RuntimeError, match="out of memory"):
         cuda.snapshot(TimedCall(breaks, torch.inference_mode), tmp_path / "memory.pickle")
     assert done[-1] == "off"
+
+
+def test_a_device_is_held_by_a_kernel_that_counts_enough_cycles_for_the_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cycles: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", lambda index: None, raising=False)
+    monkeypatch.setattr(torch.cuda, "_sleep", cycles.append)
+    Stream("cuda").hold(1e-3)
+    assert cycles == [3_000_000]

@@ -11,8 +11,8 @@ from rnnbench.measure.devices import Cpu, Cuda, meters
 from rnnbench.measure.devices.meters import GpuEnergy, Rapl
 from rnnbench.store.readings import Unavailable
 from tests.measure import fake_nvml
+from tests.measure.fake_cuda import FakeLine
 from tests.measure.fake_nvml import FIRST, MIG, Fake, why
-from tests.measure.test_devices_cuda import FakeLine
 
 RANGE = 262_143_328_850  # microjoules, as on many Xeons
 

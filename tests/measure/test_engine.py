@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.measure.devices import Cpu
 from rnnbench.measure.engine import (
     FEWEST_COLD_CALLS,
     MOST_WARMUP_WINDOWS,
-    SHORTEST_CLOCKED,
     Plan,
     calibrate,
     equal_blocks,
@@ -32,7 +32,9 @@ def test_a_slow_first_call_does_not_shorten_the_windows() -> None:
     assert calibrate(device, call, 0.01).calls == 10
 
 
-@pytest.mark.parametrize(("seconds", "single"), [(SHORTEST_CLOCKED * 1.01, True), (SHORTEST_CLOCKED * 0.99, False)])
+@pytest.mark.parametrize(
+    ("seconds", "single"), [(Cpu.blocks.shortest_call * 1.01, True), (Cpu.blocks.shortest_call * 0.99, False)]
+)
 def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bool) -> None:
     device, call = fake_cpu(lambda _: seconds)
     assert (calibrate(device, call, 0.01).batch == 1) is single
@@ -64,6 +66,16 @@ def test_warm_up_of_a_call_that_fills_a_window_is_one_call() -> None:
     device, call = fake_cpu(lambda n: 1.0 if n else 2.0)
     assert warm_up(device, call, Plan(1, 1, 1.0)) == 1
     assert take_window(device, call, Plan(1, 1, 1.0)).seconds == pytest.approx(1.0)
+
+
+def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
+    device, call = fake_cpu(lambda _: 1.0)
+    plan = calibrate(device, call, 0.01)
+    assert device._now() == pytest.approx(2.0)  # the first call tells nothing
+    warm_up(device, call, plan)
+    assert device._now() == pytest.approx(3.0)
+    take_window(device, call, plan)
+    assert device._now() == pytest.approx(5.0)
 
 
 def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
@@ -102,7 +114,7 @@ plans = st.dictionaries(
 
 @given(plans, st.floats(0.005, 0.05))
 def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms, window_seconds: float) -> None:
-    remade = equal_blocks(arms, window_seconds)
+    remade = equal_blocks(arms, window_seconds, Cpu.blocks)
     assert remade.keys() == arms.keys()
     assert len({plan.batches for plan in remade.values()}) == 1
     lengths = {arm: plan.seconds / plan.batches for arm, plan in remade.items()}
@@ -128,7 +140,7 @@ def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
 
 
 def test_no_arms_need_no_blocks() -> None:
-    assert equal_blocks({}, 0.01) == {}
+    assert equal_blocks({}, 0.01, Cpu.blocks) == {}
 
 
 @given(
@@ -141,7 +153,7 @@ def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds:
     before = len(flushes)
     reading = take_window(device, call, plan)
     assert plan.batch == 1
-    assert len(flushes) - before == plan.calls
+    assert len(flushes) - before == plan.calls + 1  # the first is of the call that is not clocked
     assert reading.quantiles == pytest.approx([cold] * len(reading.quantiles), rel=1e-3)
     assert reading.seconds == pytest.approx(plan.calls * cold, rel=1e-3)
     assert reading.host_seconds == pytest.approx(plan.calls * (cold + flush_seconds), rel=1e-3)
@@ -160,6 +172,6 @@ def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
 
 
 def test_all_arms_that_are_measured_cold_have_as_many_calls_as_the_slowest_has() -> None:
-    remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01)
+    remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01, Cpu.blocks)
     assert {(plan.batches, plan.batch, plan.cold) for plan in remade.values()} == {(5, 1, True)}
     assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])

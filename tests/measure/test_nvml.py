@@ -26,6 +26,7 @@ OF_CARD = {
     "default_power_limit_watts": "MIG: the power limit is the whole card's",
     "max_sm_clock_mhz": "MIG: the clock is the whole card's",
     "max_memory_clock_mhz": "MIG: the clock is the whole card's",
+    "power_instant_watts": "MIG: power is the whole card's",
     "power_watts": "MIG: power is the whole card's",
     "energy_joules": "MIG: energy is the whole card's",
     "sm_clock_mhz": "MIG: the clock is the whole card's",

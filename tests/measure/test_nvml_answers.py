@@ -15,6 +15,8 @@ NOT_BELIEVED: list[tuple[dict[str, int], set[str], int | None]] = [
     (dict.fromkeys(["memory_total", "memory_free", "memory_used"], 0), {"memory_bytes", "memory_used_bytes"}, 0),
     (dict.fromkeys(["memory_free", "memory_used"], 0), {"memory_used_bytes"}, 0),
     ({"power": 0, "power_limit": 0}, {"power_watts", "power_limit_watts"}, 0),
+    ({"power_instant": 0}, {"power_instant_watts"}, 0),
+    ({"power_instant": 2**32 - 1}, {"power_instant_watts"}, None),
     ({"energy": 0}, {"energy_joules"}, 0),
     ({"sm_clock": 0, "max_memory_clock": 0}, {"sm_clock_mhz", "max_memory_clock_mhz"}, 0),
     ({"temperature": 0}, {"temperature_celsius"}, 0),
@@ -87,13 +89,25 @@ def test_what_looks_odd_and_may_be_true_is_kept(folder: Path) -> None:
         assert read == {"values": FACTS | MOMENT | values, "missing": {}}, numbers
 
 
+def read_with_a_field_that_is_refused(fake: Fake) -> Any:
+    fake.set(0, "power_instant_code", 3)
+    return vars(nvml.open_gpu(FIRST).sample())
+
+
+def test_a_field_may_be_refused_where_the_call_succeeds(folder: Path) -> None:
+    read = fake_nvml.run(folder, read_with_a_field_that_is_refused)
+    assert read["missing"] == {"power_instant_watts": "NVML: not supported on this device"}
+
+
 def name_numbers(fake: Fake) -> list[str]:
     return fake.numbers()
 
 
 def test_each_number_is_among_the_cases(folder: Path) -> None:
     cases = [*(numbers for numbers, _, _ in NOT_BELIEVED), *(numbers for numbers, _ in BELIEVED)]
-    assert set().union(*cases) == set(fake_nvml.run(folder, name_numbers)) - {"energy_step", "cards"}
+    assert set().union(*cases) == set(fake_nvml.run(folder, name_numbers)) - {
+        *("energy_step", "cards", "power_instant_code")
+    }
 
 
 def count_gpus(fake: Fake, cards: int) -> int | str:

@@ -1,6 +1,7 @@
 """Requests and replies, in this process."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -58,7 +59,8 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
     assert (plan["batch"], plan["cold"]) == (1, True)
     before = len(flushes)
     window = worker.handle({"op": "window", "case": case.key, "plan": plan})
-    assert window["calls"] == len(flushes) - before == plan["batches"]
+    assert window["calls"] == plan["batches"]
+    assert len(flushes) - before == 1 + plan["batches"]  # one of a call that is not clocked
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
@@ -179,6 +181,57 @@ def test_a_probe_that_breaks_the_device_fails_its_case_so_that_the_worker_is_rep
     reply = operations().handle(request)
     assert (reply["ok"], reply["status"]) == (False, "failed")
     assert reply["reason"].startswith(f"RuntimeError: {ILLEGAL}")
+
+
+CELL_FILE = """
+from torch import nn
+{top}
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        {forward}
+        return super().forward(input, h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("top", "forward", "failure"),
+    [
+        ("class Mine(", "", "loading"),
+        ("import nowhere_to_be_found", "", "loading"),
+        ("1 / 0", "", "loading"),
+        ("", "import nowhere_to_be_found", "loading"),
+        ("", "open('nowhere/to/be/found')", "loading"),
+        ("", "1 / 0", "running"),
+        ("", "h = h + 1", "running"),
+    ],
+)
+def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forward: str, failure: str) -> None:
+    (tmp_path / "mine.py").write_text(CELL_FILE.format(top=top, forward=forward))
+    case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
+    for operation in ("observe", "prepare"):
+        request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+        request |= {"window_seconds": 0.002, "cold_cache": False, "plan": None}
+        reply = operations().handle(request)
+        if operation == "observe" or forward != "h = h + 1":  # parity is looked at once
+            assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
+
+
+def test_a_class_that_is_not_there_is_a_failure_to_load(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(CELL_FILE.format(top="", forward=""))
+    case = replace(small.case("gru", reference="gru"), cell="mine.py:Other")
+    request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+    assert operations().handle(request)["failure"] == "loading"
+
+
+def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> None:
+    worker = operations()
+    for name, forward in (("fine", ""), ("broken", "1 / 0")):
+        (tmp_path / f"{name}.py").write_text(CELL_FILE.format(top="", forward=forward))
+        case = replace(small.case("gru", reference="gru"), cell=f"{name}.py:Mine")
+        request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+        files = [set(worker.handle(request)["imported"].values()) for _ in range(2)]
+        assert str(tmp_path / f"{name}.py") in files[0]
+        assert files[1] == set()
 
 
 def test_an_unknown_request_is_answered() -> None:

@@ -31,7 +31,14 @@ HEAD_COSTS = 1.05
 class Bench:
     """A runner on fake workers; `turns` is which side worked on which case, in the order of time."""
 
-    def __init__(self, parent: Path, fault: Any = lambda side, message: None, protocol: int = PROTOCOL_VERSION) -> None:
+    def __init__(
+        self,
+        parent: Path,
+        fault: Any = lambda side, message: None,
+        protocol: int = PROTOCOL_VERSION,
+        worker: type[FakeWorker] = FakeWorker,
+        **more: Any,
+    ) -> None:
         self.clock = FakeClock()
         self.workers: list[tuple[str, int, FakeWorker]] = []
         self.turns: list[tuple[str, str]] = []
@@ -44,12 +51,12 @@ class Bench:
                 fault(side.name, message)
 
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
-            worker = FakeWorker(name, self.clock, watch, lambda key: seconds)
-            worker.protocol = protocol
-            self.workers.append((side.name, layout, worker))
-            return worker
+            made = worker(name, self.clock, watch, lambda key: seconds)
+            made.protocol = protocol
+            self.workers.append((side.name, layout, made))
+            return made
 
-        both = [Side(name, f"the {name}", suite) for name in ("base", "head")]
+        both = [Side(name, f"the {name}", suite, **more) for name in ("base", "head")]
         settings = Settings(windows=4, window_seconds=0.01)
         self.runner = PairedRunner(both, settings, start=start, now=self.clock, seed=1)
         self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
@@ -141,6 +148,7 @@ def test_a_case_that_kills_its_worker_on_one_side_fails_there_alone(
     other = {"base": "head", "head": "base"}[side]
     assert made.runner.measurement(side, culprit).status == "failed"
     assert made.runner.measurement(side, culprit).reason == "the worker was killed by SIGSEGV"
+    assert made.runner.measurement(side, culprit).failure == "lost"
     assert made.runner.measurement(other, culprit).status == "measured"
     assert made.runner.failed(culprit)
     assert set(made.runner.log_ratios) == {case.key for case in CASES if case != culprit}
@@ -162,6 +170,33 @@ def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable
     made = bench(protocol=1)
     with pytest.raises(UserError, match=r"base \(the base\): its rnnbench speaks protocol 1, this one"):
         made.runner.start()
+
+
+def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(worker: FakeWorker) -> None:
+        raise WorkerLost(f"the worker exited with 1: {tmp_path}/rnnbench/measure/worker.py is broken")
+
+    monkeypatch.setattr(FakeWorker, "wait_ready", lose)
+    made = bench(tree=tmp_path, revision="main")
+    with pytest.raises(UserError, match=r"with 1: main:rnnbench/measure/worker\.py is broken"):
+        made.runner.start()
+
+
+def test_reasons_name_the_revision_and_keep_the_kind_of_failure(bench: Callable[..., Bench], tmp_path: Path) -> None:
+    class Broken(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            failed = {"ok": False, "status": "failed", "reason": f"{tmp_path}/a.py", "failure": "loading"}
+            return failed | {"imported": {"a": f"{tmp_path}/a.py"}}
+
+    made = bench(tree=tmp_path, revision="main", worker=Broken)
+    made.runner.observe(GROUPS)
+    found = made.runner.measurement("base", CASES[0])
+    assert (found.status, found.reason, found.failure) == ("failed", "main:a.py", "loading")
+    assert made.runner.imported("base") == {"a": f"{tmp_path}/a.py"}
+    stored = made.folders["base"].path / "measurements.jsonl"
+    assert '"failure":"loading"' in stored.read_text()
 
 
 def on(device: str) -> list[Group]:

@@ -141,3 +141,27 @@ def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypat
     assert len(looked) < 50
     left = one.seconds_left(groups[10:], None)
     assert left == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)
+
+
+def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_back() -> None:
+    chosen = planner(replicates=2, precision=0.02)
+    loop, reference = (case.key for case in STEADY.cases)
+    for ratio in (0.1, 0.9):  # as wide as can be
+        chosen.add_visit(STEADY, 0.5, {loop: ratio, reference: 0.0})
+    assert STEADY in chosen.missed()
+    chosen.add_visit(STEADY, 0.5, {reference: 0.0})
+    assert STEADY not in chosen.missed()
+    chosen.forget_visit(STEADY)
+    assert STEADY not in chosen.missed()
+    assert set(chosen._records[STEADY.workload].log_ratios) == {reference}
+
+
+def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
+    cheap = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), 0) for size in range(1, 9)]
+    dear = [Group(small.workload(seq_len=size), (small.case("gru", seq_len=size),), 1) for size in range(91, 94)]
+    chosen = Planner([*cheap, *dear], Settings(replicates=6, precision=None))
+    chosen.add_start(1.0)
+    for group in (*cheap, *dear):
+        chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: 0.0})
+    assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
+    assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]

@@ -1,6 +1,6 @@
 """What comes before timing, on workers that answer what the test says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,11 @@ class Metered(FakeWorker):
 
 
 def run(
-    parent: Path, kind: type[FakeWorker] = FakeWorker, fault: Callable[[Any], None] = lambda m: None, left: Any = None
+    parent: Path,
+    kind: type[FakeWorker] = FakeWorker,
+    fault: Callable[[Any], None] = lambda m: None,
+    left: Any = None,
+    groups: Sequence[Group] = GROUPS,
 ):
     """The run's frame, the preliminaries and the workers."""
     clock, workers = FakeClock(), []
@@ -45,10 +49,10 @@ def run(
     recorder = Recorder(parent, Settings(), {})
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
-    before = Preliminaries(GROUPS, recorder, start, clock)
+    before = Preliminaries(groups, recorder, start, clock)
     before.take(start("first"))
-    before.stages, _ = plan_lanes(GROUPS, before.ask_devices(), {})
-    recorder.open(folder, [case for group in GROUPS for case in group.cases])
+    before.stages, _ = plan_lanes(groups, before.ask_devices(), {})
+    recorder.open(folder, [case for group in groups for case in group.cases])
     before.run(left, lambda done, total: None)
     folder.close()
     return load(folder.path), before, workers
@@ -79,3 +83,26 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
     assert before.notes == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert all(worker.closed for worker in workers)
+
+
+def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share(tmp_path: Path) -> None:
+    class Slow(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            self._clock.seconds += 3.0 if message["op"] == "observe" else 0.0
+            return super().request(message, deadline_seconds)
+
+    groups = [
+        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
+        for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
+    ]
+    frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half of it is for this: six cases, the last begun at 15
+    assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
+
+
+def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
+        for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
+    ]
+    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s of it: a start and four energies
+    assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
+from rnnbench import load, suites
 from rnnbench.errors import UserError
-from rnnbench.measure.resume import RunState, read_state, refuse_other_machine, refuse_other_suite
+from rnnbench.measure.resume import RunState, read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.measure.fakes import FakeClock, FakeWorker
@@ -105,6 +105,17 @@ def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], wo
     with pytest.raises(UserError, match=words):
         refuse_other_suite(tmp_path, THEN, suite)
     refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": [], "measure": {"cold_cache": False}})
+
+
+def test_a_cell_that_the_suite_does_not_have_is_not_run_because_a_file_names_it(tmp_path: Path) -> None:
+    cases = [LOOP, Case("/tmp/evil.py:Cell", "loop", LOOP.workload)]
+    with pytest.raises(UserError, match=r"measurements\.jsonl has the cell '/tmp/evil\.py:Cell', which the suite 's'"):
+        refuse_other_cells(tmp_path, cases, "s", [LOOP.cell])
+    refuse_other_cells(tmp_path, cases[:1], "s", [LOOP.cell])
+    for name in ("quick", "ladder", "tasks"):
+        suite = suites.read(name)
+        stored = [case for group in suite.groups({}, None, most=None) for case in group.cases]
+        refuse_other_cells(tmp_path, stored, name, suite.values()["cell"])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The coordinator against workers that cost what the test says and die where it says."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def measure(
     *,
     fault: Fault = lambda message: None,
     seconds: Callable[[str], float] = lambda key: 0.01,
+    groups: Sequence[Group] = GROUPS,
     **settings: Any,
 ):
     """The run's frame, the runner, the workers started, and every progress told."""
@@ -46,7 +47,7 @@ def measure(
 
     defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
     chosen = Settings(**(defaults | settings))
-    runner = Runner(GROUPS, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
+    runner = Runner(groups, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
     runner.start()
@@ -226,3 +227,84 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: typ
     with pytest.raises(UserError, match=words):
         runner.start()
     runner.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"seconds": float("nan")}, "seconds: want a number above 0, found nan"),
+        ({"seconds": 0.0}, "seconds: want a number above 0, found 0.0"),
+        ({"quantiles": []}, "quantiles: want a list, each a number above 0, found []"),
+        ({"calls": 10**400}, "calls: want a whole number of 1 or more, found a number that is too large"),
+        ({"cores": "all"}, "cores: want a list, each a whole number of 0 or more, found 'all'"),
+        ({"device_uuid": 7}, "device_uuid: want text, or null, found 7"),
+    ],
+)
+def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(
+    tmp_path: Path, said: dict[str, Any], words: str
+) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+
+    class Odd(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return reply | said if message["op"] == "window" and message["case"] == culprit.key else reply
+
+    clock = FakeClock()
+    settings = Settings(replicates=2, windows=2, window_seconds=0.01, precision=None)
+    runner = Runner(
+        GROUPS,
+        settings,
+        root=tmp_path,
+        start_worker=lambda name: Odd(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+        now=clock,
+        seed=1,
+    )
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(INFO)
+    runner.start()
+    runner.run(folder)
+    runner.close()
+    folder.close()
+    rows = load(folder.path).drop_duplicates("case").set_index("case")
+    assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
+    assert set(rows["status"].drop(culprit.key)) == {"measured"}
+
+
+def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    other = small.case("gru").axes()
+
+    class Mistaken(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
+
+    clock = FakeClock()
+    runner = Runner(
+        GROUPS,
+        Settings(replicates=1, windows=2, precision=None),
+        root=tmp_path,
+        start_worker=lambda name: Mistaken(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+        now=clock,
+        seed=1,
+    )
+    folder = RunFolder.create(tmp_path, "test")
+    folder.write_info(INFO)
+    runner.start()
+    runner.run(folder)
+    runner.close()
+    folder.close()
+    assert set(load(folder.path)["case"]) == {case.key for group in GROUPS for case in group.cases}
+
+
+def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(
+            small.workload(batch_size=size), (small.case("vanilla", batch_size=size),), sweep=0 if size < 20 else size
+        )
+        for size in range(1, 23)
+    ]
+    frame, *_ = measure(tmp_path, groups=groups, seconds=lambda key: 1.0, windows=2, budget_seconds=15.0)
+    timed = set(frame.loc[frame["status"] == "measured", "batch_size"])
+    assert len(timed) < 10
+    assert timed >= {20, 21, 22}

@@ -1,6 +1,7 @@
 """A run from start to end, where the disk or the user ends it early."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,22 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
     with pytest.raises(UserError, match="another rnnbench is writing to this run; wait for it"):
         resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
     other.close()
+
+
+def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run(tmp_path)
+    seen: list[int] = []
+
+    def look(groups: Any, *_: Any, **__: Any) -> None:
+        seen.extend(group.sweep for group in groups)
+        raise UserError("seen enough")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "Runner", look)
+        suite = suites.read(str(tmp_path / "tiny.toml"))
+        first = suite.content.sweep[0]
+        other = suite.content.model_copy(update={"sweep": [first.model_copy(update={"batch_size": (9,)}), first]})
+        patch.setattr(session, "refuse_other_suite", lambda *_: None)
+        with pytest.raises(UserError, match="seen enough"):
+            resume_run(path, replace(suite, content=other), suite.settings, command="y", on_progress=lambda step: None)
+    assert seen == [1]

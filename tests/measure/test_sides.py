@@ -63,6 +63,13 @@ def test_a_folder_is_compared_by_the_suites_place_or_its_bare_name(there: Path, 
             assert repr(place) in cell(base)
 
 
+@pytest.mark.parametrize("place", [".", "bench"])
+def test_the_heads_own_folder_is_no_base(there: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(there)
+    with pytest.raises(UserError, match="nothing differs: that folder holds the head's own files"):
+        opened(there, str(tmp_path / "link" / place)).__enter__()
+
+
 def test_a_sides_own_modules_and_rnnbench_come_first(there: Path) -> None:
     with opened(there, "HEAD") as (base, head):
         assert head.paths[-1] == there.resolve()
@@ -111,6 +118,53 @@ def test_a_revision_without_the_suite_is_refused(there: Path) -> None:
     other = suites.read(str(there / "bench" / "other.toml"))
     with pytest.raises(UserError, match=r"has no bench/other\.toml"), sides(other, "HEAD", None, None):
         pass
+
+
+@pytest.mark.parametrize(
+    ("suite_text", "words"),
+    [
+        ("[", "HEAD~1:bench/mine.toml: "),
+        (SUITE.replace("rnn", "nothing"), "HEAD~1:bench/mine.toml: sweep[0].reference: "),
+        (
+            SUITE.replace("cell.py", "libs/other.py"),
+            "HEAD~1:bench/mine.toml: sweep[0].cell: 'libs/other.py:Mine': no file HEAD~1:",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_bases_suite_is_told_by_revision_and_path(
+    there: Path, suite_text: str, words: str
+) -> None:
+    repository.commit(there, {"bench/mine.toml": suite_text})
+    repository.commit(there, {"bench/mine.toml": SUITE})
+    with pytest.raises(UserError) as refused, opened(there, "HEAD~1"):
+        pass
+    assert str(refused.value).startswith(words)
+    assert "rnnbench.base" not in str(refused.value)
+
+
+def test_a_submodule_is_in_the_base_and_named_where_its_commit_is_not_here(there: Path, tmp_path: Path) -> None:
+    repository.commit(tmp_path / "lib", {"other.py": CELL.format(note="old")})
+    repository.add_submodule(there, tmp_path / "lib", "bench/libs")
+    repository.commit(there, {"bench/mine.toml": SUITE.replace("cell.py", "libs/other.py")})
+    with opened(there, "HEAD") as (base, _):
+        assert (base.root / "libs" / "other.py").exists()
+        assert base.empty_submodules == ()
+    repository.git(tmp_path, "clone", "--quiet", str(there), "clone")
+    (tmp_path / "clone" / "bench" / "libs" / "other.py").write_text(CELL.format(note="new"))
+    with pytest.raises(UserError, match=r"no file HEAD:bench/libs/other\.py; submodules that are empty in HEAD, since"):
+        opened(tmp_path / "clone", "HEAD").__enter__()
+
+
+def test_paths_of_a_temporary_tree_are_told_as_git_names_them(there: Path) -> None:
+    with opened(there, "HEAD~1") as (base, head):
+        assert base.in_words(f"{base.root}/cell.py:3 and {base.tree}") == "HEAD~1:bench/cell.py:3 and HEAD~1"
+        assert head.in_words(f"{head.root}/cell.py:3") == f"{there}/bench/cell.py:3"
+
+
+def test_a_revision_without_git_is_refused(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="--base HEAD: git is not installed, or not on PATH, and no folder has"):
+        opened(there, "HEAD").__enter__()
 
 
 def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_many_sizes_are_split_into_panels(made_up: Summaries) -> None:
 
 
 def test_a_panel_of_the_heat_map_has_no_rows_of_series_that_were_not_asked_for_there(made_up: Summaries) -> None:
-    figure = figure_ratio_by_size.render(made_up("published"))  # 16 bits for the LSTM alone
+    figure = figure_ratio_by_size.render(made_up("published-full"))  # 16 bits for the LSTM alone
     assert figure is not None
     named = {axes.get_title(loc="left"): {text.get_text().split(" ")[0] for text in axes.texts} for axes in figure.axes}
     assert {"lstm", "gru", "vanilla"} <= named["inference, float32"]
@@ -135,7 +135,7 @@ def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:
 
 
 def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
-    titles = {title for title in texts(figure_ratio.render(made_up("cuda"))) if title.startswith("training")}
+    titles = {title for title in texts(figure_ratio.render(made_up("cuda-full"))) if title.startswith("training")}
     assert titles == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
 
@@ -237,21 +237,23 @@ def test_long_names_leave_the_figures_their_room(grid: pd.DataFrame, made_up: Su
 
 
 def test_a_title_of_many_axes_stays_above_its_panel(made_up: Summaries) -> None:
-    figure = figure_scaling.render(made_up("published").query("reference == 'lstm'"))
+    figure = figure_scaling.render(made_up("published-full").query("reference == 'lstm'"))
     titles = [title for title in texts(figure) if "\nat " in title]
     assert any("hidden" in title for title in titles)
     assert max(len(line) for title in titles for line in title.splitlines()) <= 40
 
 
 def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Summaries) -> None:
-    figure = figure_scaling.render(made_up("published").query("reference == 'gru'"))
+    figure = figure_scaling.render(made_up("published-full").query("reference == 'gru'"))
     assert figure is not None
     shown = [list(axes.get_xticks()) for axes in figure.axes if axes.get_xlabel() == "length"]
     assert shown == [[187.0, 1500.0]] * 2
 
 
 def test_no_region_is_coloured_where_the_arithmetic_is_not_known(made_up: Summaries) -> None:
-    together = made_up("published")  # input and hidden size are equal everywhere, so one without the other is not known
+    together = made_up(
+        "published-full"
+    )  # input and hidden size are equal everywhere, so one without the other is not known
     assert figure_regions.render(together) is None
 
 

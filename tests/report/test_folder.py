@@ -9,9 +9,9 @@ import pytest
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.errors import UserError
-from rnnbench.report import folder
 from rnnbench.report.sections import MOST_OPEN_ROWS
 from rnnbench.store.folder import RunInfo
+from tests.report.pages import written
 
 from .conftest import (
     Summaries,
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(made_up: Summaries, info: RunInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder.write(made_up("quick"), NOISE, info, tmp_path_factory.mktemp("reports") / "new" / "report")
+    return written(made_up("quick"), NOISE, info, tmp_path_factory.mktemp("reports") / "new" / "report")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,9 @@ def test_files_have_stable_names(report: Path) -> None:
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     names = ("medians", "ratios", "fastest", "relative_costs", "costs", "parameters", "not_measured", "environment")
     kinds = ("csv", "md", "tex")
-    assert found == {"index.html"} | figures | {f"tables/{name}.{kind}" for name in names for kind in kinds}
+    assert found == {"index.html", ".rnnbench-report"} | figures | {
+        f"tables/{name}.{kind}" for name in names for kind in kinds
+    }
 
 
 def test_every_link_leads_somewhere(report: Path, page: Page) -> None:
@@ -115,7 +117,7 @@ def test_figures_and_tables_have_names_for_those_who_cannot_see_them(page: Page)
 def test_hostile_names_are_shown_as_text(notebook: pd.DataFrame, info: RunInfo, tmp_path: Path) -> None:
     name = 'x.py:<script>alert("1")</script>'
     hostile = info_with(info, command="rnnbench <img src=x>", notes=["<b>&"], environment={"<i>": "<u>"})
-    page = Page(folder.write(renamed(notebook, "vanilla", name), NOISE, hostile, tmp_path).read_text(encoding="utf-8"))
+    page = Page(written(renamed(notebook, "vanilla", name), NOISE, hostile, tmp_path).read_text(encoding="utf-8"))
     assert not {"img", "b", "i", "u"} & set(page.tags)
     assert page.tags.count("script") == 2
     assert f"{name} loop" in page.text
@@ -138,7 +140,7 @@ def test_poor_runs_are_reported_too(
     notebook: pd.DataFrame, info: RunInfo, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
     one_phase = notebook[notebook["phase"] == "training"]
-    page = Page(folder.write(change(one_phase), NOISE, info, tmp_path).read_text(encoding="utf-8"))
+    page = Page(written(change(one_phase), NOISE, info, tmp_path).read_text(encoding="utf-8"))
     assert "nan" not in re.findall(r"[a-z]+", page.text)
     assert all((tmp_path / link).is_file() for link in page.all("href") if link.startswith(("figures", "tables")))
 
@@ -148,18 +150,18 @@ def test_the_page_says_how_near_the_limit_only_where_that_is_known(
 ) -> None:
     sentence = "The nearest to the machine&#39;s limit is"
     assert sentence in report.read_text(encoding="utf-8")
-    older = folder.write(of_an_older_version(notebook), NOISE, info, tmp_path)
+    older = written(of_an_older_version(notebook), NOISE, info, tmp_path)
     assert sentence not in older.read_text(encoding="utf-8")
 
 
 def test_an_interrupted_run_says_so(notebook: pd.DataFrame, info: RunInfo, tmp_path: Path) -> None:
-    index = folder.write(notebook.head(3), NOISE, info_with(info, status="interrupted"), tmp_path)
+    index = written(notebook.head(3), NOISE, info_with(info, status="interrupted"), tmp_path)
     assert "this run was interrupted" in index.read_text(encoding="utf-8")
 
 
 def test_a_long_table_is_folded_away(made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
     summary = made_up("cpu").head(MOST_OPEN_ROWS + 1)
-    text = folder.write(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
+    text = written(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
     assert "<details>" in text
     assert f"case by case ({len(summary):,} rows)</summary>" in text
 
@@ -169,4 +171,4 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"--out .*file: can't be written: "):
-        folder.write(notebook.head(3), NOISE, info, tmp_path / "file")
+        written(notebook.head(3), NOISE, info, tmp_path / "file")

@@ -16,13 +16,13 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_pla
 
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.summary import summarize
-from rnnbench.report import folder
 from rnnbench.report.page import PAGE
 from rnnbench.report.serve import Server
 from rnnbench.store.folder import read_info
 from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from tests import stored
+from tests.report.pages import written
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
@@ -55,7 +55,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skipped = Measurement(Case("combined", "hoisted", workload), "skipped", reason="=nothing, to hoist")
     run = stored.folder(tmp_path_factory.mktemp("results"), measured, [skipped])
     frame = load(run)
-    return folder.write(summarize(frame), noise(frame), read_info(run), tmp_path_factory.mktemp("report"))
+    return written(summarize(frame), noise(frame), read_info(run), tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")

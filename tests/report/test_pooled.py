@@ -33,7 +33,7 @@ def test_many_are_pooled_to_medians_over_length_first_then_batch(made_up: Summar
 
 
 def test_settings_are_never_pooled(made_up: Summaries) -> None:
-    few, _ = pooled(own(made_up("cuda")), 1)
+    few, _ = pooled(own(made_up("cuda-full")), 1)
     assert few["dtype"].nunique() == 4
 
 

@@ -4,6 +4,7 @@ import math
 import posixpath
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from rnnbench.report import (
 )
 from rnnbench.report import folder as report
 from rnnbench.report.canvas import svg
+from rnnbench.report.units import MISSING
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Profile
 from tests import workload as small
@@ -102,6 +104,35 @@ def test_no_share_of_a_call_is_below_nothing_or_above_all_of_it() -> None:
     nearly = texts(figure_breakdown.render({"mine": profile(50 * MICRO, 51 * MICRO, 1 * MICRO)}))
     assert "50.0 µs" in nearly
     assert "52.0 µs" not in nearly
+
+
+def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_wherever_they_would_be_shown(
+    tmp_path: Path,
+) -> None:
+    reason = "torch's profiler saw no kernel of this call"
+    blind = replace(profile(), no_kernels=reason)
+    assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
+    assert not between(blind, profile())
+    assert not between(profile(), blind)
+    assert reason in table_breakdown.counts({"mine": blind}).rows[0][-1]
+    assert [row[2] for row in table_breakdown.render({"mine": blind}).rows] == ["in one piece"]
+    operators = table_operators.render(blind, "mine")
+    assert operators is not None
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "queues kernels and does not wait for them" in operators.note
+    case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
+    path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
+    profiles = {one.key: replace(blind, case=one.key) for one in (case, reference)}
+    [section] = profiled.sections(load(path), profiles, path)
+    assert reason in section.pictures[0].caption
+
+
+def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> None:
+    seen = replace(profile(), kernels=Kernels(40, {"products": 25e-6}))
+    operators = table_operators.render(seen, "mine")
+    assert operators is not None
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "clocked by the GPU" in table_breakdown.render({"mine": seen}).note
 
 
 def texts(figure: object) -> str:

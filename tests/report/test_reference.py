@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.noise import Noise
-from rnnbench.report import folder, headline, table_epochs, tables, terminal
+from rnnbench.report import headline, table_epochs, tables, terminal
 from rnnbench.report.axes import constants
 from rnnbench.report.reference import is_reference
 from rnnbench.store.folder import RunInfo
+from tests.report.pages import written
 
 from .conftest import Summaries, info_with
 
@@ -34,7 +35,7 @@ def test_nothing_in_a_report_of_data_sets_speaks_of_torch_nn(
 ) -> None:
     about = info_with(info, suite="data", description="Loading alone")
     text = terminal.text(loaded, about, 120)
-    page = folder.write(loaded, NOISE, about, tmp_path / "report").read_text(encoding="utf-8")
+    page = written(loaded, NOISE, about, tmp_path / "report").read_text(encoding="utf-8")
     for said in (text, re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)):
         assert "torch.nn" not in said
         assert "per_item" in said
@@ -103,7 +104,7 @@ def test_a_run_without_any_reference_has_times_and_says_that_nothing_was_compare
 ) -> None:
     alone, info = without_reference(quick[~is_reference(quick)]), info_with(info, description="My cells")
     text = " ".join(terminal.text(alone, info, 120).split())
-    page = re.sub("<svg.*?</svg>", "", folder.write(alone, NOISE, info, tmp_path).read_text(), flags=re.DOTALL)
+    page = re.sub("<svg.*?</svg>", "", written(alone, NOISE, info, tmp_path).read_text(), flags=re.DOTALL)
     for said in (text, page, headline.answer(alone, info), *(tables.render(alone, info)[name].note for name in TIMES)):
         assert "Time only: no reference is named, so there are no ratios and nothing was compared." in said
     assert "ratio to" not in text

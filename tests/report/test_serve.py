@@ -1,4 +1,7 @@
 import http.client
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from rnnbench.errors import UserError
 from rnnbench.report import files
 from rnnbench.report.figures import Picture
 from rnnbench.report.page import PAGE
-from rnnbench.report.serve import LOOK_SECONDS, REST, Server, follow
+from rnnbench.report.serve import LOOK_SECONDS, REST, Handler, Server, follow
 from rnnbench.report.table import Column, of, table
 
 FILES = {PAGE: b'<!doctype html><html lang="en">one', "figures/ratio.svg": b"<svg/>", "tables/ratios.csv": b"cell\n"}
@@ -35,6 +38,58 @@ def ask(server: Server, path: str, *, host: str = "", method: str = "GET") -> tu
     content = answer.read()
     connection.close()
     return answer.status, answer.headers.get("Content-Type", ""), content
+
+
+def connected(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", REQUEST[:-2], REQUEST, REQUEST * 3])
+def test_a_client_that_goes_away_leaves_no_trace(
+    server: Server, sent: bytes, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.show(FILES | {PAGE: b"<html >" + b"x" * 50_000_000})  # more than the system takes at once
+    faults: list[type[BaseException] | None] = []
+    ended = threading.Event()
+
+    def watched(request: socket.socket, address: object) -> None:
+        faults.append(sys.exc_info()[0])
+        handle_error(request, address)
+        ended.set()
+
+    handle_error = server.handle_error
+    monkeypatch.setattr(server, "handle_error", watched)
+    for _ in range(3):
+        client = connected(server)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+        client.sendall(sent)
+        client.close()
+    if sent.startswith(REQUEST):
+        assert ended.wait(10)
+        assert issubclass(faults[0] or Exception, ConnectionError)
+    assert ask(server, "/version")[0] == 200  # it serves on
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_never_ends_its_request_is_left_alone_after_a_while(
+    server: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.1)
+    with connected(server) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost:")
+        assert client.recv(1) == b""  # the server has closed it
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_fault_of_the_server_itself_is_still_told(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        server.handle_error(b"", ("127.0.0.1", 1))
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_the_report_and_its_files_are_served_on_loopback_alone(server: Server) -> None:

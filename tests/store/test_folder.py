@@ -15,10 +15,10 @@ from rnnbench.store.folder import (
     parts,
     read_info,
     read_samples,
-    read_windows,
     spoilt_workers,
 )
 from rnnbench.store.records import Measurement
+from rnnbench.store.windows import read_windows
 from tests import workload as small
 from tests.stored import INFO, window
 
@@ -93,7 +93,19 @@ def test_two_runs_in_the_same_second_are_kept_apart(tmp_path: Path) -> None:
     assert len({RunFolder.create(tmp_path, "quick").path for _ in range(20)}) == 20
 
 
+def test_two_runs_of_a_second_that_draw_the_same_number_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb", *["aaaa", "cccc"] * 9])
+    monkeypatch.setattr("secrets.token_hex", lambda size: next(drawn))
+    folders = [RunFolder.create(tmp_path, "quick").path for _ in range(2)]
+    assert len(set(folders)) == 2
+
+
 def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"--out .*link: can't be written: File exists"):
+        RunFolder.create(tmp_path / "link", "quick")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--out .*file: can't be written: Not a directory"):
         RunFolder.create(tmp_path / "file", "quick")
@@ -105,7 +117,7 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         (None, "it has no run.json"),
         ('{"suite": "quick"', "can't be read"),
         ("[]", "schema_version is None"),
-        (json.dumps({"schema_version": 99}), f"schema_version is 99; this rnnbench reads {SCHEMA_VERSION}"),
+        (json.dumps({"schema_version": 99}), "schema_version is 99; this rnnbench reads 1 and 2"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
         (json.dumps({**asdict(INFO), "what": 1}), "unexpected keyword argument 'what'"),
     ],

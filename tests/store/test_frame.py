@@ -6,10 +6,10 @@ import pytest
 
 import rnnbench
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunFolder
+from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import AXES, Measurement
 from tests import workload as small
-from tests.stored import INFO, folder
+from tests.stored import folder
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -30,7 +30,7 @@ def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
 def test_every_row_says_whether_caches_were_flushed(tmp_path: Path, measure: dict[str, bool], cold: bool) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[0.5]]})
     run = RunFolder(path)
-    run.write_info(replace(INFO, resolved={"measure": measure}))
+    run.write_info(replace(read_info(path), resolved={"measure": measure}))
     run.close()
     assert rnnbench.load(path)["cold_cache"].tolist() == [cold, cold]
     assert rnnbench.summarize(rnnbench.load(path))["cold_cache"].tolist() == [cold, cold]
@@ -87,7 +87,7 @@ def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> No
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()
-    with pytest.raises(UserError, match=r"windows of a case that measurements\.jsonl does not have"):
+    with pytest.raises(UserError, match=r"windows-0000\.jsonl, line 1: case: measurements\.jsonl has no 'cell=van"):
         rnnbench.load(path)
 
 

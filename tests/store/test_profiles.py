@@ -35,6 +35,7 @@ PROFILES = st.builds(
     operators=st.lists(OPERATORS, max_size=3).map(tuple),
     causes=st.lists(CAUSES, max_size=3).map(tuple),
     kernels=st.none() | st.just(Kernels(3, {"products": 1e-3}, 1)),
+    no_kernels=st.text(),
     memory=st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(0, 9)), max_size=3).map(tuple),
     memory_parts=st.just((("forward", 0.0),)),
     files=st.dictionaries(st.text(), st.text(), max_size=2),

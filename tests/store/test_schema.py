@@ -44,7 +44,9 @@ def test_what_rnnbench_writes_is_as_it_must_be() -> None:
         ({"quantiles": []}, r"quantiles: want a list, each a number above 0, found \[\]"),
         ({"quantiles": [0.0]}, "quantiles: want a list"),
         ({"cores": "all"}, "cores: want a list"),
-        ({"worker": "../../x"}, "worker: want a name that ends in a number"),
+        ({"worker": "../../x"}, "worker: want a number, after a part's name where there is one, found"),
+        ({"order": 1, "turns": 1}, "order: want less than turns, which is 1, found 1"),
+        ({"run": "../x"}, "run: want an id of at most 32 letters and digits, found"),
         ({"case": "\ud800"}, r"case: want text, found '\\ud800'"),
     ],
 )
@@ -70,6 +72,8 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"suite": "../../x"}, "suite: want letters, digits, '.', '_' and '-', none of these three first, found"),
+        ({"id": "/abs"}, "id: want an id of at most 32 letters and digits, found '/abs'"),
         ({"notes": "a"}, "notes: want a list, each text, found 'a'"),
         ({"ceilings": [{}]}, "ceilings: want a list, each the limits of a machine"),
         ({"environment": {"machine": 3}}, "environment.machine: want an object, found 3"),
@@ -101,7 +105,7 @@ def test_a_run_json_that_is_none_is_told(change: dict[str, Any], words: str) -> 
         (("kernels", "seconds"), {"new": 1.0}, "kernels.seconds: want an object, each a number of 0 or more by one of"),
         (("memory",), [[0.0]], r"memory: want a list, each \[seconds, bytes\]"),
         (("memory_parts",), [["", 0.0]], r"memory_parts: want a list, each \[part, seconds\]"),
-        (("files",), {"trace": None}, "files: want an object, each text"),
+        (("files",), {"trace": None}, "files: want an object, each a path inside the run's folder"),
     ],
 )
 def test_a_profile_that_is_none_is_told(at: tuple[Any, ...], value: Any, words: str) -> None:

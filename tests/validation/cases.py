@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from rnnbench import suites
+from rnnbench.expressions import parse_only
 from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
@@ -17,13 +18,13 @@ TWELVE = [
 
 def chosen() -> list[Case]:
     """Twelve hand-written cases spread over cells, phases and batch sizes."""
-    groups = suites.read("quick").groups(suites.parse_only(TWELVE), None, most=None)
+    groups = suites.read("quick").groups(parse_only(TWELVE), None, most=None)
     return [case for group in groups for case in group.cases if not case.is_reference]
 
 
 def pairs() -> list[tuple[Case, Case]]:
     """Four hand-written cases with their torch.nn reference."""
-    only = suites.parse_only(["cell=vanilla,lstm implementation=loop seq_len=16 hidden_size=64 batch_size=32"])
+    only = parse_only(["cell=vanilla,lstm implementation=loop seq_len=16 hidden_size=64 batch_size=32"])
     groups = suites.read("quick").groups(only, None, most=None)
     return [
         (next(case for case in group.cases if not case.is_reference), next(c for c in group.cases if c.is_reference))

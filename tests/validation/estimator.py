@@ -9,6 +9,7 @@ import pandas as pd
 from rnnbench import load, suites
 from rnnbench.analysis.estimate import pooled_quantiles
 from rnnbench.analysis.summary import complete_visits
+from rnnbench.expressions import parse_only
 from rnnbench.measure.session import run_suite
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.suite_file import Settings
@@ -52,7 +53,7 @@ def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
     suite = suites.read("quick")
     settings = Settings(replicates=REPLICATES, precision=None, windows=MOST_WINDOWS, window_seconds=window_seconds)
     with tempfile.TemporaryDirectory() as out:
-        groups = suite.groups(suites.parse_only(ONLY), None, most=None)
+        groups = suite.groups(parse_only(ONLY), None, most=None)
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)
         frame = load(path)
     windows = complete_visits(frame[frame["replicate"].notna()]).sort_values(["replicate", "order"])

@@ -54,7 +54,8 @@ def write(
     """A finished run of a suite's cases below `parent`; `slower`: by how much some cases' times are multiplied."""
     groups = what.groups({}, None, most=None)
     run = RunFolder.create(parent, what.name)
-    run.write_info(_info(what, replicates, **info))
+    about = _info(what, replicates, **info)
+    run.write_info(about)
     for case in (case for group in groups for case in group.cases):
         run.add_measurement(_measurement(case, "pending"))
         run.add_measurement(_measurement(case, "measured"))
@@ -65,7 +66,7 @@ def write(
         file = run.path / f"windows-{replicate:04d}.jsonl"
         with file.open("w", encoding="utf-8") as out:
             for place in rng.permutation(len(groups)):
-                out.writelines(_visit(groups[place], true, replicate, windows, rng))
+                out.writelines(_visit(groups[place], true, about.id, replicate, windows, rng))
     return run.path
 
 
@@ -115,7 +116,7 @@ def _seconds(case: Case) -> float:
 
 
 def _visit(
-    group: Group, true: Mapping[str, float], replicate: int, windows: int, rng: np.random.Generator
+    group: Group, true: Mapping[str, float], run: str, replicate: int, windows: int, rng: np.random.Generator
 ) -> list[str]:
     """The lines of one visit: `windows` turns of each case, in blocks of which there are as many for all."""
     keys = [case.key for case in group.cases]
@@ -136,6 +137,6 @@ def _visit(
             f'{{"case":{json.dumps(key)},"replicate":{replicate},"worker":"{replicate:04d}","order":{place},'
             f'"turns":{turns},"started":{100.0 * replicate + 0.01 * place:.9f},"calls":{calls},"batch":{batch},'
             f'"seconds":{seconds},"host_seconds":{seconds},"submit_seconds":{seconds},"quantiles":[{quantiles}],'
-            f'"cores":[{replicate % 2}],"clock_mhz":null,"device_uuid":null}}\n'
+            f'"cores":[{replicate % 2}],"clock_mhz":null,"device_uuid":null,"run":"{run}"}}\n'
         )
     return lines

@@ -79,7 +79,7 @@ def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int =
         costs = {"base": CALL_SECONDS, "head": CALL_SECONDS * ratio}
         costs = {arm: cost * math.exp(rng.gauss(0, machine.process_spread)) for arm, cost in costs.items()}
         plans = {arm: Plan(1, 1, cost) for arm, cost in costs.items()}
-        plans = equal_blocks(plans, WINDOW_SECONDS)
+        plans = equal_blocks(plans, WINDOW_SECONDS, Cpu.blocks)
         taken: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
         for arm in balanced_order(list(costs), windows, rng):
             reading = take_window(device, partial(machine.spend, costs[arm]), plans[arm])

@@ -37,10 +37,6 @@ class SimulatedRunner:
         self._place = {group.cases[0].key: number for number, group in enumerate(groups)}
         self._spread = TYPICAL_SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal(len(groups)))
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
-        """Nothing is there to observe; what it takes is little beside the pairs."""
-        on_done(len(groups), len(groups))
-
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
         """One pair: a log-ratio for each of these cases."""
         on_visit(0)

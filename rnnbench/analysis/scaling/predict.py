@@ -16,6 +16,7 @@ from rnnbench.errors import UserError
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
 UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
 MOST_ROWS = 100_000
+MAX_DIGITS = 18  # of a size; a machine's whole numbers have no more
 
 
 def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -116,8 +117,8 @@ def _sizes(fit: Fit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 
 def _size(axis: str, value: Any) -> int:
     text = str(value)
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{axis}={text}: want a whole number, 1 or more")
+    if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
+        raise UserError(f"{axis}={text}: want a whole number, 1 or more, of {MAX_DIGITS} digits at most")
     return int(text)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from rnnbench.measure.devices.cpu import Cpu
 from rnnbench.measure.devices.cuda import Cuda
-from rnnbench.measure.devices.device import Backend, Call, Card, Clocked, Device, Monitor
+from rnnbench.measure.devices.device import Backend, Blocks, Call, Card, Clocked, Device, Monitor
 from rnnbench.measure.devices.meters import Meter
 
 __all__ = [
     "BACKENDS",
+    "Blocks",
     "Call",
     "Card",
     "Clocked",
@@ -27,6 +28,7 @@ __all__ = [
     "empty_caches",
     "is_shared",
     "open_device",
+    "standing",
     "why_not",
 ]
 
@@ -66,6 +68,11 @@ def open_device(name: str) -> Device:
 def about() -> dict[str, Any]:
     """What torch was built with for all kinds of devices, and which it sees."""
     return {key: value for one in BACKENDS.values() for key, value in one.about().items()}
+
+
+def standing() -> dict[str, Any]:
+    """What drivers say of all devices at this moment, in the same places."""
+    return {key: value for one in BACKENDS.values() for key, value in one.standing().items()}
 
 
 def described() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import psutil
 from rnnbench.measure.cores import SYSTEM, allowed_cores
 from rnnbench.measure.devices import meters
 from rnnbench.measure.devices.cgroup import memory_limits
-from rnnbench.measure.devices.device import Call, Card, Clocked
+from rnnbench.measure.devices.device import Blocks, Call, Card, Clocked
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import DType
 
@@ -24,6 +24,7 @@ class Cpu:
 
     product_sizes: tuple[int, ...] = (256, 512, 1024)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
+    blocks = Blocks(shortest_call=20e-6, seconds=100e-6)  # reading the clock takes some 50 ns
     is_shared = True
 
     def __init__(
@@ -67,14 +68,20 @@ class Cpu:
         """Nothing: torch's allocator on the CPU keeps no memory for later."""
 
     @staticmethod
+    def standing() -> dict[str, Any]:
+        """Nothing: the machine's load is described with the machine."""
+        return {}
+
+    @staticmethod
     def monitor(uuid: str) -> None:
         """None: nothing is asked of the processor around replicates."""
 
-    def clock(self, call: Call, batches: int, batch: int) -> Clocked:
-        """Call `batches * batch` times without a pause, clocking each batch."""
+    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
+        """Call `batches * batch` times after one that is not clocked; a processor never waits, and needs no lead."""
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
+        call()
         first = end = now()
         for index in range(batches):
             start = end
@@ -82,12 +89,14 @@ class Cpu:
                 call()
             end = now()
             seconds[index] = end - start
-        return Clocked(seconds, end - first, end - first, end - first)
+        return Clocked(seconds, end - first, end - first, end - first, 1 + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times, clocking each; before each the last-level cache is filled with something else."""
+        """Call `calls` times after one that is not clocked; before each the last-level cache is flushed."""
         now = self._now
         seconds = [0.0] * calls
+        self._flush()  # the first takes the memory for it
+        call()
         first = now()
         for index in range(calls):
             self._flush()
@@ -95,7 +104,7 @@ class Cpu:
             call()
             seconds[index] = now() - start
         whole = now() - first
-        return Clocked(seconds, sum(seconds), whole, whole)
+        return Clocked(seconds, sum(seconds), whole, whole, 1 + calls)
 
     def synchronize(self) -> None:
         """Its work is done when a call returns."""

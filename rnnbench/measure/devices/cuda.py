@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.measure import nvml
-from rnnbench.measure.devices.device import Call, Card, Clocked
+from rnnbench.measure.devices.device import Blocks, Call, Card, Clocked
 from rnnbench.measure.devices.meters import GpuEnergy, Meter
-from rnnbench.measure.devices.time_line import Stream, TimeLine
+from rnnbench.measure.devices.time_line import Mark, Stream, TimeLine
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import DType
 
@@ -25,7 +25,9 @@ class Cuda:
     """Clocks calls between events of the stream that they are queued on."""
 
     product_sizes: tuple[int, ...] = (2048, 4096, 8192)
-    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 26, 28, 30))
+    copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 25, 26, 28, 30))
+    # Events have steps of 0.5 us. Rounded to whole calls, a block takes two thirds of `seconds` or more: 200 us.
+    blocks = Blocks(shortest_call=200e-6, seconds=300e-6)
     is_shared = False  # each case may need all of its memory
 
     def __init__(self, name: str, line: TimeLine | None = None, now: Callable[[], float] = time.perf_counter) -> None:
@@ -78,11 +80,12 @@ class Cuda:
     @staticmethod
     def described() -> dict[str, Any]:
         """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
-        try:
-            gpus = [gpu.describe() for gpu in nvml.open_gpus()]
-        except Unavailable as reason:
-            return {"gpu": str(reason)}
-        return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
+        return _of_gpus(nvml.Gpu.describe)
+
+    @staticmethod
+    def standing() -> dict[str, Any]:
+        """The same with what changes from moment to moment, and with the processes on each GPU."""
+        return _of_gpus(nvml.Gpu.stand)
 
     @staticmethod
     def empty_cache() -> None:
@@ -106,17 +109,18 @@ class Cuda:
         except Unavailable as reason:
             return nvml.Gpu(None, str(reason))
 
-    def clock(self, call: Call, batches: int, batch: int) -> Clocked:
+    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
         """Call `batches * batch` times without a pause, clocking each batch by the marks around it.
 
-        A call that is not clocked goes before, so that the device is at work while the first is queued. What
-        lies between two marks is then the device's time, as long as the host keeps ahead of it. Where it does not, the
-        device waits between kernels, which is what the user gets too; `submit_seconds` shows it.
+        The call that is not clocked keeps the device at work while the first is queued. What lies between two marks is
+        then the device's time, as long as the host keeps ahead of it. Where it does not, the device waits between
+        kernels, which is what the user gets too; `submit_seconds` shows it.
         """
         line, inner = self._line, range(batch)
-        marks = [line.mark() for _ in range(batches + 1)]
-        line.synchronize()
+        marks = self._marks(batches + 1)
         call()
+        if lead_seconds:
+            line.hold(lead_seconds)
         start = self._now()
         marks[0].record()
         for mark in marks[1:]:
@@ -127,20 +131,22 @@ class Cuda:
         line.synchronize()
         end = self._now()
         seconds = [before.seconds_until(after) for before, after in itertools.pairwise(marks)]
-        return Clocked(seconds, sum(seconds), end - start, submitted - start)
+        return Clocked(seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times, clocking each; before each the L2 cache is filled with something else.
+        """Call `calls` times after one that is not clocked; before each the L2 cache is filled with something else.
 
         A call takes what lies between its marks, or what the host takes to queue it if that is more: while the device
         flushes, the host gets ahead by as much, which it could not in calls without a pause.
         """
         line, now = self._line, self._now
         seconds, waited = [0.0] * calls, 0.0
+        before, after = self._marks(2)
+        line.flush()  # the first takes the memory for it
+        call()
         line.synchronize()
         first = now()
         for index in range(calls):
-            before, after = line.mark(), line.mark()
             line.flush()
             before.record()
             start = now()
@@ -151,7 +157,15 @@ class Cuda:
             waited += now() - queued
             seconds[index] = max(before.seconds_until(after), queued - start)
         whole = now() - first
-        return Clocked(seconds, sum(seconds), whole, whole - waited)
+        return Clocked(seconds, sum(seconds), whole, whole - waited, 1 + calls)
+
+    def _marks(self, count: int) -> list[Mark]:
+        """Marks that exist: the driver creates one when it is recorded for the first time. The device is idle after."""
+        marks = [self._line.mark() for _ in range(count)]
+        for mark in marks:
+            mark.record()
+        self._line.synchronize()
+        return marks
 
     def synchronize(self) -> None:
         """Wait for all that was queued; raises what went wrong in it: from then on no call of the process works."""
@@ -256,6 +270,14 @@ def _pool_bytes(pool: tuple[int, int]) -> int:
     if not segments:
         raise Unavailable("torch's allocator does not list the pool of this recording")
     return sum(segments)
+
+
+def _of_gpus(read: Callable[[nvml.Gpu], Readings]) -> dict[str, Any]:
+    try:
+        gpus = [read(gpu) for gpu in nvml.open_gpus()]
+    except Unavailable as reason:
+        return {"gpu": str(reason)}
+    return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
 
 
 def _not_told(fault: Exception) -> str:

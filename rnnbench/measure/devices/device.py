@@ -20,9 +20,18 @@ class Clocked:
     """What a device saw of back-to-back calls."""
 
     batch_seconds: list[float]  # of each batch, by the device's clock
-    seconds: float  # from the first call to the end of the last, by the device's clock; flushes don't count
+    seconds: float  # from the first clocked call to the end of the last, by the device's clock; flushes don't count
     host_seconds: float  # the same by the host's clock; flushes count
     submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the work, all of them
+    calls: int  # that were made: the clocked ones, and those before them
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How short calls are clocked together on a device, so that the steps of its clock are small beside them."""
+
+    shortest_call: float  # seconds; a shorter call is not clocked alone
+    seconds: float  # that such calls take together
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,20 @@ class Device(Protocol):
     name: str
     product_sizes: tuple[int, ...]  # of the square matrix products of which one is its fastest, in rising order
     copy_bytes: tuple[int, ...]  # read and written together: what fits each level of cache, and what fits none
+    blocks: Blocks
 
-    def clock(self, call: Call, batches: int, batch: int) -> Clocked:
-        """Call `batches * batch` times without a pause, clocking each batch."""
+    def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
+        """Call `batches * batch` times without a pause, clocking each batch.
+
+        One call that is not clocked comes first: the caches are full of what was worked on before, and filling them
+        again makes a call slower, by more than a tenth where it works on megabytes. Nobody else needs to make one.
+        `lead_seconds`: keep a device that is given work busy for so long before the calls, so that they wait in its
+        queue and it never waits for the host.
+        """
         ...
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times, clocking each; before each the last-level cache is filled with something else."""
+        """Call `calls` times after one that is not clocked, clocking each, with other data in the last-level cache."""
         ...
 
     def synchronize(self) -> None:
@@ -100,7 +116,12 @@ class Monitor(Protocol):
 
 
 class Backend(Protocol):
-    """A class of devices. `is_shared`, `described` and `monitor` are for the coordinator and work without torch."""
+    """A class of devices. All but `why_not` and `about` are for the coordinator, and work without torch."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """How short calls are clocked on such a device."""
+        ...
 
     @property
     def is_shared(self) -> bool:
@@ -133,6 +154,10 @@ class Backend(Protocol):
 
     def empty_cache(self) -> None:
         """Give back the memory that torch keeps for later calls on such devices."""
+        ...
+
+    def standing(self) -> dict[str, Any]:
+        """The same with all that changes from moment to moment."""
         ...
 
     def monitor(self, uuid: str) -> Monitor | None:

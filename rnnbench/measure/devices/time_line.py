@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+HIGHEST_CLOCK = 3e9  # hertz; a slower device spins for longer
 LEAST_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
 
 
@@ -27,6 +28,10 @@ class TimeLine(Protocol):
 
     def mark(self) -> Mark:
         """A point that is not queued yet."""
+        ...
+
+    def hold(self, seconds: float) -> None:
+        """Queue what keeps the device busy for at least so long, and takes no memory."""
         ...
 
     def flush(self) -> None:
@@ -50,6 +55,13 @@ class Stream:
     def mark(self) -> "Event":
         """A CUDA event."""
         return Event()
+
+    def hold(self, seconds: float) -> None:
+        """Queue a kernel that counts cycles."""
+        import torch
+
+        spin: Any = torch.cuda._sleep  # untyped in torch
+        spin(int(seconds * HIGHEST_CLOCK))
 
     def flush(self) -> None:
         """Write a buffer that the L2 cache can't hold half of."""

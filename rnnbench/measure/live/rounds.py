@@ -83,7 +83,7 @@ class Rounds:
             self._on_progress(Progress(0, place, 2 * len(self._arms), None))
             with self._turn(arm) as call:
                 plans[arm] = calibrate(self._device, call, seconds)
-        self._plans = equal_blocks(plans, seconds)
+        self._plans = equal_blocks(plans, seconds, self._device.blocks)
         for place, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
             self._on_progress(Progress(0, place, 2 * len(plans), None))
             with self._turn(arm) as call:

@@ -77,7 +77,7 @@ def profile(
     del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
     if found is not None and len(found.order) > MOST_OPERATORS:
         more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
-        return replace(result, notes=(*result.notes, more))
+        return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
     return _with_profiler(subject, result, folder)
 
 
@@ -167,11 +167,15 @@ def _cause(
     return Cause(suspect.kind, suspect.what, suspect.calls, saved)
 
 
+def _launches(subject: Subject) -> bool:
+    return subject.device.launch() is not None
+
+
 def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Profile:
     """The profile with what torch's profiler adds."""
     name = file_name(subject.name)
     trace = None if folder is None else folder / "traces" / f"{name}.json.gz"
-    seen = profiler.see(subject.call, subject.forget, subject.device.synchronize, trace)
+    seen = profiler.see(subject.call, subject.forget, subject.device.synchronize, trace, launches=_launches(subject))
     files: dict[str, str] = {}
     if folder is not None:
         stacks = folder / "traces" / f"{name}.stacks.txt"
@@ -187,6 +191,7 @@ def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Pr
             replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes))) for one in result.operators
         ),
         kernels=seen.kernels,
+        no_kernels=seen.no_kernels,
         allocations=seen.allocations,
         allocated_bytes=seen.allocated_bytes,
         memory=seen.memory,

@@ -26,6 +26,8 @@ MOST_DEPTH = 60  # of a stack
 UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # by which torch calls a module
 TRIES = 3  # of which the shortest is shown: the first of a process is slow
 MARK = ": the_call"
+NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
+NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
 WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
 
 Event = Any  # a node of the profiler's tree, or one of its flat list; torch exports neither
@@ -40,6 +42,7 @@ class Seen:
     memory: tuple[tuple[float, int], ...]
     memory_parts: tuple[tuple[Part, float], ...]
     kernels: Kernels | None
+    no_kernels: str  # why there are none; empty where there are, and on a device that launches none
     operator_seconds: dict[tuple[str, str], float]  # name and shapes -> in itself
     stacks: dict[tuple[str, ...], int]  # from the outside in -> nanoseconds in the innermost alone
     notes: tuple[str, ...] = field(default=())
@@ -51,8 +54,18 @@ def profiler(*, whole: bool = True) -> Any:
     return torch.profiler.profile(activities=supported(), profile_memory=whole, with_stack=whole, record_shapes=whole)
 
 
-def see(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[], object], trace: Path | None) -> Seen:
-    """Profile one call, after one that warms up; its trace is written into the file, if one is given."""
+def see(
+    timed: TimedCall,
+    forget: Callable[[], object],
+    synchronize: Callable[[], object],
+    trace: Path | None,
+    *,
+    launches: bool = False,
+) -> Seen:
+    """Profile one call, after one that warms up; its trace is written into the file, if one is given.
+
+    `launches`: whether the call's device launches kernels.
+    """
     with timed.mode():
         timed.call()
         tries = [_profiled(timed, forget, synchronize) for _ in range(TRIES)]
@@ -63,13 +76,15 @@ def see(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[]
     notes = [] if trace is None else _write_trace(watched, trace)
     blocks = [event for event in events if event.tag == _EventType.Allocation]
     grown = [int(block.extra_fields.alloc_size) for block in blocks if block.extra_fields.alloc_size > 0]
+    seen = kernels(flat)
     began = min((int(event.start_time_ns) for event in events), default=0)
     return Seen(
         allocations=len(grown),
         allocated_bytes=sum(grown),
         memory=thinned(held(_changes(blocks, began)), MOST_POINTS),
         memory_parts=tuple(_parts(events, began)),
-        kernels=kernels(flat),
+        kernels=seen,
+        no_kernels=_no_kernels() if launches and seen is None else "",
         operator_seconds=_operator_seconds(flat),
         stacks=folded(tree),
         notes=tuple(notes),
@@ -178,6 +193,12 @@ def kernels(flat: Iterable[Event]) -> Kernels | None:
             seconds[category(event.name)] += kernel.duration / 1e6
             launches += 1
     return Kernels(launches, dict(seconds), waits) if launches else None
+
+
+def _no_kernels() -> str:
+    """Why a profile of a device that launches kernels shows none."""
+    supported: Any = torch.profiler.supported_activities  # untyped in torch
+    return NO_KERNELS if supported() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
 
 
 def _operator_seconds(flat: Iterable[Event]) -> dict[tuple[str, str], float]:

@@ -1,12 +1,11 @@
 """What a job does: a local run of its part, into files of its own."""
 
-import json
 import os
 import secrets
 import signal
 import sys
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -19,7 +18,7 @@ from rnnbench.measure.cores import allowed_cores
 from rnnbench.measure.resume import read_state
 from rnnbench.measure.runner import Runner
 from rnnbench.measure.session import measure_into, started
-from rnnbench.store.folder import RunFolder, RunInfo, read_info
+from rnnbench.store.folder import RunFolder, RunInfo, info_bytes, read_info, read_info_file
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code where the node is not like that of the run's first job
@@ -60,7 +59,7 @@ def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
 def first_machine(path: Path) -> RunInfo | None:
     """What the run's first job said of its node; None where no job has come so far."""
     file = path / MACHINE
-    return RunInfo(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    return read_info_file(file) if file.exists() else None
 
 
 def _measure(path: Path, part: str, root: Path) -> None:
@@ -88,7 +87,7 @@ def _measure(path: Path, part: str, root: Path) -> None:
 def refuse_unlike(path: Path, here: RunInfo) -> None:
     """Raise Unlike where the run's first job was on another kind of machine; the first one says which kind it is."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
-    temporary.write_text(json.dumps(asdict(here)), encoding="utf-8")
+    temporary.write_bytes(info_bytes(here))
     try:
         os.link(temporary, path / MACHINE)  # in one step, also where several jobs are first
     except FileExistsError:

@@ -1,13 +1,16 @@
 """Which job has which part: kept in the run's folder, so that whoever goes on with the run finds its jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rnnbench.measure.slurm.parts import Part
 from rnnbench.measure.slurm.queue import Ticket
 from rnnbench.store import jsonlines
+from rnnbench.store.folder import check_line
+from rnnbench.store.names import is_part
+from rnnbench.store.schema import shown
 
 FILE = "jobs.jsonl"
 
@@ -35,7 +38,8 @@ class Ledger:
         file = path / FILE
         lines = list(jsonlines.read(file)) if file.exists() else []
         self.tickets: dict[str, Ticket] = {}  # part -> its last
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            check_line(file, number, _fault(line))
             self._note(line["name"], line["parts"])
         self._count = len(lines)
         self._file = jsonlines.Appender(file)
@@ -59,3 +63,13 @@ class Ledger:
 
     def _note(self, name: str, parts: Sequence[str]) -> None:
         self.tickets |= {part: Ticket(name, place) for place, part in enumerate(parts)}
+
+
+def _fault(line: Mapping[str, Any]) -> str:
+    """What is wrong with a line of the ledger; empty where it is as it should be."""
+    name, parts = line.get("name"), line.get("parts")
+    if not isinstance(name, str) or "," in name or not name.isprintable():
+        return f"name: want the name of a job, found {shown(name)}"
+    if not isinstance(parts, list) or not all(isinstance(part, str) and is_part(part) for part in parts):
+        return f"parts: want a list of parts, as p00000, found {shown(parts)}"
+    return ""

@@ -140,6 +140,8 @@ def states(names: Sequence[str]) -> States:
     found = {}
     for line in told.splitlines():
         job, name, *rest = (field.strip() for field in line.split("|")[: len(FIELDS)])
+        if name not in names:  # of a name with a comma squeue makes two, and one may be somebody's other job
+            continue
         for one, place in elements(job):
             found[Ticket(name, place)] = JobState(one, *rest)
     return found

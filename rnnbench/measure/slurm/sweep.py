@@ -1,6 +1,5 @@
 """The submitting side of a run by Slurm's jobs, from start to end."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.measure import git
-from rnnbench.measure.resume import refuse_other_suite
+from rnnbench.measure.resume import refuse_other_cells, refuse_other_suite
 from rnnbench.measure.session import filling, resolved
 from rnnbench.measure.slurm import queue
 from rnnbench.measure.slurm.options import asked, parse
@@ -59,7 +58,7 @@ def run_by_slurm(
     try:
         _go_on(folder, info, settings, suite.file.parent, given, on_progress)
     except NotTaken:
-        shutil.rmtree(folder.path)
+        folder.discard()
         raise
     return folder.path
 
@@ -77,6 +76,8 @@ def resume_by_slurm(
     refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
     if not parts(path):
         raise UserError(f"--resume {path}: it was not made by Slurm's jobs; go on without --executor slurm")
+    stored = (case for part in read_parts(path) for case in part.cases)
+    refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
     folder = RunFolder(path)
     notes = [*info.notes, f"resumed by: {command}"]
     info = replace(info, resolved=resolved(suite, settings), notes=notes, status="running")

@@ -15,6 +15,7 @@ from rnnbench.measure.slurm.parts import NO_JOB_YET, Part
 from rnnbench.measure.slurm.progress import JobsProgress, progress
 from rnnbench.measure.slurm.queue import ControllerDown, JobState, Refused
 from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
 
 MOST_LOST = 3  # jobs of a part: it is sent again twice
@@ -23,6 +24,7 @@ SUBMIT_SECONDS = 300.0  # that a controller is waited for before anything was su
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # that cancelled jobs are waited for
 LOST = "its job was lost"
+MAX_LOG_BYTES = 1 << 16  # of the end of a job's log
 LOGS = "slurm"  # folder of a run, with what submitit writes
 
 
@@ -171,7 +173,7 @@ class Watch:
         file = queue.log(self._path / LOGS, state.job)
         if not file.exists():
             return ""
-        lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = read_end(file, MAX_LOG_BYTES).decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
 
     def _give_up(self, standing: Standing, why: str) -> None:

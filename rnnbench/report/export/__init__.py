@@ -37,9 +37,11 @@ def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "Run
 
     Raises UserError where the format can't hold a case.
     """
+    from rnnbench.report.files import encoded
+
     render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
     data = render(frame, summary, info, windows=True) if windows else render(frame, summary, info)
-    return data.encode() if isinstance(data, str) else bytes(data)
+    return encoded(data) if isinstance(data, str) else bytes(data)
 
 
 def notes(to: str, summary: "pd.DataFrame", info: "RunInfo") -> Iterator[str]:

@@ -49,6 +49,10 @@ def known(row: dict[Any, Any], metrics: tuple[Metric, ...] = METRICS) -> list[tu
 def plain(value: Any) -> Any:
     """A value as JSON takes it: whole numbers without a fraction, None for what is missing or infinite."""
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

@@ -10,6 +10,7 @@ from rnnbench.report.reference import words
 from rnnbench.report.table_ratios import UNITS
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.schema import MOST
 
 NESTED = ("missing", "ceiling", "quantiles_seconds_per_call", "cores")
 WHOLE = ("warmup_windows", "replicate", "order", "turns", "calls", "batch")
@@ -36,7 +37,7 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.copy()
     counts = [metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")]
     for column in (*WHOLE, *counts):
-        if column in rows and (rows[column].dropna().astype(float) % 1 == 0).all():
+        if column in rows and _are_whole(rows[column].dropna().astype(float)):
             rows[column] = rows[column].astype("Int64")
     if "clock_mhz" in rows:
         rows["clock_mhz"] = pd.to_numeric(rows["clock_mhz"])  # None all over where the system does not tell
@@ -44,6 +45,11 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
         if column in rows:
             rows[column] = pd.Series([_nested(value) for value in rows[column]], index=rows.index, dtype=object)
     return rows
+
+
+def _are_whole(values: "pd.Series[float]") -> bool:
+    """Whether a column of whole numbers can hold all values."""
+    return bool(((values % 1 == 0) & (values.abs() < MOST)).all())
 
 
 def _nested(value: Any) -> Any:

@@ -91,7 +91,7 @@ def _machine(info: RunInfo) -> dict[str, Any]:
         "release": None,
         "system": machine.get("system"),
         "cpu": {"brand_raw": machine.get("cpu"), "count": machine.get("cores")},
-        ORIGIN: info.environment,
+        ORIGIN: plain(info.environment),
     }
 
 

@@ -26,7 +26,7 @@ def render(title: str, topics: Sequence[Topic]) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return files.beside(pictures, tables) | {PAGE: page.render(shown).encode()}
+    return files.beside(pictures, tables) | {PAGE: files.encoded(page.render(shown))}
 
 
 def _section(topic: Topic, *, is_leading: bool) -> Section:

@@ -40,7 +40,7 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return files.beside(pictures, tables) | {PAGE: page.render(shown).encode()}
+    return files.beside(pictures, tables) | {PAGE: files.encoded(page.render(shown))}
 
 
 def environment(saved: Saved) -> Table:

@@ -36,6 +36,10 @@ def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
     if not judged:
         why = one_line(findings[0].reason) if findings else "there is no case"
         return sentence.shortened(f"No case was compared: {why}."), ""
+    if not comparison.compares and not comparison.count("regressed") and not comparison.count("incomparable"):
+        why = next((sentence.render(one) for one in judged if one.verdict == "inconclusive"), "there is no interval")
+        first = sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}.")
+        return first, _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
         if comparison.count(verdict):
             return f"{before}{_led(comparison, names, verdict, word, leader)}", _rest(comparison, verdict)
@@ -53,8 +57,10 @@ def method(comparison: Comparison, names: Names) -> str:
     """How it was compared, what the numbers are, and what all cases have in common."""
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
     low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
-    what = f"Change: head over base in the {low}; mean: in their mean"
-    parts = [f"{WAYS[comparison.way]}{spent}", what, f"Margin: {margins(comparison)}"]
+    what = [f"{WAYS[comparison.way]}{spent}", f"Change: head over base in the {low}; mean: in their mean"]
+    if all(one.low is None for one in comparison.findings):
+        what = [f"No times were compared{spent}"]
+    parts = [*what, f"Margin: {margins(comparison)}"]
     return ". ".join([*parts, *([f"Everywhere: {names.shared}"] if names.shared else [])]) + "."
 
 

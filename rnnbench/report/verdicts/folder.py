@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
+from rnnbench.report.files import encoded
 from rnnbench.report.verdicts import as_json, junit, markdown
+from rnnbench.store.writing import replace
 
 FILES: dict[str, Callable[[Comparison], str]] = {
     "verdicts.md": markdown.render,
@@ -18,6 +20,6 @@ def write(comparison: Comparison, folder: Path) -> None:
     """Write `FILES` into a folder that is there; raises UserError where it can't be written."""
     try:
         for name, render in FILES.items():
-            (folder / name).write_text(render(comparison), encoding="utf-8")
+            replace(folder / name, encoded(render(comparison)))
     except OSError as fault:
         raise UserError(f"{folder}: can't be written: {fault.strerror}") from None

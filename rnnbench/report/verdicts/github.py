@@ -53,11 +53,13 @@ def append_summary(comparison: Comparison, path: Path) -> None:
 
     Raises OSError where it can't be written.
     """
-    there = path.stat().st_size if path.exists() else 0
-    gap = "\n" if there else ""
-    text = markdown.render(comparison, max(0, MOST_SUMMARY_BYTES - there - len(gap)))
-    if text:
-        with path.open("a", encoding="utf-8", newline="\n") as file:
+    # Not to wait for whoever reads, where it is a pipe.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        there = os.fstat(descriptor).st_size
+        gap = "\n" if there else ""
+        text = markdown.render(comparison, max(0, MOST_SUMMARY_BYTES - there - len(gap)))
+        if text:
             file.write(gap + text)
 
 

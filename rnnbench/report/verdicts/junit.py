@@ -27,13 +27,20 @@ def render(comparison: Comparison) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
+def _tag(comparison: Comparison, finding: Finding) -> str | None:
+    """The element for a finding; where no case was compared, nothing may look as if it had passed."""
+    tag = TAGS.get(finding.verdict)
+    return tag if comparison.compares or tag == "failure" else "error"
+
+
 def _totals(comparison: Comparison) -> dict[str, str]:
+    tags = [_tag(comparison, one) for one in comparison.findings]
     return {
         "name": _legal(f"rnnbench.{comparison.suite}"),
         "tests": str(len(comparison.findings)),
         "failures": str(comparison.count("regressed")),
-        "errors": str(comparison.count("incomparable")),
-        "skipped": str(comparison.count("inconclusive") + comparison.count(None)),
+        "errors": str(tags.count("error")),
+        "skipped": str(tags.count("skipped")),
         "time": f"{comparison.seconds or 0:.3f}",
     }
 
@@ -41,7 +48,7 @@ def _totals(comparison: Comparison) -> dict[str, str]:
 def _add_case(suite: ET.Element, comparison: Comparison, finding: Finding) -> None:
     place = {"classname": _legal(f"rnnbench.{comparison.suite}"), "name": _legal(finding.case.key)}
     case = ET.SubElement(suite, "testcase", place)
-    tag = TAGS.get(finding.verdict)
+    tag = _tag(comparison, finding)
     if tag is not None:
         verdict = finding.verdict or "not compared"
         kind = {} if tag == "skipped" else {"type": verdict}  # JUnit's <skipped> has a message only

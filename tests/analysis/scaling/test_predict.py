@@ -146,6 +146,8 @@ def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
         ({"batch_size": [9], "hidden_size": [200]}, "say for example seq_len=64"),
         (NEW | {"batch_size": ["many"]}, "batch_size=many: want a whole number, 1 or more"),
         (NEW | {"batch_size": [0]}, "batch_size=0: want a whole number, 1 or more"),
+        (NEW | {"batch_size": ["9" * 19]}, "want a whole number, 1 or more, of 18 digits at most"),
+        (NEW | {"batch_size": ["9" * 5000]}, "want a whole number, 1 or more, of 18 digits at most"),
         (NEW | {"cell": ["gru"]}, "there are cell=torch.nn.LSTM,lstm"),
         ({axis: range(1, 60) for axis in NEW}, "205,379 sizes are more than 100,000"),
     ],
@@ -161,3 +163,8 @@ def test_a_run_without_enough_sizes_says_how_many_are_enough() -> None:
         predict(made_up.summary(made_up.BOTH, batches=[1], steps=[4]), NEW)
     with pytest.raises(UserError, match="it has no inference, training, step"):
         predict(pd.DataFrame(made_up.summary(made_up.BOTH)).assign(phase="loading"), NEW)
+
+
+def test_the_largest_sizes_that_can_be_asked_for_are_not_predicted() -> None:
+    found = predict(made_up.summary(made_up.BOTH), {axis: ["9" * 18] for axis in NEW})
+    assert set(found["status"]) == {"not predicted"}

@@ -16,8 +16,8 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests import workload as small
+from tests.measure.fake_cuda import FakeLine, fake_cuda
 from tests.measure.fakes import fake_cpu
-from tests.measure.test_devices_cuda import FakeLine, device
 
 SETTINGS = Settings(window_seconds=0.001)
 CELL = """
@@ -59,7 +59,7 @@ def test_a_window_has_as_many_blocks_as_were_calibrated(phase: str) -> None:
 def test_blocks_on_a_gpu_are_what_lies_between_its_marks_and_not_what_the_host_takes() -> None:
     line = FakeLine()
     timed = TimedCall(lambda: line.launch(1e-6, 1e-3), torch.inference_mode)  # the host is done at once
-    blocks = LiveCase(timed, device(line), torch_state.capture()).window(Plan(4, 3, 0.012))
+    blocks = LiveCase(timed, fake_cuda(line), torch_state.capture()).window(Plan(4, 3, 0.012))
     assert blocks == pytest.approx([3e-3] * 4)
 
 

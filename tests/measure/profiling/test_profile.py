@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity
 
+from rnnbench.analysis.breakdown import breakdown, in_one_piece
 from rnnbench.measure import profiling
 from rnnbench.measure.devices import Cpu
 from rnnbench.measure.profiling import MOST_ROUNDS, file_name, profile
@@ -83,3 +86,44 @@ def test_files_are_named_so_that_no_two_cases_share_one() -> None:
     names = {file_name(case) for case in ("a b", "a/b", "a:b", "cell=lstm batch_size=1", "../../x", "é" * 300)}
     assert len(names) == 6
     assert not any(set(name) & set("/:; ") or name.startswith(".") or len(name) > 80 for name in names)
+
+
+class Launching(Cpu):
+    """A device that launches kernels, of which torch's profiler sees nothing on a processor."""
+
+    def launch(self) -> Any:
+        return lambda: None
+
+
+@pytest.mark.parametrize(
+    ("activities", "reason"),
+    [
+        ({ProfilerActivity.CPU}, "can't see what this device does: it was built without CUPTI"),
+        ({ProfilerActivity.CPU, ProfilerActivity.CUDA}, "saw no kernel of this call"),
+    ],
+)
+def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, activities: set[Any], reason: str
+) -> None:
+    def only_cpu(**options: Any) -> Any:
+        return whole(**options | {"activities": [ProfilerActivity.CPU]})
+
+    whole = torch.profiler.profile
+    monkeypatch.setattr(torch.profiler, "profile", only_cpu)
+    monkeypatch.setattr(torch.profiler, "supported_activities", lambda: activities)
+    found = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert found.kernels is None
+    assert reason in found.no_kernels
+    assert reason in in_one_piece(found)
+    assert [(one.what, one.share) for one in breakdown(found)] == [("whole", 1.0)]
+
+
+def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "MOST_OPERATORS", 3)
+    found = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert "more than 3 operators" in in_one_piece(found)
+
+
+def test_a_processor_has_no_kernels_that_could_be_missing() -> None:
+    found = taken(build(small.case("gru"), Path()))
+    assert not found.launches

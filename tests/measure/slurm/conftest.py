@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import suites
+from rnnbench.expressions import parse_only
 from rnnbench.measure.slurm.progress import JobsProgress
 from rnnbench.measure.slurm.sweep import run_by_slurm
 from tests.slurm_cluster import Cluster, Unavailable, cluster
@@ -73,7 +74,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         chosen = suites.read(str(suite))
         return run_by_slurm(
             chosen,
-            chosen.groups(suites.parse_only([only]), device, most=None),
+            chosen.groups(parse_only([only]), device, most=None),
             chosen.settings,
             out=out,
             command="rnnbench run tiny.toml",

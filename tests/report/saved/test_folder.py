@@ -6,6 +6,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.report.folder import put
+from rnnbench.report.place import Place
 from rnnbench.report.saved import figure_times, folder
 from rnnbench.store.pytest_benchmark import read
 from tests.report.test_folder import LOADS, Page
@@ -15,7 +16,7 @@ ROUNDS = "One file is one process: its quartiles hold what differs from round to
 
 
 def page(path: Path, out: Path, reference: str | None = None) -> Page:
-    return Page(put(folder.render(read(path), reference), out).read_text(encoding="utf-8"))
+    return Page(put(folder.render(read(path), reference), Place(out, "test")).read_text(encoding="utf-8"))
 
 
 def test_one_file_has_no_interval_and_every_figure_and_table_says_so(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_it_is_written_the_same_twice(tmp_path: Path) -> None:
     for out in ("first", "second"):
         page(path, tmp_path / out, "test_b")
     files = [file for file in (tmp_path / "first").rglob("*.*") if file.is_file()]
-    assert len(files) == 9
+    assert len(files) == 10
     for file in files:
         assert file.read_bytes() == (tmp_path / "second" / file.relative_to(tmp_path / "first")).read_bytes(), file
 

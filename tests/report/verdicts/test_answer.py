@@ -6,6 +6,7 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.names import names
 from rnnbench.store.records import Case
+from tests.workload import case
 
 from .samples import (
     APART,
@@ -24,6 +25,9 @@ from .samples import (
     realistic,
     unchanged,
 )
+
+NOTHING = "No time was compared: one replicate gives no interval: more time (--budget) would tell."
+MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 
 def said(compared: Comparison) -> str:
@@ -59,6 +63,13 @@ def said(compared: Comparison) -> str:
             "No regression was found, but 1 of 1 case is not decided: lstm hoisted inference: "
             "between 1.2% faster and 3.9% slower.",
         ),
+        ([LONE, ONE_SIDED], f"{NOTHING} Also 1 not compared."),
+        ([LONE, MENDED], f"{NOTHING} Also 1 improved."),
+        (
+            [LONE, FAILING],
+            "1 of 2 cases regressed: vanilla loop inference: fails now: RuntimeError: boom. Also 1 inconclusive.",
+        ),
+        ([MENDED], "Nothing regressed; 1 of 1 case improved: gru loop inference: failed in the base: NaN."),
         (
             [OPEN, LONE, SAME],
             "No regression was found, but 2 of 3 cases are not decided; the widest is lstm loop training: "
@@ -104,6 +115,11 @@ def test_how_it_was_compared_is_said() -> None:
     assert method.startswith("Two stored runs, compared by their ratios to torch.nn. Change: head over base")
     assert "Margin: 2.5%. Everywhere: batch 16, length 4," in method
     assert answer.subject(stored).startswith("quick: base main (1a2b3c4) against head the working tree")
+
+
+def test_where_nothing_was_timed_no_measuring_is_claimed() -> None:
+    method = answer.method(comparison(APART, FAILING), names([APART.case]))
+    assert method.startswith("No times were compared in 93.2 s. Margin: 2.5%.")
 
 
 def test_files_of_pytest_benchmark_are_compared_by_what_they_hold() -> None:

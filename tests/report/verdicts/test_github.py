@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -73,3 +74,15 @@ def test_the_file_never_exceeds_githubs_limit(tmp_path: Path, left: int) -> None
     github.append_summary(large(3, 300), path)
     assert path.stat().st_size <= github.MOST_SUMMARY_BYTES
     assert left < 20_000 or path.stat().st_size > github.MOST_SUMMARY_BYTES - 300
+
+
+def test_a_summary_that_is_a_pipe_which_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "summary.md")
+    with pytest.raises(OSError, match="No such device or address"):
+        github.append_summary(every_verdict(), tmp_path / "summary.md")
+
+
+def test_a_summary_may_be_a_device(tmp_path: Path) -> None:
+    github.append_summary(every_verdict(), Path("/dev/null"))
+    with pytest.raises(OSError, match="No space left"):
+        github.append_summary(every_verdict(), Path("/dev/full"))

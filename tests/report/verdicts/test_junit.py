@@ -6,7 +6,7 @@ import pytest
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import junit
 
-from .samples import comparison, every_verdict, large, nasty, realistic
+from .samples import FAILING, LONE, ONE_SIDED, comparison, every_verdict, large, nasty, realistic
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 
@@ -31,6 +31,12 @@ def test_each_verdict_has_its_element() -> None:
     tags = [[child.tag for child in case] for case in read.findall("testcase")]
     assert tags == ([["failure"]] * 4 + [["error"]] + [["skipped"]] * 2 + [["system-out"]] * 2 + [["skipped"]] * 2)
     assert read.attrib["time"] == "93.210"
+
+
+def test_where_nothing_was_compared_no_case_looks_as_if_it_had_passed_or_been_skipped() -> None:
+    read = suite(comparison(LONE, ONE_SIDED, FAILING))
+    tags = [[child.tag for child in case] for case in read.findall("testcase")]
+    assert tags == [["failure"], ["error"], ["error"]]
 
 
 def test_a_regression_says_how_much_and_why() -> None:

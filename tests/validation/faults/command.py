@@ -24,12 +24,24 @@ windows = 2
 window_seconds = 0.001
 [check]
 margin = 0.9
-budget_seconds = 4
-[[sweep]]
-cell = ["vanilla", "gru"]
+budget_seconds = 8
+[defaults]
 batch_size = [1, 2]
 seq_len = 2
 hidden_size = 4
+[[sweep]]
+cell = "mine.py:Plain"
+reference = "rnn"
+[[sweep]]
+cell = "mine.py:Gated"
+reference = "gru"
+"""
+CELLS = """
+from torch import nn
+class Plain(nn.RNNCell):
+    pass
+class Gated(nn.GRUCell):
+    pass
 """
 CASES = 8
 
@@ -86,6 +98,7 @@ def tiny(folder: Path) -> Iterator[Path]:
     """A folder that holds the suite `tiny`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.toml").write_text(SUITE)
+    (folder / "mine.py").write_text(CELLS)
     yield folder
 
 

@@ -82,9 +82,9 @@ def _fill(folder: Path, outcome: Outcome) -> None:
 
 def no_temporary(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """No file can be made in the folder for temporary files: others are used, or it is refused in words."""
-    commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml", "--base", "."])
+    commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml", "--base", "base"])
     for number, arguments in enumerate(commands[:times]):
-        with tiny(parent / f"temporary-{number}") as folder:
+        with tiny(parent / f"temporary-{number}") as folder, tiny(folder / "base"):
             outcome = Outcome("no room for temporary files", arguments[0])
             try:
                 with mounted(folder / "temporary", "size=4k,nr_inodes=1"):

@@ -20,6 +20,7 @@ from rnnbench.analysis import saved, saved_comparison
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
+from rnnbench.expressions import parse_only
 from rnnbench.measure.resume import read_state
 from rnnbench.report import html, profiled, tables, terminal
 from rnnbench.report.saved import folder as saved_folder
@@ -50,7 +51,24 @@ SUITE: dict[str, Any] = {
 }
 RENDERED = 20  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
 TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
-ONLY = ("cell", "hidden_size", "batch_size", "=", ",", "lstm", "gru", "64", "1", " ", "dtype", "float32", *NASTY)
+ONLY = (
+    "cell",
+    "hidden_size",
+    "batch_size",
+    "=",
+    ",",
+    "lstm",
+    "gru",
+    "64",
+    "1",
+    " ",
+    "dtype",
+    "float32",
+    "'",
+    '"',
+    "\\",
+    *NASTY,
+)
 
 
 def _folder() -> Path:
@@ -81,7 +99,7 @@ def only_expressions() -> Target:
     suite = suites.read("quick")
 
     def use(text: str) -> None:
-        suite.groups(suites.parse_only([text]), None, most=suites.MOST_CASES)
+        suite.groups(parse_only([text]), None, most=suites.MOST_CASES)
 
     parts = st.lists(st.sampled_from(ONLY), max_size=9).map("".join)
     terms = st.lists(st.sampled_from(TERMS), max_size=4).map(" ".join)

@@ -1,0 +1,65 @@
+"""Whether a run or its profiles came to anything: a command that measured nothing has failed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rnnbench.store.profiles import Profile
+
+
+def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) -> None:
+    """Raise UserError where no case was measured and not all were skipped: what is skipped is no fault.
+
+    `share`: how much of the command's budget the run was given.
+    """
+    from rnnbench.measure.runner import NOT_REACHED
+
+    missing = summary[summary["status"].isin(["failed", "pending"])]
+    if missing.empty or (summary["status"] == "measured").any():
+        return
+    failed = missing[missing["status"] == "failed"]
+    if failed.empty and (missing["reason"] == NOT_REACHED).all():
+        raise UserError(_too_small(folder, share))
+    told, what = (failed, "failed") if len(failed) else (missing, "were not reached")
+    raise UserError(
+        f"{folder}: no case was measured, and {len(told)} of {len(summary)} {what}; the first: {told['reason'].iloc[0]}"
+    )
+
+
+def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None) -> None:
+    """Raise UserError where the budget was spent before the first profile."""
+    from rnnbench.measure.profile_run import NOT_REACHED
+
+    if budget is not None and all(one.reason == NOT_REACHED for one in profiles.values()):
+        raise UserError(
+            f"{folder}: no case was profiled within the budget, which the measuring took; "
+            f"--budget {in_words(2 * budget)} may be enough"
+        )
+
+
+def _too_small(folder: Path, share: float) -> str:
+    from rnnbench.measure.budget import enough
+    from rnnbench.store.folder import last_measurements, read_info
+
+    info, known = read_info(folder), last_measurements(folder)
+    observed = sum(one.works for one in known.values())
+    text = f"{folder}: no case was measured within the budget, which ended at case {observed} of {len(known)}"
+    seconds = enough(info, known)
+    if seconds is None:
+        return f"{text}; give a larger --budget"
+    goes_on = f"; --resume {folder} goes on with what it has" if share == 1 else ""
+    return f"{text}; about --budget {in_words(seconds / share)} would be enough{goes_on}"
+
+
+def in_words(seconds: float) -> str:
+    """A duration as `--budget` takes it, rounded up: `50s`, `4m`, `3h`."""
+    for most, step, unit, size in ((120, 10, "s", 1), (7200, 60, "m", 60), (float("inf"), 3600, "h", 3600)):
+        whole = -int(-seconds // step) * step
+        if whole <= most:
+            return f"{whole // size}{unit}"
+    raise AssertionError(seconds)

@@ -1,0 +1,171 @@
+"""The only place that prints. Standard output is the result of a command, standard error tells how it is going.
+
+A command whose standard output can't be written has failed, and says so: `OutputLost` ends it. Standard error that
+can't be written changes nothing: neither what a command does nor its exit code.
+"""
+
+import codecs
+import errno
+import io
+import os
+import select
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rnnbench.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+    from rich.console import RenderableType
+
+MAX_LINE = 600  # letters of a line on standard error; what it quotes may have millions
+READABLE = "rnnbench-readable"  # name of the error handler for characters that a stream's encoding does not have
+PLAIN = {
+    **{"µ": "u", "μ": "u", "±": "+-", "×": "x", "·": ".", "…": "...", "→": "->", "←": "<-", "↓": "v", "█": "#"},
+    **dict.fromkeys("\N{HYPHEN}\N{NON-BREAKING HYPHEN}–—\N{MINUS SIGN}─━╴╶╸╺░", "-"),
+    **dict.fromkeys("│┃", "|"),
+}
+
+
+class OutputLost(Exception):
+    """Standard output can't be written. `is_unread`: whoever read it has closed the pipe, and wants no more."""
+
+    def __init__(self, fault: OSError) -> None:
+        self.is_unread = fault.errno == errno.EPIPE
+        reason = "it is closed" if fault.errno == errno.EBADF else fault.strerror
+        super().__init__(f"standard output can't be written: {reason}")
+
+
+def say(text: str) -> None:
+    """Print lines; on a terminal nothing in them moves the cursor."""
+    _write(sys.stdout, f"{text}\n")
+
+
+def say_path(path: Path, *, err: bool = False) -> None:
+    """Print where a result is, byte for byte, so that a shell can go on with it; on a terminal as `say` does."""
+    _write_bytes(sys.stderr if err else sys.stdout, os.fsencode(path) + b"\n")
+
+
+def show(renderable: "RenderableType") -> None:
+    """Print a table or a text of rich, as wide as the terminal and in colour where it is one."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout)
+    with console.capture() as captured:
+        console.print(renderable)
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
+
+
+def write(data: bytes) -> None:
+    """Print text that is encoded already, byte for byte; on a terminal as `say` does."""
+    _write_bytes(sys.stdout, data)
+
+
+def tell(text: str) -> None:
+    """Print a line of rnnbench's own on standard error; of a long one its two ends, which say the most."""
+    line = printable(text)
+    if len(line) > MAX_LINE:
+        line = f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
+    note(f"rnnbench: {line}")
+
+
+def note(text: str) -> None:
+    """Print lines on standard error."""
+    _write(sys.stderr, f"{text}\n")
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Meanwhile a fault of standard output is OutputLost, one of standard error nothing, and all text can be written.
+
+    Streams that somebody has put in place of the process's own stay as they are.
+    """
+    before = sys.stdout, sys.stderr
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _guarded(sys.__stdout__, _lose)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _guarded(sys.__stderr__, _ignore)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Descriptor(io.RawIOBase):
+    """Writes to a file descriptor until that fails; then it calls `on_fault` once, and takes everything."""
+
+    def __init__(self, descriptor: int, on_fault: Callable[[OSError], None]) -> None:
+        self._descriptor = descriptor
+        self._on_fault = on_fault
+        self._is_lost = False
+
+    def writable(self) -> bool:
+        """Python's protocol."""
+        return True
+
+    def fileno(self) -> int:
+        """Python's protocol."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Python's protocol."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Python's protocol."""
+        while not self._is_lost:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:  # a pipe that another program has set so; it is full
+                select.select([], [self._descriptor], [])
+            except OSError as fault:
+                self._is_lost = True
+                self._on_fault(fault)
+        return memoryview(data).nbytes
+
+
+def _guarded(stream: TextIO | None, on_fault: Callable[[OSError], None]) -> TextIO:
+    """The same stream with guarded writes; None stands for one that was closed when Python started."""
+    raw = _Descriptor(-1 if stream is None else stream.fileno(), on_fault)
+    encoding = "utf-8" if stream is None else stream.encoding
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, READABLE, line_buffering=True)
+
+
+def _lose(fault: OSError) -> None:
+    raise OutputLost(fault)
+
+
+def _ignore(fault: OSError) -> None:
+    """There is nobody to tell."""
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write("\n".join(map(printable, text.split("\n"))) if stream.isatty() else text)
+    stream.flush()
+
+
+def _write_bytes(stream: TextIO, data: bytes) -> None:
+    if stream.isatty():
+        _write(stream, data.decode("utf-8", "replace"))
+        return
+    stream.flush()
+    stream.buffer.write(data)
+    stream.buffer.flush()
+
+
+def _readable(fault: UnicodeError) -> tuple[str | bytes, int]:
+    """An error handler: a byte of a file name as it was, another character as one that looks like it."""
+    assert isinstance(fault, UnicodeEncodeError)
+    letter = fault.object[fault.start]
+    if "\udc80" <= letter <= "\udcff":
+        return bytes([ord(letter) - 0xDC00]), fault.start + 1
+    plain = PLAIN.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    return plain or "?", fault.start + 1
+
+
+codecs.register_error(READABLE, _readable)

@@ -1,0 +1,76 @@
+"""Expressions such as `cell=lstm,gru hidden_size=256`: which cases of a suite, or which sizes, are meant.
+
+A value with a space, a comma or a quote in it stands in quotes: single ones around anything that has none itself, or
+double ones around JSON's escapes.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from rnnbench.errors import UserError
+from rnnbench.store.records import AXES, OF_DATA, Case, axis_text
+from rnnbench.suite_file import nearest
+
+QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
+TERM = re.compile(rf"(?: (?<=[=,]) (?:{QUOTED}) | \S )+", re.VERBOSE | re.DOTALL)
+VALUE = rf"""(?: {QUOTED} | [^,"'][^,]* )"""
+VALUES = re.compile(rf"{VALUE} (?:,{VALUE})*", re.VERBOSE | re.DOTALL)
+ONE_VALUE = re.compile(VALUE, re.VERBOSE | re.DOTALL)
+QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
+BARE = re.compile(r"""[^\s,"'\\]+""")  # what needs no quotes, if all of it can be printed
+
+
+def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
+    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault.
+
+    No expression at all selects everything, but one that is empty is an error: most likely it is a variable that
+    nobody has set.
+    """
+    only: dict[str, list[str]] = {}
+    for expression in expressions:
+        if not expression.strip():
+            raise UserError(f"{option} is empty; want for example cell=VALUE (is a variable not set?)")
+    for term in TERM.findall(" ".join(expressions)):
+        axis, _, values = term.partition("=")
+        if axis not in AXES:
+            raise UserError(f"{option} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
+        if axis in only:
+            raise UserError(f"{option} {term}: {axis} is named twice; want {axis}=VALUE,VALUE")
+        only[axis] = _values(values)
+        if not all(only[axis]):
+            raise UserError(f"{option} {term}: want {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
+    return only
+
+
+def expression(case: Case) -> str:
+    """An expression that selects just this case, in one line that a shell takes in single quotes."""
+    loads = case.workload.samples > 0
+    axes: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
+    return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in axes.items())
+
+
+def quoted(value: str) -> str:
+    """A value as an expression has it: as it is, or in double quotes."""
+    if BARE.fullmatch(value) and value.isprintable():
+        return value
+    return json.dumps(value).replace("'", r"\u0027").replace("\x7f", r"\u007f")
+
+
+def _values(text: str) -> list[str]:
+    """The values of an axis; an empty one among them if the text is no list of values."""
+    if not VALUES.fullmatch(text):
+        return [""]
+    return [_unquoted(value) for value in ONE_VALUE.findall(text)]
+
+
+def _unquoted(value: str) -> str:
+    """A value without its quotes; empty if there is no end of them, or JSON has no such escapes."""
+    if value.startswith("'"):
+        return value[1:-1]
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value, strict=False))
+    except ValueError:
+        return ""

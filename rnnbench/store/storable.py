@@ -1,0 +1,66 @@
+"""What a worker or a user's code has said, made such that the reader takes it: rnnbench reads all that it writes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from rnnbench.store import schema
+from rnnbench.store.jsonlines import clean
+from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import PLAIN, Measurement
+
+if TYPE_CHECKING:
+    from rnnbench.store.folder import RunInfo
+
+DEFAULTS = {one.name: one.default for one in fields(Measurement) if one.default is not MISSING}
+
+
+def measurement(known: Measurement) -> Measurement:
+    """The measurement as it will be read. A metric that is no finite number is missing, and its value is the reason."""
+    line: dict[str, Any] = clean(known.to_json())
+    missing = {
+        name: reason if isinstance(reason, str) else schema.shown(reason) for name, reason in line["missing"].items()
+    }
+    for metric in OBSERVED:
+        value = line.get(metric.name)
+        if value is not None and not schema.NUMBER.holds(value):
+            missing[metric.name] = f"its value is no number that can be stored: {schema.shown(value)}"
+            line[metric.name] = None
+    for name in PLAIN:
+        if name in DEFAULTS and not schema.MEASUREMENT[name].holds(line[name]):
+            line[name] = DEFAULTS[name]
+    return Measurement.from_json(line | {"missing": missing})
+
+
+def profile(taken: Profile) -> Profile:
+    """The profile as it will be read; one with values that no reader takes has failed, with the first of them."""
+    line: dict[str, Any] = clean(taken.to_json())
+    fault = schema.profile_fault(line)
+    return (
+        Profile(line["case"], "failed", f"its profile can't be stored: {fault}") if fault else Profile.from_json(line)
+    )
+
+
+def info(content: "RunInfo") -> dict[str, Any]:
+    """What `run.json` holds. Limits of the machine that are no numbers are left out, and a note says so."""
+    line: dict[str, Any] = _within_bounds(clean(asdict(content)))
+    sound = [one for one in line["ceilings"] if schema.is_ceiling(one)]
+    if left_out := len(line["ceilings"]) - len(sound):
+        line["notes"].append(f"limits of the machine left out, since they are no numbers: {left_out}")
+    if not content.id:
+        del line["id"]  # a run of an older version, which that version can go on reading
+    return line | {"ceilings": sound}
+
+
+def _within_bounds(value: Any) -> Any:
+    """The same, with infinity for whole numbers that no table holds."""
+    match value:
+        case Mapping():
+            return {key: _within_bounds(inner) for key, inner in value.items()}
+        case list():
+            return [_within_bounds(inner) for inner in value]
+        case int() if abs(value) >= schema.MOST:
+            return math.inf if value > 0 else -math.inf
+    return value

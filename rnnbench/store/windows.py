@@ -1,0 +1,65 @@
+"""The windows of a run: a file for each worker, `windows-<worker>.jsonl`, all of whose lines are of that run.
+
+A line that is there twice, of another worker or of another run is refused: it would be counted as a measurement.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.store import jsonlines, schema
+from rnnbench.store.folder import check_line, of_workers, run_id
+
+RUN = "run"  # key of the run's id in each line
+
+
+def window_files(path: Path, part: str | None = None) -> list[Path]:
+    """The files of windows that count, of one part or of all, one for each worker."""
+    return sorted(path.glob(f"windows-{of_workers(part)}"))
+
+
+def worker_of(file: Path) -> str:
+    """The worker whose windows are in a file, by its name."""
+    return file.stem.removeprefix("windows-")
+
+
+def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of every worker's windows, of one part or of all; raises UserError where one is not what it must be."""
+    run = run_id(path)
+    for file in window_files(path, part):
+        yield from _checked(file, run)
+
+
+def check_windows(file: Path, run: str) -> None:
+    """Raise UserError at the first line of a file that is no window of the run with this id."""
+    for _ in _checked(file, run):
+        pass
+
+
+def too_many(file: Path, turns: int) -> UserError:
+    """What is wrong with a file in which a visit has more windows than `turns`."""
+    return UserError(f"{file}: a visit has more windows than its turns, {turns}; some are another run's, or are twice")
+
+
+def _checked(file: Path, run: str) -> Iterator[dict[str, Any]]:
+    worker = worker_of(file)
+    seen: dict[tuple[str, int, int], int] = {}  # what tells windows of a worker apart -> the line
+    for number, line in enumerate(jsonlines.read(file), 1):
+        check_line(file, number, schema.window_fault(line) or _stray(line, worker, run))
+        place = line["case"], line["replicate"], line["order"]
+        if place in seen:
+            raise UserError(f"{file}, line {number}: is the same window as line {seen[place]}; remove one of them")
+        seen[place] = number
+        yield line
+
+
+def _stray(line: dict[str, Any], worker: str, run: str) -> str:
+    """What tells that a window belongs elsewhere; empty where nothing does."""
+    found = line.get(RUN, "")
+    if found != run:
+        wanted = f"want {run!r}, the id in run.json" if run else "want none, as in run.json"
+        return f"run: {wanted}, found {found or 'none'!r}; the window is another run's"
+    if line["worker"] != worker:
+        return f"worker: want {worker!r}, as in the file's name, found {line['worker']!r}"
+    return ""

@@ -1,0 +1,80 @@
+"""Energy per call against mean power times time, for a short call and for one that is longer than a window."""
+
+import time
+from collections.abc import Iterator
+from statistics import mean
+from threading import Event, Thread
+
+import torch
+
+from rnnbench.measure import devices, energy, nvml
+from rnnbench.measure.engine import calibrate, take_window
+from rnnbench.store.readings import Unavailable
+from tests.gpu.row import Row
+
+CALL_SECONDS = (1e-3, 30e-3)
+SIDE = {True: 256, False: 4096}  # of a square product, by whether the device is a CPU
+COUNTER_SECONDS = 6.0  # a GPU's counter has steps of 0.1 s, which are 2% of it
+SAMPLE_SECONDS = 0.02
+ALLOWED = 0.05
+
+
+class Power(Thread):
+    """Watts, sampled beside the calls."""
+
+    def __init__(self, gpu: nvml.Gpu) -> None:
+        super().__init__(daemon=True)
+        self.watts: list[float] = []
+        self._gpu = gpu
+        self._ended = Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            values = self._gpu.sample().values
+            self.watts.append(values.get("power_instant_watts", values.get("power_watts", float("nan"))))
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def check(name: str) -> Iterator[Row]:
+    """One row for each length of a call; raises Unavailable where there is no counter of energy or no GPU."""
+    device = devices.open_device(name)
+    meter = device.meter()
+    uuid = device.uuid()
+    if uuid is None:
+        raise Unavailable("power is only sampled on a GPU")
+    meter.least_seconds = COUNTER_SECONDS
+    left = torch.randn(SIDE[devices.is_shared(name)], SIDE[devices.is_shared(name)], device=name).bfloat16()
+    product = torch.empty_like(left)
+    once = calibrate(device, lambda: torch.mm(left, left, out=product), 0.1)
+    for wanted in CALL_SECONDS:
+        repeats = max(1, round(wanted / (once.seconds / once.calls)))
+        made: list[int] = []
+
+        def call(repeats: int = repeats, made: list[int] = made) -> None:
+            made.append(1)
+            for _ in range(repeats):
+                torch.mm(left, left, out=product)
+
+        plan = calibrate(device, call, 0.01)
+        energy.per_call(meter, device, call, plan)  # until power stands still
+        power = Power(nvml.open_gpu(uuid))
+        made.clear()
+        started = time.perf_counter()
+        power.start()
+        joules = energy.per_call(meter, device, call, plan)
+        seconds = time.perf_counter() - started
+        power.end()
+        watts = mean(power.watts)
+        ratio = joules * len(made) / (watts * seconds)
+        yield {
+            "call": f"{1e3 * take_window(device, call, plan).seconds / plan.calls:.2f} ms",
+            "calls": len(made),
+            "joules a call": joules,
+            "mean watts": watts,
+            "seconds": seconds,
+            "counted over power x time": ratio,
+            "holds": abs(ratio - 1) <= ALLOWED,
+        }

@@ -1,0 +1,63 @@
+"""`python -m tests.gpu.live [DEVICE]`: `rnnbench.measure` on modules and tensors that lie on a GPU."""
+
+import math
+import sys
+
+import torch
+from torch import Tensor, nn
+
+import rnnbench
+from rnnbench.report.measured import Measured
+from rnnbench.store.records import Phase
+
+STEPS, BATCH, SIZE = 32, 32, 256
+
+
+class Loop(nn.Module):
+    """An LSTM as a loop over torch's cell, with the weights of a layer."""
+
+    def __init__(self, layer: nn.LSTM) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(layer.input_size, layer.hidden_size)
+        weights = layer.state_dict()
+        self.cell.load_state_dict({name.removesuffix("_l0"): value for name, value in weights.items()})
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(seq, batch, input) -> (seq, batch, hidden)."""
+        state, outputs = None, []
+        for step in input:
+            state = self.cell(step, state)
+            outputs.append(state[0])
+        return torch.stack(outputs)
+
+
+def faults(measured: Measured, phase: Phase, device: str) -> list[str]:
+    """What is wrong with a result."""
+    ratio = float(measured.loc["loop", "ratio"])  # type: ignore[arg-type]
+    found = []
+    if not math.isfinite(ratio) or ratio <= 0:
+        found.append(f"{phase}: the ratio is {ratio}")
+    if "agree" not in str(measured.loc["loop", "parity"]):
+        found.append(f"{phase}: parity is {measured.loc['loop', 'parity']!r}")
+    if torch.device(str(measured.attrs["device"])).type != torch.device(device).type:
+        found.append(f"{phase}: it was measured on {measured.attrs['device']}")
+    return found
+
+
+def main(device: str) -> int:
+    """Print both frames."""
+    torch.manual_seed(1)
+    layer = nn.LSTM(SIZE, SIZE)
+    modules = {"loop": Loop(layer).to(device), "torch": layer.to(device)}
+    input = torch.randn(STEPS, BATCH, SIZE, device=device)
+    wrong: list[str] = []
+    for phase in ("inference", "training"):
+        measured = rnnbench.measure(modules, input, phase, budget_seconds=20.0, progress=False)
+        print(measured, measured.attrs["note"], sep="\n")
+        wrong += faults(measured, phase, device)
+    print("\n".join(wrong) or "both phases are measured, on the right device, with equal outputs")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "cuda"))

@@ -1,0 +1,67 @@
+"""`python -m tests.gpu.measured SUITE ...`: `rnnbench run`, and then: was every expected case measured?
+
+Exit code 1 where a case failed, was skipped without need, or was not reached.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rnnbench import suites
+from rnnbench.expressions import parse_only
+from rnnbench.store.folder import last_measurements, read_info
+from rnnbench.store.records import Case, Measurement
+
+
+def expected(suite: str, only: Sequence[str], device: str) -> list[Case]:
+    """The cases that a run must have measured: all of the device's own."""
+    groups = suites.read(suite).groups(parse_only(only), device, most=None)
+    cases = [case for group in groups for case in group.cases]
+    return [case for case in cases if case.implementation != "cudagraph" or device.startswith("cuda")]
+
+
+def faults(cases: Iterable[Case], measurements: dict[str, Measurement]) -> Iterable[str]:
+    """A line for each case that was not measured."""
+    for case in cases:
+        found = measurements.get(case.key)
+        if found is None:
+            yield f"not in the run: {case.key}"
+        elif found.status != "measured":
+            yield f"{found.status}: {case.key}: {found.reason}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, and judge what is in the newest folder."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suite")
+    for option in ("--device", "--out", "--budget"):
+        parser.add_argument(option, required=True)
+    parser.add_argument("--only", action="append", default=[])
+    asked = parser.parse_args(arguments)
+    given = [text for only in asked.only for text in ("--only", only)]
+    given += ["--device", asked.device, "--out", asked.out, "--budget", asked.budget]
+    done = subprocess.run([sys.executable, "-m", "rnnbench", "run", asked.suite, *given], check=False)
+    if done.returncode:
+        return done.returncode
+    runs = sorted(Path(asked.out).glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    if not runs:
+        print(f"{asked.out} holds no run")
+        return 1
+    run = runs[-1].parent
+    cases, measurements = expected(asked.suite, asked.only, asked.device), last_measurements(run)
+    wrong = list(faults(cases, measurements))
+    for case in cases:
+        if "compile_seconds" in (known := measurements.get(case.key, Measurement(case, "pending"))).metrics:
+            print(f"compiled in {known.metrics['compile_seconds']:.1f} s: {case.key}")
+    print("\n".join(wrong))
+    info = read_info(run)
+    print(
+        f"{len(cases) - len(wrong)} of {len(cases)} cases measured, {info.replicates} replicates, {info.seconds:.0f} s"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

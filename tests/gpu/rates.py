@@ -1,0 +1,88 @@
+"""`python -m tests.gpu.rates [DEVICE]`: the ceilings beside what is known of the card; exit code 1 where they differ.
+
+A ceiling above the highest figure breaks physics (something was not measured), one below the lowest is no ceiling.
+"""
+
+import random
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from rnnbench.measure.operations import Operations
+from rnnbench.store.ceilings import Ceiling
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class KnownCard:
+    """The range of a card's ceilings: from three quarters of what others measure to the data sheet's peak."""
+
+    tflops: dict[str, Range]  # of dense products, by dtype
+    copies: Range  # TB/s of large copies, bytes read and written
+    launch: Range = (1.0, 10.0)  # µs
+
+    def ranges(self, dtype: str) -> dict[str, Range]:
+        """The range of each figure."""
+        return {"products": self.tflops[dtype], "copies": self.copies, "launch": self.launch}
+
+
+HOPPER = {"float32": (35.0, 67.0), "tf32": (280.0, 495.0), "bfloat16": (560.0, 990.0), "float16": (560.0, 990.0)}
+CARDS = {  # part of the name that the driver gives
+    "H100 80GB HBM3": KnownCard(HOPPER, (2.3, 3.36)),
+    "H200": KnownCard(HOPPER, (3.3, 4.81)),
+}
+
+
+def known(name: str) -> KnownCard | None:
+    """What is known of a card."""
+    return next((card for part, card in CARDS.items() if part in name), None)
+
+
+def measure(device: str, dtype: str) -> Ceiling:
+    """As a worker does it."""
+    request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": 1}
+    reply = Operations(random.Random(0)).handle(request)
+    if not reply["ok"]:
+        raise SystemExit(f"{device} in {dtype}: {reply['reason']}")
+    return Ceiling.from_json(reply["ceiling"])
+
+
+def lines(ceiling: Ceiling, card: KnownCard | None) -> Iterable[tuple[str, bool]]:
+    """What is shown of a ceiling, and whether it is right."""
+    figures = {
+        "products": (2 * ceiling.macs_per_second / 1e12, "TFLOP/s"),
+        "copies": (ceiling.copies[-1][1] / 1e12, "TB/s"),
+    }
+    if ceiling.launch_seconds is not None:
+        figures["launch"] = (ceiling.launch_seconds * 1e6, "µs")
+    ranges = {} if card is None else card.ranges(ceiling.dtype)
+    for name, (value, unit) in figures.items():
+        text = f"{ceiling.dtype:<10}{name:<10}{value:>9.3g} {unit:<8}"
+        if name not in ranges:
+            yield text.rstrip(), True
+            continue
+        lower, upper = ranges[name]
+        is_right = lower <= value <= upper
+        yield f"{text}{'ok' if is_right else 'OFF'}: {lower:g} to {upper:g}", is_right
+
+
+def main(device: str) -> int:
+    """Print the ceilings of the types that matter on this device."""
+    is_gpu = device.partition(":")[0] == "cuda"
+    name = torch.cuda.get_device_name(device) if is_gpu else device
+    card = known(name)
+    print(f"{name}: {'judged' if card else 'nothing is known of it, so nothing is judged'}")
+    found = [
+        line
+        for dtype in (("float32", "tf32", "bfloat16") if is_gpu else ("float32",))
+        for line in lines(measure(device, dtype), card)
+    ]
+    print("\n".join(text for text, _ in found))
+    return int(not all(is_right for _, is_right in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "cuda"))

@@ -1,0 +1,151 @@
+"""What the programs of the acceptance run call right and wrong; the runs themselves are the acceptance run's."""
+
+import json
+import math
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.report.measured import Measured
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import Measurement
+from tests import workload as small
+from tests.gpu import live, measured, packages, rates, resumed, too_large, unchanged
+
+CARD = rates.known("NVIDIA H100 80GB HBM3")
+
+
+def ceiling(dtype: str = "bfloat16", tflops: float = 800.0, copies: float = 3.0) -> Ceiling:
+    rate = tflops * 1e12 / 2
+    return Ceiling("cuda", dtype, 1, rate, ((1 << 20, 9e12), (1 << 30, copies * 1e12)), 4e-6, 2.5e-6)
+
+
+def off(found: Ceiling, card: rates.KnownCard | None = CARD) -> list[str]:
+    return [text.split()[1] for text, is_right in rates.lines(found, card) if not is_right]
+
+
+def test_the_figures_that_are_known_of_an_h100_are_right() -> None:
+    for dtype, tflops in {"bfloat16": 800.0, "float32": 50.0, "tf32": 400.0}.items():
+        assert off(ceiling(dtype, tflops)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        (ceiling(tflops=8000), ["products"]),  # the clock did not wait for the device
+        (ceiling("float32", 400), ["products"]),  # TF32 was on
+        (ceiling("tf32", 50), ["products"]),  # and was off
+        (ceiling(copies=1.5), ["copies"]),  # bytes counted one way
+        (ceiling(copies=9.0), ["copies"]),  # of the cache
+    ],
+)
+def test_a_ceiling_that_can_not_be_is_off(found: Ceiling, wrong: list[str]) -> None:
+    assert off(found) == wrong
+
+
+def test_a_card_that_nothing_is_known_of_is_not_judged() -> None:
+    assert rates.known("NVIDIA H100 PCIe") is None
+    assert off(ceiling(tflops=8000), None) == []
+
+
+def test_a_package_that_is_missing_or_too_old_is_named_with_the_remedy() -> None:
+    assert packages.requirements().keys() >= {"torch", "click", "torchinfo"}
+    wanted = {"click": "1.0", "torchinfo": "99", "no-such-package-at-all": "2.1"}
+    found = {package: fault for package, _, fault in packages.rows(wanted)}
+    assert found["click"] == ""
+    assert found["torchinfo"] == "is older than 99; put a newer wheel into the folder WHEELS"
+    assert found["no-such-package-at-all"] == "is not installed; put its wheel into the folder WHEELS (at least 2.1)"
+    assert packages.numbers("2.11.0+cu130") == (2, 11, 0) > packages.numbers("2.9.1")
+
+
+def test_the_steps_and_their_packages_need_nothing_that_a_machine_may_lack() -> None:
+    code = (
+        "import sys, tests.gpu.acceptance, tests.gpu.packages;"
+        "print([one for one in ('torch', 'pydantic', 'numpy', 'rnnbench') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_case_that_was_not_measured_is_a_fault_of_the_run() -> None:
+    good, bad, unreached = (small.case("gru", batch_size=size) for size in (1, 2, 3))
+    known = {
+        good.key: Measurement(good, "measured"),
+        bad.key: Measurement(bad, "failed", "out of memory"),
+    }
+    found = list(measured.faults([good, bad, unreached], known))
+    assert found == [f"failed: {bad.key}: out of memory", f"not in the run: {unreached.key}"]
+
+
+def test_a_graph_is_expected_on_a_gpu_alone() -> None:
+    only = ["cell=lstm batch_size=32 hidden_size=512 seq_len=32"]
+    assert len(measured.expected("cuda", only, "cuda")) == 8
+    assert len(measured.expected("cuda", only, "cpu")) == 6
+
+
+def test_a_check_of_equal_code_is_right_without_an_alarm_and_with_a_case() -> None:
+    def verdicts(*names: str | None) -> Counter[str]:
+        lines = ["a line of words", *(json.dumps({"verdict": name}) for name in names)]
+        return unchanged.counted(unchanged.findings("\n".join(lines)))
+
+    assert unchanged.is_right(verdicts("unchanged", "inconclusive"))
+    for wrong in (["unchanged", "regressed"], ["unchanged", "improved"], ["unchanged", None], []):
+        assert not unchanged.is_right(verdicts(*wrong))
+
+
+def test_a_copy_of_this_code_is_a_base(tmp_path: Path) -> None:
+    unchanged.copy(tmp_path)
+    assert (tmp_path / "rnnbench" / "measure" / "worker.py").is_file()
+    assert suites.read(str(tmp_path / "ci.toml")).name == "ci"
+
+
+def test_only_the_cell_that_asks_for_too_much_may_fail_and_in_words(tmp_path: Path) -> None:
+    groups = suites.read(str(too_large.write(tmp_path))).groups({}, "cuda", most=None)
+    cases = [case for group in groups for case in group.cases]
+
+    def ended(status: str, reason: str) -> list[str]:
+        found = []
+        for case in cases:
+            if case.cell.endswith("Large"):
+                found.append(Measurement(case, status, reason))  # type: ignore[arg-type]
+            elif case.workload.batch_size > 32:
+                found.append(Measurement(case, "skipped", "it needs 5,000.0 GB of memory at least, and ..."))
+            else:
+                found.append(Measurement(case, "measured"))
+        return list(too_large.faults(found))
+
+    assert ended("failed", "out of memory: CUDA out of memory") == []
+    [large] = [case for case in cases if case.cell.endswith("Large")]
+    assert ended("measured", "") == [f"measured in place of failed: {large.key}: "]
+    assert len(ended("failed", "the worker was killed by SIGSEGV")) == 1
+
+
+def test_a_resumed_run_has_all_windows_once_and_the_killed_workers_case_alone_fails() -> None:
+    first, second = (small.case("gru", batch_size=size) for size in (1, 2))
+    killed = Measurement(first, "failed", "the worker was killed by SIGKILL")
+    good = Measurement(second, "measured")
+    assert list(resumed.faults([killed, good], ["a", "b"], ["a", "b", "c"])) == []
+    assert list(resumed.faults([good], ["a", "b"], ["a", "c", "c"])) == [
+        "1 windows of the first part are gone",
+        "1 windows are there twice",
+    ]
+    assert list(resumed.faults([good], ["a"], ["a"])) == ["no window was added by --resume"]
+    wrong = list(resumed.faults([killed, Measurement(second, "pending", "not reached")], ["a"], ["a", "b"]))
+    assert wrong == [
+        "2 cases were not measured, more than the one that the killed worker was at",
+        f"pending: {second.key}: not reached",
+    ]
+
+
+def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device() -> None:
+    found = Measured({"ratio": [2.0, 1.0], "parity": ["agrees", "is the reference"]}, index=["loop", "torch"])
+    found.attrs = {"device": "cuda:0"}
+    assert live.faults(found, "inference", "cuda") == []
+    assert live.faults(found, "inference", "cpu") == ["inference: it was measured on cuda:0"]
+    found = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
+    found.attrs = {"device": "cuda:0"}
+    assert live.faults(found, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]

@@ -1,0 +1,15 @@
+"""Reports written for tests."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from rnnbench.analysis.noise import Noise
+from rnnbench.report.folder import put, render
+from rnnbench.report.place import Place
+from rnnbench.store.folder import RunInfo
+
+
+def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
+    """The page of a report in a folder."""
+    return put(render(summary, noise, info), Place(folder, "test"))

@@ -1,0 +1,160 @@
+"""Names that files hold and that become paths: none leads out of the folder that it is meant for."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from rnnbench import load, suites
+from rnnbench.cli import cli
+from rnnbench.errors import UserError
+from rnnbench.measure.resume import read_state
+from rnnbench.measure.slurm.jobs import Ledger
+from rnnbench.report import profiled
+from rnnbench.store import names
+from rnnbench.store.folder import parts, read_info, read_profiles
+from rnnbench.store.regular_files import within
+from rnnbench.store.windows import read_windows
+from tests import stored
+from tests import workload as small
+from tests.analysis.profiles import profile
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+ESCAPES = ("../../x", "/abs", "a/../../b", "a\0b", "..", "/dev/zero", "../x-1", "p0/../../0000", "x\n", "\ud800", "")
+
+
+def folder(parent: Path) -> Path:
+    """A run with all files that have names in them."""
+    path = stored.folder(parent, {LOOP: [[2.0]] * 2, REFERENCE: [[1.0]] * 2})
+    for name, lines in {
+        "profiles.jsonl": [
+            profile(case=LOOP.key).to_json() | {"files": {"stacks": "stacks.txt", "trace": "t.json.gz"}}
+        ],
+        "jobs.jsonl": [{"name": f"{path.name}.0", "parts": ["p00000"]}],
+    }.items():
+        (path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def read(path: Path) -> None:
+    """Read all that is in a run, and make paths of it as commands do."""
+    read_info(path)
+    load(path)
+    read_profiles(path)
+    read_state(path)
+    parts(path)
+    list(read_windows(path))
+    Ledger(path).close()
+
+
+def changed(file: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    """A change of the first line of a file of a run, or of the whole of `run.json`."""
+
+    def apply(path: Path) -> None:
+        text = (path / file).read_text()
+        first, *rest = [text] if file == "run.json" else text.splitlines()
+        content = json.loads(first)
+        change(content)
+        (path / file).write_text("\n".join([json.dumps(content), *rest]) + "\n")
+
+    return apply
+
+
+def put(*keys: str) -> Callable[[dict[str, Any], str], None]:
+    def apply(content: dict[str, Any], name: str) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = name
+
+    return apply
+
+
+PLACES: dict[str, tuple[str, Callable[[dict[str, Any], str], None]]] = {
+    "suite": ("run.json", put("suite")),
+    "id": ("run.json", put("id")),
+    "worker": ("windows-0000.jsonl", put("worker")),
+    "run of a window": ("windows-0000.jsonl", put("run")),
+    "stacks": ("profiles.jsonl", put("files", "stacks")),
+    "trace": ("profiles.jsonl", put("files", "trace")),
+    "part of a job": ("jobs.jsonl", lambda content, name: content.update(parts=[name])),
+}
+
+
+@pytest.mark.parametrize("name", ESCAPES, ids=ascii)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_name_in_a_file_that_leads_elsewhere_is_refused_with_its_place(tmp_path: Path, place: str, name: str) -> None:
+    path = folder(tmp_path)
+    read(path)
+    file, change = PLACES[place]
+    changed(file, lambda content: change(content, name))(path)
+    if (place, name) == ("id", ""):  # as in runs of older versions; then it is the windows that are not of this run
+        file = "windows-0000.jsonl"
+    with pytest.raises(UserError, match=f"^{path / file}(, line 1)?: "):
+        read(path)
+
+
+def test_a_history_of_a_strangers_runs_writes_nothing_outside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "a" / "b" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for number in range(2):
+        path = folder(here / "results")
+        info = json.loads((path / "run.json").read_text()) | {"started": f"2026-01-0{number + 1}T00:00:00+00:00"}
+        (path / "run.json").write_text(json.dumps(info | {"suite": "../../x"}))
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(cli, ["report", "--history"])
+    assert isinstance(done.exception, UserError)
+    assert "suite: want letters, digits, '.', '_' and '-'" in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_suite_of_a_run_is_what_a_suite_file_may_be_called(tmp_path: Path) -> None:
+    for name in ("a", "A.b_c-9", *ESCAPES[:3], "", "..", ".hidden", "-x", "a b"):
+        (tmp_path / "mine.toml").write_text(f'name = "{name}"\n[[sweep]]\ncell = "gru"\n')
+        try:
+            suites.read(str(tmp_path / "mine.toml"))
+        except UserError:
+            assert not names.is_suite(name), name
+        else:
+            assert names.is_suite(name), name
+
+
+@pytest.mark.parametrize("name", ["measurements-../x.jsonl", "measurements-x.jsonl", "measurements-p0 (copy).jsonl"])
+def test_a_file_that_is_named_like_a_part_and_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    path = folder(tmp_path)
+    file = path / name.replace("/", "|")
+    file.write_text((path / "measurements.jsonl").read_text())
+    with pytest.raises(UserError, match="rnnbench did not write it"):
+        load(path)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("f;aten::mm 10\n")
+    (path / "stacks.txt").symlink_to(secret)
+    (path / "below").symlink_to(tmp_path)
+    assert within(path, "stacks.txt") is None
+    assert within(path, "below/secret.txt") is None
+    assert within(path, "run.json") == (path / "run.json").resolve()
+    [one] = profiled.sections(load(path), read_profiles(path), path)
+    assert one.flames == {}
+    (path / "stacks.txt").unlink()
+    (path / "stacks.txt").write_text(secret.read_text())
+    [one] = profiled.sections(load(path), read_profiles(path), path)
+    assert len(one.flames) == 1
+
+
+@pytest.mark.parametrize("name", ESCAPES, ids=ascii)
+def test_a_file_within_a_folder_is_none_for_a_name_that_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x").write_text("")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert within(tmp_path / "a" / "b", name) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert within(tmp_path, "pipe") is None

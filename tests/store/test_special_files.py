@@ -1,0 +1,177 @@
+"""A pipe, a device, a socket, a folder or a link behind each name of a run: refused at once, never waited for."""
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from rnnbench import load
+from rnnbench.errors import UserError
+from rnnbench.measure.resume import read_state
+from rnnbench.measure.slurm.job import first_machine
+from rnnbench.measure.slurm.jobs import Ledger
+from rnnbench.report import flame, place
+from rnnbench.store import jsonlines, pytest_benchmark
+from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samples
+from rnnbench.store.records import Measurement
+from rnnbench.store.writing import replace
+from tests import stored
+from tests import workload as small
+from tests.analysis.profiles import profile
+
+LOOP = small.case("vanilla")
+
+
+def bound(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "No such device": bound,  # as the system says of a socket, which it does not open
+}
+READ: dict[str, Callable[[Path], Any]] = {
+    "run.json": read_info,
+    "measurements.jsonl": load,
+    "measurements-p00000.jsonl": load,
+    "windows-0000.jsonl": load,
+    "windows-0001.jsonl": read_state,
+    "profiles.jsonl": read_profiles,
+    "telemetry.jsonl": lambda run: list(read_samples(run)),
+    "machine.json": first_machine,
+    "jobs.jsonl": Ledger,
+    "stacks.txt": lambda run: flame.read(run / "stacks.txt"),
+    "saved.json": lambda run: pytest_benchmark.read(run / "saved.json"),
+    "saved/a.json": lambda run: pytest_benchmark.read(run / "saved"),
+}
+WRITTEN: dict[str, Callable[[RunFolder], Any]] = {
+    "measurements.jsonl": lambda run: run.add_measurement(Measurement(LOOP, "measured")),
+    "windows-0009.jsonl": lambda run: run.add_window(stored.window(LOOP, 9, [1.0])),
+    "profiles.jsonl": lambda run: run.add_profile(profile()),
+    "telemetry.jsonl": lambda run: run.add_sample({"a": 1}),
+    "run.json": lambda run: run.write_info(stored.INFO),
+    "run.json.new": lambda run: run.write_info(stored.INFO),
+}
+
+
+@pytest.fixture(autouse=True)
+def at_once() -> Iterator[None]:
+    """Whoever waits for a pipe, or reads a device without end, is interrupted."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(5)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = stored.folder(tmp_path, {LOOP: [[1.0]] * 2})
+    monkeypatch.chdir(path)  # addresses of sockets are short
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", READ)
+def test_what_is_no_regular_file_is_not_read(run: Path, name: str, kind: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    (run / name).parent.mkdir(exist_ok=True)
+    KINDS[kind](Path(name))
+    words = "there is no JSON file" if (name, kind) == ("saved.json", "a folder") else f"can't be read: .*{kind}"
+    with pytest.raises(UserError, match=rf"{name}: {words}"):
+        READ[name](run)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name != "run.json.new"])
+def test_what_is_no_regular_file_is_not_written_to(run: Path, name: str, kind: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    KINDS[kind](Path(name))
+    if (name, kind) == ("run.json", "a device"):
+        return  # a link, which is replaced: see below
+    with pytest.raises((UserError, OSError)):
+        WRITTEN[name](RunFolder(run))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_nothing_is_written_through_a_link_in_a_strangers_run(run: Path, name: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("of years, without a line end")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(mine)
+    if name.startswith("run.json"):
+        WRITTEN[name](RunFolder(run))  # which replaces the link
+    else:
+        with pytest.raises((UserError, OSError), match="it is a link"):
+            WRITTEN[name](RunFolder(run))
+    assert mine.read_text() == "of years, without a line end"
+    assert not (run / "run.json").is_symlink()
+
+
+def test_a_line_without_an_end_is_refused_and_not_held(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonlines, "MAX_LINE_BYTES", 1000)
+    with (run / "windows-0000.jsonl").open("ab") as file:
+        file.truncate(1 << 40)  # a terabyte of zeros, which takes no room
+    for read in (load, read_state):
+        with pytest.raises(UserError, match=r"windows-0000\.jsonl: can't be read: a line is longer than"):
+            read(run)
+
+
+def test_a_file_that_is_too_large_is_refused(run: Path) -> None:
+    for name in ("run.json", "saved.json", "stacks.txt", "machine.json"):
+        with (run / name).open("ab") as file:
+            file.truncate(1 << 40)
+        with pytest.raises(UserError, match=rf"{name}: can't be read: it is larger than"):
+            READ[name](run)
+
+
+def test_only_the_end_of_a_long_file_is_looked_at_before_a_line_is_added(run: Path) -> None:
+    file = run / "windows-0000.jsonl"
+    with file.open("ab") as long:
+        long.truncate(1 << 40)
+        long.seek(0, os.SEEK_END)
+        long.write(b"\n" + b"torn" * 50_000)
+    appender = jsonlines.Appender(file)
+    appender.append({"a": 1})
+    appender.close()
+    assert file.stat().st_size == (1 << 40) + len(b'\n{"a":1}\n')
+
+
+def test_a_marker_of_a_report_that_is_no_file_marks_nothing(run: Path) -> None:
+    Path("site").mkdir()
+    os.mkfifo(f"site/{place.MARKER}")
+    with pytest.raises(UserError, match="rnnbench did not make it"):
+        place.place(place.of_one(run), Path("site"))
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+def test_a_pipe_or_a_folder_is_not_replaced_by_a_file(tmp_path: Path, kind: str) -> None:
+    KINDS[kind](tmp_path / "out")
+    with pytest.raises(OSError, match=kind):
+        replace(tmp_path / "out", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (tmp_path / "out").is_file()
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    device = tmp_path / "null"  # not the real one: a fault here would take it from the whole machine
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root can make a device")
+    with pytest.raises(OSError, match="it is a device"):
+        replace(device, b"x")
+    assert stat.S_ISCHR(device.lstat().st_mode)

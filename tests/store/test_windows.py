@@ -1,0 +1,144 @@
+"""Windows that are not of this run, or are there twice, are refused: they would be counted as measurements."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load
+from rnnbench.errors import UserError
+from rnnbench.measure.resume import read_state
+from rnnbench.store.folder import RunFolder, read_info, run_id
+from rnnbench.store.windows import read_windows
+from tests import stored
+from tests import workload as small
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+COMMITTED = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return made(tmp_path)
+
+
+def made(parent: Path) -> Path:
+    return stored.folder(parent, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
+
+
+def older(path: Path) -> Path:
+    """The same run as a version wrote it that knew of no ids."""
+    info = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({key: value for key, value in info.items() if key != "id"}))
+    for file in path.glob("windows-*.jsonl"):
+        file.write_text(file.read_text().replace(f',"run":"{info["id"]}"', ""))
+    return path
+
+
+def refused(path: Path, words: str, column: str = "seconds") -> None:
+    """Whoever reads a run's windows refuses them in the same words."""
+    for read in (load, read_state, lambda path: load(path, ["case", column])):
+        with pytest.raises(UserError, match=words):
+            read(path)
+
+
+def test_every_window_says_which_run_it_is_of_also_after_a_resumption(run: Path) -> None:
+    again = RunFolder(run)
+    again.add_window(stored.window(LOOP, 3, [2.0], turns=2))
+    again.close()
+    assert {line["run"] for line in read_windows(run)} == {run_id(run)} != {""}
+    assert len(load(run)) == 7
+
+
+def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_one_or_is_added(
+    run: Path, tmp_path: Path
+) -> None:
+    other = made(tmp_path)
+    shutil.copy(other / "windows-0001.jsonl", run / "windows-0001.jsonl")
+    refused(
+        run, rf"windows-0001\.jsonl, line 1: run: want '{run_id(run)}', the id in run\.json, found '{run_id(other)}'"
+    )
+
+
+def test_lines_of_another_run_are_refused(run: Path, tmp_path: Path) -> None:
+    with (run / "windows-0001.jsonl").open("a") as file:
+        file.write((made(tmp_path) / "windows-0001.jsonl").read_text())
+    refused(run, r"windows-0001\.jsonl, line 3: run: want .* the window is another run's")
+
+
+def test_lines_of_an_older_run_are_refused(run: Path, tmp_path: Path) -> None:
+    shutil.copy(older(made(tmp_path)) / "windows-0002.jsonl", run / "windows-0002.jsonl")
+    refused(run, r"windows-0002\.jsonl, line 1: run: want '.*', the id in run\.json, found 'none'")
+
+
+def test_a_file_of_another_worker_is_refused(run: Path) -> None:
+    shutil.copy(run / "windows-0001.jsonl", run / "windows-0007.jsonl")
+    refused(run, r"windows-0007\.jsonl, line 1: worker: want '0007', as in the file's name, found '0001'")
+
+
+def test_a_line_that_is_there_twice_is_refused(run: Path) -> None:
+    file = run / "windows-0001.jsonl"
+    first, second = file.read_text().splitlines(keepends=True)
+    file.write_text(first + second + first)
+    refused(run, r"windows-0001\.jsonl, line 3: is the same window as line 1; remove one of them")
+
+
+def test_a_visit_with_more_windows_than_turns_is_refused(run: Path) -> None:
+    file = run / "windows-0001.jsonl"
+    file.write_text(file.read_text().replace('"turns":2', '"turns":1'))
+    refused(run, r"windows-0001\.jsonl: a visit has more windows than its turns, 1; some are another run's")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("name", ["seconds", "host_seconds", "submit_seconds", "started", "quantiles"])
+def test_a_time_that_is_no_number_is_refused(run: Path, name: str, value: float) -> None:
+    change(run / "windows-0001.jsonl", name, [1.0, value] if name == "quantiles" else value)
+    refused(run, rf"windows-0001\.jsonl, line 2: {name}: want a", name)
+
+
+def test_a_clock_rate_that_is_not_known_is_no_fault(run: Path) -> None:
+    change(run / "windows-0001.jsonl", "clock_mhz", math.nan)
+    assert len(load(run)) == 6
+
+
+def change(file: Path, name: str, value: Any) -> None:
+    """Another value in the last line."""
+    *lines, last = file.read_text().splitlines()
+    file.write_text("".join(f"{line}\n" for line in [*lines, json.dumps(json.loads(last) | {name: value})]))
+
+
+def test_a_torn_last_line_is_harmless(run: Path) -> None:
+    file = run / "windows-0001.jsonl"
+    file.write_text(file.read_text() + file.read_text()[:50])
+    assert len(load(run)) == 6
+    assert len(read_state(run).visits) == 3
+
+
+def test_a_run_of_an_older_version_is_read_and_gone_on_with(run: Path) -> None:
+    older(run)
+    again = RunFolder(run)
+    again.write_info(read_info(run))
+    again.add_window(stored.window(LOOP, 3, [2.0], turns=2))
+    again.close()
+    assert len(load(run)) == 7
+    assert "id" not in json.loads((run / "run.json").read_text())
+    assert not any("run" in line for line in read_windows(run))
+    assert read_info(COMMITTED).id == ""
+    assert len(read_state(COMMITTED).visits) > 0
+
+
+def test_windows_of_a_run_with_an_id_are_refused_in_an_older_one(run: Path, tmp_path: Path) -> None:
+    other = made(tmp_path)
+    older(run)
+    shutil.copy(other / "windows-0000.jsonl", run / "windows-0000.jsonl")
+    refused(run, rf"windows-0000\.jsonl, line 1: run: want none, as in run\.json, found '{run_id(other)}'")
+
+
+def test_a_window_of_a_case_that_the_run_does_not_have_is_refused_with_its_line(run: Path) -> None:
+    file = run / "windows-0001.jsonl"
+    file.write_text(file.read_text().replace(REFERENCE.key, small.case("gru").key))
+    with pytest.raises(UserError, match=r"windows-0001\.jsonl, line 2: case: measurements\.jsonl has no 'cell=gru"):
+        load(run)

@@ -1,0 +1,236 @@
+"""What is printed: where it goes, what it is made of, and what becomes of a command that can't print."""
+
+import ast
+import contextlib
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnbench.cli import output
+from rnnbench.store.records import Case
+from tests import stored
+from tests import workload as small
+from tests.test_cli import SUITE
+
+OWN, LAYER = small.case("vanilla"), small.reference_case()
+PROGRAM = [sys.executable, "-m", "rnnbench"]
+COMMANDS = {
+    "run": ["run", "tiny.toml", "--json"],
+    "check": ["check", "tiny.toml", "--baseline", "base", "--budget", "60s"],
+    "profile": ["profile", "tiny.toml", "--only", "cell=gru implementation=loop"],
+    "report": ["report", "base"],
+    "report --together": ["report", "--together", "base", "head", "--out", "together"],
+    "compare": ["compare", "base", "head"],
+    "compare --json": ["compare", "base", "head", "--json"],
+    "export": ["export", "base", "--format", "csv"],
+    "list suites": ["list", "suites"],
+    "list cells": ["list", "cells"],
+    "list metrics": ["list", "metrics"],
+    "list cases": ["list", "cases", "quick"],
+    "doctor": ["doctor", "--no-probe"],
+    "--help": ["check", "--help"],
+    "--version": ["--version"],
+}
+WRITTEN = {  # before anything is printed
+    "run": "results/tiny-*/run.json",
+    "check": "results/tiny-*/verdicts.json",
+    "profile": "reports/tiny-*/index.html",
+    "report": "reports/base/index.html",
+    "report --together": "together/index.html",
+    "compare": "summary.md",
+    "compare --json": "summary.md",
+}
+REGRESSED = 1  # what the two runs are made for
+CODES = {"compare": REGRESSED, "compare --json": REGRESSED, "check": 2}  # this machine is not that of the stored run
+FEW = ["compare", "compare --json", "export", "list cells", "--help"]  # each way of printing
+QUICK = [name for name in COMMANDS if name not in ("run", "check", "profile")]  # the others measure for some seconds
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A suite, and two runs of it, the second slower than the first."""
+    text = SUITE.replace('["combined", "gru"]', '"gru"').replace('"loop", "hoisted"', '"loop"')
+    (tmp_path / "tiny.toml").write_text(text)
+    cases = small.case("gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32")
+    layers = small.reference_case(
+        "gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32"
+    )
+    for name, slower in (("base", 2.0), ("head", 3.0)):
+        times = {cases: [[slower + 0.001 * place] for place in range(6)], layers: [[1.0]] * 6}
+        stored.folder(tmp_path / "made" / name, times).rename(tmp_path / name)
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str, **streams: int | None) -> "subprocess.Popen[str]":
+    environment = os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    return subprocess.Popen([*PROGRAM, *arguments], cwd=folder, env=environment, text=True, **streams)  # type: ignore[call-overload,no-any-return]
+
+
+def unread() -> int:
+    """The end of a pipe that nobody reads."""
+    read, written = os.pipe()
+    os.close(read)
+    return written
+
+
+def in_shell(folder: Path, redirection: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    line = ["bash", "-c", f'"$@" {redirection}', "bash", *PROGRAM, *arguments]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_whose_output_nobody_reads_has_done_its_work_and_ends_with_141(folder: Path, name: str) -> None:
+    pipe = unread()
+    process = start(folder, *COMMANDS[name], stdout=pipe, stderr=subprocess.PIPE)
+    os.close(pipe)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in errors
+    assert "rnnbench: " not in errors
+    assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
+
+
+@pytest.mark.parametrize(
+    ("name", "redirection", "reason"),
+    [
+        *((name, ">/dev/full", "No space left on device") for name in QUICK),
+        *((name, ">&-", "it is closed") for name in FEW),
+    ],
+)
+def test_a_command_whose_output_can_not_be_written_says_so_and_ends_with_2(
+    folder: Path, name: str, redirection: str, reason: str
+) -> None:
+    done = in_shell(folder, redirection, COMMANDS[name])
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"rnnbench: standard output can't be written: {reason}"
+    assert "Traceback" not in done.stderr
+    assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
+
+
+@pytest.mark.parametrize(
+    ("name", "redirection"),
+    [("check", "2>/dev/full"), *((name, to) for name in FEW for to in ("2>/dev/full", "2>&-"))],
+)
+def test_standard_error_that_can_not_be_written_changes_nothing(folder: Path, name: str, redirection: str) -> None:
+    done = in_shell(folder, redirection, COMMANDS[name])
+    assert done.returncode == CODES.get(name, 0)
+    assert done.stdout.strip()
+    assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("arguments", [["dance"], ["report", "nowhere"], ["export"], ["run", "quick", "--only", "x"]])
+def test_an_error_that_can_not_be_told_still_ends_with_2(folder: Path, arguments: list[str], redirection: str) -> None:
+    assert in_shell(folder, redirection, arguments).returncode == 2
+
+
+def test_errors_that_nobody_reads_change_nothing(folder: Path) -> None:
+    pipe = unread()
+    process = start(folder, "export", "nowhere", "--format", "csv", stderr=pipe)
+    os.close(pipe)
+    assert process.wait(timeout=60) == 2
+
+
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(folder: Path) -> None:
+    done = in_shell(folder, "0<&- 1>&- 2>&-", ["run", "tiny.toml", "--only", "implementation=loop"])
+    assert done.returncode == 2
+    (run,) = folder.glob("results/*")
+    for file in run.glob("*.json*"):
+        for line in file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]:
+            json.loads(line)
+
+
+def test_only_one_module_of_the_command_line_prints() -> None:
+    for file in Path(output.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or file == Path(output.__file__):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            assert name not in ("echo", "secho", "print", "Console", "write", "writelines") or (
+                ast.unparse(node.func) in ("output.write", "making.write", "verdict_folder.write")
+            ), f"{file.name}:{node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_command_prints_something_readable_in_every_encoding(folder: Path, name: str) -> None:
+    encoding = "ascii"  # which every other holds
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
+    done = subprocess.run([*PROGRAM, *COMMANDS[name]], cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == CODES.get(name, 0), done.stderr
+    assert done.stdout.decode(encoding).strip()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_run_is_shown_in_every_encoding(folder: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "GITHUB_ACTIONS": ""}
+    command = [*PROGRAM, "run", "tiny.toml", "--precision", "0.0001", "--only", "implementation=loop"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.decode("ascii")
+    assert " us" in told
+    assert " +-" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("9 µs ±1%", "9 us +-1%"), ("2×3 → 6 — all…", "2x3 -> 6 - all..."), ("│ é ─ █░ │", "| e - #- |"), ("日", "?")],
+)
+def test_what_an_encoding_lacks_is_replaced_by_what_looks_like_it(text: str, plain: str) -> None:
+    file = io.BytesIO()
+    with output.guarded_streams():
+        stream = io.TextIOWrapper(file, "ascii", output.READABLE)
+        stream.write(text)
+        stream.flush()
+    assert file.getvalue() == plain.encode()
+
+
+def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Path) -> None:
+    out = os.fsdecode(b"caf\xc3\xa9 \xff:\x80\tx")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [*PROGRAM, "report", "base", "--out", out]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.fsdecode(done.stdout) == f"{out}/index.html\n"
+    command = [*PROGRAM, "report", f"no {out}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode("ascii").startswith("rnnbench: no caf")
+
+
+def on_terminal(folder: Path, *arguments: str) -> bytes:
+    """What a command writes to a terminal."""
+    main, other = pty.openpty()
+    process = subprocess.Popen([*PROGRAM, *arguments], cwd=folder, stdout=other, stderr=subprocess.DEVNULL)
+    os.close(other)
+    told = b""
+    with contextlib.suppress(OSError):  # which is how Linux says that the other end is closed
+        while part := os.read(main, 1 << 16):
+            told += part
+    os.close(main)
+    assert process.wait(timeout=60) == 0
+    return told
+
+
+def test_an_export_to_a_terminal_moves_no_cursor_and_to_a_pipe_is_exact(tmp_path: Path) -> None:
+    own = Case("mine.py:A\x1b[31m\x9b2J", "loop", LAYER.workload)
+    stored.folder(tmp_path / "made", {own: [[2.0]] * 3, LAYER: [[1.0]] * 3}).rename(tmp_path / "run")
+    command = ["export", "run", "--format", "csv"]
+    piped = subprocess.run([*PROGRAM, *command], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert "A\x1b[31m\x9b2J".encode() in piped
+    shown = on_terminal(tmp_path, *command)
+    assert "A\ufffd[31m\ufffd2J".encode() in shown
+    assert b"\x1b" not in shown
+    assert "\x9b".encode() not in shown
+
+
+def test_a_path_on_a_terminal_moves_no_cursor(folder: Path) -> None:
+    shown = on_terminal(folder, "report", "base", "--out", "red\x1b[31m")
+    assert shown == "red\ufffd[31m/index.html\r\n".encode()
