@@ -97,6 +97,7 @@ class Settings(_Strict):
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     compiled_steps: Size = 32  # that torch.compile is given in one piece
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system waits for no more than 24 days
+    compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # of requests that may compile
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
 

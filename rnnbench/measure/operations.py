@@ -31,6 +31,7 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
 HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
+LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # requests after which no case is held
 MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
@@ -99,7 +100,12 @@ class Operations:
         return operations[request["op"]](request)
 
     def _put_back(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Leave the process as the next case wants to find it; raises NotRestoredError and CellError."""
+        """Leave the process as the next case wants to find it; raises NotRestoredError and CellError.
+
+        Also where a request has failed: only now is nothing left that refers to its case.
+        """
+        if request.get("op") in LAST_OF_A_CASE:
+            _forget()
         torch_state.restore(self._wanted)
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
@@ -226,14 +232,22 @@ class Operations:
         torch_state.restore(self._wanted)
 
     def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
-        """Forget the group, and collect its garbage now, since collection is off while cases run."""
+        """Forget the group."""
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
-        compiled.forget()
-        gc.collect()
-        gc.freeze()  # what is left is torch's own, and is not searched again
         return {}
+
+
+def _forget() -> None:
+    """Free all that is left of cases that nothing refers to: collection is off while cases run.
+
+    Much of it is in reference cycles: what was compiled, a recorded graph with all its memory, a profile.
+    """
+    compiled.forget()
+    gc.collect()
+    gc.freeze()  # what is left is torch's own, and is not searched again
+    devices.empty_caches()
 
 
 def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:

@@ -71,7 +71,14 @@ class Recorder:
 
     def ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
         """The worker's reply; raises WorkerLost."""
-        return worker.request(request, self._settings.deadline_seconds)
+        return worker.request(request, self._deadline_seconds(request))
+
+    def _deadline_seconds(self, request: Mapping[str, Any]) -> float:
+        """A request that names a case builds it, and its first call compiles what was not found in torch's cache."""
+        case, settings = request.get("case"), self._settings
+        if isinstance(case, dict) and case["implementation"] == "compiled":
+            return max(settings.deadline_seconds, settings.compile_deadline_seconds)
+        return settings.deadline_seconds
 
     def observe_request(self, case: Case) -> dict[str, Any]:
         """What to ask for all that is known of a case beside its time."""

@@ -23,6 +23,8 @@ class Cells(nn.Module):
     of its own. Layers run one after the other over the whole sequence, as torch's do.
     """
 
+    mask: Tensor | None
+
     def __init__(
         self,
         cells: Sequence[nn.Module],
@@ -39,7 +41,7 @@ class Cells(nn.Module):
         self.stacked = stacked
         self.directions = directions
         self.dropout = dropout
-        self.mask = mask  # (seq, batch, 1)
+        self.register_buffer("mask", mask, persistent=False)  # (seq, batch, 1)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """A sequence."""
@@ -85,8 +87,13 @@ class Cells(nn.Module):
 class Layer(nn.Module):
     """A torch.nn.RNN, LSTM or GRU, or a user's own module with their signature.
 
-    Over sequences of unequal `lengths` torch's own are packed, or padded to the longest.
+    Over sequences of unequal `lengths` torch's own are packed, or padded to the longest. Packing sorts by the lengths
+    on the CPU, copies the order to the device and back, and does so in each call, for everyone who calls it.
     """
+
+    mask: Tensor
+    last_steps: Tensor
+    rows: Tensor
 
     def __init__(
         self, layer: nn.Module, *, directions: int = 1, lengths: Tensor | None = None, is_padded: bool = False
@@ -96,6 +103,10 @@ class Layer(nn.Module):
         self.directions = directions
         self.lengths = lengths  # (batch), on the CPU, as packing wants them
         self.is_padded = is_padded
+        if lengths is not None and is_padded:  # on the device of the layer, or each call would copy them there
+            self.register_buffer("mask", step_mask(lengths), persistent=False)
+            self.register_buffer("last_steps", lengths - 1, persistent=False)
+            self.register_buffer("rows", torch.arange(len(lengths)), persistent=False)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """A sequence; outputs after a sequence's end are zero. Padded, the final state is that of the padding."""
@@ -104,7 +115,7 @@ class Layer(nn.Module):
             return whole
         if self.is_padded:
             outputs, final = self.layer(input, state)
-            return outputs * step_mask(self.lengths, input), final
+            return outputs * self.mask, final
         packed = pack_padded_sequence(input, self.lengths, enforce_sorted=False)
         packed_outputs, final = self.layer(packed, state)
         outputs, _ = pad_packed_sequence(packed_outputs, total_length=len(input))
@@ -118,7 +129,7 @@ class Layer(nn.Module):
     def last(self, outputs: Tensor, state: State) -> Tensor:
         """The top layer's final `h`, both directions side by side."""
         if self.lengths is not None and self.is_padded:
-            return outputs[self.lengths - 1, torch.arange(len(self.lengths))]
+            return outputs[self.last_steps, self.rows]
         h = tensors(state)[0]  # (layers * directions, batch, hidden)
         return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
 
@@ -126,7 +137,7 @@ class Layer(nn.Module):
 Body = Cells | Layer
 
 
-def step_mask(lengths: Tensor, input: Tensor) -> Tensor:
-    """(seq, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
-    steps = torch.arange(len(input), device=input.device)
-    return (steps[:, None] < lengths.to(input.device)[None, :])[..., None]
+def step_mask(lengths: Tensor) -> Tensor:
+    """(longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
+    steps = torch.arange(int(lengths.max()))
+    return (steps[:, None] < lengths[None, :])[..., None]

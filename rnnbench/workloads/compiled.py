@@ -1,6 +1,7 @@
 """`torch.compile` of a whole sequence, or of pieces of it where it is long, and what the compiling costs."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State
 from rnnbench.store.readings import Readings
-from rnnbench.workloads.implementations import Way, eager
+from rnnbench.workloads.implementations import Skip, Way, eager
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
@@ -61,11 +62,40 @@ class CompiledFeedBack:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
 
+def check(device: str) -> None:
+    """Raise Skip where torch.compile does not work on a device."""
+    if reason := why_not(device):
+        raise Skip(reason)
+
+
+@cache
+def why_not(device: str) -> str:
+    """Why torch.compile does not work on a device; empty where it does.
+
+    The only sure way to know is to compile next to nothing: depending on the device it takes a C++ compiler, the
+    headers of Python and CUDA, and Triton. The first time also pays for the compiler's own start, which is no case's.
+    """
+    try:
+        with torch.inference_mode():
+            _compiled(_nothing)(torch.zeros(16, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        return (
+            f"torch.compile does not work on {device}: {_telling(error)}; install a C++ compiler with Python's headers "
+            "(on a GPU also CUDA's headers and Triton), or leave the implementation `compiled` out"
+        )
+    return ""
+
+
 def cost(timed: TimedCall) -> Readings:
-    """`compile_seconds` and `graph_breaks` of a call that has not been made yet; it is made twice."""
+    """`compile_seconds` and `graph_breaks` of a call that has not been made yet; it is made twice.
+
+    The compiler's own start belongs to no case: `check` comes before.
+    """
     from torch._dynamo.utils import counters
 
-    _warm_up()
     counters.clear()
     with timed.mode():
         start = perf_counter()
@@ -99,11 +129,10 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False, options=options)
 
 
-@cache
-def _warm_up() -> None:
-    """Compile next to nothing: the first time pays for the compiler's own start, which is no case's."""
-    with torch.inference_mode():
-        _compiled(_nothing)(torch.zeros(16))
+def _telling(error: Exception) -> str:
+    """The line of a compiler's message that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
 
 
 def _nothing(input: Tensor) -> Tensor:

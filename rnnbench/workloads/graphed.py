@@ -1,19 +1,24 @@
 """CUDA graphs: forward and backward recorded once and replayed as one launch each."""
 
+import gc
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State
+from rnnbench.workloads.model import SequenceModel
+
+Pool = tuple[int, int]  # what torch's caching allocator knows a graph's own memory by
 
 
 class Replayed(nn.Module):
     """A model to be recorded; its parameters are the model's own."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, pool: Pool) -> None:
         super().__init__()
         self.model = model
+        self.pool = pool
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """As the model."""
@@ -21,12 +26,31 @@ class Replayed(nn.Module):
         return result
 
 
-def record(model: nn.Module, input: Tensor, state: State) -> nn.Module:
+class Recordings:
+    """Keeps the last recording of one model, since each holds all memory that the model needs in a call."""
+
+    def __init__(self) -> None:
+        self._last: Replayed | None = None
+        self._drawn: tuple[float, ...] = ()
+
+    def of(self, model: SequenceModel, input: Tensor, state: State) -> Replayed:
+        """The recording of the model as it is now. A new one is made only if the model's dropout has changed."""
+        drawn = (float(model.training), *(owner.dropout for owner in model.dropout_owners))
+        if self._last is None or drawn != self._drawn:
+            if self._last is not None:
+                self._last = None
+                gc.collect()  # a recording is in reference cycles, and workers run without garbage collection
+            self._last, self._drawn = record(model, input, state), drawn
+        return self._last
+
+
+def record(model: nn.Module, input: Tensor, state: State) -> Replayed:
     """The model as a replay of what it does on `input` and `state`, in the autograd mode of the moment.
 
     The two are the graph's own memory: called with just them, nothing is copied; called with others, those are copied
     into them first. What it returns is overwritten by the next call.
     """
     graphed: Any = torch.cuda.make_graphed_callables  # untyped in torch
-    replayed: nn.Module = graphed(Replayed(model), (input, state), allow_unused_input=True)
+    pool: Pool = torch.cuda.graph_pool_handle()
+    replayed: Replayed = graphed(Replayed(model, pool), (input, state), allow_unused_input=True, pool=pool)
     return replayed

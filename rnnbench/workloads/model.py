@@ -1,5 +1,7 @@
 """The model that is timed: a body over the sequence, the output head, and the task that says what goes where."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, rebuilt, to_cell, to_layer
@@ -37,6 +39,12 @@ class SequenceModel(nn.Module):
     def bodies(self) -> list[Body]:
         """The body, and the decoder if there is one."""
         return [self.body] if self.decoder is None else [self.body, self.decoder]
+
+    @property
+    def dropout_owners(self) -> list[Any]:
+        """The modules with a `dropout` between their layers; a user's own module is given none."""
+        owners = [body if isinstance(body, Cells) else body.layer for body in self.bodies]
+        return [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]
 
     @property
     def is_stacked(self) -> bool:

@@ -20,6 +20,7 @@ class TimedCall:
     call: Callable[[], object]
     mode: Mode
     end: Callable[[], object] = lambda: None  # what the call holds beside memory; there are no calls after it
+    pool: tuple[int, int] | None = None  # of the allocator, that a recorded graph keeps its memory in
 
 
 MODES: dict[Phase, Mode] = {

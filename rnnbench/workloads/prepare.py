@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Built:
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
     unequal: str = ""  # why outputs are not compared with the reference's; empty where they are
+    recordings: graphed.Recordings = field(default_factory=graphed.Recordings, repr=False, compare=False)
 
     @property
     def state(self) -> State:
@@ -73,11 +74,11 @@ class Built:
         return isinstance(self.model.body, Cells)
 
     def runner(self) -> nn.Module:
-        """What is called in place of the model: the model itself, or a recording of it."""
+        """What is called in place of the model: the model itself, or its recording, made at the first call."""
         if self.case.implementation != "cudagraph":
             return self.model
         with MODES[self.case.workload.phase]():
-            return graphed.record(self.model, self.input, self.state)
+            return self.recordings.of(self.model, self.input, self.state)
 
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
@@ -85,7 +86,9 @@ class Built:
         if workload.phase == "epoch":
             return epoch(self.model, self.state_of, workload, self.input.dtype)
         shape = (workload.output_steps, workload.batch_size, workload.output_size)
-        return timed_call(workload.phase, self.runner(), self.input, self.state, shape)
+        runner = self.runner()
+        timed = timed_call(workload.phase, runner, self.input, self.state, shape)
+        return replace(timed, pool=runner.pool) if isinstance(runner, graphed.Replayed) else timed
 
 
 def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:
@@ -116,7 +119,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     elif case.implementation == "sequence":
         model = _model(workload, partial(_whole, workload, cell_class))
     else:
-        mask = None if lengths is None else step_mask(lengths, input)
+        mask = None if lengths is None else step_mask(lengths)
         model = _model(workload, partial(_cells, case, cell_class, mask, compiled_steps, stacked=cell_spec.stacked))
     if case.implementation == "compiled":
         model.feed_back = CompiledFeedBack(compiled_steps)

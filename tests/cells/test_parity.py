@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells.parity import TOLERANCES, cell_weights, errors
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.parity import ROUNDOFF, TOLERANCES, Sums, allowed, cell_weights, errors
 from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.observe import ParityError, _check_parity, observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 
@@ -142,3 +143,115 @@ def test_a_mapping_that_misses_a_parameter_is_refused() -> None:
 def test_torchs_own_cells_need_no_mapping() -> None:
     layer = nn.GRU(3, 5)
     assert cell_weights(nn.GRUCell(3, 5), dict(layer.named_parameters())).keys() == nn.GRUCell(3, 5).state_dict().keys()
+
+
+WEIGHT = "gradient of body.layer.weight_hh_l0"
+DTYPES: tuple[DType, ...] = ("float64", "float32", "tf32", "float16", "bfloat16")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_and_the_gradients_of_short_sums_have_the_tolerance_of_their_type(dtype: DType) -> None:
+    long, short = Sums(2048, 32, 8, 1), Sums(32, 32, 32, 32)
+    made = ("output", "final h", "final c", "gradient of input", "gradient of initial h", "gradient of initial c")
+    assert {allowed(name, dtype, long).error for name in made} == {TOLERANCES[dtype]}
+    assert allowed(WEIGHT, dtype, short).error == TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "tf32"])
+def test_wide_types_are_held_as_tightly_at_any_usual_size(dtype: DType) -> None:
+    assert allowed(WEIGHT, dtype, Sums(2048, 256, 64, 10)).error == TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tolerance_grows_with_the_sum_and_a_gradient_of_zero_never_passes(dtype: DType) -> None:
+    found = [allowed(WEIGHT, dtype, Sums(10**power, 64, 8, 10)).error for power in range(12)]
+    assert found == sorted(found)
+    assert found[-1] < 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize(("steps", "values"), [(16, 8), (256, 8), (2048, 8), (2048, 32), (2048, 512)])
+def test_a_sum_that_is_rounded_at_each_step_stays_within_the_derived_tolerance(
+    dtype: DType, steps: int, values: int
+) -> None:
+    generator = torch.Generator().manual_seed(steps + values)
+    kind: torch.dtype = getattr(torch, dtype)
+    sums, exact = torch.zeros(64, values, dtype=kind), torch.zeros(64, values).double()
+    for _ in range(steps):
+        terms = torch.randn(64, values, generator=generator).to(kind)
+        sums += terms
+        exact += terms.double()
+    worst = ((sums.double() - exact).abs().amax(1) / exact.abs().amax(1)).max()
+    derived = 2 * max(1, (32 / values) ** 0.5) * ROUNDOFF[dtype] * steps**0.5
+    assert derived / 20 < worst < derived  # not far too wide either
+    assert allowed(WEIGHT, dtype, Sums(steps, 1, values, values)).error >= min(derived, TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "steps", "batch", "hidden"),
+    [
+        ("bfloat16", 256, 1, 8),  # failed at 1e-1
+        ("bfloat16", 2048, 1, 8),
+        ("float16", 512, 1, 8),
+        ("float32", 128, 64, 32),
+        ("float64", 128, 2, 16),
+        ("bfloat16", 1, 64, 64),
+    ],
+)
+@pytest.mark.parametrize("name", ["vanilla", "lstm", "gru"])
+def test_right_cells_agree_at_every_length(name: str, dtype: DType, steps: int, batch: int, hidden: int) -> None:
+    sizes: Any = {"seq_len": steps, "batch_size": batch, "hidden_size": hidden, "dtype": dtype, "phase": "training"}
+    assert _check_parity(build(small.case(name, **sizes), ROOT))[0] == "agrees"
+
+
+class NoBias(GRUCell):
+    """Adds no bias to the input's products."""
+
+    def project(self, input):
+        return super().project(input) - self.bias_ih
+
+
+class Swapped(GRUCell):
+    """Takes the reset gate for the update gate."""
+
+    def advance(self, projected, h):
+        r, z, n = projected.chunk(3, dim=-1)
+        return super().advance(torch.cat((z, r, n), dim=-1), h)
+
+
+class Wrong(GRUCell):
+    """Mixes the old state and the new the other way round."""
+
+    def advance(self, projected, h):
+        right = super().advance(projected, h)
+        return right + (1 - 2 * torch.sigmoid(projected.chunk(3, dim=-1)[1])) * h
+
+
+class Stale(GRUCell):
+    """Lets half of the state of the step before pass."""
+
+    def advance(self, projected, h):
+        return super().advance(projected, h) / 2 + h / 2
+
+
+@pytest.mark.parametrize("wrong", [NoBias, Swapped, Wrong, Stale])
+@pytest.mark.parametrize(
+    ("dtype", "steps"),
+    [(dtype, steps) for dtype in ("float64", "float32", "float16", "bfloat16") for steps in (1, 64)]
+    + [("bfloat16", 512)],
+)
+def test_wrong_cells_fail_in_every_type_at_every_length(wrong: type[GRUCell], dtype: DType, steps: int) -> None:
+    sizes: Any = {"seq_len": steps, "batch_size": 2, "hidden_size": 32, "dtype": dtype, "phase": "training"}
+    built = build(small.case("gru", **sizes), ROOT)
+    cells: Any = built.model.body
+    cells.cells[0].__class__ = wrong
+    with pytest.raises(ParityError, match=f"is allowed .{dtype}"):
+        _check_parity(built)
+
+
+def test_a_failure_says_which_tolerance_and_why() -> None:
+    built = build(small.case("gru", phase="training", dtype="bfloat16", seq_len=512, hidden_size=32), ROOT)
+    cells: Any = built.model.body
+    cells.cells[0].bias_hh.register_hook(lambda gradient: 0 * gradient)
+    with pytest.raises(ParityError, match=r"bias_hh_l0 is off by 1.0e\+00 .* 2e-01 is allowed .bfloat16, a sum of 512"):
+        _check_parity(built)

@@ -3,6 +3,8 @@
 `tests.gpu.truth` holds the same instruments against other tools, which takes minutes.
 """
 
+import gc
+import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,18 +19,22 @@ import torch
 from rnnbench import load
 from rnnbench.analysis.breakdown import breakdown
 from rnnbench.analysis.summary import launch_bound
-from rnnbench.measure import ceilings, devices, energy, nvml
+from rnnbench.cells.parity import Sums, allowed
+from rnnbench.measure import ceilings, devices, energy, nvml, torch_state
 from rnnbench.measure.devices import Cuda
 from rnnbench.measure.devices.time_line import Stream, _buffer
 from rnnbench.measure.engine import calibrate, take_window
 from rnnbench.measure.gpu_advice import advice
+from rnnbench.measure.operations import Operations, settings_of
 from rnnbench.measure.process import WorkerProcess
-from rnnbench.measure.profiling import profile
+from rnnbench.measure.profiling import profile, profiler
 from rnnbench.measure.profiling.subject import of_built
 from rnnbench.measure.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
+from rnnbench.workloads import compiled
+from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
@@ -49,6 +55,76 @@ def block(size: int) -> TimedCall:
 def test_a_known_block_is_the_allocators_peak() -> None:
     assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
     assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
+
+
+def held(card: str = "cuda") -> int:
+    gc.collect()
+    Cuda.empty_cache()
+    return torch.cuda.memory_reserved(card)
+
+
+def test_twenty_observations_leave_the_memory_that_they_found() -> None:
+    worker = Operations(random.Random(0))
+    torch.empty(1, device="cuda")  # the context
+    reserved = []
+    before = held()
+    gc.disable()
+    try:
+        for number in range(20):
+            changes: Any = {"phase": ("inference", "training")[number % 2], "hidden_size": 256 + number, "seq_len": 16}
+            case = small.case("lstm", "cudagraph", device="cuda", dtype="float32", batch_size=64, **changes)
+            reply = worker.handle({"op": "observe", "case": case.axes(), "root": ".", "compiled_steps": 32})
+            assert reply["ok"], reply
+            reserved.append(torch.cuda.memory_reserved())
+    finally:
+        gc.enable()
+    print("reserved before:", before, "and after each:", reserved)
+    assert reserved == [before] * 20
+
+
+def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() -> None:
+    before = held()
+    axes: Any = {"phase": "training", "device": "cuda", "dtype": "float32", "batch_size": 64, "hidden_size": 512}
+    eager = count(build(small.case("lstm", **axes), Path()).timed_call(), torch.device("cuda")).peak_bytes
+    built = build(small.case("lstm", "cudagraph", **axes), Path())
+    found = Cuda("cuda").reserved_bytes(built.timed_call())
+    print("a recording holds", found, "bytes, and an eager call", eager)
+    assert found >= eager / 2  # what forward keeps for backward is in both
+    del built
+    assert held() == before
+
+
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("how", ["torch.nn-padded", "loop"])
+def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task: Any) -> None:
+    axes: Any = {"task": task, "device": "cuda", "dtype": "float32", "lengths": "varied", "reference": "gru"}
+    timed = build(Case("torch.nn.GRU" if how != "loop" else "gru", how, small.workload(**axes)), Path()).timed_call()
+    with timed.mode():
+        timed.call()
+        torch.cuda.synchronize()
+        with profiler.profiler(whole=False) as watched:
+            timed.call()
+            torch.cuda.synchronize()
+    assert not [event.name for event in watched.events() if "HtoD" in event.name or "DtoH" in event.name]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:
+    sizes: Any = {"seq_len": 1024, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
+    before = torch_state.capture()
+    torch_state.restore(settings_of("cuda", dtype, 1, before))
+    try:
+        built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
+        parity, error = _check_parity(built)
+    finally:
+        torch_state.restore(before)
+    print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(1024, 32, 256, 2)))
+    assert parity == "agrees"
+
+
+def test_torch_compile_works_or_says_why_not() -> None:
+    print(compiled.why_not("cuda") or "torch.compile works")
 
 
 def spin(seconds: float) -> Callable[[], None]:
@@ -118,10 +194,10 @@ def test_doctor_reads_each_gpu() -> None:
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
-    held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
     found = Cuda("cuda").memory(block(MEGABYTE))
     assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
-    del held
+    del block_held
 
 
 def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:

@@ -1,5 +1,6 @@
 """torch.compile: pieces of long sequences, what compiling costs, and nothing left behind."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch._inductor.utils import fresh_cache
 from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
-from rnnbench.workloads.implementations import Way, eager
+from rnnbench.workloads.implementations import Skip, Way, eager
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.tasks import feed_back
@@ -66,3 +67,45 @@ def test_a_compiled_case_agrees_and_says_what_compiling_took(monkeypatch) -> Non
     assert found.metrics["graph_breaks"] == 0
     assert found.metrics["compile_seconds"] > 0
     assert again.missing == {"compile_seconds": "not compiled anew: torch found it in its cache"}
+
+
+@pytest.fixture
+def _untried() -> Iterator[None]:
+    """No device has been tried yet, and none counts as tried afterwards."""
+    compiled.why_not.cache_clear()
+    with fresh_cache():
+        yield
+    compiled.why_not.cache_clear()
+    compiled.forget()
+
+
+@pytest.mark.usefixtures("_untried")
+def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason(monkeypatch) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    with pytest.raises(Skip, match=r"torch.compile does not work on cpu: .*install a C\+\+ compiler"):
+        observe(build(small.case("gru", "compiled", seq_len=2, dtype="float32"), Path()))
+
+
+@pytest.mark.usefixtures("_untried")
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "CppCompileError: C++ compile error\n\nOutput:\nx.h:1:9: fatal error: Python.h: No file",
+            "Python.h: No",
+        ),
+        ("Cannot find a working triton installation.", "on cpu: Cannot find a working triton installation; install"),
+    ],
+)
+def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, message: str, told: str) -> None:
+    tried: list[Any] = []
+
+    def broken(function: Any) -> Any:
+        tried.append(function)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(compiled, "_compiled", broken)
+    reasons = {compiled.why_not("cpu") for _ in range(5)}
+    assert len(tried) == 1
+    assert told in reasons.pop()
+    assert not reasons

@@ -7,32 +7,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.workloads import implementations
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
+from tests.measure.fake_card import FakeCard
 
 
 @pytest.fixture
 def recordings(monkeypatch) -> list[Any]:
-    """What was recorded; a replay computes from the inputs of the recording, into which others are copied first."""
+    """What was recorded: the module, its samples and whether that was in inference mode."""
     made: list[Any] = []
+    card = FakeCard(1 << 30, 1 << 20)
+    card.install(monkeypatch)
 
-    def record(module: nn.Module, samples: tuple[Any, ...], allow_unused_input: bool) -> nn.Module:
-        assert allow_unused_input
+    def record(module: nn.Module, samples: tuple[Any, ...], **how: Any) -> nn.Module:
+        assert how["allow_unused_input"]
         made.append((module, samples, torch.is_inference_mode_enabled()))
-        forward = module.forward
-
-        def replay(input: Tensor, state: Any) -> Any:
-            with torch.no_grad():
-                samples[0].copy_(input)
-            return forward(samples[0], samples[1])
-
-        module.forward = replay
-        return module
+        return card.record(module, samples, **how)
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
-    monkeypatch.setattr(implementations, "GRAPHED_ON", "cpu")
     return made
 
 
@@ -65,7 +58,7 @@ def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) ->
 def test_a_recording_that_computes_something_else_does_not_pass(recordings, monkeypatch) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
 
-    def stale(module: nn.Module, samples: Any, allow_unused_input: bool) -> nn.Module:
+    def stale(module: nn.Module, samples: Any, **how: Any) -> nn.Module:
         kept = module(*samples)
         module.forward = lambda *_: (kept[0] + 1, kept[1])
         return module
@@ -75,6 +68,25 @@ def test_a_recording_that_computes_something_else_does_not_pass(recordings, monk
         observe(built)
 
 
+def test_a_recording_is_kept_as_long_as_the_models_dropout_is_what_it_was(recordings) -> None:
+    built = build(small.case("gru", "cudagraph", phase="training", num_layers=2, dropout=0.5), Path())
+    first = built.runner()
+    assert built.runner() is first
+    [owner] = built.model.dropout_owners
+    owner.dropout = 0.0
+    second = built.runner()
+    assert second is not first
+    assert len(recordings) == 2
+
+
+def test_dropout_is_recorded_in_what_is_timed_and_not_in_what_is_compared(recordings) -> None:
+    built = build(small.case("gru", "cudagraph", phase="training", num_layers=2, dropout=0.5), Path())
+    assert observe(built).parity == "agrees"
+    runner = built.runner()
+    outputs = [runner(built.input, built.state)[0] for _ in range(2)]
+    assert not torch.equal(*outputs)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device or driver")
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
@@ -82,3 +94,14 @@ def test_a_recording_that_computes_something_else_does_not_pass(recordings, monk
 def test_a_real_recording_agrees_with_cudnn(cell: str, phase: Any) -> None:
     found = observe(build(small.case(cell, "cudagraph", phase=phase, device="cuda", dtype="float32"), Path()))
     assert found.parity == "agrees"
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device or driver")
+def test_a_real_recording_with_dropout_agrees_and_draws() -> None:
+    changes: Any = {"phase": "training", "num_layers": 2, "dropout": 0.5, "device": "cuda", "dtype": "float32"}
+    built = build(small.case("gru", "cudagraph", **changes), Path())
+    assert observe(built).parity == "agrees"
+    runner = built.runner()
+    outputs = [runner(built.input, built.state)[0].clone() for _ in range(2)]
+    assert not torch.equal(*outputs)

@@ -1,5 +1,7 @@
 """All that is known of a case before it is timed."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,28 @@ def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, p
     assert found.metrics.keys() == {metric.name for metric in OBSERVED if metric.probe in PROBES}
     assert not found.missing
     assert all(parameter.grad is None for parameter in built.model.parameters())
+
+
+@pytest.mark.parametrize("phase", ["inference", "step"])
+@pytest.mark.parametrize("case", [small.case("lstm"), small.case("gru", "hoisted"), small.reference_case("lstm")])
+def test_nothing_of_a_case_is_left_once_it_was_observed(case: Case, phase: str) -> None:
+    def observed() -> int:
+        """Tensors that are there once a case has come and gone."""
+        observe(build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT))
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    first = observed()
+    assert observed() == first
+
+
+def test_the_model_of_the_last_case_is_not_kept_either() -> None:
+    built = build(small.case("lstm"), ROOT)
+    weights = [weakref.ref(parameter) for parameter in built.model.parameters()]
+    observe(built)
+    del built
+    gc.collect()
+    assert {reference() for reference in weights} == {None}
 
 
 def test_a_fused_layer_is_named_and_a_cell_of_plain_operators_too() -> None:

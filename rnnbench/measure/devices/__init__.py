@@ -25,6 +25,7 @@ __all__ = [
     "about",
     "backend",
     "described",
+    "empty_caches",
     "is_shared",
     "open_device",
     "standing",
@@ -45,6 +46,12 @@ def why_not(name: str) -> str:
 def backend(name: str) -> Backend:
     """The class that devices of this name are of; there must be one."""
     return BACKENDS[name.partition(":")[0]]
+
+
+def empty_caches() -> None:
+    """Give back the memory that torch keeps for later calls, on devices of all kinds."""
+    for one in BACKENDS.values():
+        one.empty_cache()
 
 
 def is_shared(name: str) -> bool:

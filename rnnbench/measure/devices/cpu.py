@@ -64,6 +64,10 @@ class Cpu:
         return {}
 
     @staticmethod
+    def empty_cache() -> None:
+        """Nothing: torch's allocator on the CPU keeps no memory for later."""
+
+    @staticmethod
     def standing() -> dict[str, Any]:
         """Nothing: the machine's load is described with the machine."""
         return {}

@@ -88,6 +88,20 @@ class Cuda:
         return _of_gpus(nvml.Gpu.stand)
 
     @staticmethod
+    def empty_cache() -> None:
+        """Give the driver what torch's allocator keeps for later calls, with cuBLAS's workspaces.
+
+        torch keeps a workspace for each stream that was multiplied on, and each recording uses two new streams. One
+        that was made during a recording lies in the pool of that recording, and would hold on to a part of it.
+        """
+        import torch
+
+        cuda: Any = torch.cuda  # untyped in torch
+        if cuda.is_initialized():
+            torch._C._cuda_clearCublasWorkspaces()
+            cuda.empty_cache()
+
+    @staticmethod
     def monitor(uuid: str) -> nvml.Gpu:
         """The GPU as NVML knows it; where it can't be opened, it answers everything with the reason."""
         try:
@@ -185,7 +199,10 @@ class Cuda:
         return int(torch.cuda.get_device_properties(self.name).total_memory)
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`reserved_bytes` of a call, and `process_bytes`: the context, torch's pool and what libraries hold."""
+        """`reserved_bytes` of a call, and `process_bytes`, which is read while the allocator holds no more than that.
+
+        The process also holds the CUDA context, what libraries have loaded, and the case's models and inputs.
+        """
         gpu = partial(nvml.open_gpu, self.uuid() or "")
         return Readings.of(
             {
@@ -195,10 +212,14 @@ class Cuda:
         )
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
-        """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache."""
+        """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache.
+
+        A recorded graph asked for its memory when it was recorded, and holds it between calls.
+        """
         import torch
 
         device = torch.device(self.name)
+        recorded = 0 if timed.pool is None else _pool_bytes(timed.pool)
         with timed.mode():
             timed.call()
             self.synchronize()
@@ -207,7 +228,7 @@ class Cuda:
             before = torch.cuda.memory_reserved(device)
             timed.call()
             self.synchronize()
-            return torch.cuda.max_memory_reserved(device) - before
+            return recorded + torch.cuda.max_memory_reserved(device) - before
 
     def meter(self) -> Meter:
         """The GPU's counter; raises Unavailable."""
@@ -238,6 +259,17 @@ class Cuda:
             finally:
                 memory._record_memory_history(enabled=None)
         return True
+
+
+def _pool_bytes(pool: tuple[int, int]) -> int:
+    """What a recorded graph's own pool holds; raises Unavailable."""
+    import torch
+
+    snapshot: Any = torch.cuda.memory_snapshot  # untyped in torch
+    segments = [one["total_size"] for one in snapshot() if tuple(one["segment_pool_id"]) == tuple(pool)]
+    if not segments:
+        raise Unavailable("torch's allocator does not list the pool of this recording")
+    return sum(segments)
 
 
 def _of_gpus(read: Callable[[nvml.Gpu], Readings]) -> dict[str, Any]:

@@ -152,6 +152,10 @@ class Backend(Protocol):
         """What the driver says of such devices, for the environment of a run."""
         ...
 
+    def empty_cache(self) -> None:
+        """Give back the memory that torch keeps for later calls on such devices."""
+        ...
+
     def standing(self) -> dict[str, Any]:
         """The same with all that changes from moment to moment."""
         ...

@@ -67,6 +67,8 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.St
         if case.implementation in GRAPH_BACKENDS:
             put_back.callback(compiled.forget)
         torch_state.restore(wanted)
+        if case.implementation == "compiled":
+            compiled.check(workload.device)
         timed = build_case(case, root, settings.compiled_steps).timed_call()
         put_back.callback(timed.end)
         yield LiveCase(timed, devices.open_device(workload.device), wanted)

@@ -18,7 +18,7 @@ def probe(built: Built) -> Readings:
     def pack(tensor: Tensor) -> Tensor:
         if _address(tensor) not in given:
             sizes[_address(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # an output that is kept itself would keep its graph, which keeps the output
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         output, _ = built.model(built.input, built.state)

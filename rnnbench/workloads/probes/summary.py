@@ -38,6 +38,7 @@ def _of_step(built: Built) -> Any:
     finally:
         for module, mode in modes:  # torchinfo leaves all in that of the outermost
             module.training = mode
+        getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # where it keeps the model
 
 
 def _summary(model: nn.Module, *inputs: Any) -> Any:

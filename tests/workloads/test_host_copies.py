@@ -1,0 +1,129 @@
+"""A timed call moves nothing between host and device, and waits for nothing, on a device that only knows shapes.
+
+`meta` tensors stand for those of a GPU: an operator that is given tensors of both kinds would copy on a GPU, and one
+that needs a value (`item`, a mask as an index) raises.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from rnnbench.store.records import Case, Implementation, Reference
+from rnnbench.workloads import compiled, graphed, implementations, phases
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+
+DEVICE = "meta"
+SIZES: dict[str, dict[str, Any]] = {
+    "many_to_many": {},
+    "many_to_one": {},
+    "one_to_one": {"seq_len": 1},
+    "one_to_many": {"input_size": 2},
+    "encoder_decoder": {"output_len": 3},
+}
+CELLS: dict[str, Reference] = {"combined": "rnn", "lstm": "lstm", "gru": "gru"}
+HOWS: tuple[Implementation, ...] = ("loop", "hoisted", "transposed", "compiled", "cudagraph")
+LAYERS: tuple[Implementation, ...] = ("torch.nn", "torch.nn-padded")
+KINDS: list[dict[str, Any]] = [
+    {"num_layers": 2, "dropout": 0.5},
+    {"lengths": "varied"},
+    {"lengths": "varied", "bidirectional": True, "num_layers": 2},
+]
+
+
+class Watch(TorchDispatchMode):
+    """Notes each operator that has to do with the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        given = {tensor.device.type for tensor in tensors if not is_number(tensor)}
+        made = {value.device.type for value in tree_leaves(result) if isinstance(value, Tensor)}
+        if len(given) > 1 or (given and made - given) or (not tensors and made == {"cpu"}):
+            self.found.append(f"{function}: {sorted(given)} -> {sorted(made)}")
+        return result
+
+
+def is_number(tensor: Tensor) -> bool:
+    """Such a tensor is handed to a kernel by value; Adam counts its steps in one."""
+    return tensor.dim() == 0 and tensor.device.type == "cpu"
+
+
+@pytest.fixture(autouse=True)
+def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the device can't do, done in another way: random directions, recordings, compiling."""
+    monkeypatch.setattr(implementations, "GRAPHED_ON", DEVICE)
+    monkeypatch.setattr(graphed, "record", lambda model, input, state: graphed.Replayed(model, (0, 1)))
+    monkeypatch.setattr(compiled, "_compiled", lambda function: function)
+    monkeypatch.setattr(
+        phases, "fixed_direction", lambda input, shape: torch.empty(shape, device=DEVICE, dtype=input.dtype)
+    )
+
+
+def watched(timed: TimedCall) -> list[str]:
+    """What the second call has to do with the host; the first may set up what later ones use."""
+    watch = Watch()
+    with timed.mode():
+        timed.call()
+        with watch:
+            timed.call()
+    return watch.found
+
+
+def cases(task: Any, phase: Any) -> Iterator[Case]:
+    for kind in KINDS:
+        for cell, reference in CELLS.items():
+            if phase == "training" and cell != "gru":  # a step is training and more
+                continue
+            axes = SIZES[task] | kind | {"reference": reference, "task": task, "phase": phase}
+            work = small.workload(device=DEVICE, dtype="float32", **axes)
+            for how in HOWS:
+                yield Case(cell, how, work)
+            for how in LAYERS:
+                if how == "torch.nn-padded" or work.lengths == "equal":  # packing is torch's own, and its copies too
+                    yield Case(f"torch.nn.{reference.upper()}", how, work)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+@pytest.mark.parametrize("task", SIZES)
+def test_no_timed_call_has_to_do_with_the_host(task: str, phase: str) -> None:
+    found: dict[str, list[str]] = {}
+    timed = 0
+    for case in cases(task, phase):
+        try:
+            built = build(case, Path(), 2)
+        except Skip:
+            continue
+        timed += 1
+        if copies := watched(built.timed_call()):
+            found[case.key] = copies
+    assert timed >= 5
+    assert not found
+
+
+def test_an_epoch_copies_each_batch_to_the_device_and_nothing_else() -> None:
+    axes: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3, "device": DEVICE, "dtype": "float32"}
+    copies = [one for one in watched(build(small.case("lstm", **axes), Path()).timed_call()) if "meta" in one]
+    assert copies == ["aten._to_copy.default: ['cpu'] -> ['meta']"] * 2 * 3
+
+
+@pytest.mark.parametrize("part", ["mask", "last_steps", "rows"])
+def test_what_a_padded_layer_keeps_moves_with_it_and_is_no_part_of_its_state(part: str) -> None:
+    case = small.reference_case("gru", lengths="varied", device=DEVICE, dtype="bfloat16")
+    built = build(Case(case.cell, "torch.nn-padded", case.workload), Path())
+    kept = dict(built.model.body.named_buffers())[part]
+    assert kept.device.type == DEVICE
+    assert not kept.is_floating_point()
+    assert built.model.state_dict().keys() == built.reference.state_dict().keys()
