@@ -318,7 +318,7 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
     repository.commit(there, {})
     (there / "mine.toml").write_text(SUITE)
     done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", "--only", "cell=mine.py:Mine", cwd=there)
-    assert done.returncode == 0, done.stderr
+    assert "No time was compared" in done.stdout  # for want of a longer budget, and not of a base that can be read
 
 
 @pytest.mark.parametrize(

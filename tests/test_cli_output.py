@@ -42,7 +42,7 @@ WRITTEN = {  # before anything is printed
     "run": "results/tiny-*/run.json",
     "check": "results/tiny-*/verdicts.json",
     "profile": "reports/tiny-*/index.html",
-    "report": "reports/base/index.html",
+    "report": "reports/*base/index.html",
     "report --together": "together/index.html",
     "compare": "summary.md",
     "compare --json": "summary.md",

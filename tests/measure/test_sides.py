@@ -8,6 +8,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.measure.process import PACKAGE_PARENT
+from rnnbench.measure.scratch import MARKER
 from rnnbench.measure.sides import Side, sides
 from tests import repository
 
@@ -75,7 +76,7 @@ def test_a_sides_own_modules_and_rnnbench_come_first(there: Path) -> None:
         assert head.paths[-1] == there.resolve()
         assert base.paths[-1] == base.root.parent
         assert (base.paths[0] / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
-        assert [entry.name for entry in base.paths[0].iterdir()] == ["rnnbench"]
+        assert {entry.name for entry in base.paths[0].iterdir()} == {"rnnbench", MARKER}
 
 
 def test_a_repository_that_holds_rnnbench_is_measured_with_its_own(there: Path) -> None:

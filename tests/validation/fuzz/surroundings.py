@@ -282,7 +282,9 @@ def _opened(file: Path, kind: str, size: int) -> Iterator[int]:
         read, descriptor = os.pipe()
         os.close(read)
     else:
-        place = {FULL: "/dev/full", WELL: os.devnull, CUT: file}[kind]  # the limit holds for files of all kinds
+        place = {FULL: Path("/dev/full"), WELL: Path(os.devnull), CUT: file}[
+            kind
+        ]  # the limit holds for files of all kinds
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     if kind == CUT:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
