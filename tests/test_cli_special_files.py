@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["pipe", "zero"])
+@pytest.mark.parametrize("kind", ["pipe"])  # `tests/store/test_special_files.py` has the other kinds
 @pytest.mark.parametrize(
     "arguments",
     [
