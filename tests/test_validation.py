@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -259,3 +260,12 @@ def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
 def reference_of(case: Case, suite: suites.Suite) -> Case:
     groups = suite.groups({}, None, most=None)
     return next(one for group in groups if case in group.cases for one in group.cases if one.is_reference)
+
+
+def test_every_test_that_a_table_names_exists() -> None:
+    repository = Path(__file__).parents[1]
+    table = (repository / "results" / "validation" / "broken.md").read_text()
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", table)
+    assert len(named) > 40
+    for file, name in named:
+        assert f"def {name}(" in (repository / file).read_text(), f"{file}::{name}"
