@@ -8,8 +8,9 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 	$(RNNBENCH) run quick --out results
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
+# One process more than cores: many tests wait for a command that they have started.
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
-	.venv/bin/python -m pytest --numprocesses auto -m "not alone"
+	.venv/bin/python -m pytest --numprocesses "$$(($$(nproc) + 1))" --dist worksteal -m "not alone"
 	.venv/bin/python -m pytest -m alone
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.

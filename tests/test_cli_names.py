@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,9 +44,6 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
     for arguments in (["report", str(renamed), "--out", f"{STRANGE}/page"], ["compare", str(renamed), str(renamed)]):
         done = rnnbench(*arguments, cwd=tmp_path, GITHUB_STEP_SUMMARY="")
         assert done.returncode == 0, done.stderr
-    shutil.copytree(folder, tmp_path / f"base of {STRANGE}")
-    done = rnnbench("check", suite, "--base", f"base of {STRANGE}", "--budget", "1s", "--only", line, cwd=tmp_path)
-    assert "No time was compared" in done.stdout  # for want of a longer budget
 
 
 @pytest.mark.parametrize("command", ["run", "check", "profile", "list cases"])

@@ -114,7 +114,7 @@ def test_a_command_whose_output_can_not_be_written_says_so_and_ends_with_2(
 
 @pytest.mark.parametrize(
     ("name", "redirection"),
-    [("check", "2>/dev/full"), ("compare", "2>/dev/full"), ("compare", "2>&-"), ("export", "2>&-")],
+    [("compare", "2>/dev/full"), ("compare", "2>&-"), ("export", "2>&-")],
 )
 def test_standard_error_that_can_not_be_written_changes_nothing(folder: Path, name: str, redirection: str) -> None:
     done = in_shell(folder, redirection, COMMANDS[name])
@@ -164,16 +164,6 @@ def test_every_command_prints_something_readable_in_every_encoding(folder: Path,
     assert done.returncode == CODES.get(name, 0), done.stderr
     assert done.stdout.decode(encoding).strip()
     assert b"Traceback" not in done.stderr
-
-
-def test_a_run_is_shown_in_every_encoding(folder: Path) -> None:
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "GITHUB_ACTIONS": ""}
-    command = [*PROGRAM, "run", "tiny.toml", "--precision", "0.0001", "--only", "implementation=loop"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = done.stdout.decode("ascii")
-    assert " us" in told
-    assert " +-" in told
 
 
 @pytest.mark.parametrize(

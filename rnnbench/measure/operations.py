@@ -1,7 +1,6 @@
 """What a worker does on request: the operations that `rnnbench.measure.worker` documents."""
 
 import gc
-import os
 import random
 import sys
 import traceback
@@ -30,7 +29,6 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
-HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
 LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # requests after which no case is held
 MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
@@ -75,16 +73,16 @@ class Operations:
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
-            return _failed(error, str(error))
+            return failure.reply(error, str(error))
         except torch_state.NotRestoredError as error:
-            return _failed(error, f"it changes {error}, which can't be put back for the cases after it")
+            return failure.reply(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
-            return _failed(error, f"parity: {error}")
+            return failure.reply(error, f"parity: {error}")
         except Exception as error:
             if self._guard is not None:
                 self._guard.restore_streams()  # a case that raises may have closed them before
             traceback.print_exc()
-            return _failed(error, _reason(error))
+            return failure.reply(error, failure.reason(error))
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         operations = {
@@ -258,29 +256,6 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
 def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
     """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
-
-
-def _failed(error: Exception, reason: str) -> dict[str, Any]:
-    return {"ok": False, "status": "failed", "reason": reason, "failure": failure.kind(error)}
-
-
-def _reason(error: Exception) -> str:
-    """One line: what was raised, and where in code that is not torch's."""
-    kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
-    message = str(error).strip().splitlines()
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
-    ]
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{kind}: {message[0][:300] if message else ''}{where}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Also where it shows in the host's allocator, in the driver below torch's, or in a library's set-up."""
-    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in str(error) for one in words)
 
 
 def hello() -> dict[str, Any]:

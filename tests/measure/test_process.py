@@ -39,6 +39,15 @@ def worker() -> Iterator[WorkerProcess]:
     process.close()
 
 
+@pytest.fixture(scope="module")
+def shared_worker() -> Iterator[WorkerProcess]:
+    """For cases after which another process would be taken, which tests need not."""
+    process = WorkerProcess("0000")
+    process.wait_ready()
+    yield process
+    process.close()
+
+
 def prepare(
     worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60, name: str = "Mine"
 ) -> dict[str, Any]:
@@ -126,12 +135,17 @@ def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProc
         ("self.p = subprocess.Popen(['setsid', 'sleep', '300'])", r"it leaves processes running: \d+ \(.*sleep 300\)"),
     ],
 )
-def test_a_cell_whose_deeds_can_not_be_undone_fails_and_leaves_nothing(
-    worker: WorkerProcess, tmp_path: Path, body: str, reason: str
+def test_a_cell_whose_deeds_can_not_be_undone_fails(
+    shared_worker: WorkerProcess, tmp_path: Path, body: str, reason: str
 ) -> None:
-    reply = prepare(worker, tmp_path, body)
+    reply = prepare(shared_worker, tmp_path, body)
     assert re.match(reason, reply["reason"])
+
+
+def test_what_a_case_has_started_ends_with_its_worker(worker: WorkerProcess, tmp_path: Path) -> None:
+    prepare(worker, tmp_path, "self.p = subprocess.Popen(['setsid', 'sleep', '300'])")
     family = psutil.Process(worker._process.pid).children(recursive=True)
+    assert family
     worker.close()
     psutil.wait_procs(family, 10)
     assert not any(one.is_running() for one in family)

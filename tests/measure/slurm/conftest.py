@@ -74,7 +74,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         chosen = suites.read(str(suite))
         return run_by_slurm(
             chosen,
-            chosen.groups(parse_only([only]), device, most=None),
+            chosen.groups(parse_only([only] if only else []), device, most=None),
             chosen.settings,
             out=out,
             command="rnnbench run tiny.toml",
