@@ -15,7 +15,7 @@ import pytest
 from rnnbench.store.folder import read_info
 from tests import repository, stored
 from tests import workload as small
-from tests.test_cli import rnnbench
+from tests.test_cli import in_process, rnnbench
 
 SUITE = """
 name = "mine"
@@ -336,7 +336,7 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
     ],
 )
 def test_what_can_not_be_checked_is_told_before_anything_runs(there: Path, arguments: list[str], words: str) -> None:
-    done = rnnbench("check", "mine.toml", *arguments, cwd=there)
+    done = in_process("check", "mine.toml", *arguments, cwd=there)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4

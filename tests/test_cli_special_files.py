@@ -11,7 +11,7 @@ import pytest
 
 from tests import stored
 from tests import workload as small
-from tests.test_cli import SUITE, rnnbench
+from tests.test_cli import SUITE, in_process, rnnbench
 
 OWN, LAYER = small.case("vanilla"), small.reference_case()
 
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_pipe_or_a_device_is_refused_in_a_line(folder: Path, arguments: list[str], kind: str) -> None:
     before = sorted(folder.rglob("*"))
-    done = rnnbench(*(one.format(kind) for one in arguments), cwd=folder)
+    done = in_process(*(one.format(kind) for one in arguments), cwd=folder)
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("rnnbench: ")]
     assert len(lines) == 1

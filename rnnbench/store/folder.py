@@ -73,7 +73,7 @@ class RunFolder:
         self._id: str | None = None  # of the run; None before it is asked for
         self._info = path / _named("run.json", part)
         measurements = path / _named("measurements.jsonl", part)
-        self._lock = _lock(measurements)
+        self._lock, self._is_closed = _lock(measurements), False
         self._one_at_a_time = threading.Lock()  # several lanes may write
         self._measurements = jsonlines.Appender(measurements)
         self._telemetry = jsonlines.Appender(path / _named("telemetry.jsonl", part))  # there is none without a GPU
@@ -148,10 +148,12 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files, if that was not done before."""
         for appender in (self._measurements, self._telemetry, self._profiles, *self._windows.values()):
             appender.close()
-        os.close(self._lock)
+        if not self._is_closed:
+            self._is_closed = True  # a second time the number could be another file's
+            os.close(self._lock)
 
 
 def info_bytes(info: RunInfo) -> bytes:

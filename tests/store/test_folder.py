@@ -128,3 +128,13 @@ def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: st
     with pytest.raises(UserError, match=words) as raised:
         read_info(tmp_path)
     assert str(tmp_path) in str(raised.value)
+
+
+def test_a_folder_that_was_closed_can_be_discarded_and_closes_no_file_of_others(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    folder.close()
+    with (tmp_path / "other").open("w") as other:  # which gets the number of the lock that was closed
+        folder.discard()
+        other.write("written")
+    assert (tmp_path / "other").read_text() == "written"
+    assert not folder.path.exists()
