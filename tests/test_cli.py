@@ -89,7 +89,7 @@ def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess
         mock.patch.object(sys, "stderr", err),
     ):
         code = cli._exit_code(debug=False)
-    told = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    told = [stream.buffer.getvalue().decode() for stream in (out, err)]
     return subprocess.CompletedProcess(list(map(str, arguments)), code, *told)
 
 
