@@ -1,5 +1,6 @@
 """Names that are not UTF-8, and words with half a character, go all the way from a run to its reports and exports."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -157,4 +158,6 @@ def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path)
     folder.close()
     frame = load(path)
     for to in FORMATS:
-        rendered(to, frame, summarize(frame), read_info(path), windows=False)
+        data = rendered(to, frame, summarize(frame), read_info(path), windows=False)
+        if FORMATS[to].suffix == "json":
+            json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

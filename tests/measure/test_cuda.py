@@ -124,7 +124,13 @@ def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: An
 
 
 def test_torch_compile_works_or_says_why_not() -> None:
-    print(compiled.why_not("cuda") or "torch.compile works")
+    reason = compiled.why_not("cuda")
+    print(reason or "torch.compile works")
+    if reason:
+        assert reason.startswith("torch.compile does not work on cuda: ")
+    else:
+        numbers = torch.rand(1000, device="cuda")
+        assert torch.equal(torch.compile(torch.neg)(numbers), -numbers)
 
 
 def spin(seconds: float) -> Callable[[], None]:

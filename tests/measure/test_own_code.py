@@ -91,6 +91,8 @@ def test_a_package_in_the_top_folder_or_in_src_is_each_sides_own_whatever_is_ins
     repository.commit(there, files)
     with both(there, "HEAD") as (base, head):
         modules = {side.name: imported(side, "mypkg.cell", str(there / layout)) for side in (base, head)}
+        for side in (base, head):
+            assert modules[side.name]["mypkg.cell"] == str(Path(side.tree or "", layout, "mypkg", "cell.py"))
         refuse_foreign(base, head, modules)
         refuse_equal(base, head, modules)
 

@@ -34,6 +34,7 @@ def measure(
     fault: Fault = lambda message: None,
     seconds: Callable[[str], float] = lambda key: 0.01,
     groups: Sequence[Group] = GROUPS,
+    worker: type[FakeWorker] = FakeWorker,
     **settings: Any,
 ):
     """The run's frame, the runner, the workers started, and every progress told."""
@@ -42,7 +43,7 @@ def measure(
     steps: list[Progress] = []
 
     def start(name: str) -> Any:
-        workers.append(FakeWorker(name, clock, fault, seconds))
+        workers.append(worker(name, clock, fault, seconds))
         return workers[-1]
 
     defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
@@ -250,23 +251,8 @@ def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_
             reply = super().request(message, deadline_seconds)
             return reply | said if message["op"] == "window" and message["case"] == culprit.key else reply
 
-    clock = FakeClock()
-    settings = Settings(replicates=2, windows=2, window_seconds=0.01, precision=None)
-    runner = Runner(
-        GROUPS,
-        settings,
-        root=tmp_path,
-        start_worker=lambda name: Odd(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
-        now=clock,
-        seed=1,
-    )
-    folder = RunFolder.create(tmp_path, "test")
-    folder.write_info(INFO)
-    runner.start()
-    runner.run(folder)
-    runner.close()
-    folder.close()
-    rows = load(folder.path).drop_duplicates("case").set_index("case")
+    frame, *_ = measure(tmp_path, worker=Odd)
+    rows = frame.drop_duplicates("case").set_index("case")
     assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
     assert set(rows["status"].drop(culprit.key)) == {"measured"}
 
@@ -279,22 +265,8 @@ def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_f
             reply = super().request(message, deadline_seconds)
             return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
 
-    clock = FakeClock()
-    runner = Runner(
-        GROUPS,
-        Settings(replicates=1, windows=2, precision=None),
-        root=tmp_path,
-        start_worker=lambda name: Mistaken(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
-        now=clock,
-        seed=1,
-    )
-    folder = RunFolder.create(tmp_path, "test")
-    folder.write_info(INFO)
-    runner.start()
-    runner.run(folder)
-    runner.close()
-    folder.close()
-    assert set(load(folder.path)["case"]) == {case.key for group in GROUPS for case in group.cases}
+    frame, *_ = measure(tmp_path, worker=Mistaken)
+    assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
 
 
 def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
