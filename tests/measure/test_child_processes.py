@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -35,6 +36,8 @@ def test_multiprocessing_still_works() -> None:
 def test_what_runs_is_told_and_what_has_ended_is_not() -> None:
     before = child_processes.running()
     with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["true"]) as other:
+        while not psutil.Process(one.pid).cmdline():  # on a busy machine it has its name before its arguments
+            time.sleep(0.001)
         new = {pid: name for pid, name in child_processes.running().items() if pid not in before}
         one.kill()
     new.pop(other.pid, None)
