@@ -94,11 +94,19 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     measured_once(path, replicates=1)
 
 
-def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(run: Run, suite: Path) -> None:
+def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(slurm: Cluster, run: Run, suite: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("a node with fewer cores than this machine's one is none")
+    places = ["NodeList=a", "NodeList=small"]  # of the first two jobs; the one that is sent again may choose
+
+    def begin(progress: JobsProgress) -> None:
+        for job in slurm.tell("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split():
+            place = [places.pop()] if places else []
+            slurm.tell("scontrol", "update", f"JobId={job}", *place)
+            slurm.tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+
     suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
-    path = run("partition=both", "cpus-per-task=3", only="batch_size=1,2")
+    path = run("partition=both", NEVER, only="batch_size=1,2", on_progress=begin)
     assert measured_once(path, replicates=1)["case"].nunique() == 4
     info = read_info(path)
     said = info.environment["slurm"]
