@@ -10,8 +10,8 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 
 # One process more than cores: many tests wait for a command that they have started.
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
-	.venv/bin/python -m pytest --numprocesses "$$(($$(nproc) + 1))" --dist worksteal -m "not alone"
-	.venv/bin/python -m pytest -m alone
+	.venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 1))" --dist worksteal -m "not alone"
+	.venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.reference .docs

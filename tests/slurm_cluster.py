@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "unshare")
-START_SECONDS = 30.0
-JOB_SECONDS = 120.0  # of a job, on a machine with much else to do
+WAIT_SECONDS = 120.0  # for a daemon or a job, on a machine with much else to do
 CPUS = 4  # of a node, whatever this machine has: jobs of one core run at the same time
 # Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
 NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
@@ -84,11 +83,15 @@ class Cluster:
     def stop(self) -> None:
         """End all jobs and all daemons."""
         if self._controller is not None:
-            self.tell("scancel", "--user=root")
-            wait_until(lambda: self.tell("squeue", "-h") == "", "the jobs' ends")
+            self.end_jobs()
         self.stop_controller()
         for daemon in reversed(self._daemons):
             end(daemon)
+
+    def end_jobs(self) -> None:
+        """Cancel all jobs, and wait until none is left."""
+        self.tell("scancel", "--user=root")
+        wait_until(lambda: self.tell("squeue", "-h") == "", "the jobs' ends")
 
     def tell(self, *command: str) -> str:
         """What one of Slurm's commands writes."""
@@ -130,7 +133,7 @@ class Cluster:
             SelectType=select/cons_tres
             SelectTypeParameters=CR_Core
             SlurmdParameters=config_overrides
-            SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
+            SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
             MessageTimeout=2
             KillWait=5
             GresTypes=gpu
@@ -166,18 +169,18 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
     """Raises TimeoutError."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + WAIT_SECONDS
     while not is_so():
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
+            raise TimeoutError(f"waited {WAIT_SECONDS:g} s for {what}")
         time.sleep(0.05)
 
 
 def kill_a_job(path: Path) -> None:
     """SIGKILL for the process of a job that has measured something; its workers end with it."""
-    wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window", JOB_SECONDS)
+    wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window")
     part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
     place = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
     command = ["submitit.core._submit", str(path / "slurm")]

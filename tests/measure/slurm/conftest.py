@@ -37,7 +37,7 @@ Run = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def started_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster, which Slurm's commands reach in the environment as it is then."""
     try:
         with cluster(tmp_path_factory.mktemp("slurm")) as made:
@@ -50,6 +50,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 os.environ["SLURM_CONF"] = before
     except Unavailable as reason:
         pytest.skip(f"no Slurm: {reason}")
+
+
+@pytest.fixture
+def slurm(started_slurm: Cluster) -> Iterator[Cluster]:
+    """The cluster, with no job left after the test, so that a test that fails does not take the next ones with it."""
+    yield started_slurm
+    started_slurm.end_jobs()
 
 
 @pytest.fixture

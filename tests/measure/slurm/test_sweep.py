@@ -23,7 +23,7 @@ from rnnbench.store.folder import read_info
 from tests import stored
 from tests import workload as small
 from tests.measure.slurm.conftest import NEVER, ONE_CORE, Run
-from tests.slurm_cluster import JOB_SECONDS, Cluster, kill_a_job, wait_until
+from tests.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -58,13 +58,13 @@ def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
 def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing(slurm: Cluster, suite: Path) -> None:
     process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1")
     path = the_run(suite)
-    wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job", JOB_SECONDS)
+    wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job")
     slurm.stop_controller()
     assert process.stderr is not None
     assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until it is told
     slurm.start_controller()
     kill_a_job(path)
-    out, told = process.communicate(timeout=3 * JOB_SECONDS)
+    out, told = process.communicate(timeout=3 * WAIT_SECONDS)
     assert process.returncode == 0, told
     assert "4 cases measured, none skipped, none failed" in out
     assert "2 of 2 jobs done, 1 lost" in told
@@ -81,13 +81,13 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
     process = start(suite, "--only", "batch_size=1")
     path = the_run(suite)
-    wait_until(lambda: any(path.glob("slurm/*_log.err")), "the job", JOB_SECONDS)
+    wait_until(lambda: any(path.glob("slurm/*_log.err")), "the job")
     other = start(suite, "--resume", str(path))
     assert "another rnnbench is writing to this run" in other.communicate()[1]
     process.kill()
     process.communicate()
     goes_on = start(suite, "--resume", str(path))
-    out, told = goes_on.communicate(timeout=2 * JOB_SECONDS)
+    out, told = goes_on.communicate(timeout=2 * WAIT_SECONDS)
     assert goes_on.returncode == 0, told
     assert "2 cases measured, none skipped, none failed" in out
     assert len((path / "jobs.jsonl").read_text().splitlines()) == 1
