@@ -1,8 +1,12 @@
-"""`python -m tests.validation [TABLE ...]`: measure the engine's own error, and keep the tables.
+"""`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
+`faults` and `fuzz` take hours and are made only when they are named. `--only` makes their rows of one kind and keeps
+the others; `--share` tries that share of the full number. Their column `commit` says what was tried.
 """
 
+import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -65,25 +69,30 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
 }
 PEERS = "verdicts-peers"
 # Made only when they are named: they tell of faults, strangers' files and size, and nothing of time.
-HARDENING: dict[str, Callable[[], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz, "load": load.load}
+HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
+LOAD = "load"
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Make the tables named."""
-    if names[:1] == ["fuzz"] and names[1:2] == ["--inputs"] and len(names) == 3 and names[2].isdecimal():
-        number = int(names[2])
-        HARDENING["fuzz"] = lambda: fuzz.fuzz(number)
-        names = ["fuzz"]
+    parser = argparse.ArgumentParser(prog="python -m tests.validation", description=__doc__)
+    parser.add_argument("tables", nargs="*")
+    parser.add_argument("--only", default="", help="a part of the name of a kind of `faults` or `fuzz`")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
+    asked = parser.parse_args(arguments)
+    names = asked.tables
     made_always = [*TABLES, *TRIALS, PEERS]
-    known = [*made_always, *HARDENING]
+    known = [*made_always, *HARDENING, LOAD]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in names or made_always:
         started = time.monotonic()
-        if name in TABLES or name in HARDENING:
-            _keep(name, started, table := (TABLES | HARDENING)[name](), table)
+        if name in HARDENING:
+            _keep_rows(name, HARDENING[name](asked.share, asked.only))
+        elif name in TABLES or name == LOAD:
+            _keep(name, started, table := TABLES.get(name, load.load)(), table)
         else:
             suites, rates = (
                 (verdict_peers.peers(), verdict_peers.rates)
@@ -102,6 +111,20 @@ def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -
     table.to_csv(FOLDER / f"{name}.csv", index=False)
     text = f"`python -m tests.validation {name}`, {time.monotonic() - started:.0f} s\n\n{markdown(shown)}"
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def _keep_rows(name: str, made: pd.DataFrame) -> None:
+    """Put rows into a kept table, in place of those of the same kinds; the kind is the first column."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+    made = made.assign(commit=commit.stdout.strip())
+    file = FOLDER / f"{name}.csv"
+    kind = made.columns[0]
+    kept = pd.read_csv(file, keep_default_na=False) if file.exists() else made.head(0)
+    kept = kept[~kept[kind].isin(made[kind])].reindex(columns=made.columns, fill_value="")
+    table = pd.concat([kept, made], ignore_index=True)
+    table.to_csv(file, index=False)
+    text = f"`python -m tests.validation {name}`\n\n{markdown(table)}"
+    file.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -38,7 +38,7 @@ from tests.validation.fuzz.inputs import NASTY
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
 CASE, REFERENCE = small.case("vanilla"), small.reference_case()
-EXPORTED = 10  # of so many runs that are written one is exported and put into tables too
+SUMMARIZED, EXPORTED = 10, 100  # of so many runs that are read one is summarized, or exported and put into tables too
 
 
 def written_runs(parent: Path) -> Target:
@@ -57,8 +57,10 @@ def written_runs(parent: Path) -> Target:
                 folder.add_window(window)
             folder.close()
             frame = load(folder.path)
-            summary, read = summarize(frame), read_info(folder.path)
-            if next(number) % EXPORTED == 0:
+            read, place = read_info(folder.path), next(number)
+            if place % SUMMARIZED == 0:
+                summary = summarize(frame)
+            if place % EXPORTED == 0:
                 terminal.text(summary, read)
                 tables.render(summary, read)
                 for name in FORMATS:
@@ -100,41 +102,55 @@ SPECIAL: dict[str, Callable[[Path], Any]] = {
 
 
 def special_files(parent: Path, run: Path) -> Target:
-    """A name of a run, of a suite or of a saved file is no regular file: it is refused at once, or read."""
+    """Names of a run, of a suite or of a saved file are no regular files: each is refused at once, or read."""
     suite, saved = parent / "mine.toml", parent / "saved.json"
     suite.write_text('name = "mine"\n[[sweep]]\ncell = "lstm"\n')
     saved_files.write(saved, [saved_files.benchmark("test_a", [1.0, 1.1])])
     names = [*sorted(file for file in run.iterdir() if file.is_file()), run / "windows-0009.jsonl", suite, saved]
+    number = itertools.count()
 
-    def use(given: tuple[Path, str]) -> None:
-        name, kind = given
-        aside = parent / "aside"
-        if name.exists():
-            name.rename(aside)
+    def use(given: dict[Path, str]) -> None:
+        aside, refusals = parent / "aside", []
+        aside.mkdir()
         try:
-            SPECIAL[kind](name)
-            _read(name)
+            for name, kind in given.items():
+                if name.exists():
+                    name.rename(aside / name.name)
+                SPECIAL[kind](name)
+            for read in (read_suite, read_saved, read_run, lambda: read_state(run)):
+                try:
+                    read()
+                except UserError as refused:
+                    refusals.append(refused)
+            if refusals:
+                raise min(refusals, key=lambda refused: len(str(refused).strip()))
         finally:
-            if name.is_symlink() or name.exists():
-                shutil.rmtree(name) if name.is_dir() and not name.is_symlink() else name.unlink()
-            if aside.exists():
-                aside.rename(name)
+            for name in given:
+                if name.is_symlink() or name.exists():
+                    shutil.rmtree(name) if name.is_dir() and not name.is_symlink() else name.unlink()
+                if (aside / name.name).exists():
+                    (aside / name.name).rename(name)
+            aside.rmdir()
 
-    def _read(name: Path) -> None:
-        if name == suite:
-            suites.read(str(name))
-        elif name == saved:
-            pytest_benchmark.is_saved(name)
-            pytest_benchmark.read(name)
-        else:
-            read_info(run)
-            frame = load(run)
+    def read_suite() -> None:
+        suites.read(str(suite))
+
+    def read_saved() -> None:
+        pytest_benchmark.is_saved(saved)
+        pytest_benchmark.read(saved)
+
+    def read_run() -> None:
+        read_info(run)
+        frame, place = load(run), next(number)
+        if place % SUMMARIZED == 0:
             summarize(frame)
-            read_state(run)
-            profiled.sections(frame, read_profiles(run), run)
+        profiles = read_profiles(run)
+        if place % EXPORTED == 0:
+            profiled.sections(frame, profiles, run)
 
     often = [kind for kind in sorted(SPECIAL) if kind != SLOW] * 30  # the other one takes a fifth of a second
-    return st.tuples(st.sampled_from(names), st.sampled_from([*often, SLOW])), use
+    kinds = st.sampled_from([*often, SLOW])
+    return st.dictionaries(st.sampled_from(names), kinds, min_size=1, max_size=4), use
 
 
 THEIRS = (

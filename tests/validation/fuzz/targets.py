@@ -50,7 +50,7 @@ SUITE: dict[str, Any] = {
         {"cell": ["windows"], "implementation": ["per_item"], "phase": "loading", "workers": [0, 1], "samples": 64},
     ],
 }
-RENDERED = 20  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
+RENDERED = 200  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
 TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
 ONLY = (
     "cell",
