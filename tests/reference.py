@@ -27,7 +27,6 @@ def write(folder: Path) -> Path:
         # pdoc looks into a module's dictionary, where what is imported when it is asked for is not yet.
         vars(module).update({one: getattr(module, one) for one in shown}, __all__=shown)
         specs += [name, f"!{name}\\..*"]
-    vars(rnnbench)["measure"] = rnnbench.measure.__call__  # a module, for pdoc
     pdoc.render.configure(show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of annotations within pandas, which `Measured` inherits

@@ -20,7 +20,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Measurement
 from tests import stored
 from tests import workload as small
-from tests.measure import fake_nvml
+from tests.harness import fake_nvml
 
 SUITE = """
 name = "tiny"
@@ -163,7 +163,7 @@ def test_what_slurms_jobs_have_measured_is_judged_alike(
         times = {case: [[0.001]] for case, status in of.items() if status == "measured"}
         return stored.folder(out, times, [Measurement(case, of[case], "why") for case in of if case not in times])
 
-    monkeypatch.setattr("rnnbench.measure.slurm.sweep.run_by_slurm", by_slurm)
+    monkeypatch.setattr("rnnbench.harness.slurm.sweep.run_by_slurm", by_slurm)
     monkeypatch.setattr(sys, "argv", ["rnnbench", "run", "quick", "--executor", "slurm", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -9,7 +9,7 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.cli.outcome import in_words, refuse_no_profile, refuse_nothing
 from rnnbench.errors import UserError
-from rnnbench.measure.profile_run import NOT_REACHED
+from rnnbench.harness.coordinator.profile_run import NOT_REACHED
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import Profile
 from tests.test_cli import SUITE, rnnbench

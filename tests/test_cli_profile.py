@@ -14,7 +14,7 @@ from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.records import Phase
-from tests.measure.live.modules import INPUT, pair
+from tests.harness.live.modules import INPUT, pair
 
 SUITE = """
 name = "tiny"

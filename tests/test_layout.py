@@ -59,8 +59,8 @@ def test_what_reads_results_never_imports_torch(room: str) -> None:
     "module",
     [
         "rnnbench.cli",
-        "rnnbench.measure.session",
-        "rnnbench.measure.slurm.sweep",
+        "rnnbench.harness.coordinator.session",
+        "rnnbench.harness.slurm.sweep",
         "rnnbench.report.progress",
         "rnnbench.store.frame",
     ],

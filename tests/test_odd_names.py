@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from rnnbench import load, suites, summarize
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.cli import cli
-from rnnbench.measure.recorder import Recorder
-from rnnbench.measure.session import run_suite
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.verdicts import folder as verdicts
 from rnnbench.store import pytest_benchmark

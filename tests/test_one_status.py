@@ -18,9 +18,9 @@ from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
-from rnnbench.measure.lane_runner import log_seconds
-from rnnbench.measure.planner import Planner
-from rnnbench.measure.resume import read_state
+from rnnbench.harness.coordinator.lane_runner import log_seconds
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.turns.planner import Planner
 from rnnbench.report import figures, html, markdown, tables, terminal
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.runs import folder as runs_folder

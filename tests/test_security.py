@@ -15,7 +15,7 @@ from rnnbench import load, suites, summarize
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.noise import noise
 from rnnbench.errors import UserError
-from rnnbench.measure import git
+from rnnbench.harness.machine import git
 from rnnbench.report import csv, html, markdown, tables, terminal
 from rnnbench.report.sections import Content
 from rnnbench.report.verdicts import as_json, github, junit

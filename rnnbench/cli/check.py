@@ -171,8 +171,8 @@ def _live(
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
     from rnnbench.expressions import parse_only
-    from rnnbench.measure import check
-    from rnnbench.measure.sides import sides
+    from rnnbench.harness.check import check
+    from rnnbench.harness.check.sides import sides
     from rnnbench.report.progress import shown_progress
 
     with sides(suite, base, base_python, head_python) as (first, second):
@@ -194,7 +194,7 @@ def _against_run(
     from rnnbench import suites
     from rnnbench.analysis.stored import common_cases
     from rnnbench.expressions import parse_only
-    from rnnbench.measure.session import run_suite
+    from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.report.progress import shown_progress
 
     before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out

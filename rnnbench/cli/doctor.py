@@ -16,8 +16,8 @@ def doctor(measured: bool) -> None:
     Example:
       rnnbench doctor --no-probe
     """
-    from rnnbench.measure import environment
-    from rnnbench.measure.doctor import advice, probe, standing
+    from rnnbench.harness.coordinator import environment
+    from rnnbench.harness.coordinator.doctor import advice, probe, standing
     from rnnbench.report import noise as noise_sentence
     from rnnbench.report.progress import shown_progress
     from rnnbench.report.table_environment import lines

@@ -17,7 +17,7 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
 
     `share`: how much of the command's budget the run was given.
     """
-    from rnnbench.measure.runner import NOT_REACHED
+    from rnnbench.harness.coordinator.runner import NOT_REACHED
 
     missing = summary[summary["status"].isin(["failed", "pending"])]
     if missing.empty or (summary["status"] == "measured").any():
@@ -33,7 +33,7 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
 
 def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None) -> None:
     """Raise UserError where the budget was spent before the first profile."""
-    from rnnbench.measure.profile_run import NOT_REACHED
+    from rnnbench.harness.coordinator.profile_run import NOT_REACHED
 
     if budget is not None and all(one.reason == NOT_REACHED for one in profiles.values()):
         raise UserError(
@@ -43,7 +43,7 @@ def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: f
 
 
 def _too_small(folder: Path, share: float) -> str:
-    from rnnbench.measure.budget import enough
+    from rnnbench.harness.coordinator.budget import enough
     from rnnbench.store.folder import last_measurements, read_info
 
     info, known = read_info(folder), last_measurements(folder)

@@ -34,8 +34,8 @@ def profile(
     from rnnbench import load, suites, summarize
     from rnnbench.cli.report import files_of_run
     from rnnbench.expressions import parse_only
-    from rnnbench.measure.profile_run import profile_run
-    from rnnbench.measure.session import NoDevice, run_suite
+    from rnnbench.harness.coordinator.profile_run import profile_run
+    from rnnbench.harness.coordinator.session import NoDevice, run_suite
     from rnnbench.report import profiled
     from rnnbench.report.axes import one_line
     from rnnbench.report.folder import put

@@ -89,7 +89,7 @@ def run(
     """
     from rnnbench import suites
     from rnnbench.expressions import parse_only
-    from rnnbench.measure.session import NoDevice, resume_run, run_suite
+    from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.progress import shown_progress
 
     if executor != "slurm" and (slurm_options or groups_per_job):
@@ -127,7 +127,7 @@ def _by_slurm(
     options: tuple[str, ...],
     groups_per_job: int | None,
 ) -> Path:
-    from rnnbench.measure.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+    from rnnbench.harness.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
     from rnnbench.report.progress_jobs import shown_jobs
 
     with shown_jobs() as on_progress:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from rnnbench.cli.options import Percent, Seconds
-from rnnbench.measure.live.not_slower import Compared, not_slower
+from rnnbench.harness.live.not_slower import Compared, not_slower
 from rnnbench.report.not_slower import sentence
 from rnnbench.store.records import Phase
 

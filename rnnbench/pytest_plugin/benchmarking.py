@@ -11,8 +11,8 @@ import torch
 
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
-from rnnbench.measure.engine import Plan
-from rnnbench.measure.live.case import live_case
+from rnnbench.harness.turns.engine import Plan
+from rnnbench.pytest_plugin.case import live_case
 from rnnbench.pytest_plugin.clock import Blocks
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.pytest_plugin.session import NO_ENERGY, Session

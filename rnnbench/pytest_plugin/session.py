@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.measure.cores import allowed_cores
-from rnnbench.measure.preliminaries import OBSERVER, Asker
-from rnnbench.measure.process import COMPILE_ALONE, WorkerProcess, compiler_cache
-from rnnbench.measure.recorder import Recorder
-from rnnbench.measure.torch_state import State, capture
+from rnnbench.harness.coordinator.preliminaries import OBSERVER, Asker
+from rnnbench.harness.coordinator.process import COMPILE_ALONE, WorkerProcess, compiler_cache
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.torch_state import State, capture
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings

@@ -8,7 +8,7 @@ from rnnbench.report.units import duration, plural, ratio, round_percent
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
-    from rnnbench.measure.live.not_slower import Compared
+    from rnnbench.harness.live.not_slower import Compared
 
 REMEDY = (
     "a larger budget, a factor further from the ratio or a quieter machine decides it; undecided='skip' or 'pass' lets "

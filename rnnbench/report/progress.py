@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from rnnbench.measure.runner import Progress as RunProgress
+from rnnbench.harness.turns.progress import Progress as RunProgress
 from rnnbench.report.units import plural
 
 Show = Callable[[RunProgress], None]

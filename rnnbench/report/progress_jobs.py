@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from rnnbench.measure.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.report.progress import bar, time_left
 
 Show = Callable[[JobsProgress], None]

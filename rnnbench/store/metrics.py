@@ -1,7 +1,7 @@
 """What is known of a case beside its time: one entry a metric. Tables, exports and verdicts loop over it.
 
 To add one that is observed: an entry with the name of its probe, a file in `rnnbench/workloads/probes/`, which the
-worker runs apart from all timing; or with `device`, and what its class in `rnnbench/measure/devices/` tells. To add one
+worker runs apart from all timing; or with `device`, and what its class in `rnnbench/harness/devices/` tells. To add one
 that follows from others: an entry, and its formula in `rnnbench/analysis/derived.py`.
 """
 

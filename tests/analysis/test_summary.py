@@ -9,13 +9,13 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.analysis.summary import complete_visits, numbers, replicate_times
-from rnnbench.measure.devices import Device
-from rnnbench.measure.engine import calibrate, take_window
+from rnnbench.harness.devices import Device
+from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
-from tests.measure.fake_cuda import FakeLine, fake_cuda, kernels
-from tests.measure.fakes import fake_cpu, noisy
+from tests.harness.fake_cuda import FakeLine, fake_cuda, kernels
+from tests.harness.fakes import fake_cpu, noisy
 from tests.stored import INFO, folder, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()

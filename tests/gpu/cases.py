@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rnnbench.measure import devices
+from rnnbench.harness import devices
 from rnnbench.store.records import Case, Implementation, Phase, Reference
 from tests import workload as small
 

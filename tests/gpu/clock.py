@@ -21,9 +21,9 @@ from unittest.mock import patch
 import numpy as np
 from torch.utils.benchmark import Timer
 
-from rnnbench.measure import devices
-from rnnbench.measure.devices import Device
-from rnnbench.measure.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Device
+from rnnbench.harness.turns.engine import Plan, calibrate, take_window, warm_up
 from rnnbench.store.records import Case
 from rnnbench.workloads.prepare import build
 from tests.gpu.cases import PURE, axes, case, implementations

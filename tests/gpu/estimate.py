@@ -18,8 +18,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from rnnbench import suites
-from rnnbench.measure.devices.meters import GpuEnergy
-from rnnbench.measure.preliminaries import ENERGY_SHARE, OBSERVING_SHARE
+from rnnbench.harness.coordinator.preliminaries import ENERGY_SHARE, OBSERVING_SHARE
+from rnnbench.harness.devices.meters import GpuEnergy
 from rnnbench.store.records import Case, Group, Implementation, Phase, Workload
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.implementations import Skip

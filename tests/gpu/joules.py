@@ -7,8 +7,10 @@ from threading import Event, Thread
 
 import torch
 
-from rnnbench.measure import devices, energy, nvml
-from rnnbench.measure.engine import calibrate, take_window
+from rnnbench.harness import devices
+from rnnbench.harness.devices import nvml
+from rnnbench.harness.turns.engine import calibrate, take_window
+from rnnbench.harness.worker import energy
 from rnnbench.store.readings import Unavailable
 from tests.gpu.row import Row
 

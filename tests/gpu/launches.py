@@ -9,8 +9,8 @@ import torch
 from torch._C._autograd import DeviceType
 
 from rnnbench.analysis.summary import launch_bound
-from rnnbench.measure import devices
-from rnnbench.measure.engine import calibrate, take_window, warm_up
+from rnnbench.harness import devices
+from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
 from rnnbench.store.records import Case
 from rnnbench.workloads.prepare import build
 from tests.gpu.cases import axes, case, implementations

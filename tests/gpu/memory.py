@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rnnbench.measure import devices
-from rnnbench.measure.operations import Operations
+from rnnbench.harness import devices
+from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rnnbench.measure.operations import Operations
+from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.ceilings import Ceiling
 
 Range = tuple[float, float]

@@ -56,7 +56,7 @@ def steps(device: str, out: Path) -> dict[str, list[Task]]:
 
     smi = [Task("nvidia-smi", 20, ("nvidia-smi", "-q"))] if on_gpu else []
     run = str(out / "grid" / "*-2*")
-    tests = ("tests/measure/test_cuda.py", "-m", "cuda", "-p", "no:cacheprovider")
+    tests = ("tests/harness/devices/test_cuda.py", "-m", "cuda", "-p", "no:cacheprovider")
     profiled = (*PYTHON, "rnnbench", "profile", *chosen("profile", "cuda", PROFILED, 80))
     return {
         "smoke": [

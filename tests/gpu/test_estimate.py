@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench import suites
 from rnnbench.expressions import parse_only
-from rnnbench.measure.preliminaries import OBSERVING_SHARE
+from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
 from rnnbench.store.records import Case, Group
 from tests.gpu.estimate import Estimate, call_seconds, estimate, lines
 

@@ -13,7 +13,7 @@ from tests.gpu import clock, truth
 from tests.gpu.cases import PURE, axes, implementations
 from tests.gpu.launches import is_right
 from tests.gpu.row import Row
-from tests.measure.fake_cuda import FakeLine, cold_kernels, fake_cuda
+from tests.harness.fake_cuda import FakeLine, cold_kernels, fake_cuda
 
 
 def rows(*holding: bool | None, then: str = "") -> Callable[[str], Iterator[Row]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pandas as pd
 import torch
 
-from rnnbench.measure import devices
+from rnnbench.harness import devices
 from rnnbench.store.readings import Unavailable
 from tests.gpu import clock, joules, launches, memory
 from tests.gpu.row import Row

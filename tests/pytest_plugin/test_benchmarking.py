@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from rnnbench.measure.engine import Plan
+from rnnbench.harness.turns.engine import Plan
 from rnnbench.pytest_plugin.benchmarking import Wanted, planned, told
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.records import AXES, Measurement

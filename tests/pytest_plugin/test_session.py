@@ -10,7 +10,7 @@ from rnnbench.pytest_plugin.clock import Clock
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.measure.fakes import FakeClock, FakeWorker
+from tests.harness.fakes import FakeClock, FakeWorker
 
 
 def test_each_suite_of_a_folder_is_observed_by_its_own_settings(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.measure.live.not_slower import Compared
+from rnnbench.harness.live.not_slower import Compared
 from rnnbench.report.not_slower import sentence
 
 SLOWER = Compared(

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rnnbench.measure.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.report import progress_jobs
 from rnnbench.report.progress_jobs import lines, sentence, shown_jobs
 

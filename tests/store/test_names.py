@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from rnnbench import load, suites
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from rnnbench.measure.resume import read_state
-from rnnbench.measure.slurm.jobs import Ledger
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.slurm.jobs import Ledger
 from rnnbench.report import profiled
 from rnnbench.store import names
 from rnnbench.store.folder import parts, read_info, read_profiles

@@ -13,9 +13,9 @@ import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.measure.resume import read_state
-from rnnbench.measure.slurm.job import first_machine
-from rnnbench.measure.slurm.jobs import Ledger
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.slurm.job import first_machine
+from rnnbench.harness.slurm.jobs import Ledger
 from rnnbench.report import flame, place
 from rnnbench.store import jsonlines, pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samples

@@ -10,7 +10,7 @@ import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.measure.resume import read_state
+from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.store.folder import RunFolder, read_info, run_id
 from rnnbench.store.windows import read_windows
 from tests import stored

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from torch.utils.benchmark import Timer
 
-from rnnbench.measure.devices import Cpu
-from rnnbench.measure.engine import calibrate, take_window, warm_up
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
 from tests.validation.cases import chosen, timed
 
 ROUNDS = 9

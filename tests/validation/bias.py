@@ -4,8 +4,8 @@ import time
 
 import pandas as pd
 
-from rnnbench.measure.devices import Cpu
-from rnnbench.measure.engine import calibrate, take_window, warm_up
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
 
 MICROSECONDS = (5, 10, 20, 50, 200, 1000, 5000, 50_000)
 WINDOWS = 10

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import load, suites, summarize
-from rnnbench.measure.session import run_suite
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.suite_file import Settings
 from tests.validation.cases import pairs
 

@@ -10,7 +10,7 @@ from rnnbench import load, suites
 from rnnbench.analysis.estimate import pooled_quantiles
 from rnnbench.analysis.summary import complete_visits
 from rnnbench.expressions import parse_only
-from rnnbench.measure.session import run_suite
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.suite_file import Settings
 

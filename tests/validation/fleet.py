@@ -1,7 +1,7 @@
 """A sweep that outgrows a machine, on paper: how long it takes, what it leaves, and where it breaks first.
 
 Nothing here is measured anew: what a case costs is read off a run that was made, and jobs of that cost are dealt out to
-machines that differ in speed and die now and then, as the executor for Slurm deals them (`rnnbench.measure.slurm`).
+machines that differ in speed and die now and then, as the executor for Slurm deals them (`rnnbench.harness.slurm`).
 """
 
 import heapq

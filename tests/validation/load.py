@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from rnnbench.measure.runner import Progress, Runner
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.measure.fakes import FakeClock, FakeWorker
+from tests.harness.fakes import FakeClock, FakeWorker
 from tests.stored import INFO
 
 CASES = 20_000

@@ -12,9 +12,9 @@ from statistics import median
 import pandas as pd
 
 from rnnbench.analysis.not_slower import Answer, Question
-from rnnbench.measure.devices import Cpu
-from rnnbench.measure.live.not_slower import MINE, SETTINGS, THAN, ask
-from rnnbench.measure.live.rounds import Rounds
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask
+from rnnbench.harness.live.rounds import Rounds
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.simulation import CALL_SECONDS, Machine
 

@@ -10,7 +10,7 @@ import pandas as pd
 from rnnbench import load, suites
 from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.summary import complete_visits, replicate_times
-from rnnbench.measure.session import run_suite
+from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.store.records import WORKLOAD_AXES
 
 SUITE = Path(__file__).with_name("repeated.toml")

@@ -19,9 +19,9 @@ from rnnbench.analysis.estimate import (
     signed_rank_interval,
     t_interval,
 )
-from rnnbench.measure.devices import Cpu
-from rnnbench.measure.engine import Plan, equal_blocks, take_window
-from rnnbench.measure.schedule import balanced_order
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.turns.engine import Plan, equal_blocks, take_window
+from rnnbench.harness.turns.schedule import balanced_order
 
 RATIOS = (1.0, 1.02, 1.05, 1.5, 4.0)
 REPLICATES = (3, 4, 5, 6, 8, 12, 20)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rnnbench import load
 from rnnbench.analysis.summary import complete_visits
-from rnnbench.measure.slurm.parts import read_parts
+from rnnbench.harness.slurm.parts import read_parts
 from rnnbench.store.folder import parts, read_info
 from tests.slurm_cluster import Cluster, Unavailable, cluster, kill_a_job, wait_until
 

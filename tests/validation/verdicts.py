@@ -20,8 +20,8 @@ import pandas as pd
 
 from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.measure.check import check, select
-from rnnbench.measure.sides import sides
+from rnnbench.harness.check.check import check, select
+from rnnbench.harness.check.sides import sides
 
 PLANTED = Path(__file__).with_name("planted")
 CELLS = ("VanillaSlow", "LSTMSlow", "GRUSlow")

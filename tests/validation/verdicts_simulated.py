@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.verdict import Trial, Verdict
-from rnnbench.measure.check import measure
-from rnnbench.measure.paired import Ratios
+from rnnbench.harness.check.check import measure
+from rnnbench.harness.check.paired import Ratios
 from rnnbench.store.records import Case, Group
 from tests import workload as small
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnnbench.workloads.observe import ParityError, observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
-from tests.measure.fake_card import FakeCard
+from tests.harness.fake_card import FakeCard
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.__main__ import main
-from rnnbench.measure.recorder import Recorder
-from rnnbench.measure.runner import Runner
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
 
 

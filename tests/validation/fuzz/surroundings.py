@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from rnnbench import load, suites, summarize
 from rnnbench.errors import UserError
-from rnnbench.measure import scratch
-from rnnbench.measure.resume import read_state
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.machine import scratch
 from rnnbench.new_cell import write as write_cell
 from rnnbench.report import place as places
 from rnnbench.report import profiled, tables, terminal

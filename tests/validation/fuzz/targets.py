@@ -21,7 +21,7 @@ from rnnbench.analysis.noise import noise
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.expressions import parse_only
-from rnnbench.measure.resume import read_state
+from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report import html, profiled, tables, terminal
 from rnnbench.report.saved import folder as saved_folder
 from rnnbench.report.saved import table_benchmarks

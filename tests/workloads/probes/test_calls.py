@@ -13,7 +13,7 @@ from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnnbench.measure import torch_state
+from rnnbench.harness.machine import torch_state
 from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build

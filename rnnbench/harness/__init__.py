@@ -1,0 +1,1 @@
+"""The instruments: what runs workers, gives them turns, and reads the clock."""

@@ -1,0 +1,231 @@
+"""A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
+
+import math
+import secrets
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.verdict import Judged, Trial, located
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
+from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.process import compiler_cache
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import FLUSHED, RunFolder, RunInfo
+from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
+from rnnbench.suites import MOST_CASES, margins
+
+# (share of the budget, share of the error rate that is spent there). Early looks let a suite whose cases are clear end
+# early; they cost the last look little, since a test this far out in its tail needs hardly more data for it.
+LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
+FEWEST_REPLICATES = 4  # at a look
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The cases of a check."""
+
+    groups: list[Group]  # on both sides
+    only_base: list[Case]
+    only_head: list[Case]
+
+
+def select(
+    base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
+) -> Selection:
+    """The cases that `only` leaves on both sides, and those on one; torch.nn's own only where interpreters differ.
+
+    Raises UserError where no case is on both sides.
+    """
+    most = None if any_number else MOST_CASES
+    found = {}
+    for side in (head, base):  # the head's first, whose suite must have all that `only` names
+        with side.errors_in_words():
+            groups = side.suite.groups(only, device, most=most, knows_all=side is head)
+        cases = [case for group in groups for case in group.cases]
+        found[side.name] = {case.key: case for case in cases if base.python != head.python or not case.is_reference}
+    both = [case for key, case in found["head"].items() if key in found["base"]]
+    if not both:
+        raise UserError(
+            f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
+            "`rnnbench list cases` shows those of a suite"
+        )
+    workloads = dict.fromkeys(case.workload for case in both)
+    return Selection(
+        groups=[Group(each, tuple(case for case in both if case.workload == each)) for each in workloads],
+        only_base=[case for key, case in found["base"].items() if key not in found["head"]],
+        only_head=[case for key, case in found["head"].items() if key not in found["base"]],
+    )
+
+
+def check(
+    base: Side,
+    head: Side,
+    selection: Selection,
+    *,
+    out: Path,
+    command: str,
+    on_progress: Callable[[Progress], None],
+    start_runner: Callable[..., PairedRunner] = PairedRunner,
+) -> tuple[Path, Comparison]:
+    """Measure both sides into a new folder below `out`, and judge.
+
+    Raises UserError where `out` can't be written, a side can't start or its rnnbench is too old, and Interrupted on
+    Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    """
+    settings, cases = head.suite.content.check, _cases(selection.groups)
+    runner = start_runner((base, head), head.suite.settings)
+    trial = Trial(margins(settings, cases))
+    with ExitStack() as stack:
+        stack.enter_context(compiler_cache())
+        stack.callback(runner.close)
+        told = runner.start()
+        if not all(hello.get("fixed_addresses") for hello in told.values()):
+            runner.notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
+        if head.suite.settings.cold_cache:
+            runner.notes.append(FLUSHED)
+        folder = _new_folder(out, head.suite.name)
+        with _faults_in_words(folder):
+            runs = {
+                side.name: stack.enter_context(_run(folder, side, head.suite.settings, runner, told, command))
+                for side in (base, head)
+            }
+            runner.open(runs, cases)
+            runner.observe(selection.groups, lambda done, total: on_progress(Progress(0, done, total, None)))
+            imported = {side.name: runner.imported(side.name) for side in (base, head)}
+            refuse_foreign(base, head, imported)
+            if not all(runner.failed(case) for case in cases):
+                refuse_equal(base, head, imported)
+            measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
+            runner.notes += runner.recorded_notes()
+    verdicts = trial.verdicts()
+    findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
+    if runner.replicates < FEWEST_REPLICATES and any(one.verdict == "inconclusive" for one in findings):
+        runner.notes.append(_more_budget(runner, selection.groups, settings.budget_seconds))
+    findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
+    return folder, Comparison(
+        suite=head.suite.name,
+        base=base.about,
+        head=head.about,
+        way="paired",
+        findings=ordered(findings),
+        notes=tuple(map(base.in_words, runner.notes)),
+        seconds=round(runner.seconds, 1),
+    )
+
+
+def measure(
+    runner: PairedRunner,
+    groups: Sequence[Group],
+    trial: Trial,
+    budget_seconds: float,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Add replicates of observed cases until each is decided or the budget is spent, looking where `LOOKS` says."""
+
+    def tell(done: int) -> None:
+        left = budget_seconds - runner.seconds
+        on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
+
+    groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+    for share, spent in LOOKS:
+        until = share * budget_seconds
+        while groups and (runner.replicates == 0 or runner.seconds + runner.expected_seconds(groups) <= until):
+            runner.replicate(groups, tell)
+            groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+        if runner.replicates < FEWEST_REPLICATES and share < 1:
+            continue
+        # The cases that are decided still tell how noisy cases are.
+        low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
+        mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
+        for case in _cases(groups):
+            trial.look(case.key, low[case.key], mean[case.key], spent)
+        groups = _without(groups, trial.decided())
+
+
+def _cases(groups: Sequence[Group]) -> list[Case]:
+    return [case for group in groups for case in group.cases]
+
+
+def _without(groups: Sequence[Group], keys: Container[str]) -> list[Group]:
+    """The groups less some of their cases, and less those that are empty then."""
+    kept = [replace(group, cases=tuple(case for case in group.cases if case.key not in keys)) for group in groups]
+    return [group for group in kept if group.cases]
+
+
+def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: Judged | None, margin: float) -> Finding:
+    replicates = len(runner.log_ratios[case.key].low) if judged else 0
+    before, after = (runner.measurement(side.name, case) for side in (base, head))
+    if before.failure == "loading":
+        before = replace(before, reason=before.reason + base.about_submodules)
+    return finding(before, after, judged, margin, replicates, runner.given_up(case) or "no time was left to measure it")
+
+
+def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float) -> str:
+    """What a budget that was spent early would have to be."""
+    seconds = runner.seconds + (FEWEST_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
+    enough = 10 * math.ceil(1.1 * seconds / 10)
+    return (
+        f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {FEWEST_REPLICATES} pairs "
+        f"of workers; {enough} s would be enough for these"
+    )
+
+
+@contextmanager
+def _faults_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"no verdict; what was measured is in {folder}") from None
+    except OSError as fault:
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
+
+
+def _new_folder(out: Path, suite: str) -> Path:
+    folder = out / f"{suite}-check-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    try:
+        for side in ("base", "head"):
+            (folder / side).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: can't be written: {error.strerror}; give another folder") from None
+    return folder
+
+
+@contextmanager
+def _run(
+    folder: Path,
+    side: Side,
+    measured_by: Settings,
+    runner: PairedRunner,
+    told: Mapping[str, dict[str, Any]],
+    command: str,
+) -> Iterator[RunFolder]:
+    """A side's run folder, whose `run.json` says at the end how it ended."""
+    run = RunFolder(folder / side.name)
+    info = RunInfo(
+        suite=side.suite.name,
+        description=side.suite.content.description,
+        resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment.describe(side.root) | {"worker": told[side.name]},
+        notes=[f"{side.name} of a check: {side.about}"],
+    )
+    run.write_info(info)
+    try:
+        yield run
+        info = replace(info, status="finished")
+    except BaseException:
+        info = replace(info, status="interrupted")
+        raise
+    finally:
+        run.write_info(replace(info, seconds=round(runner.seconds, 1), replicates=runner.replicates))
+        run.close()

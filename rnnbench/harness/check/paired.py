@@ -1,0 +1,222 @@
+"""Base and head in turns: replicates of fresh pairs of workers on the same cores."""
+
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from rnnbench.analysis.paired import times
+from rnnbench.errors import UserError
+from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
+from rnnbench.harness.coordinator.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Place, Recorder, VisitCut
+from rnnbench.harness.devices import backend, is_shared
+from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.turns.engine import Plan, equal_blocks
+from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group, Measurement, Window, Workload
+from rnnbench.suite_file import Settings
+
+Pair = Mapping[str, WorkerProcess]  # side's name -> its worker
+
+
+@dataclass
+class Ratios:
+    """Logarithms of head over base, one from each replicate."""
+
+    low: list[float] = field(default_factory=list)  # of the low quantile of the calls
+    mean: list[float] = field(default_factory=list)  # of their mean
+
+
+def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
+    """A worker that runs a side's code by its interpreter."""
+    return WorkerProcess(name, side.python, side.paths, layout)
+
+
+class PairedRunner:
+    """Measures the same cases on both sides, each case in turns of one side and the other."""
+
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        settings: Settings,
+        *,
+        start: Callable[[str, Side, int], WorkerProcess] = start_worker,
+        now: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        self._sides = {side.name: side for side in sides}
+        self._settings = settings
+        self._start_worker = start
+        self._now = now
+        self._rng = random.Random(seed)
+        self._plans: dict[str, Plan] = {}  # case key -> plan, the same for both sides
+        self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
+        self._started = now()
+        self._pair: Pair = {}
+        self._pairs = 0
+        self._start_seconds = 0.0
+        self._visit_seconds: dict[Workload, float] = {}
+        self.log_ratios: dict[str, Ratios] = {}
+        self.notes: list[str] = []
+        self.replicates = 0
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """Start the first pair; what each side says of itself. Raises UserError where one can't start or is too old."""
+        return self._fresh_pair()
+
+    def open(self, folders: Mapping[str, RunFolder], cases: list[Case]) -> None:
+        """Write each side's records into its folder from now on."""
+        for name, recorder in self._recorders.items():
+            recorder.open(folders[name], cases)
+
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Check and observe every case on both sides, at once unless they need a device alone, before any timing."""
+        cases = [case for group in groups for case in group.cases]
+        shared = all(is_shared(group.workload.device) for group in groups)
+        layout = self._rng.randrange(MOST_LAYOUTS)
+        queues = [
+            Queue(
+                self._recorders[name],
+                deque(cases),
+                partial(self._start_worker, "observer", side, layout),
+                workers_for(len(cases), len(allowed_cores()) // 2) if shared else 1,
+                ready=[self._pair[name]] if self._pair else [],
+                side=name,
+            )
+            for name, side in self._sides.items()
+        ]
+        self._pair = {}
+        self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+
+    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
+        """One fresh pair that visits every group once; `on_visit` is told how many are done before each."""
+        if not self._pair:
+            self._fresh_pair()
+        for done, group in enumerate(self._rng.sample(groups, len(groups))):
+            on_visit(done)
+            started = self._now()
+            while not self._visited(group):
+                self.close()
+                self._fresh_pair()
+            self._visit_seconds[group.workload] = (self._now() - started) / len(group.cases)
+        self.close()
+        self.replicates += 1
+
+    def expected_seconds(self, groups: Sequence[Group]) -> float:
+        """How long another replicate of these groups would take, by the last one; 0 before any."""
+        visits = sum(self._visit_seconds.get(group.workload, 0.0) * len(group.cases) for group in groups)
+        return (0.0 if self._pair else self._start_seconds) + visits
+
+    def measurement(self, side: str, case: Case) -> Measurement:
+        """What is known of a case on one side, beside its windows."""
+        return self._recorders[side].measurements[case.key]
+
+    def recorded_notes(self) -> list[str]:
+        """What a reader must know of how the cases of each side were timed."""
+        return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
+
+    def imported(self, side: str) -> Mapping[str, str]:
+        """The modules that workers of a side imported to observe cases, and their files."""
+        return self._recorders[side].imported
+
+    def given_up(self, case: Case) -> str:
+        """Why a case that worked was left out on one side; empty where it was not."""
+        return next((why for one in self._recorders.values() if (why := one.given_up.get(case.key))), "")
+
+    def failed(self, case: Case) -> bool:
+        """Whether a case can't be measured on one side or both."""
+        return any(recorder.dropped(case) for recorder in self._recorders.values())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the runner was made."""
+        return self._now() - self._started
+
+    def close(self) -> None:
+        """End both workers, whatever they do."""
+        for worker in self._pair.values():
+            worker.close()
+        self._pair = {}
+
+    def _fresh_pair(self) -> dict[str, dict[str, Any]]:
+        """Start both workers at once, on all cores, while nothing is measured."""
+        started, name = self._now(), f"{self._pairs:04d}"
+        self._pairs += 1
+        # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
+        layout = self._rng.randrange(MOST_LAYOUTS)
+        self._pair = {side.name: self._start_worker(name, side, layout) for side in self._sides.values()}
+        told = {side: self._hello(side, worker) for side, worker in self._pair.items()}
+        self._start_seconds = self._now() - started
+        return told
+
+    def _hello(self, side: str, worker: WorkerProcess) -> dict[str, Any]:
+        about, in_words = self._sides[side].about, self._sides[side].in_words
+        try:
+            hello = worker.wait_ready()
+        except WorkerLost as lost:
+            raise UserError(f"{side} ({about}): no worker can start: {in_words(str(lost))}") from None
+        spoken = hello.get("protocol")
+        if spoken != PROTOCOL_VERSION:
+            raise UserError(
+                f"{side} ({about}): its rnnbench speaks protocol {spoken}, this one {PROTOCOL_VERSION}; "
+                "compare with a revision that speaks the same"
+            )
+        return hello
+
+    def _visited(self, group: Group) -> bool:
+        """Measure a group once; False where a case failed, was dropped, and the pair is not to be used any longer."""
+        for worker in self._pair.values():
+            worker.pin(measuring_cores(group.workload.cores))
+        side, case = "", group.cases[0]
+        try:
+            ready = []
+            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
+            for case in self._rng.sample(group.cases, len(group.cases)):
+                for side in self._rng.sample(list(self._sides), 2):
+                    self._prepare(side, case)
+                if not self.failed(case):
+                    ready.append(case)
+            taken: dict[str, dict[str, list[Window]]] = {}
+            for case in ready:
+                taken[case.key] = {name: [] for name in self._sides}
+                for side in balanced_order(list(self._sides), self._settings.windows, self._rng):
+                    done = (len(taken) - 1) * self._settings.windows + len(taken[case.key][side])
+                    place = Place(self.replicates, done, len(ready) * self._settings.windows)
+                    taken[case.key][side].append(self._window(side, case, place))
+            for side, worker in self._pair.items():
+                self._recorders[side].ask(worker, {"op": "release"})
+        except WorkerLost as lost:
+            self._recorders[side].drop(case, "failed", str(lost), "lost")
+            self.notes.append(f"{side}: a worker was lost at {case.key}: {lost}")
+            return False
+        except VisitCut:
+            return False
+        self._keep(taken)
+        return True
+
+    def _keep(self, taken: Mapping[str, Mapping[str, Sequence[Window]]]) -> None:
+        """Add a complete visit's log-ratios."""
+        for case, windows in taken.items():
+            base, head = times(windows["base"]), times(windows["head"])
+            ratios = self.log_ratios.setdefault(case, Ratios())
+            ratios.low.append(math.log(head.low / base.low))
+            ratios.mean.append(math.log(head.mean / base.mean))
+
+    def _prepare(self, side: str, case: Case) -> None:
+        if self._recorders[side].dropped(case):
+            return
+        plan = self._recorders[side].prepare(self._pair[side], case, self._plans.get(case.key))
+        if plan is not None and case.key not in self._plans:
+            blocks = backend(case.workload.device).blocks
+            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds, blocks)
+
+    def _window(self, side: str, case: Case, place: Place) -> Window:
+        return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)

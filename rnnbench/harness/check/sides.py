@@ -1,0 +1,213 @@
+"""The two sides of a check: which code, in which folder, by which interpreter."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnbench import suites
+from rnnbench.errors import UserError
+from rnnbench.harness.check import submodules
+from rnnbench.harness.coordinator.process import PACKAGE_PARENT
+from rnnbench.harness.machine import git
+from rnnbench.harness.machine.scratch import scratch
+
+PACKAGE = Path("rnnbench/__init__.py")
+WORKER = Path("rnnbench/harness/worker/loop.py")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sides that are compared."""
+
+    name: str  # base or head
+    about: str  # for people: a revision, a folder, an interpreter
+    suite: suites.Suite  # as this side has it; files of a user's own cells are relative to its folder
+    python: str = sys.executable
+    paths: tuple[Path, ...] = (PACKAGE_PARENT,)  # where rnnbench and a user's modules are imported from, first
+    commit: str | None = None
+    tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
+    revision: str | None = None  # of a temporary tree
+    empty_submodules: tuple[str, ...] = ()  # of a temporary tree: their commits are not on this machine
+
+    @property
+    def holds_rnnbench(self) -> bool:
+        """Whether rnnbench itself is code under test: its tree has one that is to be imported."""
+        return self.tree is not None and (self.tree / PACKAGE).is_file()
+
+    def in_words(self, text: str) -> str:
+        """The same text with files of a temporary tree by their revision, as git names them: `main:bench.toml`."""
+        if self.tree is None or self.revision is None:
+            return text
+        for folder in (self.tree, self.tree.resolve()):
+            text = text.replace(f"{folder}{os.sep}", f"{self.revision}:").replace(str(folder), self.revision)
+        return text
+
+    @contextmanager
+    def errors_in_words(self) -> Iterator[None]:
+        """What is wrong with files of a temporary tree is told by their revision."""
+        try:
+            yield
+        except UserError as error:
+            is_below = any(f"{os.sep}{path}{os.sep}" in str(error) for path in self.empty_submodules)
+            raise UserError(self.in_words(str(error)) + (self.about_submodules if is_below else "")) from None
+
+    @property
+    def about_submodules(self) -> str:
+        """What may be missing in a temporary tree, and how to get it, as the end of an error."""
+        if not self.empty_submodules:
+            return ""
+        names = ", ".join(self.empty_submodules)
+        return (
+            f"; submodules that are empty in {self.revision}, since their commits are not on this machine: {names}; "
+            "fetch them, or check the revision out and give its folder as --base"
+        )
+
+    @property
+    def root(self) -> Path:
+        """The folder that files of a user's own cells are relative to."""
+        return self.suite.file.parent.resolve()
+
+
+@contextmanager
+def sides(
+    suite: suites.Suite, base: str | None, base_python: str | None, head_python: str | None
+) -> Iterator[tuple[Side, Side]]:
+    """Base and head; what was made for them is gone at the end.
+
+    `base`: a folder, a revision, or None for the head's own files. Raises UserError where it is neither, where the
+    base has no such suite, an interpreter is missing, or nothing would differ.
+    """
+    if base == "":  # as a path it would be the current folder, and a gate in CI would hold the head against itself
+        raise UserError("--base is empty: is the variable set that names it? want a revision or a folder")
+    top = _repository(suite)
+    pythons = [
+        _interpreter(given, option)
+        for given, option in ((base_python, "--base-python"), (head_python, "--head-python"))
+    ]
+    with ExitStack() as stack:
+        package = stack.enter_context(_package_alone())
+        tree = _tree(suite, top)
+        head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(tree, package), tree=tree)
+        if base is None:
+            if pythons[0] == pythons[1]:
+                raise UserError(
+                    "nothing differs: name what to compare with, --base REV or DIR, or another --base-python"
+                )
+            first = replace(head, name="base", about="the same files", python=pythons[0])
+        elif Path(base).is_dir():
+            first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
+        else:
+            first = _at_revision(stack, base, suite, top, package, pythons[0])
+        if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
+            raise UserError(f"--base {base}: nothing differs: that folder holds the head's own files; want another one")
+        if pythons[0] != pythons[1]:
+            first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
+        yield first, head
+
+
+def _repository(suite: suites.Suite) -> Path | None:
+    """The repository whose code is under test: the suite's own, or the current folder's for a shipped suite."""
+    return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)
+
+
+def _tree(suite: suites.Suite, top: Path | None) -> Path | None:
+    """The folder whose code the head is: the repository's top, or the suite's folder where it is in none."""
+    if top is None and not suites.is_shipped(suite.file):
+        return suite.file.parent.resolve()
+    return top
+
+
+def _about_head(suite: suites.Suite, top: Path | None) -> str:
+    state = git.state(top) if top else None
+    if state is None:
+        return f"folder {suite.file.parent}"
+    return f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
+
+
+def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, package: Path, python: str) -> Side:
+    """The base in a folder that holds the suite where the head's repository does, or under its bare name."""
+    choices = [folder / suite.file.name]
+    if (within := _within(suite, top)) is not None:
+        choices.insert(0, folder / within)
+    there = next((choice for choice in choices if choice.is_file()), None)
+    if there is None:
+        raise UserError(
+            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
+            "want one that holds the suite"
+        )
+    return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package), tree=folder)
+
+
+def _at_revision(
+    stack: ExitStack, base: str, suite: suites.Suite, top: Path | None, package: Path, python: str
+) -> Side:
+    """The base in a temporary worktree."""
+    if top is None:
+        where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
+        why = f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
+        raise UserError(f"--base {base}: {why}, and no folder has that name; give a folder that holds the suite")
+    commit = git.commit(top, base)
+    tree = stack.enter_context(git.worktree(top, commit, base))
+    about, within = f"{base} ({commit[:7]})", _within(suite, top)
+    if within is None:
+        raise UserError(
+            f"--base {base}: {suite.name} measures rnnbench's own cells, which {top} does not hold; "
+            "give a suite that lies in the repository"
+        )
+    if not (tree / within).is_file():
+        raise UserError(f"--base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
+    side = Side(
+        name="base",
+        about=about,
+        suite=suite,
+        python=python,
+        commit=commit,
+        tree=tree,
+        revision=base,
+        empty_submodules=tuple(submodules.fill(top, commit, tree)),
+    )
+    with side.errors_in_words():
+        return replace(side, suite=suites.read(str(tree / within)), paths=_paths(tree, package))
+
+
+def _within(suite: suites.Suite, top: Path | None) -> Path | None:
+    """Where in the repository the suite lies; None where it is not the repository's."""
+    file = suite.file.resolve()
+    if top is None or not file.is_relative_to(top):
+        return None
+    is_foreign = suites.is_shipped(file) and not (top / WORKER).is_file()  # in an environment below the repository
+    return None if is_foreign else file.relative_to(top)
+
+
+def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
+    """What a worker imports from: the side's own rnnbench, if it has one, and its modules."""
+    if top is None:
+        return (package,)
+    code = top if (top / WORKER).is_file() else package
+    if (top / PACKAGE).is_file() and code != top:  # with the other side's it would seem unchanged
+        raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one starts; choose a revision that has it")
+    own = [folder for folder in (top / "src", top) if folder.is_dir()]
+    return tuple(dict.fromkeys((code, *own)))
+
+
+@contextmanager
+def _package_alone() -> Iterator[Path]:
+    """A folder that holds this rnnbench and nothing else, so that another interpreter finds its own torch beside it."""
+    with scratch("package") as folder:
+        (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
+        yield folder
+
+
+def _interpreter(given: str | None, option: str) -> str:
+    """The interpreter that a path, a command or the folder of a virtual environment stands for."""
+    if given is None:
+        return sys.executable
+    candidate = Path(given) / "bin" / "python"
+    found = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
+    if found is None:
+        raise UserError(f"{option} {given}: no such interpreter; want a python, or the folder of a virtual environment")
+    return str(Path(found).absolute())

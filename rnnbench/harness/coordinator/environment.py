@@ -1,0 +1,73 @@
+"""The machine and the software of a run, as far as can be told without torch."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rnnbench.harness import devices
+from rnnbench.harness.machine import git
+from rnnbench.harness.machine.cores import allowed_cores
+
+PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What a reader needs to repeat a run or to doubt it; `folder` is where the git commit is looked up."""
+    return {
+        "machine": {
+            "system": platform.platform(),
+            "cpu": cpu_name(),
+            "cores_allowed": allowed_cores(),
+            "cores": psutil.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "frequency_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "cgroup_cpu_limit": _first_line("/sys/fs/cgroup/cpu.max"),
+        },
+        **devices.described(),
+        "load": load(),
+        "software": {
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        },
+        "git": git.state(folder),
+    }
+
+
+def load() -> dict[str, float | None]:
+    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot."""
+    times = psutil.cpu_times()
+    stolen = getattr(times, "steal", None)
+    return {
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "steal_share": None if stolen is None else round(stolen / sum(times), 5),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None

@@ -1,0 +1,235 @@
+"""Replicates of one lane: a fresh worker visits its groups in shuffled order, arms in turns, records as they come."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Place, Recorder, VisitCut
+from rnnbench.harness.coordinator.resume import Visit
+from rnnbench.harness.coordinator.telemetry import Telemetry
+from rnnbench.harness.devices import backend
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.turns.engine import Plan, equal_blocks
+from rnnbench.harness.turns.planner import Planner
+from rnnbench.harness.turns.repeats import Repeats
+from rnnbench.harness.turns.schedule import balanced_order, sweeps_in_turn
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group, Window
+from rnnbench.suite_file import Settings
+
+
+@dataclass
+class Shared:
+    """What the lanes of a run share; `lock` is for what one of them writes and another reads."""
+
+    recorder: Recorder
+    settings: Settings
+    names: Iterator[str]  # of the workers to come
+    now: Callable[[], float]
+    started: float
+    repeats: Repeats
+    on_visit: Callable[[], None]  # told before every visit
+    notes: list[str] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    folder: RunFolder = field(init=False)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, without the time between its parts."""
+        return self.now() - self.started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left of the budget, if there is one."""
+        budget = self.settings.budget_seconds
+        return None if budget is None else budget - self.seconds
+
+
+class LaneRunner:
+    """Measures the groups of a lane, in as many replicates as precision asks for and the budget allows."""
+
+    def __init__(
+        self, lane: Lane, shared: Shared, start_worker: Callable[..., WorkerProcess], rng: random.Random
+    ) -> None:
+        self.lane = lane
+        self._shared = shared
+        self._start_worker = on_card(lane, start_worker)
+        self._rng = rng
+        self.planner = Planner(lane.groups, shared.settings)
+        self.telemetry = Telemetry(lane.device, lane.card.uuid)
+        self.replicates = 0
+        self._plans: dict[str, Plan] = {}  # case key -> calibrated plan
+        self._worker: WorkerProcess | None = None
+        self._started = 0.0  # when the worker was
+        self._began = 0.0  # the same of the replicate's first worker
+        self._workers: list[str] = []  # of the replicate
+        self.visits: list[Group] = []  # of the replicate
+        self.done = 0  # of these
+
+    def remember(self, visits: Sequence[Visit], replicates: int) -> None:
+        """Go on after an earlier part of the run."""
+        self.replicates = replicates
+        for visit in visits:
+            self.planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+            cold = self._shared.settings.cold_cache
+            self._plans |= {window.case: plan_of(window, cold=cold) for window in visit.windows}
+
+    def choose(self) -> bool:
+        """Choose the groups of the next replicate; whether there are any."""
+        chosen = self.planner.next_visits(self._shared.left)
+        # Shuffled, and yet all sweeps in turn: a budget may end within the replicate.
+        self.done, self.visits = 0, sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
+        return bool(self.visits)
+
+    def start(self) -> None:
+        """Start the worker of the replicate that was chosen."""
+        self._workers = []
+        self._start()
+        self._began = self._started
+
+    def wait_ready(self) -> None:
+        """Wait for the worker; raises UserError where none can start."""
+        assert self._worker is not None
+        try:
+            hello(self._worker)
+        except UserError:
+            if self._shared.stopped.is_set():
+                raise Stopped from None
+            raise
+        with self._shared.lock:
+            self.planner.add_start(self._shared.now() - self._started)
+
+    def replicate(self) -> None:
+        """Visit the groups, and take it back if the device was held back meanwhile."""
+        self._sample("before")
+        for group in self.visits:
+            with self._shared.lock:
+                self._shared.on_visit()
+            if self._shared.left is not None and self._shared.left < 0:
+                break
+            started = self._shared.now()
+            while (windows := self._visited(group)) is None:
+                self.close()
+                self._start()
+                self.wait_ready()
+            with self._shared.lock:
+                self.planner.add_visit(group, self._shared.now() - started, log_seconds(windows))
+                self.done += 1
+        self._sample("after")
+        self.close()
+        with self._shared.lock:
+            self.replicates += not self._take_back()
+
+    def seconds_left(self, *, running: bool) -> float | None:
+        """Expected seconds until this lane is done; None where it can't tell yet."""
+        return self.planner.seconds_left(self.visits[self.done :] if running else [], self._shared.left)
+
+    def kill(self) -> None:
+        """End the worker from another thread."""
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """End the worker, whatever it does."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _start(self) -> None:
+        self._started = self._shared.now()
+        self._workers.append(next(self._shared.names))
+        self._worker = self._start_worker(self._workers[-1])
+        if self._shared.stopped.is_set():
+            raise Stopped
+        if self.lane.own_cores and len(self._workers) > 1:  # others are being timed while it starts
+            self._worker.pin(self.lane.own_cores)
+
+    def _sample(self, when: Literal["before", "after"]) -> None:
+        line = self.telemetry.sample(self.replicates, when, self._shared.seconds)
+        if line is not None:
+            self._shared.folder.add_sample(line)
+
+    def _take_back(self) -> bool:
+        """Whether the replicate does not count, since the device was held back, and is to be made again."""
+        if not self.telemetry.spoilt_by:
+            return False
+        left, took = self._shared.left, self._shared.now() - self._began
+        why = f"{self.lane.name}: {', '.join(self.telemetry.spoilt_by)}"
+        if not self._shared.repeats.grant(why, in_time=left is None or left > took):
+            return False
+        for worker in self._workers:
+            self._shared.folder.set_aside(worker)
+        for group in self.visits[: self.done]:
+            self.planner.forget_visit(group)
+        return True
+
+    def _visited(self, group: Group) -> list[Window] | None:
+        """Measure a group once; None where a case of it failed, and was dropped, and the worker is of no more use."""
+        assert self._worker is not None
+        worker, recorder, current = self._worker, self._shared.recorder, group.cases[0]
+        windows = []
+        try:
+            worker.pin(self.lane.cores(group.workload.cores))
+            arms = {}
+            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
+            for current in self._rng.sample(group.cases, len(group.cases)):
+                if recorder.dropped(current) or recorder.unobserved(current):
+                    continue
+                plan = recorder.prepare(worker, current, self._plans.get(current.key))
+                if plan is not None:
+                    self._plans[current.key] = plan
+                    arms[current.key] = current
+            blocks = backend(group.workload.device).blocks
+            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds, blocks)
+            turns = balanced_order(list(arms), self._shared.settings.windows, self._rng)
+            for order, key in enumerate(turns):
+                current, place = arms[key], Place(self.replicates, order, len(turns))
+                windows.append(recorder.window(worker, current, plans[key], place, self._shared.seconds))
+            recorder.ask(worker, {"op": "release"})
+        except WorkerLost as lost:
+            if self._shared.stopped.is_set():
+                raise Stopped from None
+            recorder.drop(current, "failed", str(lost), "lost")
+            self._shared.notes.append(f"a worker was lost at {current.key}: {lost}")
+            return None
+        except VisitCut:
+            return None
+        return windows
+
+
+def hello(worker: WorkerProcess) -> dict[str, Any]:
+    """What a worker says of itself once it is ready; raises UserError where it can't start or is of no use."""
+    try:
+        said = worker.wait_ready()
+    except WorkerLost as lost:
+        raise UserError(f"no worker can start: {lost}") from None
+    if said.get("protocol") != PROTOCOL_VERSION:
+        raise UserError(
+            f"the worker speaks protocol {said.get('protocol')}, this rnnbench {PROTOCOL_VERSION}; "
+            "it imports another one: look at PYTHONPATH"
+        )
+    return said
+
+
+def plan_of(window: Window, *, cold: bool) -> Plan:
+    """The plan by which a window was made."""
+    return Plan(window.calls // window.batch, window.batch, window.seconds, cold)
+
+
+def log_seconds(windows: Sequence[Window]) -> dict[str, float]:
+    """Each case's time in one visit, by the estimator of `rnnbench.analysis`."""
+    cases = {case: number for number, case in enumerate(dict.fromkeys(window.case for window in windows))}
+    groups = np.array([cases[window.case] for window in windows], dtype=int)
+    calls = np.array([window.calls for window in windows])
+    times = pooled_quantiles(groups, [window.quantiles for window in windows], calls, LOW_QUANTILE)
+    return dict(zip(cases, np.log(times).tolist(), strict=True))

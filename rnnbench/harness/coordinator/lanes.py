@@ -1,0 +1,161 @@
+"""Which groups are measured on which card, and which cards are at work at the same time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.devices import Card
+from rnnbench.harness.machine.cores import allowed_cores, cores_apart, measuring_cores
+from rnnbench.store.records import Group, Workload
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Groups that are measured on one card, by one worker at a time."""
+
+    device: str
+    card: Card
+    groups: tuple[Group, ...]
+    is_one_of_several: bool = False  # whether the groups of its device are spread over cards
+    own_cores: tuple[int, ...] = ()  # where other lanes are at work at the same time
+
+    @property
+    def name(self) -> str:
+        """For notes: the device, and the card where there are several."""
+        return f"{self.device} {self.card.uuid}" if self.is_one_of_several else self.device
+
+    def cores(self, number: int) -> list[int]:
+        """Those that a worker of this lane is pinned to."""
+        return list(self.own_cores[-number:]) or measuring_cores(number)
+
+
+class Stopped(Exception):
+    """A lane was ended, since another one failed or the user wants no more."""
+
+
+def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> None:
+    """Do all jobs at the same time, a single one in this thread, and raise what one of them raises.
+
+    `stop` makes those that are not done raise `Stopped` soon. Passes KeyboardInterrupt on, when no job is left.
+    """
+    if len(jobs) == 1:
+        jobs[0]()
+        return
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(job) for job in jobs]
+        try:
+            wait(running, return_when=FIRST_EXCEPTION)
+        finally:
+            if not all(one.done() for one in running):
+                stop()
+    faults = [fault for one in running if (fault := one.exception()) is not None]
+    for fault in sorted(faults, key=lambda fault: isinstance(fault, Stopped)):
+        raise fault
+
+
+def plan_lanes(
+    groups: Sequence[Group], told: Mapping[str, Mapping[str, Any]], homes: Mapping[Workload, str]
+) -> tuple[list[list[Lane]], list[str]]:
+    """Stages, one after another, whose lanes are at work at the same time; and what a reader must know.
+
+    `told` is what a worker says of each device, `homes` the UUIDs of the cards that groups were measured on before.
+    Raises UserError where one of these is not there.
+    """
+    on_cards = [group.workload for group in groups if told[group.workload.device]["cards"][0]["uuid"]]
+    possible = (load.cores for load in on_cards if load.cores <= len(allowed_cores()))  # others will be skipped
+    seats = cores_apart(max(possible, default=1))
+    lanes: list[Lane] = []
+    notes: list[str] = []
+    for device, reply in told.items():
+        here = [group for group in groups if group.workload.device == device]
+        cards = _alike(device, [Card(**one) for one in reply["cards"]], notes)
+        if len(cards) > max(1, len(seats)):
+            notes.append(f"{device}: {max(1, len(seats))} of {len(cards)} are used, since each needs cores of its own")
+            cards = cards[: max(1, len(seats))]
+        lanes += _spread(device, here, cards, homes)
+    spread = [lane for lane in lanes if lane.is_one_of_several]
+    notes += [f"{lane.name} ({lane.card.name}): {len(lane.groups)} of {len(groups)} groups" for lane in spread]
+    return [_seated(stage, seats) for stage in _stages(lanes, len(seats))], notes
+
+
+def on_card(lane: Lane, start_worker: Callable[..., WorkerProcess]) -> Callable[[str], WorkerProcess]:
+    """Starts workers that see no other card than the lane's, where the machine has others."""
+    variables = lane.card.variables
+    return partial(start_worker, variables=variables) if variables else start_worker
+
+
+def waves(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """Lanes that may observe at the same time: all but those of one card."""
+    found: list[list[Lane]] = []
+    for lane in lanes:
+        free = [wave for wave in found if lane.card.uuid is None or not _holds(wave, lane.card)]
+        if free:
+            free[0].append(lane)
+        else:
+            found.append([lane])
+    return found
+
+
+def _stages(lanes: Sequence[Lane], most: int) -> list[list[Lane]]:
+    """What has a card of its own is timed beside other cards, as far as there are cores, and all else alone."""
+    found: list[list[Lane]] = []
+    for lane in lanes:
+        free = [
+            stage
+            for stage in found
+            if lane.card.uuid and stage[0].card.uuid and len(stage) < most and not _holds(stage, lane.card)
+        ]
+        if free:
+            free[0].append(lane)
+        else:
+            found.append([lane])
+    return found
+
+
+def _holds(lanes: Sequence[Lane], card: Card) -> bool:
+    return any(lane.card.uuid == card.uuid for lane in lanes)
+
+
+def _seated(stage: list[Lane], seats: Sequence[tuple[int, ...]]) -> list[Lane]:
+    """The lanes with cores of their own, unless there is but one."""
+    if len(stage) == 1:
+        return stage
+    return [replace(lane, own_cores=cores) for lane, cores in zip(stage, seats[: len(stage)], strict=True)]
+
+
+def _alike(device: str, cards: Sequence[Card], notes: list[str]) -> list[Card]:
+    """The cards of the first one's model."""
+    others = sorted({card.name for card in cards} - {cards[0].name})
+    if others:
+        notes.append(f"{device}: left out, since of another model than the first, {cards[0].name}: {', '.join(others)}")
+    return [card for card in cards if card.name == cards[0].name]
+
+
+def _spread(device: str, groups: Sequence[Group], cards: Sequence[Card], homes: Mapping[Workload, str]) -> list[Lane]:
+    """A lane for each card that gets groups: those that it had before, and others so that all have as much to do."""
+    places = {card.uuid: place for place, card in enumerate(cards)}
+    load = [0] * len(cards)
+    at: dict[Workload, int] = {}
+    for group in sorted(groups, key=lambda group: (group.workload not in homes, -_work(group))):
+        home = homes.get(group.workload)
+        if home is not None and home not in places:
+            raise UserError(
+                f"--resume: groups of {device} were measured on {home}, which is not there now; start a new run"
+            )
+        at[group.workload] = load.index(min(load)) if home is None else places[home]
+        load[at[group.workload]] += _work(group)
+    lanes = [
+        Lane(device, card, tuple(group for group in groups if at[group.workload] == place))
+        for place, card in enumerate(cards)
+    ]
+    busy = [lane for lane in lanes if lane.groups]
+    return [replace(lane, is_one_of_several=len(busy) > 1) for lane in busy]
+
+
+def _work(group: Group) -> int:
+    """How long a visit takes, in a unit that is the same for all: cases take as long as they have steps to go."""
+    return len(group.cases) * group.workload.seq_len * group.workload.num_layers

@@ -1,0 +1,163 @@
+"""The pass before all timing: each case's parity is checked and its metrics are observed, once.
+
+Nothing is timed meanwhile, so several workers do it at once; and none of them is timed later, since probes change how a
+process allocates.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.store.records import Case
+
+CASES_PER_WORKER = 8  # fewer are not worth another worker's start
+MOST_WORKERS = 8  # for the memory that each holds
+
+
+@dataclass
+class Queue:
+    """Cases that one recorder wants observed, by up to `workers` workers at a time."""
+
+    recorder: Recorder
+    cases: deque[Case]
+    start: Callable[[], WorkerProcess]
+    workers: int
+    ready: list[WorkerProcess] = field(default_factory=list)  # that were started before
+    side: str = ""  # of a check
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one case: a reply, or the way in which its worker was lost."""
+
+    queue: Queue
+    case: Case
+    reply: dict[str, Any] | None
+    lost: str = ""
+
+
+def workers_for(cases: int, cores: int) -> int:
+    """How many workers a queue deserves."""
+    return max(1, min(cores, MOST_WORKERS, -(-cases // CASES_PER_WORKER)))
+
+
+def observe(
+    waves: Sequence[Sequence[Queue]], go_on: Callable[[], bool], on_done: Callable[[int, int], None]
+) -> list[str]:
+    """Observe every case of all queues, those of a wave at the same time; what a reader must know of lost workers.
+
+    `go_on` is asked by several threads before each case; `on_done` is told how many cases are done, of how many. Passes
+    KeyboardInterrupt on, and what the system raises where no worker can be had; leaves no worker.
+    """
+    sizes = [sum(len(queue.cases) for queue in wave) for wave in waves]
+    notes: list[str] = []
+    try:
+        for place, wave in enumerate(waves):
+            notes += _observe(wave, go_on, partial(_further, on_done, sum(sizes[:place]), sum(sizes)))
+    finally:
+        for worker in (worker for wave in waves for queue in wave for worker in queue.ready):
+            worker.close()  # its wave never came
+    return notes
+
+
+def _further(on_done: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    """Progress within a wave as progress of all."""
+    on_done(before + done, total)
+
+
+def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callable[[int], None]) -> list[str]:
+    crew, done, notes = _Crew(go_on), 0, []
+    threads: list[threading.Thread] = []
+    try:
+        for queue in queues:
+            for _ in range(queue.workers if queue.cases else len(queue.ready)):
+                ready = queue.ready.pop() if queue.ready else None
+                thread = threading.Thread(target=crew.work, args=(queue, ready))
+                thread.start()
+                threads.append(thread)
+        left = len(threads)
+        on_done(done)
+        while left:
+            answer = crew.answers.get()
+            if answer is None:
+                left -= 1
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            if answer.reply is None:
+                answer.queue.recorder.drop(answer.case, "failed", answer.lost, "lost")
+                side = f"{answer.queue.side}: " if answer.queue.side else ""
+                notes.append(f"{side}a worker was lost at {answer.case.key}: {answer.lost}")
+            else:
+                answer.queue.recorder.note_observed(answer.case, answer.reply)
+            done += 1
+            on_done(done)
+    finally:
+        crew.stop()
+        for thread in threads:
+            thread.join()
+    return notes
+
+
+class _Crew:
+    """Workers, each with a thread that waits for it; answers are recorded by the thread that reads them."""
+
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        self._go_on = go_on
+        self.answers: SimpleQueue[Answer | Exception | None] = SimpleQueue()  # None: a thread has ended
+        self.stopped = threading.Event()
+        self._workers: set[WorkerProcess] = set()
+
+    def work(self, queue: Queue, worker: WorkerProcess | None) -> None:
+        """Take cases until there are none left."""
+        try:
+            while self._go_on() and not self.stopped.is_set():
+                try:
+                    case = queue.cases.popleft()
+                except IndexError:
+                    break
+                worker = self._one(queue, case, worker)
+        except Exception as fault:  # no worker can be started, say: for the thread that reads, or nobody would know
+            self.answers.put(fault)
+        finally:
+            if worker is not None:
+                self._end(worker)
+            self.answers.put(None)
+
+    def stop(self) -> None:
+        """End whatever is under way; threads that wait for a worker find it lost."""
+        self.stopped.set()
+        for worker in list(self._workers):
+            worker.kill()
+
+    def _one(self, queue: Queue, case: Case, worker: WorkerProcess | None) -> WorkerProcess | None:
+        """Observe a case; the worker that can take the next, if there is one."""
+        try:
+            if worker is None:
+                worker = queue.start()
+                self._workers.add(worker)
+                worker.wait_ready()
+            self._workers.add(worker)
+            if self.stopped.is_set():  # since this worker was started
+                worker.kill()
+            reply = queue.recorder.ask(worker, queue.recorder.observe_request(case))
+        except WorkerLost as lost:
+            if not self.stopped.is_set():
+                self.answers.put(Answer(queue, case, None, str(lost)))
+            reply = None
+        else:
+            self.answers.put(Answer(queue, case, reply))
+        if worker is not None and (reply is None or reply.get("status") == "failed"):
+            self._end(worker)  # nobody knows what state the case left behind
+            return None
+        return worker
+
+    def _end(self, worker: WorkerProcess) -> None:
+        self._workers.discard(worker)
+        worker.close()

@@ -1,0 +1,202 @@
+"""Asks a worker for one case's preparation or window, and keeps the answer in a run's folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
+from rnnbench.harness.turns.engine import Plan
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Failure, Measurement, Status, Window
+from rnnbench.store.schema import window_fault
+from rnnbench.suite_file import Settings
+
+# What a worker says of a window.
+OF_WORKER = (
+    "calls",
+    "batch",
+    "seconds",
+    "host_seconds",
+    "submit_seconds",
+    "quantiles",
+    "cores",
+    "clock_mhz",
+    "device_uuid",
+)
+MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
+
+
+class VisitCut(Exception):
+    """A visit can't be finished: it starts again in a fresh worker, without a case that has failed, if one has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window stands among the others; the fields are those of `Window`."""
+
+    replicate: int
+    order: int
+    turns: int
+
+
+class Recorder:
+    """What is known of each case of a run, in memory and in the run's folder."""
+
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        measurements: Mapping[str, Measurement],
+        in_words: Callable[[str], str] = str,
+    ) -> None:
+        """`root` is the folder that files of a user's own cells are relative to; `in_words` puts reasons for people."""
+        self._root = root.resolve()
+        self._settings = settings
+        self._in_words = in_words
+        self._folder: RunFolder
+        self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
+        self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
+        self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
+        self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
+        self._paused_visits = 0
+        self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
+
+    def open(self, folder: RunFolder, cases: list[Case]) -> None:
+        """Write into `folder` from now on; cases that are new to it are pending."""
+        self._folder = folder
+        for case in cases:
+            if case.key not in self.measurements:
+                self._record(Measurement(case, "pending", "the run ended before it"))
+
+    def ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+        """The worker's reply; raises WorkerLost."""
+        return worker.request(request, self._deadline_seconds(request))
+
+    def _deadline_seconds(self, request: Mapping[str, Any]) -> float:
+        """A request that names a case builds it, and its first call compiles what was not found in torch's cache."""
+        case, settings = request.get("case"), self._settings
+        if isinstance(case, dict) and case["implementation"] == "compiled":
+            return max(settings.deadline_seconds, settings.compile_deadline_seconds)
+        return settings.deadline_seconds
+
+    def observe_request(self, case: Case) -> dict[str, Any]:
+        """What to ask for all that is known of a case beside its time."""
+        return self._case_request("observe", case)
+
+    def energy_request(self, case: Case) -> dict[str, Any]:
+        """What to ask for a case's energy."""
+        return self._case_request("energy", case) | {"window_seconds": self._settings.window_seconds}
+
+    def profile_request(self, case: Case, folder: Path) -> dict[str, Any]:
+        """What to ask for where a case's time goes; traces and stacks are written into `folder`."""
+        return self._case_request("profile", case) | {"folder": str(folder.resolve())}
+
+    def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
+        """Keep what was observed, or drop the case."""
+        self.imported |= reply.get("imported", {})
+        if reply["ok"]:
+            found = Measurement.from_json(reply["measurement"])
+            missing = found.missing | self.missing_on.get(case.workload.device, {})
+            self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
+        else:
+            self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+
+    def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
+        """Add to what is known of a case."""
+        known = self.measurements[case.key]
+        apart = {name: reason for name, reason in known.missing.items() if name not in values}
+        self._record(replace(known, metrics={**known.metrics, **values}, missing={**apart, **missing}))
+
+    def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
+        """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
+        request = self._case_request("prepare", case) | {
+            "window_seconds": self._settings.window_seconds,
+            "cold_cache": self._settings.cold_cache,
+            "plan": asdict(plan) if plan else None,
+        }
+        reply = self.ask(worker, request)
+        self._cut_if_paused(worker)
+        if not self._is_fine(case, reply):
+            return None
+        known = self.measurements[case.key]
+        if known.status == "pending":
+            self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
+        return Plan(**reply["plan"])
+
+    def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
+        """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
+        reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
+        if not reply["ok"] or reply.get("host_seconds", 0.0) > PAUSE_SECONDS:  # a shorter window ended before the pause
+            self._cut_if_paused(worker)
+        self._is_fine(case, reply)
+        if reply.get("printed"):
+            self._printing[case.key] = None
+        line = {
+            "case": case.key,
+            **asdict(place),
+            "worker": worker.name,
+            "started": started,
+            **{name: reply.get(name) for name in OF_WORKER},
+        }
+        if fault := window_fault(line):
+            self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
+            raise VisitCut
+        window = Window.from_json(line)
+        self._folder.add_window(window)
+        return window
+
+    def notes(self) -> list[str]:
+        """What a reader must know of how the cases were timed."""
+        found = []
+        if self._printing:
+            first, count = next(iter(self._printing)), len(self._printing)
+            cases = first if count == 1 else f"{count} cases, the first of which is {first}"
+            found.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
+        if self._paused_visits:
+            found.append(
+                f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "
+                f"which were measured again (at most {MAX_PAUSED_VISITS} are)"
+            )
+        return found
+
+    def _cut_if_paused(self, worker: WorkerProcess) -> None:
+        """Raise VisitCut where the worker may have stood still during its last request."""
+        if worker.paused_seconds and self._paused_visits < MAX_PAUSED_VISITS:
+            self._paused_visits += 1
+            raise VisitCut
+
+    def dropped(self, case: Case) -> bool:
+        """Whether a case was skipped or has failed, and is left out from then on."""
+        return self.measurements[case.key].status in ("skipped", "failed") or case.key in self.given_up
+
+    def unobserved(self, case: Case) -> bool:
+        """Whether a case has not been observed yet, and so can't be timed."""
+        known = self.measurements[case.key]
+        return known.status == "pending" and not known.works
+
+    def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
+        """Leave a case out from now on; its row stays, with the reason and what was known."""
+        known = self.measurements[case.key]
+        self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
+
+    def _record(self, measurement: Measurement) -> None:
+        self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
+
+    def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
+        """What every request says that has a worker build a case."""
+        steps = self._settings.compiled_steps
+        return {"op": operation, "case": case.axes(), "root": str(self._root), "compiled_steps": steps}
+
+    def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
+        """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
+        if reply["ok"]:
+            return True
+        if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
+            # Its device is gone, which undoes nothing that was measured.
+            self.given_up[case.key] = self._in_words(reply["reason"])
+            return False
+        self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+        if reply["status"] == "failed":
+            raise VisitCut
+        return False

@@ -1,0 +1,192 @@
+"""The coordinator: rounds of replicates, one in each lane; lanes of different cards at the same time."""
+
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared, hello
+from rnnbench.harness.coordinator.lanes import Lane, plan_lanes, together
+from rnnbench.harness.coordinator.preliminaries import OBSERVER, Preliminaries
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.resume import RunState
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.repeats import Repeats
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+
+NOT_REACHED = "not reached within the budget"
+
+
+class Runner:
+    """Measures groups into a run folder, in as many replicates as precision asks for and the budget allows."""
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        settings: Settings,
+        *,
+        root: Path,
+        state: RunState | None = None,
+        prefix: str = "",
+        keep_cards: bool = True,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        start_worker: Callable[..., WorkerProcess] = WorkerProcess,
+        now: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        """`root` is the folder that the files of a user's own cells are relative to; `state`, a run to go on with.
+
+        `prefix` begins the names of workers, where others measure into the same folder. `keep_cards`: groups are
+        measured on the card that they had before, and on no other.
+        """
+        self.groups = groups
+        self.settings = settings
+        self._state = state or RunState()
+        self._homes = self._state.homes if keep_cards else {}
+        self._on_progress = on_progress
+        self._start_worker = start_worker
+        self._now = now
+        self._rng = random.Random(seed)
+        self._recorder = Recorder(root, settings, self._state.measurements)
+        self._shared = Shared(
+            self._recorder,
+            settings,
+            names=(f"{prefix}{number:04d}" for number in itertools.count(self._state.workers)),
+            now=now,
+            started=now() - self._state.seconds,
+            repeats=Repeats(self._state.repeats),
+            on_visit=self._tell,
+        )
+        self.notes = self._shared.notes
+        self.preliminaries = Preliminaries(groups, self._recorder, start_worker, now)
+        self._stages: list[list[LaneRunner]] = []  # one after another; the lanes of a stage at the same time
+        self._running: list[LaneRunner] = []
+
+    def start(self) -> dict[str, Any]:
+        """Start the first worker; what it says of itself, its cards, and why devices of the groups can't be used.
+
+        Raises UserError where no worker can start, or a card is missing on which an earlier part of the run was made.
+        """
+        began = self._now()
+        worker = self._start_worker(OBSERVER)
+        self.preliminaries.take(worker)
+        said = hello(worker)
+        took = self._now() - began
+        told = self.preliminaries.ask_devices()
+        self.preliminaries.stages, notes = plan_lanes(self.groups, told, self._homes)
+        self.notes += notes
+        self._stages = [[self._runner(lane, took) for lane in stage] for stage in self.preliminaries.stages]
+        cards: dict[str, list[dict[str, Any]]] = {}
+        for one in self._lanes():
+            if one.lane.card.uuid:
+                cards.setdefault(one.lane.device, []).append({"name": one.lane.card.name, "uuid": one.lane.card.uuid})
+        unusable = {name: one["reason"] for name, one in told.items() if one["reason"]}
+        return {**said, "devices": cards, "unusable": unusable}
+
+    def open(self, folder: RunFolder) -> None:
+        """Have `folder` name every case, those that are new to it as pending."""
+        self._shared.folder = folder
+        self._recorder.open(folder, [case for group in self.groups for case in group.cases])
+
+    def run(self, folder: RunFolder) -> None:
+        """Measure into `folder`; passes KeyboardInterrupt on."""
+        self.open(folder)
+        left = self._shared.left
+        self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
+        self.notes += self.preliminaries.notes
+        try:
+            while self._round():
+                pass
+            self._close_unreached()
+        finally:
+            for reason, cases in Counter(self._recorder.given_up.values()).items():
+                self.notes.append(f"{cases} cases got fewer replicates: {reason}")
+            for one in self._lanes():
+                self.notes += one.telemetry.notes(one.lane.name)
+            self.notes += self._shared.repeats.notes() + self._recorder.notes()
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        self.preliminaries.close()
+        for one in self._lanes():
+            one.close()
+
+    @property
+    def missed(self) -> int:
+        """Groups with a ratio wider than asked."""
+        return sum(len(one.planner.missed()) for one in self._lanes())
+
+    @property
+    def replicates(self) -> int:
+        """Those that are finished, of the lane that has most."""
+        return max((one.replicates for one in self._lanes()), default=self._state.replicates)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, without the time between its parts."""
+        return self._shared.seconds
+
+    def _runner(self, lane: Lane, start_seconds: float) -> LaneRunner:
+        """A lane that knows what an earlier part of the run did in it, and how long a worker takes to start."""
+        one = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
+        one.planner.add_start(start_seconds)
+        here = {group.workload for group in lane.groups}
+        visits = [visit for visit in self._state.visits if visit.group.workload in here]
+        one.remember(visits, self._state.replicates)
+        return one
+
+    def _lanes(self) -> list[LaneRunner]:
+        return [one for stage in self._stages for one in stage]
+
+    def _round(self) -> bool:
+        """One replicate in every lane that wants one; whether there was any."""
+        went = False
+        # In another order each time: a budget that ends within a round should not always leave out the same stage.
+        for stage in self._rng.sample(self._stages, len(self._stages)):
+            self._running = [one for one in stage if one.choose()]
+            for one in self._running:  # they start together, on all cores, while nothing is measured
+                one.start()
+            for one in self._running:
+                one.wait_ready()
+            if self._running:
+                went = True
+                together([one.replicate for one in self._running], self._stop)
+        return went
+
+    def _stop(self) -> None:
+        """End what other threads are at; where they wait for a worker, they find it lost."""
+        self._shared.stopped.set()
+        for one in self._lanes():
+            one.kill()
+
+    def _close_unreached(self) -> None:
+        """Say why the cases are pending that the budget left out."""
+        for group in self.groups:
+            for case in group.cases:
+                if self._recorder.measurements[case.key].status == "pending":
+                    self._recorder.drop(case, "pending", NOT_REACHED)
+
+    def _tell(self) -> None:
+        done = sum(one.done for one in self._running)
+        visits = sum(len(one.visits) for one in self._running)
+        replicate = max(one.replicates for one in self._running) + 1
+        self._on_progress(Progress(replicate, done, visits, self._seconds_left()))
+
+    def _seconds_left(self) -> float | None:
+        """Expected seconds until the end: stages come one after another, and each takes as long as its longest lane."""
+        total, left = 0.0, self._shared.left
+        for stage in self._stages:
+            longest = 0.0
+            for one in stage:
+                seconds = one.seconds_left(running=one in self._running)
+                if seconds is None:
+                    return None
+                longest = max(longest, seconds)
+            total += longest
+        return total if left is None else min(total, max(0.0, left))

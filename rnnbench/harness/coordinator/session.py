@@ -1,0 +1,160 @@
+"""A run from start to end: the folder, the environment, the runner, and what is left when it is interrupted."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.process import compiler_cache
+from rnnbench.harness.coordinator.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, parts, read_info
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+from rnnbench.suites import Suite
+
+
+class NoDevice(UserError):
+    """None of the devices that the cases want is there."""
+
+
+def run_suite(
+    suite: Suite,
+    groups: Sequence[Group],
+    settings: Settings,
+    *,
+    out: Path,
+    command: str,
+    on_progress: Callable[[Progress], None],
+) -> Path:
+    """Measure a suite into a new folder below `out`, and return the folder.
+
+    Raises NoDevice, before anything is written, where every case would be skipped for want of its device, UserError
+    where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
+    """
+    runner = Runner(groups, settings, root=suite.file.parent, on_progress=on_progress)
+    with started(runner) as software:
+        unusable = software.pop("unusable")
+        if all(group.workload.device in unusable for group in groups):
+            raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
+        info = RunInfo(
+            suite=suite.name,
+            description=suite.content.description,
+            resolved=resolved(suite, settings),
+            command=command,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            environment=environment.describe(suite.file.parent) | {"worker": software},
+        )
+        with closing(_new_folder(out, runner, info)) as folder:
+            measure_into(folder, runner, info)
+    return folder.path
+
+
+def resume_run(
+    path: Path, suite: Suite, settings: Settings, *, command: str, on_progress: Callable[[Progress], None]
+) -> None:
+    """Go on with a run that was cut off or spent its budget; every window it has is kept, and none is made twice.
+
+    Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
+    """
+    read_info(path)  # before it is locked, by which a file is made: not in a folder that is no run
+    if parts(path):
+        raise UserError(f"--resume {path}: it was made by Slurm's jobs; go on with --executor slurm")
+    with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
+        info, state = read_info(path), read_state(path)
+        if not state.groups:
+            raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
+        refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
+        stored = (one.case for one in state.measurements.values())
+        refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
+        groups = suite.with_sweeps(state.groups)
+        runner = Runner(groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
+        with started(runner) as software:
+            del software["unusable"]
+            here = environment.describe(suite.file.parent) | {"worker": software}
+            refuse_other_machine(path, info, here)
+            notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
+            measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+
+
+def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
+    """A folder that names all cases, and is a run from then on; nothing is left of it where it can't be written."""
+    folder = RunFolder.create(out, info.suite)
+    with filling(folder, out):
+        runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
+        folder.write_info(info)
+    return folder
+
+
+@contextmanager
+def filling(folder: RunFolder, out: Path) -> Iterator[None]:
+    """Nothing is left of a new folder that is not filled to the end; raises UserError where it can't be written."""
+    try:
+        yield
+    except BaseException as fault:
+        folder.discard()
+        if isinstance(fault, OSError):
+            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
+        raise
+
+
+@contextmanager
+def started(runner: Runner) -> Iterator[dict[str, Any]]:
+    """What the first worker says of itself; no worker is left at the end."""
+    with compiler_cache():
+        try:
+            yield runner.start()
+        finally:
+            runner.close()
+
+
+def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
+    """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line.
+
+    Of a part it is not said how many ratios are wider than asked: that is for the whole run to tell.
+    """
+    try:
+        folder.write_info(replace(info, status="running"))
+        status: RunStatus = "interrupted"
+        imprecise: list[str] = []
+        try:
+            runner.run(folder)
+            status = "finished"
+            imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
+        except KeyboardInterrupt:
+            raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
+        finally:
+            folder.write_info(_ended(info, runner, status, imprecise))
+    except OSError as fault:
+        raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
+
+
+def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence[str]) -> RunInfo:
+    """What `run.json` says at the end."""
+    return replace(
+        info,
+        status=status,
+        seconds=round(runner.seconds, 1),
+        replicates=runner.replicates,
+        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        stage_seconds=runner.preliminaries.stage_seconds,
+        notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
+        environment=info.environment | {"load_at_the_end": environment.load()},
+    )
+
+
+def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
+    """What a reader must know of the precision that was reached."""
+    if not missed or settings.precision is None:
+        return []
+    return [f"{missed} of {groups} groups have a ratio that is not known within ±{settings.precision:.1%}"]
+
+
+def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
+    """The suite as it was understood, with the settings that it is measured by."""
+    return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}

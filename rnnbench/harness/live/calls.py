@@ -1,0 +1,104 @@
+"""The phases of a live arm: what one timed call of it does, as in `rnnbench.workloads.phases`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnbench.harness.live.arms import Arm, tensors
+from rnnbench.harness.live.outputs import first_tensor
+from rnnbench.harness.live.put_back import Kept, keep_gradient
+from rnnbench.store.records import Phase
+from rnnbench.workloads.phases import TimedCall
+
+
+def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:
+    """Forward only, under `torch.inference_mode`."""
+    return TimedCall(partial(arm.run, *arm.args), torch.inference_mode)
+
+
+def training(arm: Arm, put_back: ExitStack) -> TimedCall:
+    """Forward and backward, from a fixed gradient of the output to the gradients of all that needs one."""
+    forward_backward, leaves = _forward_backward(arm, put_back)
+
+    def call() -> None:
+        for leaf in leaves:
+            leaf.grad = None  # or backward would add to the gradients of the call before
+        forward_backward()
+
+    return TimedCall(call, with_gradients)
+
+
+def step(arm: Arm, put_back: ExitStack) -> TimedCall:
+    """Forward, backward and an Adam step, whose learning rate is zero: the arithmetic is the same."""
+    forward_backward, leaves = _forward_backward(arm, put_back)
+    given = {id(tensor) for tensor in tensors(arm.args)}
+    weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
+    if not weights:
+        raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
+    for weight in weights:
+        put_back.callback(Kept.of(weight).put_back)  # zero times a gradient that is not finite is not zero
+    optimizer = torch.optim.Adam(weights, lr=0.0)
+
+    def call() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        forward_backward()
+        optimizer.step()
+
+    return TimedCall(call, with_gradients)
+
+
+PHASES: dict[Phase, Callable[[Arm, ExitStack], TimedCall]] = {
+    "inference": inference,
+    "training": training,
+    "step": step,
+}
+
+
+def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None], list[Tensor]]:
+    """A call that does both, and the tensors whose gradients it makes; they are put back."""
+    run, args = arm.run, arm.args
+    with with_gradients():
+        output = first_tensor(run(*args))
+    if output is None or not output.requires_grad:
+        raise ValueError("its output needs no gradient, so there is no backward; time it in the phase `inference`")
+    direction = _direction(output)
+    leaves = list({id(leaf): leaf for leaf in (*arm.parameters(), *_leaves(output))}.values())
+    for leaf in leaves:
+        keep_gradient(leaf, put_back)
+
+    def call() -> None:
+        made: Any = first_tensor(run(*args))  # there is one, as there was above
+        made.backward(direction)
+
+    return call, leaves
+
+
+def _direction(output: Tensor) -> Tensor:
+    """A fixed gradient of the output, in its shape."""
+    generator = torch.Generator(device=output.device).manual_seed(2)
+    return torch.randn(output.shape, generator=generator, device=output.device, dtype=output.dtype)
+
+
+def _leaves(output: Tensor) -> Iterable[Tensor]:
+    """The tensors that `backward` gives gradients to, also where a function only refers to them."""
+    seen, waiting = set(), [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::AccumulateGrad":
+            yield node.variable  # type: ignore[attr-defined]
+        waiting += [before for before, _ in node.next_functions]
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Whatever mode the caller is in."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield

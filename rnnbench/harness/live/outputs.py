@@ -1,0 +1,122 @@
+"""One call of each arm before the clock starts: what it gives, and whether that is what the reference gives."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rnnbench.cells.parity import TOLERANCES
+from rnnbench.harness import devices
+from rnnbench.harness.live.arms import Arm, tensors
+from rnnbench.harness.live.put_back import Kept, gpus
+from rnnbench.harness.live.rounds import named
+from rnnbench.harness.machine.torch_state import State, capture, tf32_allowed
+
+ONLY_TIMES = "times only"
+
+
+def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
+    """The first tensor that each arm returns, all from the same state of the random generators.
+
+    Raises ValueError for an arm that returns none or writes into its input, and for outputs that lie on several devices
+    or on one that can't be used; what an arm raises comes with its name.
+    """
+    found = {name: _output(arm) for name, arm in arms.items()}
+    places = {name: str(output.device) for name, output in found.items()}
+    if len(set(places.values())) > 1:
+        told = ", ".join(f"{name}'s on {place}" for name, place in places.items())
+        raise ValueError(f"outputs lie on several devices: {told}; put all modules and inputs on one")
+    if reason := devices.why_not(next(iter(places.values()))):
+        raise ValueError(f"inputs: {reason}")
+    return found
+
+
+def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
+    """For each arm whether its output agrees with the reference's; raises ValueError where shapes differ."""
+    expected = found[reference]
+    for name, output in found.items():
+        if output.shape != expected.shape:
+            raise ValueError(
+                f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
+                "they do not do the same work"
+            )
+    is_sound = not _not_finite(expected)
+    compared = {name: _compared(output, expected) for name, output in found.items()}
+    if not is_sound:
+        compared = dict.fromkeys(found, f"not compared, as {reference}'s output is not finite: {ONLY_TIMES}")
+    return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """What is compared, and what backward starts from: of torch.nn's layers the output, and not the state."""
+    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the commonest
+        return output[0]
+    return next(tensors(output), None)
+
+
+def uneven(dtype: torch.dtype, device: str, settings: State) -> str:
+    """What makes one arm's arithmetic coarser than another's, in a sentence; empty where nothing does."""
+    layers, products = tf32_allowed(settings)
+    if (
+        dtype != torch.float32
+        or devices.backend(device).lacks("tf32")
+        or None in (layers, products)
+        or layers == products
+    ):
+        return ""
+    coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
+    return (
+        f"{coarse} may use TF32 and {fine} may not: set torch.backends.cudnn.allow_tf32 and "
+        "torch.set_float32_matmul_precision alike for arms of equal precision."
+    )
+
+
+def _output(arm: Arm) -> Tensor:
+    kept = [Kept.of(tensor) for tensor in tensors(arm.args)]
+    try:
+        with named(arm.name), torch.no_grad(), torch.random.fork_rng(gpus()):
+            output = first_tensor(arm.run(*arm.args))
+            if output is None:
+                raise ValueError("returns no tensor; want a tensor, or a tuple with the output first")
+            if any(one.is_changed for one in kept):
+                raise ValueError("writes into its input, which later calls get again; work on a copy of it")
+    finally:
+        for one in kept:
+            if one.is_changed:
+                one.put_back()
+    return output
+
+
+def _compared(found: Tensor, expected: Tensor) -> str:
+    if not_finite := _not_finite(found):
+        return f"{not_finite}: {ONLY_TIMES}"
+    types = [str(tensor.dtype).removeprefix("torch.") for tensor in (found, expected)]
+    apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
+    error = _relative_error(found, expected)
+    if error <= max(_tolerance(found), _tolerance(expected)):
+        return f"agrees{apart}"
+    return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
+
+
+def _not_finite(output: Tensor) -> str:
+    count = int((~torch.isfinite(output)).sum())
+    return f"{count} of {output.numel()} values are NaN or infinite" if count else ""
+
+
+def _tolerance(output: Tensor) -> float:
+    """The parity gate's; none for whole numbers. What is float32 may be computed in TF32, as torch's settings say."""
+    is_tf32 = output.dtype == torch.float32 and not devices.backend(str(output.device)).lacks("tf32")
+    if is_tf32 and tf32_allowed(capture()) != (False, False):
+        return TOLERANCES["tf32"]
+    dtype = output.dtype.to_real() if output.is_complex() else output.dtype
+    tolerances: dict[str, float] = {str(name): tolerance for name, tolerance in TOLERANCES.items()}
+    return tolerances.get(str(dtype).removeprefix("torch."), 0.0)
+
+
+def _relative_error(found: Tensor, expected: Tensor) -> float:
+    if not expected.numel():
+        return 0.0
+    wide = torch.complex128 if expected.is_complex() or found.is_complex() else torch.float64
+    found, expected = found.to(wide), expected.to(wide)
+    scale = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((found - expected).abs().max() / scale)

@@ -1,0 +1,173 @@
+"""Arms that live in this process take turns; a round of turns stands where a run has a fresh process."""
+
+import gc
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.analysis.paired import Times
+from rnnbench.harness.devices import Device
+from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, take_window, warm_up
+from rnnbench.harness.turns.planner import GroupRecord, visits_to_come, wants_more
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
+
+FEWEST_WINDOWS = 2  # of an arm in a round: one turn, and its mirror image
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What all rounds showed: each arm's times, one for each round."""
+
+    times: dict[str, list[Times]]
+    seconds: float  # that it took, calibration included
+    cut: bool  # the budget ended it, though more rounds were wanted
+
+
+class Rounds:
+    """Takes rounds until every arm's ratio to the reference is as precise as asked, or there were enough of them."""
+
+    def __init__(
+        self,
+        device: Device,
+        arms: Mapping[str, TimedCall],
+        reference: str,
+        settings: Settings,
+        *,
+        deadline: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        now: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        """`deadline`, on the clock `now`, ends the rounds; one is taken in any case."""
+        self._device = device
+        self._arms = arms
+        self._reference = reference
+        self._settings = settings
+        self._deadline = deadline
+        self._on_progress = on_progress
+        self._now = now
+        self._rng = random.Random(seed)
+        self._record = GroupRecord()
+        self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
+        self._plans: dict[str, Plan] = {}
+        self._windows = settings.windows
+
+    @property
+    def times(self) -> dict[str, list[Times]]:
+        """Each arm's times so far, one for each round."""
+        return self._times
+
+    def run(self) -> Taken:
+        """Calibrate, warm up and take the rounds; an arm that raises ends it, with the arm's name in the message."""
+        started = self._now()
+        self.prepare()
+        self.end_at(self._deadline)
+        while wants_more(self._record, self._settings) and self.fits():
+            self.take()
+        return Taken(self._times, self._now() - started, wants_more(self._record, self._settings))
+
+    def prepare(self) -> None:
+        """Calibrate and warm up; before the first round."""
+        seconds = self._settings.window_seconds
+        plans = {}
+        for place, arm in enumerate(self._arms):
+            self._on_progress(Progress(0, place, 2 * len(self._arms), None))
+            with self._turn(arm) as call:
+                plans[arm] = calibrate(self._device, call, seconds)
+        self._plans = equal_blocks(plans, seconds, self._device.blocks)
+        for place, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
+            self._on_progress(Progress(0, place, 2 * len(plans), None))
+            with self._turn(arm) as call:
+                warm_up(self._device, call, plan)
+
+    def end_at(self, deadline: float | None) -> None:
+        """Another deadline, after `prepare`: rounds are shorter where the fewest that are wanted would not fit."""
+        self._deadline = deadline
+        if deadline is not None and self._cost() * self._settings.replicates > self._left():
+            self._windows = FEWEST_WINDOWS  # more rounds say more of the spread than longer ones
+
+    def take(self) -> None:
+        """One round."""
+        started = self._now()
+        readings: dict[str, list[Reading]] = {arm: [] for arm in self._arms}
+        order = balanced_order(list(self._arms), self._windows, self._rng)
+        for place, arm in enumerate(order):
+            self._tell(place, len(order), self._now() - started)
+            with self._turn(arm) as call:
+                readings[arm].append(take_window(self._device, call, self._plans[arm]))
+        found = {arm: _times(taken, self._plans[arm]) for arm, taken in readings.items()}
+        for arm, times in found.items():
+            self._times[arm].append(times)
+        logs = {arm: float(np.log(times.low)) for arm, times in found.items()}
+        ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
+        self._record.add(self._now() - started, ratios)
+
+    @contextmanager
+    def _turn(self, arm: str) -> Iterator[Callable[[], object]]:
+        """The arm's call, in its autograd mode and with nothing of Python's in between; all as before at the end."""
+        with named(arm), undisturbed(), self._arms[arm].mode():
+            yield self._arms[arm].call
+
+    def _cost(self) -> float:
+        """Expected seconds of a round; a window begins with a call that is not clocked."""
+        if self._record.visits:
+            return self._record.cost
+        return self._windows * sum(plan.seconds * (1 + 1 / plan.calls) for plan in self._plans.values())
+
+    def _left(self) -> float:
+        return float("inf") if self._deadline is None else self._deadline - self._now()
+
+    def fits(self) -> bool:
+        """Whether the deadline has room for another round; the first is taken in any case."""
+        return not self._record.visits or self._cost() <= self._left()
+
+    def _tell(self, place: int, turns: int, spent: float) -> None:
+        done, to_come = self._record.visits, visits_to_come(self._record, self._settings)
+        left = min(to_come * self._cost() - spent, self._left())
+        self._on_progress(Progress(done + 1, done * turns + place, (done + to_come) * turns, max(0.0, left)))
+
+
+@contextmanager
+def named(arm: str) -> Iterator[None]:
+    """Put the arm's name in front of what is raised: a ValueError stays one, all else becomes a RuntimeError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{arm}: {error}") from error
+    except RuntimeError as error:
+        raise RuntimeError(f"{arm}: {error}") from error
+    except Exception as error:
+        raise RuntimeError(f"{arm}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without garbage collection, tracing and profiling, which make Python code slow; at the end as it was before."""
+    was_on, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
+    gc.disable()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
+        if was_on:
+            gc.enable()
+
+
+def _times(readings: Sequence[Reading], plan: Plan) -> Times:
+    """An arm's time in one round, by the estimator of a replicate."""
+    quantiles = [reading.quantiles for reading in readings]
+    calls = np.full(len(readings), plan.calls)
+    low = pooled_quantiles(np.zeros(len(readings), dtype=int), quantiles, calls, LOW_QUANTILE)
+    return Times(float(low[0]), sum(reading.seconds for reading in readings) / float(calls.sum()))

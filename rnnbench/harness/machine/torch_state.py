@@ -1,0 +1,247 @@
+"""torch's global state, put back around every case, whatever the case did to it.
+
+`SETTINGS` is the one list of what a cell could leave changed for others. To add to it: a line with how to read the
+value and how to set it, and a line in `tests/harness/machine/test_torch_state.py` with how a cell changes it. Names
+that a version of torch does not have are left out.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.modules import module as _module
+from torch.optim import optimizer as _optimizer
+from torch.utils import _python_dispatch
+
+_backends: Any = torch.backends  # partly untyped in torch
+_autograd: Any = torch.autograd
+_overrides: Any = torch.overrides
+_c: Any = torch._C
+
+CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
+# What a reader of a run has to know of torch's state; the others are as torch starts.
+DESCRIBED = (
+    "default dtype",
+    "grad mode",
+    "deterministic algorithms",
+    "float32 matmul precision",
+    "oneDNN",
+    "cuDNN",
+    "cuDNN TF32",
+)
+
+
+class Setting(NamedTuple):
+    """How to read and set one value of global state. Where setting it has no effect, the case that changed it fails."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+
+
+class NotRestoredError(Exception):
+    """A case has changed global state that can't be put back; the message names it."""
+
+
+def _read_cudnn() -> tuple[bool, ...]:
+    return tuple(getattr(_backends.cudnn, name) for name in CUDNN_FLAGS)
+
+
+def _set_cudnn(flags: tuple[bool, ...]) -> None:
+    for name, flag in zip(CUDNN_FLAGS, flags, strict=True):
+        setattr(_backends.cudnn, name, flag)
+
+
+def _default_device() -> str | None:
+    """The device of `torch.set_default_device`; None if it was never called, since even "cpu" slows every call."""
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return None if context is None else str(context.device)
+
+
+def _anomaly_mode() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+
+
+def _is_deterministic(value: bool) -> None:
+    torch.use_deterministic_algorithms(value, warn_only=torch.is_deterministic_algorithms_warn_only_enabled())
+
+
+def _warns_only(value: bool) -> None:
+    torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled(), warn_only=value)
+
+
+def _stop_profiler(_: bool) -> None:
+    _c._autograd._disable_profiler()
+
+
+def _saved_tensor_hooks() -> object:
+    """The innermost pair of default hooks for tensors that autograd saves; None if there is none."""
+    return _c._autograd._top_saved_tensors_default_hooks(True)
+
+
+def _pop_saved_tensor_hooks(_: object) -> None:
+    while _saved_tensor_hooks() is not None:
+        _c._autograd._pop_saved_tensors_default_hooks()
+
+
+def _function_modes() -> tuple[object, ...]:
+    return tuple(_overrides._get_current_function_mode_stack())
+
+
+def _dispatch_modes() -> tuple[object, ...]:
+    return tuple(_python_dispatch._get_current_dispatch_mode_stack())
+
+
+def _set_modes(stack: Any, read_modes: Callable[[], tuple[object, ...]]) -> Callable[[Iterable[object]], None]:
+    """`stack`: the module that holds the stack of modes."""
+
+    def write(wanted: Iterable[object]) -> None:
+        while read_modes():
+            stack._pop_mode()
+        for mode in wanted:
+            stack._push_mode(mode)
+
+    return write
+
+
+def _hooks_of(*modules: ModuleType) -> Setting:
+    """The global hooks of modules or optimizers: everything in these files whose name begins with `_global_`."""
+    names = [(one, name) for one in modules for name in vars(one) if name.startswith("_global_")]
+
+    def read() -> tuple[Any, ...]:
+        values = (getattr(one, name) for one, name in names)
+        return tuple(tuple(value.items()) if isinstance(value, dict) else value for value in values)
+
+    def write(wanted: tuple[Any, ...]) -> None:
+        for (one, name), value in zip(names, wanted, strict=True):
+            held = getattr(one, name)
+            if isinstance(held, dict):
+                held.clear()
+                held.update(value)
+            else:
+                setattr(one, name, value)
+
+    return Setting(read, write)
+
+
+def _autocast(device: str) -> Setting:
+    def read() -> tuple[Any, ...]:
+        return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device), torch.is_autocast_cache_enabled()
+
+    def write(wanted: tuple[Any, ...]) -> None:
+        torch.set_autocast_enabled(device, wanted[0])
+        torch.set_autocast_dtype(device, wanted[1])
+        torch.set_autocast_cache_enabled(wanted[2])
+
+    return Setting(read, write)
+
+
+def _attribute(holder: Any, name: str) -> Setting:
+    return Setting(lambda: getattr(holder, name), lambda value: setattr(holder, name, value))
+
+
+def _fixed(read: Callable[[], Any]) -> Setting:
+    """A value that nothing can put back."""
+    return Setting(read, lambda value: None)
+
+
+def _compiler_stance() -> str:
+    """The stance that `torch.compiler.set_stance` left; reading it does not import the compiler."""
+    frames: Any = sys.modules.get("torch._dynamo.eval_frame")
+    return "default" if frames is None else str(frames._stance.stance)
+
+
+TINY = sys.float_info.min
+
+
+def _flushes_denormals() -> bool:
+    return TINY / 2.0 == 0.0
+
+
+SETTINGS: dict[str, Setting] = {
+    # First, since a mode is asked about much of what is done to the others.
+    "function modes": Setting(_function_modes, _set_modes(_overrides, _function_modes)),
+    "dispatch modes": Setting(_dispatch_modes, _set_modes(_python_dispatch, _dispatch_modes)),
+    "threads": Setting(torch.get_num_threads, torch.set_num_threads),
+    "inter-op threads": _fixed(torch.get_num_interop_threads),
+    "default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "default device": Setting(_default_device, torch.set_default_device),
+    "grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    "inference mode": _fixed(torch.is_inference_mode_enabled),
+    "anomaly mode": Setting(_anomaly_mode, lambda value: torch.set_anomaly_enabled(*value)),
+    "autograd's threads": Setting(_autograd.is_multithreading_enabled, _c._set_multithreading_enabled),
+    "profiler": Setting(_c._autograd._profiler_enabled, _stop_profiler),
+    "saved tensor hooks": Setting(_saved_tensor_hooks, _pop_saved_tensor_hooks),
+    "deterministic algorithms": Setting(torch.are_deterministic_algorithms_enabled, _is_deterministic),
+    "deterministic warnings": Setting(torch.is_deterministic_algorithms_warn_only_enabled, _warns_only),
+    "filling of uninitialized memory": _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
+    "flushing of denormals": Setting(_flushes_denormals, torch.set_flush_denormal),
+    "float32 matmul precision": Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "oneDNN": _attribute(_backends.mkldnn, "enabled"),
+    "oneDNN determinism": _attribute(_backends.mkldnn, "deterministic"),
+    "NNPACK": Setting(_c._get_nnpack_enabled, _c._set_nnpack_enabled),
+    "multi-head attention's fast path": Setting(_backends.mha.get_fastpath_enabled, _backends.mha.set_fastpath_enabled),
+    "opt_einsum": _attribute(_backends.opt_einsum, "enabled"),
+    "quantized engine": _attribute(_backends.quantized, "engine"),
+    "cuDNN": Setting(_read_cudnn, _set_cudnn),
+    "cuDNN TF32": _attribute(_backends.cudnn, "allow_tf32"),
+    "cuDNN benchmark limit": _attribute(_backends.cudnn, "benchmark_limit"),
+    "cuBLAS float16 sums": _attribute(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    "cuBLAS bfloat16 sums": _attribute(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+    "autocast on the CPU": _autocast("cpu"),
+    "autocast on CUDA": _autocast("cuda"),
+    "TorchScript's optimizer": Setting(_c._get_graph_executor_optimize, _c._set_graph_executor_optimize),
+    "global module hooks": _hooks_of(_module),
+    "global optimizer hooks": _hooks_of(_optimizer),
+    "compiler stance": Setting(_compiler_stance, torch.compiler.set_stance),
+}
+
+State = dict[str, Any]
+
+
+def capture() -> State:
+    """The settings as they are, but for those that torch refuses to tell."""
+    return read(SETTINGS)
+
+
+def restore(wanted: Mapping[str, Any]) -> None:
+    """Put the settings back; raises NotRestoredError where one stays as it is."""
+    put_back(SETTINGS, wanted)
+
+
+def read(settings: Mapping[str, Setting]) -> State:
+    """The value of each setting that can be read."""
+    state = {}
+    for name, (read_one, _) in settings.items():
+        with suppress(RuntimeError):  # TF32 by its old names, once it was set by torch's newer ones (`fp32_precision`)
+            state[name] = read_one()
+    return state
+
+
+def put_back(settings: Mapping[str, Setting], wanted: Mapping[str, Any]) -> None:
+    """Set what is not as wanted, and nothing else, since setting some of them costs time. Raises NotRestoredError."""
+    for name, value in wanted.items():
+        read_one, write = settings[name]
+        if _is(read_one, value):
+            continue
+        try:
+            write(value)
+        except Exception as error:  # torch, or a mode that the case has left, refuses
+            raise NotRestoredError(name) from error
+        if not _is(read_one, value):
+            raise NotRestoredError(name)
+
+
+def _is(read_one: Callable[[], Any], value: Any) -> bool:
+    try:
+        return bool(read_one() == value)
+    except RuntimeError:  # set by torch's newer names since: writing by the old one sets both
+        return False
+
+
+def tf32_allowed(state: State) -> tuple[bool | None, bool | None]:
+    """Whether float32 may be TF32 on a GPU, in cuDNN's layers and in matrix products; None where torch did not tell."""
+    precision = state.get("float32 matmul precision")
+    return state.get("cuDNN TF32"), precision and precision != "highest"

@@ -1,0 +1,208 @@
+"""Where the time of one call goes: operators clocked where they stand, needless parts left out, a look by a profiler.
+
+Nothing that is timed here is timed under a profiler; how much that would slow the call is measured as well, and told.
+"""
+
+import hashlib
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rnnbench.harness.live.rounds import Rounds
+from rnnbench.harness.profiling import causes, profiler
+from rnnbench.harness.profiling.operators import WINDOWS, Clocked, eager_mode, idle, listing, table
+from rnnbench.harness.profiling.program import TooLong, Watched, watch
+from rnnbench.harness.profiling.remedies import Remedy
+from rnnbench.harness.profiling.replay import Replay, Unlike
+from rnnbench.harness.profiling.subject import Subject
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.profiles import Cause, Profile
+from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
+
+ROUNDS = 10
+MOST_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
+PRECISION = 0.01
+WINDOW_SECONDS = 0.01
+MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
+
+
+def profile(
+    subject: Subject,
+    folder: Path | None = None,
+    *,
+    rounds: int = ROUNDS,
+    window_seconds: float = WINDOW_SECONDS,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Profile:
+    """Take a call apart; traces and stacks are written into `folder`, if one is given.
+
+    Raises whatever the call raises. A part that can't be had is told in `notes`.
+    """
+    with subject.call.mode():
+        subject.call.call()  # lazy set-up
+    found = None if subject.opaque else listing(_seen_through(subject))
+    subject.forget()
+    watched, notes = _watched(subject)
+    suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
+    arms, (replays, told) = _arms(subject), _replays(subject, suspects, watched)
+    clocked, idling = Clocked(_seen_through(subject)), Clocked(idle([] if found is None else found.kinds))
+    slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
+    if found is not None:
+        slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
+    settings = Settings(
+        replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
+    )
+    longer = settings.model_copy(update={"most_replicates": MOST_ROUNDS * rounds, "precision": PRECISION})
+    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
+    taken = [
+        Rounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
+        for one, wanted in ((arms, settings), (replays, longer), (slow, settings))
+        if one
+    ]
+    times = {
+        arm: tuple(time.low for time in each) for one in taken for arm, each in one.run().times.items() if arm != "idle"
+    }
+    result = Profile(
+        subject.name,
+        steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
+        times={arm: values for arm, values in times.items() if not arm.startswith("without ")},
+        operators=() if found is None else table(found, clocked, idling, rounds),
+        opaque=subject.opaque,
+        causes=tuple(_cause(one, place, times, told) for place, one in enumerate(suspects)),
+        notes=tuple(notes),
+    )
+    del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
+    if found is not None and len(found.order) > MOST_OPERATORS:
+        more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
+        return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
+    return _with_profiler(subject, result, folder)
+
+
+def _seen_through(subject: Subject) -> TimedCall:
+    """The call in a mode in which its operators can be seen."""
+    return TimedCall(subject.call.call, eager_mode(subject.call.mode))
+
+
+def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
+    if subject.opaque or not subject.own:
+        return None, []
+    try:
+        with subject.call.mode():
+            return watch(subject.call.call), []
+    except TooLong as long:
+        return None, [f"causes were not looked for: {long}"]
+    finally:
+        subject.forget()
+
+
+def _arms(subject: Subject) -> dict[str, TimedCall]:
+    """The call and what it begins with, by name."""
+    arms = {"call": subject.call}
+    if subject.forward is not None:
+        arms["forward"] = subject.forward
+    if subject.forward_backward is not None:
+        arms["forward_backward"] = subject.forward_backward
+    return arms
+
+
+def _replays(
+    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
+) -> tuple[dict[str, TimedCall], dict[int, str]]:
+    """The call's replay and those without a suspect, if there is one; by a suspect's place why it can't be left out."""
+    arms: dict[str, TimedCall] = {}
+    told: dict[int, str] = {}
+    for place, suspect in enumerate(suspects):
+        assert watched is not None  # or there would be none
+        without = suspect.note or _replayed(subject, watched, suspect.remedies)
+        if isinstance(without, str):
+            told[place] = without
+        else:
+            arms[f"without {place}"] = without
+    if not arms:
+        return {}, told
+    assert watched is not None
+    whole = _replayed(subject, watched, ())
+    assert isinstance(whole, TimedCall)  # since a part of it could be had
+    return {"replayed": whole, **arms}, told
+
+
+def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:
+    """The call's replay with these remedies, or why it can't be had, which is our doing and no fault of its code."""
+    try:
+        with subject.call.mode():
+            replay = Replay(watched)
+            for remedy in remedies:
+                remedy(replay)
+            return TimedCall(replay.call(), subject.call.mode)
+    except Unlike as unlike:
+        return f"it can't be left out: {unlike}"
+    except Exception as error:
+        traceback.print_exc()
+        return f"it can't be left out: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    finally:
+        subject.forget()
+
+
+def _profiled(timed: TimedCall) -> TimedCall:
+    """The same call as torch's profiler sees it."""
+
+    @contextmanager
+    def mode() -> Iterator[None]:
+        with timed.mode(), profiler.profiler(whole=False):
+            yield
+
+    return TimedCall(timed.call, mode)
+
+
+def _cause(
+    suspect: causes.Suspect, place: int, times: Mapping[str, tuple[float, ...]], told: Mapping[int, str]
+) -> Cause:
+    without = times.get(f"without {place}")
+    if without is None:
+        return Cause(suspect.kind, suspect.what, suspect.calls, note=told[place])
+    saved = tuple(here - there for here, there in zip(times["replayed"], without, strict=True))
+    return Cause(suspect.kind, suspect.what, suspect.calls, saved)
+
+
+def _launches(subject: Subject) -> bool:
+    return subject.device.launch() is not None
+
+
+def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Profile:
+    """The profile with what torch's profiler adds."""
+    name = file_name(subject.name)
+    trace = None if folder is None else folder / "traces" / f"{name}.json.gz"
+    seen = profiler.see(subject.call, subject.forget, subject.device.synchronize, trace, launches=_launches(subject))
+    files: dict[str, str] = {}
+    if folder is not None:
+        stacks = folder / "traces" / f"{name}.stacks.txt"
+        lines = (f"{';'.join(one.replace(';', ',') for one in stack)} {size}" for stack, size in seen.stacks.items())
+        stacks.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        files = {"trace": f"traces/{name}.json.gz", "stacks": f"traces/{name}.stacks.txt"}
+        snapshot = folder / "traces" / f"{name}.memory.pickle"
+        if subject.device.snapshot(subject.call, snapshot):
+            files["snapshot"] = f"traces/{snapshot.name}"
+    return replace(
+        result,
+        operators=tuple(
+            replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes))) for one in result.operators
+        ),
+        kernels=seen.kernels,
+        no_kernels=seen.no_kernels,
+        allocations=seen.allocations,
+        allocated_bytes=seen.allocated_bytes,
+        memory=seen.memory,
+        memory_parts=seen.memory_parts,
+        files=files,
+        notes=(*result.notes, *seen.notes),
+    )
+
+
+def file_name(case: str) -> str:
+    """A case's key, or a module's name, as a file can have it: no longer than file systems allow, and no other's."""
+    values = "-".join(term.rpartition("=")[2] for term in case.split())
+    plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
+    return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

@@ -1,0 +1,238 @@
+"""What a program does and need not do, found by its structure: nothing here looks at a clock.
+
+Each suspect says how the call would be made without it; what that saves is measured by `rounds`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rnnbench.harness.profiling.program import Call, Storage, Watched, reached, storages
+from rnnbench.harness.profiling.remedies import (
+    Remedy,
+    give_first,
+    give_results,
+    make_stacked,
+    make_whole,
+    product_of,
+    stacked,
+)
+from rnnbench.store.profiles import CauseKind
+
+COPIES = ("clone", "contiguous", "to", "type", "float", "double")
+NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
+JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+GETTER = "get"  # of a property, such as `tensor.grad`
+WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
+MOST_SUSPECTS = 8
+FEWEST = 2  # calls of a kind: what is done once in a whole sequence is no cause
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """Calls that could be done without."""
+
+    kind: CauseKind
+    what: str
+    calls: int
+    remedies: tuple[Remedy, ...] = ()
+    note: str = ""  # why it can't be measured; empty where it can
+
+
+def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
+    """All that are found, those of most calls first; `trained`: gradients are taken."""
+    calls, dead = watched.calls, _dead(watched)
+    groups = _hoistable(watched)
+    # What flows back into their inputs would be lost with them.
+    kept = [group for group in groups if not (trained and any(_input(call).requires_grad for call in group))]
+    found = [
+        *_not_hoisted(groups, kept),
+        *_small_products(watched, {call.ordinal for group in kept for call in group}),
+        *_copies(calls),
+        *_joins(calls, trained=trained),
+        *_waits(calls, dead),
+        *_unused(calls, dead),
+    ]
+    return sorted(found, key=lambda one: -one.calls)[:MOST_SUSPECTS]
+
+
+def steps_of(watched: Watched) -> int:
+    """Steps of the sequence: how often the weight that is used most is multiplied with what follows from itself."""
+    groups = _by_weight(watched.calls)
+    return max((len(group) for group in groups if any(reached(watched, group))), default=1)
+
+
+def _hoistable(watched: Watched) -> list[list[Call]]:
+    """Products with one weight that don't follow from each other, and so could be one product of them all."""
+    groups = [group for group in _by_weight(watched.calls) if len(group) >= FEWEST and not any(reached(watched, group))]
+    return [group for group in groups if len({_input(call).shape for call in group}) == 1]
+
+
+def _not_hoisted(groups: list[list[Call]], kept: list[list[Call]]) -> Iterator[Suspect]:
+    """`kept`: those of the groups that can be left out."""
+    if kept:
+        every = [call for group in kept for call in group]
+        yield Suspect("not hoisted", _said(every), len(every), tuple(map(make_whole, kept)))
+    elif groups:
+        yield Suspect("not hoisted", _said(groups[0]), len(groups[0]), note="gradients flow into their inputs")
+
+
+def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
+    """Products of one input with several weights, which could be one product with all of them."""
+    by_input: dict[Any, list[Call]] = defaultdict(list)
+    for call in _products(watched.calls):
+        if call.ordinal not in covered:
+            weights = sum(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values()))
+            by_input[call.name, weights, _tensor_key(_input(call))].append(call)
+    sets = [group for group in by_input.values() if len(group) >= FEWEST and not any(reached(watched, group))]
+    if len(sets) < FEWEST:
+        return
+    made: dict[Any, list[Tensor]] = {}
+    remedies = []
+    for group in sets:
+        key = tuple(_weight_key(call) for call in group)
+        if key not in made:
+            made[key] = stacked(group)
+        remedies.append(make_stacked(group, made[key]))
+    every = [call for group in sets for call in group]
+    yield Suspect("small products", _said(every), len(every), tuple(remedies))
+
+
+def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
+    """Results equal to what was given, in memory of their own, where nothing writes into either."""
+    written = [(call.ordinal, storages(call.args[:1])) for call in calls if call.written]
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        both = call.writes | call.reads
+        if _is_copy(call) and not any(ordinal > call.ordinal and into & both for ordinal, into in written):
+            found[call.where].append(call)
+    for group in found.values():
+        if len(group) >= FEWEST:
+            yield Suspect("copy", _said(group), len(group), (give_first(group),))
+
+
+def _is_copy(call: Call) -> bool:
+    if not call.args or not isinstance(call.result, Tensor) or call.written:
+        return False
+    tensor = call.args[0]
+    if not isinstance(tensor, Tensor) or tensor.shape != call.result.shape or tensor.dtype != call.result.dtype:
+        return False
+    if call.name in NEUTRAL and len(call.args) == 2 and not isinstance(call.args[1], Tensor):
+        return bool(call.args[1] == NEUTRAL[call.name])
+    return call.name in COPIES and not storages(tensor) & storages(call.result)
+
+
+def _joins(calls: Sequence[Call], *, trained: bool) -> Iterator[Suspect]:
+    """Tensors put side by side again and again."""
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.name in JOINS and isinstance(call.result, Tensor) and not call.written:
+            found[call.where].append(call)
+    for group in found.values():
+        if len(group) >= FEWEST:
+            note = "gradients flow through it" if trained and any(one.result.requires_grad for one in group) else ""
+            yield Suspect("concatenation", _said(group), len(group), () if note else (give_results(group),), note)
+
+
+def _waits(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
+    """Values that are read back into Python, with all that is computed for that alone."""
+    waits = [call for call in calls if _is_wait(call)]
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in waits:
+        found[call.where].append(call)
+    for group in found.values():
+        if len(group) < FEWEST:
+            continue
+        feeding = [] if dead is None else list(_feeding(calls, group, dead))
+        yield Suspect("synchronisation", _said(group), len(group), (give_results([*group, *feeding]),))
+
+
+def _unused(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
+    """Results that nothing uses, not even a value that is read back."""
+    if dead is None:
+        return
+    waits = [call for call in calls if _is_wait(call)]
+    fed = {call.ordinal for call in _feeding(calls, waits, dead)}
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
+        if call.ordinal in dead - fed and is_work and call.name != GETTER:
+            found[call.where].append(call)
+    for group in found.values():
+        if len(group) >= FEWEST:
+            yield Suspect("unused", _said(group), len(group), (give_results(group),))
+
+
+def _dead(watched: Watched) -> set[int] | None:
+    """Calls that give tensors from which nothing follows that is returned; None where not all can be followed."""
+    if watched.hidden:
+        return None
+    fresh = {storage for call in watched.calls if not call.written for storage in storages(call.result) - call.reads}
+    needed, dead = storages(watched.returned), set[int]()
+    for call in reversed(watched.calls):
+        lasts = call.written and not call.writes <= fresh  # it changes what is there before and after
+        if lasts or call.writes & needed:
+            needed |= call.reads
+        elif storages(call.result):
+            dead.add(call.ordinal)
+    return dead
+
+
+def _feeding(calls: Sequence[Call], waits: Sequence[Call], dead: set[int]) -> Iterator[Call]:
+    """Dead calls from which one of `waits` follows."""
+    among, needed = {call.ordinal for call in waits}, set[Storage]()
+    for call in reversed(calls):
+        if call.ordinal in among:
+            needed |= call.reads
+        elif call.ordinal in dead and call.writes & needed:
+            needed |= call.reads
+            yield call
+
+
+def _is_wait(call: Call) -> bool:
+    return call.name in WAITS and bool(call.reads) and not isinstance(call.result, Tensor)
+
+
+def _products(calls: Sequence[Call]) -> Iterator[Call]:
+    """Products of rows with a weight."""
+    for call in calls:
+        if product_of(call.name) is not None and not call.kwargs.get("out") and isinstance(call.result, Tensor):
+            place = product_of(call.name) or 0
+            if len(call.args) > place + 1 and _input(call).dim() == 2:
+                yield call
+
+
+def _by_weight(calls: Sequence[Call]) -> list[list[Call]]:
+    groups: dict[Any, list[Call]] = defaultdict(list)
+    for call in _products(calls):
+        groups[_weight_key(call)].append(call)
+    return list(groups.values())
+
+
+def _weight_key(call: Call) -> Any:
+    place = product_of(call.name)
+    rest = [arg for index, arg in enumerate(call.args) if index != place] + list(call.kwargs.values())
+    return (call.name, *(_tensor_key(arg) for arg in rest))
+
+
+def _tensor_key(value: Any) -> Any:
+    return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
+
+
+def _input(call: Call) -> Tensor:
+    tensor: Tensor = call.args[product_of(call.name) or 0]
+    return tensor
+
+
+def _said(group: Sequence[Call]) -> str:
+    """`clone (my_cell.py:31)`, or with several lines `linear (my_cell.py:31, 33)`."""
+    names = list(dict.fromkeys(call.name for call in group))
+    lines: dict[str, list[str]] = defaultdict(list)
+    for where in sorted({call.where for call in group if call.where}):
+        file, _, line = where.rpartition(":")
+        lines[file].append(line)
+    places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
+    return f"{', '.join(names)} ({places})" if places else ", ".join(names)

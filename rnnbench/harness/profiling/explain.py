@@ -1,0 +1,43 @@
+"""Modules of the user's process, timed in turns and then each taken apart: what `rnnbench.explain(...)` does."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rnnbench.harness import devices
+from rnnbench.harness.live import Found, ready, timed
+from rnnbench.harness.live.rounds import undisturbed
+from rnnbench.harness.profiling import profile
+from rnnbench.harness.profiling.subject import of_arm
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+
+
+def explain(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    settings: Settings,
+    folder: Path | None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[Found, dict[str, Profile]]:
+    """Times and profiles by module; one that fails under the profiler has its reason. Raises as `live.measure`."""
+    started = time.monotonic()
+    profiles: dict[str, Profile] = {}
+    with ready(modules, inputs, phase, reference) as prepared:
+        found = timed(prepared, settings, started, on_progress)
+        device = devices.open_device(prepared.device)
+        for name, arm in prepared.arms.items():
+            subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)
+            try:
+                with undisturbed():
+                    profiles[name] = profile(
+                        subject, folder, window_seconds=settings.window_seconds, on_progress=on_progress
+                    )
+            except (RuntimeError, ValueError) as error:
+                told = f"under the profiler: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+                profiles[name] = Profile(name, "failed", told)
+    return found, profiles

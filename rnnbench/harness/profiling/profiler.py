@@ -1,0 +1,255 @@
+"""One call under torch's profiler: its trace, its stacks, its blocks of memory, and the kernels that it launched.
+
+Times of a profile are slowed and are shown as such; what is derived from them are counts, and shares of a picture.
+"""
+
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._C._profiler import _EventType
+
+from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.profiling.categories import category
+from rnnbench.store.profiles import Category, Kernels, Part
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.probes import calls as _calls  # noqa: F401 - it mutes the profiler's log before its first use
+
+MOST_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a browser unpacks it
+MOST_POINTS = 400  # of a memory line
+MOST_DEPTH = 60  # of a stack
+UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # by which torch calls a module
+TRIES = 3  # of which the shortest is shown: the first of a process is slow
+MARK = ": the_call"
+NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
+NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
+WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
+
+Event = Any  # a node of the profiler's tree, or one of its flat list; torch exports neither
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one profiled call showed."""
+
+    allocations: int
+    allocated_bytes: int
+    memory: tuple[tuple[float, int], ...]
+    memory_parts: tuple[tuple[Part, float], ...]
+    kernels: Kernels | None
+    no_kernels: str  # why there are none; empty where there are, and on a device that launches none
+    operator_seconds: dict[tuple[str, str], float]  # name and shapes -> in itself
+    stacks: dict[tuple[str, ...], int]  # from the outside in -> nanoseconds in the innermost alone
+    notes: tuple[str, ...] = field(default=())
+
+
+def profiler(*, whole: bool = True) -> Any:
+    """As a call is profiled; `whole`: with Python's frames, shapes and memory."""
+    supported: Any = torch.profiler.supported_activities  # untyped in torch
+    return torch.profiler.profile(activities=supported(), profile_memory=whole, with_stack=whole, record_shapes=whole)
+
+
+def see(
+    timed: TimedCall,
+    forget: Callable[[], object],
+    synchronize: Callable[[], object],
+    trace: Path | None,
+    *,
+    launches: bool = False,
+) -> Seen:
+    """Profile one call, after one that warms up; its trace is written into the file, if one is given.
+
+    `launches`: whether the call's device launches kernels.
+    """
+    with timed.mode():
+        timed.call()
+        tries = [_profiled(timed, forget, synchronize) for _ in range(TRIES)]
+    watched = min(tries, key=_length)
+    tree = of_call(watched.profiler.kineto_results.experimental_event_tree())
+    events = list(_walk(tree))
+    flat = watched.events()
+    notes = [] if trace is None else _write_trace(watched, trace)
+    blocks = [event for event in events if event.tag == _EventType.Allocation]
+    grown = [int(block.extra_fields.alloc_size) for block in blocks if block.extra_fields.alloc_size > 0]
+    seen = kernels(flat)
+    began = min((int(event.start_time_ns) for event in events), default=0)
+    return Seen(
+        allocations=len(grown),
+        allocated_bytes=sum(grown),
+        memory=thinned(held(_changes(blocks, began)), MOST_POINTS),
+        memory_parts=tuple(_parts(events, began)),
+        kernels=seen,
+        no_kernels=_no_kernels() if launches and seen is None else "",
+        operator_seconds=_operator_seconds(flat),
+        stacks=folded(tree),
+        notes=tuple(notes),
+    )
+
+
+def the_call(call: Callable[[], object]) -> None:
+    """The frame below which all else is the call's."""
+    call()
+
+
+def _profiled(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[], object]) -> Any:
+    forget()  # the profiler complains when a block is freed that it never saw
+    synchronize()
+    with profiler() as watched:
+        the_call(timed.call)
+        synchronize()
+    return watched
+
+
+def _length(watched: Any) -> int:
+    events = of_call(watched.profiler.kineto_results.experimental_event_tree())
+    starts = [int(event.start_time_ns) for event in events]
+    ends = [int(event.start_time_ns) + int(event.duration_time_ns) for event in events]
+    return max(ends, default=0) - min(starts, default=0)
+
+
+def of_call(tree: Iterable[Event]) -> list[Event]:
+    """What happens within the call, and what autograd does for it in another thread; not the profiler's own frames."""
+    inside: list[Event] = []
+    waiting = list(tree)
+    while waiting:
+        event = waiting.pop()
+        if str(event.name).endswith(MARK):
+            inside += event.children
+        elif str(event.name).startswith("autograd::engine"):
+            inside.append(event)
+        else:
+            waiting += event.children
+    return inside
+
+
+def _walk(tree: Iterable[Event]) -> Iterator[Event]:
+    waiting = list(tree)
+    while waiting:
+        event = waiting.pop()
+        yield event
+        waiting += event.children
+
+
+def _changes(blocks: Iterable[Event], began: int) -> list[tuple[float, int, int]]:
+    """Seconds, address and size of each block that comes (above 0) or goes."""
+    ordered = sorted(blocks, key=lambda event: int(event.start_time_ns))
+    return [
+        (
+            (int(event.start_time_ns) - began) / 1e9,
+            int(event.extra_fields.ptr),
+            int(event.extra_fields.alloc_size),
+        )
+        for event in ordered
+    ]
+
+
+def held(changes: Iterable[tuple[float, int, int]]) -> list[tuple[float, int]]:
+    """Bytes held after each change; what was there before the first does not count."""
+    sizes: dict[int, int] = {}
+    total, line = 0, [(0.0, 0)]
+    for seconds, address, size in changes:
+        total -= sizes.pop(address, 0)
+        if size > 0:
+            sizes[address] = size
+            total += size
+        line.append((seconds, total))
+    return line
+
+
+def thinned(line: Sequence[tuple[float, int]], most: int) -> tuple[tuple[float, int], ...]:
+    """At most so many points, of each stretch the highest: no peak is lost."""
+    if len(line) <= most:
+        return tuple(line)
+    size = -(-len(line) // most)
+    return tuple(max(line[start : start + size], key=lambda point: point[1]) for start in range(0, len(line), size))
+
+
+def _parts(events: Iterable[Event], began: int) -> Iterator[tuple[Part, float]]:
+    starts: dict[Part, int] = {"forward": began}
+    for event in events:
+        name, start = str(event.name), int(event.start_time_ns)
+        part: Part | None = None
+        if name.startswith("autograd::engine"):
+            part = "backward"
+        elif name.startswith("Optimizer.step"):
+            part = "optimizer"
+        if part is not None:
+            starts[part] = min(start, starts.get(part, start))
+    yield from ((part, (start - began) / 1e9) for part, start in starts.items())
+
+
+def kernels(flat: Iterable[Event]) -> Kernels | None:
+    """Those of a profile's flat list, by what launched them; None where there are none."""
+    seconds: dict[Category, float] = defaultdict(float)
+    launches = waits = 0
+    for event in flat:
+        waits += event.name in WAITS
+        for kernel in event.kernels:
+            seconds[category(event.name)] += kernel.duration / 1e6
+            launches += 1
+    return Kernels(launches, dict(seconds), waits) if launches else None
+
+
+def _no_kernels() -> str:
+    """Why a profile of a device that launches kernels shows none."""
+    supported: Any = torch.profiler.supported_activities  # untyped in torch
+    return NO_KERNELS if supported() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
+
+
+def _operator_seconds(flat: Iterable[Event]) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = defaultdict(float)
+    for event in flat:
+        if event.name.startswith("aten::"):
+            shapes = ", ".join("x".join(map(str, shape)) for shape in event.input_shapes or () if shape)
+            found[event.name, shapes] += event.self_cpu_time_total / 1e6
+    return dict(found)
+
+
+def folded(tree: Iterable[Event]) -> dict[tuple[str, ...], int]:
+    """Nanoseconds spent in each stack of Python frames and operators, less those spent in what it calls."""
+    found: dict[tuple[str, ...], int] = defaultdict(int)
+    waiting: list[tuple[Event, tuple[str, ...]]] = [(event, ()) for event in tree]
+    while waiting:
+        event, above = waiting.pop()
+        is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MOST_DEPTH
+        stack = (*above, frame(str(event.name))) if is_told else above
+        inner = [child for child in event.children if child.tag != _EventType.Allocation]
+        alone = int(event.duration_time_ns) - sum(int(child.duration_time_ns) for child in inner)
+        if stack and alone > 0:
+            found[stack] += alone
+        waiting += [(child, stack) for child in inner]
+    return dict(found)
+
+
+def frame(name: str) -> str:
+    """`my_cell.py(31): forward` of a whole path; operators as they are."""
+    place, colon, function = name.rpartition(": ")
+    return f"{place.rpartition('/')[2]}: {function}" if colon and "(" in place else name
+
+
+def _write_trace(watched: Any, file: Path) -> list[str]:
+    """The trace as Chrome and Perfetto read it, packed; what to say where it was too large."""
+    with scratch("trace") as folder:  # gone also where the worker is killed at its deadline
+        whole = folder / "trace.json"
+        watched.export_chrome_trace(str(whole))
+        content = json.loads(whole.read_text(encoding="utf-8"))
+    events, notes = cut(content["traceEvents"], MOST_EVENTS)
+    content["traceEvents"] = events
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(file, "wt", encoding="utf-8") as packed:
+        json.dump(content, packed)
+    return notes
+
+
+def cut(events: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The first so many events by their time, those without one (names of threads) kept; and what to say of it."""
+    timed = sorted((event for event in events if "ts" in event), key=lambda event: float(event["ts"]))
+    if len(timed) <= most:
+        return events, []
+    rest = [event for event in events if "ts" not in event]
+    return [*rest, *timed[:most]], [f"the trace has the first {most:,} of {len(timed):,} events"]

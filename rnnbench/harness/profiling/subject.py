@@ -1,0 +1,88 @@
+"""What is taken apart: the call of a built case, or of a module that lives in the user's process."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from rnnbench.harness.devices import Device
+from rnnbench.harness.live.arms import Arm
+from rnnbench.harness.live.calls import training, with_gradients
+from rnnbench.store.records import GRAPH_BACKENDS, Phase
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.phases import TimedCall, timed_call
+from rnnbench.workloads.prepare import Built
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is taken apart."""
+
+    name: str
+    device: Device
+    call: TimedCall
+    forward: TimedCall | None = None  # the part of it that comes first; None where it is all of it
+    forward_backward: TimedCall | None = None  # the same with the one after; None where there is no third
+    forget: Callable[[], object] = lambda: None  # drops the gradients that a call leaves
+    steps: int | None = None  # of the sequence; None where the program has to tell
+    opaque: str = ""  # why its operators can't be seen: it is compiled, or a recording
+    own: bool = True  # whether causes are looked for: it is somebody's code, and not torch's layer
+
+    @property
+    def trained(self) -> bool:
+        """Whether gradients are taken."""
+        return self.forward is not None
+
+
+def of_built(built: Built, device: Device) -> Subject:
+    """A case of a suite; raises Skip for an epoch."""
+    case, workload = built.case, built.case.workload
+    if workload.phase == "epoch":
+        raise Skip("an epoch is many calls and their loading; profile the phases `step` and `loading` apart")
+    shape = (workload.output_steps, workload.batch_size, workload.output_size)
+    forward = both = None
+    if workload.phase != "inference":
+        runner = built.runner()
+        forward = TimedCall(lambda: runner(built.input, built.state), torch.enable_grad)
+    if workload.phase == "step":
+        both = timed_call("training", built.runner(), built.input, built.state, shape)
+    backend = GRAPH_BACKENDS.get(case.implementation, "")
+    return Subject(
+        case.key,
+        device,
+        built.timed_call(),
+        forward,
+        both,
+        forget=lambda: built.model.zero_grad(set_to_none=True),
+        steps=workload.seq_len,
+        opaque=f"{case.implementation} code calls its kernels without operators ({backend})" if backend else "",
+        own=built.is_of_cells or case.implementation == "sequence",
+    )
+
+
+def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> Subject:
+    """A module or function of the user's process; `timed` is its call in the phase."""
+    forward = both = None
+    if phase != "inference":
+        forward = TimedCall(partial(arm.run, *arm.args), with_gradients)
+    if phase == "step":
+        both = training(arm, put_back)
+
+    def forget() -> None:
+        for parameter in arm.parameters():
+            parameter.grad = None
+
+    is_compiled = type(arm.run).__name__ == "OptimizedModule" or hasattr(arm.run, "_torchdynamo_orig_callable")
+    return Subject(
+        arm.name,
+        device,
+        timed,
+        forward,
+        both,
+        forget,
+        opaque="compiled code calls its kernels without operators" if is_compiled else "",
+        own=not isinstance(arm.run, nn.RNNBase),
+    )

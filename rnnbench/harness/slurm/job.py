@@ -1,0 +1,122 @@
+"""What a job does: a local run of its part, into files of its own."""
+
+import os
+import secrets
+import signal
+import sys
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rnnbench.analysis.stored import differences
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.session import measure_into, started
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.store.folder import RunFolder, RunInfo, info_bytes, read_info, read_info_file
+from rnnbench.suite_file import Settings
+
+UNLIKE = 75  # exit code where the node is not like that of the run's first job
+MACHINE = "machine.json"  # what that one was
+
+
+class Unlike(Exception):
+    """This node's times can't stand beside those of the run's first job; the reason in a clause."""
+
+
+def measure_part(folder: str, part: str, root: str) -> None:
+    """Measure what of a part is not measured yet; `root` is what files of a user's own cells are relative to.
+
+    Ends the process: with 0 where nothing is left to do, with UNLIKE, or with 1 and why in the last line of standard
+    error. Told to end, it ends at once, and what was measured stays.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, _stop)
+    try:
+        _measure(Path(folder), part, Path(root))
+    except Unlike as reason:
+        print(reason, file=sys.stderr)
+        sys.exit(UNLIKE)
+    except (KeyboardInterrupt, Interrupted):
+        sys.exit("it was told to end")
+    except UserError as fault:
+        sys.exit(str(fault))
+
+
+def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
+    """Whether a part was measured to its end by these settings."""
+    if not (path / f"run-{part}.json").exists():
+        return False
+    info = read_info(path, part)
+    return info.status == "finished" and info.resolved["measure"] == settings
+
+
+def first_machine(path: Path) -> RunInfo | None:
+    """What the run's first job said of its node; None where no job has come so far."""
+    file = path / MACHINE
+    return read_info_file(file) if file.exists() else None
+
+
+def _measure(path: Path, part: str, root: Path) -> None:
+    info = read_info(path)
+    if is_finished(path, part, info.resolved["measure"]):
+        return
+    with closing(RunFolder(path, part)) as folder:  # locked before it is read
+        state = read_state(path, part)
+        settings = Settings(**info.resolved["measure"])
+        # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
+        runner = Runner(state.groups, settings, root=root, state=state, prefix=f"{part}-", keep_cards=False)
+        with started(runner) as software:
+            del software["unusable"]
+            here = replace(
+                info,
+                resolved={"measure": info.resolved["measure"]},
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                environment=environment.describe(root) | {"worker": software, "job": _about_job()},
+                notes=_unbound(),
+            )
+            refuse_unlike(path, here)
+            measure_into(folder, runner, here, is_part=True)
+
+
+def refuse_unlike(path: Path, here: RunInfo) -> None:
+    """Raise Unlike where the run's first job was on another kind of machine; the first one says which kind it is."""
+    temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
+    temporary.write_bytes(info_bytes(here))
+    try:
+        os.link(temporary, path / MACHINE)  # in one step, also where several jobs are first
+    except FileExistsError:
+        first = first_machine(path)
+        assert first is not None
+        if apart := differences(first, here):
+            raise Unlike("; ".join(apart)) from None
+    finally:
+        temporary.unlink()
+
+
+def _about_job() -> dict[str, Any]:
+    """Where it is, and what it was given."""
+    names = {
+        "id": "SLURM_JOB_ID",
+        "node": "SLURMD_NODENAME",
+        "cores": "SLURM_CPUS_ON_NODE",
+        "cards": "CUDA_VISIBLE_DEVICES",
+    }
+    return {name: os.environ.get(variable) for name, variable in names.items()}
+
+
+def _unbound() -> list[str]:
+    """What a reader must know where the job could run on more cores than it was given, and others on these."""
+    given = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
+    if 0 < given < len(allowed_cores()):
+        return [f"Slurm bound no job to its {given} cores (TaskPlugin), so others of the node may have run on them"]
+    return []
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

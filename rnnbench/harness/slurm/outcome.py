@@ -1,0 +1,87 @@
+"""What `run.json` says of a run whose parts were measured by jobs."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.harness.coordinator.lane_runner import log_seconds
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.session import wider_than_asked
+from rnnbench.harness.slurm.job import first_machine
+from rnnbench.harness.slurm.watch import Watch
+from rnnbench.harness.turns.planner import Planner
+from rnnbench.store.ceilings import PLACE
+from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.suite_file import Settings
+
+
+def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
+    """`info` with what all parts have said, and what a reader must know of them together."""
+    names = [standing.part.name for standing in watch.standings]
+    found = [read_info(path, name) for name in names if (path / f"run-{name}.json").exists()]
+    first = first_machine(path)
+    ceilings: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for part in found:
+        for ceiling in part.ceilings:  # the machines are alike: one part's limits are those of all
+            ceilings.setdefault(tuple(ceiling[axis] for axis in PLACE), ceiling)
+    stages = {stage for part in found for stage in part.stage_seconds}
+    notes = [*info.notes, *_notes(found, watch)]
+    if finished:
+        notes += _imprecise(path, names, settings)
+    return replace(
+        info,
+        status="finished" if finished else "interrupted",
+        seconds=_seconds(info, watch),
+        replicates=max((part.replicates for part in found), default=0),
+        ceilings=list(ceilings.values()),
+        stage_seconds={stage: max(part.stage_seconds.get(stage, 0.0) for part in found) for stage in sorted(stages)},
+        notes=list(dict.fromkeys(notes)),
+        environment=_environment(info, first, found, watch),
+    )
+
+
+def _environment(info: RunInfo, first: RunInfo | None, found: list[RunInfo], watch: Watch) -> dict[str, Any]:
+    """That of the first job, which all others are like, and which nodes they were on."""
+    if first is None:
+        return info.environment
+    said = {name: value for name, value in first.environment.items() if name != "job"}
+    nodes = sorted({str(part.environment["job"]["node"]) for part in found})
+    jobs = {
+        "jobs": len(watch.standings),
+        "nodes": nodes,
+        "nodes left out": sorted(watch.left_out),
+        "sent again": sum(len(standing.lost) for standing in watch.standings),
+    }
+    return said | {"slurm": jobs}
+
+
+def _notes(found: list[RunInfo], watch: Watch) -> list[str]:
+    """What the parts have said, once; nodes that are left out; jobs that were lost."""
+    said = Counter(note for part in found for note in part.notes)
+    lost = Counter(why for standing in watch.standings for why in standing.lost)
+    return [
+        *(note if count == 1 else f"{note} ({count} jobs)" for note, count in said.items()),
+        *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
+        *(f"jobs lost: {count}, since {why}" for why, count in lost.items()),
+    ]
+
+
+def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
+    """One part after another, since all windows at once might be too many."""
+    missed = groups = 0
+    for name in names:
+        state = read_state(path, name)
+        planner = Planner(state.groups, settings)
+        for visit in state.visits:
+            planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
+        missed += len(planner.missed())
+        groups += len(state.groups)
+    return wider_than_asked(missed, groups, settings)
+
+
+def _seconds(info: RunInfo, watch: Watch) -> float:
+    """Wall time of the whole run, without that between its parts where it is known."""
+    since = (datetime.now(UTC) - datetime.fromisoformat(info.started)).total_seconds()
+    return round(since if info.seconds is None else info.seconds + watch.seconds, 1)

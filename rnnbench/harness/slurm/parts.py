@@ -1,0 +1,64 @@
+"""Parts of a run: whole groups, each measured by one job at a time."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from rnnbench.errors import UserError
+from rnnbench.harness.devices import is_shared
+from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.store.folder import parts as stored_parts
+from rnnbench.store.records import Case, Group, Measurement
+
+NO_JOB_YET = "no job came to it"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one job measures."""
+
+    name: str
+    cases: tuple[Case, ...]  # whole groups
+
+    @property
+    def cards(self) -> int:
+        """Cards that a job needs to itself; none: it needs the processor."""
+        return 0 if is_shared(self.cases[0].workload.device) else 1
+
+    @property
+    def cores(self) -> int:
+        """Cores that the widest of its cases runs on."""
+        return max(case.workload.cores for case in self.cases)
+
+
+def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
+    """Neighbours together, at most so many groups, as even as can be; raises UserError where jobs would be unlike."""
+    kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
+    if len(kinds) > 1:
+        raise UserError(
+            f"--executor slurm: cases on {kinds[True]} and on {kinds[False]} want jobs of unlike kinds; "
+            f"choose one with --only device={kinds[True]}"
+        )
+    pieces = math.ceil(len(groups) / most)
+    bounds = [len(groups) * piece // pieces for piece in range(pieces + 1)]
+    return [groups[start:end] for start, end in pairwise(bounds)]
+
+
+def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
+    """Give each part its file, with all of its cases pending: which part a case is in stands nowhere else."""
+    for number, piece in enumerate(pieces):
+        folder = RunFolder(path, f"p{number:05d}")
+        for group in piece:
+            for case in group.cases:
+                folder.add_measurement(Measurement(case, "pending", NO_JOB_YET))
+        folder.close()
+
+
+def read_parts(path: Path) -> list[Part]:
+    """The parts of a run, in the order of its cases."""
+    return [
+        Part(name, tuple(measurement.case for measurement in last_measurements(path, name).values()))
+        for name in stored_parts(path)
+    ]

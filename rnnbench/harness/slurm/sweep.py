@@ -1,0 +1,112 @@
+"""The submitting side of a run by Slurm's jobs, from start to end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.coordinator.resume import refuse_other_cells, refuse_other_suite
+from rnnbench.harness.coordinator.session import filling, resolved
+from rnnbench.harness.machine import git
+from rnnbench.harness.slurm import queue
+from rnnbench.harness.slurm.options import asked, parse
+from rnnbench.harness.slurm.outcome import summed_up
+from rnnbench.harness.slurm.parts import read_parts, split, write_parts
+from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.watch import NotTaken, Watch
+from rnnbench.store.folder import RunFolder, RunInfo, parts, read_info
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+from rnnbench.suites import Suite
+
+GROUPS_PER_JOB = 16
+OnProgress = Callable[[JobsProgress], None]
+
+
+def run_by_slurm(
+    suite: Suite,
+    groups: Sequence[Group],
+    settings: Settings,
+    *,
+    out: Path,
+    command: str,
+    options: Sequence[str],
+    groups_per_job: int,
+    on_progress: OnProgress,
+) -> Path:
+    """Measure a suite into a new folder below `out` by jobs of so many groups, and return the folder.
+
+    Budget and precision hold in each job. Raises UserError where Slurm is not there or takes no such jobs, or a folder
+    can't be written, and Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
+    """
+    queue.require()
+    given = parse(options)
+    pieces = split(groups, groups_per_job)
+    folder = RunFolder.create(out, suite.name)
+    info = RunInfo(
+        suite=suite.name,
+        description=suite.content.description,
+        resolved=resolved(suite, settings),
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment={"git": git.state(suite.file.parent)},
+    )
+    with filling(folder, out):
+        folder.write_info(info)
+        write_parts(folder.path, pieces)
+    try:
+        _go_on(folder, info, settings, suite.file.parent, given, on_progress)
+    except NotTaken:
+        folder.discard()
+        raise
+    return folder.path
+
+
+def resume_by_slurm(
+    path: Path, suite: Suite, settings: Settings, *, command: str, options: Sequence[str], on_progress: OnProgress
+) -> None:
+    """Go on with a run: wait for those of its jobs that are still there, and submit what is missing.
+
+    Raises as `run_by_slurm`, and UserError where the folder is no such run or belongs to another suite.
+    """
+    queue.require()
+    given = parse(options)
+    info = read_info(path)
+    refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
+    if not parts(path):
+        raise UserError(f"--resume {path}: it was not made by Slurm's jobs; go on without --executor slurm")
+    stored = (case for part in read_parts(path) for case in part.cases)
+    refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
+    folder = RunFolder(path)
+    notes = [*info.notes, f"resumed by: {command}"]
+    info = replace(info, resolved=resolved(suite, settings), notes=notes, status="running")
+    folder.write_info(info)
+    _go_on(folder, info, settings, suite.file.parent, given, on_progress)
+
+
+def _go_on(
+    folder: RunFolder, info: RunInfo, settings: Settings, root: Path, given: dict[str, str], on_progress: OnProgress
+) -> None:
+    """Submit and wait, and have `run.json` say how it ended, however it did. Raises UserError if the disk refuses."""
+    path = folder.path
+    stored = read_parts(path)
+    finished = False
+    try:
+        watch = Watch(path, stored, settings, asked(stored, settings, given), root, on_progress)
+        try:
+            watch.until_done()
+            finished = True
+        except KeyboardInterrupt:
+            raise Interrupted(f"{watch.cancel()}; what was measured is in {path}; --resume goes on with it") from None
+        except NotTaken:
+            raise  # there is nothing to cancel
+        except UserError:
+            watch.cancel()
+            raise
+        finally:
+            folder.write_info(summed_up(path, info, watch, settings, finished=finished))
+            watch.close()
+            folder.close()
+    except OSError as fault:
+        raise UserError(f"{path}: can't be written: {fault.strerror}; --resume goes on with its jobs") from None

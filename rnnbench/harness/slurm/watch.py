@@ -1,0 +1,242 @@
+"""Waits for the jobs of a run, and submits what has no job, or has lost it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.harness.slurm import queue
+from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
+from rnnbench.harness.slurm.jobs import Ledger, Standing
+from rnnbench.harness.slurm.options import MOST_IN_ARRAY
+from rnnbench.harness.slurm.parts import NO_JOB_YET, Part
+from rnnbench.harness.slurm.progress import JobsProgress, progress
+from rnnbench.harness.slurm.queue import ControllerDown, JobState, Refused
+from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.store.regular_files import read_end
+from rnnbench.suite_file import Settings
+
+MOST_LOST = 3  # jobs of a part: it is sent again twice
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between looks, the longer the run has taken
+SUBMIT_SECONDS = 300.0  # that a controller is waited for before anything was submitted
+UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
+CANCEL_SECONDS = 20.0  # that cancelled jobs are waited for
+LOST = "its job was lost"
+MAX_LOG_BYTES = 1 << 16  # of the end of a job's log
+LOGS = "slurm"  # folder of a run, with what submitit writes
+
+
+class NotTaken(UserError):
+    """Slurm takes none of the jobs."""
+
+
+class Watch:
+    """Every part of a run with its job, until all are finished or given up."""
+
+    def __init__(
+        self,
+        path: Path,
+        parts: Sequence[Part],
+        settings: Settings,
+        asked: Mapping[str, Any],
+        root: Path,
+        on_progress: Callable[[JobsProgress], None],
+    ) -> None:
+        """Goes on where jobs of the run are already there. `root`: what files of a user's own cells are relative to."""
+        self._path = path.resolve()
+        self._settings = settings
+        self._asked = dict(asked)
+        self._root = root.resolve()
+        self._on_progress = on_progress
+        self._began = time.monotonic()
+        self._ledger = Ledger(path)
+        self.standings = [Standing(part, self._ledger.tickets.get(part.name)) for part in parts]
+        self.left_out: dict[str, str] = {}  # node -> why the run can't be measured there
+        self._taken = False  # whether a job of it was seen alive, or submitted
+        self._is_first_look = True
+        self._trouble = ""
+        self._ran = 0  # jobs at the last look
+
+    def until_done(self) -> None:
+        """Raises UserError where no job can be had, or one does not see the run; passes KeyboardInterrupt on."""
+        while True:
+            self._trouble = ""
+            try:
+                self._look(queue.states(self._names()))
+                self._submit()
+            except ControllerDown as down:
+                self._trouble = str(down)
+                self._note_finished()
+                if not self._taken and self.seconds > SUBMIT_SECONDS:
+                    raise NotTaken(f"--executor slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
+            self._tell()
+            if not self._open():
+                return
+            time.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, self.seconds / 20)))
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        step = progress(self._path, self.standings, self._settings, now, ran=self._ran, trouble=self._trouble)
+        self._ran = step.running
+        self._on_progress(step)
+
+    def cancel(self) -> str:
+        """Have all jobs end, and wait a little for it; in a clause what came of it."""
+        end = time.monotonic() + CANCEL_SECONDS
+        try:
+            while alive := [state.job for state in queue.states(self._ledger.names).values() if state.alive]:
+                queue.cancel(alive)
+                if time.monotonic() > end:
+                    return f"{len(alive)} jobs were told to end"
+                time.sleep(SHORTEST_WAIT)
+        except ControllerDown as down:
+            return f"its jobs go on, since they could not be cancelled: {down}"
+        return "its jobs are cancelled"
+
+    @property
+    def seconds(self) -> float:
+        """Since it began to watch."""
+        return time.monotonic() - self._began
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._ledger.close()
+
+    def _open(self) -> list[Standing]:
+        return [standing for standing in self.standings if standing.state == "open"]
+
+    def _names(self) -> list[str]:
+        return sorted({standing.ticket.name for standing in self._open() if standing.ticket})
+
+    def _note_finished(self) -> None:
+        for standing in self._open():
+            if is_finished(self._path, standing.part.name, self._settings.model_dump(mode="json")):
+                standing.state = "finished"
+
+    def _look(self, states: queue.States) -> None:
+        """Judge each part by what the controller has said, and then its files, which may be newer."""
+        self._note_finished()
+        for standing in self._open():
+            if standing.ticket is None:
+                continue
+            state = queue.state_of(standing.ticket, states)
+            if state is not None:
+                standing.in_doubt = False
+                if self._is_unseen(standing, state):
+                    continue
+            if state is not None and state.alive:
+                self._taken = True
+                if state.waits_for:
+                    self._trouble = f"Slurm has job {state.job} wait: {state.waits_for}"
+                if state.runs and standing.running_since is None:
+                    standing.running_since = time.monotonic()
+            else:
+                self._note_ended(standing, state)
+        self._is_first_look = False
+
+    def _is_unseen(self, standing: Standing, state: JobState) -> bool:
+        """Whether a job should have left its log here, and has not yet; raises UserError where it never will."""
+        started = state.runs or state.state in ("FAILED", "COMPLETED")
+        if not started or queue.log(self._path / LOGS, state.job).exists():
+            standing.unseen_since = None
+            return False
+        if standing.unseen_since is None:
+            standing.unseen_since = time.monotonic()
+        if time.monotonic() - standing.unseen_since > UNSEEN_SECONDS:
+            raise UserError(
+                f"job {state.job} on node {state.node} does not see {self._path}: "
+                "--out has to be a folder that all nodes share"
+            )
+        return True
+
+    def _note_ended(self, standing: Standing, state: JobState | None) -> None:
+        """A job has ended, and its part is not finished."""
+        never_was = state is None and standing.in_doubt
+        standing.ticket = standing.running_since = None
+        if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
+            self.left_out[state.node] = self._last_words(state)
+        elif not (self._is_first_look or never_was):  # at the first look: it ended while nobody waited for it
+            standing.lost.append(self._why_lost(state))
+            if len(standing.lost) >= MOST_LOST:
+                self._give_up(standing, f"{LOST} {MOST_LOST} times: {standing.lost[-1]}")
+
+    def _why_lost(self, state: JobState | None) -> str:
+        if state is None:
+            return "it has gone from the queue"
+        speaks = state.state == "FAILED" and not state.killed_by
+        return (self._last_words(state) if speaks else "") or state.how_it_ended
+
+    def _last_words(self, state: JobState) -> str:
+        """The last line that a job has written to its standard error."""
+        file = queue.log(self._path / LOGS, state.job)
+        if not file.exists():
+            return ""
+        lines = read_end(file, MAX_LOG_BYTES).decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
+
+    def _give_up(self, standing: Standing, why: str) -> None:
+        """Its cases that were not measured have failed; the others keep what they have."""
+        standing.state = "given up"
+        folder = RunFolder(self._path, standing.part.name)
+        for known in last_measurements(self._path, standing.part.name).values():
+            if known.status == "pending":
+                folder.add_measurement(replace(known, status="failed", reason=why))
+        folder.close()
+
+    def _submit(self) -> None:
+        """Submit jobs for the parts that want one; raises ControllerDown."""
+        wanting = [standing for standing in self._open() if standing.ticket is None]
+        for start in range(0, len(wanting), MOST_IN_ARRAY):
+            array = wanting[start : start + MOST_IN_ARRAY]
+            names = [standing.part.name for standing in array]
+            self._reset_failed(names)
+            name = self._ledger.enter(names)
+            arguments = [(str(self._path), part, str(self._root)) for part in names]
+            # Before it is asked: where it gives no answer it may have them, and two jobs of a part must not be.
+            for standing in array:
+                standing.ticket, standing.in_doubt = self._ledger.tickets[standing.part.name], True
+                standing.without = tuple(self.left_out)
+            try:
+                queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
+            except Refused as words:
+                for standing in array:
+                    standing.ticket = None
+                self._refuse(array, str(words))
+                return
+            self._taken = True
+            for standing in array:
+                standing.in_doubt = False
+
+    def _asked_now(self) -> dict[str, Any]:
+        """What is asked, less the nodes that are left out."""
+        more = dict(self._asked["additional_parameters"])
+        if self.left_out:
+            more["exclude"] = ",".join(filter(None, [more.get("exclude"), *self.left_out]))
+        return {**self._asked, "additional_parameters": more}
+
+    def _refuse(self, array: Sequence[Standing], words: str) -> None:
+        """Slurm takes no such jobs: where others of the run are there, perhaps since they are too many, else never."""
+        asked = self._asked_now()["additional_parameters"]
+        shown = " ".join(f"{name.replace('_', '-')}={value}" for name, value in asked.items() if value is not True)
+        fault = f"Slurm takes no such job: {words}{f' (asked: {shown})' if shown else ''}"
+        if self._names():
+            self._trouble = fault
+            return
+        if not self._taken:
+            raise NotTaken(f"--executor slurm: {fault}")
+        unlike = "; ".join(f"node {node} is unlike the first: {why}" for node, why in self.left_out.items())
+        for standing in array:
+            self._give_up(standing, f"{LOST}: {unlike or fault}")
+
+    def _reset_failed(self, names: Sequence[str]) -> None:
+        """Cases that failed since jobs were lost, in an earlier part of the run, are wanted again."""
+        for name in names:
+            known = last_measurements(self._path, name).values()
+            again = [one for one in known if one.status == "failed" and one.reason.startswith(LOST)]
+            if again:
+                folder = RunFolder(self._path, name)
+                for one in again:
+                    folder.add_measurement(replace(one, status="pending", reason=NO_JOB_YET))
+                folder.close()

@@ -1,0 +1,131 @@
+"""Calibration, warm-up and the window, on whatever device is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rnnbench.harness.devices import Blocks, Call, Clocked, Device
+
+MOST_CALLS = 1_000_000
+FEWEST_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
+WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
+MOST_WARMUP_WINDOWS = 40
+STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
+QUANTILES = 11
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a case's windows are made: `batches * batch` calls each, expected to last `seconds`."""
+
+    batches: int
+    batch: int
+    seconds: float
+    cold: bool = False  # caches are flushed before every call, which is a batch of its own
+
+    @property
+    def calls(self) -> int:
+        """Calls in one window."""
+        return self.batches * self.batch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one window showed."""
+
+    seconds: float
+    host_seconds: float
+    submit_seconds: float
+    quantiles: tuple[float, ...]  # of seconds per call
+
+
+def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool = False) -> Plan:
+    """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call."""
+    if cold:
+        return _calibrate_cold(device, call, window_seconds)
+    calls = 1
+    while True:
+        seconds = device.clock(call, 1, calls).seconds
+        if seconds >= window_seconds / 4 or calls >= MOST_CALLS:
+            break
+        # Aim at half a window, and never grow more than tenfold on the word of so short a run.
+        aim = calls * window_seconds / 2 / seconds if seconds > 0 else MOST_CALLS
+        calls = int(min(max(aim, calls + 1), 10 * calls, MOST_CALLS))
+    per_call = seconds / calls
+    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MOST_CALLS
+    blocks = device.blocks
+    batch = 1 if per_call >= blocks.shortest_call else max(1, round(blocks.seconds / max(per_call, 1e-9)))
+    batches = max(1, round(wanted / batch))
+    return Plan(batches, batch, batches * batch * per_call)
+
+
+def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
+    """The same where each call has a flush before it, which counts for the window's length and not for the call's."""
+    clocked = device.clock_cold(call, 1)
+    per_call, with_flush = clocked.seconds, clocked.host_seconds
+    longest = window_seconds / per_call if per_call > 0 else MOST_CALLS
+    affordable = window_seconds / with_flush if with_flush > 0 else MOST_CALLS
+    calls = max(1, round(min(longest, max(affordable, FEWEST_COLD_CALLS))))
+    return Plan(calls, 1, calls * per_call, cold=True)
+
+
+def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks) -> dict[str, Plan]:
+    """The plans of a group's arms, remade so that all are clocked in as many blocks of about the slowest arm's call.
+
+    `blocks` are those of the group's device.
+
+    Noise averages out in a long block and not in a short one, so the low quantile of short calls lies lower; of more
+    blocks it lies lower too, hence their equal number.
+    """
+    per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
+    if any(plan.cold for plan in plans.values()):  # a block is one call, whatever the others take
+        calls = min(plan.batches for plan in plans.values())
+        return {arm: Plan(calls, 1, calls * seconds, cold=True) for arm, seconds in per_call.items()}
+    block = min(max(per_call.values(), default=0.0), window_seconds)
+    if min(per_call.values(), default=block) < blocks.shortest_call:
+        block = max(block, blocks.seconds)
+    batches = max(1, round(window_seconds / block)) if block > 0 else 1
+    remade = {}
+    for arm, seconds in per_call.items():
+        batch = max(1, round(block / seconds)) if seconds > 0 else plans[arm].batch
+        remade[arm] = Plan(batches, batch, batches * batch * seconds)
+    return remade
+
+
+def warm_up(device: Device, call: Call, plan: Plan) -> int:
+    """Run short windows until they stop getting faster; the number that it took.
+
+    A case whose window is a single call is warm after one, which pays for all lazy set-up.
+    """
+    if plan.calls == 1:
+        call()
+        device.synchronize()
+        return 1
+    short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
+    best = float("inf")
+    for number in range(1, MOST_WARMUP_WINDOWS + 1):
+        quantiles = take_window(device, call, short).quantiles
+        median = quantiles[len(quantiles) // 2]
+        if median >= STILL_FALLING * best:
+            return number
+        best = median
+    return MOST_WARMUP_WINDOWS
+
+
+def take_window(device: Device, call: Call, plan: Plan) -> Reading:
+    """One window of back-to-back calls."""
+    clocked = clock_window(device, call, plan)
+    per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
+    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
+
+
+def clock_window(device: Device, call: Call, plan: Plan) -> Clocked:
+    """The same, block by block."""
+    return device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
+
+
+def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:
+    """Up to 11 evenly spaced order statistics, smallest and largest included."""
+    if len(ordered) <= QUANTILES:
+        return tuple(ordered)
+    last = len(ordered) - 1
+    return tuple(ordered[round(step * last / (QUANTILES - 1))] for step in range(QUANTILES))

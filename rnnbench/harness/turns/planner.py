@@ -1,0 +1,201 @@
+"""Which groups deserve another replicate, and how long that will take."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from rnnbench.analysis.estimate import estimate
+from rnnbench.harness.turns.schedule import sweeps_in_turn
+from rnnbench.store.records import Group, Workload
+from rnnbench.suite_file import Settings
+
+EXPECTED_SPREAD = 0.015  # standard deviation of a log-ratio over replicates, before three of them tell
+FEWEST_FOR_SPREAD = 3
+
+
+@dataclass
+class GroupRecord:
+    """What is known of one group."""
+
+    seconds: list[float] = field(default_factory=list)  # of each visit
+    log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one for each visit
+    dead: bool = False  # no case of it can be measured
+    spread: float = EXPECTED_SPREAD  # largest standard deviation of a case's log-ratios
+    half_width: float = math.inf  # widest half of a case's 95% interval, on logarithms
+
+    @property
+    def visits(self) -> int:
+        """Visits made, each in a replicate of its own."""
+        return len(self.seconds)
+
+    @property
+    def cost(self) -> float:
+        """Seconds of a further visit; the first, which also checks parity and calibrates, counts only if alone."""
+        return fmean(self.seconds[1:] or self.seconds)
+
+    def add(self, seconds: float, log_ratios: Mapping[str, float]) -> None:
+        """Note a visit."""
+        self.seconds.append(seconds)
+        # A case that is missing has failed, and no longer says how precise the group is.
+        self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
+        self._judge()
+
+    def forget(self) -> None:
+        """Take the last visit back, from the cases that it measured."""
+        self.seconds.pop()
+        self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
+        self._judge()
+
+    def _judge(self) -> None:
+        self.spread = EXPECTED_SPREAD
+        if self.visits >= FEWEST_FOR_SPREAD:
+            self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
+        found = [estimate(ratios) for ratios in self.log_ratios.values()]
+        widths = [math.inf if math.isnan(one.low) else (one.high - one.low) / 2 for one in found]
+        self.half_width = max(widths, default=0.0 if self.seconds else math.inf)
+
+
+class Planner:
+    """Adds replicates where ratios are wider than asked; where the budget can't serve all, each sweep's cheapest first.
+
+    What is asked before every visit is kept as sums, since a run may have ten thousand groups.
+    """
+
+    def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
+        self._groups = groups
+        self._settings = settings
+        self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
+        self._start_seconds: list[float] = []
+        # Of the groups that were visited: visits to come of each, their seconds, the seconds of one visit of each.
+        self._later: dict[Workload, int] = {}
+        self._seconds_to_come = 0.0
+        self._one_of_each = 0.0
+        self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
+
+    def add_start(self, seconds: float) -> None:
+        """Note how long a worker took to start."""
+        self._start_seconds.append(seconds)
+
+    def add_visit(self, group: Group, seconds: float, log_seconds: Mapping[str, float]) -> None:
+        """Note a visit: how long it took, and each measured case's time."""
+        record = self._records[group.workload]
+        self._leave(group, record)
+        record.dead = not log_seconds
+        references = [log_seconds[case.key] for case in group.cases if case.is_reference and case.key in log_seconds]
+        ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
+        record.add(seconds, ratios)
+        self._enter(group, record)
+
+    def forget_visit(self, group: Group) -> None:
+        """Take back what was noted last, since it does not count."""
+        record = self._records[group.workload]
+        self._leave(group, record)
+        record.forget()
+        self._enter(group, record)
+
+    def next_visits(self, left: float | None) -> list[Group]:
+        """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
+        wanted = [group for group in self._groups if self._wants_more(group)]
+        if left is None:
+            return wanted
+        left -= fmean(self._start_seconds)
+        chosen = []
+        for group in self._by_urgency(wanted):
+            cost = self._cost(group)
+            if cost < left:
+                left -= cost
+                chosen.append(group)
+        return chosen
+
+    def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
+        """Expected seconds until the end, `now` being still to be visited in this replicate; None before any visit."""
+        if not self._later:
+            return None
+        unvisited = visits_to_come(GroupRecord(), self._settings) * (len(self._groups) - len(self._later))
+        seconds = self._seconds_to_come + unvisited * self._usual_cost()
+        most = max((visits for visits, groups in self._counts.items() if groups), default=0)
+        # The worker that is at work takes one of the visits of each group that it has still to come to.
+        seconds += fmean(self._start_seconds) * max(0, most - bool(now))
+        return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
+
+    def missed(self) -> list[Group]:
+        """The groups with a ratio less precise than asked."""
+        return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
+
+    def _leave(self, group: Group, record: GroupRecord) -> None:
+        """Take a group out of the sums, before its record changes."""
+        self._counts[visits_to_come(record, self._settings)] -= 1
+        if group.workload in self._later:
+            self._seconds_to_come -= self._later.pop(group.workload) * record.cost
+            self._one_of_each -= record.cost
+
+    def _enter(self, group: Group, record: GroupRecord) -> None:
+        """And back into them."""
+        later = visits_to_come(record, self._settings)
+        self._counts[later] += 1
+        if record.visits:
+            self._later[group.workload] = later
+            self._seconds_to_come += later * record.cost
+            self._one_of_each += record.cost
+
+    def _wants_more(self, group: Group) -> bool:
+        return wants_more(self._records[group.workload], self._settings)
+
+    def _by_urgency(self, groups: Sequence[Group]) -> list[Group]:
+        """Groups furthest from the fewest replicates first; of equals those of all sweeps in turn, cheapest first."""
+        cheapest = sorted(groups, key=self._seconds_of)
+        equals = itertools.groupby(sorted(cheapest, key=self._visits_short, reverse=True), self._visits_short)
+        return [group for _, several in equals for group in sweeps_in_turn(several)]
+
+    def _visits_short(self, group: Group) -> int:
+        """Visits that a group lacks of the fewest replicates."""
+        return max(0, self._settings.replicates - self._records[group.workload].visits)
+
+    def _seconds_of(self, group: Group) -> float:
+        """Seconds of a group's visits to come."""
+        return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
+
+    def _cost(self, group: Group) -> float:
+        record = self._records[group.workload]
+        return record.cost if record.visits else self._usual_cost()
+
+    def _usual_cost(self) -> float:
+        """Seconds of a visit to a group of which nothing is known yet."""
+        return self._one_of_each / len(self._later) if self._later else 0.0
+
+
+def is_wide(record: GroupRecord, settings: Settings) -> bool:
+    """Whether some ratio is less precise than asked."""
+    return settings.precision is not None and record.half_width > math.log1p(settings.precision)
+
+
+def wants_more(record: GroupRecord, settings: Settings) -> bool:
+    """Whether another visit is called for, were there no budget."""
+    if record.dead:
+        return False
+    is_short = record.visits < settings.replicates
+    return is_short or (record.visits < settings.most_replicates and is_wide(record, settings))
+
+
+def visits_to_come(record: GroupRecord, settings: Settings) -> int:
+    """Further visits until a group is expected to be as precise as asked."""
+    if not wants_more(record, settings):
+        return 0
+    needed = max(settings.replicates, record.visits + 1)
+    if settings.precision is not None:
+        goal, spread = math.log1p(settings.precision), record.spread
+        while needed < settings.most_replicates and _half_width(needed) * spread > goal:
+            needed += 1
+    return needed - record.visits
+
+
+@cache
+def _half_width(replicates: int) -> float:
+    """Half-width of Student's 95% interval, in standard deviations."""
+    return float(stats.t.ppf(0.975, replicates - 1)) / math.sqrt(replicates) if replicates > 1 else math.inf

@@ -1,0 +1,279 @@
+"""What a worker does on request: the operations that `rnnbench.harness.worker.loop` documents."""
+
+import gc
+import random
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnbench.cells import CellError
+from rnnbench.harness import devices
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
+from rnnbench.harness.turns.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.harness.worker import ceilings, energy, failure
+from rnnbench.harness.worker.case_guard import CaseGuard
+from rnnbench.harness.worker.imported import Imported
+from rnnbench.harness.worker.user_modules import UserModules
+from rnnbench.store.ceilings import PLACE
+from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.records import Case, DType
+from rnnbench.workloads import compiled, loading
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.size import least_bytes
+
+LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # requests after which no case is held
+MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A prepared case."""
+
+    case: Case
+    device: devices.Device
+    timed: TimedCall
+    padding: torch.Tensor
+
+
+class Operations:
+    """Holds the prepared cases of the group that is visited."""
+
+    def __init__(
+        self, layout: random.Random, guard: CaseGuard | None = None, modules: UserModules | None = None
+    ) -> None:
+        """`layout` draws where a case's memory begins; `guard` and `modules` want a process that does nothing else."""
+        self._layout = layout
+        self._guard = guard
+        self._modules = modules
+        self._ready: dict[str, Ready] = {}
+        self._state = self._wanted = torch_state.capture()
+        self._imported = Imported()
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to one request; whatever a case raises becomes a reply too."""
+        if self._guard is not None:
+            self._guard.begin()
+        reply = self._reply(request, self._answer)
+        put_back = self._reply(request, self._put_back)
+        if not put_back["ok"] and reply.get("status") != "failed":
+            reply = put_back
+        return {**reply, "imported": self._imported.new()} if request["op"] == "observe" else reply
+
+    def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return {"ok": True, **answer(request)}
+        except Skip as skip:
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
+        except CellError as error:
+            return failure.reply(error, str(error))
+        except torch_state.NotRestoredError as error:
+            return failure.reply(error, f"it changes {error}, which can't be put back for the cases after it")
+        except ParityError as error:
+            return failure.reply(error, f"parity: {error}")
+        except Exception as error:
+            if self._guard is not None:
+                self._guard.restore_streams()  # a case that raises may have closed them before
+            traceback.print_exc()
+            return failure.reply(error, failure.reason(error))
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        operations = {
+            "device": self._device,
+            "ceiling": self._ceiling,
+            "observe": self._observe,
+            "energy": self._energy,
+            "profile": self._profile,
+            "prepare": self._prepare,
+            "window": self._window,
+            "release": self._release,
+        }
+        return operations[request["op"]](request)
+
+    def _put_back(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Leave the process as the next case wants to find it; raises NotRestoredError and CellError.
+
+        Also where a request has failed: only now is nothing left that refers to its case.
+        """
+        if request.get("op") in LAST_OF_A_CASE:
+            _forget()
+        torch_state.restore(self._wanted)
+        if self._guard is not None:
+            self._guard.end(may_have_children=self._loads_in_children(request))
+        return {}
+
+    def _loads_in_children(self, request: dict[str, Any]) -> bool:
+        """Whether processes that load data belong to the case of a request, or to one that is prepared."""
+        ready = (one.case for one in self._ready.values())
+        asked = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
+        return any(case.workload.workers for case in (*ready, *asked))
+
+    def _device(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["device"]
+        reason = devices.why_not(name)
+        if reason:
+            return {"reason": reason, "no_energy": reason, "cards": [asdict(devices.Card())]}
+        device = devices.open_device(name)
+        cards = [asdict(card) for card in device.cards()]
+        reply = {"reason": "", "no_energy": "", "cards": cards}
+        try:
+            device.meter()
+        except Unavailable as missing:
+            reply["no_energy"] = str(missing)
+        return reply
+
+    def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, dtype, threads = (request[axis] for axis in PLACE)
+        self._restore(name, dtype, threads)
+        found = ceilings.measure(devices.open_device(name), dtype, threads)
+        return {"ceiling": found.to_json()}
+
+    def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
+        built = self._build(request)
+        device = devices.open_device(built.case.workload.device)
+        if isinstance(built, Built):
+            measurement = observe(built, lambda built: device.memory(built.timed_call()))
+        else:
+            measurement = built.observe(device.memory)
+        device.synchronize()  # a probe that fails is no fault of the case, but one that broke the device is
+        return {"measurement": measurement.to_json()}
+
+    def _energy(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Joules of a call, from calls back to back for as long as the counter needs."""
+        built = self._build(request)
+        device, timed = devices.open_device(built.case.workload.device), built.timed_call()
+        with timed.mode():
+            plan = calibrate(device, timed.call, request["window_seconds"])
+            meter = device.meter()
+            found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
+        timed.end()
+        return asdict(found)
+
+    def _profile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Where a call's time goes."""
+        from rnnbench.harness.profiling import profile
+        from rnnbench.harness.profiling.subject import of_built
+
+        built = self._build(request)
+        if not isinstance(built, Built):
+            raise Skip("loading has no model that could be taken apart")
+        device = devices.open_device(built.case.workload.device)
+        return {"profile": profile(of_built(built, device), Path(request["folder"])).to_json()}
+
+    def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
+        case = Case.from_axes(request["case"])
+        name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
+        if unusable := devices.why_not(name):
+            raise Skip(unusable)
+        least, there = least_bytes(case.workload), devices.open_device(name).memory_bytes()
+        if there is not None and least > there:
+            raise Skip(f"it needs {least / 1e9:,.1f} GB of memory at least, and {name} has {there / 1e9:,.1f} GB")
+        if threads > len(allowed_cores()):
+            raise Skip(f"threads={threads}, and {len(allowed_cores())} cores are allowed")
+        if case.workload.workers > len(allowed_cores()):
+            raise Skip(f"workers={case.workload.workers}, more than the cores allowed ({len(allowed_cores())})")
+        if lacking := devices.backend(name).lacks(dtype):
+            raise Skip(lacking)
+        self._restore(name, dtype, threads)
+        if self._modules is not None:
+            self._modules.add(case.cell, Path(request["root"]))
+        built = build_case(case, Path(request["root"]), request["compiled_steps"])
+        self._restore(name, dtype, threads)  # whatever a user's file did when it was imported
+        return built
+
+    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        # Memory of a random size before the case's own, so that its place differs from process to process.
+        padding = torch.empty(64 * self._layout.randrange(1, MOST_PADDING_LINES), dtype=torch.uint8)
+        built = self._build(request)
+        case = built.case
+        device = devices.open_device(case.workload.device)
+        timed = built.timed_call()
+        with timed.mode():
+            plan = Plan(**request["plan"]) if request["plan"] else None
+            if plan is None:
+                plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
+            warmup_windows = warm_up(device, timed.call, plan)
+        self._ready[case.key] = Ready(case, device, timed, padding)
+        return {"plan": asdict(plan), "warmup_windows": warmup_windows}
+
+    def _window(self, request: dict[str, Any]) -> dict[str, Any]:
+        ready, plan = self._ready[request["case"]], Plan(**request["plan"])
+        workload = ready.case.workload
+        self._restore(workload.device, workload.dtype, workload.threads)
+        printed = self._printed_bytes()
+        with ready.timed.mode():
+            reading = take_window(ready.device, ready.timed.call, plan)
+        return {
+            **asdict(reading),
+            "printed": self._printed_bytes() != printed,
+            "calls": plan.calls,
+            "batch": plan.batch,
+            "cores": allowed_cores(),
+            "clock_mhz": ready.device.clock_mhz(),
+            "device_uuid": ready.device.uuid(),
+        }
+
+    def _printed_bytes(self) -> int:
+        return 0 if self._guard is None else self._guard.printed_bytes()
+
+    def _restore(self, device: str, dtype: DType, threads: int) -> None:
+        """torch's settings as a case wants them, whatever the case before it did."""
+        self._wanted = settings_of(device, dtype, threads, self._state)
+        torch_state.restore(self._wanted)
+
+    def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Forget the group."""
+        for ready in self._ready.values():
+            ready.timed.end()
+        self._ready.clear()
+        return {}
+
+
+def _forget() -> None:
+    """Free all that is left of cases that nothing refers to: collection is off while cases run.
+
+    Much of it is in reference cycles: what was compiled, a recorded graph with all its memory, a profile.
+    """
+    compiled.forget()
+    gc.collect()
+    gc.freeze()  # what is left is torch's own, and is not searched again
+    devices.empty_caches()
+
+
+def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
+    """The case, built but not called; raises Skip, CellError and whatever its cell raises."""
+    return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
+
+
+def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
+    """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
+    return before | devices.backend(device).settings(dtype) | {"threads": threads}
+
+
+def hello() -> dict[str, Any]:
+    """What this worker is: versions, and which devices it sees."""
+    settings = torch_state.capture()
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        **devices.about(),
+        "fixed_addresses": _has_fixed_addresses(),
+        "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
+    }
+
+
+def _has_fixed_addresses() -> bool:
+    """Whether Linux was told, and has agreed, not to randomize this process's addresses."""
+    flags = Path("/proc/self/personality")
+    return flags.exists() and bool(int(flags.read_text(), 16) & NO_RANDOMIZATION)

@@ -1,0 +1,89 @@
+"""A suite's case in this process, ready to be timed: for those who keep statistics of their own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Device
+from rnnbench.harness.live.put_back import keep_process
+from rnnbench.harness.live.rounds import undisturbed
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
+from rnnbench.harness.worker.operations import build_case, settings_of
+from rnnbench.store.records import GRAPH_BACKENDS, Case
+from rnnbench.suite_file import Settings
+from rnnbench.workloads import compiled
+from rnnbench.workloads.phases import TimedCall
+
+
+@dataclass(frozen=True)
+class LiveCase:
+    """A case that was built; whatever is done with it is done with its own settings of torch, in its autograd mode."""
+
+    timed: TimedCall
+    device: Device
+    wanted: torch_state.State
+
+    def call(self) -> object:
+        """One call, not clocked."""
+        with self._mode():
+            return self.timed.call()
+
+    def calibrated(self, settings: Settings) -> tuple[Plan, int]:
+        """How its windows are made, once it is warm, and how many windows that took."""
+        seconds, cold = settings.window_seconds, settings.cold_cache
+        with self._mode(), undisturbed():
+            first = calibrate(self.device, self.timed.call, seconds, cold=cold)
+            warmup_windows = warm_up(self.device, self.timed.call, first)
+            # Once more: there is no second process to make up for a stall that made the calls look long.
+            plans = (first, calibrate(self.device, self.timed.call, seconds, cold=cold))
+        return min(plans, key=lambda plan: plan.seconds / plan.calls), warmup_windows
+
+    def window(self, plan: Plan) -> list[float]:
+        """Seconds of each block of one window, by the device's clock."""
+        with self._mode(), undisturbed():
+            return clock_window(self.device, self.timed.call, plan).batch_seconds
+
+    def _mode(self) -> AbstractContextManager[object]:
+        """The mode, whatever a call before has done to torch's settings."""
+        torch_state.restore(self.wanted)
+        return self.timed.mode()
+
+
+@contextmanager
+def live_case(case: Case, root: Path, settings: Settings, before: torch_state.State) -> Iterator[LiveCase]:
+    """Build a case whose device is there; at the end what was changed in this process is as it was.
+
+    `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings where the case has
+    no wish of its own. Raises what the case raises.
+    """
+    workload = case.workload
+    wanted = settings_of(workload.device, workload.dtype, workload.threads, before)
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        put_back.enter_context(_importing_from(Path.cwd()))
+        if case.implementation in GRAPH_BACKENDS:
+            put_back.callback(compiled.forget)
+        torch_state.restore(wanted)
+        if case.implementation == "compiled":
+            compiled.check(workload.device)
+        timed = build_case(case, root, settings.compiled_steps).timed_call()
+        put_back.callback(timed.end)
+        yield LiveCase(timed, devices.open_device(workload.device), wanted)
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """A worker finds a user's modules in the current folder; so does this process, after all other places."""
+    entry = str(folder)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)

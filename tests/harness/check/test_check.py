@@ -1,0 +1,310 @@
+"""A whole check on a runner that is not run: when it looks, when it stops, and what it leaves behind."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnbench import suites
+from rnnbench.analysis.comparison import Comparison
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.check.check import LOOKS, check, select
+from rnnbench.harness.check.paired import Ratios
+from rnnbench.harness.check.sides import Side
+from rnnbench.store.folder import read_info
+from rnnbench.store.records import Case, Group, Measurement
+
+SUITE = """
+name = "mine"
+[check]
+budget_seconds = {budget}
+margins = [{{only = "batch_size=3", margin = 0.20}}]
+[[sweep]]
+cell = ["vanilla", "combined"]
+batch_size = {sizes}
+"""
+PAIR_SECONDS, CASE_SECONDS = 1.0, 0.5
+
+
+class FakeRunner:
+    """Gives the log-ratios that the test says, at a known cost."""
+
+    def __init__(self, ratio: Callable[[Case], float], noise: float, fault: BaseException | None) -> None:
+        self.log_ratios: dict[str, Ratios] = {}
+        self.replicates, self.seconds, self.notes = 0, 0.0, ["a note"]
+        self.visited: list[int] = []
+        self.fixed_addresses = True
+        self.closed = False
+        self.broken: dict[tuple[str, str], str] = {}
+        self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
+        self._ratio, self._noise, self._fault = ratio, noise, fault
+        self._rng = np.random.default_rng(1)
+
+    def __call__(self, both: Sequence[Side], settings: Any) -> Any:
+        return self
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
+
+    def open(self, folders: Any, cases: list[Case]) -> None:
+        self.folders = folders
+
+    def close(self) -> None:
+        self.closed = True
+
+    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None]) -> None:
+        on_done(0, len(groups))
+
+    def imported(self, side: str) -> dict[str, str]:
+        return self.modules[side]
+
+    def given_up(self, case: Case) -> str:
+        return ""
+
+    def expected_seconds(self, groups: Sequence[Group]) -> float:
+        return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
+
+    def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
+        on_visit(0)
+        if self._fault and self.replicates == 2:
+            raise self._fault
+        cases = [case for group in groups for case in group.cases]
+        for case in cases:
+            ratios = self.log_ratios.setdefault(case.key, Ratios())
+            log = math.log(self._ratio(case)) + self._noise * self._rng.standard_normal()
+            ratios.low.append(log)
+            ratios.mean.append(log)
+        self.visited.append(len(cases))
+        self.replicates += 1
+        self.seconds += self.expected_seconds(groups)
+
+    def recorded_notes(self) -> list[str]:
+        return []
+
+    def failed(self, case: Case) -> bool:
+        return any((side, case.key) in self.broken for side in ("base", "head"))
+
+    def measurement(self, side: str, case: Case) -> Measurement:
+        reason = self.broken.get((side, case.key), "")
+        return Measurement(case, "failed", reason, failure="loading") if reason else Measurement(case, "measured")
+
+
+def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: float = 60.0) -> Side:
+    file = folder / f"{name}.toml"
+    file.write_text(SUITE.format(sizes=list(sizes), budget=budget))
+    return Side(name, f"the {name}", suites.read(str(file)))
+
+
+def run(
+    folder: Path,
+    ratio: Callable[[Case], float] = lambda case: 1.0,
+    *,
+    noise: float = 0.004,
+    fault: BaseException | None = None,
+    budget: float = 60.0,
+    broken: dict[tuple[str, str], str] | None = None,
+) -> tuple[Path, Comparison, FakeRunner]:
+    base, head = side(folder, "base", budget=budget), side(folder, "head", budget=budget)
+    runner = FakeRunner(ratio, noise, fault)
+    runner.broken = broken or {}
+    chosen = select(base, head, {}, None, any_number=False)
+    found = check(
+        base,
+        head,
+        chosen,
+        out=folder / "out",
+        command="rnnbench check",
+        on_progress=lambda step: None,
+        start_runner=runner,
+    )
+    return *found, runner
+
+
+def verdicts(comparison: Comparison) -> dict[str, Any]:
+    return {"{cell} {batch_size}".format(**one.case.axes()): one.verdict for one in comparison.findings}
+
+
+def test_clear_cases_end_the_check_early(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path)
+    assert set(verdicts(comparison).values()) == {"unchanged"}
+    assert runner.seconds < 0.5 * 60
+    assert runner.closed
+
+
+def test_one_slow_case_is_found_and_the_others_are_not_blamed(tmp_path: Path) -> None:
+    _, comparison, _ = run(
+        tmp_path, lambda case: 1.06 if case.cell == "vanilla" and case.workload.batch_size == 2 else 1
+    )
+    assert comparison.count("regressed") == 1
+    worst = comparison.findings[0]
+    axes = worst.case.axes()
+    assert (axes["cell"], axes["batch_size"], worst.verdict) == ("vanilla", 2, "regressed")
+    assert worst.low is not None
+    assert worst.low.low < 1.06 < worst.low.high
+    assert comparison.exit_code(strict=False) == 1
+
+
+def test_a_case_has_the_margin_that_the_suite_gives_it(tmp_path: Path) -> None:
+    _, comparison, _ = run(tmp_path, lambda case: 1.08)
+    expected = {1: "regressed", 2: "regressed", 3: "unchanged"}
+    assert all(verdict == expected[int(name[-1])] for name, verdict in verdicts(comparison).items())
+
+
+def test_undecided_cases_get_the_rest_of_the_budget_to_themselves(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, lambda case: 1.025 if case.workload.batch_size == 1 else 1.0)
+    assert runner.visited[0] == 6
+    assert runner.visited[-1] == 2
+    assert {name: verdict for name, verdict in verdicts(comparison).items() if verdict == "inconclusive"}.keys() == {
+        "vanilla 1",
+        "combined 1",
+    }
+    assert 60 - runner.expected_seconds([]) - 2 * CASE_SECONDS < runner.seconds <= 60
+
+
+@pytest.mark.parametrize("budget", [1.0, 9.0, 20.0, 120.0])
+def test_the_budget_is_kept_but_for_the_first_pair(tmp_path: Path, budget: float) -> None:
+    _, comparison, runner = run(tmp_path, noise=0.1, budget=budget)
+    assert runner.replicates >= 1
+    assert runner.seconds <= max(budget, PAIR_SECONDS + 6 * CASE_SECONDS)
+    assert not set(verdicts(comparison).values()) & {"regressed", "improved"}
+
+
+def test_the_looks_spend_the_whole_error_rate_and_no_more() -> None:
+    shares = [share for share, _ in LOOKS]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert sum(spent for _, spent in LOOKS) == pytest.approx(1.0)
+
+
+def test_a_case_that_fails_in_the_head_is_a_regression_and_is_not_measured_again(tmp_path: Path) -> None:
+    key = select(side(tmp_path, "base"), side(tmp_path, "head"), {}, None, any_number=False).groups[0].cases[0].key
+    _, comparison, runner = run(tmp_path, broken={("head", key): "parity: off"})
+    assert comparison.findings[0].verdict == "regressed"
+    assert comparison.findings[0].reason == "fails now: parity: off"
+    assert runner.visited[1] == 5
+
+
+def test_both_sides_are_in_the_folder_and_say_how_they_ended(tmp_path: Path) -> None:
+    folder, comparison, _ = run(tmp_path)
+    for name in ("base", "head"):
+        info = read_info(folder / name)
+        assert (info.status, info.suite, info.command) == ("finished", "mine", "rnnbench check")
+        assert info.notes == [f"{name} of a check: the {name}"]
+        assert info.environment["worker"]["torch"] == "1"
+    assert (comparison.base, comparison.head, comparison.notes) == ("the base", "the head", ("a note",))
+
+
+def test_an_interrupted_check_gives_no_verdict_and_says_where_its_data_are(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="no verdict; what was measured is in"):
+        run(tmp_path, fault=KeyboardInterrupt())
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {read_info(folder / name).status for name in ("base", "head")} == {"interrupted"}
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be written: No space left on device; no verdict"):
+        run(tmp_path, fault=OSError(28, "No space left on device"))
+
+
+def test_cases_of_one_side_are_listed_and_not_compared(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
+    found = select(base, head, {}, None, any_number=False)
+    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in found.only_base} == {1}
+    assert {case.workload.batch_size for case in found.only_head} == {3}
+
+
+def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base", sizes=(1,)), side(tmp_path, "head", sizes=(2,))
+    with pytest.raises(UserError, match=r"base \(the base\) and head \(the head\) have no case in common"):
+        select(base, head, {}, None, any_number=False)
+
+
+def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
+    found = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
+    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in found.only_head} == {3}
+    for values in (["2", "4"], ["1", "2"]):
+        with pytest.raises(UserError, match=r"head.*--only batch_size=\d: the suite has batch_size=2,3"):
+            select(base, head, {"batch_size": values}, None, any_number=False)
+
+
+def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base"), side(tmp_path, "head")
+    found = select(base, head, {}, None, any_number=False)
+    assert not any(case.is_reference for group in found.groups for case in group.cases)
+    found = select(replace(base, python="another"), head, {}, None, any_number=False)
+    assert sum(case.is_reference for group in found.groups for case in group.cases) == 3
+
+
+def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any_timing(tmp_path: Path) -> None:
+    for name in ("base", "head"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mypkg.py").write_text(name)
+    base, head = (replace(side(tmp_path, name), tree=tmp_path / name) for name in ("base", "head"))
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    chosen = select(base, head, {}, None, any_number=False)
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    runner.modules = {name: {"mypkg": str(tmp_path / "head" / "mypkg.py")} for name in ("base", "head")}
+    with pytest.raises(UserError, match=r"base the base: mypkg was imported from .*head/mypkg\.py, though the base"):
+        check(base, head, chosen, **options)
+    runner.modules = {name: {"elsewhere": "/usr/lib/elsewhere.py"} for name in ("base", "head")}
+    with pytest.raises(UserError, match="nothing differs between base"):
+        check(base, head, chosen, **options)
+    assert runner.visited == []
+    runner.broken = {("base", case.key): "it fails" for group in chosen.groups for case in group.cases}
+    check(base, head, chosen, **options)  # where nothing could be loaded, that is what is to be told
+
+
+def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, noise=0.1, budget=9.0)
+    assert runner.replicates == 2
+    assert comparison.notes[-1] == (
+        "the budget of 9 s was spent after 2 of at least 4 pairs of workers; 20 s would be enough for these"
+    )
+    assert run(tmp_path, noise=0.1, budget=60.0)[1].notes == ("a note",)
+
+
+def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    base = replace(side(tmp_path, "base"), tree=tree, revision="main", empty_submodules=("libs/a", "b"))
+    head = side(tmp_path, "head")
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    runner.notes = [f"lost at {tree}/mine.py"]
+    chosen = select(base, head, {}, None, any_number=False)
+    keys = [case.key for group in chosen.groups for case in group.cases]
+    runner.broken = {("base", keys[0]): "no module b"}
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    _, comparison = check(base, head, chosen, **options)
+    worst = comparison.findings[0]
+    assert (worst.case.key, worst.verdict) == (keys[0], "incomparable")
+    assert worst.reason.startswith("failed in the base: no module b; submodules that are empty in main, since")
+    assert "this machine: libs/a, b; fetch them" in worst.reason
+    assert comparison.notes == ("lost at main:mine.py",)
+
+
+def test_the_revision_is_named_where_the_bases_suite_has_none_of_the_cases(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    base = replace(side(tmp_path / "tree", "base", sizes=(1,)), tree=tmp_path / "tree", revision="HEAD~1")
+    with pytest.raises(UserError) as refused:
+        select(base, side(tmp_path, "head"), {"batch_size": ["2"]}, None, any_number=False)
+    assert str(refused.value).startswith("HEAD~1:base.toml: --only leaves no case")
+
+
+def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None:
+    base, head = side(tmp_path, "base"), side(tmp_path, "head")
+    runner = FakeRunner(lambda case: 1.0, 0.004, None)
+    runner.fixed_addresses = False
+    chosen = select(base, head, {}, None, any_number=False)
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    _, comparison = check(base, head, chosen, **options)
+    assert comparison.notes == (
+        "a note",
+        "the system keeps addresses random, so the two sides can't share them: less precise",
+    )

@@ -1,0 +1,233 @@
+"""Pairs of workers that cost what the test says and die where it says."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load, suites
+from rnnbench.errors import UserError
+from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO
+
+GROUPS = [
+    Group(small.workload(batch_size=size), tuple(small.case(cell, batch_size=size) for cell in ("vanilla", "combined")))
+    for size in (1, 2, 3)
+]
+CASES = [case for group in GROUPS for case in group.cases]
+HEAD_COSTS = 1.05
+
+
+class Bench:
+    """A runner on fake workers; `turns` is which side worked on which case, in the order of time."""
+
+    def __init__(
+        self,
+        parent: Path,
+        fault: Any = lambda side, message: None,
+        protocol: int = PROTOCOL_VERSION,
+        worker: type[FakeWorker] = FakeWorker,
+        **more: Any,
+    ) -> None:
+        self.clock = FakeClock()
+        self.workers: list[tuple[str, int, FakeWorker]] = []
+        self.turns: list[tuple[str, str]] = []
+        suite = suites.read("quick")
+
+        def start(name: str, side: Side, layout: int) -> Any:
+            def watch(message: dict[str, Any]) -> None:
+                if message["op"] == "window":
+                    self.turns.append((side.name, message["case"]))
+                fault(side.name, message)
+
+            seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
+            made = worker(name, self.clock, watch, lambda key: seconds)
+            made.protocol = protocol
+            self.workers.append((side.name, layout, made))
+            return made
+
+        both = [Side(name, f"the {name}", suite, **more) for name in ("base", "head")]
+        settings = Settings(windows=4, window_seconds=0.01)
+        self.runner = PairedRunner(both, settings, start=start, now=self.clock, seed=1)
+        self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
+        for folder in self.folders.values():
+            folder.write_info(INFO)
+        self.runner.open(self.folders, CASES)
+
+    def close(self) -> None:
+        self.runner.close()
+        for folder in self.folders.values():
+            folder.close()
+
+    def frames(self) -> dict[str, Any]:
+        return {name: load(folder.path) for name, folder in self.folders.items()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*arguments: Any, **options: Any) -> Bench:
+        made.append(Bench(tmp_path, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_the_sides_of_a_case_take_turns_and_nothing_comes_between(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    made.runner.replicate(GROUPS)
+    assert len(made.turns) == 6 * 8
+    for start in range(0, len(made.turns), 8):
+        visit = made.turns[start : start + 8]
+        assert len({case for _, case in visit}) == 1
+        order = "".join(side[0] for side, _ in visit)
+        assert order[:4] in ("bhhb", "hbbh")
+        assert order[4:] in ("bhhb", "hbbh")
+
+
+def test_the_ratio_of_each_replicate_is_that_of_the_costs(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    for _ in range(3):
+        made.runner.replicate(GROUPS)
+    assert set(made.runner.log_ratios) == {case.key for case in CASES}
+    for ratios in made.runner.log_ratios.values():
+        assert ratios.low == pytest.approx([math.log(HEAD_COSTS)] * 3)
+        assert ratios.mean == pytest.approx([math.log(HEAD_COSTS)] * 3)
+
+
+def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    for _ in range(3):
+        made.runner.replicate(GROUPS)
+    layouts = [layout for _, layout, _ in made.workers]
+    assert layouts[::2] == layouts[1::2]
+    assert len(set(layouts)) == 3
+    assert all(worker.closed for _, _, worker in made.workers)
+
+
+def test_both_sides_are_stored_as_runs_whose_visits_are_complete(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    for _ in range(2):
+        made.runner.replicate(GROUPS)
+    for frame in made.frames().values():
+        assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+        assert set(frame["turns"]) == {8}  # two cases of a group, four windows each
+        visits = frame.sort_values("order").groupby(["replicate", "batch_size"])["order"]
+        assert all(orders.tolist() == list(range(8)) for _, orders in visits)
+
+
+def losing(case: Case, side: str, op: str) -> Any:
+    def fault(name: str, message: dict[str, Any]) -> None:
+        if name == side and message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
+            raise WorkerLost("the worker was killed by SIGSEGV")
+
+    return fault
+
+
+@pytest.mark.parametrize("op", ["prepare", "window"])
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_case_that_kills_its_worker_on_one_side_fails_there_alone(
+    bench: Callable[..., Bench], side: str, op: str
+) -> None:
+    culprit = CASES[2]
+    made = bench(losing(culprit, side, op))
+    made.runner.replicate(GROUPS)
+    other = {"base": "head", "head": "base"}[side]
+    assert made.runner.measurement(side, culprit).status == "failed"
+    assert made.runner.measurement(side, culprit).reason == "the worker was killed by SIGSEGV"
+    assert made.runner.measurement(side, culprit).failure == "lost"
+    assert made.runner.measurement(other, culprit).status == "measured"
+    assert made.runner.failed(culprit)
+    assert set(made.runner.log_ratios) == {case.key for case in CASES if case != culprit}
+    assert {len(ratios.low) for ratios in made.runner.log_ratios.values()} == {1}
+    assert len(made.workers) == 4
+    assert made.runner.notes == [f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+
+
+def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    made.runner.replicate(GROUPS)
+    expected, before = made.runner.expected_seconds(GROUPS), made.clock.seconds
+    made.runner.replicate(GROUPS)
+    assert made.clock.seconds - before == pytest.approx(expected)
+    assert made.runner.expected_seconds(GROUPS[:1]) < expected
+
+
+def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable[..., Bench]) -> None:
+    made = bench(protocol=1)
+    with pytest.raises(UserError, match=r"base \(the base\): its rnnbench speaks protocol 1, this one"):
+        made.runner.start()
+
+
+def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(worker: FakeWorker) -> None:
+        raise WorkerLost(f"the worker exited with 1: {tmp_path}/rnnbench/harness/worker/loop.py is broken")
+
+    monkeypatch.setattr(FakeWorker, "wait_ready", lose)
+    made = bench(tree=tmp_path, revision="main")
+    with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
+        made.runner.start()
+
+
+def test_reasons_name_the_revision_and_keep_the_kind_of_failure(bench: Callable[..., Bench], tmp_path: Path) -> None:
+    class Broken(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            failed = {"ok": False, "status": "failed", "reason": f"{tmp_path}/a.py", "failure": "loading"}
+            return failed | {"imported": {"a": f"{tmp_path}/a.py"}}
+
+    made = bench(tree=tmp_path, revision="main", worker=Broken)
+    made.runner.observe(GROUPS)
+    found = made.runner.measurement("base", CASES[0])
+    assert (found.status, found.reason, found.failure) == ("failed", "main:a.py", "loading")
+    assert made.runner.imported("base") == {"a": f"{tmp_path}/a.py"}
+    stored = made.folders["base"].path / "measurements.jsonl"
+    assert '"failure":"loading"' in stored.read_text()
+
+
+def on(device: str) -> list[Group]:
+    return [Group(small.workload(device=device), tuple(small.case(cell, device=device) for cell in CELLS))]
+
+
+CELLS = ("vanilla", "combined", "deep", "deep-notebook")
+
+
+def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(bench: Callable[..., Bench]) -> None:
+    asked: list[str] = []
+    made = bench(lambda side, message: asked.append(side) if message["op"] == "observe" else None)
+    groups = on("cuda")
+    made.runner.open(made.folders, list(groups[0].cases))
+    made.runner.start()
+    told: list[tuple[int, int]] = []
+    made.runner.observe(groups, lambda done, total: told.append((done, total)))
+    assert asked == ["base"] * len(CELLS) + ["head"] * len(CELLS)
+    assert [done for done, _ in told] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert {total for _, total in told} == {8}
+    assert all(worker.closed for _, _, worker in made.workers)
+    assert len(made.workers) == 2
+
+
+def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(bench: Callable[..., Bench]) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    made, groups = bench(), on("cuda")
+    made.runner.open(made.folders, list(groups[0].cases))
+    made.runner.start()
+    with pytest.raises(KeyboardInterrupt):
+        made.runner.observe(groups, interrupt)
+    assert all(worker.closed for _, _, worker in made.workers)

@@ -1,0 +1,52 @@
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.doctor import advice
+
+QUIET: dict[str, Any] = {
+    "machine": {
+        "cores_allowed": [0, 1],
+        "cores": 2,
+        "cgroup_cpu_limit": "max 100000",
+        "frequency_governor": "performance",
+    },
+    "load": {"load_average": 0.1, "steal_share": 0.0},
+    "software": {"variables": {}},
+}
+
+
+def test_a_quiet_machine_needs_no_advice() -> None:
+    assert advice(QUIET) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "key", "value", "words"),
+    [
+        ("load", "load_average", 1.9, "Other work is running (load average 1.9 on 2 cores)"),
+        ("load", "steal_share", 0.05, "gives 5.0% of this machine's time to others"),
+        ("machine", "cores_allowed", [3], "Only one core may be used"),
+        ("machine", "cgroup_cpu_limit", "150000 100000", "may use 1.5 cores' time"),
+        ("machine", "frequency_governor", "powersave", "governor 'powersave'"),
+        ("software", "variables", {"OMP_NUM_THREADS": "8"}, "The shell sets OMP_NUM_THREADS=8"),
+    ],
+)
+def test_each_fault_is_told_with_what_to_do(room: str, key: str, value: object, words: str) -> None:
+    found = deepcopy(QUIET)
+    found[room][key] = value
+    [told] = advice(found)
+    assert words in told
+
+
+def test_what_a_system_does_not_tell_is_no_fault() -> None:
+    found = deepcopy(QUIET)
+    found["machine"] |= {"cgroup_cpu_limit": None, "frequency_governor": None}
+    found["load"] = {"load_average": None, "steal_share": None}
+    assert advice(found) == []
+
+
+def test_advice_understands_this_machine(tmp_path: Path) -> None:
+    assert all(isinstance(told, str) for told in advice(environment.describe(tmp_path)))

@@ -1,0 +1,96 @@
+"""A run that is killed between any two of its writes, or in the middle of one, and resumed."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.harness.coordinator.resume import RunState, read_state
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.store import jsonlines
+from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.suite_file import Settings
+from tests.harness.coordinator import test_runner
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO
+
+GROUPS = test_runner.GROUPS[:2]
+SETTINGS = Settings(replicates=2, most_replicates=2, windows=2, precision=None)
+CASES = {case.key for group in GROUPS for case in group.cases}
+
+
+def runner(parent: Path, state: RunState | None = None) -> Runner:
+    clock = FakeClock()
+
+    def start(name: str) -> Any:
+        return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
+
+    return Runner(GROUPS, SETTINGS, root=parent, state=state, start_worker=start, now=clock, seed=2)
+
+
+def measure(folder: RunFolder, state: RunState | None = None) -> None:
+    """As `rnnbench run` does it, and with a state as `--resume` does."""
+    one = runner(folder.path.parent, state)
+    one.start()
+    one.open(folder)
+    folder.write_info(INFO)
+    one.run(folder)
+    one.close()
+    folder.close()
+
+
+@pytest.fixture
+def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
+    """What a kill would leave before and after each write and in the middle of it, with the windows kept by then."""
+    found: list[tuple[Path, list[str]]] = []
+    kept: list[str] = []
+    folder = RunFolder.create(tmp_path, "test")
+    append = jsonlines.Appender.append
+
+    def copy() -> Path:
+        found.append((tmp_path / f"moment-{len(found)}", list(kept)))
+        return Path(shutil.copytree(folder.path, found[-1][0]))
+
+    def watched(self: jsonlines.Appender, record: dict[str, Any]) -> None:
+        copy()
+        append(self, record)
+        torn = copy() / self.path.name
+        torn.write_bytes(torn.read_bytes()[: -1 - len(found) % 200])
+        if self.path.name.startswith("windows-"):
+            kept.append(json.dumps(record, separators=(",", ":")))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jsonlines.Appender, "append", watched)
+        measure(folder)
+    copy()
+    return found
+
+
+def lines(folder: Path) -> Counter[str]:
+    """The whole lines of all windows' files."""
+    return Counter(line for file in folder.glob("windows-*.jsonl") for line in file.read_text().split("\n")[:-1])
+
+
+def test_wherever_a_run_is_killed_no_window_is_lost_or_doubled_and_it_ends_with_all_cases(moments) -> None:
+    assert len(moments) > 50
+    for number, (path, kept) in enumerate(moments):
+        if not (path / "run.json").exists():
+            assert not lines(path)  # it never began
+            continue
+        assert lines(path) == Counter(kept)
+        assert set(last_measurements(path)) == CASES
+        measure(RunFolder(path), read_state(path))
+        after = lines(path)
+        assert not Counter(kept) - after
+        assert set(after.values()) == {1}
+        places = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, after))
+        assert set(places.values()) == {1}
+        assert {one.status for one in last_measurements(path).values()} == {"measured"}
+        if number % 10 == 0:
+            summary = summarize(load(path))
+            assert set(summary["case"]) == CASES
+            assert (summary["replicates"] >= 2).all()

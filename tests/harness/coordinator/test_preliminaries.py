@@ -1,0 +1,108 @@
+"""What comes before timing, on workers that answer what the test says."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnbench import load
+from rnnbench.harness.coordinator.lanes import plan_lanes
+from rnnbench.harness.coordinator.preliminaries import Preliminaries
+from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO
+
+GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
+
+
+class Metered(FakeWorker):
+    """A worker whose device has an energy counter; each look takes two seconds."""
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        reply = super().request(message, deadline_seconds)
+        if message["op"] == "device":
+            return reply | {"no_energy": ""}
+        if message["op"] == "energy":
+            self._clock.seconds += 2.0
+            return {"ok": True, "values": {"energy_joules": 0.25}, "missing": {}}
+        return reply
+
+
+def run(
+    parent: Path,
+    kind: type[FakeWorker] = FakeWorker,
+    fault: Callable[[Any], None] = lambda m: None,
+    left: Any = None,
+    groups: Sequence[Group] = GROUPS,
+):
+    """The run's frame, the preliminaries and the workers."""
+    clock, workers = FakeClock(), []
+
+    def start(name: str) -> Any:
+        workers.append(kind(name, clock, fault, lambda key: 0.01))
+        return workers[-1]
+
+    recorder = Recorder(parent, Settings(), {})
+    folder = RunFolder.create(parent, "test")
+    folder.write_info(INFO)
+    before = Preliminaries(groups, recorder, start, clock)
+    before.take(start("first"))
+    before.stages, _ = plan_lanes(groups, before.ask_devices(), {})
+    recorder.open(folder, [case for group in groups for case in group.cases])
+    before.run(left, lambda done, total: None)
+    folder.close()
+    return load(folder.path), before, workers
+
+
+def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
+    frame, before, workers = run(tmp_path)
+    assert [one["device"] for one in before.ceilings] == ["cpu"]
+    assert frame["parameters"].tolist() == [7, 7, 7]
+    assert [missing["energy_joules"] for missing in frame["missing"]] == ["no counter"] * 3
+    assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
+    assert all(worker.closed for worker in workers)
+
+
+def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_path: Path) -> None:
+    frame, *_ = run(tmp_path, Metered, left=22.0)
+    assert frame["energy_joules"].tolist()[:2] == [0.25, 0.25]
+    assert frame["energy_joules"].isna().tolist() == [False, False, True]
+    assert frame["missing"][2] == {"energy_joules": "not reached within 20% of the budget"}
+
+
+def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all_the_same(tmp_path: Path) -> None:
+    def fault(message: dict[str, Any]) -> None:
+        if message["op"] == "ceiling":
+            raise WorkerLost("no answer within 120 s")
+
+    frame, before, workers = run(tmp_path, fault=fault)
+    assert before.notes == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
+    assert frame["parameters"].tolist() == [7, 7, 7]
+    assert all(worker.closed for worker in workers)
+
+
+def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share(tmp_path: Path) -> None:
+    class Slow(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            self._clock.seconds += 3.0 if message["op"] == "observe" else 0.0
+            return super().request(message, deadline_seconds)
+
+    groups = [
+        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
+        for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
+    ]
+    frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half of it is for this: six cases, the last begun at 15
+    assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
+
+
+def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
+        for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
+    ]
+    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s of it: a start and four energies
+    assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]

@@ -1,0 +1,345 @@
+"""A real worker process: what it says, and how its end is told."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.worker_output import MAX_BYTES
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.worker import loop as worker_module
+from rnnbench.store.records import Case
+from tests import workload as small
+
+CELL = """
+import ctypes, os, signal, subprocess, sys, time
+import torch
+from torch import nn
+class {name}(nn.RNNCell):
+    def forward(self, input, h):
+        {body}
+        return super().forward(input, h)
+"""
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    process = WorkerProcess("0000")
+    assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def shared_worker() -> Iterator[WorkerProcess]:
+    """For cases after which another process would be taken, which tests need not."""
+    process = WorkerProcess("0000")
+    process.wait_ready()
+    yield process
+    process.close()
+
+
+def prepare(
+    worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60, name: str = "Mine"
+) -> dict[str, Any]:
+    (root / f"{name}.py").write_text(CELL.format(name=name, body=body))
+    request = {"op": "prepare", "case": case_of(name).axes(), "root": str(root), "compiled_steps": 64}
+    return worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, deadline_seconds)
+
+
+def case_of(name: str) -> Case:
+    return Case(f"{name}.py:{name}", "loop", small.workload(dtype="float32"))
+
+
+def window(worker: WorkerProcess, prepared: dict[str, Any], name: str = "Mine") -> dict[str, Any]:
+    return worker.request({"op": "window", "case": case_of(name).key, "plan": prepared["plan"]}, 60)
+
+
+def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
+    os.kill(worker._process.pid, signal.SIGTERM)
+    assert worker.request({"op": "release"}, 60) == {"ok": True}
+
+
+@pytest.mark.parametrize("may_say_so", [True, False])
+def test_a_worker_lives_whether_or_not_it_may_say_that_it_goes_first_without_memory(
+    tmp_path, monkeypatch, may_say_so: bool
+) -> None:
+    file = tmp_path / "proc" / "oom_score_adj"
+    if may_say_so:
+        file.parent.mkdir()
+    monkeypatch.setattr(worker_module, "end_with_parent", lambda: None)
+    monkeypatch.setattr(worker_module, "OUT_OF_MEMORY", file)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        worker_module._die_with_parent()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert file.exists() == may_say_so
+        assert not may_say_so or file.read_text() == "1000"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_path) -> None:
+    body = "print('noise'); sys.stdout.flush(); os.write(1, b'{\"ok\": 0}\\n'); assert sys.stdin.read() == ''"
+    assert prepare(worker, tmp_path, body)["ok"]
+    assert worker.request({"op": "release"}, 60) == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was killed by SIGSEGV"),
+        ("print('last words', file=sys.stderr); os._exit(3)", "the worker exited with 3: last words"),
+    ],
+)
+def test_the_death_of_a_worker_is_told_in_words(worker, tmp_path, body: str, reason: str) -> None:
+    with pytest.raises(WorkerLost, match=reason):
+        prepare(worker, tmp_path, body)
+    with pytest.raises(WorkerLost, match="the worker has ended"):
+        worker.request({"op": "release"}, 60)
+
+
+def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProcess, tmp_path: Path) -> None:
+    takes_over = """
+        os.closerange(0, 3), sys.stdout.close()
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(1)), signal.setitimer(signal.ITIMER_REAL, 300)
+        torch.autograd.set_detect_anomaly(True), torch.use_deterministic_algorithms(True), os.chdir("/")
+    """.strip()
+    assert prepare(worker, tmp_path, takes_over)["ok"]
+    says_all_is_well = """
+        assert not torch.is_anomaly_enabled() and not torch.are_deterministic_algorithms_enabled()
+        assert os.getcwd() != "/" and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert sys.stdin.read() == ""
+        print("heard")
+    """.strip()
+    prepared = prepare(worker, tmp_path, says_all_is_well, name="Other")
+    assert prepared["ok"], prepared["reason"]
+    assert window(worker, prepared, "Other")["printed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.fork()", "RuntimeError: os.fork would make a copy of rnnbench's worker"),
+        ("os.close(2); raise ValueError('deaf')", r"ValueError: deaf \(Mine.py:7\)"),
+        ("self.p = subprocess.Popen(['sleep', '300'])", r"it leaves processes running: \d+ \(sleep 300\)"),
+        ("self.p = subprocess.Popen(['setsid', 'sleep', '300'])", r"it leaves processes running: \d+ \(.*sleep 300\)"),
+    ],
+)
+def test_a_cell_whose_deeds_can_not_be_undone_fails(
+    shared_worker: WorkerProcess, tmp_path: Path, body: str, reason: str
+) -> None:
+    reply = prepare(shared_worker, tmp_path, body)
+    assert re.match(reason, reply["reason"])
+
+
+def test_what_a_case_has_started_ends_with_its_worker(worker: WorkerProcess, tmp_path: Path) -> None:
+    prepare(worker, tmp_path, "self.p = subprocess.Popen(['setsid', 'sleep', '300'])")
+    family = psutil.Process(worker._process.pid).children(recursive=True)
+    assert family
+    worker.close()
+    psutil.wait_procs(family, 10)
+    assert not any(one.is_running() for one in family)
+
+
+def test_a_copy_of_a_worker_neither_answers_nor_stays(worker: WorkerProcess, tmp_path: Path) -> None:
+    body = "self.copied = getattr(self, 'copied', False) or bool(ctypes.CDLL(None).fork()) or True"
+    reply = prepare(worker, tmp_path, body)  # past Python, so that only the worker's number tells
+    assert reply.get("ok") or "it leaves processes running" in reply["reason"]
+    assert worker.request({"op": "release"}, 60)["ok"]
+
+
+def test_an_answer_to_another_request_is_none(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nprintf '{\"id\": 7, \"ok\": true}\\n'\nsleep 60\n")
+    python.chmod(0o755)
+    process = WorkerProcess("0000", str(python))
+    process.wait_ready()
+    with pytest.raises(WorkerLost, match="no reply to this request, but"):
+        process.request({"op": "release"}, 60)
+
+
+def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path: Path) -> None:
+    quiet = prepare(worker, tmp_path, "pass", name="Quiet")
+    assert not window(worker, quiet, "Quiet")["printed"]
+    loud = prepare(worker, tmp_path, f"print('x' * {1 << 20})")
+    for _ in range(3):
+        assert window(worker, loud)["printed"]
+        assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
+
+
+@pytest.mark.parametrize(("pause", "told"), [(3600.0, 3600.0), (3.0, 0.0)])
+def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, pause: float, told: float) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nsleep 1\nprintf '{\"id\": 1, \"ok\": true}\\n'\n")
+    python.chmod(0o755)
+    stops: list[float] = []  # how much more time passes until each look at the clock
+    shift = 0.0
+
+    def clock() -> float:
+        nonlocal shift
+        shift += stops.pop(0) if stops else 0.0
+        return time.monotonic() + shift
+
+    worker = WorkerProcess("0000", str(python), now=clock)
+    assert worker.wait_ready() == {}
+    stops += [0.0, pause]  # during the first wait for the reply
+    assert worker.request({"op": "release"}, deadline_seconds=2.0)["ok"]
+    assert worker.paused_seconds == pytest.approx(told, abs=1.0)
+    worker.close()
+
+
+def test_a_worker_that_closes_its_streams_is_not_said_to_be_killed_by_others(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec >&- <&-\nsleep 60\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="the worker closed its streams without ending"):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "json", "sitecustomize", "usercustomize", "torch", "numpy", "rnnbench", "triton"):
+        (tmp_path / f"{name}.py").write_text("import os; os._exit(9)\n")
+    (tmp_path / "layers.py").write_text("from torch.nn import RNNCell\n")
+    (tmp_path / "cells.py").write_text("import layers\nclass Mine(layers.RNNCell): ...\n")
+    monkeypatch.chdir(tmp_path)
+    worker = WorkerProcess("0000")
+    try:
+        worker.wait_ready()
+        case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
+        request = {"op": "prepare", "case": case.axes(), "root": "/", "compiled_steps": 64}
+        reply = worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, 60)
+        assert reply["ok"], reply["reason"]
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
+    with pytest.raises(WorkerLost, match=r"no answer within 0.5 s"):
+        prepare(worker, tmp_path, "time.sleep(60)", deadline_seconds=0.5)
+
+
+def test_a_worker_that_has_ended_is_pinned_to_nothing_and_then_lost(worker) -> None:
+    worker._process.kill()
+    worker._process.wait()
+    worker.pin([min(os.sched_getaffinity(0))])
+    with pytest.raises(WorkerLost, match="the worker has ended"):
+        worker.request({"op": "release"}, 60)
+
+
+def test_a_worker_gets_the_variables_that_it_is_given(tmp_path) -> None:
+    process = WorkerProcess("0000", variables={"ONLY_FOR_IT": "yes"})
+    try:
+        process.wait_ready()
+        assert prepare(process, tmp_path, "assert os.environ['ONLY_FOR_IT'] == 'yes'")["ok"]
+    finally:
+        process.close()
+    assert "ONLY_FOR_IT" not in os.environ
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't pin processes")
+def test_every_thread_of_a_worker_is_pinned(worker) -> None:
+    core = max(os.sched_getaffinity(0))
+    worker.pin([core])
+    tasks = [int(task.name) for task in Path(f"/proc/{worker._process.pid}/task").iterdir()]
+    assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {frozenset({core})}
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(worker) -> None:
+    assert os.getsid(worker._process.pid) != os.getsid(0)
+
+
+def test_a_python_without_torch_is_told_in_words(tmp_path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="exited with 1: ModuleNotFoundError: No module named 'torch'"):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
+    code = (
+        "import os, signal; from rnnbench.harness.coordinator.process import WorkerProcess; w = WorkerProcess('0000');"
+        "w.wait_ready(); print(w._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stdout)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}/cmdline").exists()
+
+
+def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux_allows_it() -> None:
+    pair = [WorkerProcess(f"000{number}", layout=7) for number in range(2)]
+    alone = WorkerProcess("0002")
+    try:
+        told = [worker.wait_ready() for worker in (*pair, alone)]
+        maps = [sorted(addresses(worker)) for worker in pair]
+        assert told[0]["fixed_addresses"] == told[1]["fixed_addresses"]
+        assert not told[2]["fixed_addresses"]
+        assert (maps[0] == maps[1]) == told[0]["fixed_addresses"]
+    finally:
+        for worker in (*pair, alone):
+            worker.close()
+
+
+def addresses(worker: WorkerProcess) -> set[str]:
+    """Where torch's libraries lie in a worker."""
+    lines = Path(f"/proc/{worker._process.pid}/maps").read_text().splitlines()
+    return {line.split()[0] for line in lines if "libtorch_cpu" in line}
+
+
+def test_a_worker_that_is_killed_before_it_is_ready_is_started_again() -> None:
+    worker = WorkerProcess("0000")
+    try:
+        worker._process.kill()
+        assert worker.wait_ready()["protocol"] == PROTOCOL_VERSION
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_is_killed_at_every_start_is_lost(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho x >> {tmp_path}/starts\nkill -9 $$\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+        WorkerProcess("0000", str(python)).wait_ready()
+    assert (tmp_path / "starts").read_text().count("x") == 3
+
+
+def test_a_worker_that_is_ended_on_purpose_is_not_started_again() -> None:
+    worker = WorkerProcess("0000")
+    worker.kill()
+    with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+        worker.wait_ready()
+
+
+@pytest.mark.parametrize("words", ["nonsense", "[1]", "\\377"])
+def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, words: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nprintf '{words}\\n'\nsleep 60\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerLost, match="no reply, but "):
+        WorkerProcess("0000", str(python)).wait_ready()
+
+
+def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
+    def held() -> tuple[int, int, int]:
+        this = psutil.Process()
+        return this.num_fds(), len(this.children()), this.num_threads()
+
+    before = held()
+    for _ in range(5):
+        WorkerProcess("0000").close()
+    assert held() == before

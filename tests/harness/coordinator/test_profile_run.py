@@ -1,0 +1,96 @@
+"""Profiles of a run's cases, with workers that only say what the test wants."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.profile_run import NOT_REACHED, profile_run
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import read_profiles
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import Case, Measurement
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import FakeClock, FakeWorker, Fault
+from tests.stored import folder
+
+LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
+TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "profiled"), (1e-3, 1e-3))
+
+
+class Profiling(FakeWorker):
+    """Takes a second for each profile."""
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        reply = super().request(message, deadline_seconds)
+        if message["op"] == "profile":
+            self._clock.seconds += 1.0
+            profile = Profile(Case.from_axes(message["case"]).key, times=TIMES)
+            reply |= {"profile": profile.to_json()}
+        return reply
+
+
+def nothing(message: dict[str, Any]) -> None: ...
+
+
+def profiled(
+    path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **more: Any
+) -> dict[str, Profile]:
+    clock = FakeClock()
+
+    def start(name: str) -> Any:
+        return Profiling(name, clock, fault, lambda case: 1e-3)
+
+    return profile_run(path, path, Settings(), start_worker=start, now=clock, on_progress=on_progress, **more)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    skipped = Measurement(small.case("combined", "hoisted"), "skipped", "nothing to hoist")
+    return folder(tmp_path, {LOOP: [[1e-4]], REFERENCE: [[1e-4]]}, [skipped])
+
+
+def test_every_case_that_was_measured_is_profiled_and_kept(run: Path) -> None:
+    steps: list[Progress] = []
+    found = profiled(run, on_progress=steps.append)
+    assert list(found) == [LOOP.key, REFERENCE.key]
+    assert all(one.works for one in found.values())
+    assert read_profiles(run) == found
+    assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2)]
+
+
+def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run: Path) -> None:
+    def dies(message: dict[str, Any]) -> None:
+        if message["op"] == "profile" and Case.from_axes(message["case"]) == LOOP:
+            raise WorkerLost("the worker was killed by SIGSEGV")
+
+    found = profiled(run, dies)
+    assert found[LOOP.key] == Profile(LOOP.key, "failed", "under the profiler: the worker was killed by SIGSEGV")
+    assert found[REFERENCE.key].works
+    assert read_profiles(run) == found
+
+
+def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
+    found = profiled(run, left=1.0)
+    assert found[LOOP.key].works
+    assert found[REFERENCE.key] == Profile(REFERENCE.key, "failed", NOT_REACHED)
+
+
+def test_ctrl_c_keeps_what_was_profiled(run: Path) -> None:
+    def interrupts(message: dict[str, Any]) -> None:
+        if Case.from_axes(message["case"]) == REFERENCE:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="1 of 2 cases are profiled"):
+        profiled(run, interrupts)
+    assert list(read_profiles(run)) == [LOOP.key]
+
+
+def test_a_run_that_measured_nothing_has_nothing_to_profile(tmp_path: Path) -> None:
+    path = folder(tmp_path, {}, [Measurement(LOOP, "failed", "out of memory"), Measurement(REFERENCE, "skipped", "no")])
+    with pytest.raises(UserError, match="no case was measured, so there is nothing to profile: out of memory; no"):
+        profiled(path)

@@ -1,0 +1,142 @@
+"""A run that was cut off anywhere goes on where it ended."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load, suites
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.resume import (
+    RunState,
+    read_state,
+    refuse_other_cells,
+    refuse_other_machine,
+    refuse_other_suite,
+)
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Measurement
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.coordinator.test_runner import GROUPS, measure
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO, folder, window
+
+LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+
+
+def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given_again(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[2.0], [2.0]], REFERENCE: [[1.0], [1.0]]})
+    run = RunFolder(path)
+    run.add_window(window(LOOP, 2, [2.0], turns=2))
+    run.close()
+    state = read_state(path)
+    assert [len(visit.windows) for visit in state.visits] == [2, 2]
+    assert (state.replicates, state.workers) == (3, 3)
+    assert [group.cases for group in state.groups] == [(LOOP, REFERENCE)]
+
+
+def test_the_state_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
+    assert read_state(tmp_path) == RunState()
+
+
+def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]})
+    (path / "measurements.jsonl").unlink()
+    with pytest.raises(UserError, match="windows of a case"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.35, 0.5, 0.77, 0.99, 1.0])
+def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits(tmp_path: Path, cut: float) -> None:
+    whole, *_ = measure(tmp_path / "whole")
+    [path] = (tmp_path / "whole").iterdir()
+    files = sorted(path.glob("windows-*.jsonl"))
+    content = b"".join(file.read_bytes() for file in files)
+    left = round(cut * len(content))
+    for file in files:
+        size = file.stat().st_size
+        file.write_bytes(file.read_bytes()[:left])
+        left = max(0, left - size)
+        if not file.stat().st_size:
+            file.unlink()
+
+    clock = FakeClock()
+    settings = Settings(replicates=3, precision=None, window_seconds=0.01)
+    state = read_state(path)
+    runner = Runner(
+        state.groups,
+        settings,
+        root=tmp_path,
+        state=state,
+        start_worker=lambda name: FakeWorker(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+        now=clock,
+    )
+    run = RunFolder(path)
+    runner.start()
+    runner.run(run)
+    runner.close()
+    run.close()
+
+    frame = load(path)
+    assert frame["case"].unique().tolist() == whole["case"].unique().tolist()
+    assert not frame.duplicated(["case", "worker", "order"]).any()
+    complete = frame[frame.groupby(["worker", "batch_size"])["order"].transform("size") == frame["turns"]]
+    assert set(complete.groupby(["case", "worker"]).size()) == {4}
+    assert complete.groupby("case")["worker"].nunique().tolist() == [3] * 6
+    assert len(GROUPS) == 3
+
+
+def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "test")
+    with pytest.raises(UserError, match="another rnnbench is writing to this run"):
+        RunFolder(first.path)
+    first.close()
+    RunFolder(first.path).close()
+
+
+THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "machine": {"cpu": "a"}})
+
+
+@pytest.mark.parametrize(
+    ("suite", "words"),
+    [
+        ({"name": "t", "sweep": []}, "a run of the suite 's', not of 't'"),
+        ({"name": "s", "sweep": [1]}, "the sweeps of 's' have changed"),
+        ({"name": "s", "sweep": [], "measure": {"cold_cache": True}}, "its caches were left warm, and now"),
+    ],
+)
+def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        refuse_other_suite(tmp_path, THEN, suite)
+    refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": [], "measure": {"cold_cache": False}})
+
+
+def test_a_cell_that_the_suite_does_not_have_is_not_run_because_a_file_names_it(tmp_path: Path) -> None:
+    cases = [LOOP, Case("/tmp/evil.py:Cell", "loop", LOOP.workload)]
+    with pytest.raises(UserError, match=r"measurements\.jsonl has the cell '/tmp/evil\.py:Cell', which the suite 's'"):
+        refuse_other_cells(tmp_path, cases, "s", [LOOP.cell])
+    refuse_other_cells(tmp_path, cases[:1], "s", [LOOP.cell])
+    for name in ("quick", "ladder", "tasks"):
+        suite = suites.read(name)
+        stored = [case for group in suite.groups({}, None, most=None) for case in group.cases]
+        refuse_other_cells(tmp_path, stored, name, suite.values()["cell"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
+        ({"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
+    ],
+)
+def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        refuse_other_machine(tmp_path, THEN, environment)
+    refuse_other_machine(tmp_path, THEN, THEN.environment)
+
+
+def test_a_failed_case_stays_failed(tmp_path: Path) -> None:
+    path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(REFERENCE, "failed", "parity")])
+    assert read_state(path).measurements[REFERENCE.key].status == "failed"

@@ -1,0 +1,283 @@
+"""The coordinator against workers that cost what the test says and die where it says."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.preliminaries import OBSERVER
+from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.runner import NOT_REACHED, Runner
+from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause
+from tests.stored import INFO
+
+GROUPS = [
+    Group(
+        small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size))
+    )
+    for size in (1, 2, 3)
+]
+
+
+def measure(
+    parent: Path,
+    *,
+    fault: Fault = lambda message: None,
+    seconds: Callable[[str], float] = lambda key: 0.01,
+    groups: Sequence[Group] = GROUPS,
+    worker: type[FakeWorker] = FakeWorker,
+    **settings: Any,
+):
+    """The run's frame, the runner, the workers started, and every progress told."""
+    clock = FakeClock()
+    workers: list[FakeWorker] = []
+    steps: list[Progress] = []
+
+    def start(name: str) -> Any:
+        workers.append(worker(name, clock, fault, seconds))
+        return workers[-1]
+
+    defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
+    chosen = Settings(**(defaults | settings))
+    runner = Runner(groups, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
+    folder = RunFolder.create(parent, "test")
+    folder.write_info(INFO)
+    runner.start()
+    runner.run(folder)
+    runner.close()
+    folder.close()
+    return load(folder.path), runner, workers, steps
+
+
+def timing(workers: list[FakeWorker]) -> list[FakeWorker]:
+    """Without those that only observe."""
+    return [worker for worker in workers if worker.name != OBSERVER]
+
+
+def at(case: Case, op: str, count: int = 1) -> Fault:
+    """Lose the worker at the n-th request of this kind for this case."""
+    seen: Counter[str] = Counter()
+
+    def fault(message: dict[str, Any]) -> None:
+        if message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
+            seen[op] += 1
+            if seen[op] == count:
+                raise WorkerLost("the worker was killed by SIGSEGV")
+
+    return fault
+
+
+def test_every_case_gets_its_windows_in_every_replicate_and_each_replicate_a_worker_of_its_own(tmp_path: Path) -> None:
+    frame, runner, workers, _ = measure(tmp_path)
+    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+    assert frame["case"].nunique() == 6
+    assert frame.groupby("replicate")["worker"].nunique().tolist() == [1, 1, 1]
+    assert frame["worker"].nunique() == len(timing(workers)) == 3
+    assert all(worker.closed for worker in workers)
+    assert runner.replicates == 3
+
+
+def test_arms_of_a_group_take_turns_and_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, replicates=6)
+    for _, visit in frame.sort_values("started").groupby(["replicate", "batch_size"]):
+        arms = "".join("A" if cell == "vanilla" else "B" for cell in visit["cell"])
+        assert arms[:4] in ("ABBA", "BAAB")
+        assert arms[4:] in ("ABBA", "BAAB")
+    orders = {tuple(r.sort_values("started")["batch_size"].unique()) for _, r in frame.groupby("replicate")}
+    assert len(orders) > 1
+
+
+@pytest.mark.parametrize(("op", "count"), [("prepare", 1), ("prepare", 2), ("window", 1), ("window", 7)])
+def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count: int) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count))
+    cases = frame.drop_duplicates("case").set_index("case")
+    assert cases.loc[culprit.key, "status"] == "failed"
+    assert cases.loc[culprit.key, "reason"] == "the worker was killed by SIGSEGV"
+    others = frame[frame["case"] != culprit.key]
+    assert set(others["status"]) == {"measured"}
+    last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
+    assert set(others[last].groupby(["case", "replicate"]).size()) == {4}
+    assert len(timing(workers)) == 4
+    assert runner.notes == [f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+
+
+def pausing(op: str, pause: Pause, times: int = 1) -> Fault:
+    """Stand still during the fifth request of this kind, and the ones after it."""
+    seen: Counter[str] = Counter()
+
+    def fault(message: dict[str, Any]) -> None:
+        seen[message["op"]] += 1
+        if message["op"] == op and 5 <= seen[op] < 5 + times:
+            raise pause
+
+    return fault
+
+
+FAILED = {"ok": False, "status": "failed", "reason": "RuntimeError: the driver has lost its card"}
+
+
+@pytest.mark.parametrize("pause", [Pause(), Pause(FAILED)])
+@pytest.mark.parametrize("op", ["prepare", "window"])
+def test_a_visit_in_which_everything_stood_still_is_made_again(tmp_path: Path, op: str, pause: Pause) -> None:
+    frame, runner, workers, _ = measure(tmp_path, fault=pausing(op, pause))
+    assert set(frame["status"]) == {"measured"}
+    assert len(timing(workers)) == 4
+    last = frame["worker"] == frame.groupby(["replicate", "batch_size"])["worker"].transform("max")
+    assert set(frame[last].groupby(["case", "replicate"]).size()) == {4}
+    assert frame["seconds"].max() < 1
+    assert ["stopped for seconds in 1 visits" in note for note in runner.notes] == [True]
+
+
+def test_a_window_that_ended_while_only_the_coordinator_stood_still_counts(tmp_path: Path) -> None:
+    frame, runner, workers, _ = measure(tmp_path, fault=pausing("window", Pause(of_the_worker_too=False)))
+    assert len(timing(workers)) == 3
+    assert set(frame.groupby(["case", "replicate"]).size()) == {4}
+    assert runner.notes == []
+
+
+def test_a_machine_that_always_stops_is_measured_as_it_is_after_some_trials(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, fault=pausing("window", Pause(), times=10**6))
+    assert set(frame["status"]) == {"measured"}
+
+
+def test_a_cell_that_prints_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = FakeWorker.request
+    loud = small.case("vanilla", batch_size=2).key
+
+    def printing(self: FakeWorker, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        return request(self, message, deadline_seconds) | {"printed": message.get("case") == loud}
+
+    monkeypatch.setattr(FakeWorker, "request", printing)
+    _, runner, *_ = measure(tmp_path)
+    assert runner.notes == [f"a cell prints in its calls, so printing is part of the time of {loud}"]
+
+
+def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, *_ = measure(tmp_path, fault=at(culprit, "window", 7))
+    assert frame.set_index("case").loc[culprit.key, "parameters"].tolist()[0] == 7
+
+
+@pytest.mark.parametrize("budget_seconds", [5.0, 8.0, 11.0])
+def test_a_budget_is_not_overrun_by_more_than_a_visit(tmp_path: Path, budget_seconds: float) -> None:
+    frame, runner, *_ = measure(tmp_path, replicates=1000, budget_seconds=budget_seconds, seconds=lambda key: 0.02)
+    spent = runner._now()
+    visit = 0.02 * 2 + 8 * 0.02
+    assert budget_seconds - START_SECONDS - 4 * visit <= spent <= budget_seconds + visit
+    assert frame["replicate"].nunique() >= 1
+
+
+def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None:
+    frame, *_ = measure(tmp_path, budget_seconds=2.1)
+    unreached = frame[frame["status"] == "pending"]
+    assert len(unreached) > 0
+    assert set(unreached["reason"]) == {NOT_REACHED}
+    assert frame["case"].nunique() == 6
+
+
+def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
+    _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
+    second = next(step for step in steps if step.replicate == 2)
+    per_replicate = (runner._now() - START_SECONDS) / 5  # less the start of the worker that timed nothing
+    assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
+    told = [(step.replicate, step.visits_done) for step in steps]
+    assert told == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
+
+
+def test_a_device_that_is_missing_is_told_before_anything_runs(tmp_path: Path) -> None:
+    workload = small.workload(device="cuda")
+    groups = [Group(workload, (small.case("vanilla", device="cuda"),))]
+    runner = Runner(
+        groups,
+        Settings(),
+        root=tmp_path,
+        start_worker=lambda name: FakeWorker(name, FakeClock(), lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
+    )
+    assert runner.start()["unusable"] == {"cuda": "not there"}
+    runner.close()
+
+
+class TooOld(FakeWorker):
+    def wait_ready(self) -> dict[str, Any]:
+        return {"protocol": PROTOCOL_VERSION - 1}
+
+
+class Stillborn(FakeWorker):
+    def wait_ready(self) -> dict[str, Any]:
+        raise WorkerLost("the worker exited with 1: No module named 'torch'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(TooOld, "speaks protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
+)
+def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: type[FakeWorker], words: str) -> None:
+    def start(name: str) -> Any:
+        return kind(name, FakeClock(), lambda message: None, lambda key: 0.01)
+
+    runner = Runner(GROUPS, Settings(), root=tmp_path, start_worker=start)
+    with pytest.raises(UserError, match=words):
+        runner.start()
+    runner.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"seconds": float("nan")}, "seconds: want a number above 0, found nan"),
+        ({"seconds": 0.0}, "seconds: want a number above 0, found 0.0"),
+        ({"quantiles": []}, "quantiles: want a list, each a number above 0, found []"),
+        ({"calls": 10**400}, "calls: want a whole number of 1 or more, found a number that is too large"),
+        ({"cores": "all"}, "cores: want a list, each a whole number of 0 or more, found 'all'"),
+        ({"device_uuid": 7}, "device_uuid: want text, or null, found 7"),
+    ],
+)
+def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(
+    tmp_path: Path, said: dict[str, Any], words: str
+) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+
+    class Odd(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return reply | said if message["op"] == "window" and message["case"] == culprit.key else reply
+
+    frame, *_ = measure(tmp_path, worker=Odd)
+    rows = frame.drop_duplicates("case").set_index("case")
+    assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
+    assert set(rows["status"].drop(culprit.key)) == {"measured"}
+
+
+def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    other = small.case("gru").axes()
+
+    class Mistaken(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return {**reply, "measurement": {**reply["measurement"], **other}} if message["op"] == "observe" else reply
+
+    frame, *_ = measure(tmp_path, worker=Mistaken)
+    assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
+
+
+def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
+    groups = [
+        Group(
+            small.workload(batch_size=size), (small.case("vanilla", batch_size=size),), sweep=0 if size < 20 else size
+        )
+        for size in range(1, 23)
+    ]
+    frame, *_ = measure(tmp_path, groups=groups, seconds=lambda key: 1.0, windows=2, budget_seconds=15.0)
+    timed = set(frame.loc[frame["status"] == "measured", "batch_size"])
+    assert len(timed) < 10
+    assert timed >= {20, 21, 22}

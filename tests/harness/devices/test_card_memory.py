@@ -1,0 +1,105 @@
+"""What a worker holds of a GPU's memory from case to case, on a fake card. Garbage collection is off, as in one."""
+
+import gc
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.devices import nvml
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.store.records import Case
+from tests import workload as small
+from tests.harness.fake_card import CONTEXT_BYTES, MEGABYTE, FakeCard
+
+POOL = 1000 * MEGABYTE
+PLAN = {"batches": 1, "batch": 1, "seconds": 0.001, "cold": False}
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
+    """A card with room for four recordings and a half."""
+    found = FakeCard(4500 * MEGABYTE, POOL)
+    found.install(monkeypatch)
+    gc.collect()
+    gc.disable()
+    yield found
+    gc.enable()
+    gc.unfreeze()
+    gc.collect()
+
+
+def ask(worker: Operations, op: str, case: Case, **more: Any) -> dict[str, Any]:
+    request = {"op": op, "case": case.axes(), "root": ".", "compiled_steps": 64, "window_seconds": 0.002}
+    return worker.handle(request | {"cold_cache": False, "plan": PLAN} | more)
+
+
+def graphed(hidden_size: int = 6, **changes: Any) -> Case:
+    return small.case("gru", "cudagraph", hidden_size=hidden_size, **changes)
+
+
+def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card: FakeCard) -> None:
+    worker = Operations(random.Random(0))
+    for size in range(1, 21):
+        reply = ask(worker, "observe", graphed(size, phase="training"))
+        assert reply["ok"], reply
+        assert card.reserved() == 0
+    assert card.recordings == 20
+
+
+def test_a_case_is_recorded_once_however_often_it_is_called(card: FakeCard) -> None:
+    ask(Operations(random.Random(0)), "observe", graphed())
+    assert card.recordings == 1
+
+
+def test_a_case_that_fails_leaves_nothing_either(card: FakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such probe")
+
+    monkeypatch.setattr("rnnbench.harness.worker.operations.observe", lambda built, of_device: broken(built.runner()))
+    reply = ask(Operations(random.Random(0)), "observe", graphed())
+    assert not reply["ok"]
+    assert card.recordings == 1
+    assert card.reserved() == 0
+
+
+def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: FakeCard) -> None:
+    worker = Operations(random.Random(0))
+    for _ in range(5):
+        for size in (1, 2, 3):
+            assert ask(worker, "prepare", graphed(size))["ok"]
+        assert card.reserved() >= 3 * POOL
+        assert worker.handle({"op": "release"})["ok"]
+        assert card.reserved() == 0
+
+
+def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
+    found = ask(Operations(random.Random(0)), "observe", graphed())["measurement"]
+    assert found["reserved_bytes"] == POOL
+    eager = ask(Operations(random.Random(0)), "observe", small.case("gru"))["measurement"]
+    assert eager["reserved_bytes"] == 0
+
+
+def test_the_memory_of_the_process_is_that_of_one_case(card: FakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gpu:
+        @staticmethod
+        def process_bytes(pid: int) -> int:
+            return CONTEXT_BYTES + card.reserved()
+
+    monkeypatch.setattr(nvml, "open_gpu", lambda uuid: Gpu)
+    worker = Operations(random.Random(0))
+    found = [ask(worker, "observe", graphed(size))["measurement"]["process_bytes"] for size in (1, 2, 3)]
+    assert len(set(found)) == 1
+    card.cached = 200 * MEGABYTE  # which a probe before has left behind
+    eager = ask(worker, "observe", small.case("gru"))["measurement"]
+    assert eager["process_bytes"] == CONTEXT_BYTES
+
+
+def test_dropout_is_recorded_for_the_timed_calls_and_not_for_those_that_are_compared(card: FakeCard) -> None:
+    case = graphed(phase="training", num_layers=2, dropout=0.5)
+    found = ask(Operations(random.Random(0)), "observe", case)
+    assert found["ok"], found
+    assert found["measurement"]["parity"] == "agrees"
+    assert card.recordings == 2
+    assert card.peak < 2 * POOL  # the first is gone before the second is made

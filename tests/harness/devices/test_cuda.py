@@ -1,0 +1,305 @@
+"""What only a GPU can show: clocks, memory of known size, energy against power, cards alone, cases that break it.
+
+`tests.gpu.truth` holds the same instruments against other tools, which takes minutes.
+"""
+
+import gc
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from rnnbench import load
+from rnnbench.analysis.breakdown import breakdown
+from rnnbench.analysis.summary import launch_bound
+from rnnbench.cells.parity import Sums, allowed
+from rnnbench.harness import devices
+from rnnbench.harness.coordinator.gpu_advice import advice
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.devices import Cuda, nvml
+from rnnbench.harness.devices.time_line import Stream, _buffer
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.profiling import profile, profiler
+from rnnbench.harness.profiling.subject import of_built
+from rnnbench.harness.turns.engine import calibrate, take_window
+from rnnbench.harness.worker import ceilings, energy
+from rnnbench.harness.worker.operations import Operations, settings_of
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group
+from rnnbench.suite_file import Settings
+from rnnbench.workloads import compiled
+from rnnbench.workloads.observe import _check_parity
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import build
+from rnnbench.workloads.probes.calls import count
+from tests import workload as small
+from tests.stored import INFO
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device or driver"),
+]
+MEGABYTE = 1 << 20
+
+
+def block(size: int) -> TimedCall:
+    return TimedCall(lambda: torch.empty(size, dtype=torch.uint8, device="cuda"), torch.inference_mode)
+
+
+def test_a_known_block_is_the_allocators_peak() -> None:
+    assert count(block(64 * MEGABYTE), torch.device("cuda")).peak_bytes == 64 * MEGABYTE
+    assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
+
+
+def held(card: str = "cuda") -> int:
+    gc.collect()
+    Cuda.empty_cache()
+    return torch.cuda.memory_reserved(card)
+
+
+def test_twenty_observations_leave_the_memory_that_they_found() -> None:
+    worker = Operations(random.Random(0))
+    torch.empty(1, device="cuda")  # the context
+    reserved = []
+    before = held()
+    gc.disable()
+    try:
+        for number in range(20):
+            changes: Any = {"phase": ("inference", "training")[number % 2], "hidden_size": 256 + number, "seq_len": 16}
+            case = small.case("lstm", "cudagraph", device="cuda", dtype="float32", batch_size=64, **changes)
+            reply = worker.handle({"op": "observe", "case": case.axes(), "root": ".", "compiled_steps": 32})
+            assert reply["ok"], reply
+            reserved.append(torch.cuda.memory_reserved())
+    finally:
+        gc.enable()
+    print("reserved before:", before, "and after each:", reserved)
+    assert reserved == [before] * 20
+
+
+def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() -> None:
+    before = held()
+    axes: Any = {"phase": "training", "device": "cuda", "dtype": "float32", "batch_size": 64, "hidden_size": 512}
+    eager = count(build(small.case("lstm", **axes), Path()).timed_call(), torch.device("cuda")).peak_bytes
+    built = build(small.case("lstm", "cudagraph", **axes), Path())
+    found = Cuda("cuda").reserved_bytes(built.timed_call())
+    print("a recording holds", found, "bytes, and an eager call", eager)
+    assert found >= eager / 2  # what forward keeps for backward is in both
+    del built
+    assert held() == before
+
+
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
+@pytest.mark.parametrize("how", ["torch.nn-padded", "loop"])
+def test_sequences_of_unequal_lengths_copy_nothing_from_the_host(how: Any, task: Any) -> None:
+    axes: Any = {"task": task, "device": "cuda", "dtype": "float32", "lengths": "varied", "reference": "gru"}
+    timed = build(Case("torch.nn.GRU" if how != "loop" else "gru", how, small.workload(**axes)), Path()).timed_call()
+    with timed.mode():
+        timed.call()
+        torch.cuda.synchronize()
+        with profiler.profiler(whole=False) as watched:
+            timed.call()
+            torch.cuda.synchronize()
+    assert not [event.name for event in watched.events() if "HtoD" in event.name or "DtoH" in event.name]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "float32"])
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_right_cells_agree_with_cudnn_over_a_thousand_steps(cell: str, dtype: Any) -> None:
+    sizes: Any = {"seq_len": 1024, "batch_size": 32, "hidden_size": 256, "input_size": 64, "phase": "training"}
+    before = torch_state.capture()
+    torch_state.restore(settings_of("cuda", dtype, 1, before))
+    try:
+        built = build(small.case(cell, "hoisted", device="cuda", dtype=dtype, **sizes), Path())
+        parity, error = _check_parity(built)
+    finally:
+        torch_state.restore(before)
+    print(cell, dtype, error, "allowed", allowed("gradient of weight", dtype, Sums(1024, 32, 256, 2)))
+    assert parity == "agrees"
+
+
+def test_torch_compile_works_or_says_why_not() -> None:
+    reason = compiled.why_not("cuda")
+    print(reason or "torch.compile works")
+    if reason:
+        assert reason.startswith("torch.compile does not work on cuda: ")
+    else:
+        numbers = torch.rand(1000, device="cuda")
+        assert torch.equal(torch.compile(torch.neg)(numbers), -numbers)
+
+
+def spin(seconds: float) -> Callable[[], None]:
+    """A call of one kernel that lasts at least so long."""
+    line = Stream("cuda")
+    return lambda: line.hold(seconds)
+
+
+def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> None:
+    for seconds in (1e-4, 5e-3):
+        lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
+        assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card has a low clock
+
+
+def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
+    device, empty = Cuda("cuda"), Cuda("cuda").launch()
+    windows = [device.clock(empty, 10, 50).batch_seconds for _ in range(20)]
+    firsts, others = [window[0] for window in windows], [one for window in windows for one in window[1:]]
+    assert median(firsts) == pytest.approx(median(others), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "is_bound"), [(0.0, 2000, True), (20e-6, 20, False), (20e-6, 5000, False)]
+)
+def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
+    seconds: float, calls: int, is_bound: bool
+) -> None:
+    one = spin(seconds)
+
+    def call() -> None:
+        for _ in range(calls):
+            one()
+
+    device = Cuda("cuda")
+    plan = calibrate(device, call, 0.01)
+    readings = [asdict(take_window(device, call, plan)) for _ in range(5)]
+    totals = pd.DataFrame(readings)[["seconds", "host_seconds", "submit_seconds"]].sum().to_frame().T
+    print(totals.to_dict("records"), plan)
+    assert bool(launch_bound(totals, pd.Series([len(readings)]))[0]) == is_bound
+
+
+def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
+    found = ceilings.measure(Cuda("cuda"), "float32", 1)
+    print(found)
+    rates = dict(found.copies)
+    last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
+    cached = max(rate for size, rate in rates.items() if size <= last_level)
+    assert cached > 1.2 * rates[max(rates)]
+    assert found.launch_seconds is not None
+    assert 2e-7 < found.launch_seconds < 1e-5
+    assert 2e-7 < found.dispatch_seconds < 2e-5
+
+
+def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
+    built = build(small.case("gru", device="cuda", dtype="float32"), Path())
+    found = profile(of_built(built, Cuda("cuda")), rounds=2, window_seconds=0.001)
+    print(found.kernels, found.no_kernels)
+    assert (found.kernels is None) == (found.no_kernels != "")
+    assert "overhead" not in {one.what for one in breakdown(found)}
+
+
+def test_doctor_reads_each_gpu() -> None:
+    found = devices.standing()
+    print(found, advice(found, torch.version.cuda))
+    assert "gpu 0" in found
+    assert "power_instant_watts" in found["gpu 0"] or "power_instant_watts" in found["gpu 0"]["not known"]
+
+
+def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
+    block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    found = Cuda("cuda").memory(block(MEGABYTE))
+    assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
+    del block_held
+
+
+def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
+    device = Cuda("cuda")
+    line, empty = Stream("cuda"), device.launch()
+    cold = device.clock_cold(empty, calls=50)
+    assert _buffer(torch.device("cuda")).nbytes >= 2 * torch.cuda.get_device_properties("cuda").L2_cache_size
+    assert min(cold.batch_seconds) < min(device.clock(line.flush, 50, 1).batch_seconds)
+    assert cold.seconds < cold.host_seconds
+
+
+def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
+    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    for one in seen:
+        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"})
+        try:
+            assert worker.wait_ready()["gpus"] == [one.name]
+            told = worker.request({"op": "device", "device": "cuda"}, 60)
+            assert [card["uuid"] for card in told["cards"]] == [str(one.uuid)]
+        finally:
+            worker.close()
+
+
+def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
+    runner = Runner(groups, Settings(replicates=2, precision=None), root=root)
+    folder = RunFolder.create(root, "test")
+    folder.write_info(INFO)
+    try:
+        runner.start()
+        runner.run(folder)
+    finally:
+        runner.close()
+        folder.close()
+    return runner, load(folder.path)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_on_its_own(tmp_path: Path) -> None:
+    groups = []
+    for size in (1, 2, 4, 8):
+        axes: Any = {"device": "cuda", "dtype": "float32", "batch_size": size}
+        groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
+    runner, frame = run(tmp_path, groups)
+    assert set(frame["status"]) == {"measured"}
+    assert frame["device_uuid"].nunique() == len(runner.preliminaries.stages[0]) > 1
+    assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
+
+
+CELLS = """
+import torch
+from torch import nn
+
+class Large(nn.RNNCell):
+    def forward(self, input, h):
+        torch.empty(1 << 44, dtype=torch.uint8, device=input.device)
+        return super().forward(input, h)
+
+class Astray(nn.RNNCell):
+    def forward(self, input, h):
+        torch.zeros(4, device=input.device)[torch.full((1,), 99, device=input.device)]
+        return super().forward(input, h)
+"""
+
+
+def test_a_case_that_is_too_large_and_one_that_breaks_the_context_fail_alone(tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(CELLS)
+    axes: Any = {"device": "cuda", "dtype": "float32"}
+    bad = [Case(f"cells.py:{name}", "loop", small.workload(**axes)) for name in ("Large", "Astray")]
+    good = (small.case("vanilla", **axes), small.reference_case(**axes))
+    _, frame = run(tmp_path, [Group(small.workload(**axes), (*bad, *good))])
+    cases = frame.drop_duplicates("case").set_index("case")[["status", "reason"]]
+    assert set(cases.loc[[case.key for case in bad], "status"]) == {"failed"}
+    assert str(cases.loc[bad[0].key, "reason"]).startswith("out of memory: CUDA out of memory")
+    assert "CUDA error: device-side assert triggered" in str(cases.loc[bad[1].key, "reason"])
+    assert set(cases.loc[[case.key for case in good], "status"]) == {"measured"}
+
+
+def test_energy_is_mean_power_times_time() -> None:
+    device = Cuda("cuda")
+    gpu = nvml.open_gpu(device.uuid() or "")
+    meter = device.meter()
+    left, made = torch.randn(4096, 4096, device="cuda"), list[int]()
+
+    def call() -> None:
+        made.append(1)
+        left @ left
+
+    plan = calibrate(device, call, 0.01)
+    energy.per_call(meter, device, call, plan)  # warm, so that power stands still
+    made.clear()
+    start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
+    while time.perf_counter() - start < 4:
+        calls += device.clock(call, plan.batches, plan.batch).calls
+        watts.append(gpu.sample().values["power_watts"])
+    joules = meter.joules(before, meter.read())
+    assert calls == len(made)
+    assert joules == pytest.approx(sum(watts) / len(watts) * (time.perf_counter() - start), rel=0.1)

@@ -1,0 +1,244 @@
+"""The logic of CUDA's clock, on a device whose kernels take the time that the test says and run beside the host."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rnnbench.harness.devices import Card, Cuda
+from rnnbench.harness.devices.time_line import Stream
+from rnnbench.harness.turns.engine import Plan, calibrate, equal_blocks, take_window, warm_up
+from rnnbench.workloads.phases import TimedCall
+from tests.harness.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_cuda, kernels
+
+
+def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 10, 5e-6, 20e-6), batches=20, batch=1)
+    assert found.batch_seconds == pytest.approx([200e-6] * 20)
+    assert found.seconds == pytest.approx(20 * 200e-6)
+    assert found.submit_seconds == pytest.approx(20 * 50e-6)
+    # The call before them was still running, and had been queued, when the host's clock started.
+    assert found.host_seconds == pytest.approx(found.seconds + 200e-6 - 50e-6, rel=0.01)
+
+
+def test_a_call_that_the_host_can_not_queue_fast_enough_takes_the_hosts_time_and_shows_it() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 10, 20e-6, 5e-6), batches=20, batch=1)
+    assert found.seconds == pytest.approx(20 * 200e-6, rel=0.01)
+    assert found.submit_seconds / found.host_seconds > 0.99
+
+
+def test_events_are_created_before_the_clock_starts() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 1e-6), batches=20, batch=10)
+    assert found.batch_seconds == pytest.approx([50e-6] * 20)  # the host's time for ten launches
+    assert found.submit_seconds == pytest.approx(20 * 50e-6)
+    cold = fake_cuda(line).clock_cold(kernels(line, 10, 20e-6, 2e-6), calls=5)
+    assert cold.batch_seconds == pytest.approx([200e-6] * 5)
+
+
+def test_every_call_counts_and_one_of_them_is_not_clocked() -> None:
+    line = FakeLine()
+    for clocked in (
+        fake_cuda(line).clock(kernels(line, 1, 1e-6, 1e-3), batches=3, batch=2),
+        fake_cuda(line).clock_cold(kernels(line, 1, 1e-6, 1e-3), calls=6),
+    ):
+        assert clocked.calls == 7
+    assert line.launches == 14 + line.flushes
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_window_of_one_long_call_makes_two(cold: bool) -> None:
+    line, made = FakeLine(), []
+    work = kernels(line, 1, 1e-6, 0.1)
+
+    def call() -> None:
+        made.append(1)
+        work()
+
+    take_window(fake_cuda(line), call, Plan(1, 1, 0.1, cold))
+    assert len(made) == 2
+
+
+def test_a_lead_lets_the_device_wait_for_nothing() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
+    assert found.batch_seconds == pytest.approx([200e-6] * 4)
+
+
+@pytest.mark.parametrize("microseconds", [1.0, 7.0, 60.0, 120.0, 150.0, 190.0, 199.0, 201.0, 500.0])
+@pytest.mark.parametrize("slower", [1.0, 1.3, 1.9, 40.0])
+def test_blocks_of_a_device_are_long_beside_the_steps_of_its_events(microseconds: float, slower: float) -> None:
+    plans = {}
+    for arm, seconds in {"short": microseconds * 1e-6, "long": slower * microseconds * 1e-6}.items():
+        line = FakeLine()
+        plans[arm] = calibrate(fake_cuda(line), kernels(line, 1, 0.1e-6, seconds), 0.01)
+    for plan in (*plans.values(), *equal_blocks(plans, 0.01, Cuda.blocks).values()):
+        assert plan.seconds / plan.batches >= 0.999 * 200e-6
+
+
+def test_the_first_launch_does_not_leak_into_the_first_batch() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock(kernels(line, 1, 10e-6, 50e-6), batches=3, batch=1)
+    assert found.batch_seconds[0] == pytest.approx(found.batch_seconds[1])
+
+
+@pytest.mark.parametrize(("host", "gpu", "truth"), [(5e-6, 20e-6, 200e-6), (20e-6, 5e-6, 200e-6)])
+def test_the_engine_finds_the_time_of_a_call_on_a_device_that_runs_beside_the_host(
+    host: float, gpu: float, truth: float
+) -> None:
+    line = FakeLine()
+    work = kernels(line, 10, host, gpu)
+    plan = calibrate(fake_cuda(line), work, 0.01)
+    assert plan.calls == pytest.approx(50, abs=3)
+    warm_up(fake_cuda(line), work, plan)
+    reading = take_window(fake_cuda(line), work, plan)
+    assert reading.quantiles[0] == pytest.approx(truth, rel=0.01)
+    assert reading.quantiles[-1] == pytest.approx(truth, rel=0.01)
+
+
+def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    assert line.flushes == found.calls == 21
+    assert found.batch_seconds == pytest.approx([400e-6] * 20)
+    assert found.seconds == pytest.approx(20 * 400e-6)
+    assert found.host_seconds >= found.seconds + 20 * FLUSH_SECONDS
+
+
+def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_the_flush() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 20e-6, 2e-6), calls=20)
+    # While the device flushed for 60 us, the host was queueing: by the device's marks a call would take 140 us.
+    assert found.batch_seconds == pytest.approx([200e-6] * 20)
+    assert 0.95 < found.submit_seconds / found.host_seconds < 1
+
+
+def test_a_host_that_waits_for_cold_calls_is_not_taken_for_one_that_lags() -> None:
+    line = FakeLine()
+    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    assert found.submit_seconds / found.host_seconds < 0.3
+
+
+def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
+    line = FakeLine()
+    work = cold_kernels(line, 10, 5e-6, 20e-6)
+    plan = calibrate(fake_cuda(line), work, 0.01, cold=True)
+    assert (plan.batch, plan.cold) == (1, True)
+    assert plan.seconds == pytest.approx(plan.calls * 400e-6)
+    warm_up(fake_cuda(line), work, plan)
+    before = line.flushes
+    reading = take_window(fake_cuda(line), work, plan)
+    assert line.flushes - before == plan.batches + 1
+    assert reading.quantiles == pytest.approx([400e-6] * len(reading.quantiles))
+    assert reading.host_seconds == pytest.approx(0.01, rel=0.1)
+
+
+def test_what_goes_wrong_on_the_device_shows_when_it_is_waited_for() -> None:
+    class Lost(FakeLine):
+        def synchronize(self) -> None:
+            if self.launches:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    line = Lost()
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        fake_cuda(line).clock(kernels(line, 1, 1e-6, 1e-6), batches=1, batch=1)
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_the_first_gpu_is_meant_where_no_number_is_given(
+    monkeypatch: pytest.MonkeyPatch, name: str, index: int
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # all else is torch's own
+    Stream(name)
+    assert chosen == [index]
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "cards"),
+    [
+        ("cuda", 1, [Card("GPU 0", "uuid-0", {})]),
+        (
+            "cuda",
+            2,
+            [
+                Card("GPU 0", "uuid-0", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-0"}),
+                Card("GPU 1", "uuid-1", {"CUDA_VISIBLE_DEVICES": "GPU-uuid-1"}),
+            ],
+        ),
+        ("cuda:1", 2, [Card("GPU 1", "uuid-1", {})]),
+    ],
+)
+def test_cuda_stands_for_all_gpus_that_are_seen_and_a_number_for_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, cards: list[Card]
+) -> None:
+    def properties(device: torch.device) -> Any:
+        return SimpleNamespace(name=f"GPU {device.index}", uuid=f"uuid-{device.index}")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    queue: Any = FakeLine()
+    assert Cuda(name, queue).cards() == cards
+
+
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("CUDA error: unknown error\nmore"), AssertionError("Invalid device id")]
+)
+def test_a_lost_gpu_does_not_keep_a_worker_from_starting(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def lost(index: int) -> str:
+        raise fault
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lost)
+    assert Cuda.about()["gpus"] == [f"not told: {str(fault).splitlines()[0]}"]
+
+
+def test_a_cudnn_that_torch_was_not_built_with_does_not_keep_a_worker_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mixed() -> int:
+        raise RuntimeError("cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)\nmore")
+
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", mixed)
+    told = Cuda.about()["cudnn"]
+    assert told == "not told: cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)"
+
+
+def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+    memory: Any = torch.cuda.memory
+    monkeypatch.setattr(
+        memory, "_record_memory_history", lambda **how: done.append("off" if "enabled" in how else "on")
+    )
+    monkeypatch.setattr(memory, "_dump_snapshot", lambda file: done.append(Path(file).name))
+    line: Any = FakeLine()
+    cuda = Cuda("cuda", line=line)
+    timed = TimedCall(lambda: done.append("call"), torch.inference_mode)
+    assert cuda.snapshot(timed, tmp_path / "memory.pickle")
+    assert done == ["call", "on", "call", "memory.pickle", "off"]
+
+    def breaks() -> None:
+        done.append("call")
+        if done.count("call") == 4:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        cuda.snapshot(TimedCall(breaks, torch.inference_mode), tmp_path / "memory.pickle")
+    assert done[-1] == "off"
+
+
+def test_a_device_is_held_by_a_kernel_that_counts_enough_cycles_for_the_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cycles: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", lambda index: None, raising=False)
+    monkeypatch.setattr(torch.cuda, "_sleep", cycles.append)
+    Stream("cuda").hold(1e-3)
+    assert cycles == [3_000_000]

@@ -1,0 +1,67 @@
+"""Resident pages against blocks of known size, in a process of their own."""
+
+import json
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import ctypes, json, sys
+import torch
+from rnnbench.workloads.phases import TimedCall
+from rnnbench.harness.devices.resident import resident_bytes
+
+def of(call):
+    return resident_bytes(TimedCall(call, torch.inference_mode))
+
+def one(size):
+    def call():
+        block = torch.ones(size, dtype=torch.uint8)
+    return call
+
+def both(size):
+    def call():
+        first = torch.ones(size, dtype=torch.uint8)
+        second = torch.ones(size, dtype=torch.uint8)
+        del first, second
+    return call
+
+def in_turn(size):
+    def call():
+        torch.ones(size, dtype=torch.uint8)
+        torch.ones(size, dtype=torch.uint8)
+    return call
+
+def untouched(size):
+    def call():
+        torch.empty(size, dtype=torch.uint8)
+    return call
+
+sizes = json.loads(sys.argv[1])
+print(json.dumps({name: [of(make(size)) for size in sizes] for name, make in
+                  [("one", one), ("both", both), ("in_turn", in_turn), ("untouched", untouched)]}
+                 | {"nothing": of(lambda: None)}))
+"""
+SIZES = [1 << 16, 1 << 20, 3 * (1 << 20) + 12345, 100 << 20]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the resident set is read from Linux's /proc")
+def test_a_known_block_is_measured_within_a_page() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(SIZES)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    found = json.loads(process.stdout)
+    page = mmap.PAGESIZE
+    assert found["nothing"] <= page
+    for place, size in enumerate(SIZES):
+        assert abs(found["one"][place] - size) <= page
+        assert abs(found["in_turn"][place] - size) <= page
+        assert abs(found["both"][place] - 2 * size) <= 2 * page  # one for each
+        assert found["untouched"][place] <= 2 * page  # malloc writes a header before and after it

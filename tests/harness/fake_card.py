@@ -1,0 +1,199 @@
+"""A GPU's memory as torch's caching allocator and its CUDA graphs hold it. All that is computed the processor computes.
+
+What a recording holds is freed as torch frees it: `torch.cuda.make_graphed_callables` defines a class in each call, and
+a class is in a reference cycle with itself. So the pool is free once Python's garbage collector has run, and the driver
+has it back once the allocator's cache has been emptied.
+"""
+
+import itertools
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Cuda
+from rnnbench.workloads import implementations
+
+MEGABYTE = 1 << 20
+CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch allocates anything
+WORKSPACE_BYTES = 32 * MEGABYTE  # cuBLAS's, for each stream that it has multiplied on
+STREAMS = 32  # that torch hands out in turn
+
+Pool = tuple[int, int]
+
+
+class Block:
+    """Memory that is in use as long as this object lives."""
+
+
+class FakeCard:
+    """Memory of `total_bytes`, of which each recording takes `pool_bytes`."""
+
+    def __init__(self, total_bytes: int, pool_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self.pool_bytes = pool_bytes
+        self.in_use: dict[int, tuple[Pool, int]] = {}  # number of a block -> its pool and bytes
+        self.cached = 0  # freed, and not given back to the driver
+        self.peak = 0
+        self.recordings = 0
+        self._workspaces: dict[int, Block] = {}  # by the number of the stream
+        self._numbers = itertools.count()
+        self._pools = itertools.count(1)
+
+    def reserved(self, device: object = None) -> int:
+        """As `torch.cuda.memory_reserved`."""
+        return sum(size for _, size in self.in_use.values()) + self.cached
+
+    def allocate(self, size: int, pool: Pool = (0, 0)) -> Block:
+        """A block; cached ones are given back where there is no room. Raises OutOfMemoryError."""
+        if self.reserved() + size > self.total_bytes:
+            self.empty_cache()
+        if self.reserved() + size > self.total_bytes:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / 2**30:.2f} GiB.")
+        block, number = Block(), next(self._numbers)
+        self.in_use[number] = pool, size
+        self.peak = max(self.peak, self.reserved())
+        weakref.finalize(block, self._free, number)
+        return block
+
+    def _free(self, number: int) -> None:
+        self.cached += self.in_use.pop(number)[1]
+
+    def empty_cache(self) -> None:
+        """As `torch.cuda.empty_cache`."""
+        self.cached = 0
+
+    def reset_peak(self, device: object = None) -> None:
+        """As `torch.cuda.reset_peak_memory_stats`."""
+        self.peak = self.reserved()
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """As `torch.cuda.memory_snapshot`, of a segment the keys that are read."""
+        return [{"segment_pool_id": pool, "total_size": size} for pool, size in self.in_use.values()]
+
+    def pool_handle(self) -> Pool:
+        """As `torch.cuda.graph_pool_handle`."""
+        return 0, next(self._pools)
+
+    def record(
+        self,
+        module: nn.Module,
+        samples: tuple[Any, ...],
+        num_warmup_iters: int = 3,
+        allow_unused_input: bool = False,
+        pool: Pool | None = None,
+    ) -> nn.Module:
+        """As `torch.cuda.make_graphed_callables` of one module; the dropout of the moment is recorded."""
+        for _ in range(num_warmup_iters):
+            module(*samples)
+        stream = self.recordings % STREAMS
+        if stream not in self._workspaces:
+            self._workspaces[stream] = self.allocate(WORKSPACE_BYTES)
+        self.recordings += 1
+        self.empty_cache()  # as `torch.cuda.graph` does before it records
+        block = self.allocate(self.pool_bytes, pool or self.pool_handle())
+        original, was_training, shares = module.forward, module.training, dropout_shares(module)
+
+        class Graphed:
+            memory = block
+
+            @staticmethod
+            def apply(input: torch.Tensor, state: Any) -> Any:
+                if samples[0].data_ptr() != input.data_ptr():
+                    with torch.no_grad():
+                        samples[0].copy_(input)
+                with recorded_shares(module, shares):
+                    return original(*samples)
+
+        def forward(input: torch.Tensor, state: Any) -> Any:
+            return Graphed.apply(input, state) if module.training == was_training else original(input, state)
+
+        module.forward = forward
+        return module
+
+    def clear_workspaces(self) -> None:
+        """As `torch._C._cuda_clearCublasWorkspaces`."""
+        self._workspaces.clear()
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the card in the place of torch's GPU, and of the processor in rnnbench's devices."""
+        for name, function in {
+            "memory_reserved": self.reserved,
+            "max_memory_reserved": lambda device=None: self.peak,
+            "reset_peak_memory_stats": self.reset_peak,
+            "memory_snapshot": self.snapshot,
+            "empty_cache": self.empty_cache,
+            "graph_pool_handle": self.pool_handle,
+            "make_graphed_callables": self.record,
+            "is_initialized": lambda: True,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", self.clear_workspaces, raising=False)
+        monkeypatch.setattr(implementations, "GRAPHED_ON", "cpu")
+        monkeypatch.setattr(devices, "BACKENDS", {"cpu": type("Carded", (_OnCard,), {"card": self})})
+
+
+def dropout_shares(module: nn.Module) -> list[tuple[Any, float]]:
+    """The parts of a module that draw dropout, and how much."""
+    parts: list[Any] = list(module.modules())
+    return [(part, part.dropout) for part in parts if isinstance(getattr(part, "dropout", None), float)]
+
+
+@contextmanager
+def recorded_shares(module: nn.Module, shares: list[tuple[Any, float]]) -> Iterator[None]:
+    """A replay draws the dropout of the recording, whatever has been set since."""
+    now = dropout_shares(module)
+    for part, share in shares:
+        part.dropout = share
+    try:
+        yield
+    finally:
+        for part, share in now:
+            part.dropout = share
+
+
+class _OnCard(Cuda):
+    """A CUDA device whose memory is a `FakeCard`'s; every call takes a millisecond."""
+
+    card: FakeCard
+
+    def __init__(self, name: str) -> None:
+        line: Any = _Line()
+        super().__init__(name, line)
+
+    @staticmethod
+    def why_not(name: str) -> str:
+        """It is there."""
+        return ""
+
+    @staticmethod
+    def lacks(dtype: object) -> str:
+        """Nothing."""
+        return ""
+
+    def uuid(self) -> str:
+        """As NVML knows it."""
+        return "fake"
+
+    def memory_bytes(self) -> int:
+        """All memory of the card."""
+        return self.card.total_bytes
+
+
+class _Line:
+    def mark(self) -> "_Line":
+        return self
+
+    def record(self) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+    def seconds_until(self, later: "_Line") -> float:
+        return 1e-3

@@ -1,0 +1,153 @@
+"""What may be passed, and what is said of the rest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from rnnbench import measure
+from tests.harness.live.modules import INPUT, QUICK, Loop, pair
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for() -> None:
+    arms = pair()
+    assert measure(arms, INPUT, **QUICK).attrs["reference"] == "torch"
+    assert measure(arms, INPUT, reference="mine", **QUICK).attrs["reference"] == "mine"
+    assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).attrs["reference"] == "a"
+    assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).attrs["reference"] == "a"
+
+
+def test_arguments_are_a_tensor_a_tuple_or_for_each_arm_its_own() -> None:
+    state = (torch.randn(1, 2, 5), torch.randn(1, 2, 5))
+    layer = nn.LSTM(3, 5)
+    assert measure({"a": layer, "b": layer}, (INPUT, state), **QUICK)["parity"]["b"] == "agrees"
+    transposed = nn.LSTM(3, 5, batch_first=True)
+    transposed.load_state_dict(layer.state_dict())
+    own: dict[str, Any] = {"seq": INPUT, "batch": (INPUT.transpose(0, 1),)}
+    arms: dict[str, Callable[..., object]] = {"seq": layer, "batch": lambda input: transposed(input)[0].transpose(0, 1)}
+    assert measure(arms, own, **QUICK)["parity"]["batch"] == "agrees"
+
+
+def test_a_packed_sequence_is_one_argument() -> None:
+    layer = nn.LSTM(3, 5)
+    packed = pack_padded_sequence(INPUT, torch.tensor([4, 2]))
+    assert measure({"a": layer, "b": layer}, packed, "training", **QUICK)["parity"]["b"] == "agrees"
+
+
+def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
+    layer = nn.LSTM(3, 5)
+    found = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, "step", **QUICK)
+    assert found["parameters"].isna().tolist() == [False, True]
+    assert all(parameter.grad is None for parameter in layer.parameters())
+
+
+def wrong_shape(x: Tensor) -> Tensor:
+    return x[:2]
+
+
+def in_place(x: Tensor) -> Tensor:
+    return x.mul_(2)
+
+
+def fails(x: Tensor) -> Tensor:
+    raise KeyError("h")
+
+
+def fails_in_backward(x: Tensor) -> Tensor:
+    return Broken.apply(x)  # type: ignore[no-any-return]
+
+
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        raise RuntimeError("no way back")
+
+
+def fine(x: Tensor) -> Tensor:
+    return x * 2
+
+
+def on_meta(x: Tensor) -> Tensor:
+    return x.to("meta")
+
+
+LEAF = torch.ones(3, requires_grad=True)
+ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
+    ({}, LEAF, {}, "modules: want two or more, to compare them; found none"),
+    ({"one": fine}, LEAF, {}, "modules: want two or more, to compare them; found one"),
+    ([fine], LEAF, {}, "modules: want a mapping from names to modules, such as"),
+    ({"a": fine, "b": 3}, LEAF, {}, "b: want a module or a function, found int"),
+    ({"a": fine, "b": fine}, LEAF, {"phase": "train"}, "phase: want one of inference, training, step, found 'train'"),
+    ({"a": fine, "b": fine}, LEAF, {"reference": "c"}, "reference: no module 'c'; there are a, b"),
+    ({"a": fine, "b": fine}, [LEAF], {}, "inputs: want a tensor, a tuple of arguments, or a mapping from each name"),
+    ({"a": fine, "b": fine}, {"a": LEAF}, {}, "inputs: a mapping has the modules' names (a, b), found a; an argument"),
+    ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: input should be less than 1, found 2"),
+    (
+        {"a": fine, "b": fine},
+        LEAF,
+        {"replicates": 0},
+        "replicates: input should be greater than or equal to 1, found 0",
+    ),
+    (
+        {"a": fine, "b": wrong_shape},
+        LEAF,
+        {},
+        "b gives an output of shape (2,), and a of (3,): they do not do the same",
+    ),
+    (
+        {"a": fine, "b": lambda x: None},
+        LEAF,
+        {},
+        "b: returns no tensor; want a tensor, or a tuple with the output first",
+    ),
+    (
+        {"a": fine, "b": in_place},
+        LEAF,
+        {},
+        "b: writes into its input, which later calls get again; work on a copy of it",
+    ),
+    ({"a": fine, "b": fails}, LEAF, {}, "b: KeyError: 'h'"),
+    ({"a": fine, "b": lambda: None}, LEAF, {}, "b: TypeError: "),
+    ({"a": fine, "b": fails_in_backward}, LEAF, {"phase": "training"}, "b: no way back"),
+    ({"a": fine, "b": lambda x: x.detach()}, LEAF, {"phase": "training"}, "b: its output needs no gradient, so"),
+    ({"a": fine, "b": fine}, LEAF, {"phase": "step"}, "a: has no parameters that an optimizer could step; time it in"),
+    ({"a": fine, "b": on_meta}, LEAF, {}, "outputs lie on several devices: a's on cpu, b's on meta; put all modules"),
+    ({"a": on_meta, "b": on_meta}, LEAF, {}, "inputs: no device 'meta'; there are cpu, cuda"),
+]
+
+
+@pytest.mark.parametrize(
+    ("modules", "inputs", "options", "message"), ERRORS, ids=[message[:30] for *_, message in ERRORS]
+)
+def test_what_does_not_fit_is_told_in_one_line(
+    modules: Any, inputs: Any, options: dict[str, Any], message: str
+) -> None:
+    values, asked = LEAF.detach().clone(), QUICK | options
+    with pytest.raises((ValueError, RuntimeError)) as told:
+        measure(modules, inputs, **asked)
+    assert str(told.value).startswith(message)
+    assert "\n" not in str(told.value)
+    assert torch.equal(LEAF, values)
+    assert LEAF.grad is None
+
+
+def test_nothing_is_timed_where_one_arm_raises() -> None:
+    calls = 0
+
+    def counted(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x
+
+    with pytest.raises(RuntimeError, match="b: KeyError"):
+        measure({"a": counted, "b": fails}, INPUT, **QUICK)
+    assert calls == 1

@@ -1,0 +1,88 @@
+"""Nothing is left changed in the user's process, however measuring ends."""
+
+import gc
+import json
+import pickle
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnbench import measure
+from rnnbench.store.records import Phase
+from tests.harness.live.modules import QUICK
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Meddler(nn.Module):
+    """Changes all that it can reach, in every call."""
+
+    def __init__(self, ending: BaseException | None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.drop = nn.Dropout(0.5)
+        self.count: Tensor
+        self.register_buffer("count", torch.zeros(()))
+        self.calls = 0
+        self.ending = ending
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.calls += 1
+        if self.ending is not None and self.calls > 8:
+            raise self.ending
+        self.count = self.count + 1
+        random.random()
+        np.random.random()
+        torch.set_num_threads(3)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(mode=True)
+        output: Tensor = self.drop(self.norm(self.linear(input)))
+        return output * torch.inf if self.calls % 2 else output  # Adam at no rate makes NaN of that
+
+
+def of_process() -> list[Any]:
+    return [
+        *(torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()),
+        *(torch.is_grad_enabled(), torch.is_inference_mode_enabled(), gc.isenabled()),
+        *(torch.get_rng_state().tolist(), random.getstate(), pickle.dumps(np.random.get_state())),
+    ]
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+@pytest.mark.parametrize(
+    "ending", [None, RuntimeError("on purpose"), KeyboardInterrupt()], ids=["end", "error", "ctrl-c"]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: bool) -> None:
+    module = Meddler(ending).train(training)
+    module.drop.train(not training)  # one that is not in the mode of its owner
+    input = torch.randn(4, 3, requires_grad=True)
+    for leaf in (input, *list(module.parameters())[:1]):  # the others have none
+        leaf.grad = torch.randn_like(leaf)
+    before, process = json.dumps(of_module(module, input)), of_process()
+    identities = [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
+    other = lambda x: x * module.linear.weight.sum()  # noqa: E731
+    if ending is None:
+        assert len(measure({"mine": module, "other": other}, input, phase, **QUICK)) == 2
+    else:
+        with pytest.raises(type(ending)):
+            measure({"mine": module, "other": other}, input, phase, **QUICK)
+    assert module.calls > 8
+    assert json.dumps(of_module(module, input)) == before
+    assert identities == [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
+    assert of_process() == process
+
+
+def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
+    grads = [leaf.grad if leaf.grad is None else leaf.grad.tolist() for leaf in (input, *module.parameters())]
+    return {
+        "values": {name: value.tolist() for name, value in module.state_dict().items()},
+        "training": [one.training for one in module.modules()],
+        "grads": grads,
+        "input": input.tolist(),
+    }

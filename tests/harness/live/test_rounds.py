@@ -1,0 +1,177 @@
+"""Rounds on a fake clock, with arms whose cost is known."""
+
+import gc
+import math
+import random
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from rnnbench.analysis.rounds import compare, wider_than
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.live.rounds import Rounds, Taken
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.suite_file import Settings
+from rnnbench.workloads.phases import TimedCall
+from tests.harness.fakes import FakeClock, noisy
+
+UNIT = 1e-4  # seconds; an arm's call is a number of these, each with its own noise
+SETTINGS = Settings(replicates=6, most_replicates=12, precision=0.02)
+
+
+class Machine:
+    """A clock, and arms that spend time on it."""
+
+    def __init__(self, spread: float = 0.1, seed: int = 0) -> None:
+        self.clock = FakeClock()
+        self.unit = noisy(UNIT, spread, seed)
+        self.slowness: Callable[[float], float] = lambda now: 1.0
+
+    def arm(self, units: int) -> TimedCall:
+        def call() -> None:
+            self.clock.seconds += self.slowness(self.clock.seconds) * sum(self.unit(0) for _ in range(units))
+
+        return TimedCall(call, nullcontext)
+
+    def rounds(self, arms: dict[str, TimedCall], settings: Settings = SETTINGS, **options: object) -> Rounds:
+        device = Cpu(now=self.clock)
+        return Rounds(device, arms, "base", settings, now=self.clock, seed=1, **options)  # type: ignore[arg-type]
+
+    def run(self, settings: Settings = SETTINGS, **options: object) -> Taken:
+        return self.rounds({"base": self.arm(4), "mine": self.arm(10)}, settings, **options).run()
+
+
+def test_the_known_ratio_lies_in_nearly_all_intervals() -> None:
+    found = pd.concat([compare(Machine(seed=seed).run().times, "base").loc[["mine"]] for seed in range(40)])
+    assert ((found["ratio_low"] <= 2.5) & (found["ratio_high"] >= 2.5)).sum() >= 35
+    assert found["ratio"].median() == pytest.approx(2.5, rel=0.005)
+
+
+def test_a_machine_that_slows_down_steadily_shifts_times_and_not_the_ratio() -> None:
+    machine = Machine(spread=0.0)
+    machine.slowness = lambda now: 1 + now / 10
+    found = compare(machine.run().times, "base").loc["mine"]
+    assert found["seconds_high"] > 1.01 * found["seconds_low"]
+    assert found["ratio"] == pytest.approx(2.5, rel=0.005)
+
+
+def test_steady_arms_get_the_fewest_rounds_and_unsteady_ones_the_most() -> None:
+    assert len(Machine(spread=0.01).run().times["mine"]) == 6
+    machine, rng = Machine(), random.Random(1)
+    machine.slowness = lambda now: math.exp(rng.gauss(0, 1))
+    taken = machine.run()
+    assert len(taken.times["mine"]) == 12
+    assert not taken.cut
+    assert wider_than(compare(taken.times, "base"), 0.02) == ["mine"]
+
+
+def test_without_a_precision_there_are_as_many_rounds_as_replicates() -> None:
+    assert len(Machine(spread=1.0).run(Settings(precision=None)).times["mine"]) == 6
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.2, 1.0])
+def test_the_budget_ends_the_rounds_after_one_at_least(budget: float) -> None:
+    machine = Machine(spread=0.0)
+    taken = machine.run(Settings(replicates=1000, most_replicates=1000), deadline=budget)
+    assert taken.cut
+    assert len(taken.times["mine"]) >= 1
+    assert budget == 0.0 or machine.clock.seconds <= budget
+
+
+def test_a_budget_too_small_for_full_rounds_gets_shorter_ones() -> None:
+    machine = Machine(spread=0.0)
+    deadline = 0.5  # seconds: calibration takes some 0.15, and full rounds some 0.08 each
+    assert len(machine.run(deadline=deadline).times["mine"]) == 6
+    assert machine.clock.seconds <= deadline
+
+
+def test_one_round_says_nothing_of_the_spread() -> None:
+    found = compare(Machine().run(deadline=0.0).times, "base")
+    assert found["ratio"]["mine"] > 1
+    assert found["ratio_low"].isna()["mine"]
+    assert found["seconds_high"].isna().all()
+
+
+def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
+    steps: list[Progress] = []
+    machine = Machine(spread=0.01)
+    machine.run(on_progress=steps.append)
+    assert [step.replicate for step in steps if not step.replicate] == [0] * 4  # calibration and warm-up
+    timed = [step for step in steps if step.replicate]
+    assert all(before.visits_done < after.visits_done for before, after in pairwise(timed))
+    assert all(step.visits_done < step.visits for step in timed)
+    lefts = [step.seconds_left for step in timed if step.seconds_left is not None]
+    assert len(lefts) == len(timed)
+    assert lefts[0] == pytest.approx(6 * 8 * 0.011, rel=0.2)
+    assert lefts[-1] < lefts[0] / 10
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_garbage_is_collected_within_a_turn_and_collection_is_as_before_afterwards(was_on: bool) -> None:
+    machine, seen = Machine(spread=0.0), set()
+    arm = machine.arm(4)
+
+    def call() -> None:
+        seen.add(gc.isenabled())
+        arm.call()
+
+    if not was_on:
+        gc.disable()
+    try:
+        machine.rounds({"base": arm, "mine": TimedCall(call, nullcontext)}).run()
+        assert gc.isenabled() is was_on
+    finally:
+        gc.enable()
+    assert seen == {False}
+
+
+def test_no_tracer_or_profiler_sees_a_turn_and_both_are_there_again_afterwards() -> None:
+    machine, seen = Machine(spread=0.0), set()
+    arm = machine.arm(4)
+
+    def call() -> None:
+        seen.add((sys.gettrace(), sys.getprofile()))
+        arm.call()
+
+    def watch(frame: object, event: str, argument: object) -> None:
+        """Nothing: a debugger or coverage would be here."""
+
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(watch)
+    sys.setprofile(watch)
+    try:
+        machine.rounds({"base": arm, "mine": TimedCall(call, nullcontext)}).run()
+        afterwards = sys.gettrace(), sys.getprofile()
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    assert seen == {(None, None)}
+    assert afterwards == (watch, watch)
+
+
+@pytest.mark.parametrize(
+    ("raised", "comes", "message"),
+    [
+        (ValueError("bad"), ValueError, "mine: bad"),
+        (RuntimeError("bad"), RuntimeError, "mine: bad"),
+        (KeyError("bad"), RuntimeError, "mine: KeyError: 'bad'"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+    ],
+)
+def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
+    machine = Machine(spread=0.0)
+    arm = machine.arm(4)
+
+    def call() -> None:
+        arm.call()
+        if machine.clock.seconds > 0.3:
+            raise raised
+
+    with pytest.raises(comes) as told:
+        machine.rounds({"base": machine.arm(4), "mine": TimedCall(call, nullcontext)}).run()
+    assert str(told.value) == message
+    assert gc.isenabled()

@@ -1,0 +1,187 @@
+"""Causes by what a program does: nothing is timed here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.harness.profiling.causes import Suspect, steps_of, suspects
+from rnnbench.harness.profiling.program import MOST_CALLS, TooLong, Watched, watch
+from rnnbench.harness.profiling.replay import Replay
+from tests.harness.profiling.hidden import Hidden
+from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 6
+INPUT = torch.randn(STEPS, 2, 3)
+
+
+def found(run: Callable[[], Any], *, trained: bool = False) -> list[Suspect]:
+    return suspects(watched(run, trained=trained), trained=trained)
+
+
+def watched(run: Callable[[], Any], *, trained: bool = False) -> Watched:
+    def call() -> Any:
+        output = run()
+        return output.sum().backward() if trained else output
+
+    with torch.enable_grad() if trained else torch.inference_mode():
+        return watch(call)
+
+
+def loop(step: Callable[[Tensor, Tensor], Tensor], size: int = 5) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        h, outputs = torch.zeros(2, size), []
+        for one in INPUT:
+            h = step(one, h)
+            outputs.append(h)
+        return torch.stack(outputs)
+
+    return run
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives_the_same_output(
+    kind: str, trained: bool
+) -> None:
+    modules = pair(kind, 3, 5)
+    faulty = modules["faulty"]
+    seen = watched(lambda: faulty(INPUT), trained=trained)
+    first, *others = suspects(seen, trained=trained)
+    assert first.kind == kind
+    assert "planted_causes.py:" in first.what
+    assert first.calls == STEPS * (4 if kind == "small products" else 1)
+    assert not others
+    replay = Replay(seen)
+    for remedy in first.remedies:
+        remedy(replay)
+    with torch.enable_grad() if trained else torch.inference_mode():
+        torch.testing.assert_close(
+            replay.call()(), modules["clean"](INPUT).sum() if trained else modules["clean"](INPUT)
+        )
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("module", [Clean, OneProduct])
+def test_a_module_without_faults_is_not_suspected(module: type[Clean], trained: bool) -> None:
+    clean = module(3, 5)
+    assert not found(lambda: clean(INPUT), trained=trained)
+
+
+def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
+    clean, cell = Clean(3, 5), GRUCell(3, 5)
+    assert steps_of(watched(lambda: clean(INPUT))) == STEPS
+    assert steps_of(watched(loop(cell))) == STEPS
+    assert steps_of(watched(INPUT.tanh)) == 1
+
+
+def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> None:
+    cell = GRUCell(3, 5)
+    (one,) = found(loop(cell))
+    assert (one.kind, one.calls) == ("not hoisted", STEPS)
+
+
+def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
+    w_x, w_h = torch.randn(5, 3), torch.randn(5, 5)
+    (one,) = found(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
+    assert (one.kind, one.calls) == ("not hoisted", STEPS)
+
+
+def test_small_products_with_biases_by_name_are_made_one() -> None:
+    torch.manual_seed(0)
+    w_i, w_f, b_i, b_f = torch.randn(5, 5), torch.randn(5, 5), torch.randn(5), torch.randn(5)
+
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(nn.functional.linear(h, w_i, bias=b_i)) * nn.functional.linear(h, w_f, bias=b_f)
+
+    seen = watched(loop(step))
+    (one,) = suspects(seen, trained=False)
+    assert (one.kind, one.calls) == ("small products", 2 * STEPS)
+    replay = Replay(seen)
+    for remedy in one.remedies:
+        remedy(replay)
+    torch.testing.assert_close(replay.call()(), loop(step)())
+
+
+def test_products_that_follow_from_what_can_not_be_seen_are_left_alone() -> None:
+    weight = nn.Parameter(torch.randn(5, 5))
+
+    def run() -> Tensor:
+        h = torch.zeros(2, 5)
+        for _ in range(STEPS):
+            h = Hidden.apply(h @ weight)
+        return h
+
+    assert not found(run, trained=True)
+
+
+def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
+    below, w_x = nn.Parameter(torch.randn(STEPS, 2, 3)), nn.Parameter(torch.randn(5, 3))
+    outputs = found(lambda: torch.stack([nn.functional.linear(one, w_x) for one in below.tanh()]), trained=True)
+    (one,) = (one for one in outputs if one.kind == "not hoisted")
+    assert one.note == "gradients flow into their inputs"
+    assert not one.remedies
+
+
+def test_a_copy_into_which_something_is_written_is_needed() -> None:
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        kept = h.clone()
+        kept.add_(1.0)
+        return kept
+
+    assert not found(loop(step))
+
+
+def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        h = torch.tanh(h)
+        before = h.clone()
+        h.add_(1.0)
+        return h * before
+
+    assert not found(loop(step))
+
+
+def test_adding_nothing_is_a_copy() -> None:
+    (one,) = found(loop(lambda x, h: torch.tanh(h + 0)))
+    assert (one.kind, one.calls) == ("copy", STEPS)
+
+
+def test_a_cell_that_puts_input_and_state_side_by_side_is_told() -> None:
+    cell = CombinedCell(3, 5)
+    kinds = [one.kind for one in found(loop(cell))]
+    assert kinds == ["concatenation"]
+    (trained,) = found(loop(cell), trained=True)
+    assert trained.note == "gradients flow through it"
+
+
+def test_what_nothing_uses_is_told_and_what_only_a_value_needs_goes_with_the_value() -> None:
+    def wasteful(x: Tensor, h: Tensor) -> Tensor:
+        torch.exp(h)
+        return torch.tanh(h)
+
+    def reading(x: Tensor, h: Tensor) -> Tensor:
+        float(torch.exp(h).sum())
+        return torch.tanh(h)
+
+    (one,) = found(loop(wasteful))
+    assert (one.kind, one.calls) == ("unused", STEPS)
+    (one,) = found(loop(reading))
+    assert (one.kind, one.calls) == ("synchronisation", STEPS)
+
+
+def test_a_program_without_end_is_not_held_in_memory() -> None:
+    tensor = torch.zeros(1)
+
+    def run() -> Tensor:
+        for _ in range(MOST_CALLS + 1):
+            tensor.dim()
+        return tensor
+
+    with pytest.raises(TooLong):
+        watch(run)

@@ -1,0 +1,124 @@
+"""Replays: what they compute is what was recorded; nothing is timed here."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnbench.cells.gru import GRUCell
+from rnnbench.harness.profiling.program import Watched, watch
+from rnnbench.harness.profiling.remedies import give_first, give_results
+from rnnbench.harness.profiling.replay import Replay, Unlike
+from tests.harness.profiling.hidden import Hidden
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+INPUT = torch.randn(4, 2, 3)
+
+
+def over_sequence(x: Tensor, cell: GRUCell) -> Tensor:
+    h, outputs = torch.zeros(2, 5), []
+    for one in x:
+        h = cell(one, h)
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+def without_gradients(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        scale = x.abs().max(0).values + 1
+    return x / scale
+
+
+def in_place(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[0] = x[1]
+    y += x.mT.mT
+    torch.add(y, 1.0, out=y)
+    return y.mul_(2)
+
+
+def parts(x: Tensor) -> Tensor:
+    first, *others = x.split([1, 1, 2])
+    values, _ = torch.max(torch.cat(others), dim=0, keepdim=True)
+    whole: Tensor = first + functional.dropout(1 - values, 0.5, training=False)
+    return whole
+
+
+PROGRAMS: list[Callable[[Tensor], Tensor]] = [without_gradients, in_place, parts, lambda x: x.float() * x.shape[0]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_replay_gives_the_same_output(program: Callable[[Tensor], Tensor]) -> None:
+    replay = Replay(watch(lambda: program(INPUT)))
+    torch.testing.assert_close(replay.call()(), program(INPUT))
+
+
+def test_a_replay_gives_the_same_gradients_each_time() -> None:
+    cell = GRUCell(3, 5)
+
+    def call() -> None:
+        cell.zero_grad()
+        over_sequence(INPUT, cell).sum().backward()
+
+    replay = Replay(watch(call))
+    wanted = [parameter.grad for parameter in cell.parameters()]
+    again = replay.call()
+    for _ in range(2):
+        again()
+        torch.testing.assert_close([parameter.grad for parameter in cell.parameters()], wanted)
+
+
+def test_what_changes_between_calls_is_replayed_and_not_what_it_was() -> None:
+    x = INPUT.clone()
+    again = Replay(watch(lambda: x * 2)).call()
+    x.add_(1.0)
+    torch.testing.assert_close(again(), (INPUT + 1) * 2)
+
+
+def with_own_function(weight: nn.Parameter) -> Tensor:
+    product: Tensor = Hidden.apply(INPUT @ weight)
+    return product * 2
+
+
+def with_autocast(weight: nn.Parameter) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        product = INPUT @ weight
+    return product.float()
+
+
+@pytest.mark.parametrize("program", [with_own_function, with_autocast])
+def test_what_can_not_be_seen_is_told(program: Callable[[nn.Parameter], Tensor]) -> None:
+    weight = nn.Parameter(torch.randn(3, 3))
+
+    def call() -> None:
+        weight.grad = None
+        program(weight).sum().backward()
+
+    with pytest.raises(Unlike):
+        Replay(watch(call)).call()
+
+
+def names(watched: Watched) -> list[str]:
+    return [call.name for call in watched.calls]
+
+
+def test_what_is_left_out_is_called_no_more_and_neither_is_a_view_that_was_made_for_it() -> None:
+    watched = watch(lambda: INPUT.view(-1).clone() + INPUT.sum().item())
+    assert names(watched) == ["view", "clone", "sum", "item", "add"]
+    replay = Replay(watched)
+    give_first([watched.calls[1]])(replay)
+    give_results(watched.calls[2:4])(replay)
+    left = watch(replay.call())
+    assert names(left) == ["view", "add"]
+    torch.testing.assert_close(left.returned, INPUT.view(-1) + INPUT.sum())
+
+
+def test_a_result_that_is_needed_is_there_before_the_call_and_what_it_is_made_of_is_still_made() -> None:
+    watched = watch(lambda: torch.cat([INPUT[0], INPUT[1]]).tanh())
+    replay = Replay(watched)
+    give_results(watched.calls[2:3])(replay)
+    left = watch(replay.call())
+    assert names(left) == ["getitem", "getitem", "tanh"]
+    torch.testing.assert_close(left.returned, watched.returned)

@@ -1,0 +1,93 @@
+"""A real Slurm for the tests of this room, and a suite that is measured in seconds."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.expressions import parse_only
+from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.sweep import run_by_slurm
+from tests.slurm_cluster import Cluster, Unavailable, cluster
+
+SUITE = """
+name = "tiny"
+
+[measure]
+replicates = 2
+most_replicates = 2
+windows = 2
+window_seconds = 0.001
+budget_seconds = 60
+
+[[sweep]]
+cell = "vanilla"
+implementation = ["loop", "torch.nn"]
+batch_size = [1, 2, 3]
+seq_len = 2
+input_size = 3
+hidden_size = 4
+device = "cpu"
+"""
+ONE_CORE = "cpus-per-task=1"  # jobs run at the same time, though not on cores of their own
+NEVER = "begin=now+1hour"  # jobs wait
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def started_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster, which Slurm's commands reach in the environment as it is then."""
+    try:
+        with cluster(tmp_path_factory.mktemp("slurm")) as made:
+            before = os.environ.get("SLURM_CONF")
+            os.environ["SLURM_CONF"] = str(made.conf)
+            yield made
+            if before is None:
+                del os.environ["SLURM_CONF"]
+            else:
+                os.environ["SLURM_CONF"] = before
+    except Unavailable as reason:
+        pytest.skip(f"no Slurm: {reason}")
+
+
+@pytest.fixture
+def slurm(started_slurm: Cluster) -> Iterator[Cluster]:
+    """The cluster, with no job left after the test, so that a test that fails does not take the next ones with it."""
+    yield started_slurm
+    started_slurm.end_jobs()
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """The file of the suite."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(SUITE)
+    return file
+
+
+@pytest.fixture
+def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
+    """Measure groups of the suite in this process, a job for each, and return the folder."""
+
+    def measure(
+        *options: str,
+        only: str = "",
+        device: str | None = None,
+        out: Path = tmp_path / "results",
+        on_progress: Callable[[JobsProgress], None] = lambda progress: None,
+    ) -> Path:
+        chosen = suites.read(str(suite))
+        return run_by_slurm(
+            chosen,
+            chosen.groups(parse_only([only] if only else []), device, most=None),
+            chosen.settings,
+            out=out,
+            command="rnnbench run tiny.toml",
+            options=options,
+            groups_per_job=1,
+            on_progress=on_progress,
+        )
+
+    return measure

@@ -1,0 +1,68 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.slurm.job import MACHINE, Unlike, first_machine, is_finished, refuse_unlike
+from rnnbench.store.folder import RunFolder, RunInfo
+from tests.stored import INFO
+
+MEASURE = {"windows": 4}
+
+
+def on(cpu: str, gpus: tuple[str, ...] = ()) -> RunInfo:
+    environment: dict[str, Any] = {"machine": {"cpu": cpu, "cores_allowed": [0, 1]}, "worker": {"gpus": list(gpus)}}
+    return replace(INFO, environment=environment, resolved={"measure": MEASURE})
+
+
+def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> None:
+    refuse_unlike(tmp_path, on("Xeon"))
+    other_cores = on("Xeon")
+    other_cores.environment["machine"]["cores_allowed"] = [6, 7]
+    refuse_unlike(tmp_path, other_cores)
+    first = first_machine(tmp_path)
+    assert first is not None
+    assert first.environment["machine"]["cores_allowed"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (on("EPYC"), "cpu was 'Xeon' and is 'EPYC'"),
+        (on("Xeon", ("L4",)), r"gpus was \[\] and is \['L4'\]"),
+        (replace(on("Xeon"), resolved={"measure": {"windows": 8}}), "windows was 4 and is 8"),
+    ],
+)
+def test_other_machines_are_refused_with_what_differs(tmp_path: Path, other: RunInfo, words: str) -> None:
+    refuse_unlike(tmp_path, on("Xeon"))
+    with pytest.raises(Unlike, match=words):
+        refuse_unlike(tmp_path, other)
+    assert [file.name for file in tmp_path.iterdir()] == [MACHINE]
+
+
+def test_of_many_jobs_at_once_one_is_the_first(tmp_path: Path) -> None:
+    def come(number: int) -> bool:
+        try:
+            refuse_unlike(tmp_path, on(f"kind {number % 8}"))
+        except Unlike:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(come, range(64)))
+    assert sum(taken) == 8
+    first = first_machine(tmp_path)
+    assert first is not None
+    assert taken[int(first.environment["machine"]["cpu"].split()[1])]
+
+
+def test_a_part_is_finished_by_the_settings_of_now_or_not_at_all(tmp_path: Path) -> None:
+    assert not is_finished(tmp_path, "p00000", MEASURE)
+    folder = RunFolder(tmp_path, "p00000")
+    for status in ("running", "interrupted", "finished"):
+        folder.write_info(replace(on("Xeon"), status=status))
+        assert is_finished(tmp_path, "p00000", MEASURE) == (status == "finished")
+    assert not is_finished(tmp_path, "p00000", {"windows": 8})
+    folder.close()

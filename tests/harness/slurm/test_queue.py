@@ -1,0 +1,95 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnbench.harness.slurm import queue
+from rnnbench.harness.slurm.options import asked
+from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.queue import JobState, Ticket
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.slurm_cluster import Cluster, wait_until
+
+
+@pytest.mark.parametrize(
+    ("job", "places"),
+    [
+        ("12", [("12", None)]),
+        ("12_3", [("12_3", 3)]),
+        ("12_[3]", [("12_3", 3)]),
+        ("12_[0-2,5%4]", [("12_0", 0), ("12_1", 1), ("12_2", 2), ("12_5", 5)]),
+    ],
+)
+def test_a_job_of_squeue_is_each_of_the_jobs_it_stands_for(job: str, places: list[tuple[str, int | None]]) -> None:
+    assert queue.elements(job) == places
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "words"),
+    [
+        ("CANCELLED", "0:15", "it was cancelled"),
+        ("TIMEOUT", "0:15", "it came to its time limit"),
+        ("NODE_FAIL", "0:0", "its node n7 failed"),
+        ("OUT_OF_MEMORY", "0:125", "it ran out of memory"),
+        ("PREEMPTED", "0:0", "another job was preferred to it"),
+        ("FAILED", "137:0", "it was killed by signal 9"),
+        ("FAILED", "0:9", "it was killed by signal 9"),
+        ("FAILED", "1:0", "it exited with 1"),
+    ],
+)
+def test_how_a_job_ended_is_said_in_words(state: str, exit_code: str, words: str) -> None:
+    assert JobState("12_3", state, exit_code, "n7", "None").how_it_ended == words
+
+
+@pytest.mark.parametrize("words", ["Connection reset by peer", "something that no version has said before"])
+def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller that was just being restarted said `Connection reset by peer`, which ended the sweep."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho 'slurm_load_jobs error: {words}' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(queue.ControllerDown, match=words):
+        queue.states(["sweep"])
+
+
+def note_card(folder: str, number: int) -> None:
+    """What a job is given, and when it began; it ends when it is told to."""
+    file = Path(folder) / f"job-{number}"
+    file.with_suffix(".new").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    file.with_suffix(".new").replace(file)
+    while not (Path(folder) / "end").exists():
+        time.sleep(0.02)
+
+
+def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, tmp_path: Path) -> None:
+    part = Part("p00000", (small.case("vanilla", device="cuda"),))
+    arguments = [(str(tmp_path), number) for number in range(3)]
+    queue.submit(tmp_path / "slurm", "cards", note_card, arguments, asked([part], Settings(), {}))
+    wait_until(lambda: len(list(tmp_path.glob("job-?"))) == 2, "two jobs")
+    said = queue.states(["cards"])
+    assert sorted(state.state for state in said.values()) == ["PENDING", "RUNNING", "RUNNING"]
+    assert sorted(file.read_text() for file in tmp_path.glob("job-?")) == ["0", "1"]
+    (tmp_path / "end").touch()
+    wait_until(lambda: not any(state.alive for state in queue.states(["cards"]).values()), "their ends")
+    assert sorted(file.read_text() for file in tmp_path.glob("job-?")) in (["0", "0", "1"], ["0", "1", "1"])
+
+
+def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> None:
+    part = Part("p00000", (small.case("vanilla"),))
+    wanted = asked([part], Settings(), {"begin": "now+1hour"})
+    queue.submit(tmp_path / "slurm", "waiting", note_card, [(str(tmp_path), 0), (str(tmp_path), 1)], wanted)
+    alive = queue.states(["waiting"])
+    assert {state.state for state in alive.values()} == {"PENDING"}
+    queue.cancel([state.job for state in alive.values()])
+    ended = queue.states(["waiting"])
+    for place in (0, 1):
+        state = queue.state_of(Ticket("waiting", place), ended)
+        assert state is not None
+        assert state.state == "CANCELLED"
+    assert queue.state_of(Ticket("other", 0), ended) is None
+    queue.cancel([state.job for state in alive.values()])  # once more does no harm
+    assert queue.states([]) == {}

@@ -1,0 +1,284 @@
+"""Runs by a real Slurm, and what may befall them."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rnnbench import load, suites
+from rnnbench.analysis.summary import complete_visits
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.coordinator.session import resume_run
+from rnnbench.harness.slurm import queue, sweep, watch
+from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.slurm.sweep import resume_by_slurm
+from rnnbench.store.folder import read_info
+from tests import stored
+from tests import workload as small
+from tests.harness.slurm.conftest import NEVER, ONE_CORE, Run
+from tests.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
+
+
+def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`rnnbench run` by Slurm as a process of its own."""
+    command = [sys.executable, "-m", "rnnbench", "run", str(suite), "--executor", "slurm", *arguments]
+    return subprocess.Popen(
+        [*command, "--out", str(suite.parent / "results"), "--slurm-option", ONE_CORE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def the_run(suite: Path) -> Path:
+    """The folder that a process has made, once it has submitted."""
+    wait_until(lambda: any(suite.parent.glob("results/*/jobs.jsonl")), "the run")
+    [file] = suite.parent.glob("results/*/jobs.jsonl")
+    return file.parent
+
+
+def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
+    """The frame of a run in which each case was measured as often as asked, and no window is there twice."""
+    frame = load(path)
+    assert set(frame["status"]) == {"measured"}
+    assert not frame.duplicated(["case", "worker", "order"]).any()
+    assert not frame.duplicated(["case", "replicate", "order"]).any()
+    whole = complete_visits(frame)
+    assert set(whole.groupby("case")["replicate"].nunique()) == {replicates}
+    return frame
+
+
+def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing(slurm: Cluster, suite: Path) -> None:
+    process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1")
+    path = the_run(suite)
+    wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job")
+    slurm.stop_controller()
+    assert process.stderr is not None
+    assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until it is told
+    slurm.start_controller()
+    kill_a_job(path)
+    out, told = process.communicate(timeout=3 * WAIT_SECONDS)
+    assert process.returncode == 0, told
+    assert "4 cases measured, none skipped, none failed" in out
+    assert "2 of 2 jobs done, 1 lost" in told
+    frame = measured_once(path)
+    assert frame["case"].nunique() == 4
+    assert frame["worker"].str.match(r"p0000[01]-000\d$").all()
+    info = read_info(path)
+    assert info.status == "finished"
+    assert info.environment["slurm"] == {"jobs": 2, "nodes": ["a"], "nodes left out": [], "sent again": 1}
+    assert "jobs lost: 1, since it was killed by signal 9" in info.notes
+
+
+def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_none(slurm: Cluster, suite: Path) -> None:
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    process = start(suite, "--only", "batch_size=1")
+    path = the_run(suite)
+    wait_until(lambda: any(path.glob("slurm/*_log.err")), "the job")
+    other = start(suite, "--resume", str(path))
+    assert "another rnnbench is writing to this run" in other.communicate()[1]
+    process.kill()
+    process.communicate()
+    goes_on = start(suite, "--resume", str(path))
+    out, told = goes_on.communicate(timeout=2 * WAIT_SECONDS)
+    assert goes_on.returncode == 0, told
+    assert "2 cases measured, none skipped, none failed" in out
+    assert len((path / "jobs.jsonl").read_text().splitlines()) == 1
+    measured_once(path, replicates=1)
+
+
+def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(slurm: Cluster, run: Run, suite: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("a node with fewer cores than this machine's one is none")
+    places = ["NodeList=a", "NodeList=small"]  # of the first two jobs; the one that is sent again may choose
+
+    def begin(progress: JobsProgress) -> None:
+        for job in slurm.tell("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split():
+            place = [places.pop()] if places else []
+            slurm.tell("scontrol", "update", f"JobId={job}", *place)
+            slurm.tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    path = run("partition=both", NEVER, only="batch_size=1,2", on_progress=begin)
+    assert measured_once(path, replicates=1)["case"].nunique() == 4
+    info = read_info(path)
+    said = info.environment["slurm"]
+    assert sorted([*said["nodes"], *said["nodes left out"]]) == ["a", "small"]
+    assert said["sent again"] == 0  # it was no fault of the job
+    assert (len(info.environment["machine"]["cores_allowed"]) == 1) == (said["nodes"] == ["small"])
+    assert any("is unlike the first: cores was" in note for note in info.notes)
+
+
+def test_jobs_that_are_lost_again_and_again_are_given_up_and_tried_again_by_resume(
+    slurm: Cluster, run: Run, suite: Path
+) -> None:
+    def lose(progress: JobsProgress) -> None:
+        slurm.tell("scancel", "--user=root", "--state=PENDING")
+
+    def is_given_up(submitted: int) -> None:
+        frame = load(path)
+        assert len((path / "jobs.jsonl").read_text().splitlines()) == submitted
+        assert set(frame["status"]) == {"failed"}
+        assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
+        assert len(frame) == 4
+        assert "jobs lost: 6, since it was cancelled" in read_info(path).notes
+
+    path = run(NEVER, only="batch_size=1,2", on_progress=lose)
+    is_given_up(submitted=3)
+    chosen = suites.read(str(suite))
+    resume_by_slurm(path, chosen, chosen.settings, command="again", options=[NEVER], on_progress=lose)
+    is_given_up(submitted=6)
+
+
+def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, suite: Path) -> None:
+    process = start(suite, "--slurm-option", NEVER)
+    path = the_run(suite)
+    wait_until(lambda: path.name in slurm.tell("squeue", "-h", "-o", "%j"), "the jobs")
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    [*_, last] = told.splitlines()
+    assert (
+        last
+        == f"rnnbench: interrupted; its jobs are cancelled; what was measured is in {path}; --resume goes on with it"
+    )
+    assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
+    assert read_info(path).status == "interrupted"
+    assert set(load(path)["reason"]) == {"no job came to it"}
+
+
+def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(
+    slurm: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not slurm.has_far:
+        pytest.skip("no mounts of one's own here")
+    monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
+    with pytest.raises(
+        UserError, match=r"job \d+ on node far does not see .*: --out has to be a folder that all nodes"
+    ):
+        run("partition=far", only="batch_size=1", out=slurm.hidden)
+    wait_until(lambda: slurm.tell("squeue", "-h", "-p", "far") == "", "the job's end")
+
+
+def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
+    slurm: Cluster, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SUBMIT_SECONDS", 0.5)
+    told: list[str] = []
+    slurm.stop_controller()
+    try:
+        with pytest.raises(UserError, match=r"no job within 0.5 s: sbatch: .*Unable to contact slurm controller"):
+            run(on_progress=lambda step: told.append(step.trouble))
+    finally:
+        slurm.start_controller()
+    assert not list((tmp_path / "results").iterdir())
+
+
+@pytest.mark.parametrize(("has_them", "arrays"), [(True, 1), (False, 2)])
+def test_where_slurm_does_not_say_whether_it_has_the_jobs_no_part_gets_two(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, has_them: bool, arrays: int
+) -> None:
+    suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
+    submit, asked = queue.submit, []
+
+    def unanswered_once(*arguments: Any) -> None:
+        asked.append(arguments)
+        if has_them or len(asked) > 1:
+            submit(*arguments)
+        if len(asked) == 1:
+            raise queue.ControllerDown("sbatch: Socket timed out on send/recv operation")
+
+    monkeypatch.setattr(queue, "submit", unanswered_once)
+    path = run(ONE_CORE, only="batch_size=1,2")
+    measured_once(path, replicates=1)
+    assert len((path / "jobs.jsonl").read_text().splitlines()) == len(asked) == arrays
+    assert read_info(path).environment["slurm"]["sent again"] == 0
+
+
+def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
+    told: list[str] = []
+
+    def look(progress: JobsProgress) -> None:
+        told.append(progress.trouble)
+        if "PartitionTimeLimit" in progress.trouble:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        run("partition=short", "cpus-per-task=1", on_progress=look)
+    assert re.fullmatch(r"Slurm has job \d+_\d wait: PartitionTimeLimit", told[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "words"),
+    [
+        (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
+        (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
+        (["partition=far", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
+        (["partition"], {}, "--slurm-option partition: want NAME=VALUE"),
+        (["array=0-3"], {}, "--slurm-option array=0-3: rnnbench sets array itself"),
+    ],
+)
+def test_what_slurm_does_not_take_is_told_and_leaves_nothing(
+    run: Run, tmp_path: Path, options: list[str], more: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as fault:
+        run(*options, **more)
+    assert len(str(fault.value).splitlines()) == 1
+    assert not (tmp_path / "results").exists() or not list((tmp_path / "results").iterdir())
+
+
+def test_without_slurm_or_submitit_it_is_said_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "submitit", None)
+        with pytest.raises(UserError, match=r"needs submitit: pip install 'rnnbench\[slurm\]'"):
+            run()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="no sbatch on the path"):
+        run()
+
+
+def refuse(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "left"),
+    [
+        ((sweep, "write_parts"), "--out .*results: can't be written: No space left on device; give another folder", 0),
+        ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; --resume goes on", 1),
+    ],
+)
+def test_a_disk_that_is_full_is_told_in_one_line(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], words: str, left: int
+) -> None:
+    chosen = suites.read(str(suite))
+    groups = chosen.groups({}, None, most=None)
+    monkeypatch.setattr(queue, "require", lambda: None)
+    monkeypatch.setattr(*place, refuse)
+    more: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    with pytest.raises(UserError, match=words):
+        sweep.run_by_slurm(chosen, groups, chosen.settings, out=tmp_path / "results", **more)
+    assert len(list((tmp_path / "results").iterdir())) == left
+
+
+def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, tmp_path: Path) -> None:
+    def interrupt(progress: JobsProgress) -> None:
+        raise KeyboardInterrupt
+
+    chosen = suites.read(str(suite))
+    with pytest.raises(Interrupted):
+        run(NEVER, on_progress=interrupt)
+    [by_jobs] = (tmp_path / "results").iterdir()
+    with pytest.raises(UserError, match="go on with --executor slurm"):
+        resume_run(by_jobs, chosen, chosen.settings, command="", on_progress=lambda progress: None)
+    local = stored.folder(tmp_path / "local", {small.case("vanilla"): [[1.0]]})
+    with pytest.raises(UserError, match="a run of the suite 'test', not of 'tiny'"):
+        resume_by_slurm(local, chosen, chosen.settings, command="", options=[], on_progress=lambda progress: None)

@@ -1,0 +1,177 @@
+"""Calibration, warm-up and windows on a fake clock."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.turns.engine import (
+    FEWEST_COLD_CALLS,
+    MOST_WARMUP_WINDOWS,
+    Plan,
+    calibrate,
+    equal_blocks,
+    evenly_spaced,
+    take_window,
+    warm_up,
+)
+from tests.harness.fakes import fake_cpu, fake_cpu_with_cache, noisy
+
+
+@given(seconds=st.floats(1e-7, 1.0), window_seconds=st.floats(0.005, 0.05))
+def test_a_window_lasts_as_long_as_asked_and_at_least_one_call(seconds: float, window_seconds: float) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    plan = calibrate(device, call, window_seconds)
+    lasts = take_window(device, call, plan).seconds
+    assert lasts == pytest.approx(plan.seconds)
+    assert plan.calls == 1 or 0.7 * window_seconds <= lasts <= 1.4 * window_seconds
+
+
+def test_a_slow_first_call_does_not_shorten_the_windows() -> None:
+    device, call = fake_cpu(lambda n: 0.5 if n == 0 else 1e-3)
+    assert calibrate(device, call, 0.01).calls == 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "single"), [(Cpu.blocks.shortest_call * 1.01, True), (Cpu.blocks.shortest_call * 0.99, False)]
+)
+def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bool) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    assert (calibrate(device, call, 0.01).batch == 1) is single
+
+
+def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
+    device, call = fake_cpu(lambda _: 1e-6, look_seconds=50e-9)
+    reading = take_window(device, call, calibrate(device, call, 0.01))
+    assert reading.quantiles[0] == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_calibration_ends_for_a_call_that_takes_no_time_at_all() -> None:
+    device, call = fake_cpu(lambda _: 0.0)
+    assert calibrate(device, call, 0.01).calls >= 1
+
+
+def test_warm_up_goes_on_while_windows_get_faster() -> None:
+    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # flat after 50 calls, 10 windows of 5
+    assert 10 <= warm_up(device, call, Plan(20, 1, 0.02)) <= 12
+
+
+def test_warm_up_of_a_steady_case_takes_two_short_windows() -> None:
+    device, call = fake_cpu(lambda _: 1e-3)
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == 2
+    assert device.clock(call, 1, 1).seconds == pytest.approx(1e-3)
+
+
+def test_warm_up_of_a_call_that_fills_a_window_is_one_call() -> None:
+    device, call = fake_cpu(lambda n: 1.0 if n else 2.0)
+    assert warm_up(device, call, Plan(1, 1, 1.0)) == 1
+    assert take_window(device, call, Plan(1, 1, 1.0)).seconds == pytest.approx(1.0)
+
+
+def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
+    device, call = fake_cpu(lambda _: 1.0)
+    plan = calibrate(device, call, 0.01)
+    assert device._now() == pytest.approx(2.0)  # the first call tells nothing
+    warm_up(device, call, plan)
+    assert device._now() == pytest.approx(3.0)
+    take_window(device, call, plan)
+    assert device._now() == pytest.approx(5.0)
+
+
+def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
+    device, call = fake_cpu(lambda n: 1e-3 * 0.98**n)
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == MOST_WARMUP_WINDOWS
+
+
+def test_a_window_tells_its_total_and_its_quantiles_per_call_but_for_the_first_which_finds_cold_caches() -> None:
+    device, call = fake_cpu(lambda n: n * 1e-3 if n else 9.0)
+    reading = take_window(device, call, Plan(5, 1, 0.01))
+    assert reading.quantiles == pytest.approx((1e-3, 2e-3, 3e-3, 4e-3, 5e-3))
+    assert reading.seconds == reading.host_seconds == pytest.approx(15e-3)
+
+
+def test_the_low_quantile_of_a_noisy_case_is_near_its_true_cost() -> None:
+    device, call = fake_cpu(noisy(1e-4, spread=0.1))
+    assert take_window(device, call, Plan(100, 1, 0.01)).quantiles[1] == pytest.approx(1e-4, rel=0.03)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
+def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
+    ordered = sorted(values)
+    kept = evenly_spaced(ordered)
+    assert len(kept) == min(len(ordered), 11)
+    assert (kept[0], kept[-1]) == (ordered[0], ordered[-1])
+    assert list(kept) == sorted(kept)
+
+
+plans = st.dictionaries(
+    st.text(min_size=1, max_size=3),
+    st.builds(lambda calls, seconds: Plan(calls, 1, calls * seconds), st.integers(1, 100), st.floats(1e-7, 0.5)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(plans, st.floats(0.005, 0.05))
+def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms, window_seconds: float) -> None:
+    remade = equal_blocks(arms, window_seconds, Cpu.blocks)
+    assert remade.keys() == arms.keys()
+    assert len({plan.batches for plan in remade.values()}) == 1
+    lengths = {arm: plan.seconds / plan.batches for arm, plan in remade.items()}
+    calls = {arm: plan.seconds / plan.calls for arm, plan in arms.items()}
+    longest = max(calls.values())
+    for arm, length in lengths.items():
+        wanted = max(min(longest, window_seconds), calls[arm])
+        assert length >= wanted / 1.5
+        assert length <= max(1.5 * wanted, 1.5e-4)
+
+
+def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
+    cost = noisy(1e-4, spread=0.1)
+
+    def low(batches: int, batch: int, work: int) -> float:
+        device, call = fake_cpu(lambda _: sum(cost(0) for _ in range(work)))
+        return take_window(device, call, Plan(batches, batch, 0.0)).quantiles[1]
+
+    one_by_one = low(2000, 1, work=8) / low(2000, 1, work=1) / 8
+    in_blocks = low(2000, 1, work=8) / low(2000, 8, work=1) / 8
+    assert one_by_one > 1.03
+    assert in_blocks == pytest.approx(1.0, abs=0.01)
+
+
+def test_no_arms_need_no_blocks() -> None:
+    assert equal_blocks({}, 0.01, Cpu.blocks) == {}
+
+
+@given(
+    cold=st.floats(1e-6, 1.0), flush_seconds=st.floats(0.0, 0.1), window_seconds=st.sampled_from([0.005, 0.01, 0.05])
+)
+def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds: float, window_seconds: float) -> None:
+    device, call, flushes = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    plan = calibrate(device, call, window_seconds, cold=True)
+    warm_up(device, call, plan)
+    before = len(flushes)
+    reading = take_window(device, call, plan)
+    assert plan.batch == 1
+    assert len(flushes) - before == plan.calls + 1  # the first is of the call that is not clocked
+    assert reading.quantiles == pytest.approx([cold] * len(reading.quantiles), rel=1e-3)
+    assert reading.seconds == pytest.approx(plan.calls * cold, rel=1e-3)
+    assert reading.host_seconds == pytest.approx(plan.calls * (cold + flush_seconds), rel=1e-3)
+    assert reading.submit_seconds == reading.host_seconds  # so that it is not taken for a device that waits
+
+
+@pytest.mark.parametrize(
+    ("cold", "flush_seconds", "calls"),
+    [(100e-6, 100e-6, 50), (10e-6, 10e-3, FEWEST_COLD_CALLS), (4e-3, 10e-3, 2), (1.0, 10e-3, 1)],
+)
+def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
+    cold: float, flush_seconds: float, calls: int
+) -> None:
+    device, call, _ = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    assert calibrate(device, call, 0.01, cold=True).calls == calls
+
+
+def test_all_arms_that_are_measured_cold_have_as_many_calls_as_the_slowest_has() -> None:
+    remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01, Cpu.blocks)
+    assert {(plan.batches, plan.batch, plan.cold) for plan in remade.values()} == {(5, 1, True)}
+    assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])

@@ -1,0 +1,167 @@
+"""Replicates go where ratios are wide, and the budget to the groups that it can make precise."""
+
+import random
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.turns import planner as planning
+from rnnbench.harness.turns.planner import Planner
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+
+GROUPS = [
+    Group(
+        small.workload(batch_size=size), (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size))
+    )
+    for size in (1, 2, 3)
+]
+STEADY, NOISY, WILD = GROUPS
+SPREAD = {STEADY: 0.001, NOISY: 0.02, WILD: 0.2}
+
+
+def planner(**settings: object) -> Planner:
+    chosen = Planner(GROUPS, Settings(**({"replicates": 4, "most_replicates": 50} | settings)))  # type: ignore[arg-type]
+    chosen.add_start(1.0)
+    return chosen
+
+
+def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.5) -> None:
+    loop, reference = (case.key for case in group.cases)
+    chosen.add_visit(group, seconds, {loop: rng.gauss(0.7, SPREAD[group]), reference: 0.0})
+
+
+def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
+    """Visits made until the planner wants no more."""
+    rng, counts, spent = random.Random(1), dict.fromkeys(GROUPS, 0), 0.0
+    while visits := chosen.next_visits(None if budget is None else budget - spent):
+        spent += 1.0 + seconds * len(visits)
+        for group in visits:
+            counts[group] += 1
+            visit(chosen, group, rng, seconds)
+    return counts
+
+
+def test_a_steady_group_gets_the_fewest_replicates_and_noisy_ones_more() -> None:
+    chosen = planner()
+    counts = run(chosen)
+    assert counts[STEADY] == 4
+    assert 4 < counts[NOISY] < 50
+    assert counts[WILD] == 50
+    assert chosen.missed() == [WILD]
+
+
+def test_without_a_precision_every_group_gets_the_fewest() -> None:
+    chosen = planner(precision=None)
+    assert set(run(chosen).values()) == {4}
+    assert chosen.missed() == []
+
+
+def test_the_fewest_are_made_also_where_they_are_more_than_the_most() -> None:
+    assert set(run(planner(replicates=5, most_replicates=3)).values()) == {5}
+
+
+def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
+    chosen = planner()
+    counts = run(chosen, budget=25.0)
+    assert counts[STEADY] == 4
+    assert WILD in chosen.missed()
+    assert NOISY not in chosen.missed()
+
+
+@pytest.mark.parametrize("budget", [3.0, 10.0, 30.0])
+def test_a_plan_fits_into_the_budget(budget: float) -> None:
+    counts = run(planner(), budget=budget)
+    replicates = max(counts.values())
+    assert sum(counts.values()) * 0.5 + replicates <= budget + 3 * 0.5  # the first round's cost was not known
+
+
+def test_a_group_without_a_living_case_is_not_visited_again() -> None:
+    chosen = planner()
+    chosen.add_visit(WILD, 0.1, {})
+    assert WILD not in chosen.next_visits(None)
+
+
+def test_a_group_without_a_reference_gets_the_fewest_replicates() -> None:
+    chosen = planner(replicates=1)
+    chosen.add_visit(WILD, 0.1, {WILD.cases[0].key: 0.3})
+    assert WILD not in chosen.next_visits(None)
+    assert WILD not in chosen.missed()
+
+
+def test_time_left_counts_this_replicate_and_those_to_come() -> None:
+    chosen, rng = planner(precision=None, replicates=3), random.Random(1)
+    assert chosen.seconds_left(GROUPS, None) is None
+    visit(chosen, STEADY, rng)
+    # Two groups now, three in each of two later replicates, and two starts.
+    assert chosen.seconds_left([NOISY, WILD], None) == pytest.approx(0.5 * 8 + 2.0)
+    assert chosen.seconds_left([NOISY, WILD], 3.0) == 3.0
+
+
+def test_time_left_is_expected_from_the_spread_seen() -> None:
+    chosen, rng = planner(), random.Random(3)
+    for _ in range(4):
+        for group in GROUPS:
+            visit(chosen, group, rng)
+    expected = chosen.seconds_left([], None)
+    counts = run(chosen)
+    took = sum(counts.values()) * 0.5 + max(counts.values())
+    assert expected == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.parametrize("visits", [0, 1, 2, 5])
+def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
+    chosen, same, rng = planner(), planner(), random.Random(5)
+    values = [rng.gauss(0.7, 0.02) for _ in range(visits)]
+    loop, reference = (case.key for case in NOISY.cases)
+    for one in (chosen, same):
+        for value in values:
+            one.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
+    chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
+    chosen.forget_visit(NOISY)
+    assert chosen._records == same._records
+
+
+def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in range(1, 2001)]
+    one = Planner(groups, Settings(replicates=4, most_replicates=4, precision=None))
+    one.add_start(1.0)
+    looked: list[int] = []
+    to_come = planning.visits_to_come
+
+    def look(*given: Any) -> int:
+        looked.append(1)
+        return to_come(*given)
+
+    monkeypatch.setattr(planning, "visits_to_come", look)
+    for group in groups[:10]:
+        one.add_visit(group, 0.5, {group.cases[0].key: 0.0})
+        assert one.seconds_left(groups, None) is not None
+    assert len(looked) < 50
+    left = one.seconds_left(groups[10:], None)
+    assert left == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)
+
+
+def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_back() -> None:
+    chosen = planner(replicates=2, precision=0.02)
+    loop, reference = (case.key for case in STEADY.cases)
+    for ratio in (0.1, 0.9):  # as wide as can be
+        chosen.add_visit(STEADY, 0.5, {loop: ratio, reference: 0.0})
+    assert STEADY in chosen.missed()
+    chosen.add_visit(STEADY, 0.5, {reference: 0.0})
+    assert STEADY not in chosen.missed()
+    chosen.forget_visit(STEADY)
+    assert STEADY not in chosen.missed()
+    assert set(chosen._records[STEADY.workload].log_ratios) == {reference}
+
+
+def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
+    cheap = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), 0) for size in range(1, 9)]
+    dear = [Group(small.workload(seq_len=size), (small.case("gru", seq_len=size),), 1) for size in range(91, 94)]
+    chosen = Planner([*cheap, *dear], Settings(replicates=6, precision=None))
+    chosen.add_start(1.0)
+    for group in (*cheap, *dear):
+        chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: 0.0})
+    assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
+    assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]

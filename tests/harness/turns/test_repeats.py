@@ -1,0 +1,132 @@
+"""Replicates during which a GPU was held back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.analysis.summary import complete_visits
+from rnnbench.harness.coordinator.preliminaries import OBSERVER
+from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.devices import Cuda
+from rnnbench.harness.turns.repeats import MOST_REPEATS, Repeats
+from rnnbench.store.folder import RunFolder, read_samples
+from rnnbench.store.readings import Readings
+from rnnbench.store.records import Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO
+
+GROUPS = [
+    Group(
+        small.workload(batch_size=size, device="cuda"),
+        (
+            small.case("vanilla", batch_size=size, device="cuda"),
+            small.reference_case(batch_size=size, device="cuda"),
+        ),
+    )
+    for size in (1, 2)
+]
+HOT = ["hw_thermal_slowdown"]
+
+
+class Hot:
+    """A GPU that is held back as the test says, replicate by replicate; it is asked before and after each."""
+
+    spoiling = frozenset(HOT)
+
+    def __init__(self, replicates: Sequence[Sequence[str]]) -> None:
+        self.reasons = [reasons for reasons in replicates for _ in range(2)]
+
+    def sample(self) -> Readings:
+        return Readings({"throttle_reasons": self.reasons.pop(0) if self.reasons else []})
+
+
+class OnGpu(FakeWorker):
+    """A worker that sees one; a call takes as many milliseconds as workers were started before this one."""
+
+    devices = {"cpu": None, "cuda": "1234"}  # noqa: RUF012 - as in the class it is of
+
+
+def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings: Any) -> tuple[Path, Runner]:
+    """The run's folder and its runner; the n-th worker that times finds calls of n + 1 milliseconds."""
+    monkeypatch.setattr(Cuda, "monitor", lambda uuid: gpu)
+    clock = FakeClock()
+
+    def start(name: str) -> Any:
+        seconds = 0.001 if name == OBSERVER else 0.001 * (int(name) + 1)
+        return OnGpu(name, clock, lambda message: None, lambda key: seconds)
+
+    defaults = {"replicates": 3, "windows": 2, "precision": None}
+    runner = Runner(GROUPS, Settings(**(defaults | settings)), root=parent, start_worker=start, now=clock, seed=1)
+    folder = RunFolder.create(parent, "test")
+    folder.write_info(INFO)
+    runner.start()
+    runner.run(folder)
+    runner.close()
+    folder.close()
+    return folder.path, runner
+
+
+def test_without_heat_nothing_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, runner = measure(tmp_path, monkeypatch, Hot([["sw_power_cap"]] * 3))
+    assert load(path)["worker"].unique().tolist() == ["0000", "0001", "0002"]
+    assert runner.replicates == 3
+    assert [note for note in runner.notes if "repeated" in note] == []
+
+
+def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, runner = measure(tmp_path, monkeypatch, Hot([[], HOT, [], []]))
+    assert len((path / "spoilt-0001.jsonl").read_text().splitlines()) == 2 * 2 * 2
+    frame = load(path)
+    assert frame["worker"].unique().tolist() == ["0000", "0002", "0003"]
+    assert sorted(frame["replicate"].unique()) == [0, 1, 2]
+    assert set(frame.groupby("case")["replicate"].nunique()) == {3}
+    assert len(complete_visits(frame)) == len(frame) == 3 * 2 * 2 * 2
+    assert summarize(frame)["replicates"].tolist() == [3] * 4
+    assert [len(record.seconds) for record in runner._lanes()[0].planner._records.values()] == [3, 3]
+    state = read_state(path)
+    assert (len(state.visits), state.replicates, state.workers, state.repeats) == (6, 3, 4, 1)
+    assert runner.replicates == 3
+    assert "replicates: 1 repeated, since clocks were held back (cuda: hw_thermal_slowdown)" in runner.notes
+
+
+def test_the_last_of_all_workers_may_be_spoilt_and_its_name_is_not_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = measure(tmp_path, monkeypatch, Hot([[], [], HOT, []]))
+    (path / "windows-0003.jsonl").unlink()
+    assert read_state(path).workers == 3
+
+
+def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10))
+    assert len(list(path.glob("spoilt-*.jsonl"))) == MOST_REPEATS
+    assert sorted(load(path)["replicate"].unique()) == [0, 1, 2]
+    assert [note for note in runner.notes if note.startswith("replicates: ")] == [
+        f"replicates: {MOST_REPEATS} repeated, since clocks were held back (cuda: hw_thermal_slowdown)",
+        "replicates: 3 not repeated, though held back (cuda: hw_thermal_slowdown): "
+        f"at most {MOST_REPEATS} are, and while there is time",
+    ]
+    assert len(list(read_samples(path))) == 2 * (3 + MOST_REPEATS)
+
+
+def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10), budget_seconds=5.0)
+    assert list(path.glob("spoilt-*.jsonl")) == []
+    assert load(path)["replicate"].notna().all()
+    assert runner.replicates == 1
+
+
+def test_what_was_repeated_before_a_resumption_counts_for_the_limit() -> None:
+    repeats = Repeats(made=MOST_REPEATS - 1)
+    assert [repeats.grant("heat", in_time=True) for _ in range(2)] == [True, False]
+    assert not Repeats(made=MOST_REPEATS + 4).grant("heat", in_time=True)

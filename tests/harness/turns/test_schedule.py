@@ -1,0 +1,44 @@
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.harness.turns.schedule import balanced_order, sweeps_in_turn
+from rnnbench.store.records import Group
+from tests import workload as small
+
+arms = st.lists(st.text(min_size=1), max_size=6, unique=True)
+even = st.integers(0, 4).map(lambda pairs: 2 * pairs)
+
+
+@given(arms, even, st.integers())
+def test_every_arm_takes_just_its_turns(names: list[str], turns: int, seed: int) -> None:
+    order = balanced_order(names, turns, random.Random(seed))
+    assert {name: order.count(name) for name in names} == dict.fromkeys(names, turns)
+    assert len(order) == turns * len(names)
+
+
+@given(arms, even, st.integers())
+def test_a_linear_drift_shifts_all_arms_alike(names: list[str], turns: int, seed: int) -> None:
+    order = balanced_order(names, turns, random.Random(seed))
+    assert len({sum(place for place, arm in enumerate(order) if arm == name) for name in names}) <= 1
+
+
+def test_two_arms_take_turns_as_abba_or_baab() -> None:
+    orders = {"".join(balanced_order(["A", "B"], 2, random.Random(seed))) for seed in range(50)}
+    assert orders == {"ABBA", "BAAB"}
+
+
+@given(st.lists(st.integers(0, 4), max_size=20))
+def test_wherever_groups_in_turn_are_cut_each_sweep_has_its_share(sweeps: list[int]) -> None:
+    groups = [Group(small.workload(batch_size=size), (), sweep) for size, sweep in enumerate(sweeps, 1)]
+    order = sweeps_in_turn(groups)
+    assert sorted(group.workload.batch_size for group in order) == list(range(1, len(sweeps) + 1))
+    for cut in range(len(order)):
+        taken, whole = Counter(group.sweep for group in order[:cut]), Counter(sweeps)
+        unfinished = [taken[sweep] for sweep in whole if taken[sweep] < whole[sweep]]
+        assert max(taken.values(), default=0) <= min(unfinished, default=0) + 1
+    for sweep in set(sweeps):  # within a sweep the order stays
+        sizes = [group.workload.batch_size for group in order if group.sweep == sweep]
+        assert sizes == sorted(sizes)

@@ -1,0 +1,341 @@
+"""Requests and replies, in this process."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Cpu, caches
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.store.readings import Readings
+from rnnbench.store.records import Case
+from tests import workload as small
+from tests.workloads.data.test_loader import forks
+
+PLAN = {"batches": 3, "batch": 2, "seconds": 0.001, "cold": False}
+
+
+def operations() -> Operations:
+    return Operations(random.Random(0))
+
+
+def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
+    request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+    request |= {"window_seconds": 0.002, "cold_cache": False}
+    return worker.handle(request | {"plan": None} | changes)
+
+
+def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
+    request = {"op": "observe", "case": case.axes(), "root": str(root), "compiled_steps": 64}
+    found: dict[str, Any] = worker.handle(request)["measurement"]
+    return found
+
+
+def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
+    worker, case = operations(), small.case("gru")
+    reply = prepare(worker, case)
+    assert reply["ok"]
+    assert reply["warmup_windows"] >= 1
+    window = worker.handle({"op": "window", "case": case.key, "plan": reply["plan"]})
+    assert window["ok"]
+    assert window["calls"] == reply["plan"]["batches"] * reply["plan"]["batch"]
+    assert worker.handle({"op": "release"})["ok"]
+    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+
+
+def test_a_plan_that_is_given_is_kept() -> None:
+    assert prepare(operations(), small.case("gru"), plan=PLAN)["plan"] == PLAN
+
+
+def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[int] = []
+    monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
+    worker, case = operations(), small.case("gru")
+    plan = prepare(worker, case, cold_cache=True)["plan"]
+    assert (plan["batch"], plan["cold"]) == (1, True)
+    before = len(flushes)
+    window = worker.handle({"op": "window", "case": case.key, "plan": plan})
+    assert window["calls"] == plan["batches"]
+    assert len(flushes) - before == 1 + plan["batches"]  # one of a call that is not clocked
+
+
+def test_a_case_is_observed_without_being_kept() -> None:
+    worker, case = operations(), small.case("gru")
+    found = observe(worker, case)
+    assert found["parity"] == "agrees"
+    assert found["status"] == "pending"
+    assert found["resident_bytes"] >= 0
+    assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "reason"),
+    [
+        (small.case("combined", "hoisted"), "skipped", "nothing to hoist"),
+        (small.case("gru", device="tpu"), "skipped", "no device 'tpu'"),
+        (small.case("gru", dtype="tf32"), "skipped", "tf32 is a way of CUDA's matrix units"),
+        (small.case("gru", threads=4096), "skipped", "threads=4096, and"),
+        (small.case("gru", batch_size=10**9, hidden_size=10**6), "skipped", "it needs 40,0"),
+    ],
+)
+def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reason: str) -> None:
+    reply = prepare(operations(), case)
+    assert (reply["ok"], reply["status"]) == (False, status)
+    assert reply["reason"].startswith(reason)
+
+
+CELL = """
+import torch
+from torch import nn
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise RuntimeError('on purpose\\nsecond line')", "RuntimeError: on purpose (mine.py:6)"),
+        ("return h[:, :2] @ h", "RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        ("return 1 / 0", "ZeroDivisionError: division by zero (mine.py:6)"),
+    ],
+)
+def test_what_a_users_cell_raises_is_told_with_its_line(tmp_path, body: str, reason: str) -> None:
+    (tmp_path / "mine.py").write_text(CELL.format(body=body))
+    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    assert reply["status"] == "failed"
+    assert reply["reason"].startswith(reason)
+
+
+def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = torch_state.SETTINGS["anomaly mode"]._replace(write=lambda value: None)
+    monkeypatch.setitem(torch_state.SETTINGS, "anomaly mode", stuck)
+    body = "torch.set_anomaly_enabled(True); return super().forward(input, h)"
+    (tmp_path / "mine.py").write_text(CELL.format(body=body))
+    try:
+        reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    finally:
+        torch.set_anomaly_enabled(False)
+    assert reply["status"] == "failed"
+    assert reply["reason"] == "it changes anomaly mode, which can't be put back for the cases after it"
+
+
+DETAILS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
+ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # of torch 2.8 and on
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "reason"),
+    [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 GiB.", "out of memory: CUDA out of memory."),
+        ("AcceleratorError", "CUDA error: out of memory", "out of memory: CUDA error: out of memory (mine.py:6)"),
+        ("", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "out of memory: CUDA error"),
+        ("", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "out of memory: cuDNN error"),
+        (
+            "AcceleratorError",
+            "CUDA error: an illegal memory access was encountered",
+            f"{ACCELERATOR_ERROR}: CUDA error: an illegal memory access was encountered (mine.py:6)",
+        ),
+        (
+            "",
+            "CUDA error: unspecified launch failure",
+            "RuntimeError: CUDA error: unspecified launch failure (mine.py:6)",
+        ),
+    ],
+)
+def test_what_a_gpu_raises_is_told_in_a_line(tmp_path, kind: str, message: str, reason: str) -> None:
+    raised = f"getattr(torch, {kind!r}, RuntimeError)({message + DETAILS!r})"
+    (tmp_path / "mine.py").write_text(CELL.format(body=f"raise {raised}"))
+    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    assert reply["status"] == "failed"
+    assert reply["reason"].startswith(reason)
+
+
+class Breakable(Cpu):
+    """A device on which an illegal access in a probe breaks all that comes after it."""
+
+    broken = False
+
+    def memory(self, timed: object) -> Readings:
+        Breakable.broken = True
+        raise RuntimeError(ILLEGAL)
+
+    def synchronize(self) -> None:
+        if Breakable.broken:
+            raise RuntimeError(ILLEGAL)
+
+
+ILLEGAL = "CUDA error: an illegal memory access was encountered"
+
+
+def test_a_probe_that_breaks_the_device_fails_its_case_so_that_the_worker_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "BACKENDS", {"cpu": Breakable})
+    request = {"op": "observe", "case": small.case("gru").axes(), "root": ".", "compiled_steps": 64}
+    reply = operations().handle(request)
+    assert (reply["ok"], reply["status"]) == (False, "failed")
+    assert reply["reason"].startswith(f"RuntimeError: {ILLEGAL}")
+
+
+CELL_FILE = """
+from torch import nn
+{top}
+class Mine(nn.GRUCell):
+    def forward(self, input, h):
+        {forward}
+        return super().forward(input, h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("top", "forward", "failure"),
+    [
+        ("class Mine(", "", "loading"),
+        ("import nowhere_to_be_found", "", "loading"),
+        ("1 / 0", "", "loading"),
+        ("", "import nowhere_to_be_found", "loading"),
+        ("", "open('nowhere/to/be/found')", "loading"),
+        ("", "1 / 0", "running"),
+        ("", "h = h + 1", "running"),
+    ],
+)
+def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forward: str, failure: str) -> None:
+    (tmp_path / "mine.py").write_text(CELL_FILE.format(top=top, forward=forward))
+    case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
+    for operation in ("observe", "prepare"):
+        request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+        request |= {"window_seconds": 0.002, "cold_cache": False, "plan": None}
+        reply = operations().handle(request)
+        if operation == "observe" or forward != "h = h + 1":  # parity is looked at once
+            assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
+
+
+def test_a_class_that_is_not_there_is_a_failure_to_load(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(CELL_FILE.format(top="", forward=""))
+    case = replace(small.case("gru", reference="gru"), cell="mine.py:Other")
+    request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+    assert operations().handle(request)["failure"] == "loading"
+
+
+def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> None:
+    worker = operations()
+    for name, forward in (("fine", ""), ("broken", "1 / 0")):
+        (tmp_path / f"{name}.py").write_text(CELL_FILE.format(top="", forward=forward))
+        case = replace(small.case("gru", reference="gru"), cell=f"{name}.py:Mine")
+        request = {"op": "observe", "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
+        files = [set(worker.handle(request)["imported"].values()) for _ in range(2)]
+        assert str(tmp_path / f"{name}.py") in files[0]
+        assert files[1] == set()
+
+
+def test_an_unknown_request_is_answered() -> None:
+    assert "KeyError" in operations().handle({"op": "dance"})["reason"]
+
+
+HOSTILE = """
+import random
+import torch
+from torch import nn
+torch.set_default_dtype(torch.float64)
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        result = super().forward(input, h)
+        torch.set_num_threads(1 + random.randrange(4))
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(random.randrange(1000))
+        torch.use_deterministic_algorithms(True)
+        torch.backends.mkldnn.enabled = False
+        torch.set_float32_matmul_precision("medium")
+        return result
+"""
+
+
+def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_path) -> None:
+    before = torch_state.capture()
+    try:
+        (tmp_path / "mine.py").write_text(HOSTILE)
+        worker, hostile, other = (
+            operations(),
+            Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
+            small.case("lstm"),
+        )
+        first = observe(worker, other)
+        assert prepare(worker, hostile, tmp_path)["ok"]
+        assert observe(worker, other) | {"resident_bytes": first["resident_bytes"]} == first
+        assert prepare(worker, other)["ok"]
+        assert torch_state.capture() == before | {"threads": other.workload.threads}
+        assert worker.handle({"op": "window", "case": hostile.key, "plan": PLAN})["ok"]
+        assert worker.handle({"op": "window", "case": other.key, "plan": PLAN})["ok"]
+        assert torch_state.capture() == before | {"threads": other.workload.threads}
+    finally:
+        torch_state.restore(before)
+
+
+CHOOSY = """
+import torch
+from torch import nn
+torch.set_float32_matmul_precision("medium")
+class Mine(nn.RNNCell):
+    def forward(self, input, h):
+        assert torch.get_float32_matmul_precision() == "highest"
+        return super().forward(input, h)
+"""
+
+
+def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_call(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(CHOOSY)
+    before = torch_state.capture()
+    try:
+        assert observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)["parity"] == "agrees"
+    finally:
+        torch_state.restore(before)
+
+
+def test_what_a_training_cell_computes_does_not_depend_on_who_ran_before(tmp_path) -> None:
+    before = torch_state.capture()
+    try:
+        (tmp_path / "mine.py").write_text(HOSTILE)
+        hostile = Case("mine.py:Mine", "loop", small.workload(dtype="float32"))
+        alone, after = operations(), operations()
+        training = small.case("gru", phase="training", dtype="float32")
+        prepare(after, hostile, tmp_path)
+        errors = [observe(worker, training)["parity_error"] for worker in (alone, after)]
+        assert errors[0] == errors[1]
+    finally:
+        torch_state.restore(before)
+
+
+LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples": 8, "workers": 1}
+
+
+@forks
+def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
+    worker, case = operations(), Case("windows", "per_item", small.workload(**LOADING))
+    before = set(psutil.Process().children())
+    reply = prepare(worker, case)
+    assert reply["ok"], reply
+    [loader] = set(psutil.Process().children()) - before
+    assert worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
+    worker.handle({"op": "release"})
+    gone, _ = psutil.wait_procs([loader], timeout=5)
+    assert gone
+
+
+def test_loading_is_observed_without_a_model() -> None:
+    found = observe(operations(), Case("windows", "vectorised", small.workload(**LOADING | {"workers": 0})))
+    assert found["parity"] == "agrees"
+    assert found["missing"]["parameters"] == "loading has no model"
+
+
+def test_more_loading_processes_than_cores_are_skipped() -> None:
+    reply = prepare(operations(), Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})))
+    assert reply["status"] == "skipped"
+    assert reply["reason"].startswith("workers=4096, more than the cores allowed (")

@@ -1,0 +1,156 @@
+"""`rnnbench.measure(...)` as users call it; `tests/harness/live` has what it does inside."""
+
+import builtins
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import assert_type
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnbench
+from rnnbench import measure
+from rnnbench.errors import UserError
+from rnnbench.report import progress
+from rnnbench.report.measured import Measured
+from rnnbench.store.records import Phase, Workload
+from tests.analysis.scaling import made_up
+from tests.harness.live.modules import INPUT, QUICK, Loop, pair
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
+    found = measure(pair(), INPUT, phase=phase, **QUICK)
+    assert_type(found, Measured)
+    assert isinstance(found, pd.DataFrame)
+    assert found.index.tolist() == ["mine", "torch"]
+    assert found.columns.tolist() == [
+        *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
+        *("mean_seconds", "replicates", "parity", "parameters"),
+    ]
+    assert found["parity"].tolist() == ["agrees", "is the reference"]
+    assert found["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
+    assert found["replicates"].tolist() == [2, 2]
+    assert (found["seconds"] > 0).all()
+    assert found.loc["torch", "ratio"] == 1.0
+    facts = {name: value for name, value in found.attrs.items() if name != "note"}
+    assert facts == {
+        "phase": phase,
+        "reference": "torch",
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    assert "process" in found.attrs["note"]
+
+
+def test_forty_times_the_work_takes_longer() -> None:
+    weight, input = torch.randn(64, 64) / 8, torch.randn(64, 64)
+
+    def steps(count: int) -> Callable[[Tensor], Tensor]:
+        def run(state: Tensor) -> Tensor:
+            for _ in range(count):
+                state = torch.tanh(state @ weight)
+            return state
+
+        return run
+
+    found = measure({"base": steps(5), "mine": steps(200)}, input, reference="base", **QUICK)
+    assert found["ratio"]["mine"] > 2
+    assert found["seconds"]["mine"] > 2 * found["seconds"]["base"]
+    assert found["parity"]["mine"].startswith("differs by")
+
+
+def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> None:
+    with torch.no_grad():
+        assert len(measure(pair(), INPUT, "training", **QUICK)) == 2
+
+
+def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
+    found = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
+    assert found["replicates"].tolist() == [3, 3]
+
+
+def test_its_help_is_that_of_a_function() -> None:
+    assert list(inspect.signature(measure).parameters)[:3] == ["modules", "inputs", "phase"]
+    assert "most_replicates" in (inspect.getdoc(measure) or "")
+    assert "measure" in rnnbench.__all__
+
+
+def test_importing_rnnbench_loads_neither_torch_nor_pandas() -> None:
+    code = "import rnnbench, sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Where it shows itself
+
+
+class ZMQInteractiveShell:
+    """What `get_ipython()` gives in a notebook, as far as rich looks."""
+
+
+def test_in_a_notebook_progress_is_one_line_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    found = measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    out, shown = capsys.readouterr()
+    *lines, cleared, end = shown.split("\r")[1:]
+    assert any(line.startswith("round ") and "█" in line and " s left" in line for line in lines)
+    assert (cleared.strip(), end, out) == ("", "", "")
+    assert "\n" not in shown
+    assert "IPython" not in sys.modules
+    assert found._repr_html_().startswith("<table")
+
+
+def test_on_a_terminal_progress_is_a_bar_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)  # or a busy machine is done before the next look
+    measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    out, shown = capsys.readouterr()
+    assert "checking outputs" in shown
+    assert "round 1" in shown
+    assert not out
+    measure(pair(), INPUT, **QUICK)
+    assert capsys.readouterr().err == ""
+
+
+def test_elsewhere_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    measure(pair(), INPUT, **QUICK | {"progress": True})
+    assert capsys.readouterr() == ("", "")
+
+
+def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tensor], Tensor]]) -> None:
+    """Never run: what mypy has to accept, and to refuse."""
+    assert_type(rnnbench.measure(modules, INPUT, phase="step"), Measured)
+    assert_type(measure(functions, (INPUT, INPUT)), Measured)
+    measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
+    measure(modules, INPUT, phase="train")  # type: ignore[arg-type]
+    measure(modules, INPUT, repeats=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["batch_size=8 seq_len=32,33 hidden_size=100", {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"}],
+)
+def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(given: str | dict[str, object], tmp_path: Path) -> None:
+    found = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), given)  # type: ignore[arg-type]
+    assert found["seq_len"].tolist() == [32, 33]
+    assert found["status"].tolist() == ["predicted", "predicted"]
+    work = Workload("lstm", "inference", "many_to_many", 8, 32, 64, 100, 10, 1, "float32", "cpu", 1)
+    assert found["seconds"].iloc[0] == pytest.approx(made_up.loop(work, made_up.macs(work)), rel=0.01)
+
+
+def test_an_axis_that_is_none_is_named_before_anything_is_fitted() -> None:
+    with pytest.raises(UserError, match=r"sizes hiden_size=3: no axis 'hiden_size' .did you mean 'hidden_size'"):
+        rnnbench.predict(pd.DataFrame(columns=["seconds_low"]), "hiden_size=3")
