@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rnnbench.harness.live import Found
-    from rnnbench.report.explained import Explained
-    from rnnbench.report.measured import Measured
+    from rnnbench.report.notebook.explained import Explained
+    from rnnbench.report.notebook.measured import Measured
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
 
@@ -86,8 +86,8 @@ def measure(
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: no more than `replicates`),
     at least `replicates`, at most `most_replicates` of them, and none that `budget_seconds` has no room for; None
-    is no limit. The result, a `rnnbench.report.measured.Measured`, has a row for each module, in seconds per call;
-    its `attrs["note"]` says what was missed. `progress`: shown on a terminal and in a notebook.
+    is no limit. The result, a `rnnbench.report.notebook.measured.Measured`, has a row for each module, in seconds per
+    call; its `attrs["note"]` says what was missed. `progress`: shown on a terminal and in a notebook.
 
     A round is a few windows of about `window_seconds` for each module. Intervals are over rounds in one process,
     and do not hold what differs from process to process, such as what lies where in memory: maybe a percent or two.
@@ -98,7 +98,7 @@ def measure(
     with its name in front, as ValueError or RuntimeError.
     """
     from rnnbench.harness import live
-    from rnnbench.report.progress import shown_rounds
+    from rnnbench.report.screen.progress import shown_rounds
 
     settings = _settings(
         precision=precision,
@@ -135,14 +135,14 @@ def explain(
     read back into Python and results that nothing uses are found by what the code does, and sized by calls that leave
     them out, in turns with calls that don't. What the module computes is not changed by that, nor are its weights.
 
-    The result, a `rnnbench.report.explained.Explained`, prints as a few sentences; it has `words(name)`, `breakdown`,
-    `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and RuntimeError as
-    `rnnbench.measure` does; a module that fails under the profiler is told in the result.
+    The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has `words(name)`,
+    `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
+    RuntimeError as `rnnbench.measure` does; a module that fails under the profiler is told in the result.
     """
     from rnnbench.analysis.gap import between, is_alike, take_apart
     from rnnbench.harness.profiling.explain import explain as explain_live
-    from rnnbench.report.explained import Explained
-    from rnnbench.report.progress import shown_rounds
+    from rnnbench.report.notebook.explained import Explained
+    from rnnbench.report.screen.progress import shown_rounds
 
     settings = _settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
     place = None if folder is None else Path(folder)
@@ -175,7 +175,7 @@ def _framed(found: "Found", phase: "Phase", settings: "Settings") -> "Measured":
     import pandas as pd
 
     from rnnbench.analysis.rounds import compare
-    from rnnbench.report.measured import Measured, note
+    from rnnbench.report.notebook.measured import Measured, note
 
     frame = compare(found.taken.times, found.reference)
     frame["parity"] = pd.Series(found.parity)

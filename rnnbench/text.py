@@ -12,3 +12,8 @@ def writable(text: str) -> str:
     They come from JSON, from exceptions of a user's code, and from file names and arguments that are not UTF-8.
     """
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def encoded(text: str) -> bytes:
+    """The text as bytes of UTF-8, whatever names it holds."""
+    return writable(text).encode()

@@ -13,8 +13,8 @@ PAGES: dict[str, list[str]] = {  # what is shown of each module
     "rnnbench": rnnbench.__all__,
     "rnnbench.pytest_plugin": [],  # its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
-    "rnnbench.report.measured": ["Measured"],
-    "rnnbench.report.explained": ["Explained"],
+    "rnnbench.report.notebook.measured": ["Measured"],
+    "rnnbench.report.notebook.explained": ["Explained"],
     "rnnbench.errors": ["UserError"],
 }
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Window
+from rnnbench.store.run_info import RunInfo
 
 INFO = RunInfo("test", "a run made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"python": "3.11"})
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench import measure
 from rnnbench.errors import UserError
-from rnnbench.report import progress
-from rnnbench.report.measured import Measured
+from rnnbench.report.notebook.measured import Measured
+from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis.scaling import made_up
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair

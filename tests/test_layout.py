@@ -1,6 +1,7 @@
 """The rules of the rooms, read off the imports."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,37 +9,85 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
-ROOMS = ("cells", "workloads", "measure", "store", "analysis", "report", "pytest_plugin")
+# Which rooms a room may import; those that hold rooms are named again below, where their rooms are.
 ALLOWED = {
     "store": set(),
     "cells": {"store"},
     "workloads": {"cells", "store"},
-    "measure": {"workloads", "cells", "analysis", "store"},
     "analysis": {"store"},
-    "report": {"analysis", "store", "measure"},
-    "pytest_plugin": {"report", "analysis", "measure", "cells", "store"},
+    "harness": {"workloads", "cells", "analysis", "store"},
+    "report": {"analysis", "store", "harness"},
+    "pytest_plugin": {"report", "analysis", "harness", "workloads", "cells", "store"},
+    "harness/machine": set(),
+    "harness/devices": {"machine"},
+    "harness/turns": {"devices"},
+    "harness/live": {"turns", "devices", "machine"},
+    "harness/profiling": {"live", "turns", "devices", "machine"},
+    "harness/worker": {"profiling", "turns", "devices", "machine"},
+    "harness/coordinator": {"turns", "devices", "machine"},
+    "harness/check": {"coordinator", "turns", "devices", "machine"},
+    "harness/slurm": {"coordinator", "turns", "devices", "machine"},
+    "report/words": set(),
+    "report/tables": {"words"},
+    "report/figures": {"words"},
+    "report/page": {"figures", "tables", "words"},
+    "report/screen": {"tables", "words"},
+    "report/notebook": {"figures", "tables", "words"},
+    "report/export": {"tables", "words"},
+    "report/verdicts": {"tables", "words"},
 }
+MOST_MODULES = 24  # of a folder, its `__init__.py` left out
+
+
+def modules() -> dict[str, Path]:
+    """The file of every module of the package, by its name."""
+    files = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): file for name, file in files.items()}
 
 
 def imports(file: Path) -> set[str]:
-    """Every module that a file imports, whether at its top or inside a function."""
+    """Every module, and every name in a module, that a file imports, whether at its top or inside a function."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("room", ROOMS)
+def test_every_folder_of_the_package_is_a_room_with_a_rule() -> None:
+    folders = {file.parent.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py")}
+    ruled = {folder for folder in folders if any(room in (folder, folder.rpartition("/")[0]) for room in ALLOWED)}
+    assert folders - ruled == {".", "cli", "new_cell"}
+    assert set(ALLOWED) <= folders
+
+
+@pytest.mark.parametrize("room", ALLOWED)
 def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    above, _, own = room.rpartition("/")
+    prefix = ".".join(["rnnbench", *filter(None, [above])]) + "."
+    beside = {other.rpartition("/")[2] for other in ALLOWED if other.rpartition("/")[0] == above}
     for file in (PACKAGE / room).rglob("*.py"):
-        used = {name.split(".")[1] for name in imports(file) if name.startswith("rnnbench.")} & set(ROOMS)
-        assert used <= ALLOWED[room] | {room}, file
+        used = {name.removeprefix(prefix).split(".")[0] for name in imports(file) if name.startswith(prefix)} & beside
+        assert used <= ALLOWED[room] | {own}, file
 
 
-@pytest.mark.parametrize("room", ["store", "cells", "workloads", "measure", "analysis"])
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = modules()
+    graph = {
+        name: {one if one in files else one.rpartition(".")[0] for one in imports(file)} & files.keys() - {name}
+        for name, file in files.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which shows the circle
+
+
+def test_no_folder_is_a_corridor_of_modules() -> None:
+    for folder in {file.parent for file in PACKAGE.rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) - 1 <= MOST_MODULES, folder
+
+
+@pytest.mark.parametrize("room", ["store", "cells", "workloads", "harness", "analysis"])
 def test_only_the_classes_of_devices_ask_which_device_it_is(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):
         if "devices" in file.parts:
@@ -61,7 +110,7 @@ def test_what_reads_results_never_imports_torch(room: str) -> None:
         "rnnbench.cli",
         "rnnbench.harness.coordinator.session",
         "rnnbench.harness.slurm.sweep",
-        "rnnbench.report.progress",
+        "rnnbench.report.screen.progress",
         "rnnbench.store.frame",
     ],
 )

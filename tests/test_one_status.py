@@ -21,12 +21,15 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.lane_runner import log_seconds
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
-from rnnbench.report import figures, html, markdown, tables, terminal
 from rnnbench.report.export import FORMATS, rendered
-from rnnbench.report.runs import folder as runs_folder
-from rnnbench.report.runs import history as history_topic
-from rnnbench.report.runs import together as together_topic
-from rnnbench.report.sections import Content
+from rnnbench.report.figures import all_figures
+from rnnbench.report.page import history as history_topic
+from rnnbench.report.page import run_page
+from rnnbench.report.page import several_runs as runs_folder
+from rnnbench.report.page import together as together_topic
+from rnnbench.report.page.sections import Content
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables, as_markdown
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings
@@ -81,11 +84,11 @@ def test_its_row_has_no_number_of_its_time(run: Path) -> None:
 def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
     info, frame = read_info(run), load(run)
     summary = summarize(frame)
-    made_tables = tables.render(summary, info)
-    drawn = figures.render(summary, info.caches)
-    page = html.render(Content(summary, noise(frame), info, drawn, made_tables))
+    made_tables = all_tables.render(summary, info)
+    drawn = all_figures.render(summary, info.caches)
+    page = run_page.render(Content(summary, noise(frame), info, drawn, made_tables))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
-    texts = [terminal.text(summary, info), *map(markdown.render, made_tables.values()), without_figures]
+    texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
     assert "on purpose" in texts[0]
     marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))
@@ -152,7 +155,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     summary = summarize(frame)
     assert summary["seconds"].isna().all()
     assert np.isnan(noise(frame).floor)
-    html.render(Content(summary, noise(frame), info, figures.render(summary), tables.render(summary, info)))
+    run_page.render(Content(summary, noise(frame), info, all_figures.render(summary), all_tables.render(summary, info)))
     state = read_state(run)
     assert [visit.windows for visit in state.visits] == [[]] * REPLICATES
     assert isinstance(state.visits[0].seconds, float)

@@ -10,8 +10,8 @@ import pytest
 
 import rnnbench
 from rnnbench.pytest_plugin.assertions import Assertions
-from rnnbench.report.explained import Explained
-from rnnbench.report.measured import Measured
+from rnnbench.report.notebook.explained import Explained
+from rnnbench.report.notebook.measured import Measured
 
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in rnnbench.__all__}
 PUBLIC["assert_not_slower"] = Assertions.assert_not_slower
@@ -48,6 +48,6 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/errors.html",
         "rnnbench/pytest_plugin.html",
         "rnnbench/pytest_plugin/assertions.html",
-        "rnnbench/report/explained.html",
-        "rnnbench/report/measured.html",
+        "rnnbench/report/notebook/explained.html",
+        "rnnbench/report/notebook/measured.html",
     }

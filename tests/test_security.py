@@ -16,8 +16,10 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.noise import noise
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
-from rnnbench.report import csv, html, markdown, tables, terminal
-from rnnbench.report.sections import Content
+from rnnbench.report.page import run_page
+from rnnbench.report.page.sections import Content
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables, as_csv, as_markdown
 from rnnbench.report.verdicts import as_json, github, junit
 from rnnbench.report.verdicts import markdown as verdict_markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
@@ -45,7 +47,7 @@ CALLS = {
 }
 # Where foreign code runs since that is what it is for: a user's own cell; and what pickles by itself, fenced in a room.
 SERVERS = {"http.server", "socketserver", "socket", "asyncio", "xmlrpc", "wsgiref"}
-EXCEPTIONS = {"submitit": "measure/slurm", "exec_module": "cells", "import_module": "cells"}
+EXCEPTIONS = {"submitit": "harness/slurm", "exec_module": "cells", "import_module": "cells"}
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
 
 
@@ -100,8 +102,8 @@ def test_what_jinja_renders_is_escaped_and_only_our_own_script_and_figures_are_n
                 file
             )  # Python and TOML, from a name that is checked
         if isinstance(node, ast.Call) and called(node) in ("Markup", "from_string"):
-            assert file in (Path("report/page.py"), Path("report/inline.py")), f"{file}:{node.lineno}"
-    for file in (PACKAGE / "report/templates").iterdir():
+            assert file in (Path("report/page/page.py"), Path("report/page/inline.py")), f"{file}:{node.lineno}"
+    for file in (PACKAGE / "report/page/templates").iterdir():
         assert not re.search(r"\|\s*safe\b|autoescape|\bMarkup\b", file.read_text(encoding="utf-8")), file
 
 
@@ -109,7 +111,7 @@ def test_only_the_report_is_served_and_no_other_module_listens() -> None:
     for file, node in nodes():
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
-            assert not names & SERVERS or file == Path("report/serve.py"), file
+            assert not names & SERVERS or file == Path("report/page/serve.py"), file
 
 
 def test_only_cells_are_imported_from_files() -> None:
@@ -146,13 +148,13 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     info, frame = read_info(path), load(path)
     summary = summarize(frame)
     assert_harmless(terminal.text(summary, info))
-    made = tables.render(summary, info)
+    made = all_tables.render(summary, info)
     for table in made.values():
-        rows = markdown.render(table).split("|\n")
+        rows = as_markdown.render(table).split("|\n")
         assert_harmless("\n".join(rows))
-        for row in spreadsheet.reader(io.StringIO(csv.render(table))):
+        for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
             assert not any(cell.startswith(("=", "@")) for cell in row)
-    page = html.render(Content(summary, noise(frame), info, {}, made))
+    page = run_page.render(Content(summary, noise(frame), info, {}, made))
     assert page.count("<script") == 2  # the page's own
     assert "\x1b" not in page
 

@@ -28,8 +28,8 @@ from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
 from rnnbench.analysis.verdict import CONFIDENCE, Q
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import Case
+from rnnbench.store.run_info import RunInfo
 
 SMALLEST = 0.01  # a smaller change is none that anybody acts on
 MAD_TO_SPREAD = 1.4826  # of a normal distribution

@@ -16,9 +16,10 @@ from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.store.folder import read_info
 from rnnbench.store.frame import read as read_run
 from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
+from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
 # What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.

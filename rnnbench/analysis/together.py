@@ -13,8 +13,8 @@ from rnnbench.analysis.location import shift
 from rnnbench.analysis.stored import StoredRun, located_ratios
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import Case
+from rnnbench.store.run_info import RunInfo
 
 LOADS = ("load", "load_at_the_end")  # of the environment; they differ always
 

@@ -173,7 +173,7 @@ def _live(
     from rnnbench.expressions import parse_only
     from rnnbench.harness.check import check
     from rnnbench.harness.check.sides import sides
-    from rnnbench.report.progress import shown_progress
+    from rnnbench.report.screen.progress import shown_progress
 
     with sides(suite, base, base_python, head_python) as (first, second):
         selection = check.select(first, second, parse_only(only), device, any_number=yes)
@@ -195,7 +195,7 @@ def _against_run(
     from rnnbench.analysis.stored import common_cases
     from rnnbench.expressions import parse_only
     from rnnbench.harness.coordinator.session import run_suite
-    from rnnbench.report.progress import shown_progress
+    from rnnbench.report.screen.progress import shown_progress
 
     before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
     groups = suite.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)

@@ -18,9 +18,9 @@ def doctor(measured: bool) -> None:
     """
     from rnnbench.harness.coordinator import environment
     from rnnbench.harness.coordinator.doctor import advice, probe, standing
-    from rnnbench.report import noise as noise_sentence
-    from rnnbench.report.progress import shown_progress
-    from rnnbench.report.table_environment import lines
+    from rnnbench.report.screen.progress import shown_progress
+    from rnnbench.report.tables.table_environment import lines
+    from rnnbench.report.words import noise as noise_sentence
 
     found, told = environment.describe(Path()), []
     if measured:

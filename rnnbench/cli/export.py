@@ -29,7 +29,7 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """
     from rnnbench import load, summarize
     from rnnbench.report.export import notes, rendered
-    from rnnbench.report.files import replace
+    from rnnbench.report.page.files import replace
     from rnnbench.store.folder import read_info
 
     if windows and not FORMATS[to].keeps_all:

@@ -36,11 +36,11 @@ def profile(
     from rnnbench.expressions import parse_only
     from rnnbench.harness.coordinator.profile_run import profile_run
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
-    from rnnbench.report import profiled
-    from rnnbench.report.axes import one_line
-    from rnnbench.report.folder import put
-    from rnnbench.report.place import of_one, place
-    from rnnbench.report.progress import shown_profiling, shown_progress
+    from rnnbench.report.page import profiled
+    from rnnbench.report.page.place import of_one, place
+    from rnnbench.report.page.run_folder import put
+    from rnnbench.report.screen.progress import shown_profiling, shown_progress
+    from rnnbench.report.words.axes import one_line
 
     chosen = read_suite(suite)
     groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)

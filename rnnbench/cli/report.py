@@ -12,7 +12,7 @@ from rnnbench.cli.options import File, Text, reference_option
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
-    from rnnbench.report.place import Place
+    from rnnbench.report.page.place import Place
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
@@ -62,7 +62,7 @@ def report(
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
-    from rnnbench.report.folder import put
+    from rnnbench.report.page.run_folder import put
 
     if together or history:
         page = put(*_several(runs, out, suite, together=together, history=history))
@@ -113,7 +113,7 @@ def _several(
 
 
 def _place(run: Path, out: Path | None) -> "Place":
-    from rnnbench.report import place
+    from rnnbench.report.page import place
 
     return place.place(place.of_one(run), out)
 
@@ -123,7 +123,7 @@ def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[st
     from rnnbench.store import pytest_benchmark
 
     if pytest_benchmark.is_saved(path):
-        from rnnbench.report.saved import folder as saved_folder
+        from rnnbench.report.page import benchmarks as saved_folder
 
         if asked:
             raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
@@ -138,8 +138,8 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     from rnnbench import load, summarize
     from rnnbench.analysis.noise import noise
     from rnnbench.expressions import parse_only
-    from rnnbench.report import profiled
-    from rnnbench.report.folder import render
+    from rnnbench.report.page import profiled
+    from rnnbench.report.page.run_folder import render
     from rnnbench.store.folder import read_info, read_profiles
 
     sizes = parse_only(asked, "--predict")
@@ -151,8 +151,8 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
 
 
 def _serve(run: Path, asked: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
-    from rnnbench.report.folder import put
-    from rnnbench.report.serve import Server, follow
+    from rnnbench.report.page.run_folder import put
+    from rnnbench.report.page.serve import Server, follow
     from rnnbench.store.folder import read_info
 
     read_info(run)  # no port is taken for what is no run

@@ -90,7 +90,7 @@ def run(
     from rnnbench import suites
     from rnnbench.expressions import parse_only
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
-    from rnnbench.report.progress import shown_progress
+    from rnnbench.report.screen.progress import shown_progress
 
     if executor != "slurm" and (slurm_options or groups_per_job):
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
@@ -128,7 +128,7 @@ def _by_slurm(
     groups_per_job: int | None,
 ) -> Path:
     from rnnbench.harness.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
-    from rnnbench.report.progress_jobs import shown_jobs
+    from rnnbench.report.screen.jobs_progress import shown_jobs
 
     with shown_jobs() as on_progress:
         if resume is not None:
@@ -159,9 +159,9 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
         refuse_nothing(folder, summary)
         return
     from rnnbench.analysis.noise import noise
-    from rnnbench.report import noise as noise_sentence
-    from rnnbench.report import terminal
+    from rnnbench.report.screen import terminal
     from rnnbench.report.verdicts.github import without_commands
+    from rnnbench.report.words import noise as noise_sentence
 
     info = read_info(folder)
     with without_commands(output.say):

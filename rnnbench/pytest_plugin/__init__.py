@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rnnbench.pytest_plugin.marker import CASE_FIXTURE
+
 if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
     from rnnbench.pytest_plugin.session import Session
 
-CASE_FIXTURE = "rnnbench_case"
 MARKER = (
     "rnnbench(suite, budget, precision, phase, undecided): suite: whose cases `rnnbench_case` stands for; the others: "
     "defaults of `rnnbench.assert_not_slower`."

@@ -10,7 +10,7 @@ import pytest
 
 from rnnbench.cli.options import Percent, Seconds
 from rnnbench.harness.live.not_slower import Compared, not_slower
-from rnnbench.report.not_slower import sentence
+from rnnbench.report.words.not_slower import sentence
 from rnnbench.store.records import Phase
 
 if TYPE_CHECKING:

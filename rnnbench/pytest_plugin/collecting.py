@@ -10,8 +10,8 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only
-from rnnbench.pytest_plugin import CASE_FIXTURE
 from rnnbench.pytest_plugin.clock import Clock
+from rnnbench.pytest_plugin.marker import CASE_FIXTURE
 from rnnbench.pytest_plugin.words import case_name, group_name
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings

@@ -1,9 +1,10 @@
-"""The marker `rnnbench`: what a test, its class or its module says, the nearest of them first."""
+"""The names that tests use, and the marker `rnnbench`: what a test, its class or its module says, the nearest first."""
 
 from typing import Any
 
 import pytest
 
+CASE_FIXTURE = "rnnbench_case"
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
 
 

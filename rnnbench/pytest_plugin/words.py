@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnbench.cells import is_own
-from rnnbench.report.axes import COUNTED, OF_MODELS, SIZES, say_all, word
+from rnnbench.report.words.axes import COUNTED, OF_MODELS, SIZES, say_all, word
 from rnnbench.store.records import LOADS, OF_DATA, WORKLOAD_AXES, Case, Workload, axis_text, reference_cell
 from rnnbench.suite_file import Sweep
 

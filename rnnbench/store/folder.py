@@ -15,50 +15,21 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from rnnbench.errors import UserError
 from rnnbench.store import jsonlines, names, schema, storable
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
 from rnnbench.store.regular_files import read_text
+from rnnbench.store.run_info import READ_VERSIONS, RunInfo
 from rnnbench.store.writing import open_to_append, replace
 
-SCHEMA_VERSION = 2
-READ_VERSIONS = (1, 2)  # runs of version 1 have no id
 MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
 MAX_INFO_BYTES = 64 << 20
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
-FLUSHED = "caches flushed before every call"
-RunStatus = Literal["running", "finished", "interrupted"]
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What `run.json` holds."""
-
-    suite: str
-    description: str
-    resolved: dict[str, Any]  # the suite as it was understood, defaults filled in
-    command: str
-    started: str  # ISO 8601, UTC
-    environment: dict[str, Any]
-    status: RunStatus = "running"
-    seconds: float | None = None  # wall time of the whole run
-    replicates: int = 0  # finished
-    ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
-    stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
-    notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
-    schema_version: int = SCHEMA_VERSION
-    id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
-
-    @property
-    def caches(self) -> str:
-        """What every figure of the run has to say of caches; nothing where they were left warm."""
-        return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""
 
 
 class RunFolder:

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import PLACE, Ceiling
-from rnnbench.store.folder import RunInfo, last_lines, read_info
+from rnnbench.store.folder import last_lines, read_info
 from rnnbench.store.jsonlines import tables
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.names import is_worker
 from rnnbench.store.records import AXES, DEFAULTS, PLAIN, WORKLOAD_AXES, Window
+from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import RUN, check_windows, too_many, window_files, worker_of
 from rnnbench.text import writable
 

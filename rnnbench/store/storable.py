@@ -12,7 +12,7 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import PLAIN, Measurement
 
 if TYPE_CHECKING:
-    from rnnbench.store.folder import RunInfo
+    from rnnbench.store.run_info import RunInfo
 
 DEFAULTS = {one.name: one.default for one in fields(Measurement) if one.default is not MISSING}
 

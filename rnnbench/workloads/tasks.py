@@ -5,7 +5,7 @@ Whether the body is made of cells or a torch.nn layer makes no difference here, 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,31 +14,40 @@ from rnnbench.cells.states import State
 from rnnbench.store.records import Task, Workload
 from rnnbench.workloads.implementations import Skip
 
-if TYPE_CHECKING:
-    from rnnbench.workloads.model import SequenceModel
-
-RunTask = Callable[["SequenceModel", Tensor, State], tuple[Tensor, State]]
 FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
 
 
-def many_to_many(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+class TaskModel(Protocol):
+    """What a task needs of a `SequenceModel`."""
+
+    body: Any
+    decoder: Any
+    head: nn.Linear
+    feed_back: FeedBack
+    output_steps: int
+
+
+RunTask = Callable[[TaskModel, Tensor, State], tuple[Tensor, State]]
+
+
+def many_to_many(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
     """An output for each step; the head is one product over all of them."""
     outputs, state = model.body(input, state)
     return model.head(outputs), state
 
 
-def many_to_one(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+def many_to_one(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
     """One output, from the top layer's final state."""
     outputs, state = model.body(input, state)
     return model.head(model.body.last(outputs, state))[None], state
 
 
-def one_to_many(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+def one_to_many(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
     """One step of input; each further one is fed the output before it."""
     return model.feed_back(model.body, model.head, input[0], state, model.output_steps)
 
 
-def encoder_decoder(model: "SequenceModel", input: Tensor, state: State) -> tuple[Tensor, State]:
+def encoder_decoder(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
     """One body reads the sequence; another starts from its final state and zeros, and is fed its own outputs."""
     _, state = model.body(input, state)
     start = input.new_zeros(input.shape[1], model.head.out_features)

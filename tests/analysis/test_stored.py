@@ -9,8 +9,8 @@ import pytest
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.stored import StoredRun, common_cases, compare, differences, read
 from rnnbench.errors import UserError
-from rnnbench.store.folder import FLUSHED
 from rnnbench.store.records import Measurement
+from rnnbench.store.run_info import FLUSHED
 from tests import workload as small
 from tests.stored import INFO, folder
 

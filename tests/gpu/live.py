@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.report.measured import Measured
+from rnnbench.report.notebook.measured import Measured
 from rnnbench.store.records import Phase
 
 STEPS, BATCH, SIZE = 32, 32, 256

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import suites
-from rnnbench.report.measured import Measured
+from rnnbench.report.notebook.measured import Measured
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Measurement
 from tests import workload as small

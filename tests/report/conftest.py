@@ -11,9 +11,9 @@ import pytest
 from rnnbench import suites
 from rnnbench.analysis.derived import with_derived
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
+from rnnbench.store.run_info import RunInfo
 
 Summaries = Callable[[str], pd.DataFrame]
 

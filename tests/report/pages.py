@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.noise import Noise
-from rnnbench.report.folder import put, render
-from rnnbench.report.place import Place
-from rnnbench.store.folder import RunInfo
+from rnnbench.report.page.place import Place
+from rnnbench.report.page.run_folder import put, render
+from rnnbench.store.run_info import RunInfo
 
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:

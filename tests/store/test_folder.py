@@ -9,7 +9,6 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.store.folder import (
     MOST_OPEN,
-    SCHEMA_VERSION,
     RunFolder,
     last_measurements,
     parts,
@@ -18,6 +17,7 @@ from rnnbench.store.folder import (
     spoilt_workers,
 )
 from rnnbench.store.records import Measurement
+from rnnbench.store.run_info import SCHEMA_VERSION
 from rnnbench.store.windows import read_windows
 from tests import workload as small
 from tests.stored import INFO, window

@@ -14,7 +14,7 @@ from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.slurm.jobs import Ledger
-from rnnbench.report import profiled
+from rnnbench.report.page import profiled
 from rnnbench.store import names
 from rnnbench.store.folder import parts, read_info, read_profiles
 from rnnbench.store.regular_files import within

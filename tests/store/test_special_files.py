@@ -16,7 +16,8 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.slurm.job import first_machine
 from rnnbench.harness.slurm.jobs import Ledger
-from rnnbench.report import flame, place
+from rnnbench.report.figures import flame
+from rnnbench.report.page import place
 from rnnbench.store import jsonlines, pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles, read_samples
 from rnnbench.store.records import Measurement

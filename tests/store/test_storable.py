@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from rnnbench import load, summarize
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import RunFolder, RunInfo, last_measurements, read_info, read_profiles
+from rnnbench.store.folder import RunFolder, last_measurements, read_info, read_profiles
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Status, Window
+from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
 from tests import workload as small
 from tests.analysis.profiles import cause, profile

@@ -12,8 +12,8 @@ import pandas as pd
 
 from rnnbench.analysis.history import History, Line, history
 from rnnbench.analysis.stored import StoredRun
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import Case, Measurement
+from rnnbench.store.run_info import RunInfo
 from tests import workload as small
 
 REPLICATES = 6

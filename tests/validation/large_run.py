@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import SuiteFile
 from rnnbench.suites import Suite
 

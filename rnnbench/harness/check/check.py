@@ -18,8 +18,9 @@ from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.folder import FLUSHED, RunFolder, RunInfo
+from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
+from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MOST_CASES, margins
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import Measurement
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 
 CASE_SECONDS = 0.2  # to observe a case, where not even one was reached

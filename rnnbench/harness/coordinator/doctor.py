@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rnnbench import load, suites
+from rnnbench import suites
 from rnnbench.analysis.noise import Noise, noise
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
@@ -13,6 +13,7 @@ from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
+from rnnbench.store.frame import load
 from rnnbench.suite_file import Settings
 
 PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunInfo, last_measurements, spoilt_workers
+from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
+from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows, too_many
 
 

@@ -13,8 +13,9 @@ from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.coordinator.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.folder import RunFolder, RunInfo, RunStatus, parts, read_info
+from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import Group
+from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite_file import Settings
 from rnnbench.suites import Suite
 

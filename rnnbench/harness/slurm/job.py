@@ -18,7 +18,8 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import measure_into, started
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.store.folder import RunFolder, RunInfo, info_bytes, read_info, read_info_file
+from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code where the node is not like that of the run's first job

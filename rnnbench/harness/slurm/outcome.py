@@ -13,7 +13,8 @@ from rnnbench.harness.slurm.job import first_machine
 from rnnbench.harness.slurm.watch import Watch
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.ceilings import PLACE
-from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.store.folder import read_info
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 
 

@@ -15,8 +15,9 @@ from rnnbench.harness.slurm.outcome import summed_up
 from rnnbench.harness.slurm.parts import read_parts, split, write_parts
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.watch import NotTaken, Watch
-from rnnbench.store.folder import RunFolder, RunInfo, parts, read_info
+from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import Group
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import Suite
 

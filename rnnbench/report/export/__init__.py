@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rnnbench.store.folder import RunInfo
+    from rnnbench.store.run_info import RunInfo
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "Run
 
     Raises UserError where the format can't hold a case.
     """
-    from rnnbench.report.files import encoded
+    from rnnbench.text import encoded
 
     render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
     data = render(frame, summary, info, windows=True) if windows else render(frame, summary, info)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from rnnbench.errors import UserError
 from rnnbench.report.export.cases import known, timed
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import REFERENCES
+from rnnbench.store.run_info import RunInfo
 
 LONGEST_NAME = 1024  # characters of a benchmark's name that Bencher takes
 NANOSECONDS = 1e9

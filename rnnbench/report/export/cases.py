@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.axes import one_line, say_all
-from rnnbench.report.units import plural
+from rnnbench.report.words.axes import one_line, say_all
+from rnnbench.report.words.units import plural
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, reference_cell
 

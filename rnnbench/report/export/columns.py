@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.reference import words
-from rnnbench.report.table_ratios import UNITS
+from rnnbench.report.tables.table_ratios import UNITS
+from rnnbench.report.words.reference import words
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.schema import MOST

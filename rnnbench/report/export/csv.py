@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report import csv
 from rnnbench.report.export import columns
 from rnnbench.report.export.cases import plain
-from rnnbench.store.folder import RunInfo
+from rnnbench.report.tables import as_csv
+from rnnbench.store.run_info import RunInfo
 
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, *, windows: bool = False) -> str:
@@ -16,7 +16,7 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, *, windows
     rows = columns.of_windows(frame) if windows else columns.of_cases(summary)
     for column in set(columns.NESTED) & set(rows.columns):
         rows[column] = rows[column].map(_text)
-    return csv.of_frame(rows)
+    return as_csv.of_frame(rows)
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.export import columns
-from rnnbench.store.folder import RunInfo
+from rnnbench.store.run_info import RunInfo
 
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, *, windows: bool = False) -> bytes:

@@ -14,14 +14,14 @@ import pandas as pd
 
 from rnnbench import __version__
 from rnnbench.analysis.summary import complete_visits, replicate_times
-from rnnbench.report.axes import SETTINGS, SIZES, say_all, several
 from rnnbench.report.export.cases import plain, timed, workload
 from rnnbench.report.export.rounds import stats
-from rnnbench.report.series import name
-from rnnbench.store.folder import RunInfo
+from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, several
+from rnnbench.report.words.series import name
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES, WARM
 from rnnbench.store.records import AXES
+from rnnbench.store.run_info import RunInfo
 
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
 KNOWN = ("parity", "backend", "bound_by", "mean_seconds", "seconds", "seconds_low", "seconds_high")

@@ -4,11 +4,11 @@ import math
 
 from rnnbench.analysis.comparison import RANKS, Comparison, Finding
 from rnnbench.analysis.verdict import Verdict
-from rnnbench.report.axes import one_line
-from rnnbench.report.units import duration, plural, round_percent
 from rnnbench.report.verdicts import sentence
-from rnnbench.report.verdicts.changes import between, change, direction, quoted, slower
-from rnnbench.report.verdicts.names import Names
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import Names
+from rnnbench.report.words.changes import between, change, direction, quoted, slower
+from rnnbench.report.words.units import duration, plural, round_percent
 
 WAYS = {
     "paired": "Measured in turns on the same cores",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
-from rnnbench.report.files import encoded
 from rnnbench.report.verdicts import as_json, junit, markdown
 from rnnbench.store.writing import replace
+from rnnbench.text import encoded
 
 FILES: dict[str, Callable[[Comparison], str]] = {
     "verdicts.md": markdown.render,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.verdict import Verdict
-from rnnbench.report.units import plural
 from rnnbench.report.verdicts import markdown, sentence
 from rnnbench.report.verdicts.answer import told
-from rnnbench.report.verdicts.names import Names, names
+from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.units import plural
 
 MOST_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
 NAMED = 3  # cases that one line names; more are counted

@@ -4,11 +4,11 @@ import re
 from xml.etree import ElementTree as ET
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.report.units import round_percent
 from rnnbench.report.verdicts.answer import answer, subject
-from rnnbench.report.verdicts.changes import change, change_interval
-from rnnbench.report.verdicts.names import names
 from rnnbench.report.verdicts.sentence import render as why
+from rnnbench.report.words.case_names import names
+from rnnbench.report.words.changes import change, change_interval
+from rnnbench.report.words.units import round_percent
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
 TAGS = {"regressed": "failure", "incomparable": "error", "inconclusive": "skipped", None: "skipped"}

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.markdown import escape
-from rnnbench.report.units import plural
+from rnnbench.report.tables.as_markdown import escape
 from rnnbench.report.verdicts import answer
-from rnnbench.report.verdicts.names import Names, names
 from rnnbench.report.verdicts.rows import Row, has_margins, rows
+from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.units import plural
 
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
 RULES = (":---", ":---", "---:", "---:", "---:", ":---")

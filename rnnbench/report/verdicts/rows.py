@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.report.units import round_percent
 from rnnbench.report.verdicts import sentence
-from rnnbench.report.verdicts.changes import change, change_interval
-from rnnbench.report.verdicts.names import Names
+from rnnbench.report.words.case_names import Names
+from rnnbench.report.words.changes import change, change_interval
+from rnnbench.report.words.units import round_percent
 
 
 @dataclass(frozen=True)

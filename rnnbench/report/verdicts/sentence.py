@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
-from rnnbench.report.axes import one_line
-from rnnbench.report.units import percent
-from rnnbench.report.verdicts.changes import (
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.changes import (
     between,
     counted,
     difference,
@@ -16,6 +15,7 @@ from rnnbench.report.verdicts.changes import (
     quoted,
     relative,
 )
+from rnnbench.report.words.units import percent
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]

@@ -13,11 +13,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.report.axes import one_line
-from rnnbench.report.series import COLORS
 from rnnbench.report.verdicts import answer, sentence
-from rnnbench.report.verdicts.names import Names, names
 from rnnbench.report.verdicts.rows import Row, has_margins, rows
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.series import COLORS
 
 GAP = 2  # between columns
 INDENT = 4  # of the line that says why

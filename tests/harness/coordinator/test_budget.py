@@ -1,8 +1,8 @@
 import pytest
 
 from rnnbench.harness.coordinator.budget import enough
-from rnnbench.store.folder import RunInfo
 from rnnbench.store.records import Measurement
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from tests import workload as small
 

@@ -11,7 +11,8 @@ from rnnbench import suites
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.session import resume_run, run_suite
-from rnnbench.store.folder import RunFolder, RunInfo, last_measurements, read_info
+from rnnbench.store.folder import RunFolder, last_measurements, read_info
+from rnnbench.store.run_info import RunInfo
 from tests import stored
 from tests import workload as small
 

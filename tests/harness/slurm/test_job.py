@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.slurm.job import MACHINE, Unlike, first_machine, is_finished, refuse_unlike
-from rnnbench.store.folder import RunFolder, RunInfo
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.run_info import RunInfo
 from tests.stored import INFO
 
 MEASURE = {"windows": 4}

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.store.folder import RunInfo, read_info
+from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
+from rnnbench.store.run_info import RunInfo
 from tests import stored
 from tests.workload import case, reference_case
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.report.export import FORMATS, cases, notes
-from rnnbench.store.folder import FLUSHED
+from rnnbench.store.run_info import FLUSHED
 
 from .conftest import LOOP, REFERENCE, WIDE, Run
 

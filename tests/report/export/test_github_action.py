@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from rnnbench.report.export import github_action
-from rnnbench.store.folder import FLUSHED
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.run_info import FLUSHED
 
 from .conftest import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run
 

@@ -4,7 +4,7 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer
-from rnnbench.report.verdicts.names import names
+from rnnbench.report.words.case_names import names
 from rnnbench.store.records import Case
 from tests.workload import case
 

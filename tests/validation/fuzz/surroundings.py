@@ -24,10 +24,12 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.machine import scratch
 from rnnbench.new_cell import write as write_cell
-from rnnbench.report import place as places
-from rnnbench.report import profiled, tables, terminal
 from rnnbench.report.export import FORMATS, rendered
-from rnnbench.report.files import write as write_files
+from rnnbench.report.page import place as places
+from rnnbench.report.page import profiled
+from rnnbench.report.page.files import write as write_files
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, read_info, read_profiles
 from rnnbench.store.records import Measurement
@@ -62,7 +64,7 @@ def written_runs(parent: Path) -> Target:
                 summary = summarize(frame)
             if place % EXPORTED == 0:
                 terminal.text(summary, read)
-                tables.render(summary, read)
+                all_tables.render(summary, read)
                 for name in FORMATS:
                     rendered(name, frame, summary, read, windows=False)
         finally:

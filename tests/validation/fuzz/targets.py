@@ -22,10 +22,11 @@ from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.report import html, profiled, tables, terminal
-from rnnbench.report.saved import folder as saved_folder
-from rnnbench.report.saved import table_benchmarks
-from rnnbench.report.sections import Content
+from rnnbench.report.page import benchmarks as saved_folder
+from rnnbench.report.page import profiled, run_page
+from rnnbench.report.page.sections import Content
+from rnnbench.report.screen import terminal
+from rnnbench.report.tables import all_tables, table_benchmarks
 from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store import pytest_benchmark
@@ -165,9 +166,9 @@ def run_folders() -> Target:
         read_state(run)
         if next(number) % RENDERED == 0:
             terminal.text(summary, info)
-            made = tables.render(summary, info)
+            made = all_tables.render(summary, info)
             profiled.sections(frame, profiles, run)
-            html.render(Content(summary, noise(frame), info, {}, made)).encode()
+            run_page.render(Content(summary, noise(frame), info, {}, made)).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 

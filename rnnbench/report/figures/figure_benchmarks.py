@@ -1,0 +1,98 @@
+"""Figure: each benchmark's time, a row a benchmark, groups together, the ratio to the reference beside it."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnnbench.report.figures.canvas import beside, log_axis, look, quiet, short
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.benchmark_names import by_group
+from rnnbench.report.words.series import COLORS
+from rnnbench.report.words.units import duration, duration_tick, ratio
+from rnnbench.store.pytest_benchmark import Saved
+
+MOST_ROWS = 60  # more are no figure any more; the table has them
+NAME_LENGTH = 48
+ROW_INCHES = 0.24
+PADDING = 0.05  # of the axis, at both ends
+SPREAD = "#9a9a9a"
+TIME_AT, RATIO_AT = 58, 118  # points from the axes to where a column of text ends
+
+
+def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
+    """The figure; None where there are too many benchmarks for one."""
+    if len(summary) > MOST_ROWS:
+        return None
+    lines = _lines(by_group(summary))
+    with look():
+        figure = Figure(figsize=(8.2, ROW_INCHES * len(lines) + 1.0), layout="constrained")
+        axes = figure.subplots()
+        for place, line in enumerate(lines):
+            if isinstance(line, str):
+                axes.annotate(
+                    line, (0, place), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                    va="center", fontsize=8, color="#555555",
+                )  # fmt: skip
+            else:
+                _row(axes, place, line)
+        axes.set_ylim(len(lines) - 0.5, -1.4)
+        rows = [(place, line) for place, line in enumerate(lines) if not isinstance(line, str)]
+        axes.set_yticks([place for place, _ in rows], [short(one_line(row["name"]), NAME_LENGTH) for _, row in rows])
+        _across(axes, summary)
+        figure.legend(handles=_legend(summary, saved), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _lines(frame: pd.DataFrame) -> list[str | dict[Any, Any]]:
+    """The rows, with the name of each group above it where there are several."""
+    lines: list[str | dict[Any, Any]] = []
+    for group, rows in frame.groupby("group", sort=False):
+        if frame["group"].nunique() > 1:
+            lines.append(short(one_line(group), 2 * NAME_LENGTH) if group else "in no group")
+        lines += rows.to_dict("records")
+    return lines
+
+
+def _row(axes: Axes, place: int, row: dict[Any, Any]) -> None:
+    color = "black" if row["is_reference"] else COLORS[0]
+    if math.isfinite(row["rounds_high_seconds"]):
+        ends = [row["rounds_low_seconds"], row["rounds_high_seconds"]]
+        axes.plot(ends, [place, place], color=SPREAD, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
+    if math.isfinite(row["seconds_low"]):
+        ends = [row["seconds_low"], row["seconds_high"]]
+        axes.plot(ends, [place, place], color=color, linewidth=1.4, marker="|", markersize=7, zorder=3)
+    axes.plot(row["seconds"], place, "d" if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
+    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=8.5)
+    if not math.isnan(row["ratio"]):
+        is_reference = row["is_reference"]
+        text = "reference" if is_reference else ratio(row["ratio"])
+        beside(axes, place, RATIO_AT, text, ha="right", fontsize=8.5, weight="normal" if is_reference else "bold")
+
+
+def _across(axes: Axes, summary: pd.DataFrame) -> None:
+    columns = ["seconds", "seconds_low", "seconds_high", "rounds_low_seconds", "rounds_high_seconds"]
+    low, high = float(summary[columns].min().min()), float(summary[columns].max().max())
+    pad = max(high / low, 1.1) ** PADDING
+    for points, text in ((TIME_AT, "time"), (RATIO_AT, "ratio" if summary["ratio"].notna().any() else "")):
+        beside(axes, -1, points, text, ha="right", fontsize=8, color="#555555")
+    axes.set_xscale("log")
+    axes.set_xlim(low / pad, high * pad)
+    log_axis(axes.xaxis, low / pad, high * pad, duration_tick)
+    axes.set_xlabel("time per call (log scale)")
+    axes.grid(axis="x")
+    quiet(axes)
+
+
+def _legend(summary: pd.DataFrame, saved: Saved) -> list[Line2D]:
+    spread = "quartiles of its rounds (one process)" if len(saved.sessions) == 1 else "quartiles of a process's rounds"
+    interval = f"95% interval over {len(saved.sessions)} {'replicates' if saved.is_exported else 'processes'}"
+    handles = [Line2D([], [], color=COLORS[0], marker="o", markersize=4.5, linestyle="", label="time")]
+    if summary["rounds_high_seconds"].notna().any():
+        handles.append(Line2D([], [], color=SPREAD, linewidth=4, alpha=0.5, label=spread))
+    if summary["seconds_low"].notna().any():
+        handles.append(Line2D([], [], color=COLORS[0], linewidth=1.4, marker="|", markersize=7, label=interval))
+    return handles

@@ -1,0 +1,160 @@
+"""Figure: the ratios of the most telling cases over all runs, small multiples with levels and changes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rnnbench.analysis.history import History, Line
+from rnnbench.analysis.verdict import Q
+from rnnbench.report.figures.canvas import log_axis, look, short
+from rnnbench.report.words.case_names import Names
+from rnnbench.report.words.changes import change
+from rnnbench.report.words.run_names import when
+from rnnbench.report.words.series import COLORS
+from rnnbench.report.words.units import ratio_tick, round_percent
+from rnnbench.store.records import Case
+
+MOST_PANELS = 12
+COLUMNS = 3
+SLOWER, FASTER, PLAIN = COLORS[1], COLORS[0], "#666666"
+TITLE_WIDTH = 44  # characters
+REACH = 1.5  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
+LEAST_SPAN = 1.1  # of the axis from end to end, so that a percent does not look like much
+
+
+def render(history: History, names: Names) -> Figure | None:
+    """The figure; None where no case is in two runs."""
+    chosen = telling(history)
+    if not chosen:
+        return None
+    columns = min(COLUMNS, len(chosen))
+    rows = math.ceil(len(chosen) / columns)
+    with look():
+        figure = Figure(figsize=(0.6 + 3.5 * columns, 0.9 + 1.85 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for axes in grid.flat[len(chosen) :]:
+            axes.axis("off")
+        for axes, case in zip(grid.flat, chosen, strict=False):
+            _panel(axes, [line for line in history.lines if line.case == case], history)
+            axes.set_title(_fold(names.name(case)), loc="left", fontsize=8)
+        last = len(history.runs) - 1
+        ticks = sorted({0, last // 2, last})
+        for column in range(columns):
+            lowest = max(row for row in range(rows) if row * columns + column < len(chosen))
+            axes = grid[lowest, column]
+            axes.set_xticks(ticks, _dates([when(history.runs[place][1]) for place in ticks]), fontsize=7.5)
+            axes.tick_params(labelbottom=True)
+        figure.supylabel("time over that of the reference", fontsize=9)
+        figure.legend(handles=_legend(history), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def telling(history: History) -> list[Case]:
+    """The cases worth a panel: those that changed first, by how much; then those that vary most."""
+
+    def rank(case: Case) -> tuple[float, float]:
+        lines = [line for line in history.lines if line.case == case]
+        changes = [abs(math.log(one.ratio.value)) for line in lines for one in line.significant]
+        spread = max(float(np.std([math.log(point.ratio.value) for point in line.points])) for line in lines)
+        return -max(changes, default=0.0), -spread
+
+    by_case: dict[Case, list[Line]] = {}
+    for line in history.lines:
+        by_case.setdefault(line.case, []).append(line)
+    changed = [case for case, lines in by_case.items() if any(line.significant for line in lines)]
+    others = [] if len(changed) >= MOST_PANELS else [case for case in by_case if case not in set(changed)]
+    return [*sorted(changed, key=rank), *sorted(others, key=rank)][:MOST_PANELS]
+
+
+def _panel(axes: Axes, lines: Sequence[Line], history: History) -> None:
+    marks: list[float] = []
+    ends: list[float] = []
+    for line in lines:
+        runs = [point.run for point in line.points]
+        ratios = np.array([(point.ratio.value, point.ratio.low, point.ratio.high) for point in line.points]).T
+        reach = np.nan_to_num(np.abs(ratios[1:] - ratios[0]))
+        axes.errorbar(runs, ratios[0], yerr=reach, fmt="o", color=PLAIN, markersize=3, elinewidth=0.8, zorder=3)
+        marks += [*ratios[0]]
+        ends += [*ratios[np.isfinite(ratios)]]
+        _levels(axes, line, runs)
+        for one in line.significant:
+            color = SLOWER if one.ratio.value > 1 else FASTER
+            place = (runs[one.after - 1] + runs[one.after]) / 2
+            axes.axvline(place, color=color, linewidth=1.2, linestyle="--", zorder=2)
+            axes.annotate(
+                change(one.ratio.value),
+                (place, 1),
+                (2, -2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                color=color,
+                weight="bold",
+                fontsize=8,
+                va="top",
+            )
+    _eras(axes, history)
+    low, high = max(min(ends), min(marks) / REACH), min(max(ends), max(marks) * REACH)
+    wider = max(1.06, (LEAST_SPAN * low / high) ** 0.5)
+    axes.set_yscale("log")
+    axes.set_ylim(low / wider, high * wider)
+    axes.set_xlim(-0.5, len(history.runs) - 0.5)
+    log_axis(axes.yaxis, low / wider, high * wider, ratio_tick, most=5)
+    axes.grid(axis="y")
+
+
+def _levels(axes: Axes, line: Line, runs: Sequence[int]) -> None:
+    """Each level as a line over its runs, with its interval as a band."""
+    starts = [0, *(one.after for one in line.significant)]
+    for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
+        level, span = line.levels[start], [runs[start] - 0.4, runs[end - 1] + 0.4]
+        axes.plot(span, [level.value, level.value], color="black", linewidth=1.3, zorder=2)
+        if math.isfinite(level.low):
+            axes.fill_between(span, level.low, level.high, color="#bbbbbb", alpha=0.5, linewidth=0, zorder=1)
+
+
+def _eras(axes: Axes, history: History) -> None:
+    """Dotted lines where the runs go over to another environment."""
+    era = {run: number for number, one in enumerate(history.eras) for run in one.runs}
+    for place in range(1, len(history.runs)):
+        if era[place] != era[place - 1]:
+            axes.axvline(place - 0.5, color="#999999", linewidth=1, linestyle=":", zorder=1)
+
+
+def _legend(history: History) -> list[Line2D | Patch]:
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=PLAIN, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),
+        Patch(facecolor="#cccccc", label="level and its 95% interval"),
+    ]
+    if any(line.significant for line in history.lines):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=SLOWER,
+                linestyle="--",
+                linewidth=1.2,
+                label=f"significant change (q = {round_percent(Q)})",
+            )
+        )
+    if len(history.eras) > 1:
+        handles.append(Line2D([], [], color="#999999", linestyle=":", label="another machine or software"))
+    return handles
+
+
+def _dates(times: Sequence[str]) -> list[str]:
+    """The day of each, or where all are of one day the time."""
+    days = [time[:10] for time in times]
+    return days if len(set(days)) > 1 else [time[11:] for time in times]
+
+
+def _fold(name: str) -> str:
+    """A name in at most two lines."""
+    if len(name) <= TITLE_WIDTH:
+        return name
+    head, _, rest = name.partition(", ")
+    return f"{short(head, TITLE_WIDTH)}\n{short(rest, TITLE_WIDTH)}"

@@ -1,0 +1,88 @@
+"""Figure: each live module's time over the reference's, a row a module, with the numbers beside it."""
+
+import math
+import textwrap
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rnnbench.report.figures.canvas import beside, log_axis, look, png, quiet
+from rnnbench.report.words.axes import one_line, say
+from rnnbench.report.words.series import COLORS
+from rnnbench.report.words.units import digits, duration, ratio, ratio_tick
+
+FASTER, SLOWER, ALIKE = COLORS[0], COLORS[1], "#555555"
+PADDING = 0.06  # of the axis, at both ends
+LEAST_SPAN = 1.1  # from end to end, so that a percent does not look like much
+NAME_WIDTH = 28  # characters; longer names are folded
+ROW_INCHES = 0.46
+RATIO_AT, TIME_AT = 12, 222  # points from the axes to where the one column begins and the other ends
+
+
+class Shown(Figure):
+    """A figure that a notebook shows also where nobody has told it how to show figures."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def render(measured: pd.DataFrame) -> Figure:
+    """The figure of a frame that `rnnbench.measure` gave."""
+    facts = measured.attrs
+    reference = str(facts["reference"])
+    rows: list[dict[Any, Any]] = [{"name": name} | row for name, row in measured.to_dict("index").items()]
+    with look():
+        figure = Shown(figsize=(8.2, ROW_INCHES * len(rows) + 1.25), layout="constrained")
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            _row(axes, place, row, is_reference=row["name"] == reference)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [_name(row["name"]) for row in rows], fontsize=10)
+        _across(axes, measured, reference)
+        where = f"{facts['device']}, {say('threads', facts['threads'])}"
+        axes.set_title(f"Time per call: {facts['phase']} on {where}", loc="left", fontsize=10, weight="bold", pad=20)
+    return figure
+
+
+def _row(axes: Axes, place: int, row: dict[Any, Any], *, is_reference: bool) -> None:
+    value, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
+    color = "black" if is_reference else SLOWER if low > 1 else FASTER if high < 1 else ALIKE
+    only_times = "times only" in row["parity"]
+    axes.plot([1, value], [place, place], color=color, linewidth=5, alpha=0.25, solid_capstyle="butt", zorder=2)
+    if not math.isnan(low):
+        axes.plot([low, high], [place, place], color=color, linewidth=2, marker="|", markersize=9, zorder=3)
+    axes.plot(
+        value, place, "D" if is_reference else "o", color=color, markersize=6.5,
+        markerfacecolor="white" if only_times else color, zorder=4,
+    )  # fmt: skip
+    interval = "" if is_reference or math.isnan(low) else f" [{digits(low)}, {digits(high)}]"
+    text = "reference" if is_reference else ratio(value) + interval
+    beside(axes, place, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
+    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)
+    if only_times:
+        beside(axes, place + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
+
+
+def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
+    """What all rows share: the reference's line, the log axis, which way is which, and the columns' heads."""
+    ends = measured[["ratio", "ratio_low", "ratio_high"]]
+    low, high = min(1.0, float(ends.min().min())), max(1.0, float(ends.max().max()))
+    wider = max(1.0, LEAST_SPAN / (high / low)) ** 0.5
+    low, high = low / wider, high * wider
+    pad = (high / low) ** PADDING
+    limits = low / pad, high * pad
+    axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+    axes.set_xscale("log")
+    axes.set_xlim(*limits)
+    log_axis(axes.xaxis, *limits, ratio_tick)
+    axes.set_xlabel(f"time per call over that of {_name(reference)} (log scale):  ← faster, slower →")
+    axes.grid(axis="x")
+    quiet(axes)
+    for points, text, side in ((RATIO_AT, "ratio [95% interval]", "left"), (TIME_AT, "time per call", "right")):
+        beside(axes, -0.62, points, text, ha=side, fontsize=8, color="#555555")
+
+
+def _name(name: object) -> str:
+    return textwrap.fill(one_line(name), NAME_WIDTH)

@@ -1,0 +1,213 @@
+"""Figure: the ratio to the reference over batch x hidden for each length and series, with the number in each box."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rnnbench.report.figures.canvas import fixed_ticks, look, mark, quiet, round_numbers, short
+from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, swept, word
+from rnnbench.report.words.pooled import pooled
+from rnnbench.report.words.precision import undecided
+from rnnbench.report.words.reference import is_reference, words
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import ratio_box, ratio_tick
+
+COLORS = ["#0071b1", "#8cc4e6", "#fcfcfc", "#f2a679", "#d45d00"]
+SCALE = LinearSegmentedColormap.from_list("faster-slower", COLORS)
+INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which are bright in any light
+WIDEST = 28  # columns that a panel can hold with legible numbers
+LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
+GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
+BOX = 0.42, 0.22  # inches
+LETTER = 0.075  # inches, of a name
+MOST_BOXES = 1_200  # nobody reads more, and they take long to draw
+
+Places = dict[tuple[Any, ...], float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure's part: the values that hold for all of it, and its cases."""
+
+    title: str
+    cases: pd.DataFrame
+    is_pooled: bool  # each box stands for several cases
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axes run down within each series and which across, and where each row and column stands."""
+
+    down: list[str]
+    across: list[str]
+    rows: Places  # of a series and its values of `down`
+    columns: Places  # of the values of `across`
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in boxes."""
+        return max(self.columns.values()) + 1, max(self.rows.values()) + 1
+
+
+def render(summary: pd.DataFrame) -> Figure | None:
+    """The figure; None where no case has a ratio, or there is but one size. Series without any ratio are left out."""
+    frame = with_series(summary)
+    own = frame[~is_reference(frame)]
+    own = own[own.groupby("series")["ratio"].transform("count") > 0]
+    if own.empty or not swept(own, SIZES):
+        return None
+    own, over = pooled(own, MOST_BOXES)
+    down, across, panels = _panels(own, over)
+    phases, columns = own["phase"].nunique(), len(own[across].drop_duplicates())
+    beside = phases if columns * phases <= WIDEST and len(panels) % phases == 0 else 1
+    lines = [panels[place : place + beside] for place in range(0, len(panels), beside)]
+    layouts = [_layout(own, line, down, across) for line in lines]
+    logs = np.log2(own["ratio"].to_numpy(dtype=float))
+    span = float(min(np.nanmin(logs), -0.5)), float(max(np.nanmax(logs), 0.5))
+    norm = Normalize(-max(-span[0], span[1]), max(-span[0], span[1]))
+    wide, highs = layouts[0].size[0], [layout.size[1] for layout in layouts]
+    longest = max(len(short(str(series))) for series in own["series"].unique())
+    with look():
+        width = 2.3 + LETTER * max(longest - 20, 0) + beside * (BOX[0] * max(wide, 4.3) + 0.4)
+        height = sum(BOX[1] * high + 0.16 * len(across) + 0.5 for high in highs) + 0.8
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr, call-arg]
+        grid = figure.subplots(len(lines), beside, sharey="row", squeeze=False, height_ratios=highs)
+        for row, line, layout in zip(grid, lines, layouts, strict=True):
+            for axes, panel in zip(row, line, strict=True):
+                _heat_map(axes, panel, layout, norm)
+            _name_columns(row[0], layout)
+            _name_rows(row[0], layout)
+        _color_bar(figure, list(grid.flat), norm, span, words(summary).name)
+    return figure
+
+
+def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Panel]]:
+    """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
+    sizes = swept(own, SIZES)
+    down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
+    across = [axis for axis in sizes if axis not in down]
+    apart = swept(own, SETTINGS)
+    while len(across) > 1 and len(own[across].drop_duplicates()) > WIDEST:
+        apart.append(across.pop(0))
+    panels = []
+    for values, cases in own.groupby([*apart, "phase"], sort=False):
+        title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1]), over])]
+        panels.append(Panel(", ".join(title), cases, is_pooled=bool(over)))
+    return down, across, panels
+
+
+def _layout(own: pd.DataFrame, line: Sequence[Panel], down: list[str], across: list[str]) -> Layout:
+    """Rows for what the panels of a line have, columns that all lines share."""
+    order = {series: place for place, series in enumerate(own["series"].unique())}
+    keys = set(_keys(pd.concat([panel.cases for panel in line]), ["series", *down]))
+    rows = sorted(keys, key=lambda key: (order[key[0]], key[1:]))
+    columns = sorted(set(_keys(own, across)))
+    return Layout(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0]))
+
+
+def _keys(frame: pd.DataFrame, columns: list[str]) -> Any:
+    return frame[columns].itertuples(index=False, name=None)
+
+
+def _places(keys: Sequence[tuple[Any, ...]], gap: float) -> Places:
+    """One after another, with a gap where the first value of several changes."""
+    places: Places = {}
+    at = 0.0
+    for before, key in zip([keys[0], *keys[:-1]], keys, strict=True):
+        at += gap if len(key) > 1 and before[0] != key[0] else 0
+        places[key] = at
+        at += 1
+    return places
+
+
+def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None:
+    wide, high = layout.size
+    shown = panel.cases[panel.cases["ratio"].notna()]
+    rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
+    columns = [layout.columns[key] for key in _keys(shown, layout.across)]
+    places = list(zip(columns, rows, strict=True))
+    empty = set(product(layout.columns.values(), layout.rows.values())) - set(places)
+    axes.add_collection(_boxes(sorted(empty), facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0))
+    colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
+    boxes = _boxes(places, facecolor=colors, edgecolor="white", lw=0.8)
+    axes.add_collection(boxes)
+    if not panel.is_pooled:
+        mark(boxes, shown.index)
+    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+        is_open = not panel.is_pooled and bool(undecided(case))
+        text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
+        number = axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
+        number.set_in_layout(False)  # it is within its box, and laying out many takes long
+        if not panel.is_pooled:
+            mark(number, [index])
+    axes.xaxis.tick_top()
+    heads = ["\n".join(_short(size) for size in sizes) for sizes in layout.columns]
+    axes.set_xticks(list(layout.columns.values()), heads, fontsize=7.5, linespacing=LINE)
+    axes.set_ylim(high - 0.5, -0.5)
+    axes.set_xlim(-0.5, wide - 0.5)
+    axes.set_title(panel.title, loc="left", weight="bold")
+    quiet(axes)
+
+
+def _boxes(places: Sequence[tuple[float, float]], **how: Any) -> PatchCollection:
+    """A box of size 1 about each column and row."""
+    return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places], **how)
+
+
+def _name_columns(axes: Axes, layout: Layout) -> None:
+    """What the lines of the column heads are, at their left; and what runs down."""
+    heads = [word(axis) for axis in layout.across]
+    heads[-1] += "".join(f" →  {word(axis)} ↓" for axis in layout.down)
+    axes.annotate(
+        "\n".join(heads),
+        (0, 1),
+        (-8, 3.5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+        linespacing=LINE,
+        color="#555555",
+    )
+
+
+def _name_rows(axes: Axes, layout: Layout) -> None:
+    """The series at their rows; with sizes that run down, these at the rows and the series once, at the first."""
+    if not layout.down:
+        axes.set_yticks(list(layout.rows.values()), [short(str(series)) for series, *_ in layout.rows])
+        return
+    first = {key[0]: row for key, row in reversed(layout.rows.items())}
+    for series, row in first.items():
+        axes.annotate(
+            short(str(series)), (0, row), (-32, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", va="center",
+        )  # fmt: skip
+    labels = [", ".join(_short(size) for size in sizes) for _, *sizes in layout.rows]
+    axes.set_yticks(list(layout.rows.values()), labels, fontsize=7.5)
+
+
+def _color_bar(figure: Figure, panels: list[Axes], norm: Normalize, span: tuple[float, float], name: str) -> None:
+    """The scale, cut to the ratios that there are: colours are symmetric about 1, ratios seldom."""
+    bar = figure.colorbar(ScalarMappable(norm, SCALE), ax=panels, location="bottom", aspect=50, shrink=0.6, pad=0.02)
+    bar.ax.set_xlim(*span)
+    ratios = round_numbers(2 ** span[0], 2 ** span[1], 7)
+    fixed_ticks(bar.ax.xaxis, [math.log2(ratio) for ratio in ratios], lambda log: ratio_tick(round(2**log, 6)))
+    bar.set_label(f"time over that of {name}\n(blue is faster, orange slower; hatched: not measured)", fontsize=8)
+
+
+def _short(size: Any) -> str:
+    """A size in a narrow column: 65536 as 64k."""
+    return f"{size // 1024}k" if size >= 10_000 and size % 1024 == 0 else str(size)

@@ -1,0 +1,177 @@
+"""Figure: what binds each series by batch and hidden size, and where it takes as long as torch.nn, from fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from rnnbench.analysis.scaling.crossing import along, middle
+from rnnbench.analysis.scaling.fit import Fit, Fits, fits
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
+from rnnbench.analysis.scaling.terms import CAUSES, Cause
+from rnnbench.report.figures.canvas import fixed_ticks, legible, look, short
+from rnnbench.report.words.axes import SETTINGS, say_all, several, word
+from rnnbench.report.words.fit_names import named
+from rnnbench.report.words.units import ratio_box
+
+ACROSS, UP = "batch_size", "hidden_size"
+COLORS: dict[Cause, str] = {"dispatch": "#a9cfe8", "arithmetic": "#f5c08b", "memory": "#a8d8b9"}
+SAID: dict[Cause, str] = {
+    "dispatch": "dispatch: fixed costs of calls and steps",
+    "arithmetic": "arithmetic: matrix products",
+    "memory": "memory: weights, states, element by element",
+}
+PALE = 0.5  # of white over the colours where nothing was measured
+NOTHING = 1e-15  # seconds
+MOST_NUMBERS = 6  # along a side
+TITLE_WIDTH = 26  # letters of a panel's title
+STEPS = 28  # along each side of a panel
+
+
+@dataclass(frozen=True)
+class Map:
+    """One series' fit over batch and hidden size, the other sizes held."""
+
+    series: str
+    fit: Fit
+    reference: Fit | None
+    sizes: pd.DataFrame  # `MOVING`, all of the grid
+    across: np.ndarray
+    up: np.ndarray
+
+
+def render(summary: pd.DataFrame) -> Figure | None:
+    """The figure; None where no fitted series has three batch and hidden sizes."""
+    found = fits(summary)
+    rows = _rows(summary, found)
+    if not rows:
+        return None
+    columns = max(len(maps) for maps in rows.values())
+    with look():
+        figure = Figure(figsize=(max(5.2, 0.7 + 1.95 * columns), 0.75 + 1.75 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for line, (title, maps) in zip(grid, rows.items(), strict=True):
+            for axes in line[len(maps) :]:
+                axes.axis("off")
+            for place, (axes, one) in enumerate(zip(line, maps, strict=False)):
+                _panel(axes, one, f"{title if place == 0 else ''}\n{short(one.series, TITLE_WIDTH)}")
+            line[0].set_ylabel(word(UP))
+        _label_sides(grid, list(rows.values()))
+        _legend(figure)
+    return figure
+
+
+def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
+    """The maps of each family and phase by what is said above them, of the first setting where there are several.
+
+    None of a series whose arithmetic is not known all over, as where input and hidden size were only varied together.
+    """
+    varied = several(summary, SETTINGS)
+    rows: dict[tuple[str, str], list[Map]] = {}
+    for number, (family, series) in named(summary, found).items():
+        fit = found.found[number]
+        shown = rows.setdefault((family, fit.axes["phase"]), [])
+        first = shown[0].fit if shown else fit
+        is_mapped = all(len(fit.levels[axis]) >= FEWEST_VALUES for axis in (ACROSS, UP))
+        if is_mapped and all(fit.axes[axis] == first.axes[axis] for axis in varied):
+            one = _map(series, fit, found.reference_of(fit))
+            shown += [one] if np.isfinite(fit.seconds(one.sizes)).all() else []
+    return {_title(maps[0].fit, family, varied): maps for (family, _), maps in rows.items() if maps}
+
+
+def _map(series: str, fit: Fit, reference: Fit | None) -> Map:
+    held = middle(fit.levels)
+    across, up = (along(axis, held, fit.levels, STEPS)[axis].to_numpy(dtype=float) for axis in (ACROSS, UP))
+    sizes = pd.DataFrame({axis: np.full(len(across) * len(up), held[axis]) for axis in MOVING})
+    sizes[ACROSS], sizes[UP] = (place.ravel() for place in np.meshgrid(across, up))
+    return Map(series, fit, reference, sizes, across, up)
+
+
+def _title(fit: Fit, family: str, varied: list[str]) -> str:
+    """What all maps of a row share."""
+    setting = say_all(varied, [fit.axes[axis] for axis in varied])
+    length = say_all(["seq_len"], [middle(fit.levels)["seq_len"]])
+    return ", ".join(filter(None, [f"{family} and its cells: {fit.axes['phase']}", length, setting]))
+
+
+def _panel(axes: Axes, one: Map, title: str) -> None:
+    shape = (len(one.up), len(one.across))
+    causes = one.fit.by_cause(one.sizes)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    # Memory lies under the others: a form that takes the larger of arithmetic and memory leaps from one to the other.
+    axes.set_facecolor(COLORS["memory"])
+    for cause in ("dispatch", "arithmetic"):
+        others = np.max([causes[other] for other in CAUSES if other != cause], axis=0)
+        ahead = np.log(np.maximum(causes[cause], NOTHING)) - np.log(np.maximum(others, NOTHING))
+        if ahead.max() > 0:
+            axes.contourf(
+                one.across, one.up, ahead.reshape(shape), levels=[0, ahead.max() + 1], colors=[COLORS[cause]], zorder=1
+            )
+    if one.reference is not None:
+        logs = np.log(one.fit.seconds(one.sizes) / one.reference.seconds(one.sizes)).reshape(shape)
+        if logs.min() < 0 < logs.max():
+            axes.contour(one.across, one.up, logs, levels=[0.0], colors="black", linewidths=1.4, zorder=3)
+        _write_ratios(axes, one.fit, one.reference)
+    points = one.fit.sizes[[ACROSS, UP]].drop_duplicates()
+    axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
+    _frame(axes, one)
+    for axis, side, ends in ((axes.xaxis, ACROSS, axes.get_xlim()), (axes.yaxis, UP, axes.get_ylim())):
+        fixed_ticks(axis, legible(one.fit.levels[side], MOST_NUMBERS, ends), lambda size: f"{size:g}")
+    axes.tick_params(labelsize=7)
+    axes.set_title(title, fontsize=8, loc="left")
+
+
+def _write_ratios(axes: Axes, fit: Fit, reference: Fit) -> None:
+    """The fitted ratio to torch.nn at the corners of what was measured."""
+    corners = [(fit.levels[ACROSS][x], fit.levels[UP][y]) for x in (0, -1) for y in (0, -1)]
+    there = pd.DataFrame([{**middle(fit.levels), ACROSS: batch, UP: hidden} for batch, hidden in corners])
+    values = fit.seconds(there) / reference.seconds(there)
+    places = [(side, edge) for side in ("left", "right") for edge in ("bottom", "top")]
+    for corner, value, (side, edge) in zip(corners, values, places, strict=True):
+        away = (3 if side == "left" else -3, 3 if edge == "bottom" else -3)
+        axes.annotate(
+            f"{ratio_box(float(value))}×", corner, away, textcoords="offset points", ha=side, va=edge, fontsize=6.5
+        )
+
+
+def _frame(axes: Axes, one: Map) -> None:
+    """A frame about the measured sizes; what lies outside is called predicted."""
+    (left, *_, right), (low, *_, high) = one.fit.levels[ACROSS], one.fit.levels[UP]
+    ends = (one.across[0], one.across[-1]), (one.up[0], one.up[-1])
+    for first, last in ((ends[0][0], left), (right, ends[0][1])):
+        axes.fill_between([first, last], *ends[1], color="white", alpha=PALE, linewidth=0, zorder=2)
+    for first, last in ((ends[1][0], low), (high, ends[1][1])):
+        axes.fill_between([left, right], first, last, color="white", alpha=PALE, linewidth=0, zorder=2)
+    axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, linewidth=0.7, edgecolor="#555555"))
+    axes.annotate(
+        "predicted", ((right * one.across[-1]) ** 0.5, (low * high) ** 0.5), rotation=90, ha="center", va="center",
+        fontsize=6.5, color="#555555",
+    )  # fmt: skip
+    axes.set_xlim(*ends[0])
+    axes.set_ylim(*ends[1])
+
+
+def _label_sides(grid: np.ndarray, rows: Sequence[Sequence[Map]]) -> None:
+    """Sizes below the lowest panel of each column and left of each row; at every panel where sizes are not the same."""
+    are_alike = len({(one.fit.levels[ACROSS], one.fit.levels[UP]) for maps in rows for one in maps}) == 1
+    for number, maps in enumerate(rows):
+        for place, axes in enumerate(grid[number][: len(maps)]):
+            is_lowest = not are_alike or all(len(below) <= place for below in rows[number + 1 :])
+            axes.tick_params(labelbottom=is_lowest, labelleft=not are_alike or place == 0)
+            if is_lowest:
+                axes.set_xlabel(word(ACROSS), labelpad=1)
+
+
+def _legend(figure: Figure) -> None:
+    handles = [
+        *(Patch(color=COLORS[cause], label=SAID[cause]) for cause in CAUSES),
+        Line2D([], [], color="black", linewidth=1.4, label="as long as torch.nn (numbers: ratio to it)"),
+        Line2D([], [], linestyle="", marker=".", markersize=4, color="#444444", label="measured"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", fontsize=7.5, ncols=2)

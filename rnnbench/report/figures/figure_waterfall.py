@@ -1,0 +1,101 @@
+"""Figure: from a cell's time down to its reference's, a bar for each thing that explains some of the way."""
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.gap import Gap, Step
+from rnnbench.report.figures.canvas import look, short
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.series import COLORS
+from rnnbench.report.words.units import duration, duration_tick
+from rnnbench.report.words.why import MINUS, label, share_text
+
+WHOLE, GAIN, LOSS, REST = "#444444", COLORS[0], COLORS[1], "#bbbbbb"
+WIDTH = 0.62
+MOST_LETTERS = 16  # of a line below a bar
+
+
+def render(gap: Gap, name: str, reference_name: str) -> Figure:
+    """`name` and `reference_name` stand below the first and the last bar."""
+    steps = [*gap.steps, gap.rest]
+    with look():
+        figure = Figure(figsize=(1.6 + 1.25 * (len(steps) + 2), 3.6), layout="constrained")
+        axes = figure.subplots()
+        _whole(axes, 0, gap.start)
+        level = gap.start.value
+        for place, step in enumerate(steps, start=1):
+            level = _step(axes, place, step, level)
+        _whole(axes, len(steps) + 1, gap.end)
+        first, last = (_wrapped(short(one_line(one), 2 * MOST_LETTERS)) for one in (name, reference_name))
+        names = [first, *map(_named, steps), last]
+        axes.set_xticks(range(len(names)), names, fontsize=8)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylabel("time per call")
+        axes.set_ylim(bottom=0, top=_top(gap) * 1.16)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration_tick(round(seconds, 12))))
+        axes.grid(axis="y")
+    return figure
+
+
+def _whole(axes: Axes, place: int, time: Estimate) -> None:
+    axes.bar(place, time.value, WIDTH, color=WHOLE)
+    _whisker(axes, place, time.value, time)
+    _write(axes, place, max(time.value, _finite(time.high, time.value)), duration(time.value))
+
+
+def _step(axes: Axes, place: int, step: Step, level: float) -> float:
+    """Draw what a step takes off the level, and give the new one."""
+    after = level - step.seconds.value
+    color = REST if step.kind == "rest" else GAIN if step.seconds.value >= 0 else LOSS
+    axes.plot([place - 1 + WIDTH / 2, place + WIDTH / 2], [level, level], color="#888888", linewidth=0.8)
+    axes.bar(place, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
+    axes.plot([place - WIDTH / 2, place + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
+    _whisker(axes, place, after, Estimate(after, level - step.seconds.high, level - step.seconds.low))
+    sign = MINUS if step.seconds.value >= 0 else "+"
+    text = f"{sign}{duration(abs(step.seconds.value))}"
+    if math.isfinite(step.share.value):
+        text += f"\n{share_text(step.share.value)} of the gap"
+    highest = max(level, after, _finite(level - step.seconds.low, level))
+    _write(axes, place, highest, text)
+    return after
+
+
+def _whisker(axes: Axes, place: float, value: float, ends: Estimate) -> None:
+    if math.isfinite(ends.low) and math.isfinite(ends.high):
+        reach = [[max(0.0, value - ends.low)], [max(0.0, ends.high - value)]]
+        axes.errorbar(place, value, yerr=reach, color="black", elinewidth=0.9, capsize=2.5, capthick=0.9)
+
+
+def _write(axes: Axes, place: int, height: float, text: str) -> None:
+    axes.annotate(text, (place, height), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+
+
+def _named(step: Step) -> str:
+    where = step.what[step.what.find("(") :] if "(" in step.what else ""
+    return "\n".join(filter(None, [_wrapped(label(step)), _wrapped(one_line(where))]))
+
+
+def _wrapped(text: str) -> str:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= MOST_LETTERS:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _top(gap: Gap) -> float:
+    level, top = gap.start.value, max(gap.start.value, _finite(gap.start.high, 0.0), gap.end.value)
+    for step in (*gap.steps, gap.rest):
+        top = max(top, level, _finite(level - step.seconds.low, level))
+        level -= step.seconds.value
+    return max(top, level)
+
+
+def _finite(value: float, other: float) -> float:
+    return value if math.isfinite(value) else other

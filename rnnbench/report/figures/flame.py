@@ -1,0 +1,116 @@
+"""A flame graph as an SVG that needs nothing beside it: stacks of Python frames and operators, wide as their time."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from rnnbench.errors import UserError
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import duration
+from rnnbench.store.regular_files import read_bytes
+
+WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; of a letter its width at this size
+LEAST = 0.0015  # of the whole, below which a frame is left out
+MOST_ROWS = 60
+MAX_BYTES = 64 << 20  # of a file of stacks
+MOST_DIGITS = 18  # of nanoseconds: 30 years
+PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
+
+
+@dataclass
+class Frame:
+    """A node: nanoseconds in it and in what it calls."""
+
+    total: int = 0
+    inner: dict[str, "Frame"] = field(default_factory=dict)
+
+
+def read(file: Path) -> dict[tuple[str, ...], int]:
+    """Stacks as `name;name;name nanoseconds`, a line each, which other tools read as well; lines of others are left.
+
+    Raises UserError where the file can't be read.
+    """
+    try:
+        text = read_bytes(file, MAX_BYTES).decode(errors="replace")
+    except OSError as fault:
+        raise UserError(f"{file}: can't be read: {fault.strerror}") from None
+    found: dict[tuple[str, ...], int] = {}
+    for line in text.splitlines():
+        stack, _, size = line.rpartition(" ")
+        if stack and size.isdecimal() and len(size) <= MOST_DIGITS:
+            found[tuple(stack.split(";"))] = int(size)
+    return found
+
+
+def render(stacks: Mapping[tuple[str, ...], int], title: str) -> str | None:
+    """The SVG; None where there is no stack."""
+    root = _tree(stacks)
+    if not root.total:
+        return None
+    boxes = list(_boxes(root, root.total, 0.0, 0))
+    rows = 1 + max((row for row, *_ in boxes), default=0)
+    height = TOP + ROW * rows + 8
+    said = f"{one_line(title)}: {duration(root.total / 1e9)} under the profiler, which slows Python and short operators"
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+            'font-family="DejaVu Sans, sans-serif" font-size="11">',
+            f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+            f'<text x="4" y="15" font-weight="bold">{escape(said)}</text>',
+            *_legend(),
+            *(_box(*box, whole=root.total) for box in boxes),
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def _tree(stacks: Mapping[tuple[str, ...], int]) -> Frame:
+    root = Frame()
+    for stack, size in stacks.items():
+        root.total += size
+        at = root
+        for name in stack[:MOST_ROWS]:
+            at = at.inner.setdefault(name, Frame())
+            at.total += size
+    return root
+
+
+def _boxes(frame: Frame, whole: int, left: float, row: int) -> Iterable[tuple[int, str, int, float]]:
+    """Row, name, nanoseconds and left edge of each frame that is wide enough to be seen."""
+    for name, one in sorted(frame.inner.items(), key=lambda pair: -pair[1].total):
+        if one.total >= LEAST * whole:
+            yield row, name, one.total, left
+            yield from _boxes(one, whole, left, row + 1)
+        left += WIDTH * one.total / whole
+
+
+def _box(row: int, name: str, total: int, left: float, *, whole: int) -> str:
+    name = one_line(name)
+    width = WIDTH * total / whole
+    room = int((width - 6) / LETTER)
+    text = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
+    told = f"{name}: {duration(total / 1e9)}, {total / whole:.1%}"
+    y = TOP + ROW * row
+    return (
+        f'<g><title>{escape(told)}</title><rect x="{left:.2f}" y="{y}" width="{max(width - 0.5, 0.5):.2f}" '
+        f'height="{ROW - 1}" rx="1" fill="{_color(name)}"/>'
+        + (f'<text x="{left + 3:.2f}" y="{y + 12}">{escape(text)}</text>' if text else "")
+        + "</g>"
+    )
+
+
+def _color(name: str) -> str:
+    if "::" in name and not name.startswith(("autograd", "torch::autograd")):
+        return OPERATOR
+    is_autograd = "autograd" in name or name.endswith(("Backward0", "Backward1"))
+    return AUTOGRAD if is_autograd else PYTHON
+
+
+def _legend() -> Iterable[str]:
+    left = 4
+    for color, name in ((PYTHON, "Python"), (OPERATOR, "operator"), (AUTOGRAD, "autograd")):
+        box = f'<rect x="{left}" y="22" width="11" height="11" fill="{color}"/>'
+        yield f'{box}<text x="{left + 15}" y="32">{name}</text>'
+        left += 90

@@ -1,0 +1,1 @@
+"""What `rnnbench.measure` and `rnnbench.explain` return."""

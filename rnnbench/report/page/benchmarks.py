@@ -1,0 +1,58 @@
+"""The report of pytest-benchmark's files: `index.html`, its figure and its tables, as a run's has them."""
+
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.saved import summarize
+from rnnbench.report.figures import figure_benchmarks
+from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.page import files, page
+from rnnbench.report.page.page import PAGE, Page
+from rnnbench.report.page.sections import Listed, Section
+from rnnbench.report.tables import table_benchmarks
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words import benchmark_names
+from rnnbench.report.words.axes import one_line
+from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.text import encoded
+
+FIGURE = "times"
+
+
+def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
+    """Every file of the report by its path within the folder."""
+    summary = summarize(saved, reference)
+    figure = figure_benchmarks.render(summary, saved)
+    title = "Time per call of each benchmark"
+    pictures = {} if figure is None else {FIGURE: picture(FIGURE, title, benchmark_names.note(saved), figure)}
+    tables = {one.name: one for one in (table_benchmarks.render(summary, saved), environment(saved))}
+    benchmarks, where = map(Listed, tables.values())
+    shown = Page(
+        name=one_line(saved.name),
+        heading=benchmark_names.heading(saved),
+        answer=benchmark_names.answer(summary),
+        more="",
+        facts=(one_line(saved.describes), f"{saved.sessions[0].started:%Y-%m-%d %H:%M} UTC"),
+        warning="",
+        first=pictures.get(FIGURE),
+        sections=(
+            Section("benchmarks", "How long does each take?", "Benchmarks", [benchmarks]),
+            Section("measured", "Where was it measured?", "Where", [where]),
+        ),
+        pictures=pictures,
+        tables=tables,
+    )
+    return files.beside(pictures, tables) | {PAGE: encoded(page.render(shown))}
+
+
+def environment(saved: Saved) -> Table:
+    """What the files say of where they were made."""
+    facts: dict[str, Any] = {
+        "files": saved.describes,
+        "commit": saved.commit or "not known",
+        **{key: "not known" if value is None else value for key, value in saved.machine.items()},
+    }
+    frame = pd.DataFrame({"what": list(facts), "value": [str(value) for value in facts.values()]})
+    columns = [Column("what", of("what")), Column("value", of("value", one_line))]
+    return table("environment", "Where it was measured", "", columns, frame, machine=frame)

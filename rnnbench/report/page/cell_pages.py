@@ -1,0 +1,82 @@
+"""Where cases were profiled: a page for each cell, with its ladder, what its distance is made of, and how it grows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rnnbench.report.figures import all_figures
+from rnnbench.report.page import files, page, selection
+from rnnbench.report.page.page import PAGE, Page
+from rnnbench.report.page.profiled import Why
+from rnnbench.report.page.sections import Drawn, Links, Listed, Part, Section, Words
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.units import plural
+from rnnbench.text import encoded
+
+LADDER, GROWS = "ratio", "scaling"  # figures
+
+
+@dataclass(frozen=True)
+class CellPage:
+    """One cell's page and the files beside it."""
+
+    cell: str
+    path: str  # of the page, within the report's folder
+    contents: dict[str, bytes]
+
+
+def render(summary: pd.DataFrame, found: Sequence[Why], label: str) -> list[CellPage]:
+    """A page for each cell of the sections of `profiled`, in their order; `label` stands above its figures."""
+    cells = dict.fromkeys(why.cell for why in found)
+    return [
+        _cell(f"cells/{number:02d}", cell, summary, [why for why in found if why.cell == cell], label)
+        for number, cell in enumerate(cells, start=1)
+    ]
+
+
+def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], label: str) -> CellPage:
+    own = _with_references(summary, cell)
+    drawn = all_figures.render(own, label, only=(LADDER, GROWS))
+    pictures = drawn | {one.name: one for why in found for one in why.pictures}
+    tables = {one.name: one for why in found for one in why.tables}
+    flames = {f"flames/{why.name}-{name}.svg": svg for why in found for name, svg in why.flames.items()}
+    sections = [_why(why) for why in found]
+    if GROWS in drawn:
+        sections.append(Section("grows", "How does it grow?", "How it grows", [Drawn(drawn[GROWS])]))
+    name = one_line(cell)
+    shown = Page(
+        name=name,
+        heading=f"{name}: why it takes as long as it does",
+        answer=found[0].far,
+        more="",
+        facts=(f"{plural(len(found), 'workload')} profiled",),
+        warning="",
+        first=drawn.get(LADDER),
+        sections=sections,
+        pictures=pictures,
+        tables=tables,
+        home=f"../../{PAGE}",
+        titles=selection.titles(own),
+    )
+    contents = files.beside(pictures, tables) | {name: encoded(svg) for name, svg in flames.items()}
+    contents[PAGE] = encoded(page.render(shown))
+    return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
+
+
+def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
+    """The cases of one cell, and the references of their groups."""
+    own = summary[(summary["cell"] == cell) & ~is_reference(summary)]
+    references = summary[is_reference(summary) & summary["reference"].isin(own["reference"].unique())]
+    return pd.concat([references, own]).sort_index().reset_index(drop=True)
+
+
+def _why(why: Why) -> Section:
+    parts: list[Part] = [Words(why.words), *map(Drawn, why.pictures), *map(Listed, why.tables)]
+    if why.flames:
+        parts.append(Links("Flame graphs", tuple((name, f"flames/{why.name}-{name}.svg") for name in why.flames)))
+    if why.traces:
+        where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in why.traces.items())
+        parts.append(Words(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
+    return Section(f"why-{why.name}", f"Why, {why.title}?", why.title, parts)

@@ -1,0 +1,45 @@
+"""The files of a report: what stands beside a page, and how all of them are written, whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rnnbench.errors import UserError
+from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.tables import as_csv, as_latex, as_markdown
+from rnnbench.report.tables.table import Table
+from rnnbench.store import writing
+from rnnbench.text import encoded
+
+
+def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict[str, bytes]:
+    """The files beside a page: each figure and each table in its formats."""
+    found: dict[str, bytes] = {}
+    for name, picture in pictures.items():
+        found |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
+    for name, table in tables.items():
+        found |= {
+            f"tables/{name}.csv": encoded(as_csv.render(table)),
+            f"tables/{name}.md": encoded(as_markdown.render(table)),
+            f"tables/{name}.tex": encoded(as_latex.render(table)),
+        }
+    return found
+
+
+def write(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Files by their names below a folder; raises UserError where it can't be written."""
+    for name, data in content.items():
+        replace(folder / name, data, folder)
+
+
+def replace(file: Path, data: bytes, asked: Path) -> None:
+    """Write beside the file and rename, so that no reader ever sees half of it.
+
+    Raises UserError, naming the path that was asked for, where that can't be done.
+    """
+    if not file.name:  # `.` or `/`
+        raise UserError(f"--out {asked}: can't be written: Is a directory; give a file in it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writing.replace(file, data)
+    except OSError as error:
+        raise UserError(f"--out {asked}: can't be written: {error.strerror}; give another folder") from None

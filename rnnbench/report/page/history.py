@@ -1,0 +1,85 @@
+"""The section on history: what changed for good over many runs, in words, a figure and tables."""
+
+from collections.abc import Iterator
+
+from rnnbench.analysis.change_points import FEWEST
+from rnnbench.analysis.history import History
+from rnnbench.analysis.verdict import Q
+from rnnbench.report.figures import figure_history
+from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.page.topic import Topic
+from rnnbench.report.tables import table_history
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.changes import change_interval, slower
+from rnnbench.report.words.run_names import commit, when
+from rnnbench.report.words.units import plural, round_percent
+
+CAPTION = (
+    "Each point is a run's ratio to the reference measured beside it. The line is the level that the case has had "
+    "since its last change, the band its 95% interval, scatter from run to run included. At most {panels} cases are "
+    "drawn: those that changed, the largest change first, then those that vary most. The table has all."
+)
+
+
+def render(history: History) -> Topic:
+    """Words, figure and tables of a history."""
+    called = names(dict.fromkeys(line.case for line in history.lines))
+    caption = CAPTION.format(panels=figure_history.MOST_PANELS)
+    figure = figure_history.render(history, called)
+    pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
+    tables = (table_history.changes(history, called), table_history.lines(history, called))
+    return Topic(
+        "history",
+        "How it changed over the runs",
+        tuple(_words(history, called)),
+        notes(history),
+        tuple(pictures),
+        tables,
+    )
+
+
+def _words(history: History, called: Names) -> Iterator[str]:
+    cases = len({line.case for line in history.lines})
+    if not cases:
+        yield "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
+        return
+    first, last = (history.runs[place][1] for place in (0, -1))
+    found = [(line, one) for line in history.lines for one in line.significant]
+    of_which = [[pair for pair in found if (pair[1].ratio.value > 1) == is_slower] for is_slower in (True, False)]
+    span = f"{plural(len(history.runs), 'run')} from {when(first)[:10]} to {when(last)[:10]}"
+    counts = [
+        f"{len({line.case for line, _ in pairs}):,} became {word}"
+        for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
+        if pairs
+    ]
+    if max(len(line.points) for line in history.lines) < 2 * FEWEST:
+        too_few = "too few for a lasting change, which takes two before and two after"
+        yield f"{plural(cases, 'case')} over {span}: {too_few}."
+        return
+    said = " and ".join(counts) if counts else "none changed for good"
+    tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
+    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
+    for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
+        if pairs:
+            line, one = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
+            info = history.runs[line.points[one.after].run][1]
+            where = " ".join(filter(None, [when(info), commit(info)]))
+            size = f"{slower(one.ratio.value)} {change_interval(one.ratio)}"
+            yield f"The largest {word}: {called.name(line.case)}, {size}, since {where}."
+    spreads = [era.spread for era in history.eras if len(era.runs) > 1]
+    scatter = f"{max(spreads):.1%} (standard deviation) more than its own interval says"
+    yield f"From run to run an unchanged case's ratio varies by {scatter}."
+
+
+def notes(history: History) -> tuple[str, ...]:
+    """Which environments there are, if not one alone."""
+    found = []
+    for number, era in enumerate(history.eras[1:], 2):
+        info = history.runs[era.runs[0]][1]
+        differ = one_line("; ".join(era.differences))
+        found.append(
+            f"Environment {number}, {plural(len(era.runs), 'run')} since {when(info)}: {differ}. "
+            "Its runs are not compared with those before."
+        )
+    return tuple(found)

@@ -1,0 +1,78 @@
+"""A page with all that it needs inside: figures, style and one script; it asks for nothing outside."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.page.inline import inline
+from rnnbench.report.page.sections import Section
+from rnnbench.report.tables.table import Table
+from rnnbench.report.words.axes import one_line
+
+PAGE = "index.html"  # its file
+TITLE = "{}: rnnbench report</title>"  # what the title of every page ends in, by which folders of reports are known
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that stands on a page, in its order; what can be filtered is told by the rows of a frame of cases."""
+
+    name: str  # in the window's title and the navigation
+    heading: str
+    answer: str
+    more: str
+    facts: Sequence[str]  # in small letters below
+    warning: str
+    first: Picture | None  # of the first screen
+    sections: Sequence[Section]
+    pictures: Mapping[str, Picture]
+    tables: Mapping[str, Table]
+    home: str = ""  # the page above this one
+    titles: Mapping[int, str] = field(default_factory=dict)  # of cases, for marks in figures
+    rows_of: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # of each table: what a row is about
+    is_pooled: Mapping[str, bool] = field(default_factory=dict)  # of each table: whether its rows sum up several cases
+    choices: Mapping[str, Any] = field(default_factory=lambda: {"axes": [], "cases": [], "beside": {}})  # to filter by
+
+
+def render(page: Page) -> str:
+    """The page as HTML; links to the figures and tables are relative, as `folder` puts them."""
+    script = _script()
+    return (
+        _pages()
+        .get_template("page.html")
+        .render(
+            page=page,
+            inline={
+                name: inline(picture.svg, f"{picture.title}. {picture.caption}", page.titles)
+                for name, picture in page.pictures.items()
+            },
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+@cache
+def _pages() -> Environment:
+    pages = Environment(
+        loader=PackageLoader("rnnbench.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["one_line"] = one_line
+    return pages
+
+
+def _script() -> str:
+    """The page's script, to the byte as the page has it, since its hash is what allows it to run."""
+    return resources.files("rnnbench.report.page").joinpath("templates/page.js").read_text(encoding="utf-8")

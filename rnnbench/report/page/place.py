@@ -1,0 +1,131 @@
+"""The folder that a report goes into: one of its own, and never one that is somebody else's.
+
+A marker file in each report's folder says what the report is of. So a report is replaced by one of the same run, gets
+another folder beside one of another run, and never touches a folder that rnnbench did not make.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnbench.errors import UserError
+from rnnbench.report.page import run_page
+from rnnbench.report.page.files import replace
+from rnnbench.report.page.page import PAGE, TITLE
+from rnnbench.store.folder import is_check, read_info
+from rnnbench.store.pytest_benchmark import is_saved
+from rnnbench.store.regular_files import read_bytes
+from rnnbench.store.run_info import RunInfo
+
+REPORTS = Path("reports")
+MARKER = ".rnnbench-report"
+WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
+MARKED = re.compile(rf"([0-9a-f]{{16}})\n{re.escape(WORDS)}")  # what the marker holds: the identity, then the words
+MAX_PAGE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is of."""
+
+    name: str  # of its folder, where nothing else has that
+    parent: str  # name of the folder above it; empty where there is none
+    identity: str  # no other subject's; it tells nothing of the machine
+    shows: str  # what its page says, by which a page without a marker is told from others
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in which a report of a subject can be written."""
+
+    folder: Path
+    identity: str
+
+    def mark(self) -> None:
+        """Write the marker, before anything else; raises UserError where that can't be done."""
+        replace(self.folder / MARKER, f"{self.identity}\n{WORDS}".encode(), self.folder)
+
+
+def of_one(path: Path) -> Subject:
+    """A run, or what pytest-benchmark saved; raises UserError where the path is neither."""
+    if not is_saved(path):
+        return of_run(path, read_info(path))
+    whole = path.resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    return Subject(name, whole.parent.name, _hash("saved", str(whole)), TITLE.format(whole.name))
+
+
+def of_run(path: Path, info: RunInfo) -> Subject:
+    """A run; the side of a check is named after the check."""
+    whole = path.resolve()
+    above = whole.parent
+    name = f"{above.name}-{whole.name}" if is_check(above) else whole.name
+    parent = above.parent.name if is_check(above) else above.name
+    return Subject(name or info.suite, parent, _of_run(whole, info), run_page.when(info.started))
+
+
+def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> Subject:
+    """Several runs side by side."""
+    name = f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
+    return Subject(name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1])
+
+
+def of_history(suite: str, runs: Sequence[Path]) -> Subject:
+    """All runs of a suite in some folders; there will be more of them."""
+    folders = sorted({str(run.resolve().parent) for run in runs})
+    return Subject(f"{suite}-history", "", _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
+
+
+def place(subject: Subject, out: Path | None) -> Place:
+    """Where a report goes: into `out`, or a folder below `reports/` that no report of another subject is in.
+
+    Raises UserError where that folder is there, is not empty, and was not made by rnnbench.
+    """
+    if out is not None:
+        _owner(out, subject)
+        return Place(out, subject.identity)
+    in_front = f"{subject.parent}-" if subject.parent else ""
+    names = (subject.name, f"{in_front}{subject.name}", f"{subject.name}-{subject.identity[:8]}")
+    free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in ("", subject.identity))
+    folder = next(free, None)
+    if folder is None:
+        raise UserError(f"{REPORTS / names[-1]}: holds a report of another run; name another folder with --out")
+    return Place(folder, subject.identity)
+
+
+def _owner(folder: Path, subject: Subject) -> str:
+    """The identity of what the report in a folder is of; empty where the folder is, or is not there."""
+    try:
+        if not any(folder.iterdir()):
+            return ""
+    except OSError:  # it is not there, or can't be written either, as writing will tell
+        return ""
+    if marker := MARKED.fullmatch(_read(folder / MARKER)):
+        return marker[1]
+    page = _read(folder / PAGE)
+    if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
+        return subject.identity if subject.shows in page else "another"
+    raise UserError(
+        f"{folder}: is not empty, and rnnbench did not make it; give a new or an empty folder with --out, "
+        f"for example --out {folder / 'report'}"
+    )
+
+
+def _read(file: Path) -> str:
+    """The text of a file of a report; empty where there is none that can be read."""
+    try:
+        return read_bytes(file, MAX_PAGE_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _of_run(path: Path, info: RunInfo) -> str:
+    """Runs of older versions have no id."""
+    return _hash("run", info.id) if info.id else _hash("run", path.name, info.started, info.command)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]

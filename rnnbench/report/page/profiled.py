@@ -1,0 +1,129 @@
+"""What a run's profiles say, a section for each cell and workload: words, figures, tables and a flame graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.gap import LADDER, Gap, gaps
+from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.report.figures.all_figures import Picture, picture
+from rnnbench.report.tables import table_breakdown, table_operators
+from rnnbench.report.tables.table import Table
+from rnnbench.report.words import why
+from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
+from rnnbench.report.words.series import name as series_name
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.store.regular_files import within
+
+WATERFALL = (
+    "Each bar is what one change takes off the time, with its 95% interval; a hatched one can't be told from nothing. "
+    "Grey is what none of them explains."
+)
+BREAKDOWN = (
+    "Kernels by what they do, as clocked where they stand; grey is all that is no kernel: Python, the dispatcher, "
+    "autograd, the allocator. Hatched parts are backward or the optimizer."
+)
+Row = dict[Any, Any]
+MEMORY = "Blocks of torch's allocator that the call holds, without what was there before it."
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why one cell takes as long as it does at one workload."""
+
+    name: str  # of its files
+    cell: str
+    title: str
+    far: str  # the first sentence of its words
+    words: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    flames: Mapping[str, str] = field(default_factory=dict)  # name of its file -> SVG
+    traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
+
+
+def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[Why]:
+    """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
+    cases = frame.drop_duplicates("case")
+    axes = several(cases, (*SIZES, *SETTINGS))
+    rows: dict[str, Row] = {str(row["case"]): row for row in cases.to_dict("records")}
+    found = []
+    for place, gap in enumerate(gaps(frame, profiles), start=1):
+        own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
+        own |= {gap.reference: rows[gap.reference]}
+        names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
+        order = sorted(own, key=lambda case: _rank(str(own[case]["implementation"])))
+        there = {case: profiles[case] for case in order if case in profiles}
+        said = say_all(axes, [gap.axes[axis] for axis in axes])
+        found.append(_section(f"{place:02d}-{_plain(gap.axes['cell'])}", gap, said, there, names, folder))
+    return found
+
+
+def _section(
+    name: str, gap: Gap, said: str, there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
+) -> Why:
+    first, reference, base = names[gap.case], names[gap.reference], there.get(gap.case)
+    named = {names[case]: profile for case, profile in there.items()}
+    pictures = [
+        picture(
+            f"{name}-waterfall",
+            f"From {first} to {reference}",
+            " ".join([WATERFALL, *_unseen(there)]),
+            figure_waterfall.render(gap, first, reference),
+        )
+    ]
+    parts = figure_breakdown.render(named)
+    if parts is not None:
+        pictures.append(picture(f"{name}-breakdown", "Where a call's time goes", BREAKDOWN, parts))
+    tables: list[Table | None] = []
+    if there:
+        tables += [table_breakdown.render(there, names), table_breakdown.counts(there, names)]
+    if base is not None and base.works:
+        tables.append(table_operators.render(base, first))
+        line = figure_memory.render(base)
+        if line is not None:
+            pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
+    title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
+    return Why(
+        name,
+        str(gap.axes["cell"]),
+        one_line(title),
+        why.far(gap, first, reference),
+        why.words(gap, first, reference, base),
+        tuple(pictures),
+        tuple(replace(table, name=f"{name}-{table.name}") for table in tables if table is not None),
+        _flames(there, names, folder),
+        {names[case]: profile.files["trace"] for case, profile in there.items() if "trace" in profile.files},
+    )
+
+
+def _unseen(there: Mapping[str, Profile]) -> list[str]:
+    """What a waterfall lacks where the kernels of a GPU were not seen."""
+    reasons = {profile.no_kernels for profile in there.values()} - {""}
+    return [f"Kernels and what lies between them are not told apart: {one_line(one)}." for one in sorted(reasons)]
+
+
+def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
+    found = {}
+    for case, profile in there.items():
+        file = None if folder is None or "stacks" not in profile.files else within(folder, profile.files["stacks"])
+        svg = None if file is None else flame.render(flame.read(file), names[case])
+        if svg is not None:
+            found[f"flame-{_plain(names[case])}"] = svg
+    return found
+
+
+def _is_of(row: Row, gap: Gap) -> bool:
+    return all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
+
+
+def _rank(implementation: str) -> int:
+    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
+
+
+def _plain(text: object) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in str(text))[-40:].strip("-")

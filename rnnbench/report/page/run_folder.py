@@ -1,0 +1,50 @@
+"""A report's folder: `index.html`, `figures/<name>.svg` and `.png`, `tables/<name>.csv`, `.md` and `.tex`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rnnbench.analysis.noise import Noise
+from rnnbench.report.figures import all_figures
+from rnnbench.report.page import cell_pages, files, run_page
+from rnnbench.report.page.page import PAGE
+from rnnbench.report.page.place import Place
+from rnnbench.report.page.profiled import Why
+from rnnbench.report.page.sections import MOST_SHOWN, Content
+from rnnbench.report.tables import all_tables
+from rnnbench.store.run_info import RunInfo
+from rnnbench.text import encoded
+
+
+def render(
+    summary: pd.DataFrame,
+    noise: Noise,
+    info: RunInfo,
+    asked: all_tables.Asked | None = None,
+    profiled: Sequence[Why] = (),
+) -> dict[str, bytes]:
+    """Every file of the report by its path within the folder; `asked`: sizes to predict."""
+    summary = summary.reset_index(drop=True)  # figures name a case by its row
+    waterfalls = {one.name: one for section in profiled[:MOST_SHOWN] for one in section.pictures[:1]}
+    pages = cell_pages.render(summary, profiled, info.caches)
+    content = Content(
+        summary,
+        noise,
+        info,
+        all_figures.render(summary, info.caches) | waterfalls,
+        all_tables.render(summary, info, asked),
+        profiled,
+        {one.cell: one.path for one in pages},
+    )
+    beside = files.beside(content.pictures, content.tables)
+    for one in pages:
+        beside |= one.contents
+    return beside | {PAGE: encoded(run_page.render(content))}
+
+
+def put(content: Mapping[str, bytes], place: Place) -> Path:
+    """Write files that `render` gave, and give the path of `index.html`; raises UserError where that can't be done."""
+    place.mark()
+    files.write(place.folder, content)
+    return place.folder / PAGE

@@ -1,0 +1,220 @@
+"""The sections of a report's page, one a question, in its order.
+
+To add one: a function from `Content` to a `Section`, or to None where a run has nothing to say of it, and its place in
+`SECTIONS`. Its figures and tables come from `figures.FIGURES` and `tables.render`, so that they are files too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pandas as pd
+
+from rnnbench.analysis.noise import Noise
+from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.page.profiled import Why
+from rnnbench.report.tables.table import Table
+from rnnbench.report.words import headline, precision
+from rnnbench.report.words import noise as noise_sentence
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.metrics import known, of_calls, with_metrics
+from rnnbench.report.words.reference import words
+from rnnbench.store.run_info import RunInfo
+
+FITTED = ("predicted", "scaling", "crossings")
+MOST_SHOWN = 6  # workloads whose waterfall stands on the first page
+MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a page can show of a run."""
+
+    summary: pd.DataFrame
+    noise: Noise
+    info: RunInfo
+    pictures: Mapping[str, Picture]
+    tables: Mapping[str, Table]
+    profiled: Sequence[Why] = ()
+    cell_pages: Mapping[str, str] = field(default_factory=dict)  # cell -> its page
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "words"
+    text: str
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Lines to be typed."""
+
+    kind: ClassVar[str] = "commands"
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """What a reader must not miss."""
+
+    kind: ClassVar[str] = "warnings"
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Words and what they mean, folded away."""
+
+    kind: ClassVar[str] = "terms"
+    title: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where there is more."""
+
+    kind: ClassVar[str] = "links"
+    title: str
+    pairs: tuple[tuple[str, str], ...]  # words, and what they lead to
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure."""
+
+    kind: ClassVar[str] = "figure"
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A table; a long one is folded away under its title."""
+
+    kind: ClassVar[str] = "table"
+    table: Table
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is folded away."""
+        return len(self.table.rows) > MOST_OPEN_ROWS
+
+
+Part = Words | Commands | Warnings | Terms | Links | Drawn | Listed
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question and its answer."""
+
+    id: str  # what links name; stays the same from report to report
+    title: str
+    short: str  # in the page's navigation
+    parts: Sequence[Part]
+
+
+def of(content: Content) -> list[Section]:
+    """Every section that the run has something to say of."""
+    return [section for make in SECTIONS if (section := make(content)) is not None]
+
+
+def far(content: Content) -> Section:
+    """How far from the reference, from the medians down to each case."""
+    reference = words(content.summary)
+    said = headline.significance(content.summary)
+    parts = [
+        *([Words(said)] if said else []),
+        *_tables(content, "medians", "fastest"),
+        *_figures(content, "ratio_by_size"),
+        *_tables(content, "epochs", "ratios"),
+    ]
+    return Section("far", reference.heading, "How far", parts)
+
+
+def grows(content: Content) -> Section:
+    """How time grows with each size."""
+    nothing = Words("No batch, length or hidden size was measured at two values with all others equal.")
+    parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
+    return Section("grows", "How does it grow?", "How it grows", [*parts, *_tables(content, *FITTED)])
+
+
+def costs(content: Content) -> Section:
+    """What a call costs beside its time."""
+    columns = known(with_metrics(content.summary), of_calls())
+    about = tuple((one_line(metric.label), one_line(metric.about)) for metric in columns)
+    terms = [Terms("What the columns are", about)] if about else []
+    parts = [*_tables(content, "relative_costs", "costs"), *terms, *_tables(content, "parameters")]
+    return Section("costs", "What does it cost beside time?", "What it costs", parts)
+
+
+def limit(content: Content) -> Section:
+    """How near the machine's limit."""
+    nothing = "No case has both its arithmetic and the limits of the machine, so how near they are is not known."
+    said = headline.limit(content.summary)
+    parts = [*([Words(said)] if said else []), *_figures(content, "roofline")]
+    return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Words(nothing)])
+
+
+def why(content: Content) -> Section | None:
+    """What the distance is made of, where cases were profiled; a page for each cell has the rest."""
+    if not content.profiled:
+        return None
+    pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
+    parts: list[Part] = [Links("All of it, a page for each cell", pages)]
+    for one in content.profiled[:MOST_SHOWN]:
+        parts += [Words(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
+    return Section("why", "Why, and what would close the gap?", "Why", parts)
+
+
+def missing(content: Content) -> Section:
+    """What has no time, and why."""
+    rows = content.tables["not_measured"].rows
+    parts = _tables(content, "not_measured") if rows else [Words("Nothing: every case was measured.")]
+    return Section("missing", "What was skipped or failed, and why?", "Skipped and failed", parts)
+
+
+def measured(content: Content) -> Section:
+    """How it was measured, how precise that is, and how to do it again."""
+    summary, info = content.summary, content.info
+    run = f"results/{summary['run'].iloc[0]}" if len(summary) else "RUN"
+    said = (
+        f"Each measured case ran in {_range(summary, 'replicates')} replicates, {_range(summary, 'windows')} windows "
+        "in all. A replicate is a fresh process, in which all cases of a workload take turns with their reference on "
+        "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
+        "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
+        "slows both sides cancels.",
+        f"{precision.reached(summary, info)} {noise_sentence.render(content.noise)}".strip(),
+        "Each interval holds for its own case: of 100 such intervals about 5 miss, and none is widened for there being "
+        f"many. {words(summary).compared}; where they could not be, the parity column says why.",
+    )
+    parts = [
+        Words("To measure it again, and to make this page again:"),
+        Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
+        *map(Words, said),
+        *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
+        *_tables(content, "environment"),
+    ]
+    return Section("measured", "How was it measured?", "How it was measured", parts)
+
+
+SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, grows, costs, limit, why, missing, measured)
+
+
+def _figures(content: Content, *names: str) -> list[Part]:
+    return [Drawn(content.pictures[name]) for name in names if name in content.pictures]
+
+
+def _tables(content: Content, *names: str) -> list[Part]:
+    return [Listed(content.tables[name]) for name in names if name in content.tables]
+
+
+def _range(summary: pd.DataFrame, column: str) -> str:
+    """`6`, or `4 to 6`, of the measured cases."""
+    found = summary.loc[summary["status"] == "measured", column]
+    if found.empty:
+        return "0"
+    low, high = int(found.min()), int(found.max())
+    return f"{low}" if low == high else f"{low} to {high}"

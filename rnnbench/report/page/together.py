@@ -1,0 +1,64 @@
+"""The section on several runs side by side: what differs between them, in words, a figure and tables."""
+
+from collections.abc import Iterator
+
+from rnnbench.analysis.together import Together
+from rnnbench.report.figures import figure_together
+from rnnbench.report.figures.all_figures import picture
+from rnnbench.report.page.topic import Topic
+from rnnbench.report.tables import table_together
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.changes import change_interval, slower
+from rnnbench.report.words.run_names import short
+from rnnbench.report.words.units import MISSING, plural, round_percent
+
+CAPTION = (
+    "Medians over the cases that all runs have, and where the middle half of them lies. Each run's times are over "
+    "those of the reference that was measured beside them, never over another run's."
+)
+MOST_NOTED = 8  # keys of the environment that are named in the notes; the table has all
+
+
+def render(found: Together) -> Topic:
+    """Words, figure and tables of runs side by side."""
+    called, runs = names(row.case for row in found.rows), short(found.runs)
+    figure = figure_together.render(found, runs)
+    pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
+    tables = (table_together.cases(found, called, runs), table_together.environments(found, runs))
+    words = tuple(_words(found, called, runs))
+    return Topic("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
+
+
+def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
+    for place, run in enumerate(runs[1:]):
+        judged = [(row, one) for row in found.rows if (one := row.changes[place]) is not None]
+        if not judged:
+            yield f"{run} has no case in common with {runs[0]}."
+            continue
+        counts = [
+            f"{count:,} {said}"
+            for verdict, said in table_together.SAID.items()
+            if (count := sum(one.verdict == verdict for _, one in judged))
+        ]
+        yield (
+            f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
+            f"{', '.join(counts)} (margin {round_percent(found.margin)})."
+        )
+        decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
+        if decided:
+            row, one = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
+            size = f"{slower(one.low.value)} {change_interval(one.low)}"
+            yield f"The largest difference: {called.name(row.case)}, {size}."
+    if found.alone:
+        yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
+
+
+def _notes(found: Together, runs: list[str]) -> Iterator[str]:
+    """What is not the same in the environments, a line each."""
+    for key, values in list(found.unlike.items())[:MOST_NOTED]:
+        texts = (one_line(MISSING if value is None else value) for value in values)
+        sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
+        yield one_line(f"{key.replace('_', ' ')}: {sides}")
+    if len(found.unlike) > MOST_NOTED:
+        yield f"{len(found.unlike) - MOST_NOTED} more keys of the environment differ; the table has all."

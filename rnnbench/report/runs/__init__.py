@@ -1,1 +1,0 @@
-"""What several runs say together: side by side, and as a history."""

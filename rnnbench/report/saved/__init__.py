@@ -1,1 +1,0 @@
-"""A report of files that pytest-benchmark wrote: benchmarks by the names that their authors gave them."""

@@ -1,0 +1,1 @@
+"""What a terminal shows: the tables of a run, and progress."""

@@ -1,0 +1,145 @@
+"""How far a run is, on standard error: a bar on a terminal, a line for each replicate elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from rnnbench.harness.turns.progress import Progress as RunProgress
+from rnnbench.report.words.units import plural
+
+Show = Callable[[RunProgress], None]
+Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many, seconds left
+
+REDRAW_SECONDS = 0.1  # rounds in one's own process have turns of some 10 ms
+BAR_WIDTH = 24  # characters, in a notebook
+
+
+@contextmanager
+def shown_progress() -> Iterator[Show]:
+    """A function to call with every step of a run; what it shows is gone from a terminal at the end."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with _bar(console, "starting the first worker", lambda step: _stage(step, "replicate")) as show:
+        yield show
+
+
+@contextmanager
+def shown_profiling() -> Iterator[Show]:
+    """The same for cases that are profiled one after another."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bar(console, "starting a worker", lambda step: "profiling") as show:
+            yield show
+    else:
+        yield lambda step: None if step.visits_done else console.print(f"profiling: {plural(step.visits, 'case')}")
+
+
+@contextmanager
+def shown_rounds() -> Iterator[Show]:
+    """The same for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
+    console = Console(stderr=True)
+    if console.is_jupyter:
+        # Not rich's own bar, which needs ipywidgets there, warns without it, and leaves an empty output behind.
+        with _written_over() as show:
+            yield _now_and_then(show)
+    elif console.is_terminal:
+        with _bar(console, "checking outputs", lambda step: _stage(step, "round")) as show:
+            yield _now_and_then(show)
+    else:
+        yield lambda step: None
+
+
+@contextmanager
+def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[Show]:
+    # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
+    with bar(console, first, auto_refresh=False) as draw:
+        yield lambda step: draw(stage(step), step.visits_done, step.visits, step.seconds_left)
+
+
+@contextmanager
+def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
+    """A bar on a terminal that says `first` until it is drawn, and is gone at the end; it is given plain words.
+
+    `auto_refresh`: a thread keeps its spinner turning.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh) as shown:
+        task = shown.add_task(first, total=None, left="")
+        shown.refresh()
+        yield lambda words, done, total, seconds_left: shown.update(
+            task, description=words, completed=done, total=total, left=time_left(seconds_left), refresh=True
+        )
+
+
+@contextmanager
+def _written_over() -> Iterator[Show]:
+    """One line, each time over the one before, and over with spaces at the end."""
+    longest = 0
+
+    def write(line: str) -> None:
+        nonlocal longest
+        longest = max(longest, len(line))
+        sys.stderr.write(f"\r{line.ljust(longest)}")
+        sys.stderr.flush()
+
+    def show(step: RunProgress) -> None:
+        full = BAR_WIDTH * step.visits_done // max(1, step.visits)
+        write(f"{_stage(step, 'round')} {'█' * full}{'░' * (BAR_WIDTH - full)} {time_left(step.seconds_left)}")
+
+    try:
+        yield show
+    finally:
+        write("")
+        sys.stderr.write("\r")
+
+
+def _now_and_then(show: Show) -> Show:
+    last = -REDRAW_SECONDS
+
+    def throttled(step: RunProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REDRAW_SECONDS:
+            show(step)
+            last = time.monotonic()
+
+    return throttled
+
+
+def _lines(console: Console) -> Show:
+    shown = -1
+
+    def show(step: RunProgress) -> None:
+        nonlocal shown
+        if step.replicate == 0 > shown:
+            shown = 0
+            console.print(f"{_stage(step, 'replicate')}: {step.visits} cases")
+        elif step.replicate > shown and step.seconds_left is not None:
+            shown = step.replicate
+            console.print(f"replicate {step.replicate}: {step.visits} groups, {time_left(step.seconds_left)}")
+
+    return show
+
+
+def _stage(step: RunProgress, unit: str) -> str:
+    if step.replicate:
+        return f"{unit} {step.replicate}"
+    return "checking parity, counting" if unit == "replicate" else "warming up"
+
+
+def time_left(seconds: float | None) -> str:
+    """In words; empty where it is not known."""
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"

@@ -1,0 +1,232 @@
+"""What `rnnbench run` prints: every case by workload, then the medians, then the answer in words."""
+
+import io
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table as Grid
+from rich.text import Text
+
+from rnnbench.report.tables import table_epochs, table_medians
+from rnnbench.report.tables.table import Table
+from rnnbench.report.tables.table_ratios import by_workload
+from rnnbench.report.words import headline
+from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
+from rnnbench.report.words.metrics import brief, known, with_metrics
+from rnnbench.report.words.precision import missed, waits
+from rnnbench.report.words.reference import words
+from rnnbench.report.words.units import duration, quantity, ratio, ratio_interval
+from rnnbench.store.metrics import Metric
+from rnnbench.store.records import REFERENCES
+from rnnbench.store.run_info import RunInfo
+
+GAP = 2  # between columns; one of it is rich's own divider
+HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
+HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
+LONGEST_NAME = 28  # longer names are folded
+NARROWEST = 8  # to which other columns than numbers are folded where all have no room
+NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
+COLORS = {"failed": "red", "skipped": "yellow"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One case as text, and the workload it belongs to."""
+
+    axes: tuple[Any, ...]
+    group: int
+    texts: tuple[str, ...]  # as in HEADS
+    metrics: tuple[str, ...]  # least important: they go where there is no room
+    note: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of a full table stands in columns, and how wide they are."""
+
+    axes: tuple[str, ...]  # in columns
+    up: int  # axes before these, which are headings
+    heads: tuple[str, ...]  # of all columns after the axes
+    metrics: int  # how many of them are columns
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The whole output; laid out when the width of the console is known."""
+
+    summary: pd.DataFrame
+    info: RunInfo
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's protocol."""
+        yield from _parts(self.summary, self.info, options.max_width)
+
+
+def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
+    """What to hand to a rich console of any width."""
+    return Screen(summary, info)
+
+
+def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
+    """The same as plain text."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(summary, info))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[RenderableType]:
+    yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
+    if len(summary):
+        reference = words(summary)
+        everywhere = ", ".join(filter(None, [constants(summary), info.caches]))
+        yield Text(f"Everywhere: {everywhere}. {reference.ratios}", style="dim")
+        notes: dict[str, int] = {}
+        axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
+        frame = with_metrics(by_workload(summary))
+        metrics = known(frame, brief(set(summary["phase"])))
+        named = HEADS if reference.has_ratios else HEADS[:2]
+        heads = [head.format(reference.name.removeprefix("the ")) for head in named]
+        lines = [_line(row, axes, metrics, info, notes) for row in frame.to_dict("records")]
+        lines = [replace(line, texts=line.texts[: len(heads)]) for line in lines]
+        yield from _sections(axes, heads, metrics, lines, width)
+        yield Text("".join(f"\n({number}) {reason}" for reason, number in notes.items()))
+        yield Text("\n" if notes else "", end="")
+        if reference.has_ratios:
+            yield Text("Over all sizes", style="bold")
+            yield _grid_of(table_medians.render(summary))
+            yield Text()
+        if (epochs := table_epochs.render(summary)) is not None:
+            yield Text(epochs.title, style="bold")
+            yield _grid_of(epochs)
+            yield Text()
+    yield Text(" ".join(filter(None, [headline.answer(summary, info), headline.limit(summary)])), style="bold")
+    yield Text(headline.counts(summary))
+
+
+def _line(
+    row: dict[Any, Any], axes: Sequence[str], metrics: Sequence[Metric], info: RunInfo, notes: dict[str, int]
+) -> Line:
+    """A case as text; its reason is numbered in `notes`, since many cases share one."""
+    missing = row["status"] != "measured"
+    unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
+    reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
+    reasons = [reason, missed(row, info), waits(row)]
+    number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
+    own = row["implementation"] not in REFERENCES
+    texts = (
+        row["series"],
+        row["status"] if missing else duration(row["seconds"]),
+        "" if missing else ratio(row["ratio"]),
+        ratio_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
+    )
+    return Line(
+        tuple(row[axis] for axis in axes),
+        row["group"],
+        texts,
+        tuple("" if missing else quantity(row[metric.name], metric.unit) for metric in metrics),
+        f"no parity check {number}".rstrip() if unchecked else number,
+        COLORS.get(row["status"], "" if own else "bold"),
+    )
+
+
+def _sections(
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+) -> Iterable[RenderableType]:
+    """Tables whose columns fit, a heading above each where some axes have no room as columns."""
+    layout = _layout(axes, named, metrics, lines, width)
+    sections: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        sections.setdefault(line.axes[: layout.up], []).append(line)
+    for values, members in sections.items():
+        yield Text()
+        if layout.up:
+            yield Text(say_all(axes[: layout.up], values), style="bold")
+        yield _grid(layout, members)
+
+
+def _layout(
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+) -> Layout:
+    """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns.
+
+    `named` are the heads of the columns that are always there.
+    """
+    heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
+    first = [_widest([word(axis)], (one_line(line.axes[place]) for line in lines)) for place, axis in enumerate(axes)]
+    middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(named)]
+    middle[0] = min(middle[0], LONGEST_NAME)
+    last = [_widest(head.split("\n"), (line.metrics[place] for line in lines)) for place, head in enumerate(heads)]
+    longest_note = _widest(["note"], (line.note for line in lines))
+    note = min(longest_note, NOTE_WIDTH)
+
+    def used(shown: int, up: int) -> int:
+        return sum(size + GAP for size in (*first[up:], *middle, *last[:shown])) + note
+
+    choices = [
+        *((shown, up) for shown in range(len(metrics), 0, -1) for up in range(max(len(axes) - 1, 1))),
+        *((0, up) for up in range(len(axes))),
+    ]
+    shown, up = next((choice for choice in choices if used(*choice) <= width), (0, len(axes)))
+    room = min(longest_note, note + max(width - used(shown, up), 0))
+    widths = (*first[up:], *middle, *last[:shown], room)
+    return Layout(tuple(axes[up:]), up, (*named, *heads[:shown], "note"), shown, widths)
+
+
+def _widest(head: Iterable[str], texts: Iterable[str]) -> int:
+    return max(map(len, (*head, *texts)))
+
+
+def _grid(layout: Layout, lines: Sequence[Line]) -> Grid:
+    """The cases of one section: groups apart, values that repeat those of the row above left blank."""
+    grid = _empty_grid()
+    names = ("cell", "note")
+    numeric = [*(axis in SIZES for axis in layout.axes), *(head not in names for head in layout.heads)]
+    heads = [*map(word, layout.axes), *layout.heads]
+    for head, width, is_number in zip(heads, layout.widths, numeric, strict=True):
+        justify: Literal["right", "left"] = "right" if is_number else "left"
+        grid.add_column(Text(head), justify=justify, overflow="fold", width=width)
+    before: tuple[Any, ...] = ()
+    for place, line in enumerate(lines):
+        here = line.axes[layout.up :]
+        if place and line.group != lines[place - 1].group:
+            grid.add_section()
+            before = lines[place - 1].axes[layout.up :]
+        same = place > 0 and line.group == lines[place - 1].group
+        kept = len(here) if same else _shared(before, here)
+        shown = ["" if index < kept else one_line(value) for index, value in enumerate(here)]
+        texts = (*shown, *line.texts, *line.metrics[: layout.metrics], line.note)
+        grid.add_row(*map(Text, texts), style=line.style)
+    return grid
+
+
+def _shared(before: Sequence[Any], here: Sequence[Any]) -> int:
+    """How many of the first values are those of the row above, and need no repeating."""
+    return next((place for place, (old, new) in enumerate(zip(before, here, strict=False)) if old != new), len(before))
+
+
+def _empty_grid() -> Grid:
+    return Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
+
+
+def _grid_of(table: Table) -> Grid:
+    """A table of the report; where its columns have no room, words are folded and numbers are not."""
+    grid = _empty_grid()
+    for place, (header, is_number) in enumerate(zip(table.headers, table.numeric, strict=True)):
+        longest = max((len(row[place]) for row in table.rows), default=0)
+        grid.add_column(
+            textwrap.fill(header, max(longest, 8)),
+            justify="right" if is_number else "left",
+            overflow="fold",
+            min_width=min(longest, LONGEST_NAME if is_number else NARROWEST),
+            max_width=LONGEST_NAME,
+        )
+    for row in table.rows:
+        grid.add_row(*map(Text, row))
+    return grid

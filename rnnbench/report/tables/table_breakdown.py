@@ -1,0 +1,88 @@
+"""Table: where a call's time goes, a row for each case and part of it."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from rnnbench.analysis.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent
+from rnnbench.store.profiles import Profile
+
+NOTE = (
+    "An operator's kernel is what it takes where it stands in the call, less what it takes with a single value in each "
+    "tensor; dispatch and Python is what is left of the call's time, which no profiler had a part in."
+)
+OF_DEVICE = (
+    "The kernels of a GPU are clocked by the GPU under torch's profiler; launches and gaps are what is left of a call "
+    "that is not profiled."
+)
+
+
+def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
+    """`profiles` by case; `names` says how rows call them, where that is not the case itself."""
+    shares = frame(profiles)
+    shares["name"] = [one_line((names or {}).get(case, case)) for case in shares["case"]]
+    columns = [
+        Column("case", of("name")),
+        Column("part", of("part")),
+        Column("what", lambda row: NAMES[row["what"]]),
+        Column("share", of("share", whole_percent), numeric=True),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
+        Column("operators", lambda row: count(row["operators"]) if row["operators"] else MISSING, numeric=True),
+        Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
+    ]
+    breaks = [place for place, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
+    note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
+    return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
+
+
+def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
+    """Table: operators, launches and bytes of a step, and what watching costs; cases that failed, with their reason."""
+    rows = pd.DataFrame(
+        [_counts(case, (names or {}).get(case, case), profile) for case, profile in profiles.items()],
+        columns=[
+            *("case", "name", "steps", "operators_per_step", "launches_per_step", "allocated_bytes_per_step"),
+            *("allocations_per_step", "profiler_cost", "told"),
+        ],
+    )
+    columns = [
+        Column("case", of("name", one_line)),
+        Column("operators a step", of("operators_per_step", _number), numeric=True),
+        Column("launches a step", of("launches_per_step", _number), numeric=True),
+        Column("allocations a step", of("allocations_per_step", _number), numeric=True),
+        Column("bytes allocated a step", of("allocated_bytes_per_step", _bytes), numeric=True),
+        Column("under the profiler", lambda row: f"{_number(row['profiler_cost'])}×", numeric=True),
+        Column("to know", of("told", one_line)),
+    ]
+    note = "Steps are those of the sequence; the last but one column is how many times as long a profiled call takes."
+    return table("profiled", "Operators and memory of a step", note, columns, rows, machine=rows)
+
+
+def _counts(case: str, name: str, profile: Profile) -> dict[str, object]:
+    row: dict[str, object] = {"case": case, "name": name, "steps": profile.steps}
+    told = [profile.reason if not profile.works else in_one_piece(profile), *profile.notes]
+    told += [f"{cause.what}: {cause.note}" for cause in profile.causes if cause.note]
+    if profile.works:
+        row |= {
+            "operators_per_step": operators_per_step(profile),
+            "launches_per_step": None if profile.kernels is None else profile.kernels.launches / profile.steps,
+            "allocated_bytes_per_step": _per(profile.allocated_bytes, profile.steps),
+            "allocations_per_step": _per(profile.allocations, profile.steps),
+            "profiler_cost": profiler_cost(profile),
+        }
+    return row | {"told": "; ".join(filter(None, told))}
+
+
+def _per(number: float | None, steps: int) -> float | None:
+    return None if number is None else number / steps
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None or pd.isna(value) else digits(value)
+
+
+def _bytes(value: float | None) -> str:
+    return MISSING if value is None or pd.isna(value) else memory(value)

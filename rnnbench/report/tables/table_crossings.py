@@ -1,0 +1,91 @@
+"""Table: at which size each hand-written series and torch.nn take equally long, along each axis."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.scaling.crossing import Crossing, crossing
+from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
+from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, REACH
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.axes import one_line, say_all, several, word
+from rnnbench.report.words.fit_names import named
+from rnnbench.report.words.medians import CONTEXT
+
+COURSES = {
+    "becomes faster": "slower, then faster",
+    "becomes slower": "faster, then slower",
+    "crosses again": "crosses more than once, first",
+}
+
+
+def render(summary: pd.DataFrame) -> Table | None:
+    """One row for each fitted series that has a fitted reference; None where none has."""
+    found = fits(summary)
+    order = [(found.found[number], series) for number, (_, series) in named(summary, found).items()]
+    pairs = [(fit, series, reference) for fit, series in order if (reference := found.reference_of(fit))]
+    if not pairs:
+        return None
+    axes = [axis for axis in MOVING if any(_is_swept(fit, axis) for fit, _, _ in pairs)]
+    rows, machine = [], []
+    for fit, series, reference in pairs:
+        ways = {axis: crossing(fit, reference, axis) for axis in axes if _is_swept(fit, axis)}
+        own = {axis: fit.axes[axis] for axis in SERIES}
+        rows.append({"series": series} | own | {f"over {axis}": text(ways.get(axis)) for axis in axes})
+        machine += [own | _numbers(way) for way in ways.values()]
+    held = pairs[0][0].levels
+    at = say_all(axes, [held[axis][len(held[axis]) // 2] for axis in axes])
+    frame = pd.DataFrame(rows)
+    return table(
+        "crossings",
+        "Where each cell takes as long as torch.nn",
+        f"Fitted. Each column moves one size and holds the others at the middle ones ({at}). Brackets hold the sizes "
+        f"between which the ratio's 95% interval holds 1; a ~ marks what the intervals don't settle. Crossings outside "
+        f"the measured range are predicted, and said to be, at most {REACH:g} times beyond.",
+        [
+            Column("cell", of("series", one_line)),
+            Column("phase", of("phase")),
+            *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
+            *(Column(f"over {word(axis)}", of(f"over {axis}")) for axis in axes),
+        ],
+        frame,
+        machine=pd.DataFrame(machine),
+        breaks=np.flatnonzero(frame["cell"].ne(frame["cell"].shift())),
+    )
+
+
+def text(way: Crossing | None) -> str:
+    """`slower, then faster: 12 [8, 20]`, `faster, then slower: 2.4 [below 4], predicted`, `~ always slower`."""
+    if way is None or way.course == "not known":
+        return "not known"
+    if math.isnan(way.value):
+        return f"always {way.course}" if way.is_sure else f"~ always {way.course}"
+    match math.isfinite(way.low), math.isfinite(way.high):
+        case True, True:
+            span = f" [{way.low:.3g}, {way.high:.3g}]"
+        case True, False:
+            span = f" [above {way.low:.3g}]"
+        case False, True:
+            span = f" [below {way.high:.3g}]"
+        case _:
+            span = " [not settled]"
+    return f"{COURSES[way.course]}: {way.value:.3g}{span}{'' if way.is_within else ', predicted'}"
+
+
+def _is_swept(fit: Fit, axis: str) -> bool:
+    return len(fit.levels[axis]) >= FEWEST_VALUES
+
+
+def _numbers(way: Crossing) -> dict[str, Any]:
+    return {
+        "axis": way.axis,
+        **{f"at_{axis}": size for axis, size in way.held.items()},
+        "course": way.course,
+        "is_sure": way.is_sure,
+        "crossing": way.value,
+        "crossing_low": way.low,
+        "crossing_high": way.high,
+        "status": "" if math.isnan(way.value) else "within the measured range" if way.is_within else "predicted",
+    }

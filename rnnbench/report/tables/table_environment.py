@@ -1,0 +1,114 @@
+"""Table: the run, the machine and the software, whatever keys they were recorded under."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.tables.table import Column, Table, table
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import duration, memory, plural, rate
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.run_info import RunInfo
+
+
+def render(info: RunInfo) -> Table:
+    """One row for each fact; lists of plain values in one row, dictionaries one row for each entry."""
+    run = {
+        "suite": info.suite,
+        "description": info.description,
+        "command": info.command,
+        "started": info.started,
+        "status": info.status,
+        "wall time": None if info.seconds is None else duration(info.seconds),
+        "finished replicates": info.replicates,
+        "time": info.caches or "caches warm",
+        "notes": info.notes,
+    }
+    stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}
+    facts = [
+        *(("run", label, value) for label, value in run.items()),
+        *_facts("before the timing", stages),
+        *(("limits", _place(one), one) for one in map(Ceiling.from_json, info.ceilings)),
+        *_facts("environment", info.environment),
+    ]
+    frame = pd.DataFrame(facts, columns=["about", "what", "value"])
+    columns = [
+        Column("what", lambda row: one_line(f"{_label(row['about'])}: {_label(row['what'])}")),
+        Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
+    ]
+    machine = frame.assign(value=[_plain(value) for value in frame["value"]])
+    return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
+
+
+def lines(environment: dict[str, Any]) -> list[str]:
+    """The same facts of an environment, one a line, for a terminal."""
+    facts = [
+        (f"{_label(about)}: {_label(what)}", _show(what, value))
+        for about, what, value in _facts("environment", environment)
+    ]
+    width = max(len(name) for name, _ in facts)
+    return [f"{name:<{width}}  {value}" for name, value in facts]
+
+
+def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Plain values first, then every branch under its own name."""
+    branches = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    for key, value in tree.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            branches |= {f"{key} {place}": item for place, item in enumerate(value) if isinstance(item, dict)}
+        elif key not in branches:
+            yield about, key, value
+    for key, value in branches.items():
+        yield from _facts(key if about == "environment" else f"{about}, {key}", value)
+
+
+def _place(ceiling: Ceiling) -> str:
+    """What a ceiling holds for: `cpu float32 1 thread`."""
+    return f"{ceiling.device} {ceiling.dtype} {plural(ceiling.threads, 'thread')}"
+
+
+def _limits(ceiling: Ceiling) -> str:
+    """The best that a machine does, in words."""
+    best = max(speed for _, speed in ceiling.copies)
+    launch = [] if ceiling.launch_seconds is None else [f"{duration(ceiling.launch_seconds)} a kernel in a queue"]
+    parts = [
+        f"arithmetic {rate(ceiling.macs_per_second, 'MAC')}",
+        f"copies {rate(ceiling.copies[-1][1], 'B')} from main memory, {rate(best, 'B')} at best",
+        f"{duration(ceiling.dispatch_seconds)} an operator",
+        *launch,
+    ]
+    return "; ".join(parts)
+
+
+def _label(key: str) -> str:
+    return key.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
+
+
+def _show(key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "not known"
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return _number(key, value)
+        case Ceiling():
+            return _limits(value)
+        case list():
+            return ", ".join(_show(key, item) for item in value) or "none"
+        case _:
+            return str(value)
+
+
+def _number(key: str, value: float) -> str:
+    """With the unit that the key names."""
+    return memory(value) if key.endswith("_bytes") else duration(value) if key.endswith("_seconds") else str(value)
+
+
+def _plain(value: Any) -> str:
+    """For programs: text that says the value exactly; nothing where it is not known."""
+    if isinstance(value, Ceiling):
+        return json.dumps(value.to_json())
+    return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,109 @@
+"""Tables: the lasting changes over many runs, and every case's line."""
+
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.history import SMALLEST, History, LevelChange, Line
+from rnnbench.analysis.verdict import Q
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.case_names import Names
+from rnnbench.report.words.changes import change, change_interval, slower
+from rnnbench.report.words.run_names import commit, when
+from rnnbench.report.words.units import ratio, round_percent
+
+NOTE = (
+    "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
+    f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(SMALLEST)} or "
+    "more. That q is no bound on what is false: the same points choose the places and are tested. In simulations (100 "
+    "histories of 100 cases, a tenth of them with one step of 3% to 10%) at most 0.5% of the unchanged cases had a "
+    "change; of the changes called significant up to 2% were false at 10 runs, 5% to 9% at 40. Each ratio is to the "
+    "reference of the same run."
+)
+
+
+def changes(history: History, names: Names) -> Table:
+    """One row for each change that was found, the significant ones first, the largest first."""
+    found = [(line, one) for line in history.lines for one in line.changes]
+    found.sort(key=lambda pair: (not pair[1].is_significant, -abs(pair[1].ratio.value - 1)))
+    columns = ["case", "key", "from_run", "to_run", "between", "ratio", "low", "high", "p", "is_significant", "change"]
+    frame = pd.DataFrame([_change(history, names, line, one) for line, one in found], columns=columns)
+    shown = [
+        Column("case", of("case")),
+        Column("change", lambda row: f"{change(row['ratio'])} {row['change']}".strip(), numeric=True),
+        Column("95% interval", of("change_interval"), numeric=True),
+        Column("between", of("between")),
+        Column("significant", lambda row: "yes" if row["is_significant"] else "no"),
+        Column("p", lambda row: f"{row['p']:.2g}", numeric=True),
+    ]
+    text = frame.assign(change="", change_interval=[change_interval(one.ratio) for _, one in found])
+    machine = frame.drop(columns=["case", "change"]).rename(columns={"key": "case", "p": "p_value"})
+    return table("history_changes", "Lasting changes over the runs", NOTE, shown, text, machine=machine)
+
+
+def _change(history: History, names: Names, line: Line, one: LevelChange) -> dict[str, Any]:
+    before, after = (history.runs[line.points[place].run] for place in (one.after - 1, one.after))
+    return {
+        "case": names.name(line.case),
+        "key": line.case.key,
+        "from_run": before[0],
+        "to_run": after[0],
+        "between": " → ".join(" ".join(filter(None, [when(info), commit(info)])) for _, info in (before, after)),
+        "ratio": one.ratio.value,
+        "low": one.ratio.low,
+        "high": one.ratio.high,
+        "p": one.p_value,
+        "is_significant": one.is_significant,
+        "change": "",
+    }
+
+
+def lines(history: History, names: Names) -> Table:
+    """One row for each case and environment; the CSV has a row for each of its runs."""
+    rows = [
+        {
+            "case": names.name(line.case),
+            "era": line.era,
+            "runs": len(line.points),
+            "first": line.points[0].ratio.value,
+            "last": line.points[-1].ratio.value,
+            "level": line.levels[-1].value,
+            "changes": "; ".join(slower(one.ratio.value) for one in line.significant),
+        }
+        for line in history.lines
+    ]
+    columns = ["case", "era", "runs", "first", "last", "level", "changes"]
+    shown = [
+        Column("case", of("case")),
+        *([Column("environment", lambda row: str(row["era"] + 1), numeric=True)] if len(history.eras) > 1 else []),
+        Column("runs", of("runs", str), numeric=True),
+        Column("first", of("first", ratio), numeric=True),
+        Column("last", of("last", ratio), numeric=True),
+        Column("level now", of("level", ratio), numeric=True),
+        Column("significant changes", of("changes")),
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return table("history", "Every case over the runs", "", shown, frame, machine=_points(history))
+
+
+def _points(history: History) -> pd.DataFrame:
+    rows = [
+        {
+            "case": line.case.key,
+            "environment": line.era + 1,
+            "run": history.runs[point.run][0],
+            "started": history.runs[point.run][1].started,
+            "commit": (history.runs[point.run][1].environment.get("git") or {}).get("commit"),
+            "ratio_to_reference": point.ratio.value,
+            "ratio_to_reference_low": point.ratio.low,
+            "ratio_to_reference_high": point.ratio.high,
+            "level": level.value,
+            "level_low": level.low,
+            "level_high": level.high,
+        }
+        for line in history.lines
+        for point, level in zip(line.points, line.levels, strict=True)
+    ]
+    columns = ["case", "environment", "run", "started", "commit", "ratio_to_reference", "ratio_to_reference_low"]
+    columns += ["ratio_to_reference_high", "level", "level_low", "level_high"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,65 @@
+"""Table: the operators that take most of a call's time."""
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import MISSING, count, duration, memory
+from rnnbench.store.profiles import CATEGORIES, Operator, Profile
+
+MOST_ROWS = 15
+
+
+def render(profile: Profile, name: str) -> Table | None:
+    """The hottest of one profile, by what they take where they stand; None where no operator can be seen."""
+    if not profile.operators:
+        return None
+    rows = pd.DataFrame(
+        [
+            {
+                "operator": one.name,
+                "shapes": one.shapes,
+                "part": one.part,
+                "category": one.category,
+                "calls": one.calls,
+                "seconds": _middle(one.seconds),
+                "kernel_seconds": None if profile.launches else _kernel_seconds(one),
+                "profiler_seconds": one.profiler_seconds,
+                "new_bytes": one.new_bytes,
+            }
+            for one in profile.operators
+        ]
+    ).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+    columns = [
+        Column("operator", of("operator", one_line)),
+        Column("tensors", of("shapes", one_line)),
+        Column("part", of("part")),
+        Column("what", lambda row: CATEGORIES[row["category"]]),
+        Column("calls", of("calls", count), numeric=True),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("of that in kernels", of("kernel_seconds", _known), numeric=True),
+        Column("by the profiler", of("profiler_seconds", _known), numeric=True),
+        Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
+    ]
+    left = len(rows) - MOST_ROWS
+    more = f" {left} more are in the CSV file." if left > 0 else ""
+    all_calls = "All calls of an operator on tensors of the same shapes in one call; times"
+    look = "hold the look at the clock around each, a microsecond or two a call"
+    note = f"{all_calls} {look}, which kernels do not.{more}"
+    if profile.launches:
+        note = f"{all_calls} are the host's, which queues kernels and does not wait for them; they {look}.{more}"
+    title = f"The hottest operators of {one_line(name)}"
+    return table("operators", title, note, columns, rows.head(MOST_ROWS), machine=rows)
+
+
+def _kernel_seconds(one: Operator) -> float:
+    return max(0.0, _middle(one.seconds) - _middle(one.idle_seconds))
+
+
+def _middle(values: tuple[float, ...]) -> float:
+    return float(np.median(values)) if values else 0.0
+
+
+def _known(seconds: float | None) -> str:
+    return MISSING if seconds is None or pd.isna(seconds) else duration(seconds)

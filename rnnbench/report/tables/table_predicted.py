@@ -1,0 +1,64 @@
+"""Table: predicted times and ratios at sizes that were asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.scaling.fit import SERIES
+from rnnbench.analysis.scaling.held_out import MOVING, REACH
+from rnnbench.analysis.scaling.predict import predict
+from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.axes import one_line, several, word
+from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
+
+
+def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
+    """One row for each fitted series and size; raises UserError as `rnnbench.predict` does."""
+    predicted = predict(summary, asked)
+    names = with_series(summary).drop_duplicates(SERIES)[[*SERIES, "series"]]
+    rows = predicted.merge(names, on=SERIES, how="left")
+    sizes = [axis for axis in MOVING if axis in asked or rows[axis].nunique() > 1]
+    columns = [
+        Column("cell", of("series", one_line)),
+        Column("phase", of("phase")),
+        *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
+        *(Column(word(axis), of(axis, str), numeric=True) for axis in sizes),
+        Column("predicted time", of("seconds", duration), numeric=True),
+        Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
+        Column("predicted ratio", of("ratio", ratio), numeric=True),
+        Column("95% interval", _ratio_interval, numeric=True),
+        Column("bound by", _bound),
+        Column("note", _note),
+    ]
+    return table(
+        "predicted",
+        "Predicted, not measured",
+        "From fits over the measured sizes; intervals from sizes that were held out of the fits. They tell what this "
+        "machine would take in the state in which it was measured, and hold no change of the machine or of its load. "
+        f"Nothing is predicted beyond {REACH:g} times the measured range.{_caches(summary)}",
+        columns,
+        rows,
+        machine=predicted,
+        breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
+    )
+
+
+def _caches(summary: pd.DataFrame) -> str:
+    return " Of calls with cold caches." if "cold_cache" in summary and summary["cold_cache"].any() else ""
+
+
+def _ratio_interval(row: dict[str, Any]) -> str:
+    return "" if row["implementation"] == "torch.nn" else ratio_interval(row["ratio_low"], row["ratio_high"])
+
+
+def _bound(row: dict[str, Any]) -> str:
+    return f"{row['bound_by']} {whole_percent(row[row['bound_by']])}" if row["bound_by"] else MISSING
+
+
+def _note(row: dict[str, Any]) -> str:
+    measured = f"measured here: {duration(row['measured_seconds'])}" if row["measured_seconds"] > 0 else ""
+    return "; ".join(filter(None, [row["status"] if row["status"] != "predicted" else "", row["reason"], measured]))

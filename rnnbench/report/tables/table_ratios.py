@@ -1,0 +1,84 @@
+"""Table: every case with its time, its ratio to its reference, their intervals, and parity."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.tables.table import Column, Of, Table, of, table
+from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
+from rnnbench.report.words.precision import missed, undecided, waits
+from rnnbench.report.words.reference import ALONE, words
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval
+from rnnbench.store import metrics
+from rnnbench.store.run_info import RunInfo
+
+UNITS = {
+    "seconds": "seconds_per_call",
+    "seconds_low": "seconds_per_call_low",
+    "seconds_high": "seconds_per_call_high",
+    "mean_seconds": "mean_seconds_per_call",
+    "ratio": "ratio_to_{}",
+    "ratio_low": "ratio_to_{}_low",
+    "ratio_high": "ratio_to_{}_high",
+    "parity_error": "parity_relative_error",
+}
+
+
+def render(summary: pd.DataFrame, info: RunInfo) -> Table:
+    """One row a case, by workload, each with its reference first."""
+    workload = ["phase", *several(summary, (*SETTINGS, *SIZES))]
+    frame = by_workload(summary)
+    columns = [
+        Column("cell", of("series")),
+        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in workload),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", Of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("95% interval", Of(("ratio_low", "ratio_high"), _ratio_interval), numeric=True),
+        Column(
+            "parity, or why not measured",
+            lambda row: "; ".join(filter(None, [_parity(row), undecided(row), missed(row, info), waits(row)])),
+        ),
+    ]
+    still, reference = constants(summary) if len(summary) else "", words(summary)
+    return table(
+        "ratios",
+        f"Time per call{f' and ratio to {reference.name}' if reference.has_ratios else ''}, case by case",
+        " ".join(filter(None, [f"Everywhere: {still}." if still else "", "" if reference.has_ratios else ALONE])),
+        columns,
+        frame,
+        machine=_machine(summary),
+        breaks=np.flatnonzero(np.diff(frame["group"], prepend=-1)),
+    )
+
+
+def _machine(summary: pd.DataFrame) -> pd.DataFrame:
+    """All that the summary holds of the case and its time; what else it costs is in the table of costs."""
+    elsewhere = {"ceiling", "missing", "backend", "bound_by", *(metric.name for metric in metrics.METRICS)}
+    units = {column: name.format(words(summary).key) for column, name in UNITS.items()}
+    return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=units)
+
+
+def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases with their `series`, the members of a workload together, the reference first."""
+    frame = with_series(summary)
+    frame["group"] = group_numbers(frame)
+    return frame.sort_values("group", kind="stable")
+
+
+def group_numbers(frame: pd.DataFrame) -> Any:
+    """A number for each workload, rising with phase, settings and sizes; phases and settings as they come first."""
+    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
+    keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
+    order = [*("phase", *SETTINGS), *SIZES, "family"]
+    return keys.groupby(order, sort=True).ngroup()
+
+
+def _ratio_interval(low: float, high: float) -> str:
+    return "" if low == high == 1 else ratio_interval(low, high)  # the reference's own ratio has none
+
+
+def _parity(row: dict[str, Any]) -> str:
+    return one_line(row["parity"] if row["status"] == "measured" else f"{row['status']}: {row['reason']}")

@@ -1,0 +1,106 @@
+"""Tables: each case in several runs, and what of their environments is not the same."""
+
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.together import Row, Together
+from rnnbench.analysis.verdict import Judged, Q, Verdict
+from rnnbench.report.tables.table import Column, Table, table
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import Names
+from rnnbench.report.words.changes import change, change_interval
+from rnnbench.report.words.units import MISSING, ratio, ratio_interval, round_percent
+
+SAID: dict[Verdict, str] = {
+    "regressed": "slower",
+    "improved": "faster",
+    "unchanged": "same",
+    "inconclusive": "undecided",
+}
+
+
+def cases(found: Together, names: Names, runs: list[str]) -> Table:
+    """One row for each case: its ratio in each run, and each run against the first; the largest differences first."""
+    rows = sorted(found.rows, key=_rank)
+    columns = [Column("case", lambda row: names.name(row["row"].case))]
+    columns += [_ratio(place, name) for place, name in enumerate(runs)]
+    for place, name in enumerate(runs[1:]):
+        columns += _change(place, name if len(runs) > 2 else "")
+    note = (
+        "Each ratio is to the reference of the same run, with its 95% interval. Change: "
+        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {round_percent(found.margin)}, "
+        f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
+        "lie within that margin."
+    )
+    frame = pd.DataFrame({"row": pd.Series(rows, dtype=object)})
+    return table("together", "The same cases in the runs", note, columns, frame, machine=_machine(found, rows))
+
+
+def environments(found: Together, runs: list[str]) -> Table:
+    """One row for each key that is not the same in all runs."""
+    frame = pd.DataFrame(
+        [{"what": key, **dict(enumerate(values))} for key, values in found.unlike.items()],
+        columns=["what", *range(len(runs))],
+    )
+    columns = [Column("what", lambda row: one_line(row["what"].replace("_", " ")))]
+    columns += [Column(name, _value(place)) for place, name in enumerate(runs)]
+    machine = pd.DataFrame(
+        {"what": list(found.unlike)}
+        | {name: [str(values[place]) for values in found.unlike.values()] for place, (name, _) in enumerate(found.runs)}
+    )
+    return table("together_environment", "What is not the same in the runs", "", columns, frame, machine=machine)
+
+
+def _rank(row: Row) -> tuple[int, float]:
+    known = [one for one in row.changes if one is not None]
+    decided = [abs(one.low.value - 1) for one in known if one.verdict in ("regressed", "improved")]
+    return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
+
+
+def _ratio(place: int, name: str) -> Column:
+    def text(row: dict[str, Any]) -> str:
+        one: Estimate | None = row["row"].ratios[place]
+        return f"{ratio(one.value)} ({ratio_interval(one.low, one.high)})" if one else MISSING
+
+    return Column(name, text, numeric=True)
+
+
+def _change(place: int, name: str) -> list[Column]:
+    def of(row: dict[str, Any]) -> Judged | None:
+        found: Judged | None = row["row"].changes[place]
+        return found
+
+    def size(row: dict[str, Any]) -> str:
+        one = of(row)
+        return f"{change(one.low.value)} {change_interval(one.low)}".strip() if one else MISSING
+
+    def word(row: dict[str, Any]) -> str:
+        one = of(row)
+        return SAID[one.verdict] if one else MISSING
+
+    head = f"change, {name}" if name else "change"
+    return [Column(head, size, numeric=True), Column("verdict", word)]
+
+
+def _value(place: int) -> Any:
+    return lambda row: one_line(MISSING if row[place] is None else row[place])
+
+
+def _machine(found: Together, rows: list[Row]) -> pd.DataFrame:
+    """One row for each case and run, so that any number of runs fits the same columns."""
+    lines = []
+    for row in rows:
+        for place, ((name, _), one) in enumerate(zip(found.runs, row.ratios, strict=True)):
+            judged = row.changes[place - 1] if place else None
+            line = {"case": row.case.key, "run": name}
+            line |= _estimate("ratio_to_reference", one)
+            line |= _estimate("change_to_first_run", judged.low if judged else None)
+            lines.append(line | {"verdict": judged.verdict if judged else None})
+    return pd.DataFrame(lines)
+
+
+def _estimate(name: str, one: Estimate | None) -> dict[str, Any]:
+    values = (one.value, one.low, one.high) if one else (None, None, None)
+    return {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), values, strict=True)}

@@ -1,0 +1,68 @@
+"""What can be concluded from pytest-benchmark's files, in words that stand below every figure and table of them."""
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import MISSING, digits, plural, ratio_interval
+from rnnbench.store.pytest_benchmark import Saved
+
+TIME = "Time: the lower quartile of a file's rounds, seconds per call"
+EXPORTED = "Time: the low quantile of a replicate's calls, as rnnbench measured it"
+ONE = (
+    "One file is one process: its quartiles hold what differs from round to round and not what differs from process to "
+    "process, which is often more. So there is no interval, and a small difference may be chance."
+)
+
+
+def note(saved: Saved) -> str:
+    """What the numbers are, and what is and is not in their intervals."""
+    if saved.is_exported:
+        return (
+            f"{EXPORTED}. 95% intervals are over {plural(len(saved.sessions), 'replicate')}, each a fresh process."
+            " `rnnbench report` of the run's own folder shows more."
+        )
+    if len(saved.sessions) == 1:
+        return f"{TIME}. {ONE}"
+    files = plural(len(saved.sessions), "file")
+    return f"{TIME}. 95% intervals are over {files}, each one process; what differs from day to day is not in them."
+
+
+def heading(saved: Saved) -> str:
+    """What the page is about."""
+    return f"{one_line(saved.name)}: {'exported by rnnbench' if saved.is_exported else 'measured by pytest-benchmark'}"
+
+
+def reference(summary: pd.DataFrame) -> str:
+    """What ratios are to: the benchmark, or the reference of each group; empty where there are none."""
+    names = {one_line(name) for name in summary.loc[summary["ratio"].notna(), "reference"]}
+    return "" if not names else names.pop() if len(names) == 1 else "the reference of its group"
+
+
+def answer(summary: pd.DataFrame) -> str:
+    """How far the benchmarks are from their references, or that they have none."""
+    compared = summary[summary["ratio"].notna() & ~summary["is_reference"]].sort_values("ratio", kind="stable")
+    if compared.empty:
+        return (
+            "Time only: no benchmark is a reference. rnnbench report FILE --reference NAME gives ratios to the "
+            "benchmark of that name within each group."
+        )
+    to = reference(summary)
+    low, high = (row for _, row in compared.iloc[[0, -1]].iterrows())
+    if len(compared) == 1:
+        return f"{one_line(low['name'])} takes {_times(low)} times as long as {to}."
+    number = plural(len(compared), "benchmark")
+    ends = f"{_times(low)} ({one_line(low['name'])}) to {_times(high)} ({one_line(high['name'])})"
+    return f"{number} take {ends} times as long as {to}."
+
+
+def _times(row: "pd.Series[float]") -> str:
+    """`1.23 [1.20–1.26]`."""
+    interval = ratio_interval(row["ratio_low"], row["ratio_high"])
+    return digits(row["ratio"]) if interval == MISSING else f"{digits(row['ratio'])} [{interval}]"
+
+
+def by_group(summary: pd.DataFrame) -> pd.DataFrame:
+    """Groups together, in the order in which they come first, each with its reference before the others."""
+    place = pd.factorize(summary["group"])[0]
+    return summary.iloc[np.lexsort((~summary["is_reference"].to_numpy(dtype=bool), place))].reset_index(drop=True)

@@ -1,0 +1,177 @@
+"""The answer in words: how far the hand-written cells are from torch.nn, and other ways to load from the usual one."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, one_line, say, say_all, several
+from rnnbench.report.words.medians import CONTEXT, medians
+from rnnbench.report.words.reference import ALONE, is_reference, words
+from rnnbench.report.words.series import with_series
+from rnnbench.report.words.units import digits, plural, ratio, ratio_interval
+from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
+from rnnbench.store.run_info import RunInfo
+
+MOST_NAMED = 4  # cases that a sentence names
+
+
+def answer(summary: pd.DataFrame, info: RunInfo) -> str:
+    """How far, in a few sentences that hold for just the cases of this run."""
+    return " ".join(sentences(summary, info))
+
+
+def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
+    """The answer's sentences, the one that says most first.
+
+    A cell that was not checked to do torch.nn's work is named apart, where there are others.
+    """
+    measured = summary[summary["status"] == "measured"]
+    # torch's own cells and padded layers are rungs beside the hand-written cells, and not what the answer is about.
+    is_hand_written = ~measured["implementation"].isin(TORCH_OWN) & ~is_reference(measured)
+    own, name = measured[is_hand_written], words(summary).name
+    compared = own.dropna(subset=["ratio"])
+    if measured.empty:
+        return ["No case was measured, so this run says nothing about time."]
+    if own.empty:
+        return [f"Only {name} was measured, so there is nothing to compare it with."]
+    if not words(summary).has_ratios:
+        return [ALONE]
+    if compared.empty:
+        return [f"Without {name}, which was not measured beside these, how far they are from it can't be said."]
+    same_work = compared[compared["parity"] == "agrees"]
+    counted = compared if same_work.empty else same_work
+    known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
+    return [*known, *_unchecked(compared, counted), *_alone(own)]
+
+
+def significance(summary: pd.DataFrame) -> str:
+    """How many cases are slower and faster beyond doubt, and which are neither; empty where none has an interval."""
+    frame = with_series(summary)
+    known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
+    if known.empty:
+        return ""
+    slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
+    open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
+    are = "is" if slower == 1 else "are"
+    counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
+    said = f"Of {plural(len(known), 'case')} {counted}"
+    if open_.empty:
+        return f"{said}: no 95% interval holds 1."
+    axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
+    named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
+    listed = f": {'; '.join(named)}" if len(named) <= MOST_NAMED else ""
+    shows = "shows" if len(named) == 1 else "show"
+    return f"{said}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
+
+
+def limit(summary: pd.DataFrame) -> str:
+    """How near the machine's limit the nearest and the farthest series come, by their medians; empty if not known."""
+    if "times_limit" not in summary:
+        return ""
+    frame = with_series(summary[summary["times_limit"].notna()])
+    if frame.empty:
+        return ""
+    context = several(frame, CONTEXT)
+    times = frame.groupby(["series", "phase", *context], sort=False)["times_limit"].median().reset_index(name="median")
+    ranked = times.sort_values("median", kind="stable")
+    first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
+    if len(ranked) == 1:
+        return f"The only distance to the machine's limit that is known is that of {first}."
+    return f"The nearest to the machine's limit is {first}, the farthest {last}."
+
+
+def counts(summary: pd.DataFrame) -> str:
+    """`170 cases measured, 16 skipped, none failed`."""
+    numbers = {status: int((summary["status"] == status).sum()) for status in ("measured", "skipped", "failed")}
+    first, *rest = (f"{number or 'none'} {status}" for status, number in numbers.items())
+    measured = first if not numbers["measured"] else f"{plural(numbers['measured'], 'case')} measured"
+    pending = int((summary["status"] == "pending").sum())
+    unreached = [f"{pending} not reached"] if pending else []
+    return ", ".join([measured, *rest, *unreached]) if len(summary) else "the run has no cases"
+
+
+def where(summary: pd.DataFrame, info: RunInfo) -> str:
+    """`this CPU (AMD EPYC, 1 thread)`: the devices of the run, and the processor's name where it is known."""
+    devices = [one_line(str(device)) for device in summary["device"].unique()]
+    processor = next((text for device in devices if (text := _model(info.environment, device))), None)
+    threads = sorted({int(number) for number in summary["threads"]})
+    threading = f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}"
+    if devices == ["cpu"]:
+        return f"this CPU ({', '.join(filter(None, [processor, threading]))})"
+    return f"{' and '.join(devices)} ({processor})" if processor and len(devices) == 1 else " and ".join(devices)
+
+
+def _range(compared: pd.DataFrame, info: RunInfo) -> str:
+    lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
+    reference = words(compared)
+    span = lowest if lowest == highest else f"{lowest} to {highest}"
+    taken = f"{span} times as long as {reference.name}"
+    place = where(compared, info) + (f", {info.caches}," if info.caches else "")
+    if len(compared) == 1:
+        row = compared.iloc[0]
+        return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
+    return f"On {place} {reference.others} take {taken}."
+
+
+def _ends(counted: pd.DataFrame) -> Iterable[str]:
+    """The closest and the farthest series by their medians, where there are two or more."""
+    ranked = medians(counted).sort_values("median", kind="stable")
+    if len(ranked) > 1:
+        context = several(counted, CONTEXT)
+        low, high = ("closest", "farthest") if ranked["median"].iloc[0] >= 1 else ("fastest against it", "slowest")
+        first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
+        yield f"The {low} is {first}, the {high} {last}."
+
+
+def _named(row: "pd.Series[Any]", context: list[str]) -> str:
+    """A series and its median: `lstm loop in training (median 3.00×)`."""
+    known = (axis for axis in context if axis not in OF_DATA or row["phase"] in LOADS)
+    where = (f"{'with' if axis in COUNTED else 'on'} {say(axis, row[axis])}" for axis in known)
+    return f"{' '.join([row['series'], 'in', row['phase'], *where])} (median {ratio(row['median'])})"
+
+
+def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
+    """Which cases are faster beyond doubt, and which show no difference."""
+    known = compared.dropna(subset=["ratio_low", "ratio_high"])
+    if known.empty:
+        yield "With one replicate there are no intervals: take these numbers as a first look."
+        return
+    faster = int((known["ratio_high"] < 1).sum())
+    undecided = int(((known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)).sum())
+    parts = [
+        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than {words(compared).name}"
+        if faster
+        else "",
+        f"{plural(undecided, 'case')} {'shows' if undecided == 1 else 'show'} no difference" if undecided else "",
+    ]
+    if faster or undecided:
+        yield f"Of {plural(len(known), 'comparison')}, {' and '.join(filter(None, parts))} (95% interval)."
+
+
+def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
+    """The cells that may do other work than torch.nn."""
+    cells = {
+        one_line(cell): ratio_interval(cases["ratio"].min(), cases["ratio"].max())
+        for cell, cases in compared[compared["parity"] != "agrees"].groupby("cell", sort=False)
+    }
+    if len(compared) > len(counted):
+        left_out = (f"{cell} ({span}×)" for cell, span in cells.items())
+        yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
+    elif cells:
+        yield f"Not checked to do the same work: {', '.join(cells)}."
+
+
+def _alone(own: pd.DataFrame) -> Iterable[str]:
+    """The cells that have no reference, where others have."""
+    if cells := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
+        yield f"Time only, without a reference: {', '.join(cells)}."
+
+
+def _model(environment: dict[str, Any], device: str) -> str:
+    """The model of a device, or of the cards over which its cases were spread; empty where it was not recorded."""
+    cards = environment.get("worker", {}).get("devices", {}).get(device, [])
+    models = Counter(one_line(card["name"]) for card in cards)
+    named = [model if count == 1 else f"{count} x {model}" for model, count in models.items()]
+    return " and ".join(named) or one_line(environment.get("machine", {}).get(device) or "")

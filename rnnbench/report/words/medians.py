@@ -1,0 +1,35 @@
+"""The ratio to the reference of each cell, implementation and phase over all sizes: median and range."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.report.words.axes import several
+from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.series import with_series
+
+CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would speak of neither
+
+
+def medians(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row for each series, phase, and device or type where these vary, the references left out.
+
+    Columns: the keys, `cases`, `compared` (cases with a ratio), `median`, `lowest`, `highest`, `parity`.
+    """
+    frame = with_series(summary)
+    own = frame[~is_reference(frame)]
+    keys = ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
+    rows: list[dict[str, Any]] = []
+    for key, cases in own.groupby(keys, sort=False):
+        ratios = cases["ratio"].dropna()
+        found = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
+        parities = set(cases.loc[cases["status"] == "measured", "parity"])
+        parity = "" if not parities else "agrees" if parities == {"agrees"} else "not checked"
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | {"cases": len(cases), "compared": len(ratios)}
+            | dict(zip(("median", "lowest", "highest"), found, strict=True))
+            | {"parity": parity}
+        )
+    return pd.DataFrame(rows, columns=[*keys, "cases", "compared", "median", "lowest", "highest", "parity"])

@@ -1,0 +1,90 @@
+"""The metrics of a run's cases, whichever there are: which are known, and why others are not. Names none."""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import plural
+from rnnbench.store import metrics
+from rnnbench.store.metrics import Metric
+
+TEXTS = ("backend", "bound_by")
+UNOBSERVED = "this run did not observe them"
+UNDERIVED = "they follow from what is not known"
+
+
+def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with every metric as numbers; those, and texts, that an older run lacks are NaN and empty."""
+    frame = summary.copy()
+    for metric in metrics.METRICS:
+        values = frame[metric.name] if metric.name in frame else pd.Series(float("nan"), index=frame.index)
+        frame[metric.name] = pd.to_numeric(values, errors="coerce").astype(float)
+    for column in (*TEXTS, "missing"):
+        frame[column] = (frame[column] if column in frame else pd.Series(None, index=frame.index)).astype(object)
+    for column in TEXTS:
+        frame[column] = [value if isinstance(value, str) else "" for value in frame[column]]
+    frame["missing"] = pd.Series([_reasons(value) for value in frame["missing"]], index=frame.index, dtype=object)
+    return frame
+
+
+def of_calls() -> list[Metric]:
+    """The metrics of a call, brief ones first; the others describe a model, by torchinfo and by formula."""
+    calls = (metric for metric in metrics.METRICS if metric.probe != "summary")
+    return sorted(calls, key=lambda metric: not metric.is_brief)
+
+
+def brief(phases: Container[str]) -> list[Metric]:
+    """The metrics that are worth a column on a terminal, of a run of these phases."""
+    return [metric for metric in metrics.METRICS if metric.is_brief or metric.brief_in in phases]
+
+
+def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
+    """Those that some case of a frame that `with_metrics` gave has a value of."""
+    return [metric for metric in among if frame[metric.name].notna().any()]
+
+
+def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
+    """Which metrics no case has a value of, or some measured ones have not, and why; each reason once."""
+    measured = frame[frame["status"] == "measured"]
+    devices = {str(device).partition(":")[0] for device in measured["device"]}
+    nowhere: dict[str, list[str]] = {}
+    partly: dict[str, list[str]] = {}
+    for metric in among:
+        if metric.device and metric.device not in devices:
+            continue
+        owners = measured[measured["implementation"] == metric.implementation] if metric.implementation else measured
+        lacking = owners[owners[metric.name].isna()]
+        reasons = Counter(reason for each in lacking["missing"] if (reason := each.get(metric.name)))
+        if len(lacking) and len(lacking) == len(owners):
+            why = _said(reasons) or (UNOBSERVED if metric.probe else UNDERIVED)
+            nowhere.setdefault(why, []).append(metric.label)
+        elif reasons:
+            partly.setdefault(_said(reasons), []).append(f"{metric.label} of {plural(reasons.total(), 'case')}")
+    return " ".join([*_sentence("Not known", nowhere), *_sentence("Not known of some", partly)])
+
+
+def _reasons(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _said(reasons: Counter[Any]) -> str:
+    """The most frequent reason, and how many others there are."""
+    if not reasons:
+        return ""
+    first = one_line(reasons.most_common(1)[0][0])
+    others = len(reasons) - 1
+    return f"{first}; and {plural(others, 'other reason')}" if others else first
+
+
+def _sentence(start: str, groups: Mapping[str, list[str]]) -> list[str]:
+    parts = (f"{', '.join(labels)} ({_numbered(why, len(labels))})" for why, labels in groups.items())
+    return [f"{start}: {'; '.join(parts)}."] if groups else []
+
+
+def _numbered(why: str, number: int) -> str:
+    """Our own reasons in the singular where one metric has them."""
+    singular = {UNOBSERVED: "this run did not observe it", UNDERIVED: "it follows from what is not known"}
+    return singular.get(why, why) if number == 1 else why

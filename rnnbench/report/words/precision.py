@@ -1,0 +1,50 @@
+"""What to know of a case's time: whether its ratio is less precise than asked, and whether its device waited."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.words.reference import is_reference
+from rnnbench.report.words.units import plural, round_percent
+from rnnbench.store.run_info import RunInfo
+
+
+def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
+    """`interval wider than ±2%` for a case whose ratio missed the precision asked for; empty for all others."""
+    asked = _asked(info)
+    # On logarithms, as the planner asks it; false where there is no interval.
+    if asked is None or not row["ratio_high"] / row["ratio_low"] > (1 + asked) ** 2:
+        return ""
+    return f"interval wider than ±{round_percent(asked)}"
+
+
+def undecided(row: Mapping[Any, Any]) -> str:
+    """`no difference shown` for a case whose interval holds 1; empty for all others, and for references."""
+    return "no difference shown" if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"] else ""
+
+
+def reached(summary: pd.DataFrame, info: RunInfo) -> str:
+    """How many ratios are as precise as was asked, and how precise they are; empty where none has an interval."""
+    cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
+    if cases.empty:
+        return ""
+    half = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1
+    spread = f"±{half.median():.1%} in the median and ±{half.max():.1%} at the widest"
+    asked = _asked(info)
+    if asked is None:
+        return f"The intervals of {plural(len(cases), 'ratio')} are {spread}; no precision was asked for."
+    met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
+    return (
+        f"Asked was ±{round_percent(asked)} for every ratio; {met:,} of {len(cases):,} reached it. They are {spread}."
+    )
+
+
+def _asked(info: RunInfo) -> float | None:
+    asked: float | None = info.resolved.get("measure", {}).get("precision")
+    return asked
+
+
+def waits(row: Mapping[Any, Any]) -> str:
+    """`launch-bound` for a case whose device waited for the host; empty for all others, and in older runs."""
+    return "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""

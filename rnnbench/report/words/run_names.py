@@ -1,0 +1,36 @@
+"""Runs by name: short where that tells them apart, with when and what was measured."""
+
+from collections.abc import Sequence
+
+from rnnbench.report.words.axes import one_line
+from rnnbench.store.run_info import RunInfo
+
+
+def when(info: RunInfo) -> str:
+    """`2026-11-25 02:17`: when a run was started, as it was recorded."""
+    return one_line(info.started[:16].replace("T", " "))
+
+
+def commit(info: RunInfo) -> str:
+    """`1713406`, with `+` for changes that were not committed; empty where there is no repository."""
+    git = info.environment.get("git") or {}
+    found = str(git.get("commit") or "")[:7]
+    return one_line(f"{found}{'+' if found and git.get('dirty') else ''}")
+
+
+def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
+    """What tells the runs apart: torch's version, the processor, the commit or when it was, the first that does."""
+    ways = (
+        [_software(info, "torch") for _, info in runs],
+        [one_line((info.environment.get("machine") or {}).get("cpu") or "") for _, info in runs],
+        [commit(info) for _, info in runs],
+        [when(info) for _, info in runs],
+    )
+    return next(
+        (texts for texts in ways if all(texts) and len(set(texts)) == len(texts)), [one_line(name) for name, _ in runs]
+    )
+
+
+def _software(info: RunInfo, package: str) -> str:
+    version = ((info.environment.get("software") or {}).get("packages") or {}).get(package)
+    return one_line(f"{package} {version}") if version else ""

@@ -1,0 +1,135 @@
+"""Why a cell takes longer than its reference, in a few plain sentences."""
+
+import math
+from collections.abc import Iterable
+
+from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
+from rnnbench.analysis.gap import Gap, Step
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import digits, duration, ratio, ratio_interval, whole_percent
+from rnnbench.store.profiles import Profile
+from rnnbench.store.records import GRAPH_BACKENDS
+
+MOST_NAMED = 3
+MINUS = "\u2212"
+AHEAD = "ahead of the reference"  # what is left where the last rung is faster
+REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size goes with the number of operators
+# What a step is called in a figure, and in a sentence in which it takes off part of the gap.
+LABELS: dict[str, tuple[str, str]] = {
+    "hoisted": ("input product hoisted", "hoisting the input product recovers"),
+    "transposed": ("weights stored as read", "storing the weights in the order of reading recovers"),
+    "sequence": ("run as one module", "running the whole sequence in one module recovers"),
+    "compiled": ("compiled", "compiling recovers"),
+    "cudagraph": ("recorded and replayed", "replaying a recorded graph recovers"),
+    "copy": ("needless copy", "a needless copy costs"),
+    "concatenation": ("concatenation", "putting tensors side by side costs"),
+    "not hoisted": ("input product in every step", "a product of the input in every step, which could be one, costs"),
+    "synchronisation": ("value read back", "reading a value back into Python costs"),
+    "unused": ("result that nothing uses", "a result that nothing uses costs"),
+    "small products": ("several small products", "several products of one input, which could be one, cost"),
+    "overhead": ("dispatch and Python", "what is no kernel (dispatch, Python) takes"),
+    "kernels": ("kernels", "kernels take"),
+    "rest": ("unexplained", "unexplained"),
+}
+
+
+def far(gap: Gap, name: str, reference_name: str) -> str:
+    """How far it is from the reference."""
+    times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)})"
+    both = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
+    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {both}."
+
+
+def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
+    """How far, what explains it, what is left, and where the call's time goes; `base` is the profile of the first."""
+    told = [far(gap, name, reference_name)]
+    if math.isnan(gap.seconds.low):
+        told.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
+    elif not gap.seconds.low > 0:
+        told.append("That is no slower beyond chance, so there is no gap to take apart.")
+    else:
+        told += _explained(gap, base)
+    if base is not None and base.works:
+        told += _goes(base)
+    return " ".join(told)
+
+
+def label(step: Step) -> str:
+    """As figures name it."""
+    if step.kind == "rest" and step.seconds.high < 0:
+        return AHEAD
+    return LABELS[step.kind][0]
+
+
+def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
+    named = gap.named
+    gains = [step for step in named if step.seconds.value > 0]
+    of = f"Of the {duration(gap.seconds.value)} between them, "
+    if gains:
+        parts = [_part(step, base) for step in gains[:MOST_NAMED]]
+        yield of + "; ".join(parts) + "."
+    for step in (step for step in named if step.seconds.value < 0):
+        longer = duration(-step.seconds.value)
+        if step.kind == "kernels":
+            yield f"The reference's kernels take {longer} longer than its own."
+        else:
+            yield f"{_capital(label(step))}, it takes {longer} longer."
+    share = gap.rest.share.value
+    rest = duration(abs(gap.rest.seconds.value)) + (f" ({share_text(abs(share))})" if math.isfinite(share) else "")
+    if not gains:
+        yield f"{of}nothing that was looked for explains any."
+    elif gap.rest.seconds.low > 0:
+        yield f"{rest} is left unexplained."
+    elif gap.rest.seconds.high < 0:
+        yield f"What is left of it runs {rest} faster than the reference."
+    else:
+        yield "Nothing beyond chance is left unexplained."
+
+
+def _part(step: Step, base: Profile | None) -> str:
+    text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
+    if math.isfinite(step.share.value):
+        text += (
+            f", {share_text(step.share.value)} of it ({share_text(step.share.low)} to {share_text(step.share.high)})"
+        )
+    if step.what:
+        text += f": {one_line(step.what)}, {step.calls:,} times a call"
+    if step.kind in REMOVES and base is not None and base.works and base.operators:
+        each = operators_per_step(base)
+        saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
+        text += f", {saved} {digits(each)} operators a step"
+    return text
+
+
+def _goes(base: Profile) -> Iterable[str]:
+    shares = breakdown(base)
+    if reason := in_one_piece(base):
+        yield f"Its call can't be taken apart: {reason}."
+        return
+    above = max(0.0, overhead(shares))  # below 0 by noise
+    kind = "launches and gaps" if base.kernels is not None else "dispatch and Python"
+    each = operators_per_step(base)
+    counted = f" ({digits(each)} operators a step, {duration(_each(base, shares))} each)" if each >= 1 and above else ""
+    rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
+    kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
+    yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
+
+
+def _each(base: Profile, shares: list[Share]) -> float:
+    """Seconds between kernels for each operator that is called."""
+    calls = sum(one.calls for one in base.operators)
+    return sum(one.seconds.value for one in shares if one.what in ("overhead", "gaps")) / calls
+
+
+def _by_what(shares: list[Share]) -> Iterable[tuple[str, float]]:
+    kinds = dict.fromkeys(one.what for one in shares if one.what not in ("overhead", "gaps"))
+    return ((what, sum(one.share for one in shares if one.what == what)) for what in kinds)
+
+
+def share_text(share: float) -> str:
+    """`35%`; with a minus that is as wide as a plus."""
+    return whole_percent(share).replace("-", MINUS)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,35 @@
+"""What `run.json` holds."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)  # runs of version 1 have no id
+FLUSHED = "caches flushed before every call"
+RunStatus = Literal["running", "finished", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What `run.json` holds."""
+
+    suite: str
+    description: str
+    resolved: dict[str, Any]  # the suite as it was understood, defaults filled in
+    command: str
+    started: str  # ISO 8601, UTC
+    environment: dict[str, Any]
+    status: RunStatus = "running"
+    seconds: float | None = None  # wall time of the whole run
+    replicates: int = 0  # finished
+    ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
+    stage_seconds: dict[str, float] = field(default_factory=dict)  # wall time of what comes before the timing
+    notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
+    schema_version: int = SCHEMA_VERSION
+    id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
+
+    @property
+    def caches(self) -> str:
+        """What every figure of the run has to say of caches; nothing where they were left warm."""
+        return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""

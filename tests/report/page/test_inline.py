@@ -1,0 +1,47 @@
+import re
+
+import pytest
+from matplotlib.figure import Figure
+
+from rnnbench.report.figures import canvas
+from rnnbench.report.page.inline import inline
+
+TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
+
+
+@pytest.fixture
+def svg() -> str:
+    with canvas.look():
+        figure = Figure(figsize=(4, 3))
+        axes = figure.subplots()
+        drawn = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color="#0072B2", capsize=2)
+        canvas.mark(drawn, [7, 8, 9])
+        canvas.mark(axes.text(1, 1, "12"), [8])
+    return canvas.svg(figure, "name")
+
+
+def test_each_mark_tells_its_case_and_a_line_all_of_its_cases(svg: str) -> None:
+    page = inline(svg, "label", TITLES)
+    marks = re.findall(r'<(use|path)[^>]*data-cases="(\d)"[^>]*><title>([^<]*)</title>', page)
+    assert {row for _, row, _ in marks} == {"7", "8", "9"}
+    assert len(marks) == 3 + 2 * 3 + 3  # points, caps and whiskers
+    assert all(title == {"7": 'a &lt;b&gt; &amp; "c"', "8": "eight", "9": "nine"}[row] for _, row, title in marks)
+    assert page.count('data-cases="7 8 9"') == 1  # the line
+    assert re.search(r'<g data-cases="8"', page)  # the number, of two letters
+
+
+def test_colours_become_the_pages_own(svg: str) -> None:
+    page = inline(svg, "label", TITLES)
+    assert "var(--blue)" in page
+    assert "var(--card)" in page
+    assert "#0072b2" not in page
+    assert "#ffffff" not in page
+
+
+def test_the_element_has_a_label_and_its_size_but_no_fixed_one(svg: str) -> None:
+    start = inline(svg, 'a "label"', TITLES).partition(">")[0]
+    assert 'role="img"' in start
+    assert 'aria-label="a &quot;label&quot;"' in start
+    assert "--wide: 288px; --high: 216px" in start
+    assert " width=" not in start
+    assert start.startswith("<svg")

@@ -1,0 +1,282 @@
+"""Why: words, figures, tables and flame graphs of runs that were never made."""
+
+import math
+import posixpath
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+import pytest
+
+from rnnbench import load, summarize
+from rnnbench.analysis.gap import Gap, between, take_apart
+from rnnbench.analysis.noise import noise
+from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.report.figures.canvas import svg
+from rnnbench.report.page import profiled
+from rnnbench.report.page import run_folder as report
+from rnnbench.report.tables import table_breakdown, table_operators
+from rnnbench.report.words import why
+from rnnbench.report.words.units import MISSING
+from rnnbench.store.folder import read_info
+from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Profile
+from tests import workload as small
+from tests.analysis.profiles import cause, profile
+from tests.stored import folder
+
+MICRO = 1e-6
+EVIL = "<script>alert(1)</script>"
+
+
+def rung(seconds: float) -> dict[int, float]:
+    return {place: seconds * (1 + place / 1000) for place in range(3)}
+
+
+def gap(*, causes: tuple[Cause, ...] = (), compiled: bool = True, split: bool = False) -> Gap:
+    rungs = {"loop": rung(100 * MICRO), "hoisted": rung(70 * MICRO)} | (
+        {"compiled": rung(30 * MICRO)} if compiled else {}
+    )
+    below = between(profile(70 * MICRO), profile(20 * MICRO, 10 * MICRO, 5 * MICRO)) if split else ()
+    return take_apart(rungs, rung(20 * MICRO), causes, below)
+
+
+def test_the_words_say_how_far_what_explains_it_and_what_is_left() -> None:
+    text = why.words(gap(), "gru loop", "torch.nn.GRU", profile())
+    assert text.startswith("gru loop takes 5.00×")
+    assert "100 µs against 20.0 µs" in text
+    assert "compiling recovers 40.0 µs, 50% of it" in text
+    assert "which does away with the dispatch of 4.00 operators a step" in text
+    assert "hoisting the input product recovers 30.0 µs, 38% of it" in text
+    assert "10.0 µs (12%) is left unexplained." in text
+    assert "60% of its call is dispatch and Python (4.00 operators a step, 937 ns each), 30% matrix products" in text
+
+
+@pytest.mark.parametrize("kind", ["copy", "synchronisation", "small products", "unused", "concatenation"])
+def test_a_cause_is_named_with_its_place_and_size(kind: CauseKind) -> None:
+    text = why.words(gap(causes=(cause(kind, 35 * MICRO),), compiled=False), "mine", "torch.nn.LSTM")
+    first = text.split("Of the ")[1]
+    assert first.index(why.LABELS[kind][1]) < first.index("hoisting")
+    assert "clone (mine.py:7), 16 times a call" in first
+
+
+def test_a_breakdown_that_reaches_both_ends_leaves_nothing_unexplained() -> None:
+    text = why.words(gap(compiled=False, split=True), "mine", "torch.nn.LSTM", profile())
+    assert "what is no kernel (dispatch, Python) takes 25.0 µs" in text
+    assert "Nothing beyond chance is left unexplained." in text
+
+
+def test_what_is_no_slower_has_nothing_to_be_explained() -> None:
+    fast = take_apart({"loop": rung(10 * MICRO)}, rung(20 * MICRO))
+    assert "no gap to take apart" in why.words(fast, "mine", "torch.nn.LSTM")
+
+
+def test_a_rung_that_is_slower_is_told_as_such() -> None:
+    slower = take_apart({"loop": rung(50 * MICRO), "hoisted": rung(60 * MICRO)}, rung(20 * MICRO))
+    text = why.words(slower, "mine", "torch.nn.LSTM")
+    assert "nothing that was looked for explains any" in text
+    assert "Input product hoisted, it takes 10.0 µs longer." in text
+
+
+def test_one_replicate_has_no_intervals_and_no_certainty() -> None:
+    single = take_apart({"loop": {0: 5.0}, "hoisted": {0: 3.0}}, {0: 1.0})
+    assert math.isnan(single.ratio.low)
+    assert "One replicate has no interval, so the gap is not taken apart" in why.words(single, "mine", "torch")
+    assert figure_waterfall.render(single, "mine", "torch")
+
+
+def test_no_share_of_a_call_is_below_nothing_or_above_all_of_it() -> None:
+    text = why.words(gap(), "mine", "torch", profile(50 * MICRO, 51 * MICRO, 1 * MICRO))
+    assert text.endswith(" 0% of its call is dispatch and Python, 100% matrix products, 2% pointwise.")
+    busy = profile(50 * MICRO, 150 * MICRO, 10 * MICRO)
+    assert "Its call can't be taken apart: its kernels, clocked one by one, come to more than the whole" in why.words(
+        gap(), "mine", "torch", busy
+    )
+    assert not between(busy, profile())
+    assert "come to more than the whole" in table_breakdown.counts({"mine": busy}).rows[0][-1]
+    nearly = texts(figure_breakdown.render({"mine": profile(50 * MICRO, 51 * MICRO, 1 * MICRO)}))
+    assert "50.0 µs" in nearly
+    assert "52.0 µs" not in nearly
+
+
+def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_wherever_they_would_be_shown(
+    tmp_path: Path,
+) -> None:
+    reason = "torch's profiler saw no kernel of this call"
+    blind = replace(profile(), no_kernels=reason)
+    assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
+    assert not between(blind, profile())
+    assert not between(profile(), blind)
+    assert reason in table_breakdown.counts({"mine": blind}).rows[0][-1]
+    assert [row[2] for row in table_breakdown.render({"mine": blind}).rows] == ["in one piece"]
+    operators = table_operators.render(blind, "mine")
+    assert operators is not None
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "queues kernels and does not wait for them" in operators.note
+    case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
+    path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
+    profiles = {one.key: replace(blind, case=one.key) for one in (case, reference)}
+    [section] = profiled.sections(load(path), profiles, path)
+    assert reason in section.pictures[0].caption
+
+
+def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> None:
+    seen = replace(profile(), kernels=Kernels(40, {"products": 25e-6}))
+    operators = table_operators.render(seen, "mine")
+    assert operators is not None
+    assert {row[6] for row in operators.rows} == {MISSING}
+    assert "clocked by the GPU" in table_breakdown.render({"mine": seen}).note
+
+
+def texts(figure: object) -> str:
+    """Every text of a figure."""
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))  # type: ignore[attr-defined]
+
+
+def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
+    figure = figure_waterfall.render(gap(causes=(cause(),), split=False), "gru loop", "torch.nn.GRU")
+    said = texts(figure)
+    for words in (
+        "gru loop",
+        "torch.nn.GRU",
+        "compiled",
+        "unexplained",
+        "(mine.py:7)",
+        f"{why.MINUS}30.0 µs\n38% of the gap",
+    ):
+        assert words in said
+    heights = [patch.get_window_extent().height for patch in figure.axes[0].patches]
+    assert heights[0] - sum(heights[1:-1]) == pytest.approx(heights[-1])
+    assert svg(figure, "w") == svg(figure_waterfall.render(gap(causes=(cause(),)), "gru loop", "torch.nn.GRU"), "w")
+
+
+def test_a_last_rung_that_is_faster_than_the_reference_is_ahead_and_not_unexplained() -> None:
+    ahead = take_apart({"loop": rung(50 * MICRO), "compiled": rung(10 * MICRO)}, rung(20 * MICRO))
+    said = texts(figure_waterfall.render(ahead, "gru loop", "torch.nn.GRU"))
+    assert "ahead of the" in said
+    assert "unexplained" not in said
+    assert "runs 10.0 µs (33%) faster than the reference" in why.words(ahead, "gru loop", "torch.nn.GRU")
+
+
+def test_breakdowns_stand_below_each_other_and_failed_ones_are_left_out() -> None:
+    figure = figure_breakdown.render({"mine": profile(), EVIL: profile(), "bad": Profile("bad", "failed", "why")})
+    assert figure is not None
+    said = texts(figure)
+    assert "60%" in said
+    assert EVIL in said
+    assert "bad" not in said
+    assert EVIL not in svg(figure, "b")
+    assert figure_breakdown.render({"bad": Profile("bad", "failed", "why")}) is None
+
+
+def test_the_memory_of_a_call_is_a_line_with_its_peak() -> None:
+    figure = figure_memory.render(profile())
+    assert figure is not None
+    assert "512 B at most" in texts(figure)
+    assert figure_memory.render(Profile("mine")) is None
+
+
+def test_operators_are_listed_from_the_hottest() -> None:
+    table = table_operators.render(profile(), "mine")
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["aten::addmm", "aten::tanh", "aten::t"]
+    assert table.frame["kernel_seconds"].tolist() == pytest.approx([30e-6, 10e-6, 0.0])
+    assert table_operators.render(profile(opaque="compiled"), "mine") is None
+
+
+def test_a_breakdown_has_a_colour_for_whatever_a_devices_kernels_are_of() -> None:
+    taken = Profile(**{**profile().__dict__, "kernels": Kernels(6, dict.fromkeys(CATEGORIES, 1e-5))})
+    assert figure_breakdown.render({"mine": taken}) is not None
+
+
+# Flame graphs
+
+
+def test_a_flame_graph_is_an_svg_in_which_names_are_only_text(tmp_path: Path) -> None:
+    file = tmp_path / "stacks.txt"
+    lines = f"mine.py(1): f;aten::mm 750\nmine.py(1): f 200\n{EVIL} 50\nnot a stack\nsquared ²\nendless {'9' * 5000}\n"
+    file.write_bytes(lines.encode() + b"\xff no text\n")
+    stacks = flame.read(file)
+    assert stacks == {("mine.py(1): f", "aten::mm"): 750, ("mine.py(1): f",): 200, (EVIL,): 50}
+    text = flame.render(stacks, EVIL)
+    assert text is not None
+    assert "<script>" not in text
+    root = ET.fromstring(text)
+    titles = [element.text for element in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["mine.py(1): f: 950 ns, 95.0%", "aten::mm: 750 ns, 75.0%", f"{EVIL}: 50.0 ns, 5.0%"]
+    assert flame.render({}, "nothing") is None
+
+
+def test_frames_that_can_not_be_seen_are_left_out() -> None:
+    text = flame.render({("a", f"deep {place}"): 1 for place in range(2000)} | {("a",): 10}, "mine")
+    assert text is not None
+    assert text.count("<g>") == 1
+
+
+# A whole run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    loop, hoisted, reference = small.case("gru"), small.case("gru", "hoisted"), small.reference_case("gru")
+    return folder(tmp_path, {loop: [[1e-4], [1e-4]], hoisted: [[7e-5], [7e-5]], reference: [[2e-5], [2e-5]]})
+
+
+def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, tmp_path: Path) -> None:
+    loop, hoisted, reference = small.case("gru"), small.case("gru", "hoisted"), small.reference_case("gru")
+    (run / "stacks.txt").write_text("f;aten::mm 10\n")
+    mine = Profile(**{**profile(case=loop.key).__dict__, "files": {"stacks": "stacks.txt", "trace": "t.json.gz"}})
+    failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
+    profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
+    (one,) = profiled.sections(load(run), profiles, run)
+    assert (one.cell, one.title) == ("gru", "gru in inference")
+    assert one.words.startswith("gru loop takes 5.00×")
+    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall", "01-gru-breakdown", "01-gru-memory"]
+    assert [table.name for table in one.tables] == ["01-gru-breakdown", "01-gru-profiled", "01-gru-operators"]
+    assert any("under the profiler: ValueError: no" in row[-1] for row in one.tables[1].rows)
+    assert list(one.flames) == ["flame-gru-loop"]
+    assert one.traces == {"gru loop": "t.json.gz"}
+    frame = load(run)
+    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[one])
+    page = "cells/01/index.html"
+    beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv", "flames/01-gru-flame-gru-loop.svg"}
+    assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
+    assert f'<a href="{page}">gru</a>' in files["index.html"].decode()
+    for html in ("index.html", page):
+        assert "gru loop takes 5.00×" in files[html].decode()
+    answer = re.search(r'<p class="answer">(.*?)</p>', files[page].decode(), re.DOTALL)
+    assert answer is not None
+    assert re.fullmatch(r"gru loop takes 5.00× .* against [^.]*\.[^.]*\.", answer[1].strip()), answer[1]
+    for link in re.findall(r'href="([^#:"]+)"', files[page].decode()):
+        assert posixpath.normpath(posixpath.join("cells/01", link)) in files, link
+
+
+@pytest.mark.parametrize("file", ["../elsewhere.txt", "{absolute}", "link.txt", ".", "zero\x00byte", "x" * 3000])
+def test_a_record_that_names_a_file_outside_the_run_or_none_has_it_not_read(
+    run: Path, tmp_path: Path, file: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("f;aten::mm 10\n")
+    (run / "link.txt").symlink_to(elsewhere)
+    loop = small.case("gru").key
+    mine = Profile(**{**profile(case=loop).__dict__, "files": {"stacks": file.format(absolute=elsewhere)}})
+    (one,) = profiled.sections(load(run), {loop: mine}, run)
+    assert not one.flames
+
+
+def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
+    (one,) = profiled.sections(load(run), {})
+    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall"]
+    assert not one.tables
+
+
+def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
+    frame = load(run)
+    section = profiled.Why("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
+    for html in ("index.html", "cells/01/index.html"):
+        assert EVIL not in files[html].decode()
+        assert f"{escape(EVIL)} takes 5.00×" in files[html].decode()

@@ -1,0 +1,54 @@
+"""Every figure and table is the same, to the byte, from one process to the next."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+DRAW = """
+import hashlib
+import numpy as np
+from rnnbench import suites
+from rnnbench.analysis.history import history
+from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.together import together
+from rnnbench.report.page import run_folder, several_runs
+from rnnbench.report.page import history as over_time, together as side_by_side
+from rnnbench.store.run_info import RunInfo
+from tests import workload as small
+from tests.report.conftest import summary_of
+from tests.validation.history_simulated import stored_run
+
+summary = summary_of(suites.read("quick").groups({}, None, most=None))
+info = RunInfo("quick", "", {"name": "quick"}, "", "2026-01-01T00:00:00+00:00", {})
+files = run_folder.render(summary[summary["phase"] == "training"], Noise(0.01, 0.02, 1, 20, 0.003), info)
+cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
+logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
+runs = [stored_run(place, cases, logs[place]) for place in range(6)]
+sections = [over_time.render(history(runs)), side_by_side.render(together(runs[:3], 0.025))]
+files |= {f"runs/{name}": content for name, content in several_runs.render("runs", sections).items()}
+for name, content in sorted(files.items()):
+    print(name, hashlib.sha256(content).hexdigest())
+"""
+
+
+def drawn(seed: int) -> list[str]:
+    """The names and checksums of all files, from a process of its own that hashes names in its own way."""
+    environment = os.environ | {"PYTHONHASHSEED": str(seed)}
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(drawn, (1, 2))
+    assert first == second
+    found = {line.split()[0] for line in first}
+    figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size", "scaling", "roofline")]
+    figures += [f"runs/figures/{name}" for name in ("history", "together")]
+    assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= found
+    assert {"index.html", "runs/index.html"} <= found

@@ -1,0 +1,74 @@
+"""What is said of several runs side by side."""
+
+import numpy as np
+import pytest
+
+from rnnbench.analysis.stored import StoredRun
+from rnnbench.analysis.together import together
+from rnnbench.report.page import together as topic
+from rnnbench.report.page.topic import Topic
+from rnnbench.report.words.run_names import short
+from tests import workload as small
+from tests.validation.history_simulated import stored_run
+
+CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
+
+
+def run(place: int, slower: float = 0.0, **worker: str) -> StoredRun:
+    logs = np.random.default_rng(place).normal(0.5, 0.005, (len(CASES), 12))
+    logs[:4] += slower
+    return stored_run(place, CASES, logs, **worker)
+
+
+@pytest.fixture(scope="module")
+def found() -> Topic:
+    return topic.render(together([run(0, torch="2.13"), run(1, 0.1, torch="2.14"), run(2, torch="2.13")], 0.025))
+
+
+def test_the_words_count_the_verdicts_of_each_run_against_the_first(found: Topic) -> None:
+    assert found.words[0] == (
+        "2026-01-01 01:00 against 2026-01-01 00:00, by the ratios to the reference in each: of 8 cases 4 slower, "
+        "4 same (margin 2.5%)."
+    )
+    assert "The largest difference: gru loop inference, batch " in found.words[1]
+    assert "8 same" in found.words[2]
+
+
+def test_only_the_keys_that_differ_are_noted(found: Topic) -> None:
+    assert any(note.startswith("worker: torch: 2.13") for note in found.notes)
+    assert not any("machine" in note for note in found.notes)
+
+
+def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(found: Topic) -> None:
+    cases, environment = found.tables
+    assert len(cases.rows) == len(CASES)
+    assert cases.title == "The same cases in the runs"  # not in all: two are enough
+    assert {row[5] for row in cases.rows[:4]} == {"slower"}  # the largest differences first
+    assert len(cases.frame) == 3 * len(CASES)
+    assert len(environment.headers) == 4
+    assert [picture.name for picture in found.pictures] == ["together"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        ([{"torch": "2.13"}, {"torch": "2.14"}], ["torch 2.13", "torch 2.14"]),
+        ([{"torch": "2.13", "cpu": "a"}, {"torch": "2.13", "cpu": "b"}], ["a", "b"]),
+        ([{"commit": "abcdef012"}, {"commit": "1234567890"}], ["abcdef0", "1234567"]),
+        ([{}, {}], ["2026-01-01 00:00", "2026-01-01 01:00"]),
+    ],
+)
+def test_runs_are_called_by_what_tells_them_apart(facts: list[dict[str, str]], names: list[str]) -> None:
+    runs = []
+    for place, fact in enumerate(facts):
+        one = run(place)
+        one.info.environment.clear()
+        one.info.environment.update(
+            {
+                "software": {"packages": {"torch": fact.get("torch")}},
+                "machine": {"cpu": fact.get("cpu")},
+                "git": {"commit": fact.get("commit")},
+            }
+        )
+        runs.append((one.name, one.info))
+    assert short(runs) == names

@@ -1,0 +1,37 @@
+"""The fastest way to run each cell, from ratios that are set by hand."""
+
+import pandas as pd
+import pytest
+
+from rnnbench.report.tables import table_fastest
+
+
+@pytest.fixture
+def ladder(quick: pd.DataFrame) -> pd.DataFrame:
+    """Of `quick`, the two ways to run an LSTM in inference: `hoisted` ahead at three of eight workloads."""
+    rows = quick[(quick["reference"] == "lstm") & (quick["phase"] == "inference")].copy()
+    hoisted = rows.index[rows["implementation"] == "hoisted"]
+    rows.loc[rows["implementation"] == "loop", "ratio"] = 1.05
+    rows.loc[hoisted, "ratio"] = [0.8, 0.9, 0.95, 1.2, 1.2, 1.2, 1.2, 1.2]
+    return rows
+
+
+def test_the_lowest_ratio_of_each_workload_counts(ladder: pd.DataFrame) -> None:
+    found = table_fastest.render(ladder)
+    assert found is not None
+    assert found.rows == (("lstm", "inference", "loop 5, hoisted 3", "1.05×", "0.800–1.05", "8 of 8", "3 of 8"),)
+    assert found.frame["below_1"].to_list() == [3]
+
+
+def test_a_case_without_a_ratio_does_not_count(ladder: pd.DataFrame) -> None:
+    ladder.loc[ladder["implementation"] == "loop", "ratio"] = float("nan")
+    assert table_fastest.render(ladder) is None  # one way is left
+
+
+def test_a_cell_that_is_run_in_one_way_has_no_row(quick: pd.DataFrame) -> None:
+    found = table_fastest.render(quick)
+    assert found is not None
+    cells = {row[0] for row in found.rows}
+    assert "lstm" in cells
+    assert "combined" not in cells  # which can't be hoisted
+    assert table_fastest.render(quick[quick["implementation"] != "hoisted"]) is None

@@ -1,0 +1,86 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.report.words import changes
+from tests.report.verdicts.samples import FASTER, LARGER, OPEN, SLOWER, SOME_CALLS, changed, estimate, finding, near
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (1.051, "+5.1%"),
+        (0.988, "-1.2%"),
+        (1.58, "+58%"),
+        (12.5, "+1,150%"),
+        (1.0004, "0.0%"),
+        (0.9996, "0.0%"),
+        (math.nan, ""),
+        (math.inf, ""),
+    ],
+)
+def test_a_change_has_its_sign_and_a_decimal_below_ten_percent(ratio: float, text: str) -> None:
+    assert changes.change(ratio) == text
+
+
+@given(st.floats(0.01, 100))
+def test_a_change_reads_back(ratio: float) -> None:
+    read = 1 + float(changes.change(ratio).rstrip("%").replace(",", "")) / 100
+    assert read == pytest.approx(ratio, abs=0.00051 if abs(ratio - 1) < 0.099 else 0.0051)
+
+
+def test_an_interval_that_is_not_known_is_empty() -> None:
+    assert changes.change_interval(estimate(1.05, 1.042, 1.06)) == "[+4.2%, +6.0%]"
+    assert changes.change_interval(estimate(1.05)) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.988, 1.039, "between 1.2% faster and 3.9% slower"),
+        (1.01, 1.039, "between 1.0% and 3.9% slower"),
+        (0.95, 0.98, "between 5.0% and 2.0% faster"),
+    ],
+)
+def test_a_span_in_words(low: float, high: float, text: str) -> None:
+    assert changes.between(estimate(1.0, low, high)) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "counted", "difference"),
+    [
+        (("operators", 412, 508), "operator calls 412 -> 508 (+23%)", "96 more operator calls (412 -> 508, +23%)"),
+        (("allocations", 100, 99), "allocations 100 -> 99 (-1.0%)", "1 fewer allocation (100 -> 99, -1.0%)"),
+        (("macs", 0, 20), "MACs 0 -> 20", "20 more MACs (0 -> 20)"),
+        (
+            ("peak_bytes", 1_900_000, 1_200_000),
+            "peak memory 1.90 MB -> 1.20 MB (-37%)",
+            "700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)",
+        ),
+    ],
+)
+def test_counts_are_said_from_base_to_head(change: tuple[str, int, int], counted: str, difference: str) -> None:
+    assert changes.counted(changed(*change)) == counted
+    assert changes.difference(changed(*change)) == difference
+
+
+def test_sizes_that_differ_in_hidden_digits_are_said_in_full() -> None:
+    assert changes.counted(changed("peak_bytes", 1_200_000, 1_200_048)) == "peak memory 1,200,000 -> 1,200,048 bytes"
+
+
+def test_the_mean_is_quoted_where_it_alone_decides() -> None:
+    assert changes.quoted(SOME_CALLS) == SOME_CALLS.mean
+    assert changes.quoted(SLOWER) == SLOWER.low
+    assert changes.quoted(finding("improved", near(0.999, 0.004), mean=near(0.9))) == near(0.9)
+
+
+def test_an_open_case_is_told_by_the_ratio_that_is_open() -> None:
+    assert changes.quoted(OPEN) == OPEN.low
+    assert changes.quoted(finding("inconclusive", 1.0, mean=estimate(1.01, 0.97, 1.05))) == estimate(1.01, 0.97, 1.05)
+
+
+def test_a_verdict_by_counts_says_nothing_of_the_time() -> None:
+    assert [changes.direction(one) for one in (SLOWER, FASTER, LARGER, OPEN)] == [1, -1, 0, 0]
+    assert changes.direction(finding("regressed", 1.08, changes=LARGER.changes)) == 1

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from rnnbench.report.words.precision import missed, reached, undecided, waits
+from tests.stored import INFO
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "asked", "words"),
+    [
+        (1.97, 2.03, 0.02, ""),
+        (1.95, 2.05, 0.02, "interval wider than ±2%"),
+        (1.99, 2.01, 0.004, "interval wider than ±0.4%"),
+        (1.0, 3.0, None, ""),
+        (float("nan"), float("nan"), 0.02, ""),
+    ],
+)
+def test_a_ratio_is_marked_where_it_is_wider_than_asked(
+    low: float, high: float, asked: float | None, words: str
+) -> None:
+    info = replace(INFO, resolved={"measure": {"precision": asked}})
+    assert missed({"ratio": 2.0, "ratio_low": low, "ratio_high": high}, info) == words
+
+
+def test_a_run_that_says_nothing_of_precision_marks_nothing() -> None:
+    assert missed({"ratio": 2.0, "ratio_low": 1.0, "ratio_high": 3.0}, INFO) == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "is_told"),
+    [
+        ({"launch_bound": True}, True),
+        ({"launch_bound": False}, False),
+        ({"launch_bound": float("nan")}, False),
+        ({}, False),
+    ],
+)
+def test_a_case_whose_device_waits_for_the_host_is_told_of(row: dict[str, object], is_told: bool) -> None:
+    assert bool(waits(row)) == is_told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.98, 1.03, "no difference shown"),
+        (1.0, 1.2, "no difference shown"),
+        (1.01, 1.2, ""),
+        (0.8, 0.99, ""),
+        (1.0, 1.0, ""),  # the reference itself
+        (float("nan"), float("nan"), ""),
+    ],
+)
+def test_an_interval_that_holds_1_shows_no_difference(low: float, high: float, words: str) -> None:
+    assert undecided({"ratio_low": low, "ratio_high": high}) == words
+
+
+def test_the_precision_reached_counts_what_met_what_was_asked(quick: pd.DataFrame) -> None:
+    measured = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
+    quick.loc[measured, ["ratio_low", "ratio_high"]] = [2 / 1.01, 2 * 1.01]
+    quick.loc[measured[:5], ["ratio_low", "ratio_high"]] = [2 / 1.05, 2 * 1.05]
+    asked = replace(INFO, resolved={"measure": {"precision": 0.02}})
+    total = len(measured)
+    spread = "±1.0% in the median and ±5.0% at the widest"
+    assert reached(quick, asked) == (
+        f"Asked was ±2% for every ratio; {total - 5} of {total} reached it. They are {spread}."
+    )
+    assert reached(quick, INFO) == f"The intervals of {total} ratios are {spread}; no precision was asked for."
+    assert reached(quick.head(0), asked) == ""

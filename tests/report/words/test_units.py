@@ -1,0 +1,138 @@
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.report.words import units
+from rnnbench.store.metrics import Unit
+
+UNIT_SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+UNIT_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1.234e-3, "1.23 ms"),
+        (9.996e-6, "10.0 µs"),
+        (999.6e-6, "1.00 ms"),  # never 1,000 µs
+        (45e-9, "45.0 ns"),
+        (0.1, "100 ms"),
+        (4321, "4,321 s"),
+        (math.nan, "—"),
+    ],
+)
+def test_a_duration_has_three_digits_and_a_fitting_unit(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+@given(st.floats(1e-9, 1e5))
+def test_a_duration_reads_back_within_half_a_percent(seconds: float) -> None:
+    number, unit = units.duration(seconds).split()
+    assert float(number.replace(",", "")) * UNIT_SECONDS[unit] == pytest.approx(seconds, rel=0.00501)
+    assert float(number.replace(",", "")) < 1000 or unit == "s"
+
+
+@given(st.floats(1, 1e14))
+def test_a_size_reads_back_within_half_a_percent(size: float) -> None:
+    number, unit = units.memory(size).split()
+    assert float(number.replace(",", "")) * UNIT_BYTES[unit] == pytest.approx(size, rel=0.00501)
+
+
+@given(st.floats(1e-3, 1e5))
+def test_a_ratio_reads_back_within_half_a_percent_and_without_exponent(ratio: float) -> None:
+    text = units.ratio(ratio)
+    assert text.endswith("×")
+    assert "e" not in text
+    assert float(text[:-1].replace(",", "")) == pytest.approx(ratio, rel=0.00501)
+
+
+def test_an_end_of_an_interval_that_tells_nothing_takes_no_room() -> None:
+    assert units.ratio_interval(2.3e-16, 4.3112e15) == "2.30e-16–4.31e+15"
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.001, "0.001"), (0.0994, "0.1"), (0.12, "0.12"), (6.88, "6.9")])
+def test_a_ratio_in_a_box_is_never_nothing(ratio: float, text: str) -> None:
+    assert units.ratio_box(ratio) == text
+
+
+def test_both_ends_of_an_interval_share_a_unit() -> None:
+    assert units.duration_interval(990e-6, 1.2e-3) == "0.990–1.20 ms"
+
+
+@pytest.mark.parametrize("ends", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
+def test_an_interval_that_is_not_known_is_a_dash(ends: tuple[float, float]) -> None:
+    assert units.ratio_interval(*ends) == units.duration_interval(*ends) == "—"
+
+
+@pytest.mark.parametrize(
+    ("write", "share", "text"),
+    [
+        (units.percent, 0.051, "5.1%"),
+        (units.percent, -0.0994, "9.9%"),
+        (units.percent, 0.0996, "10%"),
+        (units.percent, 11.5, "1,150%"),
+        (units.percent, -0.996, "99.6%"),  # 250 times as fast takes some time still
+        (units.percent, -0.9997, "99.9%"),
+        (units.percent, -1.0, "100%"),
+        (units.percent, 1e30, "1e+32%"),
+        (units.whole_percent, 0.353, "35%"),
+        (units.whole_percent, -0.02, "-2%"),
+        (units.whole_percent, math.nan, "—"),
+        (units.percent_digits, 0.041, "4.10%"),
+        (units.percent_digits, 0.00123, "0.123%"),
+        (units.round_percent, 0.025, "2.5%"),
+        (units.round_percent, 0.05, "5%"),
+    ],
+)
+def test_a_share_is_a_percentage_as_fine_as_it_is_needed(
+    write: Callable[[float], str], share: float, text: str
+) -> None:
+    assert write(share) == text
+
+
+def test_counts_have_separators_and_millions_two_decimals() -> None:
+    assert units.count(1234567) == "1,234,567"
+    assert units.millions(1_234_567) == "1.23"
+    assert units.count(math.nan) == units.millions(math.nan) == "—"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1234, "count", "1,234"),
+        (9_999.4, "count", "9,999"),
+        (17_104_896, "count", "17.1 M"),
+        (999_600, "count", "1.00 M"),
+        (4096, "bytes", "4.10 kB"),
+        (0, "bytes", "0 B"),
+        (0.0123, "joules", "12.3 mJ"),
+        (4.5e-6, "joules", "4.50 µJ"),
+        (12.3e9, "per second", "12.3 G/s"),
+        (41.5, "per second", "41.5 /s"),
+        (3.2e-6, "seconds", "3.20 µs"),
+        (3.468, "times", "3.47×"),
+        (math.nan, "joules", "—"),
+    ],
+)
+def test_a_quantity_has_its_unit(value: float, unit: Unit, text: str) -> None:
+    assert units.quantity(value, unit) == text
+
+
+def test_every_unit_of_a_metric_has_a_format() -> None:
+    assert set(units.FORMATS) == set(get_args(Unit))
+
+
+def test_a_rate_can_name_what_it_counts() -> None:
+    assert units.rate(51.9e9, "MAC") == "51.9 GMAC/s"
+    assert units.rate_tick(2e8) == "200 M"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.954, "0.95"), (1.004, "1.00"), (1.997, "2.0"), (6.88, "6.9"), (9.96, "10"), (123.4, "123")]
+)
+def test_boxes_of_a_heat_map_are_finest_about_1(ratio: float, text: str) -> None:
+    assert units.ratio_box(ratio) == text
