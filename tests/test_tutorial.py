@@ -1,4 +1,4 @@
-"""README's tutorial, run as a reader would, with fewer replicates."""
+"""The tutorial, run as a reader would, with fewer replicates."""
 
 import json
 import os
@@ -17,7 +17,7 @@ FEWER = "replicates = 1\nmost_replicates = 1\nwindows = 2\nwindow_seconds = 0.00
 
 def blocks() -> list[str]:
     """The commands of each block of the section."""
-    section = (ROOT / "README.md").read_text().partition("## Tutorial: ")[2].partition("\n## ")[0]
+    section = (ROOT / "rnnbench/cells/README.md").read_text().partition("## Tutorial: ")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 

@@ -78,7 +78,9 @@ def test_every_link_leads_somewhere(report: Path, page: Page) -> None:
 def test_the_page_loads_nothing_from_elsewhere(report: Path, page: Page) -> None:
     assert not {"iframe", "object", "embed", "base"} & set(page.tags)
     assert page.tags.count("script") == 2  # its own, which names no address, and the cases as data
-    assert "://" not in resources.files("rnnbench.report.page").joinpath("templates/page.js").read_text(encoding="utf-8")
+    assert "://" not in resources.files("rnnbench.report.page").joinpath("templates/page.js").read_text(
+        encoding="utf-8"
+    )
     policy = next(value for value in page.all("content") if "default-src" in value)
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert not [value for _, name, value in page.attributes if name in LOADS]
