@@ -30,16 +30,16 @@ def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, 
     only: dict[str, list[str]] = {}
     for expression in expressions:
         if not expression.strip():
-            raise UserError(f"{option} is empty; want for example cell=VALUE (is a variable not set?)")
+            raise UserError(f"{option} is empty; expected for example cell=VALUE (is a shell variable unset?)")
     for term in TERM.findall(" ".join(expressions)):
         axis, _, values = term.partition("=")
         if axis not in AXES:
             raise UserError(f"{option} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
         if axis in only:
-            raise UserError(f"{option} {term}: {axis} is named twice; want {axis}=VALUE,VALUE")
+            raise UserError(f"{option} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
         only[axis] = _values(values)
         if not all(only[axis]):
-            raise UserError(f"{option} {term}: want {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
+            raise UserError(f"{option} {term}: expected {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
     return only
 
 

@@ -138,7 +138,7 @@ def read(path: Path) -> SuiteFile:
     faults: list[Fault] = []
     defaults = data.pop("defaults", {})
     if not isinstance(defaults, dict):
-        faults.append(partial("defaults: want a table, found {}".format, _shown(defaults)))
+        faults.append(partial("defaults: expected a table, found {}".format, _shown(defaults)))
         defaults = {}
     faults += [partial(_unknown_default, key) for key in defaults if key not in Sweep.model_fields]
     defaults = {key: value for key, value in defaults.items() if key in Sweep.model_fields}
@@ -157,7 +157,7 @@ def read(path: Path) -> SuiteFile:
     if faults or content is None:
         words = list(dict.fromkeys(fault() for fault in faults[:MOST_FAULTS]))
         if len(faults) > MOST_FAULTS:
-            words.append(f"and {len(faults) - MOST_FAULTS} more faults")
+            words.append(f"and {len(faults) - MOST_FAULTS} more errors")
         raise UserError("\n".join(f"{path}: {word}" for word in words))
     return content
 
@@ -216,13 +216,15 @@ def _fault(detail: Any) -> str:
         case "int_type" | "greater_than_equal" if isinstance(least, int):
             words = f"{shown} is not a whole number of {least} or more"
         case "less_than" if isinstance(value, int) and value >= MOST:
-            words = f"{shown} is too large; want less than 2 ** 63"
+            words = f"{shown} is too large; expected less than 2 ** 63"
         case "too_short":
-            words = "empty; want at least one value"
+            words = "empty; expected at least one value"
         case "string_pattern_mismatch":
-            words = f"{shown} can't name a run; want letters, digits, '.', '_' and '-', and none of these three first"
+            words = (
+                f"{shown} can't name a run; expected letters, digits, '.', '_' and '-', and none of these three first"
+            )
         case "list_type" if where == "sweep":
-            words = f"{shown}: want tables, each below a line [[sweep]]"
+            words = f"{shown}: expected tables, each below a line [[sweep]]"
         case _:
             words = f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return f"{where}: {words}"
@@ -276,14 +278,14 @@ def _mixed(sweep: Sweep) -> Iterable[str]:
     for axis, values, of_data in kinds:
         for value in values:
             if value not in of_data:
-                yield f"{axis}: {value!r} can't be swept with data sets, which want {axis} = {', '.join(of_data)}"
+                yield f"{axis}: {value!r} can't be swept with data sets, which need {axis} = {', '.join(of_data)}"
 
 
 def _too_few(measure: Settings) -> Iterable[str]:
     """The fault of a file that wants more replicates than it allows."""
     least, most = measure.replicates, measure.most_replicates
     if "most_replicates" in measure.model_fields_set and least > most:
-        yield f"measure.replicates: {least} is more than most_replicates, {most}; want at least {least} there"
+        yield f"measure.replicates: {least} is more than most_replicates, {most}; expected at least {least} there"
 
 
 def _cells(sweep: Mapping[str, Any]) -> list[str]:

@@ -219,7 +219,7 @@ def find(name: str) -> Path:
     if path.suffix == ".toml" or len(path.parts) > 1:
         if path.exists():  # also what is no file, which reading it says better
             return path
-        raise UserError(f"no suite file {name}; want a file, or a name that `rnnbench list suites` shows")
+        raise UserError(f"no suite file {name}; expected a file, or a name that `rnnbench list suites` shows")
     known = shipped()
     if name not in known:
         there = ", ".join(sorted(known))

@@ -64,7 +64,7 @@ def test_parquet_has_a_file_of_its_own(
     [
         (
             ["export", "nowhere", "--format", "csv"],
-            "rnnbench: nowhere: not a run folder: it has no run.json; want one that `rnnbench run` made\n",
+            "rnnbench: nowhere: not a run folder: it has no run.json; expected one that `rnnbench run` made\n",
         ),
         (["export", "{run}", "--format", "xml"], "'xml' is not one of 'pytest-benchmark', 'github-action-benchmark'"),
         (

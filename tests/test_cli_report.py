@@ -101,7 +101,7 @@ def test_serve_shows_a_run_as_it_goes_on_and_ends_with_ctrl_c(tmp_path: Path) ->
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert complaints == "rnnbench: served no longer\n"
+    assert complaints == "rnnbench: stopped serving\n"
     assert "1 case measured" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     folder.close()
 

@@ -46,7 +46,7 @@ def test_the_expression_of_a_case_selects_it_when_it_is_pasted_between_single_qu
 def test_an_empty_expression_selects_nothing(text: str) -> None:
     assert parse_only([]) == {}
     for expressions in ([text], ["cell=gru", text]):
-        with pytest.raises(UserError, match="--predict is empty; want for example cell=VALUE"):
+        with pytest.raises(UserError, match="--predict is empty; expected for example cell=VALUE"):
             parse_only(expressions, "--predict")
 
 

@@ -80,13 +80,20 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "out", "words"),
     [
-        ("2fast", "", "'2fast' can't name a class; want a letter, then letters, digits and _: MyCell"),
+        (
+            "2fast",
+            "",
+            (
+                "'2fast' can't name a class: it must start with a letter and contain only "
+                "letters, digits and underscores, such as MyCell"
+            ),
+        ),
         ("my-cell", "", "'my-cell' can't name a class"),
         ("class", "", "'class' can't name a class"),
         ("../up", "", "'../up' can't name a class"),
         ("Mine", "nowhere", "nowhere: no such folder"),
-        ("Old", "", "Old.toml is there already and is not overwritten; take another name, or another --out"),
-        ("torch", "", "torch is an installed module, or a name that a cell's file needs itself; take another"),
+        ("Old", "", "Old.toml already exists; choose another name or another --out folder"),
+        ("torch", "", "torch is an installed module or a name that a cell's file imports; choose another name"),
         ("Tensor", "", "Tensor is an installed module, or a name"),
     ],
 )

@@ -161,7 +161,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, cudagraph, "
         "sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised (did you mean 'loop'?)",
         "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
-        "sweep[0].hidden_size: empty; want at least one value",
+        "sweep[0].hidden_size: empty; expected at least one value",
         "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",
         "sweep[1].cell: missing",
         "sweep[1].hiden_size: unknown key (did you mean 'hidden_size'?)",
@@ -178,11 +178,11 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
     [
         ("[[sweep]\ncell = 1", r"not TOML: .*at line 2, column \d"),
         ("", "sweep: missing"),
-        ("sweep = 3", "sweep: 3: want tables, each below a line "),
-        ('[sweep]\ncell = "gru"', r"sweep: .*: want tables, each below a line \[\[sweep\]\]"),
+        ("sweep = 3", "sweep: 3: expected tables, each below a line "),
+        ('[sweep]\ncell = "gru"', r"sweep: .*: expected tables, each below a line \[\[sweep\]\]"),
         ("sweep = [3]", r"sweep\[0\]: 3: "),
         ("sweep = []", "sweep: empty"),
-        ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: want a table, found 3"),
+        ('defaults = 3\n[[sweep]]\ncell="gru"', "defaults: expected a table, found 3"),
         ('[[sweep]]\ncell = [["gru"]]', r"sweep\[0\].cell\[0\]: \['gru'\]"),
         ('[[sweep]]\ncell = "gru"\ndropout = -0.1', r"dropout\[0\]: -0.1: input should be greater than or equal to 0"),
         (
@@ -190,7 +190,10 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
             "deadline_seconds: 1000000000.0: input should be less",
         ),
         ('[[sweep]]\ncell = "gru"\nbatch_size = true', r"batch_size\[0\]: True is not a whole number"),
-        ('[[sweep]]\ncell = "gru"\nbatch_size = 9223372036854775808', r"batch_size\[0\]: 9\d+ is too large; want less"),
+        (
+            '[[sweep]]\ncell = "gru"\nbatch_size = 9223372036854775808',
+            r"batch_size\[0\]: 9\d+ is too large; expected less",
+        ),
         ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
         (
             '[measure]\nreplicates = 30\nmost_replicates = 29\n[[sweep]]\ncell = "gru"',
@@ -206,7 +209,7 @@ def test_a_file_of_the_wrong_shape_is_refused_in_words(tmp_path: Path, text: str
 def test_a_name_that_no_folder_can_have_is_refused_in_words(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "../mine"\n[[sweep]]\ncell = "gru"\n')
-    with pytest.raises(UserError, match=r"name: '\.\./mine' can't name a run; want letters, digits, '\.', "):
+    with pytest.raises(UserError, match=r"name: '\.\./mine' can't name a run; expected letters, digits, '\.', "):
         suites.read(str(file))
 
 
@@ -215,7 +218,7 @@ def test_of_very_many_faults_the_first_are_told(tmp_path: Path) -> None:
         suite(tmp_path, f"[[sweep]]\ncell = 'gru'\nbatch_size = {[0] * 1000}")
     lines = str(raised.value).splitlines()
     assert len(lines) == 21
-    assert lines[-1].endswith("mine.toml: and 980 more faults")
+    assert lines[-1].endswith("mine.toml: and 980 more errors")
 
 
 @given(st.binary(max_size=60))
@@ -334,8 +337,8 @@ def test_cells_and_data_sets_do_not_mix_in_a_sweep(tmp_path: Path) -> None:
         suite(tmp_path, "[[sweep]]\ncell = ['windows', 'gru']\nphase = 'epoch'\nimplementation = 'per_item'")
     faults = [line.partition("mine.toml: ")[2] for line in str(raised.value).splitlines()]
     assert faults == [
-        "sweep[0].cell: 'gru' can't be swept with data sets, which want cell = regular, windows, overlapping",
-        "sweep[0].phase: 'epoch' can't be swept with data sets, which want phase = loading",
+        "sweep[0].cell: 'gru' can't be swept with data sets, which need cell = regular, windows, overlapping",
+        "sweep[0].phase: 'epoch' can't be swept with data sets, which need phase = loading",
     ]
 
 
@@ -388,20 +391,20 @@ HOSTILE = {  # what a parser, or what tells its faults, would take minutes for, 
     "dotted inline": (f"x = [1, {{{'a.' * 50_000}a = 1}}]\n", "a key has more than 20 dots"),
     "deep tables": ("x = " + "{a=" * 50_000, "not TOML: "),
     "deep lists": ("x = " + "[" * 50_000, "not TOML: "),
-    "many keys": ("".join(f"k{number} = 1\n" for number in range(50_000)) + SWEEP, "and 49980 more faults"),
+    "many keys": ("".join(f"k{number} = 1\n" for number in range(50_000)) + SWEEP, "and 49980 more errors"),
     "many defaults": (
         "[defaults]\n" + "".join(f"k{number} = 1\n" for number in range(50_000)) + SWEEP,
-        "and 49980 more faults",
+        "and 49980 more errors",
     ),
-    "many cells": (f"[[sweep]]\ncell = {[f'x{number}' for number in range(50_000)]}\n", "and 49980 more faults"),
-    "many files": (f"[[sweep]]\ncell = {[f'{number}.py:X' for number in range(50_000)]}\n", "and 49980 more faults"),
+    "many cells": (f"[[sweep]]\ncell = {[f'x{number}' for number in range(50_000)]}\n", "and 49980 more errors"),
+    "many files": (f"[[sweep]]\ncell = {[f'{number}.py:X' for number in range(50_000)]}\n", "and 49980 more errors"),
     "long string": (SWEEP + f'phase = "{"x" * 900_000}"\n', "... is not one of inference, training"),
     "long line of words": ("a" * 900_000, "not TOML: "),
-    "long integer": (f"{SWEEP}batch_size = {LONG}\n", "is too large; want less than 2 ** 63"),
+    "long integer": (f"{SWEEP}batch_size = {LONG}\n", "is too large; expected less than 2 ** 63"),
     "longer integer": (f"{SWEEP}batch_size = {LONG}{LONG}\n", "not TOML: Exceeds the limit"),
     "hexadecimal": (
         f"{SWEEP}batch_size = 0x{'f' * 10_000}\n",
-        "a value too large to be shown is too large; want less than 2 ** 63",
+        "a value too large to be shown is too large; expected less than 2 ** 63",
     ),
     "hexadecimal name": (f"name2 = 0x{'f' * 10_000}\n{SWEEP}", "name2: unknown key"),
     "hexadecimal word": (f"{SWEEP}phase = 0x{'f' * 10_000}\n", "is not one of inference, training"),

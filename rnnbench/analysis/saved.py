@@ -71,7 +71,8 @@ def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
         is_it = reference in (one.name, key) if reference is not None else bool(one.case and one.case.is_reference)
         if is_it and one.group in found:
             raise UserError(
-                f"--reference {reference}: group {one.group!r} has two of that name: {found[one.group]}, {key}"
+                f"--reference {reference}: group {one.group!r} has two benchmarks of that name: "
+                f"{found[one.group]}, {key}"
             )
         if is_it:
             found[one.group] = key

@@ -43,7 +43,7 @@ def compare(base: Saved, head: Saved, margin: float, reference: str | None = Non
     references = (chosen(base, reference), chosen(head, reference))
     both = [key for key in head.benchmarks if key in base.benchmarks and not _is_reference(key, head, references[1])]
     if not both:
-        raise UserError(f"{base.name} and {head.name} have no benchmark in common, by fullname")
+        raise UserError(f"{base.name} and {head.name} have no benchmark with the same fullname")
     names = _subjects(base, head)
     if apart := _differences(base, head):
         findings = [Finding(names[key], "incomparable", margin, apart) for key in both]

@@ -57,7 +57,7 @@ def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case
     """The cases of the head that the base has too, torch.nn's own left out; raises UserError where there is none."""
     cases = [case for key, case in head.items() if key in base and not case.is_reference]
     if not cases:
-        raise UserError("the two have no hand-written case in common; `rnnbench list cases SUITE` shows a suite's")
+        raise UserError("the two runs have no case in common; `rnnbench list cases SUITE` shows a suite's")
     return cases
 
 

@@ -93,7 +93,7 @@ def load(target: str, root: Path) -> type["nn.Module"]:
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class {class_name}; {hint}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise CellMissing(f"{where}: {class_name} is no class below torch.nn.Module")
+        raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module")
     return found
 
 

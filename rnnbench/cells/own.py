@@ -28,7 +28,7 @@ def state_count(cell_class: type[nn.Module], reference: Reference) -> int:
         return 2 if reference == "lstm" else 1
     count = getattr(cell_class, "states", 2 if issubclass(cell_class, nn.LSTM | nn.LSTMCell) else 1)
     if not isinstance(count, int) or count < 1:
-        raise CellError(f"{cell_class.__name__}.states is {count!r}; want how many tensors its state has: 1 is h")
+        raise CellError(f"{cell_class.__name__}.states is {count!r}; expected how many tensors its state has: 1 is h")
     return count
 
 

@@ -82,7 +82,7 @@ def check(
     chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
         if base or base_python or head_python:
-            raise click.UsageError("--baseline is a stored run; leave out --base, --base-python and --head-python")
+            raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
         folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
     else:
         folder, comparison = _live(chosen, base, base_python, head_python, only, device, out, yes=yes)

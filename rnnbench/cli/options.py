@@ -118,7 +118,7 @@ class Percent(click.ParamType[float]):
         match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
         share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
         if not 0 < share < 1:
-            self.fail(f"{value!r} is not a share; want for example 2% or 0.02", param, ctx)
+            self.fail(f"{value!r} is not a share; expected for example 2% or 0.02", param, ctx)
         return share
 
 
@@ -132,5 +132,5 @@ class Seconds(click.ParamType[float]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
         seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
         if not 0 < seconds < math.inf:
-            self.fail(f"{value!r} is not a duration; want for example 90s, 5m or 1h", param, ctx)
+            self.fail(f"{value!r} is not a duration; expected for example 90s, 5m or 1h", param, ctx)
         return seconds

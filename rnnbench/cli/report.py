@@ -77,7 +77,7 @@ def report(
         option = "--serve" if out is None else "--out"
         raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
     if port is not None and not serve:
-        raise UserError("--port is for --serve; add it, or leave the port out")
+        raise UserError("--port needs --serve")
     if serve:
         _serve(runs[0], asked, out, port or 0, opens=opens)
         return
@@ -108,7 +108,7 @@ def _several(
     from rnnbench.cli import several
 
     if together and history:
-        raise UserError("--together is of the runs you name, --history of all of a suite; give one of them")
+        raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
     return several.history(runs, suite, out) if history else several.together(runs, out)
 
 

@@ -16,7 +16,7 @@ RESULTS = Path("results")
 def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "Place"]:
     """The files of a report of runs side by side, the first being what the others are held against, and its folder."""
     if len(runs) < 2:
-        raise UserError("--together wants two runs or more, the first of which the others are held against")
+        raise UserError("--together needs at least two runs; the first is the baseline for the others")
     from rnnbench import suites
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together as line_up
@@ -57,11 +57,11 @@ def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]
     if suite is None and len(several) != 1:
         where = " and ".join(map(str, paths))
         raise UserError(
-            f"--history {where}: {_said(counts)}; {'name one with --suite' if several else 'want two or more'}"
+            f"--history {where}: {_said(counts)}; {'name one with --suite' if several else 'at least two are needed'}"
         )
     chosen = suite or several[0]
     if counts[chosen] < 2:
-        raise UserError(f"--suite {chosen}: a history wants two runs or more; there are {_said(counts)}")
+        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_said(counts)}")
     return chosen, [run for run, name in suites.items() if name == chosen]
 
 
@@ -71,7 +71,7 @@ def _runs(path: Path) -> list[Path]:
         return [path]
     found = sorted(file.parent for file in path.glob("*/run.json"))
     if not found:
-        raise UserError(f"--history {path}: neither a run nor a folder of runs; want one, as results/")
+        raise UserError(f"--history {path}: neither a run nor a folder of runs; expected for example results/")
     return found
 
 

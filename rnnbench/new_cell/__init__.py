@@ -17,16 +17,19 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
     `whole`: a module that runs the whole sequence, in place of a cell.
     """
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
-        raise UserError(f"{name!r} can't name a class; want a letter, then letters, digits and _: MyCell")
+        raise UserError(
+            f"{name!r} can't name a class: it must start with a letter and contain only "
+            f"letters, digits and underscores, such as MyCell"
+        )
     if not folder.is_dir():
-        raise UserError(f"--out {folder}: no such folder; make it first, or give another")
+        raise UserError(f"--out {folder}: no such folder; create it first or give another")
     files = folder / f"{name}.py", folder / f"{name}.toml"
     for file in files:
         if file.exists():
-            raise UserError(f"{file} is there already and is not overwritten; take another name, or another --out")
+            raise UserError(f"{file} already exists; choose another name or another --out folder")
     texts = render(name, reference, whole=whole)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
-        raise UserError(f"{name} is an installed module, or a name that a cell's file needs itself; take another")
+        raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
     made: list[Path] = []
     try:
         for file, text in zip(files, texts, strict=True):

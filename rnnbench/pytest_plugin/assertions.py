@@ -69,7 +69,7 @@ class Assertions:
         __tracebackhide__ = True
         way = self._chosen("undecided", undecided, "fail")
         if way not in UNDECIDED:
-            raise ValueError(f"undecided: want one of {', '.join(UNDECIDED)}, found {way!r}")
+            raise ValueError(f"undecided: expected one of {', '.join(UNDECIDED)}, found {way!r}")
         found = not_slower(
             mine,
             than,
@@ -96,7 +96,7 @@ class Assertions:
 def _factor(value: object) -> float:
     __tracebackhide__ = True
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"factor: want a number above 0, such as 1.2 for 20% longer, found {value!r}")
+        raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {value!r}")
     return float(value)
 
 

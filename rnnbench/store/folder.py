@@ -163,7 +163,9 @@ def read_info(path: Path, part: str = "") -> RunInfo:
     try:
         return read_info_file(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path}: not a run folder: it has no {file.name}; want one that `rnnbench run` made") from None
+        raise UserError(
+            f"{path}: not a run folder: it has no {file.name}; expected one that `rnnbench run` made"
+        ) from None
 
 
 def read_info_file(file: Path) -> RunInfo:
@@ -180,7 +182,7 @@ def read_info_file(file: Path) -> RunInfo:
     if version not in READ_VERSIONS:
         reads = " and ".join(map(str, READ_VERSIONS))
         raise UserError(
-            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the one that wrote it"
+            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
         )
     if fault := schema.info_fault(content):
         raise UserError(f"{file}: {fault}")
@@ -245,7 +247,7 @@ def parts(path: Path) -> list[str]:
     found = {file: file.stem.removeprefix("measurements-") for file in sorted(path.glob("measurements-*.jsonl"))}
     for file, part in found.items():
         if not names.is_part(part):
-            raise UserError(f"{file}: rnnbench did not write it, and can't tell what it is; move it out of the folder")
+            raise UserError(f"{file}: unknown file, not written by rnnbench; move it out of the folder")
     return list(found.values())
 
 

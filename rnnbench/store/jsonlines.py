@@ -118,7 +118,7 @@ def _table(path: Path, before: int, lines: bytes, schema: "pa.Schema") -> "pa.Ta
             try:
                 pa.scalar(record.get(field.name), field.type)
             except (ValueError, TypeError, OverflowError) as error:
-                raise UserError(f"{path}, line {number}: {field.name}: want {field.type}: {error}") from None
+                raise UserError(f"{path}, line {number}: {field.name}: expected {field.type}: {error}") from None
         records.append(record)
     return pa.Table.from_pylist(records, schema)
 
@@ -129,7 +129,7 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, line {number}: not JSON: {error}") from None
     if not isinstance(record, dict):
-        raise UserError(f"{path}, line {number}: want an object, found {line[:40].decode(errors='replace')}")
+        raise UserError(f"{path}, line {number}: expected an object, found {line[:40].decode(errors='replace')}")
     return record
 
 

@@ -96,7 +96,7 @@ def read(path: Path) -> Saved:
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     if not files:
-        raise UserError(f"{path}: there is no JSON file in it; want one that pytest --benchmark-autosave wrote")
+        raise UserError(f"{path}: contains no JSON file; expected one that pytest --benchmark-autosave wrote")
     parts = [_file(file) for file in files]
     first = parts[0]
     for file, part in zip(files, parts, strict=True):
@@ -130,7 +130,7 @@ def _file(path: Path) -> Saved:
         where = f"{path}: {_short(entry.get('fullname')) if isinstance(entry, dict) else 'a benchmark'}"
         one = _benchmark(entry, where)
         if one.key in benchmarks:
-            raise UserError(f"{where}: is there twice")
+            raise UserError(f"{where}: appears twice")
         benchmarks[one.key] = one
         numbers[one.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
     started = _started(content.get("datetime"), path)
@@ -148,7 +148,7 @@ def _file(path: Path) -> Saved:
 
 def _content(path: Path) -> dict[str, Any]:
     """The object in a file, if it looks like pytest-benchmark's."""
-    wanted = "want a file that pytest --benchmark-json or --benchmark-autosave wrote"
+    wanted = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
     try:
         content = json.loads(read_bytes(path))
     except OSError as error:
@@ -168,16 +168,16 @@ def _content(path: Path) -> dict[str, Any]:
             f"this rnnbench reads {VERSIONS[0]} to {VERSIONS[-1]}"
         )
     if not content["benchmarks"]:
-        raise UserError(f"{path}: there is no benchmark in it; did pytest skip them all?")
+        raise UserError(f"{path}: contains no benchmark; did pytest skip them all?")
     return dict(content)
 
 
 def _benchmark(entry: Any, where: str) -> Benchmark:
     if not isinstance(entry, dict) or not isinstance(entry.get("stats"), dict):
-        raise UserError(f"{where}: has no 'stats'; want a benchmark as pytest-benchmark writes it")
+        raise UserError(f"{where}: has no 'stats'; expected a benchmark as pytest-benchmark writes it")
     for key in ("name", "fullname"):
         if not isinstance(entry.get(key), str):
-            raise UserError(f"{where}: {key} is {_short(entry.get(key))}; want a text")
+            raise UserError(f"{where}: {key} is {_short(entry.get(key))}; expected a text")
     group, extra = entry.get("group"), _dictionary(entry.get("extra_info"))
     case = _case(extra)
     return Benchmark(
@@ -217,7 +217,7 @@ def _rounds(stats: Mapping[str, Any], where: str) -> Rounds:
     low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
     number = stats.get("rounds")
     if not isinstance(number, int) or not 1 <= number < MOST:
-        raise UserError(f"{where}: stats.rounds is {_short(number)}; want a whole number from 1, below 2 ** 63")
+        raise UserError(f"{where}: stats.rounds is {_short(number)}; expected a whole number from 1, below 2 ** 63")
     return Rounds(low, high, mean, number)
 
 
@@ -226,11 +226,11 @@ def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, Rounds]:
     extra = _dictionary(entry.get("extra_info"))
     lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
     if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists}) > 1 or not lists[0]:
-        raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data want one value a replicate")
+        raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data need one value for each replicate")
     found = {}
     for number, low, mean in zip(*lists, strict=True):
         if not isinstance(number, int):
-            raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; want whole numbers")
+            raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; expected whole numbers")
         times = _seconds(low, f"{where}: stats.data"), _seconds(mean, f"{where}: extra_info.{REPLICATE_MEANS}")
         found[number] = Rounds(times[0], math.nan, times[1], 1)
     return found
@@ -240,7 +240,7 @@ def _seconds(value: Any, where: str) -> float:
     """A time; raises UserError where it is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < LONGEST_SECONDS:
-        raise UserError(f"{where} is {_short(value)}; want a positive number of seconds")
+        raise UserError(f"{where} is {_short(value)}; expected a positive number of seconds")
     return float(value)
 
 
@@ -249,7 +249,7 @@ def _started(value: Any, path: Path) -> datetime:
     try:
         started = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise UserError(f"{path}: datetime is {_short(value)}; want a time as ISO 8601 has it") from None
+        raise UserError(f"{path}: datetime is {_short(value)}; expected a time as ISO 8601 has it") from None
     return started if started.tzinfo else started.replace(tzinfo=UTC)
 
 

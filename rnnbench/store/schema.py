@@ -232,7 +232,7 @@ def window_fault(line: Mapping[str, Any]) -> str:
     fault = _fault(line, WINDOW, WINDOW_KEYS)
     if fault or line["order"] < line["turns"]:
         return fault
-    return f"order: want less than turns, which is {line['turns']}, found {line['order']}"
+    return f"order: expected less than turns, which is {line['turns']}, found {line['order']}"
 
 
 def profile_fault(line: Mapping[str, Any]) -> str:
@@ -250,7 +250,9 @@ def profile_fault(line: Mapping[str, Any]) -> str:
     for place, one in enumerate(line.get("operators", ())):
         lists |= {f"operators[{place}].{name}": one.get(name, ()) for name in ("seconds", "idle_seconds")}
     unlike = next((name for name, values in lists.items() if len(values) != rounds), None)
-    return "" if unlike is None else f"{unlike}: want {rounds} rounds, as times.call has, found {len(lists[unlike])}"
+    return (
+        "" if unlike is None else f"{unlike}: expected {rounds} rounds, as times.call has, found {len(lists[unlike])}"
+    )
 
 
 def _part_fault(line: Mapping[str, Any]) -> str:
@@ -273,11 +275,13 @@ def info_fault(content: Mapping[str, Any]) -> str:
     for name, branches in BRANCHES.items():
         for branch in branches:
             if not isinstance(content[name].get(branch, {}), dict):
-                return f"{name}.{branch}: want an object, found {shown(content[name][branch])}"
+                return f"{name}.{branch}: expected an object, found {shown(content[name][branch])}"
     if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
-        return f"resolved.measure.precision: want {PRECISION.words}, found {shown(precision)}"
+        return f"resolved.measure.precision: expected {PRECISION.words}, found {shown(precision)}"
     cores = content["environment"].get("machine", {}).get("cores_allowed", [])
-    return "" if isinstance(cores, list) else f"environment.machine.cores_allowed: want a list, found {shown(cores)}"
+    return (
+        "" if isinstance(cores, list) else f"environment.machine.cores_allowed: expected a list, found {shown(cores)}"
+    )
 
 
 def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) -> str:
@@ -286,7 +290,7 @@ def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) ->
             return f"{name}: missing"
     for name, kind in kinds.items():
         if name in line and not kind.holds(line[name]):
-            return f"{name}: want {kind.words}, found {shown(line[name])}"
+            return f"{name}: expected {kind.words}, found {shown(line[name])}"
     return ""
 
 

@@ -39,7 +39,9 @@ def check_windows(file: Path, run: str) -> None:
 
 def too_many(file: Path, turns: int) -> UserError:
     """What is wrong with a file in which a visit has more windows than `turns`."""
-    return UserError(f"{file}: a visit has more windows than its turns, {turns}; some are another run's, or are twice")
+    return UserError(
+        f"{file}: a visit has more windows than its {turns} turns; some belong to another run or are duplicated"
+    )
 
 
 def _checked(file: Path, run: str) -> Iterator[dict[str, Any]]:
@@ -58,8 +60,8 @@ def _stray(line: dict[str, Any], worker: str, run: str) -> str:
     """What tells that a window belongs elsewhere; empty where nothing does."""
     found = line.get(RUN, "")
     if found != run:
-        wanted = f"want {run!r}, the id in run.json" if run else "want none, as in run.json"
+        wanted = f"expected {run!r}, the id in run.json" if run else "expected none, as in run.json"
         return f"run: {wanted}, found {found or 'none'!r}; the window is another run's"
     if line["worker"] != worker:
-        return f"worker: want {worker!r}, as in the file's name, found {line['worker']!r}"
+        return f"worker: expected {worker!r}, as in the file's name, found {line['worker']!r}"
     return ""

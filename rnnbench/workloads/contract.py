@@ -160,7 +160,7 @@ def _say_if_other(body: Any, built: Built) -> None:
         found = "runs the whole sequence, as torch.nn.LSTM does" if is_cell else "takes one step, as torch.nn.LSTMCell"
         right = "sequence" if is_cell else "loop"
         raise CellError(
-            f'{_name(body)} {found}: its sweep wants implementation = "{right}", and this case has "{asked}"'
+            f'{_name(body)} {found}: its sweep needs implementation = "{right}", and this case has "{asked}"'
         )
 
 

@@ -96,20 +96,24 @@ def check_applies(case: Case) -> None:
     workload = case.workload
     match case.implementation:
         case "sequence" if not is_own(case.cell):
-            raise Skip("`sequence` is for modules of your own that run the whole sequence, and this cell is one step")
+            raise Skip(
+                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step"
+            )
         case "sequence" if workload.lengths == "varied":
-            raise Skip("sequences of unequal lengths are packed, which torch.nn's own layers alone take")
+            raise Skip(
+                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences"
+            )
         case "sequence" if workload.dropout:
-            raise Skip("two sides draw other numbers, so a module's own dropout between layers can't be compared")
+            raise Skip("dropout between layers is random, so the outputs of two implementations can't be compared")
         case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
-            raise Skip(f"CUDA graphs record what a CUDA device does, and the device is {workload.device}")
+            raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":
-            raise Skip("a recorded graph takes batches of one size, and the last of an epoch may be smaller")
+            raise Skip("a recorded graph accepts one batch size, but the last batch of an epoch may be smaller")
         case "hoisted" if workload.task == "one_to_many":
-            raise Skip("nothing to hoist: each input is the output before it")
+            raise Skip("nothing to hoist: each input is the previous output")
         case "torch.nn-padded" if workload.lengths == "equal":
             raise Skip("nothing to pad: all sequences are equally long")
         case "torch.nn-padded" if workload.task == "encoder_decoder":
-            raise Skip("the encoder's final state would be that of its padding: another function than a packed one")
+            raise Skip("the encoder's final state would include padding and differ from that of a packed sequence")
         case "torch.nn-padded" if workload.bidirectional:
-            raise Skip("backwards, a padded sequence begins in its padding: another function than a packed one")
+            raise Skip("the backward direction would start in the padding and differ from that of a packed sequence")

@@ -201,7 +201,9 @@ def _cells(
     run: Run = CompiledRun(compiled_steps) if case.implementation == "compiled" else RUNS[case.implementation]
     if stacked:
         if workload.bidirectional or workload.dropout:
-            raise Skip("the cell's layers are its own: they go one way, without dropout between them")
+            raise Skip(
+                "the cell has layers of its own, which support neither a second direction nor dropout between layers"
+            )
         cells = [_cell(cell_class, input_size, workload.hidden_size, workload.num_layers)]
     else:
         above = workload.directions * workload.hidden_size

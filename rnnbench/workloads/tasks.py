@@ -77,19 +77,19 @@ def check_makes_sense(workload: Workload) -> None:
     """Raise Skip where sizes don't go with the task."""
     feeds_back = workload.task in ("one_to_many", "encoder_decoder")
     if workload.task == "one_to_one" and workload.seq_len != 1:
-        raise Skip(f"one_to_one is a single step, and seq_len is {workload.seq_len}")
+        raise Skip(f"one_to_one is a single step, but seq_len is {workload.seq_len}")
     if workload.task == "one_to_many" and workload.input_size != workload.output_size:
         raise Skip(
-            f"one_to_many feeds outputs back as inputs, and output_size {workload.output_size} is not input_size "
+            f"one_to_many feeds outputs back as inputs, but output_size {workload.output_size} differs from input_size "
             f"{workload.input_size}"
         )
     if workload.output_len and workload.task != "encoder_decoder":
-        raise Skip(f"output_len is the decoder's, and the task is {workload.task}")
+        raise Skip(f"output_len needs the task encoder_decoder, but the task is {workload.task}")
     if feeds_back and workload.bidirectional:
-        raise Skip(f"{workload.task} feeds outputs back, which a second direction would have to know in advance")
+        raise Skip(f"{workload.task} feeds outputs back, so it can't run in two directions")
     if workload.task == "one_to_many" and workload.lengths == "varied":
         raise Skip("one_to_many reads one step, so there are no lengths to vary")
     if workload.phase == "epoch" and (workload.task != "many_to_many" or workload.lengths == "varied"):
-        raise Skip("an epoch's targets are one for each step of sequences that are equally long")
+        raise Skip("the phase `epoch` needs a target for each step and sequences of equal length")
     if workload.dropout and workload.num_layers == 1:
-        raise Skip("dropout is between layers, and num_layers is 1")
+        raise Skip("dropout applies between layers, but num_layers is 1")

@@ -77,5 +77,5 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
 def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
     one = benchmark("test_a", [1.0])
     saved = read(write(tmp_path / "a.json", [one, one | {"fullname": "other.py::test_a"}]))
-    with pytest.raises(UserError, match=r"has two of that name: bench\.py::test_a, other\.py::test_a"):
+    with pytest.raises(UserError, match=r"has two benchmarks of that name: bench\.py::test_a, other\.py::test_a"):
         chosen(saved, "test_a")

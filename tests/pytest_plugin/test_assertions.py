@@ -113,10 +113,10 @@ class TestMine:
     [
         ("budet='2s'", "marker rnnbench: no key 'budet'; there are suite, budget, precision, phase, undecided"),
         ("'2s'", "marker rnnbench: it takes names only, such as budget='20s'; found '2s'"),
-        ("budget='2 parsecs'", "ValueError: budget: '2 parsecs' is not a duration; want for example 90s, 5m or 1h"),
-        ("precision=2", "ValueError: precision: 2 is not a share; want for example 2% or 0.02"),
-        ("undecided='maybe'", "ValueError: undecided: want one of fail, skip, pass, found 'maybe'"),
-        ("phase='train'", "ValueError: phase: want one of inference, training, step, found 'train'"),
+        ("budget='2 parsecs'", "ValueError: budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h"),
+        ("precision=2", "ValueError: precision: 2 is not a share; expected for example 2% or 0.02"),
+        ("undecided='maybe'", "ValueError: undecided: expected one of fail, skip, pass, found 'maybe'"),
+        ("phase='train'", "ValueError: phase: expected one of inference, training, step, found 'train'"),
     ],
 )
 def test_a_marker_that_is_wrong_is_said_in_a_line(
@@ -128,7 +128,7 @@ def test_a_marker_that_is_wrong_is_said_in_a_line(
 
 @pytest.mark.parametrize("factor", [0, -1.2, float("nan"), float("inf"), "1.2", True, None])
 def test_a_factor_is_a_number_above_nought(factor: Any) -> None:
-    with pytest.raises(ValueError, match=r"^factor: want a number above 0, such as 1.2 for 20% longer, found "):
+    with pytest.raises(ValueError, match=r"^factor: expected a number above 0, such as 1.2 for 20% longer, found "):
         Assertions({}, []).assert_not_slower(some, than=more, inputs=INPUT, factor=factor)
 
 

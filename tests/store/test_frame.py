@@ -80,7 +80,7 @@ def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> No
     file.write_text(bad + good)
     assert rnnbench.load(path)["status"].tolist() == ["measured"]
     file.write_text(good + bad)
-    with pytest.raises(UserError, match=r"measurements\.jsonl, line [2-9]: status: want "):
+    with pytest.raises(UserError, match=r"measurements\.jsonl, line [2-9]: status: expected "):
         rnnbench.load(path)
 
 
@@ -110,5 +110,5 @@ def test_a_window_with_a_text_for_a_number_is_an_error_with_its_place(tmp_path: 
     path = folder(tmp_path, {LOOP: [[1.0]]})
     file = path / "windows-0000.jsonl"
     file.write_text(file.read_text().replace('"calls":1', '"calls":"many"'))
-    with pytest.raises(UserError, match=r"windows-0000.jsonl, line 1: calls: want int64"):
+    with pytest.raises(UserError, match=r"windows-0000.jsonl, line 1: calls: expected int64"):
         rnnbench.load(path)

@@ -45,7 +45,7 @@ def test_a_file_cut_anywhere_keeps_every_whole_line_and_goes_on_after_them(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [(b"{oops}\n", "line 2: not JSON"), (b"[1, 2]\n", "line 2: want an object")]
+    ("line", "words"), [(b"{oops}\n", "line 2: not JSON"), (b"[1, 2]\n", "line 2: expected an object")]
 )
 def test_a_whole_line_that_is_no_record_is_an_error_with_its_place(tmp_path: Path, line: bytes, words: str) -> None:
     path = tmp_path / "file.jsonl"
@@ -134,14 +134,14 @@ def test_tables_hold_what_the_lines_say(tmp_path_factory, lines, odd, cut: int, 
     ("line", "words"),
     [
         (b"{oops}", "line 3: not JSON"),
-        (b"[1, 2]", "line 3: want an object, found"),
-        (b"null", "line 3: want an object, found null"),  # at which Arrow's own reader crashes
+        (b"[1, 2]", "line 3: expected an object, found"),
+        (b"null", "line 3: expected an object, found null"),  # at which Arrow's own reader crashes
         (b"", "line 3: not JSON"),
         (b"{} {}", "line 3: not JSON: Extra data"),
-        (b'{"a":"1"}', "line 3: a: want int64: "),
-        (b'{"a":9223372036854775808}', "line 3: a: want int64: "),
-        (b'{"d":[1,"x"]}', "line 3: d: want list<item: double>: "),
-        (b'{"c":"\\ud800"}', "line 3: c: want string: "),
+        (b'{"a":"1"}', "line 3: a: expected int64: "),
+        (b'{"a":9223372036854775808}', "line 3: a: expected int64: "),
+        (b'{"d":[1,"x"]}', "line 3: d: expected list<item: double>: "),
+        (b'{"c":"\\ud800"}', "line 3: c: expected string: "),
     ],
 )
 def test_a_line_that_no_table_can_hold_is_an_error_with_its_place(

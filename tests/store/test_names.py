@@ -110,7 +110,7 @@ def test_a_history_of_a_strangers_runs_writes_nothing_outside_its_folder(
     before = sorted(tmp_path.rglob("*"))
     done = CliRunner().invoke(cli, ["report", "--history"])
     assert isinstance(done.exception, UserError)
-    assert "suite: want letters, digits, '.', '_' and '-'" in str(done.exception)
+    assert "suite: expected letters, digits, '.', '_' and '-'" in str(done.exception)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -59,24 +59,25 @@ def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_
     other = made(tmp_path)
     shutil.copy(other / "windows-0001.jsonl", run / "windows-0001.jsonl")
     refused(
-        run, rf"windows-0001\.jsonl, line 1: run: want '{run_id(run)}', the id in run\.json, found '{run_id(other)}'"
+        run,
+        rf"windows-0001\.jsonl, line 1: run: expected '{run_id(run)}', the id in run\.json, found '{run_id(other)}'",
     )
 
 
 def test_lines_of_another_run_are_refused(run: Path, tmp_path: Path) -> None:
     with (run / "windows-0001.jsonl").open("a") as file:
         file.write((made(tmp_path) / "windows-0001.jsonl").read_text())
-    refused(run, r"windows-0001\.jsonl, line 3: run: want .* the window is another run's")
+    refused(run, r"windows-0001\.jsonl, line 3: run: expected .* the window is another run's")
 
 
 def test_lines_of_an_older_run_are_refused(run: Path, tmp_path: Path) -> None:
     shutil.copy(older(made(tmp_path)) / "windows-0002.jsonl", run / "windows-0002.jsonl")
-    refused(run, r"windows-0002\.jsonl, line 1: run: want '.*', the id in run\.json, found 'none'")
+    refused(run, r"windows-0002\.jsonl, line 1: run: expected '.*', the id in run\.json, found 'none'")
 
 
 def test_a_file_of_another_worker_is_refused(run: Path) -> None:
     shutil.copy(run / "windows-0001.jsonl", run / "windows-0007.jsonl")
-    refused(run, r"windows-0007\.jsonl, line 1: worker: want '0007', as in the file's name, found '0001'")
+    refused(run, r"windows-0007\.jsonl, line 1: worker: expected '0007', as in the file's name, found '0001'")
 
 
 def test_a_line_that_is_there_twice_is_refused(run: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_visit_with_more_windows_than_turns_is_refused(run: Path) -> None:
 @pytest.mark.parametrize("name", ["seconds", "host_seconds", "submit_seconds", "started", "quantiles"])
 def test_a_time_that_is_no_number_is_refused(run: Path, name: str, value: float) -> None:
     change(run / "windows-0001.jsonl", name, [1.0, value] if name == "quantiles" else value)
-    refused(run, rf"windows-0001\.jsonl, line 2: {name}: want a", name)
+    refused(run, rf"windows-0001\.jsonl, line 2: {name}: expected a", name)
 
 
 def test_a_clock_rate_that_is_not_known_is_no_fault(run: Path) -> None:
@@ -134,7 +135,7 @@ def test_windows_of_a_run_with_an_id_are_refused_in_an_older_one(run: Path, tmp_
     other = made(tmp_path)
     older(run)
     shutil.copy(other / "windows-0000.jsonl", run / "windows-0000.jsonl")
-    refused(run, rf"windows-0000\.jsonl, line 1: run: want none, as in run\.json, found '{run_id(other)}'")
+    refused(run, rf"windows-0000\.jsonl, line 1: run: expected none, as in run\.json, found '{run_id(other)}'")
 
 
 def test_a_window_of_a_case_that_the_run_does_not_have_is_refused_with_its_line(run: Path) -> None:

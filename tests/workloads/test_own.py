@@ -216,7 +216,7 @@ def test_a_whole_sequence_is_skipped_where_it_makes_no_sense(
 
 def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("from torch import nn\nclass Mine(nn.RNNCell):\n    states = 'h'\n")
-    with pytest.raises(CellError, match=r"Mine.states is 'h'; want how many tensors"):
+    with pytest.raises(CellError, match=r"Mine.states is 'h'; expected how many tensors"):
         build(Case("bad.py:Mine", "loop", small.workload(reference="none")), tmp_path)
 
 

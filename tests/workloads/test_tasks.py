@@ -64,12 +64,12 @@ def test_a_decoder_has_weights_of_its_own_and_starts_where_the_encoder_ended() -
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"task": "one_to_one"}, "one_to_one is a single step, and seq_len is 4"),
+        ({"task": "one_to_one"}, "one_to_one is a single step, but seq_len is 4"),
         ({"task": "one_to_many"}, "output_size 2 is not input_size 5"),
-        ({"output_len": 3}, "output_len is the decoder's, and the task is many_to_many"),
+        ({"output_len": 3}, "output_len needs the task encoder_decoder, but the task is many_to_many"),
         ({"task": "encoder_decoder", "bidirectional": True}, "a second direction would have to know in advance"),
         ({"task": "one_to_many", "input_size": 2, "lengths": "varied"}, "there are no lengths to vary"),
-        ({"dropout": 0.5}, "dropout is between layers, and num_layers is 1"),
+        ({"dropout": 0.5}, "dropout applies between layers, but num_layers is 1"),
     ],
 )
 def test_sizes_that_do_not_go_with_a_task_are_skipped_with_the_reason(changes: Any, reason: str) -> None:

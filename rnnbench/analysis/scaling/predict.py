@@ -35,7 +35,7 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
             axis: list(dict.fromkeys(str(fit.axes[axis]) for fit in found.found)) for axis in asked if axis in SERIES
         }
         known = "; ".join(f"{axis}={','.join(values)}" for axis, values in there.items())
-        raise UserError(f"no fitted series has all of these values; there are {known}")
+        raise UserError(f"no fitted series matches these values; available: {known}")
     beside = [found.reference_of(fit) for fit in kept]
     shown = [fit for fit in found.found if any(fit is one for one in (*kept, *beside))]
     parts = [at(fit, found.reference_of(fit), _sizes(fit, asked)) for fit in shown]
@@ -118,7 +118,7 @@ def _sizes(fit: Fit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 def _size(axis: str, value: Any) -> int:
     text = str(value)
     if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
-        raise UserError(f"{axis}={text}: want a whole number, 1 or more, of {MAX_DIGITS} digits at most")
+        raise UserError(f"{axis}={text}: expected a whole number, 1 or more, of {MAX_DIGITS} digits at most")
     return int(text)
 
 

@@ -82,7 +82,7 @@ def sides(
     base has no such suite, an interpreter is missing, or nothing would differ.
     """
     if base == "":  # as a path it would be the current folder, and a gate in CI would hold the head against itself
-        raise UserError("--base is empty: is the variable set that names it? want a revision or a folder")
+        raise UserError("--base is empty (is a shell variable unset?); expected a revision or a folder")
     top = _repository(suite)
     pythons = [
         _interpreter(given, option)
@@ -94,16 +94,16 @@ def sides(
         head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(tree, package), tree=tree)
         if base is None:
             if pythons[0] == pythons[1]:
-                raise UserError(
-                    "nothing differs: name what to compare with, --base REV or DIR, or another --base-python"
-                )
+                raise UserError("nothing to compare with: give --base REV or DIR, or another --base-python")
             first = replace(head, name="base", about="the same files", python=pythons[0])
         elif Path(base).is_dir():
             first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
         else:
             first = _at_revision(stack, base, suite, top, package, pythons[0])
         if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
-            raise UserError(f"--base {base}: nothing differs: that folder holds the head's own files; want another one")
+            raise UserError(
+                f"--base {base}: nothing differs: that folder contains the head's own files; give another folder"
+            )
         if pythons[0] != pythons[1]:
             first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
         yield first, head
@@ -137,7 +137,7 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
     if there is None:
         raise UserError(
             f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
-            "want one that holds the suite"
+            "give a folder that contains the suite"
         )
     return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package), tree=folder)
 
@@ -189,7 +189,7 @@ def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
         return (package,)
     code = top if (top / WORKER).is_file() else package
     if (top / PACKAGE).is_file() and code != top:  # with the other side's it would seem unchanged
-        raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one starts; choose a revision that has it")
+        raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one needs; choose a revision that has it")
     own = [folder for folder in (top / "src", top) if folder.is_dir()]
     return tuple(dict.fromkeys((code, *own)))
 
@@ -209,5 +209,7 @@ def _interpreter(given: str | None, option: str) -> str:
     candidate = Path(given) / "bin" / "python"
     found = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
     if found is None:
-        raise UserError(f"{option} {given}: no such interpreter; want a python, or the folder of a virtual environment")
+        raise UserError(
+            f"{option} {given}: no such interpreter; expected a python, or the folder of a virtual environment"
+        )
     return str(Path(found).absolute())

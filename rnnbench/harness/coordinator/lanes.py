@@ -144,7 +144,7 @@ def _spread(device: str, groups: Sequence[Group], cards: Sequence[Card], homes: 
         home = homes.get(group.workload)
         if home is not None and home not in places:
             raise UserError(
-                f"--resume: groups of {device} were measured on {home}, which is not there now; start a new run"
+                f"--resume: groups of {device} were measured on {home}, which is missing now; start a new run"
             )
         at[group.workload] = load.index(min(load)) if home is None else places[home]
         load[at[group.workload]] += _work(group)

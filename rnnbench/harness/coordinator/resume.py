@@ -102,14 +102,14 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:
-        raise UserError(f"--resume {path}: another environment: {'; '.join(unlike)}; start a new run")
+        raise UserError(f"--resume {path}: the environment has changed: {'; '.join(unlike)}; start a new run")
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
     """Raise UserError where a run is of another suite, or its sweeps or caches were not the suite's of today."""
     if info.suite != suite["name"]:
         raise UserError(
-            f"--resume {path}: a run of the suite {info.suite!r}, not of {suite['name']!r}; name the one that it is of"
+            f"--resume {path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite"
         )
     if info.resolved.get("sweep") != suite["sweep"]:
         raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")

@@ -65,7 +65,7 @@ def resume_run(
     """
     read_info(path)  # before it is locked, by which a file is made: not in a folder that is no run
     if parts(path):
-        raise UserError(f"--resume {path}: it was made by Slurm's jobs; go on with --executor slurm")
+        raise UserError(f"--resume {path}: it was made by Slurm; add --executor slurm")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
         if not state.groups:

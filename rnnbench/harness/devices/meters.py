@@ -84,7 +84,7 @@ class GpuEnergy:
     def joules(self, before: Counters, after: Counters) -> float:
         """The counter's growth; it starts over only with the driver."""
         if after["gpu"] < before["gpu"]:
-            raise Unavailable("the GPU's energy counter went back (was the driver loaded anew?)")
+            raise Unavailable("the GPU's energy counter went backwards (was the driver reloaded?)")
         return _moved("the GPU's energy counter", after["gpu"] - before["gpu"])
 
 

@@ -87,7 +87,7 @@ def ready(
     Raises ValueError for what does not fit together, and what a module raises, with its name in front.
     """
     if phase not in PHASES:
-        raise ValueError(f"phase: want one of {', '.join(PHASES)}, found {phase!r}")
+        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     arms = arms_of(modules, inputs)
     reference = reference_of(arms, reference)
     with ExitStack() as put_back:

@@ -25,11 +25,13 @@ class Arm:
 def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
     """The arms by name; raises ValueError where names, modules and inputs do not fit together."""
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
-        raise ValueError("modules: want a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}")
+        raise ValueError(
+            "modules: expected a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}"
+        )
     if len(modules) < 2:
-        raise ValueError(f"modules: want two or more, to compare them; found {', '.join(modules) or 'none'}")
+        raise ValueError(f"modules: expected two or more, to compare them; found {', '.join(modules) or 'none'}")
     if wrong := [name for name, module in modules.items() if not callable(module)]:
-        raise ValueError(f"{wrong[0]}: want a module or a function, found {type(modules[wrong[0]]).__name__}")
+        raise ValueError(f"{wrong[0]}: expected a module or a function, found {type(modules[wrong[0]]).__name__}")
     if isinstance(inputs, Mapping) and set(inputs) != set(modules):
         raise ValueError(
             f"inputs: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, inputs))}; "
@@ -66,4 +68,4 @@ def _arguments(inputs: object) -> tuple[Any, ...]:
         return (inputs,) if hasattr(inputs, "_fields") else inputs  # a PackedSequence is one argument
     if isinstance(inputs, Tensor):
         return (inputs,)
-    raise ValueError(f"inputs: want {WANTED}, found {type(inputs).__name__}")
+    raise ValueError(f"inputs: expected {WANTED}, found {type(inputs).__name__}")

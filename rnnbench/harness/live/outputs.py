@@ -25,7 +25,7 @@ def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
     places = {name: str(output.device) for name, output in found.items()}
     if len(set(places.values())) > 1:
         told = ", ".join(f"{name}'s on {place}" for name, place in places.items())
-        raise ValueError(f"outputs lie on several devices: {told}; put all modules and inputs on one")
+        raise ValueError(f"outputs are on several devices: {told}; put all modules and inputs on one")
     if reason := devices.why_not(next(iter(places.values()))):
         raise ValueError(f"inputs: {reason}")
     return found
@@ -77,9 +77,9 @@ def _output(arm: Arm) -> Tensor:
         with named(arm.name), torch.no_grad(), torch.random.fork_rng(gpus()):
             output = first_tensor(arm.run(*arm.args))
             if output is None:
-                raise ValueError("returns no tensor; want a tensor, or a tuple with the output first")
+                raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
             if any(one.is_changed for one in kept):
-                raise ValueError("writes into its input, which later calls get again; work on a copy of it")
+                raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     finally:
         for one in kept:
             if one.is_changed:

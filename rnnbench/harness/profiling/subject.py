@@ -41,7 +41,7 @@ def of_built(built: Built, device: Device) -> Subject:
     """A case of a suite; raises Skip for an epoch."""
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
-        raise Skip("an epoch is many calls and their loading; profile the phases `step` and `loading` apart")
+        raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
     shape = (workload.output_steps, workload.batch_size, workload.output_size)
     forward = both = None
     if workload.phase != "inference":

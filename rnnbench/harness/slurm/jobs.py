@@ -69,7 +69,7 @@ def _fault(line: Mapping[str, Any]) -> str:
     """What is wrong with a line of the ledger; empty where it is as it should be."""
     name, parts = line.get("name"), line.get("parts")
     if not isinstance(name, str) or "," in name or not name.isprintable():
-        return f"name: want the name of a job, found {shown(name)}"
+        return f"name: expected the name of a job, found {shown(name)}"
     if not isinstance(parts, list) or not all(isinstance(part, str) and is_part(part) for part in parts):
-        return f"parts: want a list of parts, as p00000, found {shown(parts)}"
+        return f"parts: expected a list of parts, as p00000, found {shown(parts)}"
     return ""

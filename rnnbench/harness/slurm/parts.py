@@ -38,7 +38,7 @@ def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
     kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
     if len(kinds) > 1:
         raise UserError(
-            f"--executor slurm: cases on {kinds[True]} and on {kinds[False]} want jobs of unlike kinds; "
+            f"--executor slurm: cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
             f"choose one with --only device={kinds[True]}"
         )
     pieces = math.ceil(len(groups) / most)

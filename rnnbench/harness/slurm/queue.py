@@ -105,7 +105,7 @@ def require() -> None:
     """Raise UserError where Slurm or submitit is not installed."""
     missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
-        raise UserError(f"--executor slurm: no {missing[0]} on the path; run it where Slurm's commands are")
+        raise UserError(f"--executor slurm: no {missing[0]} on PATH; run rnnbench where Slurm's commands are")
     try:
         import submitit  # noqa: F401
     except ImportError:

@@ -76,7 +76,7 @@ def resume_by_slurm(
     info = read_info(path)
     refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
     if not parts(path):
-        raise UserError(f"--resume {path}: it was not made by Slurm's jobs; go on without --executor slurm")
+        raise UserError(f"--resume {path}: it was not made by Slurm; remove --executor slurm")
     stored = (case for part in read_parts(path) for case in part.cases)
     refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
     folder = RunFolder(path)

@@ -146,8 +146,8 @@ class Watch:
             standing.unseen_since = time.monotonic()
         if time.monotonic() - standing.unseen_since > UNSEEN_SECONDS:
             raise UserError(
-                f"job {state.job} on node {state.node} does not see {self._path}: "
-                "--out has to be a folder that all nodes share"
+                f"job {state.job} on node {state.node} can't see {self._path}: "
+                "--out must be a folder that all nodes share"
             )
         return True
 

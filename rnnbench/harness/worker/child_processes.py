@@ -39,7 +39,9 @@ def _refused(fork: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _refuse() -> NoReturn:
-    raise RuntimeError("os.fork would make a copy of rnnbench's worker; start another program or a thread instead")
+    raise RuntimeError(
+        "os.fork would copy rnnbench's worker and is not allowed; start another program or a thread instead"
+    )
 
 
 def running() -> dict[int, str]:

@@ -166,7 +166,7 @@ class Operations:
 
         built = self._build(request)
         if not isinstance(built, Built):
-            raise Skip("loading has no model that could be taken apart")
+            raise Skip("the phase `loading` has no model to profile")
         device = devices.open_device(built.case.workload.device)
         return {"profile": profile(of_built(built, device), Path(request["folder"])).to_json()}
 
@@ -177,11 +177,11 @@ class Operations:
             raise Skip(unusable)
         least, there = least_bytes(case.workload), devices.open_device(name).memory_bytes()
         if there is not None and least > there:
-            raise Skip(f"it needs {least / 1e9:,.1f} GB of memory at least, and {name} has {there / 1e9:,.1f} GB")
+            raise Skip(f"it needs at least {least / 1e9:,.1f} GB of memory, but {name} has {there / 1e9:,.1f} GB")
         if threads > len(allowed_cores()):
-            raise Skip(f"threads={threads}, and {len(allowed_cores())} cores are allowed")
+            raise Skip(f"threads={threads}, but the number of allowed cores is {len(allowed_cores())}")
         if case.workload.workers > len(allowed_cores()):
-            raise Skip(f"workers={case.workload.workers}, more than the cores allowed ({len(allowed_cores())})")
+            raise Skip(f"workers={case.workload.workers}, but the number of allowed cores is {len(allowed_cores())}")
         if lacking := devices.backend(name).lacks(dtype):
             raise Skip(lacking)
         self._restore(name, dtype, threads)

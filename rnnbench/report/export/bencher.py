@@ -25,7 +25,7 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
     for row in timed(summary):
         if len(row["case"]) > LONGEST_NAME:
             raise UserError(
-                f"the key of a case has {len(row['case']):,} characters, and Bencher takes {LONGEST_NAME:,}"
+                f"the key of a case has {len(row['case']):,} characters, but Bencher accepts at most {LONGEST_NAME:,}"
             )
         content[row["case"]] = _measures(row)
     return json.dumps(content, allow_nan=False, indent=1) + "\n"

@@ -92,7 +92,7 @@ def place(subject: Subject, out: Path | None) -> Place:
     free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in ("", subject.identity))
     folder = next(free, None)
     if folder is None:
-        raise UserError(f"{REPORTS / names[-1]}: holds a report of another run; name another folder with --out")
+        raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder with --out")
     return Place(folder, subject.identity)
 
 
@@ -109,7 +109,7 @@ def _owner(folder: Path, subject: Subject) -> str:
     if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
         return subject.identity if subject.shows in page else "another"
     raise UserError(
-        f"{folder}: is not empty, and rnnbench did not make it; give a new or an empty folder with --out, "
+        f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder with --out, "
         f"for example --out {folder / 'report'}"
     )
 

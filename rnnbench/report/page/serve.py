@@ -165,6 +165,6 @@ def follow(
                     tell(f"the page stays as it is: {printable(str(error))}")
             sleep(REST * (clock() - started))
     except KeyboardInterrupt:
-        tell("served no longer")
+        tell("stopped serving")
     finally:
         server.shutdown()

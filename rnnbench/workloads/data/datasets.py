@@ -35,7 +35,7 @@ class RegularDataset(Dataset[Pair]):
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         """`inputs`: (items, ...), `targets`: (items, ...); raises ValueError where their numbers differ."""
         if len(inputs) != len(targets):
-            raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets; want a target for each input")
+            raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets; expected a target for each input")
         self.inputs = inputs
         self.targets = targets
 
@@ -62,14 +62,14 @@ class WindowDataset(Dataset[Pair]):
         Raises ValueError where there is no whole window, or another number of targets than of windows.
         """
         if length < 1 or stride < 1:
-            raise ValueError(f"length {length} and stride {stride}; want both to be 1 or more")
+            raise ValueError(f"length {length} and stride {stride}; expected both to be 1 or more")
         if len(series) < length:
             raise ValueError(f"the series has {len(series)} steps, fewer than a window of {length}")
         # A view: windows that overlap share the series' memory.
         self.windows = series.unfold(0, length, stride).movedim(-1, 1)  # (windows, length, ...)
         if len(targets) != len(self.windows):
             raise ValueError(
-                f"{len(targets)} targets; want {len(self.windows)}, one for each window of {length} steps, "
+                f"{len(targets)} targets; expected {len(self.windows)}, one for each window of {length} steps, "
                 f"{stride} apart, over {len(series)}"
             )
         self.series = series

@@ -234,12 +234,12 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: typ
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"seconds": float("nan")}, "seconds: want a number above 0, found nan"),
-        ({"seconds": 0.0}, "seconds: want a number above 0, found 0.0"),
-        ({"quantiles": []}, "quantiles: want a list, each a number above 0, found []"),
-        ({"calls": 10**400}, "calls: want a whole number of 1 or more, found a number that is too large"),
-        ({"cores": "all"}, "cores: want a list, each a whole number of 0 or more, found 'all'"),
-        ({"device_uuid": 7}, "device_uuid: want text, or null, found 7"),
+        ({"seconds": float("nan")}, "seconds: expected a number above 0, found nan"),
+        ({"seconds": 0.0}, "seconds: expected a number above 0, found 0.0"),
+        ({"quantiles": []}, "quantiles: expected a list, each a number above 0, found []"),
+        ({"calls": 10**400}, "calls: expected a whole number of 1 or more, found a number that is too large"),
+        ({"cores": "all"}, "cores: expected a list, each a whole number of 0 or more, found 'all'"),
+        ({"device_uuid": 7}, "device_uuid: expected text, or null, found 7"),
     ],
 )
 def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(

@@ -164,7 +164,7 @@ def test_a_gpus_counter_tells_the_energy_unless_it_stands_or_goes_back(folder: P
     assert fake_nvml.run(folder, take_windows, [1_500, 0, -1]) == [
         1.5,
         "the GPU's energy counter did not move",
-        "the GPU's energy counter went back (was the driver loaded anew?)",
+        "the GPU's energy counter went backwards (was the driver reloaded?)",
         "NVML: the GPU is lost",
     ]
 

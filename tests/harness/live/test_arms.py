@@ -82,13 +82,23 @@ def on_meta(x: Tensor) -> Tensor:
 
 LEAF = torch.ones(3, requires_grad=True)
 ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
-    ({}, LEAF, {}, "modules: want two or more, to compare them; found none"),
-    ({"one": fine}, LEAF, {}, "modules: want two or more, to compare them; found one"),
-    ([fine], LEAF, {}, "modules: want a mapping from names to modules, such as"),
-    ({"a": fine, "b": 3}, LEAF, {}, "b: want a module or a function, found int"),
-    ({"a": fine, "b": fine}, LEAF, {"phase": "train"}, "phase: want one of inference, training, step, found 'train'"),
+    ({}, LEAF, {}, "modules: expected two or more, to compare them; found none"),
+    ({"one": fine}, LEAF, {}, "modules: expected two or more, to compare them; found one"),
+    ([fine], LEAF, {}, "modules: expected a mapping from names to modules, such as"),
+    ({"a": fine, "b": 3}, LEAF, {}, "b: expected a module or a function, found int"),
+    (
+        {"a": fine, "b": fine},
+        LEAF,
+        {"phase": "train"},
+        "phase: expected one of inference, training, step, found 'train'",
+    ),
     ({"a": fine, "b": fine}, LEAF, {"reference": "c"}, "reference: no module 'c'; there are a, b"),
-    ({"a": fine, "b": fine}, [LEAF], {}, "inputs: want a tensor, a tuple of arguments, or a mapping from each name"),
+    (
+        {"a": fine, "b": fine},
+        [LEAF],
+        {},
+        "inputs: expected a tensor, a tuple of arguments, or a mapping from each name",
+    ),
     ({"a": fine, "b": fine}, {"a": LEAF}, {}, "inputs: a mapping has the modules' names (a, b), found a; an argument"),
     ({"a": fine, "b": fine}, LEAF, {"precision": 2}, "precision: input should be less than 1, found 2"),
     (
@@ -107,20 +117,20 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
         {"a": fine, "b": lambda x: None},
         LEAF,
         {},
-        "b: returns no tensor; want a tensor, or a tuple with the output first",
+        "b: returns no tensor; expected a tensor, or a tuple with the output first",
     ),
     (
         {"a": fine, "b": in_place},
         LEAF,
         {},
-        "b: writes into its input, which later calls get again; work on a copy of it",
+        "b: changes its input in place, but later calls reuse it; work on a copy",
     ),
     ({"a": fine, "b": fails}, LEAF, {}, "b: KeyError: 'h'"),
     ({"a": fine, "b": lambda: None}, LEAF, {}, "b: TypeError: "),
     ({"a": fine, "b": fails_in_backward}, LEAF, {"phase": "training"}, "b: no way back"),
     ({"a": fine, "b": lambda x: x.detach()}, LEAF, {"phase": "training"}, "b: its output needs no gradient, so"),
     ({"a": fine, "b": fine}, LEAF, {"phase": "step"}, "a: has no parameters that an optimizer could step; time it in"),
-    ({"a": fine, "b": on_meta}, LEAF, {}, "outputs lie on several devices: a's on cpu, b's on meta; put all modules"),
+    ({"a": fine, "b": on_meta}, LEAF, {}, "outputs are on several devices: a's on cpu, b's on meta; put all modules"),
     ({"a": on_meta, "b": on_meta}, LEAF, {}, "inputs: no device 'meta'; there are cpu, cuda"),
 ]
 

@@ -128,5 +128,5 @@ def test_inputs_may_be_given_for_each_arm() -> None:
 def test_what_does_not_fit_together_is_said_with_the_arms_name() -> None:
     with pytest.raises(ValueError, match=r"^mine gives an output of shape \(4, 2, 4\), and than of \(4, 2, 5\)"):
         not_slower(nn.Linear(3, 4), nn.Linear(3, 5), INPUT, factor=1.2, budget_seconds=1)
-    with pytest.raises(ValueError, match=r"^phase: want one of inference"):
+    with pytest.raises(ValueError, match=r"^phase: expected one of inference"):
         not_slower(nn.Linear(3, 5), nn.Linear(3, 5), INPUT, "train", factor=1.2, budget_seconds=1)  # type: ignore[arg-type]

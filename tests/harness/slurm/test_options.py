@@ -27,9 +27,9 @@ def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
         (["a b=c"], "want NAME=VALUE"),
         (["comment=a\n#SBATCH --wrap=b"], "want NAME=VALUE"),
         (["job-name=mine"], "rnnbench sets job-name itself"),
-        (["array-parallelism=some"], "array-parallelism=some: want a whole number"),
-        (["array-parallelism=0"], "array-parallelism=0: want a whole number"),
-        (["array-parallelism=²"], "array-parallelism=²: want a whole number"),
+        (["array-parallelism=some"], "array-parallelism=some: expected a whole number"),
+        (["array-parallelism=0"], "array-parallelism=0: expected a whole number"),
+        (["array-parallelism=²"], "array-parallelism=²: expected a whole number"),
         (["time=5", "time=6"], "time is given twice"),
     ],
 )

@@ -222,7 +222,7 @@ def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None
         (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
         (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
         (["partition=far", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
-        (["partition"], {}, "--slurm-option partition: want NAME=VALUE"),
+        (["partition"], {}, "--slurm-option partition: expected NAME=VALUE"),
         (["array=0-3"], {}, "--slurm-option array=0-3: rnnbench sets array itself"),
     ],
 )

@@ -54,7 +54,7 @@ def test_how_it_was_measured_has_commands_precision_noise_and_notes(content: Con
     measured = sections.measured(replace(content, info=asked))
     (commands,) = (part for part in measured.parts if isinstance(part, Commands))
     assert commands.lines == ("rnnbench run quick", "rnnbench report results/made-up")
-    assert "Asked was ±2% for every ratio; " in words(measured)
+    assert "The target was ±2% for every ratio; " in words(measured)
     assert "Noise floor: a case differs from itself by ±1.0%" in words(measured)
     (notes,) = (part for part in measured.parts if isinstance(part, Warnings))
     assert notes.lines == tuple(asked.notes)

@@ -195,7 +195,7 @@ def test_the_page_follows_the_run_and_outlives_what_cannot_be_rendered(tmp_path:
     with Server(0) as server:
         follow(server, tmp_path, render, told.append, ready=look, clock=story.clock, sleep=story.sleep)
     assert served == ["1", "1", "11", "11", "11111"]
-    assert told == ["the page stays as it is: windows-0.jsonl: half a line\ufffd[31m", "served no longer"]
+    assert told == ["the page stays as it is: windows-0.jsonl: half a line\ufffd[31m", "stopped serving"]
     rests = [seconds for seconds in story.slept if seconds != LOOK_SECONDS]
     assert rests == pytest.approx([REST * 0.5] * 5)  # three tries failed, since the look between them tries again
 

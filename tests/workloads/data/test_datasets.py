@@ -97,10 +97,10 @@ def test_windows_are_the_slices_a_stride_apart_that_fit_and_share_the_series_mem
     ("steps", "targets", "length", "stride", "words"),
     [
         (2, 0, 3, 1, "the series has 2 steps, fewer than a window of 3"),
-        (5, 2, 3, 1, "2 targets; want 3, one for each window of 3 steps, 1 apart, over 5"),
-        (5, 2, 3, 3, "2 targets; want 1, one for each window"),
-        (5, 3, 3, 0, "stride 0; want both to be 1 or more"),
-        (5, 3, 3, -1, "stride -1; want both to be 1 or more"),
+        (5, 2, 3, 1, "2 targets; expected 3, one for each window of 3 steps, 1 apart, over 5"),
+        (5, 2, 3, 3, "2 targets; expected 1, one for each window"),
+        (5, 3, 3, 0, "stride 0; expected both to be 1 or more"),
+        (5, 3, 3, -1, "stride -1; expected both to be 1 or more"),
         (5, 3, 0, 1, "length 0 and"),
     ],
 )
