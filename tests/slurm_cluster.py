@@ -151,7 +151,7 @@ def cluster(root: Path) -> Iterator[Cluster]:
     if missing:
         raise Unavailable(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
-        raise Unavailable("Slurm's daemons want root")
+        raise Unavailable("Slurm's daemons need root")
     made = Cluster(root)
     try:
         made.start()

@@ -325,7 +325,7 @@ def test_a_margin_for_what_the_head_does_not_have_is_refused_and_one_of_an_old_b
     ("arguments", "words"),
     [
         (["--base", "nowhere"], "neither a folder nor a revision"),
-        ([], "nothing differs: name what to compare with"),
+        ([], "nothing to compare with"),
         (["--base", "HEAD", "--baseline", "x"], "--baseline is a stored run; leave out --base"),
         (["--baseline", "x"], "x: not a run folder"),
         (["--base", "HEAD", "--only", "cell=lstm"], "--only cell=lstm: the suite has cell=mine.py:Mine,mine.py:Other"),

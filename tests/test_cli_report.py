@@ -120,7 +120,7 @@ def grow(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["RUN", "--port", "8000"], "--port is for --serve"),
+        (["RUN", "--port", "8000"], "--port needs --serve"),
         (["RUN", "RUN", "--serve"], "--serve names one report"),
         (["RUN", "RUN", "--out", "x"], "--out names one report"),
         (["nowhere", "--serve"], "not a run folder"),

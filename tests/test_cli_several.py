@@ -59,17 +59,17 @@ def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp
 
 def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> None:
     runs = [run(tmp_path, 2.0, suite) for suite in ("a", "b", "a", "b")]
-    assert "want" not in refused("--history", *runs)
+    assert "needed" not in refused("--history", *runs)
     page = Path(call("--history", "--suite", "b", *runs, "--out", tmp_path / "out"))
     assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
 
 
 def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     one, other = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
-    assert "--together wants two runs or more" in refused("--together", one)
-    assert "give one of them" in refused("--together", "--history", one, other)
+    assert "--together needs at least two runs" in refused("--together", one)
+    assert "give only one of them" in refused("--together", "--history", one, other)
     assert "1 run of a and 1 run of b; expected two or more" in refused("--history", tmp_path)
-    assert "--suite c: a history wants two runs or more" in refused("--history", tmp_path, "--suite", "c")
+    assert "--suite c: a history needs at least two runs" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
     assert "neither a run nor a folder of runs" in refused("--history", tmp_path / "empty")
     assert "it has no run.json" in refused("--together", one, tmp_path / "empty")

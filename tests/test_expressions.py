@@ -54,7 +54,7 @@ def test_an_empty_expression_selects_nothing(text: str) -> None:
     "values", ["", ",", "gru,", ",gru", "gru,,lstm", '""', "''", '"my cell', "'my", '"a"b', r'"\x"', "gru,'"]
 )
 def test_an_empty_or_torn_value_is_an_error(values: str) -> None:
-    with pytest.raises(UserError, match="want cell=VALUE, or cell=VALUE,VALUE; a value that has a space"):
+    with pytest.raises(UserError, match="expected cell=VALUE, or cell=VALUE,VALUE; a value that has a space"):
         parse_only([f"cell={values}"])
 
 

@@ -94,7 +94,7 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
         ("Mine", "nowhere", "nowhere: no such folder"),
         ("Old", "", "Old.toml already exists; choose another name or another --out folder"),
         ("torch", "", "torch is an installed module or a name that a cell's file imports; choose another name"),
-        ("Tensor", "", "Tensor is an installed module, or a name"),
+        ("Tensor", "", "Tensor is an installed module or a name"),
     ],
 )
 def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(

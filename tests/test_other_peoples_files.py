@@ -1,4 +1,4 @@
-"""What rnnbench did not make it does not touch: files of others stay as they are, whatever they are called."""
+"""What was not made by rnnbench does not touch: files of others stay as they are, whatever they are called."""
 
 import os
 import subprocess
@@ -139,7 +139,7 @@ def test_a_page_of_the_users_is_not_replaced_by_a_report(runs: list[Path], argum
     paths = {"A": runs[0], "B": runs[1], "A/.": "A", "B/.": "B"}
     told = refused("report", *(paths.get(one, one) for one in arguments), "--out", "site")
     assert told == (
-        "site: is not empty, and rnnbench did not make it; "
+        "site: is not empty and was not made by rnnbench; "
         "give a new or an empty folder with --out, for example --out site/report"
     )
     assert [path.name for path in Path("site").iterdir()] == ["index.html"]

@@ -87,9 +87,9 @@ def test_device_replaces_the_suites_own() -> None:
     ("only", "words"),
     [
         ("hidden=3", "no axis 'hidden' .did you mean 'hidden_size'"),
-        ("cell", "want cell=VALUE"),
-        ("cell=", "want cell=VALUE"),
-        ("cell=gru,", "want cell=VALUE"),
+        ("cell", "expected cell=VALUE"),
+        ("cell=", "expected cell=VALUE"),
+        ("cell=gru,", "expected cell=VALUE"),
         ("cell=gru cell=lstm", "cell is named twice"),
         ("hidden_size=3", "hidden_size=3: the suite has hidden_size=64,256"),
         ("cell=glu", "cell=glu .did you mean 'gru'.*: the suite has cell=vanilla,combined,lstm,gru,"),
@@ -197,7 +197,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         ('[measure]\nbudget_seconds = inf\n[[sweep]]\ncell = "gru"', "budget_seconds: inf: .* a finite number"),
         (
             '[measure]\nreplicates = 30\nmost_replicates = 29\n[[sweep]]\ncell = "gru"',
-            "replicates: 30 is more than most_replicates, 29; want",
+            "replicates: 30 is more than most_replicates, 29; expected",
         ),
     ],
 )
@@ -408,7 +408,10 @@ HOSTILE = {  # what a parser, or what tells its faults, would take minutes for, 
     ),
     "hexadecimal name": (f"name2 = 0x{'f' * 10_000}\n{SWEEP}", "name2: unknown key"),
     "hexadecimal word": (f"{SWEEP}phase = 0x{'f' * 10_000}\n", "is not one of inference, training"),
-    "hexadecimal table": (f"defaults = 0x{'f' * 10_000}\n{SWEEP}", "want a table, found a value too large to be shown"),
+    "hexadecimal table": (
+        f"defaults = 0x{'f' * 10_000}\n{SWEEP}",
+        "expected a table, found a value too large to be shown",
+    ),
     "integer for a fraction": (f"[measure]\nprecision = {LONG}\n{SWEEP}", "measure.precision: "),
     "hexadecimal fraction": (f"[measure]\nbudget_seconds = 0x{'f' * 10_000}\n{SWEEP}", "measure.budget_seconds: "),
     "long exponent": (f"[measure]\nbudget_seconds = 1e{LONG}\n{SWEEP}", "measure.budget_seconds: "),

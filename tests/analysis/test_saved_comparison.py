@@ -182,7 +182,7 @@ def test_what_only_one_side_has_is_listed_and_nothing_in_common_is_an_error(tmp_
     assert reasons["bench.py::test_old"] == "only in the base"
     assert reasons["bench.py::test_new"] == "only in the head"
     other = read(write(tmp_path / "c.json", [benchmark("test_c", [1.0])]))
-    with pytest.raises(UserError, match=r"a\.json and c\.json have no benchmark in common"):
+    with pytest.raises(UserError, match=r"a\.json and c\.json have no benchmark with the same fullname"):
         compare(base, other, 0.025)
 
 

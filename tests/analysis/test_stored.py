@@ -96,7 +96,7 @@ def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> Non
 
 def test_runs_that_share_only_a_reference_are_refused_and_told_where_cases_are_shown() -> None:
     assert common_cases({LOOP.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE}) == [LOOP]
-    with pytest.raises(UserError, match=r"no hand-written case in common; `rnnbench list cases SUITE` shows"):
+    with pytest.raises(UserError, match=r"no case in common; `rnnbench list cases SUITE` shows"):
         common_cases({REFERENCE.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE})
 
 

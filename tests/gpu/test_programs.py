@@ -99,7 +99,7 @@ def test_a_check_of_equal_code_is_right_without_an_alarm_and_with_a_case() -> No
 
 def test_a_copy_of_this_code_is_a_base(tmp_path: Path) -> None:
     unchanged.copy(tmp_path)
-    assert (tmp_path / "rnnbench" / "measure" / "worker.py").is_file()
+    assert (tmp_path / "rnnbench" / "harness" / "worker" / "loop.py").is_file()
     assert suites.read(str(tmp_path / "ci.toml")).name == "ci"
 
 

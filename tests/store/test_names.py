@@ -130,7 +130,7 @@ def test_a_file_that_is_named_like_a_part_and_is_none_is_refused(tmp_path: Path,
     path = folder(tmp_path)
     file = path / name.replace("/", "|")
     file.write_text((path / "measurements.jsonl").read_text())
-    with pytest.raises(UserError, match="rnnbench did not write it"):
+    with pytest.raises(UserError, match="not written by rnnbench"):
         load(path)
 
 

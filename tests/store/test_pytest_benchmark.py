@@ -123,7 +123,7 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         ('{"context": {}, "benchmarks": []}', "it has no 'machine_info'"),  # Google Benchmark
         ('{"benchmarks": [{"runs": []}], "version": "1.0"}', "it has no 'machine_info'"),  # pyperf
         ('{"schema_version": 1, "resolved": {}}', "this is part of a run of rnnbench; give its folder, "),
-        (json.dumps(content([])), "a.json: there is no benchmark in it"),
+        (json.dumps(content([])), "a.json: contains no benchmark"),
         (
             json.dumps(content([GOOD], version="2.5.0")),
             "written by pytest-benchmark '2.5.0'; this rnnbench reads 3 to 5",
@@ -134,7 +134,7 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         ),
         (json.dumps(content([GOOD], version="new")), "written by pytest-benchmark 'new'"),
         (json.dumps(content([GOOD], datetime="noon")), "datetime is 'noon'; expected a time as ISO 8601 has it"),
-        (json.dumps(content([GOOD, GOOD])), "a.json: 'bench.py::test_a': is there twice"),
+        (json.dumps(content([GOOD, GOOD])), "a.json: 'bench.py::test_a': appears twice"),
         (json.dumps(content([{"name": "x"}])), "a.json: None: has no 'stats'"),
         (json.dumps(content([GOOD | {"fullname": 7}])), "fullname is 7; expected a text"),
         (json.dumps(content([]) | {"benchmarks": ["x"]}), "a.json: a benchmark: has no 'stats'"),
@@ -145,10 +145,10 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         (json.dumps(content(with_stats(mean=-1.0))), "stats.mean is -1.0; expected a positive number of seconds"),
         (json.dumps(content(with_stats(q3=0))), "stats.q3 is 0; expected a positive number"),
         (json.dumps(content(with_stats(q3="fast"))), "stats.q3 is 'fast'; expected a positive number"),
-        (json.dumps(content(with_stats(q1=10**400))), "want a positive number"),
+        (json.dumps(content(with_stats(q1=10**400))), "expected a positive number"),
         (json.dumps(content(with_stats(rounds=0))), "stats.rounds is 0; expected a whole number from 1"),
         (json.dumps(content(with_stats(rounds=10**400))), "; expected a whole number from 1, below 2 ** 63"),
-        (json.dumps(content([GOOD], rnnbench={})), "want one value a replicate"),
+        (json.dumps(content([GOOD], rnnbench={})), "need one value for each replicate"),
     ],
 )
 def test_another_file_is_refused_in_two_lines_at_most(tmp_path: Path, text: str, message: str) -> None:

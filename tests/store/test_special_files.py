@@ -91,7 +91,7 @@ def test_what_is_no_regular_file_is_not_read(run: Path, name: str, kind: str) ->
     (run / name).unlink(missing_ok=True)
     (run / name).parent.mkdir(exist_ok=True)
     KINDS[kind](Path(name))
-    words = "there is no JSON file" if (name, kind) == ("saved.json", "a folder") else f"can't be read: .*{kind}"
+    words = "contains no JSON file" if (name, kind) == ("saved.json", "a folder") else f"can't be read: .*{kind}"
     with pytest.raises(UserError, match=rf"{name}: {words}"):
         READ[name](run)
 
@@ -154,7 +154,7 @@ def test_only_the_end_of_a_long_file_is_looked_at_before_a_line_is_added(run: Pa
 def test_a_marker_of_a_report_that_is_no_file_marks_nothing(run: Path) -> None:
     Path("site").mkdir()
     os.mkfifo(f"site/{place.MARKER}")
-    with pytest.raises(UserError, match="rnnbench did not make it"):
+    with pytest.raises(UserError, match="was not made by rnnbench"):
         place.place(place.of_one(run), Path("site"))
 
 

@@ -90,7 +90,7 @@ def test_a_line_that_is_there_twice_is_refused(run: Path) -> None:
 def test_a_visit_with_more_windows_than_turns_is_refused(run: Path) -> None:
     file = run / "windows-0001.jsonl"
     file.write_text(file.read_text().replace('"turns":2', '"turns":1'))
-    refused(run, r"windows-0001\.jsonl: a visit has more windows than its turns, 1; some are another run's")
+    refused(run, r"windows-0001\.jsonl: a visit has more windows than its 1 turns; some belong to another run")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])

@@ -1,4 +1,4 @@
-"""A sweep of 200 cases through a Slurm on loopback, left alone and disturbed: what is lost, and what is there twice."""
+"""A sweep of 200 cases through a Slurm on loopback, left alone and disturbed: what is lost, and what appears twice."""
 
 import subprocess
 import sys

@@ -109,9 +109,9 @@ def test_a_class_of_the_other_signature_is_told_apart(
         source = f"{HEAD}class Cell(nn.{kind}Cell):\n    pass\nclass Layer(nn.{kind}):\n    pass\n"
         (tmp_path / "mine.py").write_text(source)
     workload = small.workload(reference=reference, batch_size=batch_size)
-    with pytest.raises(CellError, match=rf'{names["layer"]} runs the whole sequence.* wants implementation = "seq'):
+    with pytest.raises(CellError, match=rf'{names["layer"]} runs the whole sequence.* needs implementation = "seq'):
         observe(build(Case(f"{where}:{names['layer']}", "loop", workload), tmp_path))
-    with pytest.raises(CellError, match=rf'{names["cell"]} takes one step.* wants implementation = "loop"'):
+    with pytest.raises(CellError, match=rf'{names["cell"]} takes one step.* needs implementation = "loop"'):
         observe(build(Case(f"{where}:{names['cell']}", "sequence", workload), tmp_path))
 
 

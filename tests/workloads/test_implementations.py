@@ -65,10 +65,10 @@ def test_hoisting_calls_the_projection_once_for_the_whole_sequence() -> None:
     ("implementation", "changes", "reason"),
     [
         ("cudagraph", {}, "the device is cpu"),
-        ("hoisted", {"task": "one_to_many"}, "each input is the output before it"),
+        ("hoisted", {"task": "one_to_many"}, "each input is the previous output"),
         ("torch.nn-padded", {}, "all sequences are equally long"),
-        ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}, "begins in its padding"),
-        ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}, "that of its padding"),
+        ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}, "would start in the padding"),
+        ("torch.nn-padded", {"lengths": "varied", "task": "encoder_decoder"}, "would include padding"),
     ],
 )
 def test_what_makes_no_sense_is_skipped_with_its_reason(implementation: Any, changes: Any, reason: str) -> None:

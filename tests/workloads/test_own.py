@@ -200,8 +200,8 @@ def test_a_class_with_a_formula_has_multiply_accumulates_and_one_without_has_non
 @pytest.mark.parametrize(
     ("target", "changes", "reason"),
     [
-        ("gru", {}, "`sequence` is for modules of your own"),
-        ("good.py:Whole", {"lengths": "varied"}, "torch.nn's own layers alone take"),
+        ("gru", {}, "`sequence` needs a module that processes the whole sequence"),
+        ("good.py:Whole", {"lengths": "varied"}, "only torch.nn's own layers accept packed"),
         ("good.py:Whole", {"dropout": 0.5, "num_layers": 2}, "can't be compared"),
         ("good.py:OneLayer", {"num_layers": 2}, "OneLayer can't be built with num_layers"),
         ("good.py:OneLayer", {"bidirectional": True}, "OneLayer can't be built with bidirectional"),

@@ -42,7 +42,7 @@ def test_a_cell_without_a_projection_is_skipped_when_hoisted(cell: str) -> None:
 
 def test_a_stacked_cell_is_skipped_where_two_directions_or_dropout_are_asked_for() -> None:
     for more in ({"bidirectional": True}, {"dropout": 0.5}):
-        with pytest.raises(Skip, match="the cell's layers are its own"):
+        with pytest.raises(Skip, match="the cell has layers of its own"):
             build(small.case("deep", **more), ROOT)
 
 

@@ -65,9 +65,9 @@ def test_a_decoder_has_weights_of_its_own_and_starts_where_the_encoder_ended() -
     ("changes", "reason"),
     [
         ({"task": "one_to_one"}, "one_to_one is a single step, but seq_len is 4"),
-        ({"task": "one_to_many"}, "output_size 2 is not input_size 5"),
+        ({"task": "one_to_many"}, "output_size 2 differs from input_size 5"),
         ({"output_len": 3}, "output_len needs the task encoder_decoder, but the task is many_to_many"),
-        ({"task": "encoder_decoder", "bidirectional": True}, "a second direction would have to know in advance"),
+        ({"task": "encoder_decoder", "bidirectional": True}, "so it can't run in two directions"),
         ({"task": "one_to_many", "input_size": 2, "lengths": "varied"}, "there are no lengths to vary"),
         ({"dropout": 0.5}, "dropout applies between layers, but num_layers is 1"),
     ],

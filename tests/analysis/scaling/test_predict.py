@@ -146,9 +146,9 @@ def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
         ({"batch_size": [9], "hidden_size": [200]}, "say for example seq_len=64"),
         (NEW | {"batch_size": ["many"]}, "batch_size=many: expected a whole number, 1 or more"),
         (NEW | {"batch_size": [0]}, "batch_size=0: expected a whole number, 1 or more"),
-        (NEW | {"batch_size": ["9" * 19]}, "want a whole number, 1 or more, of 18 digits at most"),
-        (NEW | {"batch_size": ["9" * 5000]}, "want a whole number, 1 or more, of 18 digits at most"),
-        (NEW | {"cell": ["gru"]}, "there are cell=torch.nn.LSTM,lstm"),
+        (NEW | {"batch_size": ["9" * 19]}, "expected a whole number, 1 or more, of 18 digits at most"),
+        (NEW | {"batch_size": ["9" * 5000]}, "expected a whole number, 1 or more, of 18 digits at most"),
+        (NEW | {"cell": ["gru"]}, "available: cell=torch.nn.LSTM,lstm"),
         ({axis: range(1, 60) for axis in NEW}, "205,379 sizes are more than 100,000"),
     ],
 )

@@ -21,11 +21,11 @@ def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["partition"], "want NAME=VALUE"),
-        (["=gpu"], "want NAME=VALUE"),
-        (["partition="], "want NAME=VALUE"),
-        (["a b=c"], "want NAME=VALUE"),
-        (["comment=a\n#SBATCH --wrap=b"], "want NAME=VALUE"),
+        (["partition"], "expected NAME=VALUE"),
+        (["=gpu"], "expected NAME=VALUE"),
+        (["partition="], "expected NAME=VALUE"),
+        (["a b=c"], "expected NAME=VALUE"),
+        (["comment=a\n#SBATCH --wrap=b"], "expected NAME=VALUE"),
         (["job-name=mine"], "rnnbench sets job-name itself"),
         (["array-parallelism=some"], "array-parallelism=some: expected a whole number"),
         (["array-parallelism=0"], "array-parallelism=0: expected a whole number"),

@@ -30,7 +30,7 @@ def test_each_group_is_in_one_piece_and_pieces_are_about_equal(groups: int, most
 
 
 def test_jobs_of_unlike_kinds_are_not_mixed() -> None:
-    with pytest.raises(UserError, match="cases on cpu and on cuda want jobs of unlike kinds"):
+    with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
         split([group(1), group(2, "cuda")], 16)
 
 

@@ -45,7 +45,7 @@ def the_run(suite: Path) -> Path:
 
 
 def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
-    """The frame of a run in which each case was measured as often as asked, and no window is there twice."""
+    """The frame of a run in which each case was measured as often as asked, and no window appears twice."""
     frame = load(path)
     assert set(frame["status"]) == {"measured"}
     assert not frame.duplicated(["case", "worker", "order"]).any()

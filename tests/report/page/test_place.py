@@ -62,7 +62,7 @@ def test_a_folder_that_rnnbench_did_not_make_is_refused_and_stays_as_it_is(name:
     file = (out or Path("reports/base")) / name
     file.parent.mkdir(parents=True)
     file.write_text(OF_OTHERS[name])
-    with pytest.raises(UserError, match="is not empty, and rnnbench did not make it; give a new or an empty folder"):
+    with pytest.raises(UserError, match="is not empty and was not made by rnnbench; give a new or an empty folder"):
         reported(run("A/base"), out)
     assert [path for path in Path().rglob("*") if path.is_file() and "A" not in path.parts] == [file]
     assert file.read_text() == OF_OTHERS[name]
