@@ -68,7 +68,7 @@ def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
     one, other = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
     assert "--together needs at least two runs" in refused("--together", one)
     assert "give only one of them" in refused("--together", "--history", one, other)
-    assert "1 run of a and 1 run of b; expected two or more" in refused("--history", tmp_path)
+    assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
     assert "--suite c: a history needs at least two runs" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
     assert "neither a run nor a folder of runs" in refused("--history", tmp_path / "empty")

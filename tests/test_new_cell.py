@@ -118,6 +118,6 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for expected in (0, 2):
         done = rnnbench("new-cell", "Mine", cwd=tmp_path)
         assert done.returncode == expected
-    assert done.stderr.startswith("rnnbench: Mine.py is there already and is not overwritten; ")
+    assert done.stderr.startswith("rnnbench: Mine.py already exists; ")
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""

@@ -152,7 +152,7 @@ class Case:
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
-        """The inverse of `axes`; keys that are no axis are ignored, axes that older versions lack take their default."""
+        """The inverse of `axes`. Ignores keys that are no axis; axes that older versions lack take their default."""
         known = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
         return cls(axes["cell"], axes["implementation"], Workload(**known))
 

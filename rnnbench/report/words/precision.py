@@ -35,7 +35,8 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     if asked is None:
         return f"The intervals of {plural(len(cases), 'ratio')} are {spread}; no precision was asked for."
     met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
-    return f"The target was ±{round_percent(asked)} for every ratio; {met:,} of {len(cases):,} reached it. They are {spread}."
+    target = f"The target was ±{round_percent(asked)} for every ratio"
+    return f"{target}; {met:,} of {len(cases):,} reached it. They are {spread}."
 
 
 def _asked(info: RunInfo) -> float | None:

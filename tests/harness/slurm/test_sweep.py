@@ -161,9 +161,7 @@ def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(
     if not slurm.has_far:
         pytest.skip("no mounts of one's own here")
     monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
-    with pytest.raises(
-        UserError, match=r"job \d+ on node far does not see .*: --out has to be a folder that all nodes"
-    ):
+    with pytest.raises(UserError, match=r"job \d+ on node far can't see .*: --out must be a folder that all nodes"):
         run("partition=far", only="batch_size=1", out=slurm.hidden)
     wait_until(lambda: slurm.tell("squeue", "-h", "-p", "far") == "", "the job's end")
 
@@ -241,7 +239,7 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(run: Run, monkeypa
         with pytest.raises(UserError, match=r"needs submitit: pip install 'rnnbench\[slurm\]'"):
             run()
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="no sbatch on the path"):
+    with pytest.raises(UserError, match="no sbatch on PATH"):
         run()
 
 
@@ -277,7 +275,7 @@ def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, 
     with pytest.raises(Interrupted):
         run(NEVER, on_progress=interrupt)
     [by_jobs] = (tmp_path / "results").iterdir()
-    with pytest.raises(UserError, match="go on with --executor slurm"):
+    with pytest.raises(UserError, match="add --executor slurm"):
         resume_run(by_jobs, chosen, chosen.settings, command="", on_progress=lambda progress: None)
     local = stored.folder(tmp_path / "local", {small.case("vanilla"): [[1.0]]})
     with pytest.raises(UserError, match="a run of the suite 'test', not of 'tiny'"):
