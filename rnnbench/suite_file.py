@@ -18,10 +18,10 @@ from rnnbench.store.records import (
     DATA_SETS,
     DType,
     Implementation,
-    Layer,
     Lengths,
     Phase,
     Reference,
+    ReferenceLayer,
     Task,
 )
 from rnnbench.store.regular_files import read_text
@@ -72,7 +72,7 @@ class Sweep(_Strict):
     lengths: Axis[Lengths] = ("equal",)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
-    reference: Literal[Layer, "none"] | None = None  # None: there is none
+    reference: Literal[ReferenceLayer, "none"] | None = None  # None: there is none
 
     def axis_values(self) -> dict[str, list[Any]]:
         """The values of every axis that is swept."""

@@ -127,3 +127,16 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_type_name_stands_for_one_thing() -> None:
+    owners: dict[str, set[str]] = {}
+    for name, file in modules().items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                owners.setdefault(node.name, set()).add(name)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                alias = node.targets[0].id
+                if alias[0].isupper() and not alias.isupper():
+                    owners.setdefault(alias, set()).add(name)
+    assert {name: found for name, found in owners.items() if len(found) > 1} == {}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.store.profiles import CATEGORIES, Category, Part, Profile
+from rnnbench.store.profiles import CATEGORIES, CallPart, Category, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
 MOST_OVER = 0.1  # of the call: by more than that its kernels can't come out longer than it is by noise alone
@@ -27,7 +27,7 @@ NAMES: dict[str, str] = {
 class Share:
     """Part of a call's time."""
 
-    part: Part
+    part: CallPart
     what: What
     seconds: Estimate
     share: float  # of the whole call
@@ -75,14 +75,14 @@ def _parts(profile: Profile) -> list[Share]:
     return shares
 
 
-def part_times(times: Mapping[str, Sequence[float]]) -> dict[Part, np.ndarray]:
+def part_times(times: Mapping[str, Sequence[float]]) -> dict[CallPart, np.ndarray]:
     """Seconds of each part in each round, from the times of the call and of what it begins with."""
     call = np.asarray(times["call"])
     if "forward" not in times:
         return {"forward": call}
     forward = np.asarray(times["forward"])
     both = np.asarray(times.get("forward_backward", call))
-    found: dict[Part, np.ndarray] = {"forward": forward, "backward": both - forward}
+    found: dict[CallPart, np.ndarray] = {"forward": forward, "backward": both - forward}
     return found | {"optimizer": call - both} if "forward_backward" in times else found
 
 
@@ -132,5 +132,5 @@ def _of_device(profile: Profile, call: np.ndarray) -> list[Share]:
     return [*shares, _share("forward", "gaps", rest, call, profile.kernels.launches, 0)]
 
 
-def _share(part: Part, what: What, seconds: np.ndarray, call: np.ndarray, calls: int, size: int) -> Share:
+def _share(part: CallPart, what: What, seconds: np.ndarray, call: np.ndarray, calls: int, size: int) -> Share:
     return Share(part, what, estimate(seconds.tolist()), float(np.median(seconds / call)), calls, size)

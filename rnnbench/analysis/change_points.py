@@ -23,7 +23,7 @@ SPIKE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
-class Fit:
+class WeightedPoints:
     """A line's points as they are judged: spikes drawn in, each with its weight, and how their scatter is told."""
 
     values: np.ndarray

@@ -15,7 +15,7 @@ from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation
 
-Seconds = Mapping[Any, float]  # replicate -> seconds per call
+TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
 # From what one writes first to what runs fastest; what each of them changes against the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
@@ -66,7 +66,10 @@ class Gap:
 
 
 def take_apart(
-    rungs: Mapping[str, Seconds], reference: Seconds, causes: Sequence[Cause] = (), below: Sequence[Step] = ()
+    rungs: Mapping[str, TimesByReplicate],
+    reference: TimesByReplicate,
+    causes: Sequence[Cause] = (),
+    below: Sequence[Step] = (),
 ) -> Gap:
     """The gap of the first of `rungs`, which are in the ladder's order; `causes` are those of its profile.
 
@@ -118,7 +121,7 @@ def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def is_alike(profile: Profile, measured: Seconds) -> bool:
+def is_alike(profile: Profile, measured: TimesByReplicate) -> bool:
     """Whether a profile was taken of calls as long as those that were measured, and not in a busier moment."""
     if not profile.works:
         return False
@@ -153,7 +156,7 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
         reference = _by_replicate(references)
         for cell, own in group.groupby("cell", sort=False):
             ways = {str(how): rows for how, rows in own.groupby("implementation") if how in LADDER}
-            rungs: dict[str, Seconds] = {how: _by_replicate(ways[how]) for how in LADDER if how in ways}
+            rungs: dict[str, TimesByReplicate] = {how: _by_replicate(ways[how]) for how in LADDER if how in ways}
             if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
                 continue
             first, last = next(iter(rungs)), list(rungs)[-1]
@@ -173,30 +176,30 @@ def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:
     return dict(zip(rows["replicate"], rows["seconds"], strict=True))
 
 
-def _differences(one: Seconds, other: Seconds) -> dict[Any, float]:
+def _differences(one: TimesByReplicate, other: TimesByReplicate) -> dict[Any, float]:
     both = sorted(one.keys() & other.keys())
     if not both:
         raise ValueError("no replicate has both")
     return {replicate: one[replicate] - other[replicate] for replicate in both}
 
 
-def _rung(before: Seconds, after: Seconds, kind: str, gap: Seconds) -> Step:
+def _rung(before: TimesByReplicate, after: TimesByReplicate, kind: str, gap: TimesByReplicate) -> Step:
     saved = _differences(before, after)
     return Step(kind, "", estimate(list(saved.values())), _share_of(saved, gap))
 
 
-def _cause(cause: Cause, gap: Seconds) -> Step:
+def _cause(cause: Cause, gap: TimesByReplicate) -> Step:
     size = estimate(cause.seconds)
     return Step(cause.kind, cause.what, size, _of(size, gap), cause.calls)
 
 
-def _of(size: Estimate, gap: Seconds) -> Estimate:
+def _of(size: Estimate, gap: TimesByReplicate) -> Estimate:
     """A share where the rounds are of another process than the gap's replicates, and can't be paired with them."""
     whole = estimate(list(gap.values()))
     return Estimate(*(value / whole.value for value in astuple(size))) if whole.low > 0 else UNKNOWN
 
 
-def _share_of(saved: Seconds, gap: Seconds) -> Estimate:
+def _share_of(saved: TimesByReplicate, gap: TimesByReplicate) -> Estimate:
     """The share of the gap within each replicate; NaN where some replicate shows no gap."""
     both = sorted(saved.keys() & gap.keys())
     if not both or not estimate(list(gap.values())).low > 0 or min(gap[one] for one in both) <= 0:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.change_points import Fit, cost, segments, without_spikes
+from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
@@ -54,7 +54,7 @@ class LevelChange:
 
 
 @dataclass(frozen=True)
-class Line:
+class CaseHistory:
     """A case over the runs of one environment."""
 
     case: Case
@@ -84,7 +84,7 @@ class History:
 
     runs: tuple[tuple[str, RunInfo], ...]
     eras: tuple[Era, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[CaseHistory, ...]
 
 
 def history(runs: Sequence[StoredRun]) -> History:
@@ -93,7 +93,7 @@ def history(runs: Sequence[StoredRun]) -> History:
     located = [located_ratios(run) for run in ordered]
     cases = {key: one.case for run in ordered for key, one in run.measurements.items()}
     eras: list[Era] = []
-    lines: list[tuple[int, Case, Sequence[tuple[int, Location]], Fit]] = []
+    lines: list[tuple[int, Case, Sequence[tuple[int, Location]], WeightedPoints]] = []
     for number, places in enumerate(_alike([run.info for run in ordered])):
         logs: dict[str, list[tuple[int, Location]]] = {}
         for place in places:
@@ -114,12 +114,12 @@ def history(runs: Sequence[StoredRun]) -> History:
 
 
 def _line(
-    era: int, case: Case, points: Sequence[tuple[int, Location]], fit: Fit, changes: tuple[LevelChange, ...]
-) -> Line:
+    era: int, case: Case, points: Sequence[tuple[int, Location]], fit: WeightedPoints, changes: tuple[LevelChange, ...]
+) -> CaseHistory:
     """A case's line, its levels lasting from one significant change to the next."""
     starts = [0, *(one.after for one in changes if one.is_significant)]
     shown = tuple(Point(run, as_ratio(low.interval(CONFIDENCE))) for run, low in points)
-    return Line(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
+    return CaseHistory(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
@@ -150,7 +150,7 @@ def _variance(point: Location) -> float:
     return point.error**2 if point.freedom else 0.0
 
 
-def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> list[Fit]:
+def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> list[WeightedPoints]:
     """Every case's points in the stretches that the search finds."""
     found, scatter = [], []
     for points in logs.values():
@@ -160,7 +160,7 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> 
         drawn = without_spikes(values, weights)
         starts = segments(drawn, weights)
         scatter.append(cost(values, weights, starts))  # spikes included
-        found.append(Fit(drawn, weights, starts))
+        found.append(WeightedPoints(drawn, weights, starts))
     freedom = np.array([len(fit.values) - len(fit.starts) for fit in found], dtype=float)
     # 1 where a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
     factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom)
@@ -170,7 +170,7 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> 
     ]
 
 
-def _changes(fit: Fit) -> list[LevelChange]:
+def _changes(fit: WeightedPoints) -> list[LevelChange]:
     """The changes between neighbouring stretches, each tested by itself."""
     count = len(fit.values)
     # Where one change could have been, or where two could, which cut a piece out of the middle.

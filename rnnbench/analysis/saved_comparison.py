@@ -20,7 +20,7 @@ UNDECIDED = "more processes of each side would tell"
 
 
 @dataclass(frozen=True)
-class Pair:
+class BenchmarkPair:
     """What both sides know of one benchmark."""
 
     base: Sample
@@ -73,7 +73,7 @@ def _judged(
     pairs, reasons = {}, {}
     for key in keys:
         beside = _beside(key, base, head, references)
-        pairs[key] = Pair(sample(base, key, beside), sample(head, key, beside), beside is not None)
+        pairs[key] = BenchmarkPair(sample(base, key, beside), sample(head, key, beside), beside is not None)
         fewest = 1 if head.is_exported else FEWEST  # a run's replicates are judged as the run is
         reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
     judged = _verdicts(pairs, reasons, margin)
@@ -92,7 +92,7 @@ def _judged(
     return findings
 
 
-def _verdicts(pairs: Mapping[str, Pair], reasons: Mapping[str, str], margin: float) -> dict[str, Judged]:
+def _verdicts(pairs: Mapping[str, BenchmarkPair], reasons: Mapping[str, str], margin: float) -> dict[str, Judged]:
     """What the tests say; benchmarks that can get no verdict are no hypotheses beside those that can."""
     trials = [Trial(dict.fromkeys(pairs, margin)) for _ in range(2)]
     for is_ratio in (True, False):  # noise differs between the two, so neither lends strength to the other
@@ -114,7 +114,7 @@ def _beside(key: str, base: Saved, head: Saved, references: tuple[dict[str, str]
     return found.pop() if len(found) == 1 else None
 
 
-def _undecidable(pair: Pair, fewest: int, is_fair: bool) -> str:
+def _undecidable(pair: BenchmarkPair, fewest: int, is_fair: bool) -> str:
     """Why there can be no verdict of time; empty where there can."""
     then, now = pair.numbers
     if min(then, now) < fewest:

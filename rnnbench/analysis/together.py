@@ -20,7 +20,7 @@ LOADS = ("load", "load_at_the_end")  # of the environment; they differ always
 
 
 @dataclass(frozen=True)
-class Row:
+class TogetherRow:
     """One case over the runs; None where a run has no ratio of it."""
 
     case: Case
@@ -34,7 +34,7 @@ class Together:
 
     runs: tuple[tuple[str, RunInfo], ...]
     margin: float
-    rows: tuple[Row, ...]
+    rows: tuple[TogetherRow, ...]
     alone: int  # cases that only one run has
     unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
 
@@ -57,7 +57,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
                 trial.look(key, low, mean)
         judged.append(trial.verdicts())
     rows = [
-        Row(
+        TogetherRow(
             cases[key],
             tuple(as_ratio(found[key][0].interval()) if key in found else None for found in located),
             tuple(verdicts.get(key) for verdicts in judged),

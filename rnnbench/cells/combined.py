@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.products import Layer, Product
+from rnnbench.cells.products import CellProducts, Product
 
 
 class CombinedCell(nn.Module):
@@ -36,6 +36,6 @@ class CombinedCell(nn.Module):
         }
 
     @staticmethod
-    def products(input_size: int, hidden_size: int) -> Layer:
+    def products(input_size: int, hidden_size: int) -> CellProducts:
         """`W [x; h]`."""
         return (Product(input_size, hidden_size, hidden_size),)

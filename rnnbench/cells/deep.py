@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
-from rnnbench.cells.products import Layer
+from rnnbench.cells.products import CellProducts
 
-States = tuple[Tensor, ...]
+LayerStates = tuple[Tensor, ...]
 
 
 class DeepCell(nn.Module):
@@ -23,7 +23,7 @@ class DeepCell(nn.Module):
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(CombinedCell(size, hidden_size) for size in sizes)
 
-    def forward(self, input: Tensor, states: States) -> States:
+    def forward(self, input: Tensor, states: LayerStates) -> LayerStates:
         """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
         new = []
         for layer, h in zip(self.layers, states, strict=True):
@@ -42,7 +42,7 @@ class DeepCell(nn.Module):
         }
 
     @staticmethod
-    def products(input_size: int, hidden_size: int, num_layers: int) -> tuple[Layer, ...]:
+    def products(input_size: int, hidden_size: int, num_layers: int) -> tuple[CellProducts, ...]:
         """`W_l [h'_{l-1}; h_l]` of each layer."""
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         return tuple(CombinedCell.products(size, hidden_size) for size in sizes)

@@ -9,12 +9,12 @@ arithmetic, and so the time, is the same; it is kept so that the tutorial's figu
 
 from torch import Tensor
 
-from rnnbench.cells.deep import DeepCell, States
+from rnnbench.cells.deep import DeepCell, LayerStates
 
 
 class DeepNotebookCell(DeepCell):
     """`cell(input, states) -> states'`, with the parameters of `DeepCell`."""
 
-    def forward(self, input: Tensor, states: States) -> States:
+    def forward(self, input: Tensor, states: LayerStates) -> LayerStates:
         """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
         return super().forward(input, (states[0], *states[:-1]))

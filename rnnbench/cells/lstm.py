@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import Layer, apart
+from rnnbench.cells.products import CellProducts, apart
 
-State = tuple[Tensor, Tensor]
+LSTMState = tuple[Tensor, Tensor]
 
 
 class LSTMCell(nn.Module):
@@ -35,18 +35,18 @@ class LSTMCell(nn.Module):
         """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
-    def advance(self, projected: Tensor, state: State) -> State:
+    def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
         """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         h, c = state
         i, f, g, o = (projected + linear(h, self.weight_hh, self.bias_hh)).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
-    def forward(self, input: Tensor, state: State) -> State:
+    def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
         """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         return self.advance(self.project(input), state)
 
     @staticmethod
-    def products(input_size: int, hidden_size: int) -> Layer:
+    def products(input_size: int, hidden_size: int) -> CellProducts:
         """`W_ih x` and `W_hh h`, the four gates at once."""
         return apart(input_size, hidden_size, gates=4)

@@ -63,14 +63,14 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedTensors:
     """What is held against the reference beside the output."""
 
     gradients: Literal["all", "parameters", "none"] = "all"  # all: of the input and the initial state too
     final_state: bool = True
 
 
-ALL = Compared()
+ALL = ComparedTensors()
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def errors(
     mapping: Callable[[Weights], dict[str, Tensor]],
     input: Tensor,
     state: State,
-    compared: Compared = ALL,
+    compared: ComparedTensors = ALL,
 ) -> dict[str, float]:
     """Relative error of everything that is compared, by name; NaN where either side is not finite.
 
@@ -162,7 +162,7 @@ def _pulled_back(
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
-def _run(module: nn.Module, input: Tensor, state: State, compared: Compared) -> dict[str, Tensor]:
+def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
     """What is compared, without the gradients of parameters, which are left in place."""
     if compared.gradients == "none":
         with torch.inference_mode():
@@ -187,7 +187,7 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: Compared) -> 
     return {name: part.detach() for name, part in results.items()}
 
 
-def _results(given: tuple[Tensor, State], compared: Compared) -> dict[str, Tensor]:
+def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
     output, final = given
     results = {"output": output}
     if compared.final_state:

@@ -17,9 +17,9 @@ class Product:
         return (self.inputs + self.states) * self.outputs
 
 
-Layer = tuple[Product, ...]  # the products of one layer; pointwise work is not counted
+CellProducts = tuple[Product, ...]  # the products of one layer; pointwise work is not counted
 
 
-def apart(input_size: int, hidden_size: int, gates: int) -> Layer:
+def apart(input_size: int, hidden_size: int, gates: int) -> CellProducts:
     """The layer of a cell that weights input and state apart, `gates` of each."""
     return Product(input_size, 0, gates * hidden_size), Product(0, hidden_size, gates * hidden_size)

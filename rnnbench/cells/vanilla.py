@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import Layer, apart
+from rnnbench.cells.products import CellProducts, apart
 
 
 class VanillaCell(nn.Module):
@@ -36,6 +36,6 @@ class VanillaCell(nn.Module):
         return self.advance(self.project(input), h)
 
     @staticmethod
-    def products(input_size: int, hidden_size: int) -> Layer:
+    def products(input_size: int, hidden_size: int) -> CellProducts:
         """`W_ih x` and `W_hh h`."""
         return apart(input_size, hidden_size, gates=1)

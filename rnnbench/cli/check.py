@@ -8,9 +8,9 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
+    Duration,
     File,
     Percent,
-    Seconds,
     Text,
     device_option,
     only_option,
@@ -45,7 +45,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @only_option
 @device_option
 @margin_option
-@click.option("--budget", type=Seconds(), help="Time for the whole check.  [default: the suite's, or 120s]")
+@click.option("--budget", type=Duration(), help="Time for the whole check.  [default: the suite's, or 120s]")
 @out_option
 @strict_option
 @json_option

@@ -122,7 +122,7 @@ class Percent(click.ParamType[float]):
         return share
 
 
-class Seconds(click.ParamType[float]):
+class Duration(click.ParamType[float]):
     """A duration: `90`, `90s`, `5m` or `1h`."""
 
     name = "duration"

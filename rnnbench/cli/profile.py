@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import Seconds, device_option, only_option, out_option, read_suite, suite_argument, yes_option
+from rnnbench.cli.options import (
+    Duration,
+    device_option,
+    only_option,
+    out_option,
+    read_suite,
+    suite_argument,
+    yes_option,
+)
 from rnnbench.cli.outcome import refuse_no_profile, refuse_nothing
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
@@ -17,7 +25,7 @@ from rnnbench.errors import UserError
 @out_option
 @only_option
 @device_option
-@click.option("--budget", type=Seconds(), help="Stop when about this much time is spent, half of it on profiles.")
+@click.option("--budget", type=Duration(), help="Stop when about this much time is spent, half of it on profiles.")
 @yes_option
 def profile(
     suite: str, out: Path, only: tuple[str, ...], device: str | None, budget: float | None, *, yes: bool

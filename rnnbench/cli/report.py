@@ -12,7 +12,7 @@ from rnnbench.cli.options import File, Text, reference_option
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
-    from rnnbench.report.page.place import Place
+    from rnnbench.report.page.place import ReportFolder
 
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
@@ -104,7 +104,7 @@ def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _several(
     runs: tuple[Path, ...], out: Path | None, suite: str | None, *, together: bool, history: bool
-) -> tuple[dict[str, bytes], "Place"]:
+) -> tuple[dict[str, bytes], "ReportFolder"]:
     from rnnbench.cli import several
 
     if together and history:
@@ -112,7 +112,7 @@ def _several(
     return several.history(runs, suite, out) if history else several.together(runs, out)
 
 
-def _place(run: Path, out: Path | None) -> "Place":
+def _place(run: Path, out: Path | None) -> "ReportFolder":
     from rnnbench.report.page import place
 
     return place.place(place.of_one(run), out)

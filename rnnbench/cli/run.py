@@ -7,9 +7,9 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
+    Duration,
     File,
     Percent,
-    Seconds,
     Text,
     device_option,
     only_option,
@@ -38,7 +38,7 @@ MAX_GROUPS_PER_JOB = 1_000_000
 @only_option
 @device_option
 @click.option("--precision", type=Percent(), help="Add replicates until every ratio's 95% interval is +- this: 2%.")
-@click.option("--budget", type=Seconds(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
+@click.option("--budget", type=Duration(), help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
 @click.option(
     "--executor",
     type=click.Choice(["local", "slurm"]),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
-    from rnnbench.report.page.place import Place
+    from rnnbench.report.page.place import ReportFolder
 
 RESULTS = Path("results")
 
 
-def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "Place"]:
+def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files of a report of runs side by side, the first being what the others are held against, and its folder."""
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
@@ -32,7 +32,7 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     return several_runs.render(title, [topic.render(line_up(read, margin))]), there
 
 
-def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "Place"]:
+def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files of a report of all runs of a suite over time, and its folder; `paths` are runs, or folders of them."""
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history as over_time

@@ -33,7 +33,7 @@ from rnnbench.pytest_plugin.marker import CASE_FIXTURE
 
 if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
-    from rnnbench.pytest_plugin.session import Session
+    from rnnbench.pytest_plugin.session import ObservingSession
 
 MARKER = (
     "rnnbench(suite, budget, precision, phase, undecided): suite: whose cases `rnnbench_case` stands for; the others: "
@@ -93,7 +93,9 @@ def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
 
 
 @pytest.fixture
-def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "Session") -> Callable[[], object]:
+def rnnbench_case(
+    request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "ObservingSession"
+) -> Callable[[], object]:
     """A case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.benchmarking import benchmarked, wanted
 
@@ -101,7 +103,7 @@ def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_sess
 
 
 @pytest.fixture(scope="session")
-def _rnnbench_session() -> "Iterator[Session]":
+def _rnnbench_session() -> "Iterator[ObservingSession]":
     """What all cases of a session share."""
     from rnnbench.pytest_plugin.session import open_session
 

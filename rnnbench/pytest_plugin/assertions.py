@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import pytest
 
-from rnnbench.cli.options import Percent, Seconds
-from rnnbench.harness.live.not_slower import Compared, not_slower
+from rnnbench.cli.options import Duration, Percent
+from rnnbench.harness.live.not_slower import NotSlowerResult, not_slower
 from rnnbench.report.words.not_slower import sentence
 from rnnbench.store.records import Phase
 
@@ -41,7 +41,7 @@ class Assertions:
         precision: float | str | None = None,
         undecided: Undecided | None = None,
         equal_outputs: bool = True,
-    ) -> Compared:
+    ) -> NotSlowerResult:
         """Fail unless `mine` is shown to take at most `factor` times as long as `than`.
 
             rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), inputs=torch.randn(32, 8, 64), factor=2)
@@ -76,7 +76,7 @@ class Assertions:
             inputs,
             self._chosen("phase", phase, "inference"),
             factor=_factor(factor),
-            budget_seconds=_converted("budget", Seconds(), math.inf, self._chosen("budget", budget, BUDGET_SECONDS)),
+            budget_seconds=_converted("budget", Duration(), math.inf, self._chosen("budget", budget, BUDGET_SECONDS)),
             precision=_converted("precision", Percent(), 1.0, self._chosen("precision", precision, None)),
             equal_outputs=equal_outputs,
         )

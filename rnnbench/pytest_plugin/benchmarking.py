@@ -13,9 +13,9 @@ from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.harness.turns.engine import Plan
 from rnnbench.pytest_plugin.case import live_case
-from rnnbench.pytest_plugin.clock import Blocks
+from rnnbench.pytest_plugin.clock import BenchmarkBlocks
 from rnnbench.pytest_plugin.collecting import Chosen
-from rnnbench.pytest_plugin.session import NO_ENERGY, Session
+from rnnbench.pytest_plugin.session import NO_ENERGY, ObservingSession
 from rnnbench.report.export.cases import known
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import Measurement
@@ -41,7 +41,7 @@ def wanted(request: pytest.FixtureRequest) -> Wanted:
     return Wanted(round(of("min_rounds")), of("max_time"), of("min_time"))
 
 
-def benchmarked(benchmark: Any, chosen: Chosen, session: Session, asked: Wanted) -> object:
+def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked: Wanted) -> object:
     """Benchmark a case with pytest-benchmark's fixture; what its last call gave.
 
     A round is a block of the engine: one call, or as many as its device clocks together where calls are short. As many
@@ -57,7 +57,7 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: Session, asked: Wanted)
             return benchmark.pedantic(live.call)
         calibrated, warmup_windows = live.calibrated(chosen.settings)
         plan, rounds = planned(calibrated, asked)
-        blocks = Blocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
+        blocks = BenchmarkBlocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
         result = benchmark.pedantic(blocks, rounds=rounds, iterations=plan.batch)
     measurement = replace(measurement, status="measured", reason="", warmup_windows=warmup_windows)
     benchmark.extra_info.update(told(measurement, plan, blocks.taken))

@@ -25,7 +25,7 @@ class LiveCase:
 
     timed: TimedCall
     device: Device
-    wanted: torch_state.State
+    wanted: torch_state.TorchState
 
     def call(self) -> object:
         """One call, not clocked."""
@@ -54,7 +54,7 @@ class LiveCase:
 
 
 @contextmanager
-def live_case(case: Case, root: Path, settings: Settings, before: torch_state.State) -> Iterator[LiveCase]:
+def live_case(case: Case, root: Path, settings: Settings, before: torch_state.TorchState) -> Iterator[LiveCase]:
     """Build a case whose device is there; at the end what was changed in this process is as it was.
 
     `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings where the case has

@@ -9,10 +9,10 @@ to it: the timer that it looks at goes on by the block's time, and stands still 
 from collections import deque
 from collections.abc import Callable, Sequence
 
-Window = Callable[[], Sequence[float]]
+TakeWindow = Callable[[], Sequence[float]]
 
 
-class Clock:
+class BlockClock:
     """Reads what its blocks have spent, in seconds."""
 
     __name__ = "rnnbench"  # pytest-benchmark's files name the timer by it
@@ -25,10 +25,12 @@ class Clock:
         return self.seconds
 
 
-class Blocks:
+class BenchmarkBlocks:
     """What pytest-benchmark calls in place of a case: `rounds * batch` times for the clock, then for the case."""
 
-    def __init__(self, clock: Clock, window: Window, rounds: int, batch: int, call: Callable[[], object]) -> None:
+    def __init__(
+        self, clock: BlockClock, window: TakeWindow, rounds: int, batch: int, call: Callable[[], object]
+    ) -> None:
         """`window` gives the seconds of each block of a new window, a block being `batch` calls of the case."""
         self.taken: list[float] = []  # seconds of each block that was handed over
         self._clock = clock

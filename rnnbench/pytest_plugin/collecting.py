@@ -10,7 +10,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only
-from rnnbench.pytest_plugin.clock import Clock
+from rnnbench.pytest_plugin.clock import BlockClock
 from rnnbench.pytest_plugin.marker import CASE_FIXTURE
 from rnnbench.pytest_plugin.words import case_name, group_name
 from rnnbench.store.records import Case
@@ -28,7 +28,7 @@ class Chosen:
     case: Case
     root: Path  # that files of a user's own cells are relative to
     settings: Settings
-    clock: Clock
+    clock: BlockClock
 
     def __repr__(self) -> str:
         return self.case.key
@@ -59,7 +59,7 @@ def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
     only = parse_only(metafunc.config.getoption("rnnbench_only"))
     groups = suite.groups(only, None, most=suites.MOST_CASES)
     root = suite.file.parent.resolve()
-    return [Chosen(case, root, suite.settings, Clock()) for group in groups for case in group.cases]
+    return [Chosen(case, root, suite.settings, BlockClock()) for group in groups for case in group.cases]
 
 
 def _suite_name(metafunc: pytest.Metafunc) -> str:

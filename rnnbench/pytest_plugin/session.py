@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator.preliminaries import OBSERVER, Asker
 from rnnbench.harness.coordinator.process import COMPILE_ALONE, WorkerProcess, compiler_cache
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.torch_state import State, capture
+from rnnbench.harness.machine.torch_state import TorchState, capture
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings
@@ -22,13 +22,13 @@ NO_ENERGY = {"energy_joules": "not measured under pytest"}
 
 
 @dataclass
-class Session:
+class ObservingSession:
     """Observes cases in a worker, as `rnnbench run` does: what probes do to a process would change the times."""
 
     observers: dict[tuple[Path, Settings], tuple[Recorder, Asker]] = field(default_factory=dict)  # of each suite
 
     @cached_property
-    def torch_state(self) -> State:
+    def torch_state(self) -> TorchState:
         """torch's settings before the first case."""
         return capture()
 
@@ -53,13 +53,13 @@ class Session:
 
 
 @contextmanager
-def open_session() -> Iterator[Session]:
+def open_session() -> Iterator[ObservingSession]:
     """A session whose worker and whose own process share what torch.compile makes."""
     with compiler_cache(), pytest.MonkeyPatch.context() as patch:
         for name, value in COMPILE_ALONE.items():
             if name not in os.environ:
                 patch.setenv(name, value)
-        session = Session()
+        session = ObservingSession()
         try:
             yield session
         finally:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
-Part = Literal["forward", "backward", "optimizer"]
+CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
 CauseKind = Literal["copy", "concatenation", "not hoisted", "synchronisation", "unused", "small products"]
 ProfileStatus = Literal["profiled", "failed"]
@@ -18,7 +18,7 @@ CATEGORIES: dict[Category, str] = {
     "other": "other arithmetic",
     "views": "views",
 }
-PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
+PARTS: tuple[CallPart, ...] = ("forward", "backward", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Operator:
     name: str  # `aten::addmm`
     shapes: str  # of its tensors: `32x64, 64x256`
     category: Category
-    part: Part
+    part: CallPart
     calls: int
     new_bytes: int = 0  # of results that are not views, in one call of the case
     seconds: tuple[float, ...] = ()  # clocked where it stands, for each round
@@ -73,7 +73,7 @@ class Profile:
     allocations: int | None = None  # blocks that one call asks for
     allocated_bytes: int | None = None  # all of them together
     memory: tuple[tuple[float, int], ...] = ()  # seconds since the call began, as profiled -> bytes held
-    memory_parts: tuple[tuple[Part, float], ...] = ()  # when each part began, on the same clock
+    memory_parts: tuple[tuple[CallPart, float], ...] = ()  # when each part began, on the same clock
     files: dict[str, str] = field(default_factory=dict)  # `trace`, `stacks`, `snapshot` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 

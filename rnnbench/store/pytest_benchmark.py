@@ -32,7 +32,7 @@ LONGEST_SECONDS = 1e9  # 30 years; what is beyond is no time of a call
 
 
 @dataclass(frozen=True)
-class Rounds:
+class BenchmarkRounds:
     """One benchmark's rounds in one process, in seconds per call."""
 
     low: float  # their lower quartile; of an exported replicate the low quantile of all calls
@@ -57,11 +57,11 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Session:
+class BenchmarkSession:
     """What one process measured."""
 
     started: datetime
-    rounds: Mapping[str, Rounds]  # by the benchmark's key
+    rounds: Mapping[str, BenchmarkRounds]  # by the benchmark's key
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Saved:
     """A file, or a folder of files of the same code on the same machine."""
 
     name: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[BenchmarkSession, ...]
     benchmarks: Mapping[str, Benchmark]  # by key, as they come first
     machine: Mapping[str, Any]  # what changes times though no code has changed
     commit: str  # empty where it is not known
@@ -124,7 +124,7 @@ def _apart(one: Any, other: Any) -> Any:
 def _file(path: Path) -> Saved:
     content = _content(path)
     benchmarks: dict[str, Benchmark] = {}
-    numbers: dict[str, Mapping[int, Rounds]] = {}
+    numbers: dict[str, Mapping[int, BenchmarkRounds]] = {}
     is_exported = isinstance(content.get(ORIGIN), dict)
     for entry in content["benchmarks"]:
         where = f"{path}: {_short(entry.get('fullname')) if isinstance(entry, dict) else 'a benchmark'}"
@@ -135,7 +135,7 @@ def _file(path: Path) -> Saved:
         numbers[one.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
     started = _started(content.get("datetime"), path)
     sessions = tuple(
-        Session(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
+        BenchmarkSession(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
         for number in sorted({number for taken in numbers.values() for number in taken})
     )
     commit = writable(str(_dictionary(content.get("commit_info")).get("id") or ""))
@@ -213,15 +213,15 @@ def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _rounds(stats: Mapping[str, Any], where: str) -> Rounds:
+def _rounds(stats: Mapping[str, Any], where: str) -> BenchmarkRounds:
     low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
     number = stats.get("rounds")
     if not isinstance(number, int) or not 1 <= number < MOST:
         raise UserError(f"{where}: stats.rounds is {_short(number)}; expected a whole number from 1, below 2 ** 63")
-    return Rounds(low, high, mean, number)
+    return BenchmarkRounds(low, high, mean, number)
 
 
-def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, Rounds]:
+def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, BenchmarkRounds]:
     """The replicates of a case that rnnbench exported, by their numbers."""
     extra = _dictionary(entry.get("extra_info"))
     lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
@@ -232,7 +232,7 @@ def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, Rounds]:
         if not isinstance(number, int):
             raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; expected whole numbers")
         times = _seconds(low, f"{where}: stats.data"), _seconds(mean, f"{where}: extra_info.{REPLICATE_MEANS}")
-        found[number] = Rounds(times[0], math.nan, times[1], 1)
+        found[number] = BenchmarkRounds(times[0], math.nan, times[1], 1)
     return found
 
 

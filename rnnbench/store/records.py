@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 
 from rnnbench.store.metrics import OBSERVED
 
-Layer = Literal["rnn", "lstm", "gru"]
+ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
 # What a group is held against: a torch.nn layer, a data set read item by item, or nothing at all.
-Reference = Literal[Layer, DataSet, "none"]
+Reference = Literal[ReferenceLayer, DataSet, "none"]
 Implementation = Literal[
     "loop",
     "hoisted",

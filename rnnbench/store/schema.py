@@ -14,14 +14,14 @@ LONGEST_SHOWN = 40  # characters of a value that is wrong
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueKind:
     """What a value has to be."""
 
     words: str
     holds: Callable[[Any], bool]
 
 
-Kinds = Mapping[str, Kind]
+Kinds = Mapping[str, ValueKind]
 
 
 def _is_text(value: object) -> bool:
@@ -33,30 +33,30 @@ def _is_number(value: object, least: float = -1e300) -> bool:
     return type(value) in (int, float) and least <= value <= 1e300  # type: ignore[operator]
 
 
-def _whole(least: int) -> Kind:
-    return Kind(f"a whole number of {least} or more", lambda value: type(value) is int and least <= value < MOST)
+def _whole(least: int) -> ValueKind:
+    return ValueKind(f"a whole number of {least} or more", lambda value: type(value) is int and least <= value < MOST)
 
 
-def _or_none(kind: Kind) -> Kind:
-    return Kind(f"{kind.words}, or null", lambda value: value is None or kind.holds(value))
+def _or_none(kind: ValueKind) -> ValueKind:
+    return ValueKind(f"{kind.words}, or null", lambda value: value is None or kind.holds(value))
 
 
-def _list_of(kind: Kind, least: int = 0) -> Kind:
-    return Kind(
+def _list_of(kind: ValueKind, least: int = 0) -> ValueKind:
+    return ValueKind(
         f"a list, each {kind.words}",
         lambda value: isinstance(value, list) and len(value) >= least and all(map(kind.holds, value)),
     )
 
 
-def _pair_of(words: str, first: Kind, second: Kind) -> Kind:
-    return Kind(
+def _pair_of(words: str, first: ValueKind, second: ValueKind) -> ValueKind:
+    return ValueKind(
         words,
         lambda value: isinstance(value, list) and len(value) == 2 and first.holds(value[0]) and second.holds(value[1]),
     )
 
 
-def _table_of(kind: Kind, keys: Kind | None = None) -> Kind:
-    return Kind(
+def _table_of(kind: ValueKind, keys: ValueKind | None = None) -> ValueKind:
+    return ValueKind(
         f"an object, each {kind.words}{f' by {keys.words}' if keys else ''}",
         lambda value: (
             isinstance(value, dict) and all(map((keys or TEXT).holds, value)) and all(map(kind.holds, value.values()))
@@ -64,8 +64,8 @@ def _table_of(kind: Kind, keys: Kind | None = None) -> Kind:
     )
 
 
-def _one_of(*words: str) -> Kind:
-    return Kind(f"one of {', '.join(words)}", lambda value: value in words if isinstance(value, str) else False)
+def _one_of(*words: str) -> ValueKind:
+    return ValueKind(f"one of {', '.join(words)}", lambda value: value in words if isinstance(value, str) else False)
 
 
 def _is_plain(value: object) -> bool:
@@ -87,31 +87,33 @@ def is_ceiling(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == CEILING.keys() and not _fault(value, CEILING)
 
 
-TEXT = Kind("text", _is_text)
+TEXT = ValueKind("text", _is_text)
 COUNT = _whole(0)
 SIZE = _whole(1)
-SECONDS = Kind("a number of 0 or more", lambda value: _is_number(value, 0.0))
-MORE = Kind("a number above 0", lambda value: _is_number(value, 1e-300))
-NUMBER = Kind("a number", _is_number)
-METRIC = Kind("a number", lambda value: _is_number(value) or value != value)  # noqa: PLR0124 - or NaN: not known
-ERROR = Kind("a number", lambda value: type(value) is float or _is_number(value))  # of outputs that may be infinite
+SECONDS = ValueKind("a number of 0 or more", lambda value: _is_number(value, 0.0))
+MORE = ValueKind("a number above 0", lambda value: _is_number(value, 1e-300))
+NUMBER = ValueKind("a number", _is_number)
+METRIC = ValueKind("a number", lambda value: _is_number(value) or value != value)  # noqa: PLR0124 - or NaN: not known
+ERROR = ValueKind(
+    "a number", lambda value: type(value) is float or _is_number(value)
+)  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-SUITE = Kind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
-RUN = Kind("an id of at most 32 letters and digits", names.is_run)
-WORKER = Kind("a number, after a part's name where there is one", names.is_worker)
-INSIDE = Kind("a path inside the run's folder", names.is_inside)
-PLAIN_TREE = Kind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
+OBJECT = ValueKind("an object", lambda value: isinstance(value, dict))
+SUITE = ValueKind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
+RUN = ValueKind("an id of at most 32 letters and digits", names.is_run)
+WORKER = ValueKind("a number, after a part's name where there is one", names.is_worker)
+INSIDE = ValueKind("a path inside the run's folder", names.is_inside)
+PLAIN_TREE = ValueKind("an object of plain values", lambda value: isinstance(value, dict) and _is_plain(value))
 
-OF_TYPES: dict[Any, Kind] = {
+OF_TYPES: dict[Any, ValueKind] = {
     str: TEXT,
     int: SIZE,
     float: SECONDS,
-    bool: Kind("true or false", lambda value: isinstance(value, bool)),
+    bool: ValueKind("true or false", lambda value: isinstance(value, bool)),
 }
 
 
-def _of_type(hint: Any) -> Kind:
+def _of_type(hint: Any) -> ValueKind:
     """Of an axis, by the type of its field."""
     return OF_TYPES[hint] if hint in OF_TYPES else _one_of(*_words(hint))
 
@@ -168,7 +170,7 @@ INFO: Kinds = {
     "status": _one_of("running", "finished", "interrupted"),
     "seconds": _or_none(SECONDS),
     "replicates": COUNT,
-    "ceilings": _list_of(Kind("the limits of a machine", is_ceiling)),
+    "ceilings": _list_of(ValueKind("the limits of a machine", is_ceiling)),
     "stage_seconds": _table_of(SECONDS),
     "notes": _list_of(TEXT),
 }

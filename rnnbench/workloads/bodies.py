@@ -13,7 +13,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnbench.cells.states import State, output, tensors
-from rnnbench.workloads.implementations import Run, Way
+from rnnbench.workloads.implementations import Run, SequenceOptions
 
 
 class Cells(nn.Module):
@@ -46,14 +46,14 @@ class Cells(nn.Module):
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """A sequence."""
         if len(self.cells) == 1:
-            return self.run(self.cells[0], input, state, Way(self.stacked, mask=self.mask))
+            return self.run(self.cells[0], input, state, SequenceOptions(self.stacked, mask=self.mask))
         finals = []
         for first in range(0, len(self.cells), self.directions):
             if first and self.dropout:
                 input = dropout(input, self.dropout, self.training)
             outputs = []
             for direction in range(self.directions):
-                way = Way(reverse=direction == 1, mask=self.mask)
+                way = SequenceOptions(reverse=direction == 1, mask=self.mask)
                 index = first + direction
                 shown, final = self.run(self.cells[index], input, state[index], way)
                 outputs.append(shown)
@@ -84,7 +84,7 @@ class Cells(nn.Module):
         return torch.cat(top, dim=-1) if self.directions == 2 else top[0]
 
 
-class Layer(nn.Module):
+class TorchLayer(nn.Module):
     """A torch.nn.RNN, LSTM or GRU, or a user's own module with their signature.
 
     Over sequences of unequal `lengths` torch's own are packed, or padded to the longest. Packing sorts by the lengths
@@ -134,7 +134,7 @@ class Layer(nn.Module):
         return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
 
 
-Body = Cells | Layer
+Body = Cells | TorchLayer
 
 
 def step_mask(lengths: Tensor) -> Tensor:

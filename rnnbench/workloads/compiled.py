@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State
 from rnnbench.store.readings import Readings
-from rnnbench.workloads.implementations import Skip, Way, eager
+from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
@@ -29,7 +29,7 @@ class CompiledRun:
         self._steps = steps
         self._run = _compiled(eager)
 
-    def __call__(self, cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+    def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
         """As every `rnnbench.workloads.implementations.Run`."""
         pieces = -(-len(input) // self._steps)
         if pieces == 1:
@@ -40,7 +40,9 @@ class CompiledRun:
         order = range(len(inputs))
         outputs: dict[int, Tensor] = {}
         for piece in reversed(order) if way.reverse else order:
-            outputs[piece], state = self._run(cell, inputs[piece], state, Way(way.stacked, way.reverse, masks[piece]))
+            outputs[piece], state = self._run(
+                cell, inputs[piece], state, SequenceOptions(way.stacked, way.reverse, masks[piece])
+            )
         return torch.cat([outputs[piece] for piece in order]), state
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 
 from rnnbench.cells.states import State
 from rnnbench.store.records import Workload
-from rnnbench.workloads.data.datasets import Pair
+from rnnbench.workloads.data.datasets import Example
 from rnnbench.workloads.data.epochs import Epochs
 from rnnbench.workloads.data.made import make
 from rnnbench.workloads.phases import TimedCall
@@ -29,7 +29,7 @@ def epoch(model: nn.Module, state_of: StateOf, workload: Workload, dtype: torch.
     return TimedCall(lambda: train(model, epochs, states.__getitem__, optimizer), torch.enable_grad, epochs.close)
 
 
-def train(model: nn.Module, batches: Iterable[Pair], state_of: StateOf, optimizer: torch.optim.Optimizer) -> None:
+def train(model: nn.Module, batches: Iterable[Example], state_of: StateOf, optimizer: torch.optim.Optimizer) -> None:
     """A step for each batch of inputs (seq, batch, input) and targets (seq, batch, output): mean squared error."""
     for inputs, targets in batches:
         optimizer.zero_grad(set_to_none=True)

@@ -21,7 +21,7 @@ class Skip(Exception):
 
 
 @dataclass(frozen=True)
-class Way:
+class SequenceOptions:
     """How a cell goes over a sequence."""
 
     stacked: bool = False  # the state is a tuple with one for each layer
@@ -29,20 +29,20 @@ class Way:
     mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None where all have all
 
 
-Run = Callable[[Any, Tensor, State, Way], tuple[Tensor, State]]
+Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
 
 
-def loop(cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+def loop(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
     """One call of the cell for each step."""
     return _steps(cell, input.unbind(0), state, way)
 
 
-def hoisted(cell: Any, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+def hoisted(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
     """The input's products for all steps at once, before the loop; then one `advance` for each step."""
     return _steps(cell.advance, cell.project(input).unbind(0), state, way)
 
 
-def eager(cell: nn.Module, input: Tensor, state: State, way: Way) -> tuple[Tensor, State]:
+def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
     """`hoisted` where the cell can be, else `loop`: what the rungs above both are made from."""
     return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
 
@@ -53,7 +53,7 @@ def can_hoist(cell: nn.Module) -> bool:
 
 
 def _steps(
-    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, way: Way
+    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, way: SequenceOptions
 ) -> tuple[Tensor, State]:
     outputs = []
     times = range(len(inputs))

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from rnnbench.cells import CELLS, load
-from rnnbench.cells.products import Layer, Product
+from rnnbench.cells.products import CellProducts, Product
 from rnnbench.store.records import Reference, Workload
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.model import SequenceModel
@@ -24,7 +24,7 @@ EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru
 class Pass:
     """One layer in one direction over the steps of all sequences, `rows` together."""
 
-    products: Layer
+    products: CellProducts
     rows: int
     given_inputs: int  # rows whose input needs no gradient
     given_states: int  # rows whose state needs none
@@ -89,11 +89,11 @@ def of_step(model: SequenceModel, workload: Workload) -> int | None:
     return workload.batch_size * total
 
 
-def _layers(body: Body, input_size: int, workload: Workload) -> Sequence[Layer] | None:
+def _layers(body: Body, input_size: int, workload: Workload) -> Sequence[CellProducts] | None:
     """The products of each layer in one direction; None where the cell says none."""
     if isinstance(body, Cells) and body.stacked:
         stack: Any = body.cells[0]
-        own: Sequence[Layer] = stack.products(input_size, workload.hidden_size, workload.num_layers)
+        own: Sequence[CellProducts] = stack.products(input_size, workload.hidden_size, workload.num_layers)
         return own
     equations: Any = body.cells[0] if isinstance(body, Cells) else body.layer
     if workload.reference in EQUATIONS and type(equations).__module__.startswith("torch.nn."):

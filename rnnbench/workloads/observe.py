@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import Compared, Sums, Weights, allowed, errors
+from rnnbench.cells.parity import ComparedTensors, Sums, Weights, allowed, errors
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation, Measurement, Phase, Workload
@@ -95,7 +95,7 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     # A graph that was compiled or recorded is compared in just the form in which it is timed; and a class that knows
     # no gradients may be timed where none are taken.
     is_fixed = built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
-    compared = Compared(
+    compared = ComparedTensors(
         gradients=timed if is_fixed else "all",
         final_state=built.case.implementation != "torch.nn-padded",
     )

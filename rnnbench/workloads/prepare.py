@@ -15,7 +15,7 @@ from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
 from rnnbench.workloads import graphed
-from rnnbench.workloads.bodies import Body, Cells, Layer, step_mask
+from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
 from rnnbench.workloads.epoch import epoch
 from rnnbench.workloads.implementations import (
@@ -162,7 +162,7 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
     return model.eval() if workload.phase == "inference" else model
 
 
-def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> Layer:
+def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> TorchLayer:
     layers: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
     layer = layers[workload.reference](
         input_size,
@@ -171,10 +171,10 @@ def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_pa
         dropout=workload.dropout,
         bidirectional=workload.bidirectional,
     )
-    return Layer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
+    return TorchLayer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
 
 
-def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -> Layer:
+def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -> TorchLayer:
     """A user's module that runs the whole sequence; raises Skip where it has no such layers or directions."""
     sizes = (input_size, workload.hidden_size)
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
@@ -184,7 +184,7 @@ def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -
         inspect.signature(module_class).bind(*sizes, **more)
     except TypeError:
         raise Skip(f"{module_class.__name__} can't be built with {' and '.join(more)}") from None
-    return Layer(module_class(*sizes, **more), directions=workload.directions)
+    return TorchLayer(module_class(*sizes, **more), directions=workload.directions)
 
 
 def _cells(

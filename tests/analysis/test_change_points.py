@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.change_points import Fit, cost, segments, without_spikes
+from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.estimate import as_ratio
 from rnnbench.analysis.location import Location
 
@@ -63,7 +63,7 @@ def test_without_points_on_both_sides_nothing_is_drawn_in(values: list[float]) -
 
 
 def test_levels_are_weighted_means_with_their_errors() -> None:
-    fit = Fit(np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0]), [0, 2], factor=4.0, freedom=5.0)
+    fit = WeightedPoints(np.array([1.0, 2.0, 9.0]), np.array([3.0, 1.0, 4.0]), [0, 2], factor=4.0, freedom=5.0)
     first, second = fit.levels()
     assert (first, second) == (Location(1.25, 1.0, 5.0), Location(9.0, 1.0, 5.0))
     assert fit.level_of_points() == tuple(as_ratio(level.interval()) for level in (first, first, second))

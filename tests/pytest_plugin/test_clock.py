@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnnbench.pytest_plugin.clock import Blocks, Clock
+from rnnbench.pytest_plugin.clock import BenchmarkBlocks, BlockClock
 
 
-def rounds(blocks: Blocks, clock: Clock, number: int, batch: int) -> list[float]:
+def rounds(blocks: BenchmarkBlocks, clock: BlockClock, number: int, batch: int) -> list[float]:
     """Seconds per call of each round, as pytest-benchmark takes them."""
     found = []
     for _ in range(number):
@@ -24,9 +24,9 @@ def windows(*each: list[float]) -> Iterator[list[float]]:
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_each_round_lasts_as_long_as_its_block_did(batch: int) -> None:
-    clock, calls = Clock(), []
+    clock, calls = BlockClock(), []
     given = windows([4.0, 8.0], [12.0, 16.0])
-    blocks = Blocks(clock, lambda: next(given), 4, batch, lambda: calls.append(1))
+    blocks = BenchmarkBlocks(clock, lambda: next(given), 4, batch, lambda: calls.append(1))
     found = rounds(blocks, clock, 4, batch)
     assert found == pytest.approx([4 / batch, 8 / batch, 12 / batch, 16 / batch])
     assert blocks.taken == [4.0, 8.0, 12.0, 16.0]
@@ -34,19 +34,19 @@ def test_each_round_lasts_as_long_as_its_block_did(batch: int) -> None:
 
 
 def test_a_window_is_clocked_only_when_its_first_block_is_wanted_and_never_one_too_many() -> None:
-    clock, asked = Clock(), []
+    clock, asked = BlockClock(), []
 
     def window() -> list[float]:
         asked.append(clock())
         return [1.0, 1.0, 1.0]
 
-    rounds(Blocks(clock, window, 6, 2, lambda: None), clock, 6, 2)
+    rounds(BenchmarkBlocks(clock, window, 6, 2, lambda: None), clock, 6, 2)
     assert asked == [0.0, 3.0]
 
 
 def test_when_all_rounds_are_taken_the_case_itself_is_called_and_no_time_passes() -> None:
-    clock = Clock()
-    blocks = Blocks(clock, lambda: [1.0], 1, 1, lambda: "its result")
+    clock = BlockClock()
+    blocks = BenchmarkBlocks(clock, lambda: [1.0], 1, 1, lambda: "its result")
     assert blocks() is None
     assert [blocks(), blocks()] == ["its result"] * 2
     assert clock() == 1.0
@@ -55,4 +55,4 @@ def test_when_all_rounds_are_taken_the_case_itself_is_called_and_no_time_passes(
 def test_files_name_the_timer() -> None:
     from pytest_benchmark.utils import funcname
 
-    assert funcname(Clock()) == "rnnbench"
+    assert funcname(BlockClock()) == "rnnbench"

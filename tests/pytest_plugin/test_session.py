@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rnnbench.pytest_plugin import session
-from rnnbench.pytest_plugin.clock import Clock
+from rnnbench.pytest_plugin.clock import BlockClock
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.suite_file import Settings
 from tests import workload as small
@@ -29,7 +29,7 @@ def test_each_suite_of_a_folder_is_observed_by_its_own_settings(
     monkeypatch.setattr(session, "WorkerProcess", start)
     with session.open_session() as shared:
         for steps in (32, 8, 32):
-            shared.observe(Chosen(small.case("gru"), tmp_path, Settings(compiled_steps=steps), Clock()))
+            shared.observe(Chosen(small.case("gru"), tmp_path, Settings(compiled_steps=steps), BlockClock()))
     assert asked == [32, 8, 32]
     assert len(started) == 2
     assert all(worker.closed for worker in started)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.noise import Noise
-from rnnbench.report.page.place import Place
+from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put, render
 from rnnbench.store.run_info import RunInfo
 
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """The page of a report in a folder."""
-    return put(render(summary, noise, info), Place(folder, "test"))
+    return put(render(summary, noise, info), ReportFolder(folder, "test"))

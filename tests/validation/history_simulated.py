@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.history import History, Line, history
+from rnnbench.analysis.history import CaseHistory, History, history
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -67,7 +67,7 @@ def _one(rng: np.random.Generator, cases: int, runs: int, step: float) -> pd.Dat
     return pd.DataFrame([_facts(lines[case], int(at[case]), runs, step) for case in range(cases)])
 
 
-def _facts(line: Line, at: int, runs: int, step: float) -> dict[str, Any]:
+def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]:
     changes = line.significant
     hit = next((change for change in changes if change.after == at), None)
     return {

@@ -14,7 +14,7 @@ import pandas as pd
 from rnnbench.analysis.not_slower import Answer, Question
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask
-from rnnbench.harness.live.rounds import Rounds
+from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.simulation import CALL_SECONDS, Machine
 
@@ -49,6 +49,6 @@ def _one(ratio: float, rng: random.Random) -> tuple[Answer | None, int, float]:
     machine, question = Machine(rng), Question(FACTOR)
     costs = {MINE: CALL_SECONDS * ratio, THAN: CALL_SECONDS}
     arms = {arm: TimedCall(partial(machine.spend, cost), nullcontext) for arm, cost in costs.items()}
-    rounds = Rounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
+    rounds = LiveRounds(Cpu(now=machine), arms, THAN, SETTINGS, now=machine, seed=rng.randrange(1 << 30))
     seconds = ask(question, rounds, BUDGET_SECONDS, None, machine)
     return question.answer, len(rounds.times[MINE]), seconds

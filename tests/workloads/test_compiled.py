@@ -11,7 +11,7 @@ from torch._inductor.utils import fresh_cache
 from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
-from rnnbench.workloads.implementations import Skip, Way, eager
+from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.tasks import feed_back
@@ -38,7 +38,7 @@ def pieces(monkeypatch) -> list[int]:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_long_sequence_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: Any, reverse: bool) -> None:
     cell, input, h = GRUCell(3, 5), torch.randn(10, 2, 3), torch.randn(2, 5)
-    way = Way(reverse=reverse, mask=torch.rand(10, 2, 1) < 0.7)
+    way = SequenceOptions(reverse=reverse, mask=torch.rand(10, 2, 1) < 0.7)
     found = compiled.CompiledRun(steps)(cell, input, h, way)
     torch.testing.assert_close(found, eager(cell, input, h, way))
     assert sorted(pieces, reverse=True) == expected

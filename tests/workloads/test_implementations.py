@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rnnbench.store.records import Case
-from rnnbench.workloads.implementations import Skip, Way, check_applies, loop
+from rnnbench.workloads.implementations import SequenceOptions, Skip, check_applies, loop
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 
@@ -23,14 +23,14 @@ def test_outputs_have_a_row_for_every_step() -> None:
         (nn.GRUCell(3, 5), torch.zeros(2, 5)),
         (nn.LSTMCell(3, 5), (torch.zeros(2, 5), torch.zeros(2, 5))),
     ):
-        outputs, _ = loop(cell, torch.randn(4, 2, 3), state, Way())
+        outputs, _ = loop(cell, torch.randn(4, 2, 3), state, SequenceOptions())
         assert outputs.shape == (4, 2, 5)
 
 
 def test_backwards_the_last_step_comes_first_and_outputs_stay_in_their_places() -> None:
     cell, input, h = nn.GRUCell(3, 5), torch.randn(4, 2, 3), torch.randn(2, 5)
-    outputs, final = loop(cell, input, h, Way(reverse=True))
-    flipped, same = loop(cell, input.flip(0), h, Way())
+    outputs, final = loop(cell, input, h, SequenceOptions(reverse=True))
+    flipped, same = loop(cell, input.flip(0), h, SequenceOptions())
     assert torch.equal(outputs, flipped.flip(0))
     assert torch.equal(final, same)
 
@@ -38,8 +38,8 @@ def test_backwards_the_last_step_comes_first_and_outputs_stay_in_their_places() 
 def test_a_sequence_that_has_ended_keeps_its_state_and_shows_zeros() -> None:
     cell, input, h = nn.LSTMCell(3, 5), torch.randn(4, 2, 3), (torch.randn(2, 5), torch.randn(2, 5))
     mask = torch.tensor([[True, True], [True, True], [True, False], [True, False]])[..., None]
-    outputs, final = loop(cell, input, h, Way(mask=mask))
-    _, short = loop(cell, input[:2], h, Way())
+    outputs, final = loop(cell, input, h, SequenceOptions(mask=mask))
+    _, short = loop(cell, input[:2], h, SequenceOptions())
     assert not outputs[2:, 1].any()
     for masked, alone in zip(final, short, strict=True):
         assert torch.equal(masked[1], alone[1])

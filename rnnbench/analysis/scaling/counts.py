@@ -16,7 +16,7 @@ DEPENDENT = 1e-9  # of the largest singular value
 
 
 @dataclass(frozen=True)
-class Counts:
+class StepCounts:
     """The polynomial for one sequence, and the directions that the recorded sizes determine."""
 
     coefficients: Array  # (terms)
@@ -33,7 +33,7 @@ class Counts:
         return np.where(is_known, batch * (terms @ self.coefficients), np.nan)
 
 
-def counts(sizes: pd.DataFrame, macs: Array) -> Counts | None:
+def counts(sizes: pd.DataFrame, macs: Array) -> StepCounts | None:
     """The polynomial through recorded counts; None where they lie on none, as with sequences of unequal lengths."""
     terms, each = _terms(sizes), macs / sizes["batch_size"].to_numpy(dtype=float)
     if not np.isfinite(each).all() or not (each > 0).all():
@@ -45,7 +45,7 @@ def counts(sizes: pd.DataFrame, macs: Array) -> Counts | None:
     found = right[:rank].T @ ((left[:, :rank].T @ np.ones(len(each))) / singular[:rank]) / scale
     if np.abs(rows @ found - 1).max() > EXACT:
         return None
-    return Counts(found, right[:rank], scale)
+    return StepCounts(found, right[:rank], scale)
 
 
 def _terms(sizes: pd.DataFrame) -> Array:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.scaling.fit import Fit
+from rnnbench.analysis.scaling.fit import SizeFit
 from rnnbench.analysis.scaling.held_out import MOVING, REACH, Levels
 from rnnbench.analysis.scaling.predict import ratios
 
@@ -47,7 +47,7 @@ def along(axis: str, held: Mapping[str, int], measured: Levels, steps: int = STE
     return pd.DataFrame({other: values if other == axis else np.full(len(values), held[other]) for other in MOVING})
 
 
-def crossing(fit: Fit, reference: Fit, axis: str, held: Mapping[str, int] | None = None) -> Crossing:
+def crossing(fit: SizeFit, reference: SizeFit, axis: str, held: Mapping[str, int] | None = None) -> Crossing:
     """Where the ratio to the reference passes one along `axis`; the other sizes at their middle if not told."""
     measured = fit.levels
     held = {**middle(measured), **(held or {})}

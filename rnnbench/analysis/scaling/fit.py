@@ -10,9 +10,9 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from rnnbench.analysis.derived import ITEM_BYTES
-from rnnbench.analysis.scaling.counts import Counts, counts
+from rnnbench.analysis.scaling.counts import StepCounts, counts
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
-from rnnbench.analysis.scaling.terms import FORMS, Array, Cause, Work, by_cause, columns
+from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES
 
@@ -30,7 +30,7 @@ ALIKE = 1.05  # times the smallest held-out error: the form with the fewest term
 
 
 @dataclass(frozen=True)
-class Fit:
+class SizeFit:
     """How the time of one series grows with its sizes, and how far that is off on points that were held out."""
 
     axes: Mapping[str, Any]  # of `SERIES`
@@ -39,7 +39,7 @@ class Fit:
     sizes: pd.DataFrame  # measured: `MOVING`, `seconds`
     errors: pd.DataFrame  # of held-out points: `MOVING`, `axis`, `place`, `log_error` of the fit over the measured
     tried: Mapping[str, float]  # form -> mean absolute log error of points held out within the measured range
-    counts: Counts
+    counts: StepCounts
     ceiling: Ceiling | None
 
     @property
@@ -56,7 +56,7 @@ class Fit:
         fitted: Array = columns(self.form, self.work(sizes)) @ self.coefficients
         return fitted
 
-    def by_cause(self, sizes: pd.DataFrame) -> dict[Cause, Array]:
+    def by_cause(self, sizes: pd.DataFrame) -> dict[Bound, Array]:
         """The fitted seconds of each cause."""
         return by_cause(self.form, self.coefficients, self.work(sizes))
 
@@ -78,10 +78,10 @@ class LeftOut:
 class Fits:
     """Of a run, or several: what could be fitted, and what could not."""
 
-    found: tuple[Fit, ...]
+    found: tuple[SizeFit, ...]
     left_out: tuple[LeftOut, ...]
 
-    def reference_of(self, fit: Fit) -> Fit | None:
+    def reference_of(self, fit: SizeFit) -> SizeFit | None:
         """The torch.nn layer's fit of the same workloads; None for the layer itself."""
         own = {"cell", "implementation"}
         shared = {axis: value for axis, value in fit.axes.items() if axis not in own}
@@ -102,18 +102,18 @@ def fits(summary: pd.DataFrame) -> Fits:
     measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
     found = [_of_series(key, cases) for key, cases in measured.groupby(SERIES, sort=False, dropna=False)]
     return Fits(
-        tuple(one for one in found if isinstance(one, Fit)), tuple(one for one in found if isinstance(one, LeftOut))
+        tuple(one for one in found if isinstance(one, SizeFit)), tuple(one for one in found if isinstance(one, LeftOut))
     )
 
 
-def _of_series(key: tuple[Any, ...], cases: pd.DataFrame) -> Fit | LeftOut:
+def _of_series(key: tuple[Any, ...], cases: pd.DataFrame) -> SizeFit | LeftOut:
     points = cases.reindex(columns=[*MOVING, "seconds", "macs"]).to_numpy(dtype=float)
     ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
     return _fit(key, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
 
 
 @lru_cache(maxsize=1024)  # figures, tables and pages of one report ask for the same ones
-def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> Fit | LeftOut:
+def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> SizeFit | LeftOut:
     """`key`: values of `SERIES`; `content`: (points, `MOVING`, seconds and MACs) as doubles."""
     axes = dict(zip(SERIES, key, strict=True))
     points = np.frombuffer(content).reshape(-1, len(MOVING) + 2)
@@ -135,7 +135,7 @@ def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> Fit |
     tried = {form: float(np.abs(logs[within]).mean()) for form, logs in found.items()}
     form = chosen(tried)
     errors["log_error"] = found[form]
-    return Fit(axes, form, solve(usable[form], seconds), sizes, errors, tried, counted, ceiling)
+    return SizeFit(axes, form, solve(usable[form], seconds), sizes, errors, tried, counted, ceiling)
 
 
 def chosen(tried: Mapping[str, float]) -> str:

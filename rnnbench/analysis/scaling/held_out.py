@@ -19,7 +19,7 @@ MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes tha
 FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
 MOST_FOLDS = 50  # of points; where there are more, some are left out at once: each fold costs a fit of each form
-Place = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
+HeldOutPlace = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
 
@@ -28,7 +28,7 @@ class Fold:
     """What is left out at once."""
 
     axis: str  # the size that is left out; empty for points among others
-    place: Place
+    place: HeldOutPlace
     out: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (points)
 
 
@@ -45,7 +45,7 @@ def folds(sizes: pd.DataFrame) -> list[Fold]:
         if len(values) < FEWEST_VALUES:
             continue
         for number, value in enumerate(values):
-            place: Place = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"
+            place: HeldOutPlace = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"
             found.append(Fold(axis, place, (sizes[axis] == value).to_numpy()))
     return found
 
@@ -60,12 +60,14 @@ def frame_of(sizes: pd.DataFrame, left_out: Sequence[Fold]) -> pd.DataFrame:
     return found
 
 
-def places(sizes: Mapping[str, int], measured: Levels) -> list[tuple[str, Place]]:
+def places(sizes: Mapping[str, int], measured: Levels) -> list[tuple[str, HeldOutPlace]]:
     """The kinds of held-out points that tell how good a prediction at some sizes is: one for each new size."""
-    found: list[tuple[str, Place]] = [("", "point")]
+    found: list[tuple[str, HeldOutPlace]] = [("", "point")]
     for axis, values in measured.items():
         if sizes[axis] not in values:
-            side: Place = "below" if sizes[axis] < values[0] else "above" if sizes[axis] > values[-1] else "inside"
+            side: HeldOutPlace = (
+                "below" if sizes[axis] < values[0] else "above" if sizes[axis] > values[-1] else "inside"
+            )
             found.append((axis, side))
     return found
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import from_logs
-from rnnbench.analysis.scaling.fit import PHASES, SERIES, Fit, fits
+from rnnbench.analysis.scaling.fit import PHASES, SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
-from rnnbench.analysis.scaling.terms import CAUSES, Array, Cause
+from rnnbench.analysis.scaling.terms import CAUSES, Array, Bound
 from rnnbench.errors import UserError
 
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
@@ -42,7 +42,7 @@ def predict(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
+def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataFrame:
     """The rows of one series, as `predict` gives them."""
     why = np.array([refusal(row, fit.levels) for row in _rows(sizes)], dtype=object)
     seconds, half = fit.seconds(sizes), half_widths(fit.errors, _rows(sizes), fit.levels)
@@ -64,13 +64,13 @@ def at(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> pd.DataFrame:
     return table.merge(measured, on=list(MOVING), how="left")
 
 
-def interval(fit: Fit, sizes: pd.DataFrame) -> tuple[Array, Array, Array]:
+def interval(fit: SizeFit, sizes: pd.DataFrame) -> tuple[Array, Array, Array]:
     """The fitted seconds at each of `sizes` and the ends of its 95% interval, NaN where it is not known."""
     seconds, half = fit.seconds(sizes), half_widths(fit.errors, _rows(sizes), fit.levels)
     return seconds, seconds * from_logs(-half), seconds * from_logs(half)
 
 
-def ratios(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> tuple[Array, Array]:
+def ratios(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> tuple[Array, Array]:
     """The fitted ratio to the reference, and the half-width of its logarithm's interval; 1 for the reference itself.
 
     The half-width comes from the ratio's own errors at points held out of both fits: what both miss alike cancels.
@@ -85,7 +85,7 @@ def ratios(fit: Fit, reference: Fit | None, sizes: pd.DataFrame) -> tuple[Array,
     return ratio, half_widths(errors, _rows(sizes), fit.levels)
 
 
-def bound_by(causes: Mapping[Cause, Array]) -> list[Cause]:
+def bound_by(causes: Mapping[Bound, Array]) -> list[Bound]:
     """The cause that takes most of each call."""
     return [CAUSES[largest] for largest in np.argmax([causes[cause] for cause in CAUSES], axis=0)]
 
@@ -94,11 +94,11 @@ def _rows(sizes: pd.DataFrame) -> list[dict[Any, int]]:
     return sizes[list(MOVING)].to_dict("records")
 
 
-def _is_among(fit: Fit, axis: str, values: Sequence[Any]) -> bool:
+def _is_among(fit: SizeFit, axis: str, values: Sequence[Any]) -> bool:
     return str(fit.axes[axis]).lower() in {str(value).lower() for value in values}
 
 
-def _sizes(fit: Fit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+def _sizes(fit: SizeFit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """The product of the sizes asked for, with those that were measured at one value only."""
     values: dict[str, list[int]] = {}
     for axis, measured in fit.levels.items():

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from rnnbench.store.ceilings import Ceiling
 
 Array = npt.NDArray[np.float64]
-Cause = Literal["dispatch", "arithmetic", "memory"]
-CAUSES: tuple[Cause, ...] = ("dispatch", "arithmetic", "memory")
+Bound = Literal["dispatch", "arithmetic", "memory"]
+CAUSES: tuple[Bound, ...] = ("dispatch", "arithmetic", "memory")
 PRODUCTS_IN_TRAINING = 3  # of each weight: forward, for its gradient, for its operand's
 
 
@@ -68,7 +68,7 @@ def _roof_memory(work: Work) -> Array:
 
 
 # Of each term the causes it has, and how much of it a call has; a coefficient turns that into seconds.
-TERMS: dict[str, Mapping[Cause, Callable[[Work], Array]]] = {
+TERMS: dict[str, Mapping[Bound, Callable[[Work], Array]]] = {
     "call": {"dispatch": lambda work: np.ones_like(work.batch)},
     "step": {"dispatch": lambda work: work.steps},
     "macs": {"arithmetic": lambda work: work.macs},
@@ -96,7 +96,7 @@ def columns(form: str, work: Work) -> Array:
     return np.stack(list(terms), axis=1)
 
 
-def by_cause(form: str, coefficients: Array, work: Work) -> dict[Cause, Array]:
+def by_cause(form: str, coefficients: Array, work: Work) -> dict[Bound, Array]:
     """Seconds that each cause takes of each call."""
     seconds = {cause: np.zeros_like(work.batch) for cause in CAUSES}
     for coefficient, term in zip(coefficients, FORMS[form], strict=True):

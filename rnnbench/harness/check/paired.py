@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Place, Recorder, VisitCut
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.protocol import PROTOCOL_VERSION
@@ -24,7 +24,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
 
-Pair = Mapping[str, WorkerProcess]  # side's name -> its worker
+WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
 @dataclass
@@ -60,7 +60,7 @@ class PairedRunner:
         self._plans: dict[str, Plan] = {}  # case key -> plan, the same for both sides
         self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
         self._started = now()
-        self._pair: Pair = {}
+        self._pair: WorkerPair = {}
         self._pairs = 0
         self._start_seconds = 0.0
         self._visit_seconds: dict[Workload, float] = {}
@@ -189,7 +189,7 @@ class PairedRunner:
                 taken[case.key] = {name: [] for name in self._sides}
                 for side in balanced_order(list(self._sides), self._settings.windows, self._rng):
                     done = (len(taken) - 1) * self._settings.windows + len(taken[case.key][side])
-                    place = Place(self.replicates, done, len(ready) * self._settings.windows)
+                    place = WindowPlace(self.replicates, done, len(ready) * self._settings.windows)
                     taken[case.key][side].append(self._window(side, case, place))
             for side, worker in self._pair.items():
                 self._recorders[side].ask(worker, {"op": "release"})
@@ -218,5 +218,5 @@ class PairedRunner:
             blocks = backend(case.workload.device).blocks
             self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds, blocks)
 
-    def _window(self, side: str, case: Case, place: Place) -> Window:
+    def _window(self, side: str, case: Case, place: WindowPlace) -> Window:
         return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)

@@ -12,7 +12,7 @@ from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Place, Recorder, VisitCut
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
 from rnnbench.harness.coordinator.resume import Visit
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.devices import backend
@@ -193,7 +193,7 @@ class LaneRunner:
             plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds, blocks)
             turns = balanced_order(list(arms), self._shared.settings.windows, self._rng)
             for order, key in enumerate(turns):
-                current, place = arms[key], Place(self.replicates, order, len(turns))
+                current, place = arms[key], WindowPlace(self.replicates, order, len(turns))
                 windows.append(recorder.window(worker, current, plans[key], place, self._shared.seconds))
             recorder.ask(worker, {"op": "release"})
         except WorkerLost as lost:

@@ -33,7 +33,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ObservedCase:
     """What became of one case: a reply, or the way in which its worker was lost."""
 
     queue: Queue
@@ -110,7 +110,7 @@ class _Crew:
 
     def __init__(self, go_on: Callable[[], bool]) -> None:
         self._go_on = go_on
-        self.answers: SimpleQueue[Answer | Exception | None] = SimpleQueue()  # None: a thread has ended
+        self.answers: SimpleQueue[ObservedCase | Exception | None] = SimpleQueue()  # None: a thread has ended
         self.stopped = threading.Event()
         self._workers: set[WorkerProcess] = set()
 
@@ -149,10 +149,10 @@ class _Crew:
             reply = queue.recorder.ask(worker, queue.recorder.observe_request(case))
         except WorkerLost as lost:
             if not self.stopped.is_set():
-                self.answers.put(Answer(queue, case, None, str(lost)))
+                self.answers.put(ObservedCase(queue, case, None, str(lost)))
             reply = None
         else:
-            self.answers.put(Answer(queue, case, reply))
+            self.answers.put(ObservedCase(queue, case, reply))
         if worker is not None and (reply is None or reply.get("status") == "failed"):
             self._end(worker)  # nobody knows what state the case left behind
             return None

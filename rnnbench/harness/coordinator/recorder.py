@@ -32,7 +32,7 @@ class VisitCut(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class WindowPlace:
     """Where a window stands among the others; the fields are those of `Window`."""
 
     replicate: int
@@ -124,7 +124,7 @@ class Recorder:
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
         return Plan(**reply["plan"])
 
-    def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: Place, started: float) -> Window:
+    def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
         if not reply["ok"] or reply.get("host_seconds", 0.0) > PAUSE_SECONDS:  # a shorter window ended before the pause

@@ -19,7 +19,7 @@ from rnnbench.harness.devices.nvml_calls import (
     INVALID_ARGUMENT,
     NOT_FOUND,
     NOT_SUPPORTED,
-    Refused,
+    NvmlError,
     ask,
 )
 from rnnbench.store.readings import Readings, Unavailable
@@ -78,7 +78,7 @@ class Gpu:
         try:
             answer = self.ask("nvmlDeviceIsMigDeviceHandle")
             return bool(getattr(answer, "value", answer))  # pynvml hands out the C integer itself
-        except Refused as refusal:
+        except NvmlError as refusal:
             if refusal.code in (FUNCTION_NOT_FOUND, NOT_SUPPORTED):  # older than MIG
                 return False
             raise
@@ -96,7 +96,7 @@ def open_gpu(uuid: str) -> Gpu:
     for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
         try:
             return Gpu(ask("nvmlDeviceGetHandleByUUID", name))
-        except Refused as refusal:
+        except NvmlError as refusal:
             if refusal.code not in (NOT_FOUND, INVALID_ARGUMENT, GPU_NOT_FOUND):
                 raise
     raise Unavailable(f"NVML lists no GPU and no MIG instance of UUID {uuid}")
@@ -131,7 +131,7 @@ class Reader:
             raise Unavailable(f"MIG: {self.of_card} the whole card's")
         try:
             return self.take(gpu.ask(self.function, *self.arguments))
-        except Refused as refusal:
+        except NvmlError as refusal:
             if not self.instead or refusal.code != FUNCTION_NOT_FOUND:
                 raise
         return self.take(gpu.ask(self.instead, *self.arguments))

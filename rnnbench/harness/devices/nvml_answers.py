@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from rnnbench.harness.devices.nvml_calls import Refused
+from rnnbench.harness.devices.nvml_calls import NvmlError
 from rnnbench.store.readings import Unavailable
 
 MOST_BYTES = 2**50
@@ -56,7 +56,7 @@ def field_watts(answer: Any) -> float:
     """The one field that was asked for, which has an error code of its own."""
     [field] = answer
     if field.nvmlReturn:
-        raise Refused(field.nvmlReturn)
+        raise NvmlError(field.nvmlReturn)
     return WATTS(field.value.uiVal)
 
 

@@ -45,7 +45,7 @@ REASONS = {
 }
 
 
-class Refused(Unavailable):
+class NvmlError(Unavailable):
     """NVML answered with an error code."""
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -61,12 +61,12 @@ def ask(function: str, *arguments: Any) -> Any:
         raise Unavailable("the package nvidia-ml-py is not installed") from None
     call = getattr(pynvml, function, None)
     if call is None:
-        raise Refused(FUNCTION_NOT_FOUND, f"the installed nvidia-ml-py has no {function}")
+        raise NvmlError(FUNCTION_NOT_FOUND, f"the installed nvidia-ml-py has no {function}")
     try:
         return call(*arguments)
     except pynvml.NVMLError as error:
-        raise Refused(error.value) from error
+        raise NvmlError(error.value) from error
     except pynvml.NVMLLibraryMismatchError as error:  # pynvml's own wording of it for functions that have versions
-        raise Refused(FUNCTION_NOT_FOUND) from error
+        raise NvmlError(FUNCTION_NOT_FOUND) from error
     except UnicodeError as error:
         raise Unavailable("NVML: garbage in place of text") from error

@@ -52,9 +52,9 @@ class Stream:
         self._device = torch.device("cuda", torch.device(name).index or 0)
         torch.cuda.set_device(self._device)  # it takes no device without a number; all that is open is on this one
 
-    def mark(self) -> "Event":
+    def mark(self) -> "CudaEvent":
         """A CUDA event."""
-        return Event()
+        return CudaEvent()
 
     def hold(self, seconds: float) -> None:
         """Queue a kernel that counts cycles."""
@@ -84,7 +84,7 @@ def _buffer(device: "torch.device") -> "Tensor":
         return torch.empty(size, dtype=torch.uint8, device=device)
 
 
-class Event:
+class CudaEvent:
     """A CUDA event, which the device stamps by its own clock as it passes."""
 
     def __init__(self) -> None:
@@ -99,6 +99,6 @@ class Event:
 
     def seconds_until(self, later: "Mark") -> float:
         """The stamps' difference, to half a microsecond."""
-        assert isinstance(later, Event)
+        assert isinstance(later, CudaEvent)
         milliseconds: float = self._event.elapsed_time(later._event)
         return milliseconds / 1e3

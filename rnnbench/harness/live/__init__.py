@@ -13,7 +13,7 @@ from rnnbench.harness.live.arms import Arm, arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.harness.live.outputs import outputs, parity, uneven
 from rnnbench.harness.live.put_back import keep_buffers, keep_process
-from rnnbench.harness.live.rounds import Rounds, Taken, named
+from rnnbench.harness.live.rounds import LiveRounds, Taken, named
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ComparedModules:
     """Arms whose outputs were compared, and the call of each that is timed."""
 
     arms: dict[str, Arm]
@@ -66,11 +66,11 @@ def measure(
         return timed(found, settings, started, on_progress)
 
 
-def timed(found: Ready, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
+def timed(found: ComparedModules, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
     """Time what is ready; `started`: when, by `time.monotonic`, the budget began."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     device = devices.open_device(found.device)
-    rounds = Rounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
+    rounds = LiveRounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
     taken = rounds.run()
     counts = {name: _parameters(arm.run) for name, arm in found.arms.items()}
     return Found(
@@ -81,7 +81,7 @@ def timed(found: Ready, settings: Settings, started: float, on_progress: Callabl
 @contextmanager
 def ready(
     modules: Mapping[str, Callable[..., object]], inputs: object, phase: Phase, reference: str | None
-) -> Iterator[Ready]:
+) -> Iterator[ComparedModules]:
     """The modules' outputs compared and their calls made; at the end what was changed in this process is put back.
 
     Raises ValueError for what does not fit together, and what a module raises, with its name in front.
@@ -104,7 +104,7 @@ def ready(
         for name, arm in arms.items():
             with named(name):
                 calls[name] = PHASES[phase](arm, put_back)
-        yield Ready(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
+        yield ComparedModules(arms, calls, reference, compared, device, torch.get_num_threads(), notes, put_back)
 
 
 def _parameters(module: Callable[..., object]) -> int | None:

@@ -10,7 +10,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.not_slower import FIRST_LOOK, Answer, Question
 from rnnbench.harness import devices
 from rnnbench.harness.live import ready
-from rnnbench.harness.live.rounds import Rounds
+from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 
@@ -20,7 +20,7 @@ SETTINGS = Settings(replicates=FIRST_LOOK, most_replicates=MOST_ROUNDS, precisio
 
 
 @dataclass(frozen=True)
-class Compared:
+class NotSlowerResult:
     """What became of the question, and what it rests on."""
 
     answer: Answer | None  # None: neither could be shown, or nothing was timed
@@ -55,7 +55,7 @@ def not_slower(
     budget_seconds: float,
     precision: float | None = None,
     equal_outputs: bool = True,
-) -> Compared:
+) -> NotSlowerResult:
     """Take rounds until `mine` is known to be slower than `factor` times `than`, or not to be.
 
     `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget is for the
@@ -65,11 +65,11 @@ def not_slower(
     """
     with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as found:
         question, parity = Question(factor), found.parity[MINE]
-        rounds = Rounds(devices.open_device(found.device), found.calls, THAN, SETTINGS)
+        rounds = LiveRounds(devices.open_device(found.device), found.calls, THAN, SETTINGS)
         took = 0.0
         if parity.startswith("agrees") or not equal_outputs:
             took = ask(question, rounds, budget_seconds, precision)
-    return Compared(
+    return NotSlowerResult(
         answer=question.answer,
         factor=factor,
         ratio=question.low,
@@ -90,7 +90,7 @@ def not_slower(
 
 def ask(
     question: Question,
-    rounds: Rounds,
+    rounds: LiveRounds,
     budget_seconds: float,
     precision: float | None,
     now: Callable[[], float] = time.monotonic,
@@ -111,7 +111,7 @@ def ask(
     return now() - started
 
 
-def _look(question: Question, rounds: Rounds) -> None:
+def _look(question: Question, rounds: LiveRounds) -> None:
     pairs = list(zip(rounds.times[MINE], rounds.times[THAN], strict=True))
     low = [math.log(mine.low / than.low) for mine, than in pairs]
     question.look(low, [math.log(mine.mean / than.mean) for mine, than in pairs])

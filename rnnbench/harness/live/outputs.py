@@ -10,7 +10,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.put_back import Kept, gpus
 from rnnbench.harness.live.rounds import named
-from rnnbench.harness.machine.torch_state import State, capture, tf32_allowed
+from rnnbench.harness.machine.torch_state import TorchState, capture, tf32_allowed
 
 ONLY_TIMES = "times only"
 
@@ -54,7 +54,7 @@ def first_tensor(output: object) -> Tensor | None:
     return next(tensors(output), None)
 
 
-def uneven(dtype: torch.dtype, device: str, settings: State) -> str:
+def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
     """What makes one arm's arithmetic coarser than another's, in a sentence; empty where nothing does."""
     layers, products = tf32_allowed(settings)
     if (

@@ -32,7 +32,7 @@ class Taken:
     cut: bool  # the budget ended it, though more rounds were wanted
 
 
-class Rounds:
+class LiveRounds:
     """Takes rounds until every arm's ratio to the reference is as precise as asked, or there were enough of them."""
 
     def __init__(

@@ -198,10 +198,10 @@ SETTINGS: dict[str, Setting] = {
     "compiler stance": Setting(_compiler_stance, torch.compiler.set_stance),
 }
 
-State = dict[str, Any]
+TorchState = dict[str, Any]
 
 
-def capture() -> State:
+def capture() -> TorchState:
     """The settings as they are, but for those that torch refuses to tell."""
     return read(SETTINGS)
 
@@ -211,7 +211,7 @@ def restore(wanted: Mapping[str, Any]) -> None:
     put_back(SETTINGS, wanted)
 
 
-def read(settings: Mapping[str, Setting]) -> State:
+def read(settings: Mapping[str, Setting]) -> TorchState:
     """The value of each setting that can be read."""
     state = {}
     for name, (read_one, _) in settings.items():
@@ -241,7 +241,7 @@ def _is(read_one: Callable[[], Any], value: Any) -> bool:
         return False
 
 
-def tf32_allowed(state: State) -> tuple[bool | None, bool | None]:
+def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:
     """Whether float32 may be TF32 on a GPU, in cuDNN's layers and in matrix products; None where torch did not tell."""
     precision = state.get("float32 matmul precision")
     return state.get("cuDNN TF32"), precision and precision != "highest"

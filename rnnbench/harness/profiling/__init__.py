@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rnnbench.harness.live.rounds import Rounds
+from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.harness.profiling import causes, profiler
-from rnnbench.harness.profiling.operators import WINDOWS, Clocked, eager_mode, idle, listing, table
+from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, eager_mode, idle, listing, table
 from rnnbench.harness.profiling.program import TooLong, Watched, watch
 from rnnbench.harness.profiling.remedies import Remedy
-from rnnbench.harness.profiling.replay import Replay, Unlike
-from rnnbench.harness.profiling.subject import Subject
+from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
+from rnnbench.harness.profiling.subject import ProfiledCall
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.profiles import Cause, Profile
 from rnnbench.suite_file import Settings
@@ -30,7 +30,7 @@ MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler 
 
 
 def profile(
-    subject: Subject,
+    subject: ProfiledCall,
     folder: Path | None = None,
     *,
     rounds: int = ROUNDS,
@@ -48,7 +48,10 @@ def profile(
     watched, notes = _watched(subject)
     suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
     arms, (replays, told) = _arms(subject), _replays(subject, suspects, watched)
-    clocked, idling = Clocked(_seen_through(subject)), Clocked(idle([] if found is None else found.kinds))
+    clocked, idling = (
+        ClockedOperators(_seen_through(subject)),
+        ClockedOperators(idle([] if found is None else found.kinds)),
+    )
     slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
     if found is not None:
         slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
@@ -58,7 +61,7 @@ def profile(
     longer = settings.model_copy(update={"most_replicates": MOST_ROUNDS * rounds, "precision": PRECISION})
     # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
     taken = [
-        Rounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
+        LiveRounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
         for one, wanted in ((arms, settings), (replays, longer), (slow, settings))
         if one
     ]
@@ -81,12 +84,12 @@ def profile(
     return _with_profiler(subject, result, folder)
 
 
-def _seen_through(subject: Subject) -> TimedCall:
+def _seen_through(subject: ProfiledCall) -> TimedCall:
     """The call in a mode in which its operators can be seen."""
     return TimedCall(subject.call.call, eager_mode(subject.call.mode))
 
 
-def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
+def _watched(subject: ProfiledCall) -> tuple[Watched | None, list[str]]:
     if subject.opaque or not subject.own:
         return None, []
     try:
@@ -98,7 +101,7 @@ def _watched(subject: Subject) -> tuple[Watched | None, list[str]]:
         subject.forget()
 
 
-def _arms(subject: Subject) -> dict[str, TimedCall]:
+def _arms(subject: ProfiledCall) -> dict[str, TimedCall]:
     """The call and what it begins with, by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
@@ -109,7 +112,7 @@ def _arms(subject: Subject) -> dict[str, TimedCall]:
 
 
 def _replays(
-    subject: Subject, suspects: list[causes.Suspect], watched: Watched | None
+    subject: ProfiledCall, suspects: list[causes.Suspect], watched: Watched | None
 ) -> tuple[dict[str, TimedCall], dict[int, str]]:
     """The call's replay and those without a suspect, if there is one; by a suspect's place why it can't be left out."""
     arms: dict[str, TimedCall] = {}
@@ -129,7 +132,7 @@ def _replays(
     return {"replayed": whole, **arms}, told
 
 
-def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:
+def _replayed(subject: ProfiledCall, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:
     """The call's replay with these remedies, or why it can't be had, which is our doing and no fault of its code."""
     try:
         with subject.call.mode():
@@ -137,7 +140,7 @@ def _replayed(subject: Subject, watched: Watched, remedies: Iterable[Remedy]) ->
             for remedy in remedies:
                 remedy(replay)
             return TimedCall(replay.call(), subject.call.mode)
-    except Unlike as unlike:
+    except ReplayDiffers as unlike:
         return f"it can't be left out: {unlike}"
     except Exception as error:
         traceback.print_exc()
@@ -167,11 +170,11 @@ def _cause(
     return Cause(suspect.kind, suspect.what, suspect.calls, saved)
 
 
-def _launches(subject: Subject) -> bool:
+def _launches(subject: ProfiledCall) -> bool:
     return subject.device.launch() is not None
 
 
-def _with_profiler(subject: Subject, result: Profile, folder: Path | None) -> Profile:
+def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
     """The profile with what torch's profiler adds."""
     name = file_name(subject.name)
     trace = None if folder is None else folder / "traces" / f"{name}.json.gz"

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rnnbench.harness.profiling.program import Call, Storage, Watched, reached, storages
+from rnnbench.harness.profiling.program import ProgramCall, Storage, Watched, reached, storages
 from rnnbench.harness.profiling.remedies import (
     Remedy,
     give_first,
@@ -65,13 +65,13 @@ def steps_of(watched: Watched) -> int:
     return max((len(group) for group in groups if any(reached(watched, group))), default=1)
 
 
-def _hoistable(watched: Watched) -> list[list[Call]]:
+def _hoistable(watched: Watched) -> list[list[ProgramCall]]:
     """Products with one weight that don't follow from each other, and so could be one product of them all."""
     groups = [group for group in _by_weight(watched.calls) if len(group) >= FEWEST and not any(reached(watched, group))]
     return [group for group in groups if len({_input(call).shape for call in group}) == 1]
 
 
-def _not_hoisted(groups: list[list[Call]], kept: list[list[Call]]) -> Iterator[Suspect]:
+def _not_hoisted(groups: list[list[ProgramCall]], kept: list[list[ProgramCall]]) -> Iterator[Suspect]:
     """`kept`: those of the groups that can be left out."""
     if kept:
         every = [call for group in kept for call in group]
@@ -82,7 +82,7 @@ def _not_hoisted(groups: list[list[Call]], kept: list[list[Call]]) -> Iterator[S
 
 def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     """Products of one input with several weights, which could be one product with all of them."""
-    by_input: dict[Any, list[Call]] = defaultdict(list)
+    by_input: dict[Any, list[ProgramCall]] = defaultdict(list)
     for call in _products(watched.calls):
         if call.ordinal not in covered:
             weights = sum(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values()))
@@ -101,10 +101,10 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     yield Suspect("small products", _said(every), len(every), tuple(remedies))
 
 
-def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
+def _copies(calls: Sequence[ProgramCall]) -> Iterator[Suspect]:
     """Results equal to what was given, in memory of their own, where nothing writes into either."""
     written = [(call.ordinal, storages(call.args[:1])) for call in calls if call.written]
-    found: dict[str, list[Call]] = defaultdict(list)
+    found: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         both = call.writes | call.reads
         if _is_copy(call) and not any(ordinal > call.ordinal and into & both for ordinal, into in written):
@@ -114,7 +114,7 @@ def _copies(calls: Sequence[Call]) -> Iterator[Suspect]:
             yield Suspect("copy", _said(group), len(group), (give_first(group),))
 
 
-def _is_copy(call: Call) -> bool:
+def _is_copy(call: ProgramCall) -> bool:
     if not call.args or not isinstance(call.result, Tensor) or call.written:
         return False
     tensor = call.args[0]
@@ -125,9 +125,9 @@ def _is_copy(call: Call) -> bool:
     return call.name in COPIES and not storages(tensor) & storages(call.result)
 
 
-def _joins(calls: Sequence[Call], *, trained: bool) -> Iterator[Suspect]:
+def _joins(calls: Sequence[ProgramCall], *, trained: bool) -> Iterator[Suspect]:
     """Tensors put side by side again and again."""
-    found: dict[str, list[Call]] = defaultdict(list)
+    found: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         if call.name in JOINS and isinstance(call.result, Tensor) and not call.written:
             found[call.where].append(call)
@@ -137,10 +137,10 @@ def _joins(calls: Sequence[Call], *, trained: bool) -> Iterator[Suspect]:
             yield Suspect("concatenation", _said(group), len(group), () if note else (give_results(group),), note)
 
 
-def _waits(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
+def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
     """Values that are read back into Python, with all that is computed for that alone."""
     waits = [call for call in calls if _is_wait(call)]
-    found: dict[str, list[Call]] = defaultdict(list)
+    found: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in waits:
         found[call.where].append(call)
     for group in found.values():
@@ -150,13 +150,13 @@ def _waits(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
         yield Suspect("synchronisation", _said(group), len(group), (give_results([*group, *feeding]),))
 
 
-def _unused(calls: Sequence[Call], dead: set[int] | None) -> Iterator[Suspect]:
+def _unused(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
     """Results that nothing uses, not even a value that is read back."""
     if dead is None:
         return
     waits = [call for call in calls if _is_wait(call)]
     fed = {call.ordinal for call in _feeding(calls, waits, dead)}
-    found: dict[str, list[Call]] = defaultdict(list)
+    found: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
         if call.ordinal in dead - fed and is_work and call.name != GETTER:
@@ -181,7 +181,7 @@ def _dead(watched: Watched) -> set[int] | None:
     return dead
 
 
-def _feeding(calls: Sequence[Call], waits: Sequence[Call], dead: set[int]) -> Iterator[Call]:
+def _feeding(calls: Sequence[ProgramCall], waits: Sequence[ProgramCall], dead: set[int]) -> Iterator[ProgramCall]:
     """Dead calls from which one of `waits` follows."""
     among, needed = {call.ordinal for call in waits}, set[Storage]()
     for call in reversed(calls):
@@ -192,11 +192,11 @@ def _feeding(calls: Sequence[Call], waits: Sequence[Call], dead: set[int]) -> It
             yield call
 
 
-def _is_wait(call: Call) -> bool:
+def _is_wait(call: ProgramCall) -> bool:
     return call.name in WAITS and bool(call.reads) and not isinstance(call.result, Tensor)
 
 
-def _products(calls: Sequence[Call]) -> Iterator[Call]:
+def _products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
     """Products of rows with a weight."""
     for call in calls:
         if product_of(call.name) is not None and not call.kwargs.get("out") and isinstance(call.result, Tensor):
@@ -205,14 +205,14 @@ def _products(calls: Sequence[Call]) -> Iterator[Call]:
                 yield call
 
 
-def _by_weight(calls: Sequence[Call]) -> list[list[Call]]:
-    groups: dict[Any, list[Call]] = defaultdict(list)
+def _by_weight(calls: Sequence[ProgramCall]) -> list[list[ProgramCall]]:
+    groups: dict[Any, list[ProgramCall]] = defaultdict(list)
     for call in _products(calls):
         groups[_weight_key(call)].append(call)
     return list(groups.values())
 
 
-def _weight_key(call: Call) -> Any:
+def _weight_key(call: ProgramCall) -> Any:
     place = product_of(call.name)
     rest = [arg for index, arg in enumerate(call.args) if index != place] + list(call.kwargs.values())
     return (call.name, *(_tensor_key(arg) for arg in rest))
@@ -222,12 +222,12 @@ def _tensor_key(value: Any) -> Any:
     return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
 
 
-def _input(call: Call) -> Tensor:
+def _input(call: ProgramCall) -> Tensor:
     tensor: Tensor = call.args[product_of(call.name) or 0]
     return tensor
 
 
-def _said(group: Sequence[Call]) -> str:
+def _said(group: Sequence[ProgramCall]) -> str:
     """`clone (my_cell.py:31)`, or with several lines `linear (my_cell.py:31, 33)`."""
     names = list(dict.fromkeys(call.name for call in group))
     lines: dict[str, list[str]] = defaultdict(list)

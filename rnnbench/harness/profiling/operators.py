@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
 from rnnbench.harness.profiling.categories import category
-from rnnbench.store.profiles import Category, Operator, Part
+from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.workloads.phases import Mode, TimedCall
 
 MOST_SHAPES = 4  # that are told of an operator that takes a list of many
@@ -31,13 +31,13 @@ NOTHING: Any = torch.ops.aten.relu.default  # stands for those that can't
 
 
 @dataclass
-class Kind:
+class OperatorKind:
     """The calls of one operator on tensors of the same shapes and strides."""
 
     function: Any
     shapes: str
     category: Category
-    part: Part
+    part: CallPart
     args: tuple[Any, ...]  # single values in place of the tensors
     kwargs: dict[str, Any]
     calls: int = 0
@@ -54,7 +54,7 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.kinds: list[Kind] = []
+        self.kinds: list[OperatorKind] = []
         self.order: list[int] = []  # of each call, the place in `kinds`
         self._places: dict[Any, int] = {}
         self._seen_backward = False
@@ -79,17 +79,17 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         if key not in self._places:
             self._places[key] = len(self.kinds)
             small, smaller = (tree_map(_shrunk, args), tree_map(_shrunk, kwargs)) if kind in SHRINKABLE else ((), {})
-            self.kinds.append(Kind(function, _shapes(tensors), kind, part, small, smaller))
+            self.kinds.append(OperatorKind(function, _shapes(tensors), kind, part, small, smaller))
         return self._places[key]
 
-    def _part(self) -> Part:
+    def _part(self) -> CallPart:
         if torch._C._current_autograd_node() is not None:
             self._seen_backward = True
             return "backward"
         return "optimizer" if self._seen_backward else "forward"
 
 
-class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Clocks each operator while it is entered, in its order."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @dataclass
-class Clocked:
+class ClockedOperators:
     """A call whose operators are clocked; `windows` has a list of rows, one row for each call, for each window."""
 
     timed: TimedCall
@@ -117,7 +117,7 @@ class Clocked:
         """The call to be taken in turns with others."""
 
         def call() -> None:
-            with Clock() as clock:
+            with OperatorClock() as clock:
                 self.timed.call()
             self.windows[-1].append(clock.seconds)
 
@@ -138,7 +138,7 @@ def listing(timed: TimedCall) -> Listing:
     return found
 
 
-def idle(kinds: list[Kind]) -> TimedCall:
+def idle(kinds: list[OperatorKind]) -> TimedCall:
     """A call of each operator several times with nothing to do; those that can't be are stood for by one that can."""
     calls = [_idle_call(kind) for kind in kinds]
 
@@ -155,7 +155,7 @@ def eager_mode(mode: Mode) -> Mode:
     return torch.no_grad if mode is torch.inference_mode else mode
 
 
-def table(found: Listing, clocked: Clocked, idling: Clocked, rounds: int) -> tuple[Operator, ...]:
+def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, rounds: int) -> tuple[Operator, ...]:
     """The operators with their times in each round, from the last windows of both, as many for each round."""
     full = [_per_kind(rows, found.order, len(found.kinds)) for rows in _rounds(clocked, rounds, len(found.order))]
     rows = [np.asarray(one) for one in _rounds(idling, rounds, IDLE_CALLS * len(found.kinds))]
@@ -181,7 +181,7 @@ def plain_name(function: Any) -> str:
     return str(function.name()).partition(".")[0]
 
 
-def _rounds(clocked: Clocked, rounds: int, width: int) -> list[list[list[float]]]:
+def _rounds(clocked: ClockedOperators, rounds: int, width: int) -> list[list[list[float]]]:
     """Rows of each round; a call that took another way through its code is left out."""
     last = clocked.windows[-WINDOWS * rounds :]
     starts = range(0, len(last), WINDOWS)
@@ -197,7 +197,7 @@ def _per_kind(rows: list[list[float]], order: list[int], kinds: int) -> Any:
     return np.bincount(np.asarray(order, dtype=int), weights=faster, minlength=kinds)
 
 
-def _idle_call(kind: Kind) -> Callable[[], object]:
+def _idle_call(kind: OperatorKind) -> Callable[[], object]:
     nothing = torch.zeros(1)
     if kind.category in SHRINKABLE and not kind.function._schema.is_mutable:
         try:

@@ -16,9 +16,9 @@ from torch._C._profiler import _EventType
 
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.profiling.categories import category
-from rnnbench.store.profiles import Category, Kernels, Part
+from rnnbench.store.profiles import CallPart, Category, Kernels
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes import calls as _calls  # noqa: F401 - it mutes the profiler's log before its first use
+from rnnbench.workloads.probes.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 
 MOST_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a browser unpacks it
 MOST_POINTS = 400  # of a memory line
@@ -30,8 +30,6 @@ NO_ACTIVITY = "torch's profiler can't see what this device does: it was built wi
 NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
 WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize")
 
-Event = Any  # a node of the profiler's tree, or one of its flat list; torch exports neither
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -40,7 +38,7 @@ class Seen:
     allocations: int
     allocated_bytes: int
     memory: tuple[tuple[float, int], ...]
-    memory_parts: tuple[tuple[Part, float], ...]
+    memory_parts: tuple[tuple[CallPart, float], ...]
     kernels: Kernels | None
     no_kernels: str  # why there are none; empty where there are, and on a device that launches none
     operator_seconds: dict[tuple[str, str], float]  # name and shapes -> in itself
@@ -112,9 +110,9 @@ def _length(watched: Any) -> int:
     return max(ends, default=0) - min(starts, default=0)
 
 
-def of_call(tree: Iterable[Event]) -> list[Event]:
+def of_call(tree: Iterable[ProfilerEvent]) -> list[ProfilerEvent]:
     """What happens within the call, and what autograd does for it in another thread; not the profiler's own frames."""
-    inside: list[Event] = []
+    inside: list[ProfilerEvent] = []
     waiting = list(tree)
     while waiting:
         event = waiting.pop()
@@ -127,7 +125,7 @@ def of_call(tree: Iterable[Event]) -> list[Event]:
     return inside
 
 
-def _walk(tree: Iterable[Event]) -> Iterator[Event]:
+def _walk(tree: Iterable[ProfilerEvent]) -> Iterator[ProfilerEvent]:
     waiting = list(tree)
     while waiting:
         event = waiting.pop()
@@ -135,7 +133,7 @@ def _walk(tree: Iterable[Event]) -> Iterator[Event]:
         waiting += event.children
 
 
-def _changes(blocks: Iterable[Event], began: int) -> list[tuple[float, int, int]]:
+def _changes(blocks: Iterable[ProfilerEvent], began: int) -> list[tuple[float, int, int]]:
     """Seconds, address and size of each block that comes (above 0) or goes."""
     ordered = sorted(blocks, key=lambda event: int(event.start_time_ns))
     return [
@@ -169,11 +167,11 @@ def thinned(line: Sequence[tuple[float, int]], most: int) -> tuple[tuple[float, 
     return tuple(max(line[start : start + size], key=lambda point: point[1]) for start in range(0, len(line), size))
 
 
-def _parts(events: Iterable[Event], began: int) -> Iterator[tuple[Part, float]]:
-    starts: dict[Part, int] = {"forward": began}
+def _parts(events: Iterable[ProfilerEvent], began: int) -> Iterator[tuple[CallPart, float]]:
+    starts: dict[CallPart, int] = {"forward": began}
     for event in events:
         name, start = str(event.name), int(event.start_time_ns)
-        part: Part | None = None
+        part: CallPart | None = None
         if name.startswith("autograd::engine"):
             part = "backward"
         elif name.startswith("Optimizer.step"):
@@ -183,7 +181,7 @@ def _parts(events: Iterable[Event], began: int) -> Iterator[tuple[Part, float]]:
     yield from ((part, (start - began) / 1e9) for part, start in starts.items())
 
 
-def kernels(flat: Iterable[Event]) -> Kernels | None:
+def kernels(flat: Iterable[ProfilerEvent]) -> Kernels | None:
     """Those of a profile's flat list, by what launched them; None where there are none."""
     seconds: dict[Category, float] = defaultdict(float)
     launches = waits = 0
@@ -201,7 +199,7 @@ def _no_kernels() -> str:
     return NO_KERNELS if supported() - {torch.profiler.ProfilerActivity.CPU} else NO_ACTIVITY
 
 
-def _operator_seconds(flat: Iterable[Event]) -> dict[tuple[str, str], float]:
+def _operator_seconds(flat: Iterable[ProfilerEvent]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = defaultdict(float)
     for event in flat:
         if event.name.startswith("aten::"):
@@ -210,10 +208,10 @@ def _operator_seconds(flat: Iterable[Event]) -> dict[tuple[str, str], float]:
     return dict(found)
 
 
-def folded(tree: Iterable[Event]) -> dict[tuple[str, ...], int]:
+def folded(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
     """Nanoseconds spent in each stack of Python frames and operators, less those spent in what it calls."""
     found: dict[tuple[str, ...], int] = defaultdict(int)
-    waiting: list[tuple[Event, tuple[str, ...]]] = [(event, ()) for event in tree]
+    waiting: list[tuple[ProfilerEvent, tuple[str, ...]]] = [(event, ()) for event in tree]
     while waiting:
         event, above = waiting.pop()
         is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MOST_DEPTH

@@ -26,7 +26,7 @@ class TooLong(Exception):
 
 
 @dataclass(frozen=True)
-class Call:
+class ProgramCall:
     """One call of a torch function."""
 
     ordinal: int
@@ -60,7 +60,7 @@ class Program(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[Call] = []
+        self.calls: list[ProgramCall] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Make a call and note it; raises TooLong."""
@@ -69,7 +69,7 @@ class Program(TorchFunctionMode):
         ordinal = len(self.calls)
         if ordinal == MOST_CALLS:
             raise TooLong(f"it calls more than {MOST_CALLS:,} torch functions")
-        self.calls.append(Call(ordinal, function, args, kwargs, result, _where(), _writes(function, kwargs)))
+        self.calls.append(ProgramCall(ordinal, function, args, kwargs, result, _where(), _writes(function, kwargs)))
         return result
 
 
@@ -77,10 +77,10 @@ class Program(TorchFunctionMode):
 class Watched:
     """A program that was recorded, up to where backward begins."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[ProgramCall, ...]
     returned: object  # what it gave, or what its backward begins at
     hidden: frozenset[Storage]  # of tensors that come from nowhere: scripted code, an autograd function of one's own
-    backward: Call | None = None
+    backward: ProgramCall | None = None
 
 
 def watch(call: Callable[[], object]) -> Watched:
@@ -95,7 +95,7 @@ def watch(call: Callable[[], object]) -> Watched:
     return Watched(tuple(second), returned, frozenset(_unmade(second) - known), backward)
 
 
-def _forward(call: Callable[[], object]) -> tuple[list[Call], object, Call | None]:
+def _forward(call: Callable[[], object]) -> tuple[list[ProgramCall], object, ProgramCall | None]:
     with Program() as program:
         returned = call()
     for place, one in enumerate(program.calls):
@@ -104,7 +104,7 @@ def _forward(call: Callable[[], object]) -> tuple[list[Call], object, Call | Non
     return program.calls, returned, None
 
 
-def _unmade(calls: Iterable[Call]) -> set[Storage]:
+def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
     made, found = set[Storage](), set[Storage]()
     for call in calls:
         found |= call.reads - made
@@ -117,7 +117,7 @@ def storages(value: object) -> set[Storage]:
     return {address for tensor in tensors(value) if (address := tensor.untyped_storage().data_ptr())}
 
 
-def reached(watched: Watched, sources: Iterable[Call]) -> Iterator[Call]:
+def reached(watched: Watched, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
     """Those of `sources` whose arguments follow from the result of an earlier one, or from who knows what."""
     among, tainted = {call.ordinal for call in sources}, set(watched.hidden)
     for call in watched.calls:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from rnnbench.harness.profiling.program import Call
+from rnnbench.harness.profiling.program import ProgramCall
 from rnnbench.harness.profiling.replay import Replay
 
 Remedy = Callable[[Replay], None]
@@ -23,7 +23,7 @@ def product_of(name: str) -> int | None:
     return ROWS.get(name)
 
 
-def give_first(calls: Sequence[Call]) -> Remedy:
+def give_first(calls: Sequence[ProgramCall]) -> Remedy:
     """What was given first, in place of its copy."""
 
     def rewrite(replay: Replay) -> None:
@@ -33,7 +33,7 @@ def give_first(calls: Sequence[Call]) -> Remedy:
     return rewrite
 
 
-def give_results(calls: Sequence[Call]) -> Remedy:
+def give_results(calls: Sequence[ProgramCall]) -> Remedy:
     """The recorded results, without a gradient, where anything needs them."""
 
     def rewrite(replay: Replay) -> None:
@@ -46,7 +46,7 @@ def give_results(calls: Sequence[Call]) -> Remedy:
     return rewrite
 
 
-def make_whole(group: Sequence[Call]) -> Remedy:
+def make_whole(group: Sequence[ProgramCall]) -> Remedy:
     """The products of one weight with all steps' rows as one product, at the first of them."""
     at = product_of(group[0].name) or 0
     rows = torch.cat([call.args[at].detach() for call in group])
@@ -63,7 +63,7 @@ def make_whole(group: Sequence[Call]) -> Remedy:
     return rewrite
 
 
-def make_stacked(group: Sequence[Call], weights: Sequence[Tensor]) -> Remedy:
+def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Remedy:
     """The products of one input with several weights as one product; `weights` as `stacked` has them."""
     at, sizes = product_of(group[0].name) or 0, [int(call.result.shape[-1]) for call in group]
     is_even = len(set(sizes)) == 1  # `chunk` is quicker, and what a cell would do
@@ -80,19 +80,19 @@ def make_stacked(group: Sequence[Call], weights: Sequence[Tensor]) -> Remedy:
     return rewrite
 
 
-def stacked(group: Sequence[Call]) -> list[Tensor]:
+def stacked(group: Sequence[ProgramCall]) -> list[Tensor]:
     """The weights of calls of the same function side by side, in the order of the arguments, the rows left out."""
     columns = [_weights(call) for call in group]
     along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
     return [_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True)]
 
 
-def _replace(replay: Replay, group: Sequence[Call], parts: Sequence[Node]) -> None:
+def _replace(replay: Replay, group: Sequence[ProgramCall], parts: Sequence[Node]) -> None:
     for call, part in zip(group, parts, strict=True):
         replay.replace(call, part)
 
 
-def _weights(call: Call) -> list[Tensor]:
+def _weights(call: ProgramCall) -> list[Tensor]:
     at = product_of(call.name) or 0
     given = [arg for index, arg in enumerate(call.args) if index != at] + list(call.kwargs.values())
     return [arg for arg in given if isinstance(arg, Tensor)]

@@ -19,12 +19,12 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
 
 from rnnbench.harness.live.arms import tensors
-from rnnbench.harness.profiling.program import Call, Watched, storages
+from rnnbench.harness.profiling.program import ProgramCall, Watched, storages
 
 CONTEXTS = ("_set_grad_enabled",)  # what has to do with no tensor and still changes what follows
 
 
-class Unlike(Exception):
+class ReplayDiffers(Exception):
     """The replay is not what was recorded."""
 
 
@@ -32,7 +32,7 @@ class Replay:
     """The calls of a program, in their order, up to its backward where it has one."""
 
     def __init__(self, watched: Watched) -> None:
-        """Raises Unlike where a part can't be seen."""
+        """Raises ReplayDiffers where a part can't be seen."""
         self._graph = Graph()
         self._made = set(watched.hidden).union(*(call.writes - call.reads for call in watched.calls))
         self._values: dict[int, Node] = {}  # by the tensor's id: `watched` holds them all, so none comes twice
@@ -48,11 +48,11 @@ class Replay:
             if node.meta.get("is_part") and not node.users:
                 self._graph.erase_node(node)
 
-    def node(self, call: Call) -> Node:
+    def node(self, call: ProgramCall) -> Node:
         """What stands for a call."""
         return self._nodes[call.ordinal]
 
-    def replace(self, call: Call, value: Node) -> None:
+    def replace(self, call: ProgramCall, value: Node) -> None:
         """Give a value in the place of a call's result, and leave the call out with the views made for it alone."""
         node = self.node(call)
         node.replace_all_uses_with(value)
@@ -87,19 +87,19 @@ class Replay:
         return self._values[id(tensor)]
 
     def argument(self, value: Any) -> Any:
-        """An argument, with what stands for the tensors in it; raises Unlike for one that comes from nowhere."""
+        """An argument, with what stands for the tensors in it; raises ReplayDiffers for one that comes from nowhere."""
         if isinstance(value, Tensor):
             if isinstance(value.grad_fn, FunctionCtx):  # an autograd function of one's own
-                raise Unlike("a part of its code can't be seen")
+                raise ReplayDiffers("a part of its code can't be seen")
             if id(value) in self._values:
                 return self._values[id(value)]
             if (value.requires_grad and not value.is_leaf) or storages(value) & self._made:
-                raise Unlike("a part of its code can't be seen")
+                raise ReplayDiffers("a part of its code can't be seen")
             return self.constant(value)
         if type(value) in (list, tuple):
             return type(value)(map(self.argument, value))
         if any(True for _ in tensors(value)):
-            raise Unlike(f"it gives a function a {type(value).__name__}")
+            raise ReplayDiffers(f"it gives a function a {type(value).__name__}")
         return value
 
     def erase(self, node: Node, also: str = "is_part") -> None:
@@ -115,7 +115,7 @@ class Replay:
     def call(self) -> Callable[[], object]:
         """What makes the call, from gradients that were dropped, after having made it once.
 
-        Raises Unlike where a result has another shape or type than the recorded one.
+        Raises ReplayDiffers where a result has another shape or type than the recorded one.
         """
         module, constants = GraphModule(self._parameters, self._graph), tuple(self._constants)
         leaves = [one for one in (*self._parameters.values(), *constants) if one.requires_grad and one.is_leaf]
@@ -131,7 +131,7 @@ class Replay:
         _Checked(module).run(*constants)
         return call
 
-    def _add(self, call: Call) -> Node:
+    def _add(self, call: ProgramCall) -> Node:
         function, name = call.function, str(getattr(call.function, "__name__", ""))
         args, kwargs = self.argument(call.args), {key: self.argument(value) for key, value in call.kwargs.items()}
         if name in ("__get__", "__set__"):
@@ -164,18 +164,18 @@ class _Checked(Interpreter):
         result = super().run_node(node)
         like = node.meta.get("like")
         if like is not None and (not isinstance(result, Tensor) or (result.shape, result.dtype) != like):
-            raise Unlike("a replay of its calls gives other results")
+            raise ReplayDiffers("a replay of its calls gives other results")
         return result
 
 
-def _is_work(call: Call) -> bool:
+def _is_work(call: ProgramCall) -> bool:
     """Not what only gradients of the call before need, which are dropped, and what has to do with no tensor."""
     if call.name in ("get", "set"):
         return _property(call) != "grad"
     return bool(call.reads or storages(call.result)) or call.name in CONTEXTS
 
 
-def _property(call: Call) -> str:
+def _property(call: ProgramCall) -> str:
     return str(getattr(getattr(call.function, "__self__", None), "__name__", ""))
 
 

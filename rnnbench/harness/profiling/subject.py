@@ -18,7 +18,7 @@ from rnnbench.workloads.prepare import Built
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProfiledCall:
     """What is taken apart."""
 
     name: str
@@ -37,7 +37,7 @@ class Subject:
         return self.forward is not None
 
 
-def of_built(built: Built, device: Device) -> Subject:
+def of_built(built: Built, device: Device) -> ProfiledCall:
     """A case of a suite; raises Skip for an epoch."""
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
@@ -50,7 +50,7 @@ def of_built(built: Built, device: Device) -> Subject:
     if workload.phase == "step":
         both = timed_call("training", built.runner(), built.input, built.state, shape)
     backend = GRAPH_BACKENDS.get(case.implementation, "")
-    return Subject(
+    return ProfiledCall(
         case.key,
         device,
         built.timed_call(),
@@ -63,7 +63,7 @@ def of_built(built: Built, device: Device) -> Subject:
     )
 
 
-def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> Subject:
+def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
     """A module or function of the user's process; `timed` is its call in the phase."""
     forward = both = None
     if phase != "inference":
@@ -76,7 +76,7 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
             parameter.grad = None
 
     is_compiled = type(arm.run).__name__ == "OptimizedModule" or hasattr(arm.run, "_torchdynamo_orig_callable")
-    return Subject(
+    return ProfiledCall(
         arm.name,
         device,
         timed,

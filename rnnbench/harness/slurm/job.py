@@ -26,7 +26,7 @@ UNLIKE = 75  # exit code where the node is not like that of the run's first job
 MACHINE = "machine.json"  # what that one was
 
 
-class Unlike(Exception):
+class UnlikeMachine(Exception):
     """This node's times can't stand beside those of the run's first job; the reason in a clause."""
 
 
@@ -40,7 +40,7 @@ def measure_part(folder: str, part: str, root: str) -> None:
         signal.signal(number, _stop)
     try:
         _measure(Path(folder), part, Path(root))
-    except Unlike as reason:
+    except UnlikeMachine as reason:
         print(reason, file=sys.stderr)
         sys.exit(UNLIKE)
     except (KeyboardInterrupt, Interrupted):
@@ -86,7 +86,7 @@ def _measure(path: Path, part: str, root: Path) -> None:
 
 
 def refuse_unlike(path: Path, here: RunInfo) -> None:
-    """Raise Unlike where the run's first job was on another kind of machine; the first one says which kind it is."""
+    """Raise UnlikeMachine if the run's first job was on another kind of machine; the first job says which kind it is."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
     temporary.write_bytes(info_bytes(here))
     try:
@@ -95,7 +95,7 @@ def refuse_unlike(path: Path, here: RunInfo) -> None:
         first = first_machine(path)
         assert first is not None
         if apart := differences(first, here):
-            raise Unlike("; ".join(apart)) from None
+            raise UnlikeMachine("; ".join(apart)) from None
     finally:
         temporary.unlink()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.queue import Ticket
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import check_line
@@ -19,7 +19,7 @@ FILE = "jobs.jsonl"
 class Standing:
     """How far a part is."""
 
-    part: Part
+    part: JobPart
     ticket: Ticket | None = None  # of its last job; None: it wants one
     without: tuple[str, ...] = ()  # nodes that were left out when that was submitted
     in_doubt: bool = False  # Slurm gave no answer when that was submitted

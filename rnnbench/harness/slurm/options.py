@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT, START_SECONDS
-from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.suite_file import Settings
 
 MOST_IN_ARRAY = 500  # jobs; Slurm's own limit is 1,001 by default
@@ -34,7 +34,7 @@ def parse(options: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def asked(parts: Sequence[Part], settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def asked(parts: Sequence[JobPart], settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     """What submitit is told for all jobs of a run, in equal words, so that their machines can be alike.
 
     Where cases want a card: one, and the cores that its cases want. Else a whole node, so that nobody else is at work

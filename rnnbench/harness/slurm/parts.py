@@ -16,7 +16,7 @@ NO_JOB_YET = "no job came to it"
 
 
 @dataclass(frozen=True)
-class Part:
+class JobPart:
     """What one job measures."""
 
     name: str
@@ -56,9 +56,9 @@ def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
         folder.close()
 
 
-def read_parts(path: Path) -> list[Part]:
+def read_parts(path: Path) -> list[JobPart]:
     """The parts of a run, in the order of its cases."""
     return [
-        Part(name, tuple(measurement.case for measurement in last_measurements(path, name).values()))
+        JobPart(name, tuple(measurement.case for measurement in last_measurements(path, name).values()))
         for name in stored_parts(path)
     ]

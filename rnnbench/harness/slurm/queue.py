@@ -48,7 +48,7 @@ class ControllerDown(Exception):
     """Slurm's controller gives no answer; the words of the command that asked."""
 
 
-class Refused(Exception):
+class JobRefused(Exception):
     """Slurm does not take a job; its own words."""
 
 
@@ -120,22 +120,22 @@ class Ticket:
     place: int | None  # None: a job that is in no array, and what is left of one that was cancelled before it started
 
 
-States = Mapping[Ticket, JobState]
+JobStates = Mapping[Ticket, JobState]
 
 
-def state_of(ticket: Ticket, states: States) -> JobState | None:
+def state_of(ticket: Ticket, states: JobStates) -> JobState | None:
     """What a job is at; None where Slurm knows nothing of it any more."""
     return states.get(ticket) or states.get(Ticket(ticket.name, None))
 
 
-def states(names: Sequence[str]) -> States:
+def states(names: Sequence[str]) -> JobStates:
     """What the user's jobs of these names are at; those long ended are not there. Raises ControllerDown."""
     if not names:
         return {}
     shown = ",".join(f"{field}:|" for field in FIELDS)
     try:
         told = _ask("squeue", "--me", "--array", "--states=all", "--noheader", f"--name={','.join(names)}", "-O", shown)
-    except Refused as words:
+    except JobRefused as words:
         raise ControllerDown(str(words)) from None  # whatever it was, a question can be asked again
     found = {}
     for line in told.splitlines():
@@ -163,7 +163,7 @@ def cancel(jobs: Sequence[str]) -> None:
     for start in range(0, len(jobs), AT_ONCE):
         try:
             _ask("scancel", *jobs[start : start + AT_ONCE])
-        except Refused:
+        except JobRefused:
             continue  # one has ended meanwhile, which is as well
 
 
@@ -200,9 +200,9 @@ def _ask(*command: str) -> str:
     return done.stdout
 
 
-def _fault(command: str, words: str) -> ControllerDown | Refused:
+def _fault(command: str, words: str) -> ControllerDown | JobRefused:
     """What a command has said, in its last line that says something."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
     said = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
-    kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else Refused
+    kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else JobRefused
     return kind(f"{command}: {said}")

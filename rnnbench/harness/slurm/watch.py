@@ -11,9 +11,9 @@ from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
 from rnnbench.harness.slurm.jobs import Ledger, Standing
 from rnnbench.harness.slurm.options import MOST_IN_ARRAY
-from rnnbench.harness.slurm.parts import NO_JOB_YET, Part
+from rnnbench.harness.slurm.parts import NO_JOB_YET, JobPart
 from rnnbench.harness.slurm.progress import JobsProgress, progress
-from rnnbench.harness.slurm.queue import ControllerDown, JobState, Refused
+from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
@@ -38,7 +38,7 @@ class Watch:
     def __init__(
         self,
         path: Path,
-        parts: Sequence[Part],
+        parts: Sequence[JobPart],
         settings: Settings,
         asked: Mapping[str, Any],
         root: Path,
@@ -115,7 +115,7 @@ class Watch:
             if is_finished(self._path, standing.part.name, self._settings.model_dump(mode="json")):
                 standing.state = "finished"
 
-    def _look(self, states: queue.States) -> None:
+    def _look(self, states: queue.JobStates) -> None:
         """Judge each part by what the controller has said, and then its files, which may be newer."""
         self._note_finished()
         for standing in self._open():
@@ -200,7 +200,7 @@ class Watch:
                 standing.without = tuple(self.left_out)
             try:
                 queue.submit(self._path / LOGS, name, measure_part, arguments, self._asked_now())
-            except Refused as words:
+            except JobRefused as words:
                 for standing in array:
                     standing.ticket = None
                 self._refuse(array, str(words))

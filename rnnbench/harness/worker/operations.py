@@ -36,7 +36,7 @@ MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedCase:
     """A prepared case."""
 
     case: Case
@@ -55,7 +55,7 @@ class Operations:
         self._layout = layout
         self._guard = guard
         self._modules = modules
-        self._ready: dict[str, Ready] = {}
+        self._ready: dict[str, PreparedCase] = {}
         self._state = self._wanted = torch_state.capture()
         self._imported = Imported()
 
@@ -203,7 +203,7 @@ class Operations:
             if plan is None:
                 plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
             warmup_windows = warm_up(device, timed.call, plan)
-        self._ready[case.key] = Ready(case, device, timed, padding)
+        self._ready[case.key] = PreparedCase(case, device, timed, padding)
         return {"plan": asdict(plan), "warmup_windows": warmup_windows}
 
     def _window(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
     return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
 
 
-def settings_of(device: str, dtype: DType, threads: int, before: torch_state.State) -> torch_state.State:
+def settings_of(device: str, dtype: DType, threads: int, before: torch_state.TorchState) -> torch_state.TorchState:
     """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.history import History, Line
+from rnnbench.analysis.history import CaseHistory, History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures.canvas import log_axis, look, short
 from rnnbench.report.words.case_names import Names
@@ -63,7 +63,7 @@ def telling(history: History) -> list[Case]:
         spread = max(float(np.std([math.log(point.ratio.value) for point in line.points])) for line in lines)
         return -max(changes, default=0.0), -spread
 
-    by_case: dict[Case, list[Line]] = {}
+    by_case: dict[Case, list[CaseHistory]] = {}
     for line in history.lines:
         by_case.setdefault(line.case, []).append(line)
     changed = [case for case, lines in by_case.items() if any(line.significant for line in lines)]
@@ -71,7 +71,7 @@ def telling(history: History) -> list[Case]:
     return [*sorted(changed, key=rank), *sorted(others, key=rank)][:MOST_PANELS]
 
 
-def _panel(axes: Axes, lines: Sequence[Line], history: History) -> None:
+def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
     marks: list[float] = []
     ends: list[float] = []
     for line in lines:
@@ -107,7 +107,7 @@ def _panel(axes: Axes, lines: Sequence[Line], history: History) -> None:
     axes.grid(axis="y")
 
 
-def _levels(axes: Axes, line: Line, runs: Sequence[int]) -> None:
+def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
     """Each level as a line over its runs, with its interval as a band."""
     starts = [0, *(one.after for one in line.significant)]
     for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):

@@ -37,7 +37,7 @@ Places = dict[tuple[Any, ...], float]
 
 
 @dataclass(frozen=True)
-class Panel:
+class RatioPanel:
     """One figure's part: the values that hold for all of it, and its cases."""
 
     title: str
@@ -46,7 +46,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Grid:
     """Which axes run down within each series and which across, and where each row and column stands."""
 
     down: list[str]
@@ -93,7 +93,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Panel]]:
+def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[RatioPanel]]:
     """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
     sizes = swept(own, SIZES)
     down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
@@ -104,17 +104,17 @@ def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Pa
     panels = []
     for values, cases in own.groupby([*apart, "phase"], sort=False):
         title = [str(values[-1]), *filter(None, [say_all(apart, values[:-1]), over])]
-        panels.append(Panel(", ".join(title), cases, is_pooled=bool(over)))
+        panels.append(RatioPanel(", ".join(title), cases, is_pooled=bool(over)))
     return down, across, panels
 
 
-def _layout(own: pd.DataFrame, line: Sequence[Panel], down: list[str], across: list[str]) -> Layout:
+def _layout(own: pd.DataFrame, line: Sequence[RatioPanel], down: list[str], across: list[str]) -> Grid:
     """Rows for what the panels of a line have, columns that all lines share."""
     order = {series: place for place, series in enumerate(own["series"].unique())}
     keys = set(_keys(pd.concat([panel.cases for panel in line]), ["series", *down]))
     rows = sorted(keys, key=lambda key: (order[key[0]], key[1:]))
     columns = sorted(set(_keys(own, across)))
-    return Layout(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0]))
+    return Grid(down, across, _places(rows, GAPS[1]), _places(columns, GAPS[0]))
 
 
 def _keys(frame: pd.DataFrame, columns: list[str]) -> Any:
@@ -132,7 +132,7 @@ def _places(keys: Sequence[tuple[Any, ...]], gap: float) -> Places:
     return places
 
 
-def _heat_map(axes: Axes, panel: Panel, layout: Layout, norm: Normalize) -> None:
+def _heat_map(axes: Axes, panel: RatioPanel, layout: Grid, norm: Normalize) -> None:
     wide, high = layout.size
     shown = panel.cases[panel.cases["ratio"].notna()]
     rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
@@ -166,7 +166,7 @@ def _boxes(places: Sequence[tuple[float, float]], **how: Any) -> PatchCollection
     return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places], **how)
 
 
-def _name_columns(axes: Axes, layout: Layout) -> None:
+def _name_columns(axes: Axes, layout: Grid) -> None:
     """What the lines of the column heads are, at their left; and what runs down."""
     heads = [word(axis) for axis in layout.across]
     heads[-1] += "".join(f" →  {word(axis)} ↓" for axis in layout.down)
@@ -184,7 +184,7 @@ def _name_columns(axes: Axes, layout: Layout) -> None:
     )
 
 
-def _name_rows(axes: Axes, layout: Layout) -> None:
+def _name_rows(axes: Axes, layout: Grid) -> None:
     """The series at their rows; with sizes that run down, these at the rows and the series once, at the first."""
     if not layout.down:
         axes.set_yticks(list(layout.rows.values()), [short(str(series)) for series, *_ in layout.rows])

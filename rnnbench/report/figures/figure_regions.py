@@ -11,17 +11,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.scaling.crossing import along, middle
-from rnnbench.analysis.scaling.fit import Fit, Fits, fits
+from rnnbench.analysis.scaling.fit import Fits, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
-from rnnbench.analysis.scaling.terms import CAUSES, Cause
+from rnnbench.analysis.scaling.terms import CAUSES, Bound
 from rnnbench.report.figures.canvas import fixed_ticks, legible, look, short
 from rnnbench.report.words.axes import SETTINGS, say_all, several, word
 from rnnbench.report.words.fit_names import named
 from rnnbench.report.words.units import ratio_box
 
 ACROSS, UP = "batch_size", "hidden_size"
-COLORS: dict[Cause, str] = {"dispatch": "#a9cfe8", "arithmetic": "#f5c08b", "memory": "#a8d8b9"}
-SAID: dict[Cause, str] = {
+COLORS: dict[Bound, str] = {"dispatch": "#a9cfe8", "arithmetic": "#f5c08b", "memory": "#a8d8b9"}
+SAID: dict[Bound, str] = {
     "dispatch": "dispatch: fixed costs of calls and steps",
     "arithmetic": "arithmetic: matrix products",
     "memory": "memory: weights, states, element by element",
@@ -38,8 +38,8 @@ class Map:
     """One series' fit over batch and hidden size, the other sizes held."""
 
     series: str
-    fit: Fit
-    reference: Fit | None
+    fit: SizeFit
+    reference: SizeFit | None
     sizes: pd.DataFrame  # `MOVING`, all of the grid
     across: np.ndarray
     up: np.ndarray
@@ -84,7 +84,7 @@ def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
     return {_title(maps[0].fit, family, varied): maps for (family, _), maps in rows.items() if maps}
 
 
-def _map(series: str, fit: Fit, reference: Fit | None) -> Map:
+def _map(series: str, fit: SizeFit, reference: SizeFit | None) -> Map:
     held = middle(fit.levels)
     across, up = (along(axis, held, fit.levels, STEPS)[axis].to_numpy(dtype=float) for axis in (ACROSS, UP))
     sizes = pd.DataFrame({axis: np.full(len(across) * len(up), held[axis]) for axis in MOVING})
@@ -92,7 +92,7 @@ def _map(series: str, fit: Fit, reference: Fit | None) -> Map:
     return Map(series, fit, reference, sizes, across, up)
 
 
-def _title(fit: Fit, family: str, varied: list[str]) -> str:
+def _title(fit: SizeFit, family: str, varied: list[str]) -> str:
     """What all maps of a row share."""
     setting = say_all(varied, [fit.axes[axis] for axis in varied])
     length = say_all(["seq_len"], [middle(fit.levels)["seq_len"]])
@@ -127,7 +127,7 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
     axes.set_title(title, fontsize=8, loc="left")
 
 
-def _write_ratios(axes: Axes, fit: Fit, reference: Fit) -> None:
+def _write_ratios(axes: Axes, fit: SizeFit, reference: SizeFit) -> None:
     """The fitted ratio to torch.nn at the corners of what was measured."""
     corners = [(fit.levels[ACROSS][x], fit.levels[UP][y]) for x in (0, -1) for y in (0, -1)]
     there = pd.DataFrame([{**middle(fit.levels), ACROSS: batch, UP: hidden} for batch, hidden in corners])

@@ -33,7 +33,7 @@ INK, FAINT = "#333333", "#c8c8c8"
 
 
 @dataclass(frozen=True)
-class Frame:
+class Span:
     """What all panels span."""
 
     left: float
@@ -80,12 +80,12 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _span(cases: pd.DataFrame) -> Frame:
+def _span(cases: pd.DataFrame) -> Span:
     """Room for all marks, the roofs above them and enough of each slope to name it."""
     ceilings = list(cases["ceiling"])
     ridges = [one.macs_per_second / speed for one in ceilings for _, speed in _slopes(one)]
     peaks = [one.macs_per_second for one in ceilings]
-    return Frame(
+    return Span(
         left=min(cases["intensity"].min() / 1.5, min(ridges) / 10**SLOPE_DECADES),
         right=max(cases["intensity"].max() * 2, max(ridges) * 10),
         bottom=min(cases["macs_per_second"].min() / 2, min(peaks) / 10 ** (SLOPE_DECADES + 0.3)),
@@ -99,7 +99,7 @@ def _slopes(ceiling: Ceiling) -> list[tuple[str, float]]:
     return [("in cache", best), ("main memory", largest)] if best > 1.05 * largest else [("memory", best)]
 
 
-def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_of: dict[str, Style]) -> None:
+def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Span, look_of: dict[str, Style]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(span.left, span.right)
@@ -127,7 +127,7 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Frame, look_
     log_axis(axes.yaxis, span.bottom, span.top, rate_tick, most=6)
 
 
-def _apart(cases: pd.DataFrame, span: Frame) -> pd.DataFrame:
+def _apart(cases: pd.DataFrame, span: Span) -> pd.DataFrame:
     """The cases without those that would be drawn on top of another."""
     across = np.log(cases["intensity"] / span.left) / math.log(span.right / span.left)
     up = np.log(cases["macs_per_second"] / span.bottom) / math.log(span.top / span.bottom)
@@ -135,7 +135,7 @@ def _apart(cases: pd.DataFrame, span: Frame) -> pd.DataFrame:
     return cases[~places.duplicated()]
 
 
-def _roof(axes: Axes, ceiling: Ceiling, span: Frame) -> None:
+def _roof(axes: Axes, ceiling: Ceiling, span: Span) -> None:
     """The limits, each with its name and number on its line, and faint copies of the roof below."""
     peak = ceiling.macs_per_second
     slopes = _slopes(ceiling)

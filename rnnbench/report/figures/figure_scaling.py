@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.scaling.crossing import along
-from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
+from rnnbench.analysis.scaling.fit import SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
 from rnnbench.analysis.scaling.predict import interval
 from rnnbench.report.figures.canvas import fixed_ticks, legible, log_axis, look, mark, short
@@ -31,7 +31,7 @@ PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
 
 
 @dataclass(frozen=True)
-class Panel:
+class ScalingPanel:
     """The cases of one family and phase along one axis, the others held."""
 
     family: str
@@ -46,7 +46,7 @@ class Panel:
 class Curve:
     """A fit along one axis: the sizes, the fitted seconds and the ends of their intervals."""
 
-    fit: Fit
+    fit: SizeFit
     sizes: np.ndarray
     seconds: np.ndarray
     low: np.ndarray
@@ -77,18 +77,18 @@ def render(summary: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _places(panels: list[Panel]) -> tuple[list[dict[str, Panel]], list[str]]:
+def _places(panels: list[ScalingPanel]) -> tuple[list[dict[str, ScalingPanel]], list[str]]:
     """Rows of panels by column: an axis a column where several grow, else a phase a column."""
     axes = [axis for axis in GROWING if any(panel.axis == axis for panel in panels)]
     by_axis = len(axes) > 1
-    rows: dict[tuple[str, ...], dict[str, Panel]] = {}
+    rows: dict[tuple[str, ...], dict[str, ScalingPanel]] = {}
     for panel in panels:
         row, column = ((panel.family, panel.phase), panel.axis) if by_axis else ((panel.family,), panel.phase)
         rows.setdefault(row, {})[column] = panel
     return list(rows.values()), axes if by_axis else list(dict.fromkeys(panel.phase for panel in panels))
 
 
-def _row(line: Sequence[Axes], panels: Sequence[Panel | None], look_of: dict[str, Style]) -> None:
+def _row(line: Sequence[Axes], panels: Sequence[ScalingPanel | None], look_of: dict[str, Style]) -> None:
     """One row of panels, which share their time axis and their legend."""
     shown = [(axes, panel) for axes, panel in zip(line, panels, strict=True) if panel]
     for axes in line:
@@ -108,7 +108,9 @@ def _row(line: Sequence[Axes], panels: Sequence[Panel | None], look_of: dict[str
     line[-1].legend(handles, list(map(short, names)), loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
 
 
-def _panels(family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], Fit]) -> Iterator[Panel]:
+def _panels(
+    family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], SizeFit]
+) -> Iterator[ScalingPanel]:
     """For each axis that grows: of the cases that differ in it alone, the most; of equally many, the largest sizes."""
     axes = swept(cases, (*SIZES, *SETTINGS))
     for axis in (axis for axis in GROWING if axis in axes):
@@ -120,10 +122,10 @@ def _panels(family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[
             most = max(group[axis].nunique() for _, group in groups)
             held, best = next((held, group) for held, group in reversed(groups) if group[axis].nunique() == most)
         if best[axis].nunique() > 1:
-            yield Panel(family, phase, axis, say_all(others, held), best, _curves(axis, best, fitted))
+            yield ScalingPanel(family, phase, axis, say_all(others, held), best, _curves(axis, best, fitted))
 
 
-def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], Fit]) -> dict[str, Curve]:
+def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], SizeFit]) -> dict[str, Curve]:
     """The fits of a panel's series along its axis, the other sizes as its cases have them."""
     found = {}
     for series, rows in cases.groupby("series", sort=False):
@@ -135,13 +137,13 @@ def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], 
     return found
 
 
-def _drawn(panel: Panel) -> np.ndarray:
+def _drawn(panel: ScalingPanel) -> np.ndarray:
     """All times that a panel has to have room for."""
     curves = [curve.seconds for curve in panel.curves.values()]
     return np.concatenate([panel.cases["seconds"].to_numpy(dtype=float), *curves])
 
 
-def _draw(axes: Axes, panel: Panel, look_of: dict[str, Style]) -> None:
+def _draw(axes: Axes, panel: ScalingPanel, look_of: dict[str, Style]) -> None:
     for series, cases in panel.cases.groupby("series", sort=False):
         style = look_of[str(series)]
         line = cases.sort_values(panel.axis)
@@ -183,7 +185,7 @@ def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
     axes.fill_between(curve.sizes, curve.low, curve.high, color=style.color, alpha=0.13, linewidth=0, zorder=1)
 
 
-def _mark_predicted(axes: Axes, panel: Panel) -> None:
+def _mark_predicted(axes: Axes, panel: ScalingPanel) -> None:
     """Grey behind what lies beyond the measured sizes, with the word for it."""
     sizes = np.concatenate([curve.sizes for curve in panel.curves.values()])
     ends = [curve.fit.levels[panel.axis] for curve in panel.curves.values()]

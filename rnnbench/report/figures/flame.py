@@ -19,11 +19,11 @@ PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
 
 
 @dataclass
-class Frame:
+class FlameNode:
     """A node: nanoseconds in it and in what it calls."""
 
     total: int = 0
-    inner: dict[str, "Frame"] = field(default_factory=dict)
+    inner: dict[str, "FlameNode"] = field(default_factory=dict)
 
 
 def read(file: Path) -> dict[tuple[str, ...], int]:
@@ -66,18 +66,18 @@ def render(stacks: Mapping[tuple[str, ...], int], title: str) -> str | None:
     )
 
 
-def _tree(stacks: Mapping[tuple[str, ...], int]) -> Frame:
-    root = Frame()
+def _tree(stacks: Mapping[tuple[str, ...], int]) -> FlameNode:
+    root = FlameNode()
     for stack, size in stacks.items():
         root.total += size
         at = root
         for name in stack[:MOST_ROWS]:
-            at = at.inner.setdefault(name, Frame())
+            at = at.inner.setdefault(name, FlameNode())
             at.total += size
     return root
 
 
-def _boxes(frame: Frame, whole: int, left: float, row: int) -> Iterable[tuple[int, str, int, float]]:
+def _boxes(frame: FlameNode, whole: int, left: float, row: int) -> Iterable[tuple[int, str, int, float]]:
     """Row, name, nanoseconds and left edge of each frame that is wide enough to be seen."""
     for name, one in sorted(frame.inner.items(), key=lambda pair: -pair[1].total):
         if one.total >= LEAST * whole:

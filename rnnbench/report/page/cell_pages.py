@@ -9,7 +9,7 @@ from rnnbench.report.figures import all_figures
 from rnnbench.report.page import files, page, selection
 from rnnbench.report.page.page import PAGE, Page
 from rnnbench.report.page.profiled import Why
-from rnnbench.report.page.sections import Drawn, Links, Listed, Part, Section, Words
+from rnnbench.report.page.sections import Drawn, Links, Listed, Paragraph, Section, SectionPart
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.units import plural
@@ -73,10 +73,10 @@ def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
 
 
 def _why(why: Why) -> Section:
-    parts: list[Part] = [Words(why.words), *map(Drawn, why.pictures), *map(Listed, why.tables)]
+    parts: list[SectionPart] = [Paragraph(why.words), *map(Drawn, why.pictures), *map(Listed, why.tables)]
     if why.flames:
         parts.append(Links("Flame graphs", tuple((name, f"flames/{why.name}-{name}.svg") for name in why.flames)))
     if why.traces:
         where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in why.traces.items())
-        parts.append(Words(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
+        parts.append(Paragraph(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
     return Section(f"why-{why.name}", f"Why, {why.title}?", why.title, parts)

@@ -28,7 +28,7 @@ MAX_PAGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportSubject:
     """What a report is of."""
 
     name: str  # of its folder, where nothing else has that
@@ -38,7 +38,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Place:
+class ReportFolder:
     """A folder in which a report of a subject can be written."""
 
     folder: Path
@@ -49,54 +49,56 @@ class Place:
         replace(self.folder / MARKER, f"{self.identity}\n{WORDS}".encode(), self.folder)
 
 
-def of_one(path: Path) -> Subject:
+def of_one(path: Path) -> ReportSubject:
     """A run, or what pytest-benchmark saved; raises UserError where the path is neither."""
     if not is_saved(path):
         return of_run(path, read_info(path))
     whole = path.resolve()
     name = whole.stem if whole.is_file() else whole.name
-    return Subject(name, whole.parent.name, _hash("saved", str(whole)), TITLE.format(whole.name))
+    return ReportSubject(name, whole.parent.name, _hash("saved", str(whole)), TITLE.format(whole.name))
 
 
-def of_run(path: Path, info: RunInfo) -> Subject:
+def of_run(path: Path, info: RunInfo) -> ReportSubject:
     """A run; the side of a check is named after the check."""
     whole = path.resolve()
     above = whole.parent
     name = f"{above.name}-{whole.name}" if is_check(above) else whole.name
     parent = above.parent.name if is_check(above) else above.name
-    return Subject(name or info.suite, parent, _of_run(whole, info), run_page.when(info.started))
+    return ReportSubject(name or info.suite, parent, _of_run(whole, info), run_page.when(info.started))
 
 
-def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> Subject:
+def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> ReportSubject:
     """Several runs side by side."""
     name = f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
-    return Subject(name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1])
+    return ReportSubject(
+        name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1]
+    )
 
 
-def of_history(suite: str, runs: Sequence[Path]) -> Subject:
+def of_history(suite: str, runs: Sequence[Path]) -> ReportSubject:
     """All runs of a suite in some folders; there will be more of them."""
     folders = sorted({str(run.resolve().parent) for run in runs})
-    return Subject(f"{suite}-history", "", _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
+    return ReportSubject(f"{suite}-history", "", _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
 
 
-def place(subject: Subject, out: Path | None) -> Place:
+def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
     """Where a report goes: into `out`, or a folder below `reports/` that no report of another subject is in.
 
     Raises UserError where that folder is there, is not empty, and was not made by rnnbench.
     """
     if out is not None:
         _owner(out, subject)
-        return Place(out, subject.identity)
+        return ReportFolder(out, subject.identity)
     in_front = f"{subject.parent}-" if subject.parent else ""
     names = (subject.name, f"{in_front}{subject.name}", f"{subject.name}-{subject.identity[:8]}")
     free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in ("", subject.identity))
     folder = next(free, None)
     if folder is None:
         raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder with --out")
-    return Place(folder, subject.identity)
+    return ReportFolder(folder, subject.identity)
 
 
-def _owner(folder: Path, subject: Subject) -> str:
+def _owner(folder: Path, subject: ReportSubject) -> str:
     """The identity of what the report in a folder is of; empty where the folder is, or is not there."""
     try:
         if not any(folder.iterdir()):

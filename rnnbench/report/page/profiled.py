@@ -27,7 +27,7 @@ BREAKDOWN = (
     "Kernels by what they do, as clocked where they stand; grey is all that is no kernel: Python, the dispatcher, "
     "autograd, the allocator. Hatched parts are backward or the optimizer."
 )
-Row = dict[Any, Any]
+SummaryRow = dict[Any, Any]
 MEMORY = "Blocks of torch's allocator that the call holds, without what was there before it."
 
 
@@ -50,7 +50,7 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
     """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
     cases = frame.drop_duplicates("case")
     axes = several(cases, (*SIZES, *SETTINGS))
-    rows: dict[str, Row] = {str(row["case"]): row for row in cases.to_dict("records")}
+    rows: dict[str, SummaryRow] = {str(row["case"]): row for row in cases.to_dict("records")}
     found = []
     for place, gap in enumerate(gaps(frame, profiles), start=1):
         own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
@@ -117,7 +117,7 @@ def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path
     return found
 
 
-def _is_of(row: Row, gap: Gap) -> bool:
+def _is_of(row: SummaryRow, gap: Gap) -> bool:
     return all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
 
 

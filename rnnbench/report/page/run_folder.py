@@ -9,7 +9,7 @@ from rnnbench.analysis.noise import Noise
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import cell_pages, files, run_page
 from rnnbench.report.page.page import PAGE
-from rnnbench.report.page.place import Place
+from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.profiled import Why
 from rnnbench.report.page.sections import MOST_SHOWN, Content
 from rnnbench.report.tables import all_tables
@@ -43,7 +43,7 @@ def render(
     return beside | {PAGE: encoded(run_page.render(content))}
 
 
-def put(content: Mapping[str, bytes], place: Place) -> Path:
+def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:
     """Write files that `render` gave, and give the path of `index.html`; raises UserError where that can't be done."""
     place.mark()
     files.write(place.folder, content)

@@ -40,7 +40,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph."""
 
     kind: ClassVar[str] = "words"
@@ -103,7 +103,7 @@ class Listed:
         return len(self.table.rows) > MOST_OPEN_ROWS
 
 
-Part = Words | Commands | Warnings | Terms | Links | Drawn | Listed
+SectionPart = Paragraph | Commands | Warnings | Terms | Links | Drawn | Listed
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Section:
     id: str  # what links name; stays the same from report to report
     title: str
     short: str  # in the page's navigation
-    parts: Sequence[Part]
+    parts: Sequence[SectionPart]
 
 
 def of(content: Content) -> list[Section]:
@@ -126,7 +126,7 @@ def far(content: Content) -> Section:
     reference = words(content.summary)
     said = headline.significance(content.summary)
     parts = [
-        *([Words(said)] if said else []),
+        *([Paragraph(said)] if said else []),
         *_tables(content, "medians", "fastest"),
         *_figures(content, "ratio_by_size"),
         *_tables(content, "epochs", "ratios"),
@@ -136,7 +136,7 @@ def far(content: Content) -> Section:
 
 def grows(content: Content) -> Section:
     """How time grows with each size."""
-    nothing = Words("No batch, length or hidden size was measured at two values with all others equal.")
+    nothing = Paragraph("No batch, length or hidden size was measured at two values with all others equal.")
     parts = [*(_figures(content, "scaling") or [nothing]), *_figures(content, "regions")]
     return Section("grows", "How does it grow?", "How it grows", [*parts, *_tables(content, *FITTED)])
 
@@ -154,8 +154,8 @@ def limit(content: Content) -> Section:
     """How near the machine's limit."""
     nothing = "No case has both its arithmetic and the limits of the machine, so how near they are is not known."
     said = headline.limit(content.summary)
-    parts = [*([Words(said)] if said else []), *_figures(content, "roofline")]
-    return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Words(nothing)])
+    parts = [*([Paragraph(said)] if said else []), *_figures(content, "roofline")]
+    return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Paragraph(nothing)])
 
 
 def why(content: Content) -> Section | None:
@@ -163,16 +163,16 @@ def why(content: Content) -> Section | None:
     if not content.profiled:
         return None
     pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
-    parts: list[Part] = [Links("All of it, a page for each cell", pages)]
+    parts: list[SectionPart] = [Links("All of it, a page for each cell", pages)]
     for one in content.profiled[:MOST_SHOWN]:
-        parts += [Words(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
+        parts += [Paragraph(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
     return Section("why", "Why, and what would close the gap?", "Why", parts)
 
 
 def missing(content: Content) -> Section:
     """What has no time, and why."""
     rows = content.tables["not_measured"].rows
-    parts = _tables(content, "not_measured") if rows else [Words("Nothing: every case was measured.")]
+    parts = _tables(content, "not_measured") if rows else [Paragraph("Nothing: every case was measured.")]
     return Section("missing", "What was skipped or failed, and why?", "Skipped and failed", parts)
 
 
@@ -191,9 +191,9 @@ def measured(content: Content) -> Section:
         f"many. {words(summary).compared}; where they could not be, the parity column says why.",
     )
     parts = [
-        Words("To measure it again, and to make this page again:"),
+        Paragraph("To measure it again, and to make this page again:"),
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
-        *map(Words, said),
+        *map(Paragraph, said),
         *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
         *_tables(content, "environment"),
     ]
@@ -203,11 +203,11 @@ def measured(content: Content) -> Section:
 SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, grows, costs, limit, why, missing, measured)
 
 
-def _figures(content: Content, *names: str) -> list[Part]:
+def _figures(content: Content, *names: str) -> list[SectionPart]:
     return [Drawn(content.pictures[name]) for name in names if name in content.pictures]
 
 
-def _tables(content: Content, *names: str) -> list[Part]:
+def _tables(content: Content, *names: str) -> list[SectionPart]:
     return [Listed(content.tables[name]) for name in names if name in content.tables]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rnnbench.report.page import files, page
 from rnnbench.report.page.page import PAGE, Page
-from rnnbench.report.page.sections import Drawn, Listed, Part, Section, Warnings, Words
+from rnnbench.report.page.sections import Drawn, Listed, Paragraph, Section, SectionPart, Warnings
 from rnnbench.report.page.topic import Topic
 from rnnbench.report.words.axes import one_line
 from rnnbench.text import encoded
@@ -34,5 +34,5 @@ def _section(topic: Topic, *, is_leading: bool) -> Section:
     """As the page has it; what stands on the first screen is not said again."""
     words, pictures = ((), topic.pictures[1:]) if is_leading else (topic.words, topic.pictures)
     notes = [Warnings("Not the same in these runs:", topic.notes)] if topic.notes else []
-    parts: list[Part] = [*notes, *map(Words, words), *map(Drawn, pictures), *map(Listed, topic.tables)]
+    parts: list[SectionPart] = [*notes, *map(Paragraph, words), *map(Drawn, pictures), *map(Listed, topic.tables)]
     return Section(topic.name, topic.title, topic.title, parts)

@@ -8,11 +8,11 @@ from rich.console import Console
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.report.screen.progress import bar, time_left
 
-Show = Callable[[JobsProgress], None]
+ShowJobs = Callable[[JobsProgress], None]
 
 
 @contextmanager
-def shown_jobs() -> Iterator[Show]:
+def shown_jobs() -> Iterator[ShowJobs]:
     """A function to call with every look at the jobs; what it shows is gone from a terminal at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -22,7 +22,7 @@ def shown_jobs() -> Iterator[Show]:
         yield lambda step: draw(sentence(step), step.cases_done, step.cases, step.seconds_left)
 
 
-def lines(write: Callable[[str], None]) -> Show:
+def lines(write: Callable[[str], None]) -> ShowJobs:
     """Writes a line whenever a job is done, starts or is lost, or something else keeps them waiting."""
     shown = ""
 

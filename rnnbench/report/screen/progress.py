@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rnnbench.harness.turns.progress import Progress as RunProgress
 from rnnbench.report.words.units import plural
 
-Show = Callable[[RunProgress], None]
+ShowRun = Callable[[RunProgress], None]
 Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many, seconds left
 
 REDRAW_SECONDS = 0.1  # rounds in one's own process have turns of some 10 ms
@@ -19,7 +19,7 @@ BAR_WIDTH = 24  # characters, in a notebook
 
 
 @contextmanager
-def shown_progress() -> Iterator[Show]:
+def shown_progress() -> Iterator[ShowRun]:
     """A function to call with every step of a run; what it shows is gone from a terminal at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -30,7 +30,7 @@ def shown_progress() -> Iterator[Show]:
 
 
 @contextmanager
-def shown_profiling() -> Iterator[Show]:
+def shown_profiling() -> Iterator[ShowRun]:
     """The same for cases that are profiled one after another."""
     console = Console(stderr=True)
     if console.is_terminal:
@@ -41,7 +41,7 @@ def shown_profiling() -> Iterator[Show]:
 
 
 @contextmanager
-def shown_rounds() -> Iterator[Show]:
+def shown_rounds() -> Iterator[ShowRun]:
     """The same for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
     console = Console(stderr=True)
     if console.is_jupyter:
@@ -56,7 +56,7 @@ def shown_rounds() -> Iterator[Show]:
 
 
 @contextmanager
-def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[Show]:
+def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[ShowRun]:
     # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
     with bar(console, first, auto_refresh=False) as draw:
         yield lambda step: draw(stage(step), step.visits_done, step.visits, step.seconds_left)
@@ -83,7 +83,7 @@ def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
 
 
 @contextmanager
-def _written_over() -> Iterator[Show]:
+def _written_over() -> Iterator[ShowRun]:
     """One line, each time over the one before, and over with spaces at the end."""
     longest = 0
 
@@ -104,7 +104,7 @@ def _written_over() -> Iterator[Show]:
         sys.stderr.write("\r")
 
 
-def _now_and_then(show: Show) -> Show:
+def _now_and_then(show: ShowRun) -> ShowRun:
     last = -REDRAW_SECONDS
 
     def throttled(step: RunProgress) -> None:
@@ -116,7 +116,7 @@ def _now_and_then(show: Show) -> Show:
     return throttled
 
 
-def _lines(console: Console) -> Show:
+def _lines(console: Console) -> ShowRun:
     shown = -1
 
     def show(step: RunProgress) -> None:

@@ -35,7 +35,7 @@ COLORS = {"failed": "red", "skipped": "yellow"}
 
 
 @dataclass(frozen=True)
-class Line:
+class CaseLine:
     """One case as text, and the workload it belongs to."""
 
     axes: tuple[Any, ...]
@@ -47,7 +47,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """What of a full table stands in columns, and how wide they are."""
 
     axes: tuple[str, ...]  # in columns
@@ -58,7 +58,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Screen:
+class RunScreen:
     """The whole output; laid out when the width of the console is known."""
 
     summary: pd.DataFrame
@@ -71,7 +71,7 @@ class Screen:
 
 def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
     """What to hand to a rich console of any width."""
-    return Screen(summary, info)
+    return RunScreen(summary, info)
 
 
 def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
@@ -112,7 +112,7 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
 
 def _line(
     row: dict[Any, Any], axes: Sequence[str], metrics: Sequence[Metric], info: RunInfo, notes: dict[str, int]
-) -> Line:
+) -> CaseLine:
     """A case as text; its reason is numbered in `notes`, since many cases share one."""
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
@@ -126,7 +126,7 @@ def _line(
         "" if missing else ratio(row["ratio"]),
         ratio_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
     )
-    return Line(
+    return CaseLine(
         tuple(row[axis] for axis in axes),
         row["group"],
         texts,
@@ -137,11 +137,11 @@ def _line(
 
 
 def _sections(
-    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
 ) -> Iterable[RenderableType]:
     """Tables whose columns fit, a heading above each where some axes have no room as columns."""
     layout = _layout(axes, named, metrics, lines, width)
-    sections: dict[tuple[Any, ...], list[Line]] = {}
+    sections: dict[tuple[Any, ...], list[CaseLine]] = {}
     for line in lines:
         sections.setdefault(line.axes[: layout.up], []).append(line)
     for values, members in sections.items():
@@ -152,8 +152,8 @@ def _sections(
 
 
 def _layout(
-    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[Line], width: int
-) -> Layout:
+    axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
+) -> TableLayout:
     """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns.
 
     `named` are the heads of the columns that are always there.
@@ -176,14 +176,14 @@ def _layout(
     shown, up = next((choice for choice in choices if used(*choice) <= width), (0, len(axes)))
     room = min(longest_note, note + max(width - used(shown, up), 0))
     widths = (*first[up:], *middle, *last[:shown], room)
-    return Layout(tuple(axes[up:]), up, (*named, *heads[:shown], "note"), shown, widths)
+    return TableLayout(tuple(axes[up:]), up, (*named, *heads[:shown], "note"), shown, widths)
 
 
 def _widest(head: Iterable[str], texts: Iterable[str]) -> int:
     return max(map(len, (*head, *texts)))
 
 
-def _grid(layout: Layout, lines: Sequence[Line]) -> Grid:
+def _grid(layout: TableLayout, lines: Sequence[CaseLine]) -> Grid:
     """The cases of one section: groups apart, values that repeat those of the row above left blank."""
     grid = _empty_grid()
     names = ("cell", "note")

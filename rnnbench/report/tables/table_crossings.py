@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.scaling.crossing import Crossing, crossing
-from rnnbench.analysis.scaling.fit import SERIES, Fit, fits
+from rnnbench.analysis.scaling.fit import SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, REACH
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line, say_all, several, word
@@ -74,7 +74,7 @@ def text(way: Crossing | None) -> str:
     return f"{COURSES[way.course]}: {way.value:.3g}{span}{'' if way.is_within else ', predicted'}"
 
 
-def _is_swept(fit: Fit, axis: str) -> bool:
+def _is_swept(fit: SizeFit, axis: str) -> bool:
     return len(fit.levels[axis]) >= FEWEST_VALUES
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.history import SMALLEST, History, LevelChange, Line
+from rnnbench.analysis.history import SMALLEST, CaseHistory, History, LevelChange
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.case_names import Names
@@ -41,7 +41,7 @@ def changes(history: History, names: Names) -> Table:
     return table("history_changes", "Lasting changes over the runs", NOTE, shown, text, machine=machine)
 
 
-def _change(history: History, names: Names, line: Line, one: LevelChange) -> dict[str, Any]:
+def _change(history: History, names: Names, line: CaseHistory, one: LevelChange) -> dict[str, Any]:
     before, after = (history.runs[line.points[place].run] for place in (one.after - 1, one.after))
     return {
         "case": names.name(line.case),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.scaling.fit import SERIES, Fit, Fits, fits
+from rnnbench.analysis.scaling.fit import SERIES, Fits, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import REACH
 from rnnbench.analysis.scaling.predict import bound_by
 from rnnbench.analysis.scaling.terms import CAUSES
@@ -71,7 +71,7 @@ def note(found: Fits) -> str:
     return " ".join([*parts, *left]).replace(" .", ".")
 
 
-def _row(fit: Fit, series: str) -> dict[str, Any]:
+def _row(fit: SizeFit, series: str) -> dict[str, Any]:
     ordered = fit.sizes.assign(work=fit.work(fit.sizes).macs).sort_values("work")
     ends = ordered.iloc[[0, -1]].reset_index(drop=True)
     causes, work = fit.by_cause(ends), fit.work(ends)

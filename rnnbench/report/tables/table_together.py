@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.together import Row, Together
+from rnnbench.analysis.together import Together, TogetherRow
 from rnnbench.analysis.verdict import Judged, Q, Verdict
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
@@ -53,7 +53,7 @@ def environments(found: Together, runs: list[str]) -> Table:
     return table("together_environment", "What is not the same in the runs", "", columns, frame, machine=machine)
 
 
-def _rank(row: Row) -> tuple[int, float]:
+def _rank(row: TogetherRow) -> tuple[int, float]:
     known = [one for one in row.changes if one is not None]
     decided = [abs(one.low.value - 1) for one in known if one.verdict in ("regressed", "improved")]
     return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
@@ -88,7 +88,7 @@ def _value(place: int) -> Any:
     return lambda row: one_line(MISSING if row[place] is None else row[place])
 
 
-def _machine(found: Together, rows: list[Row]) -> pd.DataFrame:
+def _machine(found: Together, rows: list[TogetherRow]) -> pd.DataFrame:
     """One row for each case and run, so that any number of runs fits the same columns."""
     lines = []
     for row in rows:

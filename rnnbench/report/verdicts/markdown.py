@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.tables.as_markdown import escape
 from rnnbench.report.verdicts import answer
-from rnnbench.report.verdicts.rows import Row, has_margins, rows
+from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.units import plural
 
@@ -63,7 +63,7 @@ def _left_out(number: int) -> list[str]:
     return ["", f"{plural(number, 'row')} left out, the least bad, to keep this short."] if number else []
 
 
-def _line(row: Row, *, with_margin: bool) -> str:
+def _line(row: VerdictRow, *, with_margin: bool) -> str:
     verdict = f"**{row.verdict}**" if row.verdict in STRONG else row.verdict
     change, interval, mean, why = map(escape, (row.change, row.interval, row.mean, row.why))
     cells = (escape(row.case), verdict, change, interval, mean, why)

@@ -11,7 +11,7 @@ from rnnbench.report.words.units import round_percent
 
 
 @dataclass(frozen=True)
-class Row:
+class VerdictRow:
     """What every table says of one case."""
 
     finding: Finding
@@ -24,7 +24,7 @@ class Row:
     why: str
 
 
-def rows(findings: Iterable[Finding], names: Names) -> list[Row]:
+def rows(findings: Iterable[Finding], names: Names) -> list[VerdictRow]:
     """One for each finding."""
     return [_row(one, names) for one in findings]
 
@@ -34,9 +34,9 @@ def has_margins(comparison: Comparison) -> bool:
     return len({one.margin for one in comparison.findings if one.verdict is not None}) > 1
 
 
-def _row(finding: Finding, names: Names) -> Row:
+def _row(finding: Finding, names: Names) -> VerdictRow:
     low, mean = finding.low, finding.mean
-    return Row(
+    return VerdictRow(
         finding,
         names.name(finding.case),
         finding.verdict or "not compared",

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import answer, sentence
-from rnnbench.report.verdicts.rows import Row, has_margins, rows
+from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.series import COLORS
@@ -36,7 +36,7 @@ STYLES = {  # colours that stay apart under every common colour blindness, and t
 
 
 @dataclass(frozen=True)
-class Screen:
+class VerdictScreen:
     """The whole output; laid out when the width of the console is known."""
 
     comparison: Comparison
@@ -48,7 +48,7 @@ class Screen:
 
 def render(comparison: Comparison) -> RenderableType:
     """What to hand to a rich console of any width."""
-    return Screen(comparison)
+    return VerdictScreen(comparison)
 
 
 def text(comparison: Comparison, width: int = 100) -> str:
@@ -89,7 +89,7 @@ def _shown(judged: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     return shown[:MOST_LISTED], [*shown[MOST_LISTED:], *(unchanged if is_many else [])]
 
 
-def _table(listed: Sequence[Row], heads: Sequence[str], width: int) -> Iterable[RenderableType]:
+def _table(listed: Sequence[VerdictRow], heads: Sequence[str], width: int) -> Iterable[RenderableType]:
     """Each case's numbers and below them why; neighbours that share the sentence share its line."""
     lines = [_cells(row)[: len(heads)] for row in listed]
     widths = [max(cell_len(line[place]) for line in [tuple(heads), *lines]) for place in range(len(heads))]
@@ -105,7 +105,7 @@ def _table(listed: Sequence[Row], heads: Sequence[str], width: int) -> Iterable[
             yield Padding(Text(f"{whose}{why}"), (0, 0, 0, INDENT))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: VerdictRow) -> tuple[str, ...]:
     """As in HEADS."""
     return (row.case, row.verdict, row.change, row.interval, row.mean, row.margin)
 

@@ -8,7 +8,7 @@ from rnnbench.report.words.units import duration, plural, ratio, round_percent
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
-    from rnnbench.harness.live.not_slower import Compared
+    from rnnbench.harness.live.not_slower import NotSlowerResult
 
 REMEDY = (
     "a larger budget, a factor further from the ratio or a quieter machine decides it; undecided='skip' or 'pass' lets "
@@ -16,7 +16,7 @@ REMEDY = (
 )
 
 
-def sentence(found: "Compared", mine: str, than: str, *, is_shared: bool = False) -> str:
+def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool = False) -> str:
     """`slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it what that rests on.
 
     `is_shared`: other tests ran at the same time.
@@ -31,7 +31,7 @@ def sentence(found: "Compared", mine: str, than: str, *, is_shared: bool = False
     return "\n".join([*lines, *found.notes])
 
 
-def _unequal(found: "Compared", mine: str, than: str) -> str:
+def _unequal(found: "NotSlowerResult", mine: str, than: str) -> str:
     parity = found.parity.removesuffix(": times only")
     return (
         f"outputs differ: {mine}'s output is not {than}'s, and nothing was timed: {parity}\n"
@@ -39,7 +39,7 @@ def _unequal(found: "Compared", mine: str, than: str) -> str:
     )
 
 
-def _answer(found: "Compared", mine: str, than: str) -> str:
+def _answer(found: "NotSlowerResult", mine: str, than: str) -> str:
     answer = found.answer or "undecided"
     shown, where = (found.mean_ratio, " in the mean") if found.by_the_mean else (found.ratio, "")
     said = f"{answer}{where}: {mine} takes {_ratio(shown.value)} as long as {than} ({_interval(shown)})"
@@ -66,7 +66,7 @@ def _ratio(value: float) -> str:
     return f"{value:.3f}×" if value < 10 else ratio(value)
 
 
-def _basis(found: "Compared") -> str:
+def _basis(found: "NotSlowerResult") -> str:
     times = " against ".join(duration(seconds) for seconds in found.seconds.values())
     outputs = "outputs agree" if found.agrees else f"outputs: {found.parity.removesuffix(': times only')}"
     where = f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}"
@@ -74,5 +74,5 @@ def _basis(found: "Compared") -> str:
     return f"{where}: {times}; {spent}, budget {duration(found.budget_seconds)}; {outputs}"
 
 
-def _why_undecided(found: "Compared") -> str:
+def _why_undecided(found: "NotSlowerResult") -> str:
     return "The ratio is known as precisely as asked" if found.precise_enough else "The budget is spent"

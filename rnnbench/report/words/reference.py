@@ -8,7 +8,7 @@ from rnnbench.store.records import REFERENCES
 
 
 @dataclass(frozen=True)
-class Words:
+class ReferenceWords:
     """How the references of a run are called, and what is held against them."""
 
     name: str
@@ -31,13 +31,15 @@ class Words:
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
 BATCHES = "The batches of each way to load were compared with those that come item by item before it was timed"
-TORCH = Words("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
-ITEMS = Words("per_item", "other ways to load", "per_item", BATCHES)
-BOTH = Words("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")
-NOTHING = Words("no reference", "cells", "reference", "There is no reference to compare with", has_ratios=False)
+TORCH = ReferenceWords("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
+ITEMS = ReferenceWords("per_item", "other ways to load", "per_item", BATCHES)
+BOTH = ReferenceWords("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")
+NOTHING = ReferenceWords(
+    "no reference", "cells", "reference", "There is no reference to compare with", has_ratios=False
+)
 
 
-def words(summary: pd.DataFrame) -> Words:
+def words(summary: pd.DataFrame) -> ReferenceWords:
     """The words for a run of cells, of data sets, or of both; or of cells that no reference is named for."""
     if len(summary) and (summary["reference"] == "none").all():
         return NOTHING

@@ -16,8 +16,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one more than there are colours: 42 cells before a pair repeats
 
 # As matplotlib takes them: words, or an offset and the lengths of dashes and gaps.
-Line = Literal["-", "--", ":", "-."] | tuple[int, tuple[int, ...]]
-LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
+LineStyle = Literal["-", "--", ":", "-."] | tuple[int, tuple[int, ...]]
+LINES: tuple[LineStyle, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Style:
     color: str
     marker: str
     filled: bool
-    line: Line
+    line: LineStyle
 
 
 def name(cell: str, implementation: str) -> str:

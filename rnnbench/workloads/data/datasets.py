@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-Pair = tuple[Tensor, Tensor]
+Example = tuple[Tensor, Tensor]
 
 
 class Batched(Protocol):
@@ -20,16 +20,16 @@ class Batched(Protocol):
         """The number of items."""
         ...
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Example:
         """One input and its target; raises IndexError as a sequence does."""
         ...
 
-    def batch(self, indices: Tensor) -> Pair:
+    def batch(self, indices: Tensor) -> Example:
         """The inputs and targets at `indices` (batch,), none of them negative, each stacked along a new first axis."""
         ...
 
 
-class RegularDataset(Dataset[Pair]):
+class RegularDataset(Dataset[Example]):
     """Samples that lie one after another: item i is `(inputs[i], targets[i])`."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
@@ -42,15 +42,15 @@ class RegularDataset(Dataset[Pair]):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Example:
         return self.inputs[index], self.targets[index]
 
-    def batch(self, indices: Tensor) -> Pair:
+    def batch(self, indices: Tensor) -> Example:
         """The inputs and targets at `indices` (batch,), stacked."""
         return torch.index_select(self.inputs, 0, indices), torch.index_select(self.targets, 0, indices)
 
 
-class WindowDataset(Dataset[Pair]):
+class WindowDataset(Dataset[Example]):
     """Windows over one series: item i is the `length` steps from `i * stride` on, and `targets[i]`.
 
     A stride equal to the length has windows without overlap, a smaller one overlapping windows, a larger one gaps.
@@ -80,12 +80,12 @@ class WindowDataset(Dataset[Pair]):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Example:
         if not -len(self) <= index < len(self):
             raise IndexError(f"no window {index}: there are {len(self)}")
         start = index % len(self) * self.stride
         return self.series[start : start + self.length], self.targets[index]
 
-    def batch(self, indices: Tensor) -> Pair:
+    def batch(self, indices: Tensor) -> Example:
         """The windows and targets at `indices` (batch,), stacked."""
         return torch.index_select(self.windows, 0, indices), torch.index_select(self.targets, 0, indices)

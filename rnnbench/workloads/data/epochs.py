@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from rnnbench.store.records import Workload
-from rnnbench.workloads.data.datasets import Batched, Pair
-from rnnbench.workloads.data.loader import Way, loader
+from rnnbench.workloads.data.datasets import Batched, Example
+from rnnbench.workloads.data.loader import LoadingWay, loader
 
 SEED = 4
 
@@ -15,14 +15,14 @@ SEED = 4
 class Epochs:
     """Each pass over it is an epoch, in an order of its own, with batches on the case's device."""
 
-    def __init__(self, dataset: Batched, way: Way, workload: Workload) -> None:
+    def __init__(self, dataset: Batched, way: LoadingWay, workload: Workload) -> None:
         self._device = workload.device
         generator = torch.Generator().manual_seed(SEED)
-        self._loader: DataLoader[Pair] | None = loader(
+        self._loader: DataLoader[Example] | None = loader(
             dataset, way, workload.batch_size, workload.workers, generator=generator
         )
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Example]:
         assert self._loader is not None
         for inputs, targets in self._loader:
             yield inputs.to(self._device), targets.to(self._device)

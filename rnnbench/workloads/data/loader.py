@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, default_collate
 
-from rnnbench.workloads.data.datasets import Batched, Pair
+from rnnbench.workloads.data.datasets import Batched, Example
 from rnnbench.workloads.processes import end_with_parent
 
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
-Way = Literal["per_item", "vectorised"]
+LoadingWay = Literal["per_item", "vectorised"]
 
 
 def loader(
-    dataset: Batched, way: Way, batch_size: int, workers: int = 0, *, generator: torch.Generator | None = None
+    dataset: Batched, way: LoadingWay, batch_size: int, workers: int = 0, *, generator: torch.Generator | None = None
 ) -> DataLoader[Any]:
     """Batches `(inputs, targets)`, each (seq, batch, ...), or (batch, ...) where an item has no steps.
 
@@ -63,23 +63,23 @@ class IndexBatches(Sampler[Indices]):
             yield array[start : start + self.batch_size]
 
 
-class _Whole(Dataset[Pair]):
+class _Whole(Dataset[Example]):
     """A data set whose items are whole batches: what `DataLoader` asks for where it is not to make batches itself."""
 
     def __init__(self, dataset: Batched) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, indices: Indices) -> Pair:
+    def __getitem__(self, indices: Indices) -> Example:
         return self.dataset.batch(torch.from_numpy(indices))
 
 
-def steps_first(batch: Any) -> Pair:
+def steps_first(batch: Any) -> Example:
     """(batch, seq, ...) as (seq, batch, ...), the models' order, as a view; (batch,) and (batch, ...) as they are."""
     inputs, targets = (part.transpose(0, 1) if part.dim() > 2 else part for part in batch)
     return inputs, targets
 
 
-def _collate_items(items: list[Pair]) -> Pair:
+def _collate_items(items: list[Example]) -> Example:
     inputs, targets = default_collate(items)
     return steps_first((inputs, targets))
 

@@ -13,11 +13,11 @@ from torch.autograd.profiler import profile
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS
 from rnnbench.workloads import macs
-from rnnbench.workloads.bodies import Layer
+from rnnbench.workloads.bodies import TorchLayer
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
-Event = Any  # a node of the profiler's tree, which torch does not export
+ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
 
 # In torch 2.13 every profile notes its start and end on standard error, where the coordinator looks for a dead
 # worker's last words. Read once, by the first profile of a process; it mutes the profiler's log and nothing else.
@@ -34,7 +34,7 @@ BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
 
 @dataclass(frozen=True)
-class Counts:
+class CallCounts:
     """Of one call."""
 
     macs: int  # multiply-accumulates of the matrix products that torch shows
@@ -61,7 +61,7 @@ def probe(built: Built) -> Readings:
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
     if backend in OPAQUE_BACKENDS:
         body = built.model.body
-        lengths = body.lengths if isinstance(body, Layer) and not body.is_padded else None
+        lengths = body.lengths if isinstance(body, TorchLayer) and not body.is_padded else None
         found = macs.of_call(built.model, built.case.workload, lengths)
         if found is None:
             del values["macs"]
@@ -71,7 +71,7 @@ def probe(built: Built) -> Readings:
     return Readings(values, missing)
 
 
-def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] = lambda: None) -> Counts:
+def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] = lambda: None) -> CallCounts:
     """Run a call twice, to warm up and to watch it; whatever the call raises is passed on.
 
     `forget` drops what the first call leaves behind, such as gradients: the profiler complains when a block is freed
@@ -83,17 +83,19 @@ def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] =
         with profile(profile_memory=True, with_flops=True) as watched:
             timed.call()
     kineto: Any = watched.kineto_results
-    events: list[Event] = kineto.experimental_event_tree()
+    events: list[ProfilerEvent] = kineto.experimental_event_tree()
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
     flops = sum(int(event.flops()) for event in kineto.events() if event.name() in PRODUCTS)
     backends: set[str] = set()
-    blocks: list[Event] = []
+    blocks: list[ProfilerEvent] = []
     operators = _walk(events, device.type, backends, blocks)
     allocations, peak_bytes = _memory(blocks)
-    return Counts(flops // 2, operators, allocations, peak_bytes, next((b for b in BACKENDS if b in backends), "aten"))
+    return CallCounts(
+        flops // 2, operators, allocations, peak_bytes, next((b for b in BACKENDS if b in backends), "aten")
+    )
 
 
-def _walk(events: Iterable[Event], device_type: str, backends: set[str], blocks: list[Event]) -> int:
+def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str], blocks: list[ProfilerEvent]) -> int:
     """Operators that no other operator calls; adds the backends that run, and what the device's allocator does.
 
     The events are a tree: an operator's children are what happens while it runs.
@@ -115,7 +117,7 @@ def _walk(events: Iterable[Event], device_type: str, backends: set[str], blocks:
     return operators
 
 
-def _memory(blocks: Iterable[Event]) -> tuple[int, int]:
+def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
     """Blocks that are allocated, and the most bytes that are held at once."""
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address

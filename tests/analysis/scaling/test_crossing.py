@@ -10,14 +10,14 @@ from scipy import stats
 
 from rnnbench.analysis.scaling.counts import counts
 from rnnbench.analysis.scaling.crossing import along, crossing
-from rnnbench.analysis.scaling.fit import Fit, fits
+from rnnbench.analysis.scaling.fit import SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, folds, frame_of
 from rnnbench.store.records import Workload
 
 from . import made_up
 
 
-def pair(slow: made_up.Law, fast: made_up.Law = made_up.layer, noise: float = 0.0) -> tuple[Fit, Fit]:
+def pair(slow: made_up.Law, fast: made_up.Law = made_up.layer, noise: float = 0.0) -> tuple[SizeFit, SizeFit]:
     found = fits(made_up.summary({("torch.nn.LSTM", "torch.nn"): fast, ("lstm", "loop"): slow}, noise=noise))
     reference, own = found.found
     assert found.reference_of(own) is reference
@@ -26,7 +26,7 @@ def pair(slow: made_up.Law, fast: made_up.Law = made_up.layer, noise: float = 0.
 
 def rising(
     one_at: float, doubt: float = 1.1, *, steps: Sequence[int] = made_up.STEPS, hidden: Sequence[int] = made_up.HIDDEN
-) -> tuple[Fit, Fit]:
+) -> tuple[SizeFit, SizeFit]:
     """Fits whose ratio is the length over `one_at`, with an interval from 1 / `doubt` to `doubt` times that."""
     sizes = pd.DataFrame(itertools.product(made_up.BATCHES, steps, [64], hidden), columns=list(MOVING))
     errors = frame_of(sizes, folds(sizes))
@@ -34,7 +34,7 @@ def rising(
     known = counts(sizes, sizes.prod(axis=1).to_numpy(dtype=float))
     assert known is not None
     own, reference = (
-        Fit(
+        SizeFit(
             {"phase": "inference", "dtype": "float32"},
             "steps",
             np.array(seconds),

@@ -10,7 +10,7 @@ from torch import nn
 from rnnbench.analysis.not_slower import FIRST_LOOK, Question
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.not_slower import MINE, SETTINGS, THAN, ask, not_slower
-from rnnbench.harness.live.rounds import Rounds
+from rnnbench.harness.live.rounds import LiveRounds
 from tests.harness.live.modules import INPUT, pair
 from tests.harness.live.test_rounds import Machine
 
@@ -21,7 +21,7 @@ def asked(units: int, budget: float, machine: Machine, precision: float | None =
     """Arms of `units` and of 20 units, to be told from 1.2; rounds and seconds beside it."""
     question = Question(1.2)
     arms = {MINE: machine.arm(units), THAN: machine.arm(20)}
-    rounds = Rounds(Cpu(now=machine.clock), arms, THAN, SETTINGS, now=machine.clock, seed=1)
+    rounds = LiveRounds(Cpu(now=machine.clock), arms, THAN, SETTINGS, now=machine.clock, seed=1)
     seconds = ask(question, rounds, budget, precision, machine.clock)
     return question, len(rounds.times[MINE]), seconds
 

@@ -8,13 +8,13 @@ from torch import nn
 
 from rnnbench import measure
 from rnnbench.harness.live.outputs import uneven
-from rnnbench.harness.machine.torch_state import State
+from rnnbench.harness.machine.torch_state import TorchState
 from tests.harness.live.modules import INPUT, QUICK, Loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LAYERS: State = {"cuDNN TF32": True, "float32 matmul precision": "highest"}
-PRODUCTS: State = {"cuDNN TF32": False, "float32 matmul precision": "high"}
+LAYERS: TorchState = {"cuDNN TF32": True, "float32 matmul precision": "highest"}
+PRODUCTS: TorchState = {"cuDNN TF32": False, "float32 matmul precision": "high"}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ PRODUCTS: State = {"cuDNN TF32": False, "float32 matmul precision": "high"}
         (torch.float32, "cpu", LAYERS, ""),
     ],
 )
-def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings: State, starts: str) -> None:
+def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings: TorchState, starts: str) -> None:
     told = uneven(dtype, device, settings)
     assert told.startswith(starts)
     assert bool(told) is bool(starts)

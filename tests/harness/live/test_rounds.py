@@ -13,7 +13,7 @@ import pytest
 
 from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.rounds import Rounds, Taken
+from rnnbench.harness.live.rounds import LiveRounds, Taken
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
@@ -37,9 +37,9 @@ class Machine:
 
         return TimedCall(call, nullcontext)
 
-    def rounds(self, arms: dict[str, TimedCall], settings: Settings = SETTINGS, **options: object) -> Rounds:
+    def rounds(self, arms: dict[str, TimedCall], settings: Settings = SETTINGS, **options: object) -> LiveRounds:
         device = Cpu(now=self.clock)
-        return Rounds(device, arms, "base", settings, now=self.clock, seed=1, **options)  # type: ignore[arg-type]
+        return LiveRounds(device, arms, "base", settings, now=self.clock, seed=1, **options)  # type: ignore[arg-type]
 
     def run(self, settings: Settings = SETTINGS, **options: object) -> Taken:
         return self.rounds({"base": self.arm(4), "mine": self.arm(10)}, settings, **options).run()

@@ -92,7 +92,7 @@ NOT_HERE = {"opt_einsum", "cuDNN benchmark limit"}
 
 
 @pytest.fixture
-def kept() -> Iterator[torch_state.State]:
+def kept() -> Iterator[torch_state.TorchState]:
     before = torch_state.capture()
     yield before
     torch_state.restore(before)
@@ -105,7 +105,7 @@ def test_each_setting_has_a_test_of_how_a_cell_changes_it() -> None:
 
 @pytest.mark.filterwarnings("ignore:set_default_dtype|Anomaly Detection")
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_a_cell_changes_of_torchs_global_state_is_put_back(name: str, kept: torch_state.State) -> None:
+def test_what_a_cell_changes_of_torchs_global_state_is_put_back(name: str, kept: torch_state.TorchState) -> None:
     CHANGES[name]()
     changed = torch_state.capture()
     assert (changed[name] == kept[name]) == (name in NOT_HERE)
@@ -113,7 +113,7 @@ def test_what_a_cell_changes_of_torchs_global_state_is_put_back(name: str, kept:
     assert torch_state.capture() == kept
 
 
-def test_several_changes_at_once_are_put_back(kept: torch_state.State) -> None:
+def test_several_changes_at_once_are_put_back(kept: torch_state.TorchState) -> None:
     torch.set_default_device("cpu")
     enter(Function())
     enter(Dispatch())
@@ -124,7 +124,7 @@ def test_several_changes_at_once_are_put_back(kept: torch_state.State) -> None:
     assert torch.ones(2).device.type == "cpu"
 
 
-def test_a_change_that_can_not_be_undone_is_named(kept: torch_state.State) -> None:
+def test_a_change_that_can_not_be_undone_is_named(kept: torch_state.TorchState) -> None:
     with torch.inference_mode(), pytest.raises(torch_state.NotRestoredError, match="inference mode"):
         torch_state.restore(kept)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.profiling.program import Watched, watch
 from rnnbench.harness.profiling.remedies import give_first, give_results
-from rnnbench.harness.profiling.replay import Replay, Unlike
+from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from tests.harness.profiling.hidden import Hidden
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,7 +96,7 @@ def test_what_can_not_be_seen_is_told(program: Callable[[nn.Parameter], Tensor])
         weight.grad = None
         program(weight).sum().backward()
 
-    with pytest.raises(Unlike):
+    with pytest.raises(ReplayDiffers):
         Replay(watch(call)).call()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.slurm.job import MACHINE, Unlike, first_machine, is_finished, refuse_unlike
+from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.run_info import RunInfo
 from tests.stored import INFO
@@ -38,7 +38,7 @@ def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> 
 )
 def test_other_machines_are_refused_with_what_differs(tmp_path: Path, other: RunInfo, words: str) -> None:
     refuse_unlike(tmp_path, on("Xeon"))
-    with pytest.raises(Unlike, match=words):
+    with pytest.raises(UnlikeMachine, match=words):
         refuse_unlike(tmp_path, other)
     assert [file.name for file in tmp_path.iterdir()] == [MACHINE]
 
@@ -47,7 +47,7 @@ def test_of_many_jobs_at_once_one_is_the_first(tmp_path: Path) -> None:
     def come(number: int) -> bool:
         try:
             refuse_unlike(tmp_path, on(f"kind {number % 8}"))
-        except Unlike:
+        except UnlikeMachine:
             return False
         return True
 

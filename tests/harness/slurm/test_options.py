@@ -2,12 +2,12 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.slurm.options import asked, minutes, parse
-from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.suite_file import Settings
 from tests import workload as small
 
-CPU = Part("p00000", (small.case("vanilla", threads=3),))
-CARD = Part("p00000", (small.case("vanilla", device="cuda"),))
+CPU = JobPart("p00000", (small.case("vanilla", threads=3),))
+CARD = JobPart("p00000", (small.case("vanilla", device="cuda"),))
 
 
 def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
@@ -63,7 +63,7 @@ def test_the_user_says_how_many_jobs_run_at_once() -> None:
     [(CPU, {"mem_per_cpu": "4G"}, "mem"), (CARD, {"gres": "gpu:a100:1"}, "gpus_per_node")],
 )
 def test_what_the_user_says_in_other_words_takes_the_place_of_the_same(
-    part: Part, given: dict[str, str], dropped: str
+    part: JobPart, given: dict[str, str], dropped: str
 ) -> None:
     assert dropped in asked([part], Settings(), {})["additional_parameters"]
     assert dropped not in asked([part], Settings(), given)["additional_parameters"]

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.harness.slurm.jobs import Standing
-from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.progress import progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.suite_file import Settings
@@ -14,7 +14,7 @@ SETTINGS = Settings(replicates=3, budget_seconds=100)
 
 def standings() -> list[Standing]:
     return [
-        Standing(Part(f"p{number:05d}", (small.case("vanilla", batch_size=number + 1),) * 4)) for number in range(4)
+        Standing(JobPart(f"p{number:05d}", (small.case("vanilla", batch_size=number + 1),) * 4)) for number in range(4)
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.options import asked
-from rnnbench.harness.slurm.parts import Part
+from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.queue import JobState, Ticket
 from rnnbench.suite_file import Settings
 from tests import workload as small
@@ -66,7 +66,7 @@ def note_card(folder: str, number: int) -> None:
 
 
 def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, tmp_path: Path) -> None:
-    part = Part("p00000", (small.case("vanilla", device="cuda"),))
+    part = JobPart("p00000", (small.case("vanilla", device="cuda"),))
     arguments = [(str(tmp_path), number) for number in range(3)]
     queue.submit(tmp_path / "slurm", "cards", note_card, arguments, asked([part], Settings(), {}))
     wait_until(lambda: len(list(tmp_path.glob("job-?"))) == 2, "two jobs")
@@ -79,7 +79,7 @@ def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, 
 
 
 def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> None:
-    part = Part("p00000", (small.case("vanilla"),))
+    part = JobPart("p00000", (small.case("vanilla"),))
     wanted = asked([part], Settings(), {"begin": "now+1hour"})
     queue.submit(tmp_path / "slurm", "waiting", note_card, [(str(tmp_path), 0), (str(tmp_path), 1)], wanted)
     alive = queue.states(["waiting"])

@@ -30,7 +30,7 @@ def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_
     def submit(_folder: Path, _name: str, _function: Any, _arguments: Any, how: dict[str, Any]) -> None:
         excluded.append(how["additional_parameters"].get("exclude"))
 
-    def states(names: Sequence[str]) -> queue.States:
+    def states(names: Sequence[str]) -> queue.JobStates:
         found = {
             Ticket(name, place): JobState(f"1_{place}", "FAILED", f"{UNLIKE}:0", "odd", "")
             for name in names

@@ -7,7 +7,7 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.report.figures import figure_benchmarks
 from rnnbench.report.page import benchmarks
-from rnnbench.report.page.place import Place
+from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put
 from rnnbench.store.pytest_benchmark import read
 from tests.report.page.test_run_folder import LOADS, Page
@@ -17,7 +17,7 @@ ROUNDS = "One file is one process: its quartiles hold what differs from round to
 
 
 def page(path: Path, out: Path, reference: str | None = None) -> Page:
-    return Page(put(benchmarks.render(read(path), reference), Place(out, "test")).read_text(encoding="utf-8"))
+    return Page(put(benchmarks.render(read(path), reference), ReportFolder(out, "test")).read_text(encoding="utf-8"))
 
 
 def test_one_file_has_no_interval_and_every_figure_and_table_says_so(tmp_path: Path) -> None:

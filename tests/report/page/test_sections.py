@@ -6,7 +6,7 @@ import pytest
 from rnnbench.analysis.noise import Noise
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import run_page, sections
-from rnnbench.report.page.sections import Commands, Content, Listed, Section, Warnings, Words
+from rnnbench.report.page.sections import Commands, Content, Listed, Paragraph, Section, Warnings
 from rnnbench.report.tables import all_tables
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import info_with, with_none_measured
@@ -21,7 +21,7 @@ def content(notebook: pd.DataFrame, info: RunInfo) -> Content:
 
 
 def words(section: Section) -> str:
-    return " ".join(part.text for part in section.parts if isinstance(part, Words))
+    return " ".join(part.text for part in section.parts if isinstance(part, Paragraph))
 
 
 def test_every_table_and_figure_stands_in_one_section(quick: pd.DataFrame, info: RunInfo) -> None:
@@ -41,7 +41,7 @@ def test_ids_are_stable_since_links_name_them(content: Content) -> None:
 
 def test_another_section_takes_one_function_and_its_place(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
     def why(_: Content) -> Section:
-        return Section("why", "Why is it slower?", "Why", [Words("Dispatch & more.")])
+        return Section("why", "Why is it slower?", "Why", [Paragraph("Dispatch & more.")])
 
     monkeypatch.setattr(sections, "SECTIONS", (*sections.SECTIONS, why, lambda _: None))
     page = run_page.render(content)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.harness.live.not_slower import Compared
+from rnnbench.harness.live.not_slower import NotSlowerResult
 from rnnbench.report.words.not_slower import sentence
 
-SLOWER = Compared(
+SLOWER = NotSlowerResult(
     answer="slower",
     factor=1.2,
     ratio=Estimate(1.38, 1.31, 1.4567),

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnbench.workloads.data.datasets import Batched, Pair, RegularDataset, WindowDataset
-from rnnbench.workloads.data.loader import Way, loader
+from rnnbench.workloads.data.datasets import Batched, Example, RegularDataset, WindowDataset
+from rnnbench.workloads.data.loader import LoadingWay, loader
 
 # From Python 3.12 on, forking beside threads is warned of; torch forks its loaders, after it has started threads.
 forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -30,14 +30,14 @@ def datasets(draw: st.DrawFn) -> Batched:
     return WindowDataset(torch.rand((items - 1) * stride + length, 3), targets, length, stride)
 
 
-def epochs(dataset: Batched, way: Way, batch_size: int, seed: int | None, workers: int = 0) -> list[Pair]:
+def epochs(dataset: Batched, way: LoadingWay, batch_size: int, seed: int | None, workers: int = 0) -> list[Example]:
     """The batches of two epochs."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     batches = loader(dataset, way, batch_size, workers, generator=generator)
     return [(inputs, targets) for _ in range(2) for inputs, targets in batches][: 2 * len(batches)]
 
 
-def is_equal(one: list[Pair], other: list[Pair]) -> bool:
+def is_equal(one: list[Example], other: list[Example]) -> bool:
     parts: list[tuple[Tensor, Tensor]] = [
         pair for batches in zip(one, other, strict=True) for pair in zip(*batches, strict=True)
     ]
@@ -58,7 +58,7 @@ def small() -> WindowDataset:
 
 
 @pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_steps_come_first_then_the_batch(way: Way) -> None:
+def test_steps_come_first_then_the_batch(way: LoadingWay) -> None:
     dataset = small()
     shapes = [(tuple(inputs.shape), tuple(targets.shape)) for inputs, targets in loader(dataset, way, 3)]
     assert shapes == [((6, 3, 2), (6, 3, 3)), ((6, 3, 2), (6, 3, 3)), ((6, 2, 2), (6, 2, 3))]
@@ -67,14 +67,14 @@ def test_steps_come_first_then_the_batch(way: Way) -> None:
 
 
 @pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_every_epoch_is_shuffled_anew(way: Way) -> None:
+def test_every_epoch_is_shuffled_anew(way: LoadingWay) -> None:
     first, second = epochs(small(), way, 8, seed=1)
     assert not torch.equal(first[0], second[0])
 
 
 @forks
 @pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_batches_that_other_processes_load_are_the_same(way: Way) -> None:
+def test_batches_that_other_processes_load_are_the_same(way: LoadingWay) -> None:
     assert is_equal(epochs(small(), way, 3, seed=1, workers=1), epochs(small(), way, 3, seed=1))
 
 

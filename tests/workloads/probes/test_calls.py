@@ -17,7 +17,7 @@ from rnnbench.harness.machine import torch_state
 from rnnbench.store.records import Case
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.probes.calls import Counts, count, probe
+from rnnbench.workloads.probes.calls import CallCounts, count, probe
 from tests import workload as small
 
 CPU = torch.device("cpu")
@@ -34,12 +34,12 @@ CASES = [
 ]
 
 
-def counted(case: Case) -> Counts:
+def counted(case: Case) -> CallCounts:
     built = build(case, Path())
     return count(built.timed_call(), CPU)
 
 
-def of(call: Callable[[], object]) -> Counts:
+def of(call: Callable[[], object]) -> CallCounts:
     return count(TimedCall(call, torch.inference_mode), CPU)
 
 
@@ -166,7 +166,7 @@ def test_two_blocks_at_once_are_the_sum_of_both() -> None:
         second = a_megabyte()
         del first, second
 
-    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE, backend="aten")
+    assert of(call) == CallCounts(macs=0, operators=2, allocations=2, peak_bytes=2 * MEGABYTE, backend="aten")
 
 
 def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
@@ -175,7 +175,7 @@ def test_two_blocks_one_after_the_other_are_never_more_than_one() -> None:
         del first
         a_megabyte()
 
-    assert of(call) == Counts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE, backend="aten")
+    assert of(call) == CallCounts(macs=0, operators=2, allocations=2, peak_bytes=MEGABYTE, backend="aten")
 
 
 def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> None:
@@ -185,7 +185,7 @@ def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> No
         kept.clear()
         kept.append(a_megabyte())
 
-    assert of(call) == Counts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE, backend="aten")
+    assert of(call) == CallCounts(macs=0, operators=1, allocations=1, peak_bytes=MEGABYTE, backend="aten")
 
 
 def test_another_devices_memory_does_not_count() -> None:
