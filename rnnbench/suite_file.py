@@ -25,17 +25,17 @@ from rnnbench.store.records import (
     Task,
 )
 from rnnbench.store.regular_files import read_text
-from rnnbench.store.schema import MOST
+from rnnbench.store.schema import MAX_INTEGER
 
 
 def _as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Size = Annotated[int, Field(strict=True, ge=1, lt=MOST)]
-Count = Annotated[int, Field(strict=True, ge=0, lt=MOST)]
+Size = Annotated[int, Field(strict=True, ge=1, lt=MAX_INTEGER)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=MAX_INTEGER)]
 T = TypeVar("T")
-MOST_FAULTS = 20  # that are told; a list may have thousands of values
+MAX_FAULTS = 20  # that are told; a list may have thousands of values
 MAX_SHOWN = 200  # letters of a value
 MAX_BYTES = 1 << 20  # of a suite file
 MAX_VALUES = 200_000  # of all axes of all sweeps
@@ -92,7 +92,7 @@ class Settings(_Strict):
     replicates: Size = 6  # the fewest, whatever `most_replicates` is where it is not given
     most_replicates: Size = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
-    windows: Annotated[int, Field(strict=True, ge=2, lt=MOST, multiple_of=2)] = 4
+    windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     compiled_steps: Size = 32  # that torch.compile is given in one piece
@@ -133,7 +133,7 @@ Fault = Callable[[], str]  # gives its words: to put all into words would take l
 
 
 def read(path: Path) -> SuiteFile:
-    """Read and check a file; raises UserError with the first MOST_FAULTS that were found."""
+    """Read and check a file; raises UserError with the first MAX_FAULTS that were found."""
     data = _toml(path)
     faults: list[Fault] = []
     defaults = data.pop("defaults", {})
@@ -155,9 +155,9 @@ def read(path: Path) -> SuiteFile:
     if content is not None:
         faults += _faults_of_valid(content)
     if faults or content is None:
-        words = list(dict.fromkeys(fault() for fault in faults[:MOST_FAULTS]))
-        if len(faults) > MOST_FAULTS:
-            words.append(f"and {len(faults) - MOST_FAULTS} more errors")
+        words = list(dict.fromkeys(fault() for fault in faults[:MAX_FAULTS]))
+        if len(faults) > MAX_FAULTS:
+            words.append(f"and {len(faults) - MAX_FAULTS} more errors")
         raise UserError("\n".join(f"{path}: {word}" for word in words))
     return content
 
@@ -215,7 +215,7 @@ def _fault(detail: Any) -> str:
             words = f"{shown} is not one of {allowed}{like}"
         case "int_type" | "greater_than_equal" if isinstance(least, int):
             words = f"{shown} is not a whole number of {least} or more"
-        case "less_than" if isinstance(value, int) and value >= MOST:
+        case "less_than" if isinstance(value, int) and value >= MAX_INTEGER:
             words = f"{shown} is too large; expected less than 2 ** 63"
         case "too_short":
             words = "empty; expected at least one value"

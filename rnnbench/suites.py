@@ -16,8 +16,8 @@ from rnnbench.expressions import parse_only, quoted
 from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
-MOST_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
-MOST_OF_ALL = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
+MAX_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
+MAX_CONFIRMED_CASES = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Suite:
             raise UserError(f"{self.file}: --only {'; '.join(faults)}")
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
-        if count > MOST_OF_ALL:
+        if count > MAX_CONFIRMED_CASES:
             raise UserError(
-                f"{self.file}: the sweeps have {count:,} cases, and a run holds {MOST_OF_ALL:,} at most; "
+                f"{self.file}: the sweeps have {count:,} cases, and a run holds {MAX_CONFIRMED_CASES:,} at most; "
                 "narrow them with --only, or take values out of the axes"
             )
         if most is not None and count > most:

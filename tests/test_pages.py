@@ -9,7 +9,7 @@ from rnnbench.cli import cli
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-MOST_LINES = 160
+MAX_LINES = 160
 
 
 def pages() -> list[str]:
@@ -45,7 +45,7 @@ def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
 
 def test_the_front_page_is_short_and_leads_to_all_others() -> None:
     text = (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= MOST_LINES
+    assert len(text.splitlines()) <= MAX_LINES
     linked = {str(Path(link.partition("#")[0])) for link in LINK.findall(text)}
     others = {name for name in pages() if name.endswith("README.md") or name.startswith(".github")}
     assert others - linked == {"README.md"}

@@ -24,7 +24,7 @@ def suite(folder: Path, text: str) -> Suite:
 
 
 def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
-    return chosen.groups(parse_only(only), device, most=suites.MOST_CASES)
+    return chosen.groups(parse_only(only), device, most=suites.MAX_CASES)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_job_whose_machine_dies_pays_its_start_again_and_nothing_else(monkeypa
 def test_replicates_until_a_precision_follow_the_width_of_the_interval() -> None:
     made, width = np.array([10, 10, 10, 4]), np.array([0.02, 0.001, 1.0, 0.021])
     needed = fleet.replicates_until(0.02, made, width)
-    assert needed.tolist() == [10, 10, fleet.MOST_REPLICATES, 5]
+    assert needed.tolist() == [10, 10, fleet.MAX_REPLICATES, 5]
 
 
 def test_what_cases_cost_is_read_off_a_run() -> None:

@@ -12,7 +12,7 @@ from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.store.profiles import CATEGORIES, CallPart, Category, Profile
 
 What = Literal[Category, "overhead", "gaps", "whole"]
-MOST_OVER = 0.1  # of the call: by more than that its kernels can't come out longer than it is by noise alone
+MAX_EXCESS = 0.1  # of the call: by more than that its kernels can't come out longer than it is by noise alone
 TOO_LONG = "its kernels, clocked one by one, come to more than the whole of it, as on a busy machine"
 # What is no kernel's: on a CPU all that is called on the way to one; on a device that launches them, its waiting.
 NAMES: dict[str, str] = {
@@ -51,7 +51,7 @@ def in_one_piece(profile: Profile) -> str:
     if profile.opaque or profile.no_kernels:
         return profile.opaque or profile.no_kernels
     left = min(one.share for one in _parts(profile) if one.what in ("overhead", "gaps"))
-    return TOO_LONG if left < -MOST_OVER else ""
+    return TOO_LONG if left < -MAX_EXCESS else ""
 
 
 def _parts(profile: Profile) -> list[Share]:

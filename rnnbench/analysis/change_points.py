@@ -18,7 +18,7 @@ from rnnbench.analysis.location import Location
 from rnnbench.analysis.verdict import CONFIDENCE
 
 PENALTY = 3.0  # times log n: what a change must gain in squared standard errors
-FEWEST = 2  # points of a level: one alone may be a run that something else slowed
+MIN_LEVEL_POINTS = 2  # points of a level: one alone may be a run that something else slowed
 SPIKE = 2.0  # standard errors
 
 
@@ -81,11 +81,11 @@ def _neighbours(padded: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tupl
 def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
     """The first places of the stretches of points that have one level each, by PELT; `[0]` where nothing changed."""
     penalty = PENALTY * math.log(len(values))
-    if len(values) < 2 * FEWEST or cost(values, weights, [0]) <= penalty:
+    if len(values) < 2 * MIN_LEVEL_POINTS or cost(values, weights, [0]) <= penalty:
         return [0]  # no change could gain what it costs
     import ruptures
 
-    search = ruptures.Pelt(custom_cost=_weighted_cost(), min_size=FEWEST, jump=1)
+    search = ruptures.Pelt(custom_cost=_weighted_cost(), min_size=MIN_LEVEL_POINTS, jump=1)
     ends = search.fit(np.column_stack((values, weights))).predict(pen=penalty)
     return [0, *ends[:-1]]
 

@@ -14,9 +14,9 @@ from scipy import special
 
 # Below this the signed-rank interval is up to a quarter wider than Student's, which covers as well: see the coverage
 # table of `tests/validation`. Below six values the signed-rank test can't reject at 5% at all.
-FEWEST_FOR_RANKS = 10
-MOST_FOR_EXACT = 50
-MOST_AT_ONCE = 1 << 23  # pairs of values, so that many cases of many replicates do not fill the memory
+MIN_FOR_RANKS = 10
+MAX_FOR_EXACT = 50
+MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases of many replicates do not fill the memory
 
 FARTHEST_LOG = 300.0  # of a ratio; a spoilt run's times may differ so much that the ends of intervals are no numbers
 LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
@@ -54,7 +54,7 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     The interval is the signed-rank test's, or Student's t for fewer than ten values, and NaN for one.
     Raises ValueError where there is no value.
     """
-    interval = t_interval if len(values) < FEWEST_FOR_RANKS else signed_rank_interval
+    interval = t_interval if len(values) < MIN_FOR_RANKS else signed_rank_interval
     return interval(values, confidence)
 
 
@@ -62,7 +62,7 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) 
     """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, low and high."""
     found = np.full((groups.max(initial=-1) + 1, 3), math.nan)
     for part, places in _alike(groups, lambda size: size**2):
-        rows = _t_intervals if places.shape[1] < FEWEST_FOR_RANKS else _signed_rank_intervals
+        rows = _t_intervals if places.shape[1] < MIN_FOR_RANKS else _signed_rank_intervals
         found[part] = rows(np.asarray(values, dtype=float)[places], confidence)
     return found
 
@@ -70,14 +70,14 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) 
 def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Groups of equally many members: their numbers, and the places of their members, a row each.
 
-    At once only as many as have `MOST_AT_ONCE` numbers to hold, where a group of n members has `cost(n)` of them.
+    At once only as many as have `MAX_AT_ONCE` numbers to hold, where a group of n members has `cost(n)` of them.
     """
     sizes = np.bincount(groups)
     order = np.argsort(groups, kind="stable")
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes[sizes > 0]).tolist():
         alike = np.flatnonzero(sizes == size)
-        for part in np.array_split(alike, math.ceil(len(alike) * cost(size) / MOST_AT_ONCE)):
+        for part in np.array_split(alike, math.ceil(len(alike) * cost(size) / MAX_PAIRS_AT_ONCE)):
             yield part, order[starts[part][:, None] + np.arange(size)]
 
 
@@ -162,7 +162,7 @@ def signed_rank_cut(n: int, alpha: float) -> int:
 
     T counts the Walsh averages on one side of a shift, so the shift is kept where k + 1 or more lie there.
     """
-    if n > MOST_FOR_EXACT:
+    if n > MAX_FOR_EXACT:
         mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
         return max(0, math.floor(mean + float(special.ndtri(alpha / 2)) * math.sqrt(variance)))
     ways = np.zeros(n * (n + 1) // 2 + 1)  # subsets of the ranks 1..n, by their sum

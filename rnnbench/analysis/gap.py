@@ -20,8 +20,8 @@ TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 # From what one writes first to what runs fastest; what each of them changes against the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
 OVERHEADS = ("overhead", "gaps")  # what in a breakdown is no kernel's
-MOST_APART = 0.25  # of a call's time in the run, for its profile to say what that time is made of
-LEAST_SHARE = 0.01  # of the call, below which a cause is not worth a word
+MAX_DIFFERENCE = 0.25  # of a call's time in the run, for its profile to say what that time is made of
+MIN_SHARE = 0.01  # of the call, below which a cause is not worth a word
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` does
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
@@ -126,7 +126,7 @@ def is_alike(profile: Profile, measured: TimesByReplicate) -> bool:
     if not profile.works:
         return False
     ratio = float(np.median(profile.times["call"])) / float(np.median(list(measured.values())))
-    return 1 / (1 + MOST_APART) <= ratio <= 1 + MOST_APART
+    return 1 / (1 + MAX_DIFFERENCE) <= ratio <= 1 + MAX_DIFFERENCE
 
 
 def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[str] = ()) -> list[Cause]:
@@ -136,7 +136,7 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
         if not cause.seconds or (cause.kind in HOISTING and "hoisted" in rungs):
             continue
         size = estimate(cause.seconds)
-        if size.value >= LEAST_SHARE * call_seconds and not size.low <= 0:
+        if size.value >= MIN_SHARE * call_seconds and not size.low <= 0:
             found.append(cause)
     return sorted(found, key=lambda cause: -estimate(cause.seconds).value)
 

@@ -31,7 +31,7 @@ from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
-SMALLEST = 0.01  # a smaller change is none that anybody acts on
+MIN_CHANGE = 0.01  # a smaller change is none that anybody acts on
 MAD_TO_SPREAD = 1.4826  # of a normal distribution
 
 
@@ -191,6 +191,8 @@ def _judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange,
     quiet = [1.0 for line in changes if not line]
     adjusted = iter(stats.false_discovery_control([*p_values, *quiet])[: len(p_values)].tolist())
     return [
-        tuple(replace(one, is_significant=next(adjusted) <= Q and abs(one.ratio.value - 1) >= SMALLEST) for one in line)
+        tuple(
+            replace(one, is_significant=next(adjusted) <= Q and abs(one.ratio.value - 1) >= MIN_CHANGE) for one in line
+        )
         for line in changes
     ]

@@ -18,7 +18,7 @@ from scipy import special
 
 from rnnbench.analysis.estimate import Estimate, t_quantile
 
-FEWEST_TO_TRIM = 5
+MIN_TO_TRIM = 5
 TRIMMED_SHARE = 0.1  # at each end, at least one value
 
 
@@ -105,7 +105,7 @@ def shift(base: Location, head: Location) -> Location:
 
 def _cut(n: int) -> int:
     """Values that are trimmed at each end of n."""
-    return max(1, round(TRIMMED_SHARE * n)) if n >= FEWEST_TO_TRIM else 0
+    return max(1, round(TRIMMED_SHARE * n)) if n >= MIN_TO_TRIM else 0
 
 
 def _kept(n: int) -> int:

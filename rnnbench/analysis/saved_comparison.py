@@ -7,14 +7,14 @@ from operator import attrgetter
 
 from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, with_counts
-from rnnbench.analysis.location import FEWEST_TO_TRIM, shift
+from rnnbench.analysis.location import MIN_TO_TRIM, shift
 from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Benchmark, Saved
 
-FEWEST = FEWEST_TO_TRIM  # processes a side for a verdict; of fewer, a single bad one decides
-FEWEST_TURNS = 5  # stretches of processes of one side in the order of time, for times of two sides to be compared
+MIN_PROCESSES = MIN_TO_TRIM  # processes a side for a verdict; of fewer, a single bad one decides
+MIN_TURNS = 5  # stretches of processes of one side in the order of time, for times of two sides to be compared
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
 UNDECIDED = "more processes of each side would tell"
 
@@ -36,7 +36,7 @@ class BenchmarkPair:
 def compare(base: Saved, head: Saved, margin: float, reference: str | None = None) -> Comparison:
     """One finding for each benchmark of both sides but the references.
 
-    There is a verdict of time only from `FEWEST` processes of each side on, and where no reference was in the same
+    There is a verdict of time only from `MIN_PROCESSES` processes of each side on, and where no reference was in the same
     process, only if the sides took turns: else what the machine did in between would count as a change.
     Raises UserError where no benchmark is on both sides.
     """
@@ -57,7 +57,7 @@ def compare(base: Saved, head: Saved, margin: float, reference: str | None = Non
 def in_turns(base: Saved, head: Saved) -> bool:
     """Whether the sides' processes alternate in time often enough that what drifts meets both alike."""
     taken = sorted([(one.started, 0) for one in base.sessions] + [(one.started, 1) for one in head.sessions])
-    return 1 + sum(one[1] != other[1] for one, other in pairwise(taken)) >= FEWEST_TURNS
+    return 1 + sum(one[1] != other[1] for one, other in pairwise(taken)) >= MIN_TURNS
 
 
 def _judged(
@@ -74,7 +74,7 @@ def _judged(
     for key in keys:
         beside = _beside(key, base, head, references)
         pairs[key] = BenchmarkPair(sample(base, key, beside), sample(head, key, beside), beside is not None)
-        fewest = 1 if head.is_exported else FEWEST  # a run's replicates are judged as the run is
+        fewest = 1 if head.is_exported else MIN_PROCESSES  # a run's replicates are judged as the run is
         reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
     judged = _verdicts(pairs, reasons, margin)
     findings = []

@@ -198,7 +198,7 @@ def _against_run(
     from rnnbench.report.screen.progress import shown_progress
 
     before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
-    groups = suite.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = suite.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
     common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
     with shown_progress() as on_progress:

@@ -85,7 +85,7 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
     from rnnbench import suites
     from rnnbench.expressions import expression, parse_only
 
-    groups = read_suite(suite).groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = read_suite(suite).groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
     for group in groups:
         for case in group.cases:
             output.say(expression(case))

@@ -51,7 +51,7 @@ def profile(
     from rnnbench.report.words.axes import one_line
 
     chosen = read_suite(suite)
-    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()
     try:

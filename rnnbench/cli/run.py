@@ -97,7 +97,7 @@ def run(
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = read_suite(suite)
-    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MOST_CASES)
+    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     if executor == "slurm":

@@ -27,7 +27,7 @@ from rnnbench.store.regular_files import read_text
 from rnnbench.store.run_info import READ_VERSIONS, RunInfo
 from rnnbench.store.writing import open_to_append, replace
 
-MOST_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
+MAX_OPEN = 16  # windows files; the oldest is closed, most likely that of a worker which has ended
 MAX_INFO_BYTES = 64 << 20
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
 
@@ -92,7 +92,7 @@ class RunFolder:
         """Add one window to its worker's file, with the id of the run."""
         with self._one_at_a_time:
             if window.worker not in self._windows:
-                if len(self._windows) == MOST_OPEN:
+                if len(self._windows) == MAX_OPEN:
                     self._windows.pop(next(iter(self._windows))).close()
                 self._windows[window.worker] = jsonlines.Appender(self.path / f"windows-{window.worker}.jsonl")
             self._windows[window.worker].append(window.to_json() | self._of_run())

@@ -32,8 +32,8 @@ TYPES = {
     "cores": pa.list_(pa.int64()),
     **dict.fromkeys(("started", "seconds", "host_seconds", "submit_seconds", "clock_mhz"), pa.float64()),
 }
-TINY, MOST = 1e-300, 1e300
-LEAST: dict[str, float] = {
+TINY, HUGE = 1e-300, 1e300
+MIN_VALUES: dict[str, float] = {
     **{field.name: 0 for field in fields(Window) if TYPES.get(field.name) in (None, pa.float64())},
     **dict.fromkeys(("turns", "calls", "batch"), 1),
     **dict.fromkeys(("seconds", "host_seconds", "quantiles"), TINY),
@@ -158,7 +158,7 @@ def _windows(path: Path, run: str, schema: pa.Schema) -> Windows:
 
 def _is_sound(windows: pa.Table, worker: str, run: str) -> bool:
     """Whether a look at whole columns finds nothing that `check_windows` would object to; it tells what and where."""
-    for name, least in LEAST.items():
+    for name, least in MIN_VALUES.items():
         if name not in windows.column_names:
             continue
         column = windows[name]
@@ -168,7 +168,7 @@ def _is_sound(windows: pa.Table, worker: str, run: str) -> bool:
         if name != "clock_mhz" and pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
             return False
         span = pc.min_max(values).as_py()
-        if span["min"] is not None and not (least <= span["min"] and span["max"] <= MOST):
+        if span["min"] is not None and not (least <= span["min"] and span["max"] <= HUGE):
             return False
         if name == "quantiles" and pc.min(pc.list_value_length(column)).as_py() == 0:
             return False

@@ -18,7 +18,7 @@ from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES, DEFAULTS, Case
 from rnnbench.store.regular_files import read_bytes
-from rnnbench.store.schema import MOST
+from rnnbench.store.schema import MAX_INTEGER
 from rnnbench.text import writable
 
 ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
@@ -27,8 +27,8 @@ REPLICATE_MEANS = "replicate_mean_seconds"
 WARM = "caches warm"
 VERSIONS = range(3, 6)  # of pytest-benchmark, whose files have what is read here
 UNKNOWN_COMMITS = ("unversioned", "unknown")
-LONGEST = 60  # characters of a bad value that are shown
-LONGEST_SECONDS = 1e9  # 30 years; what is beyond is no time of a call
+MAX_SHOWN_LENGTH = 60  # characters of a bad value that are shown
+MAX_SECONDS = 1e9  # 30 years; what is beyond is no time of a call
 
 
 @dataclass(frozen=True)
@@ -209,14 +209,14 @@ def _metrics(extra: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: value
         for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_INTEGER
     }
 
 
 def _rounds(stats: Mapping[str, Any], where: str) -> BenchmarkRounds:
     low, high, mean = (_seconds(stats.get(name), f"{where}: stats.{name}") for name in ("q1", "q3", "mean"))
     number = stats.get("rounds")
-    if not isinstance(number, int) or not 1 <= number < MOST:
+    if not isinstance(number, int) or not 1 <= number < MAX_INTEGER:
         raise UserError(f"{where}: stats.rounds is {_short(number)}; expected a whole number from 1, below 2 ** 63")
     return BenchmarkRounds(low, high, mean, number)
 
@@ -239,7 +239,7 @@ def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, BenchmarkRoun
 def _seconds(value: Any, where: str) -> float:
     """A time; raises UserError where it is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < LONGEST_SECONDS:
+    if not is_number or not 0 < value < MAX_SECONDS:
         raise UserError(f"{where} is {_short(value)}; expected a positive number of seconds")
     return float(value)
 
@@ -272,4 +272,4 @@ def _dictionary(value: Any) -> dict[str, Any]:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 1]}…"

@@ -9,8 +9,8 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
-MOST = 1 << 63  # what frames hold as whole numbers
-LONGEST_SHOWN = 40  # characters of a value that is wrong
+MAX_INTEGER = 1 << 63  # what frames hold as whole numbers
+MAX_SHOWN_LENGTH = 40  # characters of a value that is wrong
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ def _is_number(value: object, least: float = -1e300) -> bool:
 
 
 def _whole(least: int) -> ValueKind:
-    return ValueKind(f"a whole number of {least} or more", lambda value: type(value) is int and least <= value < MOST)
+    return ValueKind(
+        f"a whole number of {least} or more", lambda value: type(value) is int and least <= value < MAX_INTEGER
+    )
 
 
 def _or_none(kind: ValueKind) -> ValueKind:
@@ -78,7 +80,7 @@ def _is_plain(value: object) -> bool:
         case str():
             return _is_text(value)
         case int():
-            return abs(value) < MOST
+            return abs(value) < MAX_INTEGER
     return True
 
 
@@ -299,7 +301,7 @@ def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) ->
 def shown(value: object) -> str:
     """A value as messages show it: short, and in characters that every terminal has."""
     try:
-        text = ascii(value) if not isinstance(value, int) or abs(value) < MOST else "a number that is too large"
+        text = ascii(value) if not isinstance(value, int) or abs(value) < MAX_INTEGER else "a number that is too large"
     except ValueError:  # of a number in it with more digits than Python writes
         return "a value that is too large"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."

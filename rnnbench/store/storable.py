@@ -61,6 +61,6 @@ def _within_bounds(value: Any) -> Any:
             return {key: _within_bounds(inner) for key, inner in value.items()}
         case list():
             return [_within_bounds(inner) for inner in value]
-        case int() if abs(value) >= schema.MOST:
+        case int() if abs(value) >= schema.MAX_INTEGER:
             return math.inf if value > 0 else -math.inf
     return value

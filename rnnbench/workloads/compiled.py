@@ -19,7 +19,7 @@ from rnnbench.workloads.tasks import feed_back
 # What is asked of Inductor, as far as this torch has it: C++ that calls its kernels without Python in between, and tanh
 # from one exponential, as oneDNN's own layers have it, which takes an eighth off an LSTM of hidden size 256.
 OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-MOST_GRAPHS = 10_000  # of one function over all cases of a process; torch's own limit is 8
+MAX_GRAPHS = 10_000  # of one function over all cases of a process; torch's own limit is 8
 
 
 class CompiledRun:
@@ -124,7 +124,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     from rnnbench.workloads.graph_passes import LoopPasses
 
     limits: Any = config
-    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_GRAPHS
+    limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in OPTIONS.items() if name in known}
     options["post_grad_custom_pre_pass"] = LoopPasses()

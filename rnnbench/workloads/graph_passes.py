@@ -17,8 +17,8 @@ from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_file
 
 aten: Any = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.addmm.default)
-FEWEST_TERMS = 2  # that are worth stacking
-FEWEST_READERS = 4  # products that are worth a copy of their weight
+MIN_TERMS = 2  # that are worth stacking
+MIN_READERS = 4  # products that are worth a copy of their weight
 
 
 class LoopPasses(CustomGraphPass):
@@ -42,7 +42,7 @@ def stack_sums(graph: fx.Graph) -> None:
             continue  # scaled, or part of a larger sum
         terms = _terms(root)
         shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
-        if len(terms) < FEWEST_TERMS or len(shapes) > 1:
+        if len(terms) < MIN_TERMS or len(shapes) > 1:
             continue
         for operands, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
             found = [operands(term) for term in terms]
@@ -56,7 +56,7 @@ def copy_weights(graph: fx.Graph) -> None:
     """Give a transposed input that several products have as their second factor a copy that lies as it is read."""
     for node in [node for node in graph.nodes if _is(node, aten.permute.default)]:
         readers = [user for user in node.users if user.target in PRODUCTS and user.args[-1] is node]
-        if node.args[0].op != "placeholder" or len(readers) < FEWEST_READERS or node.meta["val"].is_contiguous():
+        if node.args[0].op != "placeholder" or len(readers) < MIN_READERS or node.meta["val"].is_contiguous():
             continue
         with graph.inserting_after(node):
             copy = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})

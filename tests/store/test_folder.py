@@ -8,7 +8,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import (
-    MOST_OPEN,
+    MAX_OPEN,
     RunFolder,
     last_measurements,
     parts,
@@ -37,7 +37,7 @@ def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
 def test_windows_of_more_workers_than_files_stay_open_are_all_kept(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "quick")
     run.add_measurement(Measurement(CASE, "measured"))
-    workers = [f"{number:04d}" for number in range(MOST_OPEN + 3)]
+    workers = [f"{number:04d}" for number in range(MAX_OPEN + 3)]
 
     def write(mine: list[str]) -> None:
         for replicate in range(20):

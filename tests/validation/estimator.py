@@ -16,7 +16,7 @@ from rnnbench.suite_file import Settings
 
 ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]
 WINDOW_SECONDS = (0.005, 0.01, 0.02, 0.05)
-MOST_WINDOWS = 8
+MAX_WINDOWS = 8
 WINDOWS = (2, 4, 8)
 REPLICATES = 10
 QUANTILES = {"minimum": 0.0, "10% quantile": 0.1, "lower quartile": 0.25, "median": 0.5}
@@ -51,7 +51,7 @@ def estimators() -> pd.DataFrame:
 def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
     """The windows of a run with their turn in the visit, and the seconds that each arm costs beside its windows."""
     suite = suites.read("quick")
-    settings = Settings(replicates=REPLICATES, precision=None, windows=MOST_WINDOWS, window_seconds=window_seconds)
+    settings = Settings(replicates=REPLICATES, precision=None, windows=MAX_WINDOWS, window_seconds=window_seconds)
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups(parse_only(ONLY), None, most=None)
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)

@@ -21,7 +21,7 @@ from rnnbench.store.records import WORKLOAD_AXES
 RUN = Path("results/quick-20261125T021740Z-99e6")
 CASES = 1_000_000
 FLEETS = ((1, 100), (10, 100), (100, 1), (100, 16), (100, 100), (100, 1000), (1000, 100))  # machines, groups a job
-PRECISION, MOST_REPLICATES = 0.02, 40
+PRECISION, MAX_REPLICATES = 0.02, 40
 FILES = 5  # of a job: `run-`, `measurements-` and Slurm's three, beside one of windows for each replicate
 JOB_SECONDS = 4.0  # from a free node to a worker that measures: scheduler, interpreter, a first import of torch
 SPEED_SPREAD = 0.05  # standard deviation of the logarithm of a machine's speed
@@ -73,9 +73,9 @@ def costs(run: Path) -> Costs:
 def replicates_until(precision: float, made: np.ndarray, width: np.ndarray) -> np.ndarray:
     """How many replicates would bring an interval of half-width `width`, by Student's t over `made`, to `precision`."""
     spread = width * np.sqrt(made) / stats.t.ppf(0.975, made - 1)
-    tried = np.arange(2, MOST_REPLICATES + 1)
+    tried = np.arange(2, MAX_REPLICATES + 1)
     reached = np.outer(spread, stats.t.ppf(0.975, tried - 1) / np.sqrt(tried)) <= precision * (1 + 1e-9)
-    needed = np.where(reached.any(axis=1), tried[reached.argmax(axis=1)], MOST_REPLICATES)
+    needed = np.where(reached.any(axis=1), tried[reached.argmax(axis=1)], MAX_REPLICATES)
     return np.asarray(np.maximum(needed, made))
 
 

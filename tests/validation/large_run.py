@@ -26,7 +26,7 @@ SWEEP: dict[str, Any] = {
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 SLOWNESS = {"loop": 4.0, "hoisted": 2.0, "compiled": 1.2, "torch.nn": 1.0}
 WINDOW_SECONDS = 0.01
-MOST_QUANTILES = 11
+MAX_QUANTILES = 11
 PROCESS_SPREAD, BLOCK_NOISE = 0.01, 0.02  # an arm's speed from process to process; what noise adds to a block
 CEILING = Ceiling("cpu", "float32", 1, 8.7e10, ((32_768, 4.7e10), (1_048_576, 9e10), (134_217_728, 1.4e10)), 4e-7, None)
 ENVIRONMENT: dict[str, Any] = {
@@ -123,7 +123,7 @@ def _visit(
     keys = [case.key for case in group.cases]
     slowest = max(true[key] for key in keys)
     blocks = max(1, round(WINDOW_SECONDS / max(slowest, 2e-5)))
-    points = min(blocks, MOST_QUANTILES)
+    points = min(blocks, MAX_QUANTILES)
     speeds = {key: true[key] * math.exp(rng.normal(0, PROCESS_SPREAD)) for key in keys}
     turns = len(keys) * windows
     noise = np.sort(1 + BLOCK_NOISE * rng.exponential(size=(turns, points)), axis=1)

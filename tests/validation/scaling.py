@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.scaling.fit import fits, solve
-from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, levels
+from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, levels
 from rnnbench.analysis.scaling.predict import at
 from rnnbench.analysis.scaling.terms import Work, columns
 from rnnbench.analysis.summary import summarize
@@ -52,7 +52,7 @@ def _left_out(summary: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[bool]"]]:
     for _, point in summary.groupby(list(MOVING)):
         yield "a point", summary.index.to_series().isin(point.index)
     for axis, values in levels(summary[list(MOVING)].dropna()).items():
-        if len(values) < FEWEST_VALUES:
+        if len(values) < MIN_VALUES:
             continue
         for place, value in enumerate(values):
             inside = 0 < place < len(values) - 1

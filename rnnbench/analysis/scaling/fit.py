@@ -11,19 +11,19 @@ from scipy.optimize import nnls
 
 from rnnbench.analysis.derived import ITEM_BYTES
 from rnnbench.analysis.scaling.counts import StepCounts, counts
-from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
+from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES
 
 SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
 PHASES = ("inference", "training", "step")  # whose calls run one batch
-FEWEST_POINTS = 6
+MIN_POINTS = 6
 NO_TIME = 1e-6  # of the time that was measured
-FEWEST_AXES = 2  # that have `FEWEST_VALUES` or more
+MIN_AXES = 2  # that have `MIN_VALUES` or more
 TOO_FEW = (
-    f"fewer than {FEWEST_POINTS} sizes were measured, or fewer than {FEWEST_AXES} of batch, length, input and hidden "
-    f"size at {FEWEST_VALUES} values or more"
+    f"fewer than {MIN_POINTS} sizes were measured, or fewer than {MIN_AXES} of batch, length, input and hidden "
+    f"size at {MIN_VALUES} values or more"
 )
 UNCOUNTED = "its MACs are not known, or follow from more than batch, length, input and hidden size"
 ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
@@ -119,8 +119,8 @@ def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> SizeF
     points = np.frombuffer(content).reshape(-1, len(MOVING) + 2)
     seconds, macs = points[:, -2], points[:, -1]
     sizes = pd.DataFrame(points[:, : len(MOVING)].astype(int), columns=list(MOVING)).assign(seconds=seconds)
-    varied = sum(len(values) >= FEWEST_VALUES for values in levels(sizes).values())
-    if len(sizes) < FEWEST_POINTS or varied < FEWEST_AXES:
+    varied = sum(len(values) >= MIN_VALUES for values in levels(sizes).values())
+    if len(sizes) < MIN_POINTS or varied < MIN_AXES:
         return LeftOut(axes, TOO_FEW)
     counted = counts(sizes, macs)
     if counted is None:

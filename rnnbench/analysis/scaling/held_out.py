@@ -16,9 +16,9 @@ from scipy import stats
 from rnnbench.analysis.scaling.terms import Array
 
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
-FEWEST_VALUES = 3  # of a size: with less, none can be held out between others
+MIN_VALUES = 3  # of a size: with less, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
-MOST_FOLDS = 50  # of points; where there are more, some are left out at once: each fold costs a fit of each form
+MAX_FOLDS = 50  # of points; where there are more, some are left out at once: each fold costs a fit of each form
 HeldOutPlace = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
@@ -39,10 +39,10 @@ def levels(sizes: pd.DataFrame) -> Levels:
 
 def folds(sizes: pd.DataFrame) -> list[Fold]:
     """Every point, of very many one in fifty at random at once; and of sizes with three values or more, every value."""
-    dealt = np.random.default_rng(0).permutation(len(sizes)) % MOST_FOLDS
-    found = [Fold("", "point", dealt == number) for number in range(min(len(sizes), MOST_FOLDS))]
+    dealt = np.random.default_rng(0).permutation(len(sizes)) % MAX_FOLDS
+    found = [Fold("", "point", dealt == number) for number in range(min(len(sizes), MAX_FOLDS))]
     for axis, values in levels(sizes).items():
-        if len(values) < FEWEST_VALUES:
+        if len(values) < MIN_VALUES:
             continue
         for number, value in enumerate(values):
             place: HeldOutPlace = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"

@@ -15,7 +15,7 @@ from rnnbench.errors import UserError
 
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
 UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 MAX_DIGITS = 18  # of a size; a machine's whole numbers have no more
 
 
@@ -110,8 +110,8 @@ def _sizes(fit: SizeFit, asked: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
             raise UserError(
                 f"which {axis}? It was measured at {_listed(measured)}; say for example {axis}={measured[-1]}"
             )
-    if (count := int(np.prod([len(each) for each in values.values()]))) > MOST_ROWS:
-        raise UserError(f"{count:,} sizes are more than {MOST_ROWS:,}; ask for fewer")
+    if (count := int(np.prod([len(each) for each in values.values()]))) > MAX_ROWS:
+        raise UserError(f"{count:,} sizes are more than {MAX_ROWS:,}; ask for fewer")
     return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))
 
 

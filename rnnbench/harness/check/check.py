@@ -22,12 +22,12 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
-from rnnbench.suites import MOST_CASES, margins
+from rnnbench.suites import MAX_CASES, margins
 
 # (share of the budget, share of the error rate that is spent there). Early looks let a suite whose cases are clear end
 # early; they cost the last look little, since a test this far out in its tail needs hardly more data for it.
 LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
-FEWEST_REPLICATES = 4  # at a look
+MIN_REPLICATES = 4  # at a look
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def select(
 
     Raises UserError where no case is on both sides.
     """
-    most = None if any_number else MOST_CASES
+    most = None if any_number else MAX_CASES
     found = {}
     for side in (head, base):  # the head's first, whose suite must have all that `only` names
         with side.errors_in_words():
@@ -109,7 +109,7 @@ def check(
             runner.notes += runner.recorded_notes()
     verdicts = trial.verdicts()
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
-    if runner.replicates < FEWEST_REPLICATES and any(one.verdict == "inconclusive" for one in findings):
+    if runner.replicates < MIN_REPLICATES and any(one.verdict == "inconclusive" for one in findings):
         runner.notes.append(_more_budget(runner, selection.groups, settings.budget_seconds))
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return folder, Comparison(
@@ -142,7 +142,7 @@ def measure(
         while groups and (runner.replicates == 0 or runner.seconds + runner.expected_seconds(groups) <= until):
             runner.replicate(groups, tell)
             groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
-        if runner.replicates < FEWEST_REPLICATES and share < 1:
+        if runner.replicates < MIN_REPLICATES and share < 1:
             continue
         # The cases that are decided still tell how noisy cases are.
         low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
@@ -172,10 +172,10 @@ def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: J
 
 def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float) -> str:
     """What a budget that was spent early would have to be."""
-    seconds = runner.seconds + (FEWEST_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
+    seconds = runner.seconds + (MIN_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
     enough = 10 * math.ceil(1.1 * seconds / 10)
     return (
-        f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {FEWEST_REPLICATES} pairs "
+        f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {MIN_REPLICATES} pairs "
         f"of workers; {enough} s would be enough for these"
     )
 

@@ -13,7 +13,7 @@ from rnnbench.analysis.paired import times
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import MOST_LAYOUTS, WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
@@ -81,7 +81,7 @@ class PairedRunner:
         """Check and observe every case on both sides, at once unless they need a device alone, before any timing."""
         cases = [case for group in groups for case in group.cases]
         shared = all(is_shared(group.workload.device) for group in groups)
-        layout = self._rng.randrange(MOST_LAYOUTS)
+        layout = self._rng.randrange(MAX_LAYOUTS)
         queues = [
             Queue(
                 self._recorders[name],
@@ -151,7 +151,7 @@ class PairedRunner:
         started, name = self._now(), f"{self._pairs:04d}"
         self._pairs += 1
         # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
-        layout = self._rng.randrange(MOST_LAYOUTS)
+        layout = self._rng.randrange(MAX_LAYOUTS)
         self._pair = {side.name: self._start_worker(name, side, layout) for side in self._sides.values()}
         told = {side: self._hello(side, worker) for side, worker in self._pair.items()}
         self._start_seconds = self._now() - started

@@ -17,7 +17,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.store.records import Case
 
 CASES_PER_WORKER = 8  # fewer are not worth another worker's start
-MOST_WORKERS = 8  # for the memory that each holds
+MAX_WORKERS = 8  # for the memory that each holds
 
 
 @dataclass
@@ -44,7 +44,7 @@ class ObservedCase:
 
 def workers_for(cases: int, cores: int) -> int:
     """How many workers a queue deserves."""
-    return max(1, min(cores, MOST_WORKERS, -(-cases // CASES_PER_WORKER)))
+    return max(1, min(cores, MAX_WORKERS, -(-cases // CASES_PER_WORKER)))
 
 
 def observe(

@@ -21,10 +21,10 @@ from rnnbench.harness.protocol import NO_RANDOMIZATION
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 START_SECONDS = 120.0  # importing torch from a cold disk
-MOST_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
+MAX_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
 LOOK_SECONDS = 0.5  # between looks at what a worker prints while it is waited for
 PAUSE_SECONDS = 5.0  # a wait that lasts so much longer than that tells that this process was stopped
-MOST_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
+MAX_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # torch.compile would keep processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -116,7 +116,7 @@ class WorkerProcess:
 
     def wait_ready(self) -> dict[str, Any]:
         """The worker's hello; raises WorkerLost where it can't start. One that is killed meanwhile starts again."""
-        for _ in range(MOST_STARTS - 1):
+        for _ in range(MAX_STARTS - 1):
             try:
                 return self._read(START_SECONDS)
             except WorkerLost:

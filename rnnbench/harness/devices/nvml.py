@@ -24,7 +24,7 @@ from rnnbench.harness.devices.nvml_calls import (
 )
 from rnnbench.store.readings import Readings, Unavailable
 
-MOST_GPUS = 1024
+MAX_GPUS = 1024
 SM, MEMORY = 1, 2  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
 POWER_INSTANT = 186  # a field of nvmlDeviceGetFieldValues
@@ -71,7 +71,7 @@ class Gpu:
         if None in used:
             raise Unavailable("NVML: this driver keeps no account of a process's memory (as under Windows' WDDM)")
         # Not even a bare CUDA context takes none: where the driver can't resolve a container's process, it says 0.
-        return sum(believe(part, 1, answers.MOST_BYTES) for part in used)
+        return sum(believe(part, 1, answers.MAX_BYTES) for part in used)
 
     def is_mig(self) -> bool:
         """Whether this is a MIG instance and not a whole card."""
@@ -105,7 +105,7 @@ def open_gpu(uuid: str) -> Gpu:
 def open_gpus() -> list[Gpu]:
     """Every GPU that the driver lists, whole cards only; one that can't be opened answers with the reason."""
     ask("nvmlInit")
-    return [_open_at(index) for index in range(believe(ask("nvmlDeviceGetCount"), 0, MOST_GPUS))]
+    return [_open_at(index) for index in range(believe(ask("nvmlDeviceGetCount"), 0, MAX_GPUS))]
 
 
 def _open_at(index: int) -> Gpu:

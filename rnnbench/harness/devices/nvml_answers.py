@@ -6,7 +6,7 @@ from typing import Any
 from rnnbench.harness.devices.nvml_calls import NvmlError
 from rnnbench.store.readings import Unavailable
 
-MOST_BYTES = 2**50
+MAX_BYTES = 2**50
 ALL_ONES = (2**32 - 1, 2**64 - 1)  # NVML_VALUE_NOT_AVAILABLE, of either width
 
 COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
@@ -87,7 +87,7 @@ def cuda_version(answer: Any) -> str:
 
 def total_bytes(answer: Any) -> int:
     """All memory."""
-    return believe(answer.total, 1, MOST_BYTES)
+    return believe(answer.total, 1, MAX_BYTES)
 
 
 def used_bytes(answer: Any) -> int:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HIGHEST_CLOCK = 3e9  # hertz; a slower device spins for longer
-LEAST_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
+MIN_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
 
 
 class Mark(Protocol):
@@ -79,7 +79,7 @@ def _buffer(device: "torch.device") -> "Tensor":
     """Kept for the life of the process; a normal tensor, which may be written to in every mode of autograd."""
     import torch
 
-    size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, LEAST_BUFFER_BYTES)
+    size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, MIN_BUFFER_BYTES)
     with torch.inference_mode(False):
         return torch.empty(size, dtype=torch.uint8, device=device)
 

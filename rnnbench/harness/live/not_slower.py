@@ -15,8 +15,8 @@ from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 
 MINE, THAN = "mine", "than"  # the arms' names in inputs and in messages
-MOST_ROUNDS = 1000
-SETTINGS = Settings(replicates=FIRST_LOOK, most_replicates=MOST_ROUNDS, precision=None)
+MAX_ROUNDS = 1000
+SETTINGS = Settings(replicates=FIRST_LOOK, most_replicates=MAX_ROUNDS, precision=None)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def ask(
     started = now()
     rounds.end_at(started + budget_seconds)
     taken = looked = 0
-    while question.answer is None and taken < MOST_ROUNDS and rounds.fits() and not question.is_within(precision):
+    while question.answer is None and taken < MAX_ROUNDS and rounds.fits() and not question.is_within(precision):
         rounds.take()
         taken += 1
         if taken == question.next_look:

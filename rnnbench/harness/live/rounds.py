@@ -20,7 +20,7 @@ from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
-FEWEST_WINDOWS = 2  # of an arm in a round: one turn, and its mirror image
+MIN_WINDOWS = 2  # of an arm in a round: one turn, and its mirror image
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class LiveRounds:
         """Another deadline, after `prepare`: rounds are shorter where the fewest that are wanted would not fit."""
         self._deadline = deadline
         if deadline is not None and self._cost() * self._settings.replicates > self._left():
-            self._windows = FEWEST_WINDOWS  # more rounds say more of the spread than longer ones
+            self._windows = MIN_WINDOWS  # more rounds say more of the spread than longer ones
 
     def take(self) -> None:
         """One round."""

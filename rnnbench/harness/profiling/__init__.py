@@ -23,10 +23,10 @@ from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 10
-MOST_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
+MAX_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
-MOST_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
+MAX_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
 
 
 def profile(
@@ -58,7 +58,7 @@ def profile(
     settings = Settings(
         replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
-    longer = settings.model_copy(update={"most_replicates": MOST_ROUNDS * rounds, "precision": PRECISION})
+    longer = settings.model_copy(update={"most_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
     taken = [
         LiveRounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
@@ -78,8 +78,8 @@ def profile(
         notes=tuple(notes),
     )
     del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
-    if found is not None and len(found.order) > MOST_OPERATORS:
-        more = f"not profiled: it has more than {MOST_OPERATORS:,} operators; its trace would be too large to read"
+    if found is not None and len(found.order) > MAX_OPERATORS:
+        more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
     return _with_profiler(subject, result, folder)
 

@@ -27,8 +27,8 @@ NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truedi
 JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
 GETTER = "get"  # of a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
-MOST_SUSPECTS = 8
-FEWEST = 2  # calls of a kind: what is done once in a whole sequence is no cause
+MAX_SUSPECTS = 8
+MIN_CALLS = 2  # calls of a kind: what is done once in a whole sequence is no cause
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
         *_waits(calls, dead),
         *_unused(calls, dead),
     ]
-    return sorted(found, key=lambda one: -one.calls)[:MOST_SUSPECTS]
+    return sorted(found, key=lambda one: -one.calls)[:MAX_SUSPECTS]
 
 
 def steps_of(watched: Watched) -> int:
@@ -67,7 +67,9 @@ def steps_of(watched: Watched) -> int:
 
 def _hoistable(watched: Watched) -> list[list[ProgramCall]]:
     """Products with one weight that don't follow from each other, and so could be one product of them all."""
-    groups = [group for group in _by_weight(watched.calls) if len(group) >= FEWEST and not any(reached(watched, group))]
+    groups = [
+        group for group in _by_weight(watched.calls) if len(group) >= MIN_CALLS and not any(reached(watched, group))
+    ]
     return [group for group in groups if len({_input(call).shape for call in group}) == 1]
 
 
@@ -87,8 +89,8 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
         if call.ordinal not in covered:
             weights = sum(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values()))
             by_input[call.name, weights, _tensor_key(_input(call))].append(call)
-    sets = [group for group in by_input.values() if len(group) >= FEWEST and not any(reached(watched, group))]
-    if len(sets) < FEWEST:
+    sets = [group for group in by_input.values() if len(group) >= MIN_CALLS and not any(reached(watched, group))]
+    if len(sets) < MIN_CALLS:
         return
     made: dict[Any, list[Tensor]] = {}
     remedies = []
@@ -110,7 +112,7 @@ def _copies(calls: Sequence[ProgramCall]) -> Iterator[Suspect]:
         if _is_copy(call) and not any(ordinal > call.ordinal and into & both for ordinal, into in written):
             found[call.where].append(call)
     for group in found.values():
-        if len(group) >= FEWEST:
+        if len(group) >= MIN_CALLS:
             yield Suspect("copy", _said(group), len(group), (give_first(group),))
 
 
@@ -132,7 +134,7 @@ def _joins(calls: Sequence[ProgramCall], *, trained: bool) -> Iterator[Suspect]:
         if call.name in JOINS and isinstance(call.result, Tensor) and not call.written:
             found[call.where].append(call)
     for group in found.values():
-        if len(group) >= FEWEST:
+        if len(group) >= MIN_CALLS:
             note = "gradients flow through it" if trained and any(one.result.requires_grad for one in group) else ""
             yield Suspect("concatenation", _said(group), len(group), () if note else (give_results(group),), note)
 
@@ -144,7 +146,7 @@ def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Susp
     for call in waits:
         found[call.where].append(call)
     for group in found.values():
-        if len(group) < FEWEST:
+        if len(group) < MIN_CALLS:
             continue
         feeding = [] if dead is None else list(_feeding(calls, group, dead))
         yield Suspect("synchronisation", _said(group), len(group), (give_results([*group, *feeding]),))
@@ -162,7 +164,7 @@ def _unused(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Sus
         if call.ordinal in dead - fed and is_work and call.name != GETTER:
             found[call.where].append(call)
     for group in found.values():
-        if len(group) >= FEWEST:
+        if len(group) >= MIN_CALLS:
             yield Suspect("unused", _said(group), len(group), (give_results(group),))
 
 

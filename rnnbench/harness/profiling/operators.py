@@ -22,7 +22,7 @@ from rnnbench.harness.profiling.categories import category
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.workloads.phases import Mode, TimedCall
 
-MOST_SHAPES = 4  # that are told of an operator that takes a list of many
+MAX_SHAPES = 4  # that are told of an operator that takes a list of many
 # Operators that can be given tensors of one value whatever else they are told: none reads an index or a size.
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
 WINDOWS = 2  # of each arm in a round
@@ -223,6 +223,6 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _shapes(tensors: tuple[Tensor, ...]) -> str:
-    told = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MOST_SHAPES]]
-    more = [f"and {len(tensors) - MOST_SHAPES} more"] if len(tensors) > MOST_SHAPES else []
+    told = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
+    more = [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
     return ", ".join([*told, *more])

@@ -20,9 +20,9 @@ from rnnbench.store.profiles import CallPart, Category, Kernels
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 
-MOST_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a browser unpacks it
-MOST_POINTS = 400  # of a memory line
-MOST_DEPTH = 60  # of a stack
+MAX_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a browser unpacks it
+MAX_POINTS = 400  # of a memory line
+MAX_DEPTH = 60  # of a stack
 UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # by which torch calls a module
 TRIES = 3  # of which the shortest is shown: the first of a process is slow
 MARK = ": the_call"
@@ -79,7 +79,7 @@ def see(
     return Seen(
         allocations=len(grown),
         allocated_bytes=sum(grown),
-        memory=thinned(held(_changes(blocks, began)), MOST_POINTS),
+        memory=thinned(held(_changes(blocks, began)), MAX_POINTS),
         memory_parts=tuple(_parts(events, began)),
         kernels=seen,
         no_kernels=_no_kernels() if launches and seen is None else "",
@@ -214,7 +214,7 @@ def folded(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
     waiting: list[tuple[ProfilerEvent, tuple[str, ...]]] = [(event, ()) for event in tree]
     while waiting:
         event, above = waiting.pop()
-        is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MOST_DEPTH
+        is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MAX_DEPTH
         stack = (*above, frame(str(event.name))) if is_told else above
         inner = [child for child in event.children if child.tag != _EventType.Allocation]
         alone = int(event.duration_time_ns) - sum(int(child.duration_time_ns) for child in inner)
@@ -236,7 +236,7 @@ def _write_trace(watched: Any, file: Path) -> list[str]:
         whole = folder / "trace.json"
         watched.export_chrome_trace(str(whole))
         content = json.loads(whole.read_text(encoding="utf-8"))
-    events, notes = cut(content["traceEvents"], MOST_EVENTS)
+    events, notes = cut(content["traceEvents"], MAX_EVENTS)
     content["traceEvents"] = events
     file.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(file, "wt", encoding="utf-8") as packed:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from rnnbench.harness.live.arms import tensors
 
-MOST_CALLS = 20_000  # of torch functions whose tensors are held while the program is looked at
+MAX_CALLS = 20_000  # of torch functions whose tensors are held while the program is looked at
 TORCH = str(Path(torch.__file__).parent)
 OURS = str(Path(__file__).parents[1])
 
@@ -67,8 +67,8 @@ class Program(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         ordinal = len(self.calls)
-        if ordinal == MOST_CALLS:
-            raise TooLong(f"it calls more than {MOST_CALLS:,} torch functions")
+        if ordinal == MAX_CALLS:
+            raise TooLong(f"it calls more than {MAX_CALLS:,} torch functions")
         self.calls.append(ProgramCall(ordinal, function, args, kwargs, result, _where(), _writes(function, kwargs)))
         return result
 

@@ -86,7 +86,7 @@ def _measure(path: Path, part: str, root: Path) -> None:
 
 
 def refuse_unlike(path: Path, here: RunInfo) -> None:
-    """Raise UnlikeMachine if the run's first job was on another kind of machine; the first job says which kind it is."""
+    """Raise UnlikeMachine if the run's first job was on another kind of machine; that job says which."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
     temporary.write_bytes(info_bytes(here))
     try:

@@ -11,7 +11,7 @@ from rnnbench.harness.coordinator.process import PACKAGE_PARENT, START_SECONDS
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.suite_file import Settings
 
-MOST_IN_ARRAY = 500  # jobs; Slurm's own limit is 1,001 by default
+MAX_IN_ARRAY = 500  # jobs; Slurm's own limit is 1,001 by default
 # Options by which rnnbench knows its jobs again, and runs one process in each.
 OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
 
@@ -56,7 +56,7 @@ def asked(parts: Sequence[JobPart], settings: Settings, given: Mapping[str, str]
         "nodes": 1,
         "ntasks_per_node": 1,
         "time": minutes(settings),
-        "array_parallelism": int(given.get("array_parallelism", MOST_IN_ARRAY)),
+        "array_parallelism": int(given.get("array_parallelism", MAX_IN_ARRAY)),
         # Not a step of srun, which would get one core of a node that the job has to itself.
         "use_srun": False,
         # The shell waits for what it has started, which ends in order when it is told to.

@@ -11,7 +11,7 @@ from rnnbench.harness.slurm.jobs import Standing
 from rnnbench.store.folder import read_info
 from rnnbench.suite_file import Settings
 
-MOST_SHARE = 0.9  # of a job that is at work: it is not done before it says so
+MAX_SHARE = 0.9  # of a job that is at work: it is not done before it says so
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def progress(
     at_work = [one for one in standings if one.state == "open" and one.running_since is not None]
     ended = [one for one in standings if one.state != "open"]
     begun = _replicates_begun(path) if at_work else {}
-    shares = [min(MOST_SHARE, begun.get(one.part.name, 0) / (settings.replicates + 1)) for one in at_work]
+    shares = [min(MAX_SHARE, begun.get(one.part.name, 0) / (settings.replicates + 1)) for one in at_work]
     spent = [now - one.running_since for one in at_work if one.running_since is not None]
     each = _seconds_of_a_job(
         path, standings, [took / share for took, share in zip(spent, shares, strict=True) if share]

@@ -10,7 +10,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.slurm import queue
 from rnnbench.harness.slurm.job import UNLIKE, is_finished, measure_part
 from rnnbench.harness.slurm.jobs import Ledger, Standing
-from rnnbench.harness.slurm.options import MOST_IN_ARRAY
+from rnnbench.harness.slurm.options import MAX_IN_ARRAY
 from rnnbench.harness.slurm.parts import NO_JOB_YET, JobPart
 from rnnbench.harness.slurm.progress import JobsProgress, progress
 from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
@@ -18,8 +18,8 @@ from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
 
-MOST_LOST = 3  # jobs of a part: it is sent again twice
-SHORTEST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between looks, the longer the run has taken
+MAX_LOST = 3  # jobs of a part: it is sent again twice
+MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks, the longer the run has taken
 SUBMIT_SECONDS = 300.0  # that a controller is waited for before anything was submitted
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
 CANCEL_SECONDS = 20.0  # that cancelled jobs are waited for
@@ -74,7 +74,7 @@ class Watch:
             self._tell()
             if not self._open():
                 return
-            time.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, self.seconds / 20)))
+            time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -90,7 +90,7 @@ class Watch:
                 queue.cancel(alive)
                 if time.monotonic() > end:
                     return f"{len(alive)} jobs were told to end"
-                time.sleep(SHORTEST_WAIT)
+                time.sleep(MIN_WAIT)
         except ControllerDown as down:
             return f"its jobs go on, since they could not be cancelled: {down}"
         return "its jobs are cancelled"
@@ -159,8 +159,8 @@ class Watch:
             self.left_out[state.node] = self._last_words(state)
         elif not (self._is_first_look or never_was):  # at the first look: it ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
-            if len(standing.lost) >= MOST_LOST:
-                self._give_up(standing, f"{LOST} {MOST_LOST} times: {standing.lost[-1]}")
+            if len(standing.lost) >= MAX_LOST:
+                self._give_up(standing, f"{LOST} {MAX_LOST} times: {standing.lost[-1]}")
 
     def _why_lost(self, state: JobState | None) -> str:
         if state is None:
@@ -188,8 +188,8 @@ class Watch:
     def _submit(self) -> None:
         """Submit jobs for the parts that want one; raises ControllerDown."""
         wanting = [standing for standing in self._open() if standing.ticket is None]
-        for start in range(0, len(wanting), MOST_IN_ARRAY):
-            array = wanting[start : start + MOST_IN_ARRAY]
+        for start in range(0, len(wanting), MAX_IN_ARRAY):
+            array = wanting[start : start + MAX_IN_ARRAY]
             names = [standing.part.name for standing in array]
             self._reset_failed(names)
             name = self._ledger.enter(names)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
 
-MOST_CALLS = 1_000_000
-FEWEST_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
+MAX_CALLS = 1_000_000
+MIN_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
-MOST_WARMUP_WINDOWS = 40
+MAX_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
 QUANTILES = 11
 
@@ -45,13 +45,13 @@ def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool =
     calls = 1
     while True:
         seconds = device.clock(call, 1, calls).seconds
-        if seconds >= window_seconds / 4 or calls >= MOST_CALLS:
+        if seconds >= window_seconds / 4 or calls >= MAX_CALLS:
             break
         # Aim at half a window, and never grow more than tenfold on the word of so short a run.
-        aim = calls * window_seconds / 2 / seconds if seconds > 0 else MOST_CALLS
-        calls = int(min(max(aim, calls + 1), 10 * calls, MOST_CALLS))
+        aim = calls * window_seconds / 2 / seconds if seconds > 0 else MAX_CALLS
+        calls = int(min(max(aim, calls + 1), 10 * calls, MAX_CALLS))
     per_call = seconds / calls
-    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MOST_CALLS
+    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_CALLS
     blocks = device.blocks
     batch = 1 if per_call >= blocks.shortest_call else max(1, round(blocks.seconds / max(per_call, 1e-9)))
     batches = max(1, round(wanted / batch))
@@ -62,9 +62,9 @@ def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     """The same where each call has a flush before it, which counts for the window's length and not for the call's."""
     clocked = device.clock_cold(call, 1)
     per_call, with_flush = clocked.seconds, clocked.host_seconds
-    longest = window_seconds / per_call if per_call > 0 else MOST_CALLS
-    affordable = window_seconds / with_flush if with_flush > 0 else MOST_CALLS
-    calls = max(1, round(min(longest, max(affordable, FEWEST_COLD_CALLS))))
+    longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
+    affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
+    calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))
     return Plan(calls, 1, calls * per_call, cold=True)
 
 
@@ -102,13 +102,13 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
         return 1
     short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
     best = float("inf")
-    for number in range(1, MOST_WARMUP_WINDOWS + 1):
+    for number in range(1, MAX_WARMUP_WINDOWS + 1):
         quantiles = take_window(device, call, short).quantiles
         median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
         best = median
-    return MOST_WARMUP_WINDOWS
+    return MAX_WARMUP_WINDOWS
 
 
 def take_window(device: Device, call: Call, plan: Plan) -> Reading:

@@ -16,7 +16,7 @@ from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
 
 EXPECTED_SPREAD = 0.015  # standard deviation of a log-ratio over replicates, before three of them tell
-FEWEST_FOR_SPREAD = 3
+MIN_FOR_SPREAD = 3
 
 
 @dataclass
@@ -54,7 +54,7 @@ class GroupRecord:
 
     def _judge(self) -> None:
         self.spread = EXPECTED_SPREAD
-        if self.visits >= FEWEST_FOR_SPREAD:
+        if self.visits >= MIN_FOR_SPREAD:
             self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
         found = [estimate(ratios) for ratios in self.log_ratios.values()]
         widths = [math.inf if math.isnan(one.low) else (one.high - one.low) / 2 for one in found]

@@ -2,15 +2,15 @@
 
 from collections import Counter
 
-MOST_REPEATS = 3  # in a run: a card that is always hot is measured as it is, and said to be
+MAX_REPEATS = 3  # in a run: a card that is always hot is measured as it is, and said to be
 
 
 class Repeats:
-    """What is left of `MOST_REPEATS`, and what became of every spoilt replicate."""
+    """What is left of `MAX_REPEATS`, and what became of every spoilt replicate."""
 
     def __init__(self, made: int = 0) -> None:
         """`made`: those of an earlier part of the run."""
-        self._left = MOST_REPEATS - made
+        self._left = MAX_REPEATS - made
         self._repeated: Counter[str] = Counter()  # why -> how often
         self._kept: Counter[str] = Counter()
 
@@ -24,6 +24,6 @@ class Repeats:
     def notes(self) -> list[str]:
         """What a reader must know."""
         repeated = (f"{count} repeated, since clocks were held back ({why})" for why, count in self._repeated.items())
-        limits = f"at most {MOST_REPEATS} are, and while there is time"
+        limits = f"at most {MAX_REPEATS} are, and while there is time"
         kept = (f"{count} not repeated, though held back ({why}): {limits}" for why, count in self._kept.items())
         return [f"replicates: {note}" for note in (*repeated, *kept)]

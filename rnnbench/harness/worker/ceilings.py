@@ -16,8 +16,8 @@ from rnnbench.workloads.prepare import torch_dtype
 
 SECONDS_PER_RATE = 0.3  # for all sizes of products, and for all sizes of copies
 SECONDS_PER_CALL = 0.05  # for calls that have nothing to do
-FEWEST_TRIES, MOST_TRIES = 3, 200
-MOST_QUEUED = 500  # calls of one kernel each; a device's queue holds at least twice as many
+MIN_TRIES, MAX_TRIES = 3, 200
+MAX_QUEUED = 500  # calls of one kernel each; a device's queue holds at least twice as many
 LEAD = 2  # times what queueing takes: for so long the device is kept busy before
 
 
@@ -64,13 +64,13 @@ def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tup
     A device that is given work has all calls of a try in its queue before it begins with them, so that it never waits
     for the host, which takes longer to launch a small copy than the device takes to make it.
     """
-    first = device.clock(call, FEWEST_TRIES, 1)
+    first = device.clock(call, MIN_TRIES, 1)
     each, spent = max(min(first.batch_seconds), 1e-9), first.seconds
-    batch = min(math.ceil(device.blocks.seconds / each), MOST_QUEUED)
+    batch = min(math.ceil(device.blocks.seconds / each), MAX_QUEUED)
     tries = first.batch_seconds if batch == 1 else []
-    while len(tries) < FEWEST_TRIES or (spent < seconds and len(tries) < MOST_TRIES):
-        batches = min(max(1, round((seconds - spent) / (batch * each))), MOST_QUEUED // batch)
-        lead_seconds = lead * batches * batch * first.submit_seconds / FEWEST_TRIES
+    while len(tries) < MIN_TRIES or (spent < seconds and len(tries) < MAX_TRIES):
+        batches = min(max(1, round((seconds - spent) / (batch * each))), MAX_QUEUED // batch)
+        lead_seconds = lead * batches * batch * first.submit_seconds / MIN_TRIES
         clocked = device.clock(call, batches, batch, lead_seconds=lead_seconds)
         tries += [one / batch for one in clocked.batch_seconds]
         spent += clocked.seconds + lead_seconds

@@ -28,7 +28,7 @@ from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.workloads.processes import end_with_parent
 
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
-MOST_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, none of it touched
+MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, none of it touched
 
 
 def _die_with_parent() -> None:
@@ -49,7 +49,7 @@ def main(layout: int | None, current_folder: str | None) -> None:
     streams = WorkerStreams()
     draw = random.Random(layout)
     # What is mapped later, torch's libraries included, lies that much lower.
-    shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MOST_SHIFT_PAGES))
+    shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     from rnnbench.harness.worker.operations import Operations, hello  # first, so that a missing torch is what is told
 
     gc.disable()

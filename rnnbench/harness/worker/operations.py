@@ -32,7 +32,7 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
 LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # requests after which no case is held
-MOST_PADDING_LINES = 256  # of 64 bytes, a cache line
+MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Operations:
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         # Memory of a random size before the case's own, so that its place differs from process to process.
-        padding = torch.empty(64 * self._layout.randrange(1, MOST_PADDING_LINES), dtype=torch.uint8)
+        padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
         built = self._build(request)
         case = built.case
         device = devices.open_device(case.workload.device)

@@ -15,7 +15,7 @@ from rnnbench.report.export.cases import known, timed
 from rnnbench.store.records import REFERENCES
 from rnnbench.store.run_info import RunInfo
 
-LONGEST_NAME = 1024  # characters of a benchmark's name that Bencher takes
+MAX_NAME_LENGTH = 1024  # characters of a benchmark's name that Bencher takes
 NANOSECONDS = 1e9
 
 
@@ -23,9 +23,10 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
     """One JSON object; raises UserError where a case's key is longer than Bencher takes."""
     content = {}
     for row in timed(summary):
-        if len(row["case"]) > LONGEST_NAME:
+        if len(row["case"]) > MAX_NAME_LENGTH:
             raise UserError(
-                f"the key of a case has {len(row['case']):,} characters, but Bencher accepts at most {LONGEST_NAME:,}"
+                f"the key of a case has {len(row['case']):,} characters, "
+                f"but Bencher accepts at most {MAX_NAME_LENGTH:,}"
             )
         content[row["case"]] = _measures(row)
     return json.dumps(content, allow_nan=False, indent=1) + "\n"

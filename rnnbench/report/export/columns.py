@@ -10,7 +10,7 @@ from rnnbench.report.tables.table_ratios import UNITS
 from rnnbench.report.words.reference import words
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.schema import MOST
+from rnnbench.store.schema import MAX_INTEGER
 
 NESTED = ("missing", "ceiling", "quantiles_seconds_per_call", "cores")
 WHOLE = ("warmup_windows", "replicate", "order", "turns", "calls", "batch")
@@ -49,7 +49,7 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _are_whole(values: "pd.Series[float]") -> bool:
     """Whether a column of whole numbers can hold all values."""
-    return bool(((values % 1 == 0) & (values.abs() < MOST)).all())
+    return bool(((values % 1 == 0) & (values.abs() < MAX_INTEGER)).all())
 
 
 def _nested(value: Any) -> Any:

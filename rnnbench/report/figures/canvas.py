@@ -34,7 +34,7 @@ LOOK: Any = {
 }
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 DOTS_PER_INCH = 160
-LONGEST_NAME = 40  # letters beside a figure
+MAX_NAME_LENGTH = 40  # letters beside a figure
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 ROUND_STEPS = (
@@ -134,7 +134,7 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
     return best
 
 
-def short(name: str, most: int = LONGEST_NAME) -> str:
+def short(name: str, most: int = MAX_NAME_LENGTH) -> str:
     """A name that leaves a figure its room: what is too long loses letters before its end, which tells names apart."""
     if len(name) <= most:
         return name

@@ -15,7 +15,7 @@ from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration, duration_tick, ratio
 from rnnbench.store.pytest_benchmark import Saved
 
-MOST_ROWS = 60  # more are no figure any more; the table has them
+MAX_ROWS = 60  # more are no figure any more; the table has them
 NAME_LENGTH = 48
 ROW_INCHES = 0.24
 PADDING = 0.05  # of the axis, at both ends
@@ -25,7 +25,7 @@ TIME_AT, RATIO_AT = 58, 118  # points from the axes to where a column of text en
 
 def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
     """The figure; None where there are too many benchmarks for one."""
-    if len(summary) > MOST_ROWS:
+    if len(summary) > MAX_ROWS:
         return None
     lines = _lines(by_group(summary))
     with look():

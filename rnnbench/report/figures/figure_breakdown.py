@@ -25,7 +25,7 @@ COLOR: dict[What, str] = {
     "whole": "#777777",
 }
 HATCH = {"forward": "", "backward": "///", "optimizer": "..."}
-LEAST_WIDTH = 0.06  # of the axis, for a share to be written into its piece
+MIN_WIDTH = 0.06  # of the axis, for a share to be written into its piece
 
 
 def render(profiles: Mapping[str, Profile]) -> Figure | None:
@@ -44,7 +44,7 @@ def render(profiles: Mapping[str, Profile]) -> Figure | None:
                 axes.barh(
                     place, width, 0.66, left, color=COLOR[one.what], hatch=HATCH[one.part], edgecolor="white", lw=0.4
                 )
-                if width > LEAST_WIDTH * longest:
+                if width > MIN_WIDTH * longest:
                     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
                     axes.text(left + width / 2, place, whole_percent(one.share), ha="center", va="center", bbox=box)
                 left += width

@@ -19,12 +19,12 @@ from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import ratio_tick, round_percent
 from rnnbench.store.records import Case
 
-MOST_PANELS = 12
+MAX_PANELS = 12
 COLUMNS = 3
 SLOWER, FASTER, PLAIN = COLORS[1], COLORS[0], "#666666"
 TITLE_WIDTH = 44  # characters
 REACH = 1.5  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
-LEAST_SPAN = 1.1  # of the axis from end to end, so that a percent does not look like much
+MIN_SPAN = 1.1  # of the axis from end to end, so that a percent does not look like much
 
 
 def render(history: History, names: Names) -> Figure | None:
@@ -67,8 +67,8 @@ def telling(history: History) -> list[Case]:
     for line in history.lines:
         by_case.setdefault(line.case, []).append(line)
     changed = [case for case, lines in by_case.items() if any(line.significant for line in lines)]
-    others = [] if len(changed) >= MOST_PANELS else [case for case in by_case if case not in set(changed)]
-    return [*sorted(changed, key=rank), *sorted(others, key=rank)][:MOST_PANELS]
+    others = [] if len(changed) >= MAX_PANELS else [case for case in by_case if case not in set(changed)]
+    return [*sorted(changed, key=rank), *sorted(others, key=rank)][:MAX_PANELS]
 
 
 def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
@@ -99,7 +99,7 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
             )
     _eras(axes, history)
     low, high = max(min(ends), min(marks) / REACH), min(max(ends), max(marks) * REACH)
-    wider = max(1.06, (LEAST_SPAN * low / high) ** 0.5)
+    wider = max(1.06, (MIN_SPAN * low / high) ** 0.5)
     axes.set_yscale("log")
     axes.set_ylim(low / wider, high * wider)
     axes.set_xlim(-0.5, len(history.runs) - 0.5)

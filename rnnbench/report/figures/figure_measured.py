@@ -15,7 +15,7 @@ from rnnbench.report.words.units import digits, duration, ratio, ratio_tick
 
 FASTER, SLOWER, ALIKE = COLORS[0], COLORS[1], "#555555"
 PADDING = 0.06  # of the axis, at both ends
-LEAST_SPAN = 1.1  # from end to end, so that a percent does not look like much
+MIN_SPAN = 1.1  # from end to end, so that a percent does not look like much
 NAME_WIDTH = 28  # characters; longer names are folded
 ROW_INCHES = 0.46
 RATIO_AT, TIME_AT = 12, 222  # points from the axes to where the one column begins and the other ends
@@ -69,7 +69,7 @@ def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
     """What all rows share: the reference's line, the log axis, which way is which, and the columns' heads."""
     ends = measured[["ratio", "ratio_low", "ratio_high"]]
     low, high = min(1.0, float(ends.min().min())), max(1.0, float(ends.max().max()))
-    wider = max(1.0, LEAST_SPAN / (high / low)) ** 0.5
+    wider = max(1.0, MIN_SPAN / (high / low)) ** 0.5
     low, high = low / wider, high * wider
     pad = (high / low) ** PADDING
     limits = low / pad, high * pad

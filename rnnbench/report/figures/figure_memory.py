@@ -10,7 +10,7 @@ from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration_tick, memory
 from rnnbench.store.profiles import Profile
 
-LEAST_WIDTH = 0.09  # of the axis, for a part to be named
+MIN_WIDTH = 0.09  # of the axis, for a part to be named
 SHADES = {"forward": "#ffffff", "backward": "#eef3f7", "optimizer": "#f7f1e6"}
 
 
@@ -30,7 +30,7 @@ def render(profile: Profile) -> Figure | None:
         starts = [*profile.memory_parts, ("end", end)]
         for (part, start), (_, until) in pairwise(starts):
             axes.axvspan(start, until, color=SHADES.get(part, "#ffffff"), zorder=0)
-            if until - start > LEAST_WIDTH * end:
+            if until - start > MIN_WIDTH * end:
                 axes.text(start, 1.01, f" {part}", transform=axes.get_xaxis_transform(), fontsize=8, va="bottom")
         axes.annotate(
             f"{memory(sizes[peak])} at most",

@@ -26,12 +26,12 @@ from rnnbench.report.words.units import ratio_box, ratio_tick
 COLORS = ["#0071b1", "#8cc4e6", "#fcfcfc", "#f2a679", "#d45d00"]
 SCALE = LinearSegmentedColormap.from_list("faster-slower", COLORS)
 INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which are bright in any light
-WIDEST = 28  # columns that a panel can hold with legible numbers
+MAX_COLUMNS = 28  # columns that a panel can hold with legible numbers
 LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
 GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
 BOX = 0.42, 0.22  # inches
 LETTER = 0.075  # inches, of a name
-MOST_BOXES = 1_200  # nobody reads more, and they take long to draw
+MAX_BOXES = 1_200  # nobody reads more, and they take long to draw
 
 Places = dict[tuple[Any, ...], float]
 
@@ -67,10 +67,10 @@ def render(summary: pd.DataFrame) -> Figure | None:
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    own, over = pooled(own, MOST_BOXES)
+    own, over = pooled(own, MAX_BOXES)
     down, across, panels = _panels(own, over)
     phases, columns = own["phase"].nunique(), len(own[across].drop_duplicates())
-    beside = phases if columns * phases <= WIDEST and len(panels) % phases == 0 else 1
+    beside = phases if columns * phases <= MAX_COLUMNS and len(panels) % phases == 0 else 1
     lines = [panels[place : place + beside] for place in range(0, len(panels), beside)]
     layouts = [_layout(own, line, down, across) for line in lines]
     logs = np.log2(own["ratio"].to_numpy(dtype=float))
@@ -99,7 +99,7 @@ def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Ra
     down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
     across = [axis for axis in sizes if axis not in down]
     apart = swept(own, SETTINGS)
-    while len(across) > 1 and len(own[across].drop_duplicates()) > WIDEST:
+    while len(across) > 1 and len(own[across].drop_duplicates()) > MAX_COLUMNS:
         apart.append(across.pop(0))
     panels = []
     for values, cases in own.groupby([*apart, "phase"], sort=False):

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.scaling.crossing import along, middle
 from rnnbench.analysis.scaling.fit import Fits, SizeFit, fits
-from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
+from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING
 from rnnbench.analysis.scaling.terms import CAUSES, Bound
 from rnnbench.report.figures.canvas import fixed_ticks, legible, look, short
 from rnnbench.report.words.axes import SETTINGS, say_all, several, word
@@ -28,7 +28,7 @@ SAID: dict[Bound, str] = {
 }
 PALE = 0.5  # of white over the colours where nothing was measured
 NOTHING = 1e-15  # seconds
-MOST_NUMBERS = 6  # along a side
+MAX_NUMBERS = 6  # along a side
 TITLE_WIDTH = 26  # letters of a panel's title
 STEPS = 28  # along each side of a panel
 
@@ -77,7 +77,7 @@ def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
         fit = found.found[number]
         shown = rows.setdefault((family, fit.axes["phase"]), [])
         first = shown[0].fit if shown else fit
-        is_mapped = all(len(fit.levels[axis]) >= FEWEST_VALUES for axis in (ACROSS, UP))
+        is_mapped = all(len(fit.levels[axis]) >= MIN_VALUES for axis in (ACROSS, UP))
         if is_mapped and all(fit.axes[axis] == first.axes[axis] for axis in varied):
             one = _map(series, fit, found.reference_of(fit))
             shown += [one] if np.isfinite(fit.seconds(one.sizes)).all() else []
@@ -122,7 +122,7 @@ def _panel(axes: Axes, one: Map, title: str) -> None:
     axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
     _frame(axes, one)
     for axis, side, ends in ((axes.xaxis, ACROSS, axes.get_xlim()), (axes.yaxis, UP, axes.get_ylim())):
-        fixed_ticks(axis, legible(one.fit.levels[side], MOST_NUMBERS, ends), lambda size: f"{size:g}")
+        fixed_ticks(axis, legible(one.fit.levels[side], MAX_NUMBERS, ends), lambda size: f"{size:g}")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=8, loc="left")
 

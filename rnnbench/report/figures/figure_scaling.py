@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from rnnbench.analysis.scaling.crossing import along
 from rnnbench.analysis.scaling.fit import SERIES, SizeFit, fits
-from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING
+from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING
 from rnnbench.analysis.scaling.predict import interval
 from rnnbench.report.figures.canvas import fixed_ticks, legible, log_axis, look, mark, short
 from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, swept, word
@@ -25,7 +25,7 @@ from rnnbench.report.words.units import duration_tick
 
 GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
-MOST_NUMBERS = 10  # that fit below a panel
+MAX_NUMBERS = 10  # that fit below a panel
 TITLE_WIDTH = 40  # letters of a panel's title
 PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
 
@@ -131,7 +131,7 @@ def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], 
     for series, rows in cases.groupby("series", sort=False):
         first = rows.iloc[0]
         fit = fitted.get(tuple(first[SERIES]))
-        if fit is not None and len(fit.levels[axis]) >= FEWEST_VALUES:
+        if fit is not None and len(fit.levels[axis]) >= MIN_VALUES:
             sizes = along(axis, {other: int(first[other]) for other in MOVING}, fit.levels, STEPS)
             found[str(series)] = Curve(fit, sizes[axis].to_numpy(dtype=float), *interval(fit, sizes))
     return found
@@ -171,7 +171,7 @@ def _draw(axes: Axes, panel: ScalingPanel, look_of: dict[str, Style]) -> None:
     if panel.curves:
         _mark_predicted(axes, panel)
     ends = axes.get_xlim() if panel.curves else None
-    shown = legible(sorted(panel.cases[panel.axis].unique()), MOST_NUMBERS, ends)
+    shown = legible(sorted(panel.cases[panel.axis].unique()), MAX_NUMBERS, ends)
     fixed_ticks(axes.xaxis, shown, lambda size: f"{size:g}")
     axes.set_xlabel(word(panel.axis))
     held = textwrap.fill(f"at {panel.held}", TITLE_WIDTH)

@@ -16,7 +16,7 @@ from rnnbench.report.words.why import MINUS, label, share_text
 
 WHOLE, GAIN, LOSS, REST = "#444444", COLORS[0], COLORS[1], "#bbbbbb"
 WIDTH = 0.62
-MOST_LETTERS = 16  # of a line below a bar
+MAX_LETTERS = 16  # of a line below a bar
 
 
 def render(gap: Gap, name: str, reference_name: str) -> Figure:
@@ -30,7 +30,7 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
         for place, step in enumerate(steps, start=1):
             level = _step(axes, place, step, level)
         _whole(axes, len(steps) + 1, gap.end)
-        first, last = (_wrapped(short(one_line(one), 2 * MOST_LETTERS)) for one in (name, reference_name))
+        first, last = (_wrapped(short(one_line(one), 2 * MAX_LETTERS)) for one in (name, reference_name))
         names = [first, *map(_named, steps), last]
         axes.set_xticks(range(len(names)), names, fontsize=8)
         axes.tick_params(axis="x", length=0)
@@ -82,7 +82,7 @@ def _named(step: Step) -> str:
 def _wrapped(text: str) -> str:
     lines = [""]
     for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= MOST_LETTERS:
+        if lines[-1] and len(lines[-1]) + len(word) >= MAX_LETTERS:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()

@@ -11,10 +11,10 @@ from rnnbench.report.words.units import duration
 from rnnbench.store.regular_files import read_bytes
 
 WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; of a letter its width at this size
-LEAST = 0.0015  # of the whole, below which a frame is left out
-MOST_ROWS = 60
+MIN_SHARE = 0.0015  # of the whole, below which a frame is left out
+MAX_ROWS = 60
 MAX_BYTES = 64 << 20  # of a file of stacks
-MOST_DIGITS = 18  # of nanoseconds: 30 years
+MAX_DIGITS = 18  # of nanoseconds: 30 years
 PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
 
 
@@ -38,7 +38,7 @@ def read(file: Path) -> dict[tuple[str, ...], int]:
     found: dict[tuple[str, ...], int] = {}
     for line in text.splitlines():
         stack, _, size = line.rpartition(" ")
-        if stack and size.isdecimal() and len(size) <= MOST_DIGITS:
+        if stack and size.isdecimal() and len(size) <= MAX_DIGITS:
             found[tuple(stack.split(";"))] = int(size)
     return found
 
@@ -71,7 +71,7 @@ def _tree(stacks: Mapping[tuple[str, ...], int]) -> FlameNode:
     for stack, size in stacks.items():
         root.total += size
         at = root
-        for name in stack[:MOST_ROWS]:
+        for name in stack[:MAX_ROWS]:
             at = at.inner.setdefault(name, FlameNode())
             at.total += size
     return root
@@ -80,7 +80,7 @@ def _tree(stacks: Mapping[tuple[str, ...], int]) -> FlameNode:
 def _boxes(frame: FlameNode, whole: int, left: float, row: int) -> Iterable[tuple[int, str, int, float]]:
     """Row, name, nanoseconds and left edge of each frame that is wide enough to be seen."""
     for name, one in sorted(frame.inner.items(), key=lambda pair: -pair[1].total):
-        if one.total >= LEAST * whole:
+        if one.total >= MIN_SHARE * whole:
             yield row, name, one.total, left
             yield from _boxes(one, whole, left, row + 1)
         left += WIDTH * one.total / whole

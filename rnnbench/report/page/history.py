@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rnnbench.analysis.change_points import FEWEST
+from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history
@@ -25,7 +25,7 @@ CAPTION = (
 def render(history: History) -> Topic:
     """Words, figure and tables of a history."""
     called = names(dict.fromkeys(line.case for line in history.lines))
-    caption = CAPTION.format(panels=figure_history.MOST_PANELS)
+    caption = CAPTION.format(panels=figure_history.MAX_PANELS)
     figure = figure_history.render(history, called)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
     tables = (table_history.changes(history, called), table_history.lines(history, called))
@@ -53,7 +53,7 @@ def _words(history: History, called: Names) -> Iterator[str]:
         for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
         if pairs
     ]
-    if max(len(line.points) for line in history.lines) < 2 * FEWEST:
+    if max(len(line.points) for line in history.lines) < 2 * MIN_LEVEL_POINTS:
         too_few = "too few for a lasting change, which takes two before and two after"
         yield f"{plural(cases, 'case')} over {span}: {too_few}."
         return

@@ -11,7 +11,7 @@ from rnnbench.report.page import cell_pages, files, run_page
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.profiled import Why
-from rnnbench.report.page.sections import MOST_SHOWN, Content
+from rnnbench.report.page.sections import MAX_SHOWN, Content
 from rnnbench.report.tables import all_tables
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import encoded
@@ -26,7 +26,7 @@ def render(
 ) -> dict[str, bytes]:
     """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    waterfalls = {one.name: one for section in profiled[:MOST_SHOWN] for one in section.pictures[:1]}
+    waterfalls = {one.name: one for section in profiled[:MAX_SHOWN] for one in section.pictures[:1]}
     pages = cell_pages.render(summary, profiled, info.caches)
     content = Content(
         summary,

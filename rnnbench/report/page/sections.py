@@ -22,8 +22,8 @@ from rnnbench.report.words.reference import words
 from rnnbench.store.run_info import RunInfo
 
 FITTED = ("predicted", "scaling", "crossings")
-MOST_SHOWN = 6  # workloads whose waterfall stands on the first page
-MOST_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
+MAX_SHOWN = 6  # workloads whose waterfall stands on the first page
+MAX_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Listed:
     @property
     def is_long(self) -> bool:
         """Whether it is folded away."""
-        return len(self.table.rows) > MOST_OPEN_ROWS
+        return len(self.table.rows) > MAX_OPEN_ROWS
 
 
 SectionPart = Paragraph | Commands | Warnings | Terms | Links | Drawn | Listed
@@ -164,7 +164,7 @@ def why(content: Content) -> Section | None:
         return None
     pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
     parts: list[SectionPart] = [Links("All of it, a page for each cell", pages)]
-    for one in content.profiled[:MOST_SHOWN]:
+    for one in content.profiled[:MAX_SHOWN]:
         parts += [Paragraph(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
     return Section("why", "Why, and what would close the gap?", "Why", parts)
 

@@ -17,7 +17,7 @@ CAPTION = (
     "Medians over the cases that all runs have, and where the middle half of them lies. Each run's times are over "
     "those of the reference that was measured beside them, never over another run's."
 )
-MOST_NOTED = 8  # keys of the environment that are named in the notes; the table has all
+MAX_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 
 
 def render(found: Together) -> Topic:
@@ -56,9 +56,9 @@ def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
 
 def _notes(found: Together, runs: list[str]) -> Iterator[str]:
     """What is not the same in the environments, a line each."""
-    for key, values in list(found.unlike.items())[:MOST_NOTED]:
+    for key, values in list(found.unlike.items())[:MAX_NOTED]:
         texts = (one_line(MISSING if value is None else value) for value in values)
         sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
         yield one_line(f"{key.replace('_', ' ')}: {sides}")
-    if len(found.unlike) > MOST_NOTED:
-        yield f"{len(found.unlike) - MOST_NOTED} more keys of the environment differ; the table has all."
+    if len(found.unlike) > MAX_NOTED:
+        yield f"{len(found.unlike) - MAX_NOTED} more keys of the environment differ; the table has all."

@@ -28,7 +28,7 @@ from rnnbench.store.run_info import RunInfo
 GAP = 2  # between columns; one of it is rich's own divider
 HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
 HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
-LONGEST_NAME = 28  # longer names are folded
+MAX_NAME_LENGTH = 28  # longer names are folded
 NARROWEST = 8  # to which other columns than numbers are folded where all have no room
 NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
 COLORS = {"failed": "red", "skipped": "yellow"}
@@ -161,7 +161,7 @@ def _layout(
     heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
     first = [_widest([word(axis)], (one_line(line.axes[place]) for line in lines)) for place, axis in enumerate(axes)]
     middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(named)]
-    middle[0] = min(middle[0], LONGEST_NAME)
+    middle[0] = min(middle[0], MAX_NAME_LENGTH)
     last = [_widest(head.split("\n"), (line.metrics[place] for line in lines)) for place, head in enumerate(heads)]
     longest_note = _widest(["note"], (line.note for line in lines))
     note = min(longest_note, NOTE_WIDTH)
@@ -224,8 +224,8 @@ def _grid_of(table: Table) -> Grid:
             textwrap.fill(header, max(longest, 8)),
             justify="right" if is_number else "left",
             overflow="fold",
-            min_width=min(longest, LONGEST_NAME if is_number else NARROWEST),
-            max_width=LONGEST_NAME,
+            min_width=min(longest, MAX_NAME_LENGTH if is_number else NARROWEST),
+            max_width=MAX_NAME_LENGTH,
         )
     for row in table.rows:
         grid.add_row(*map(Text, row))

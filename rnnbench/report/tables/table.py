@@ -11,14 +11,14 @@ import pandas as pd
 from rnnbench.store.records import AXES
 
 IDENTITY = ("run", "case", *AXES, "status", "reason")  # what tells which cases a row is about
-MOST_ROWS = 2_000  # for readers; a longer table is cut, and its CSV has all
+MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV has all
 
 
 @dataclass(frozen=True)
 class Table:
     """The same content twice: as text for readers, and as a frame with full precision for programs.
 
-    Readers get the first `MOST_ROWS` rows, and the note says so where there are more.
+    Readers get the first `MAX_ROWS` rows, and the note says so where there are more.
     """
 
     name: str  # of its files
@@ -72,16 +72,16 @@ def table(
     breaks: Iterable[int] = (),
 ) -> Table:
     """A table from a frame of rows: what `columns` say of them for readers, `machine` for programs."""
-    shown = frame.head(MOST_ROWS)
+    shown = frame.head(MAX_ROWS)
     # By column and as plain objects, since pandas gives strings one by one at ten times the cost.
     values = zip(*(np.asarray(shown[name], dtype=object).tolist() for name in shown.columns), strict=True)
     rows = [dict(zip(frame.columns, row, strict=True)) for row in values]
     keys = tuple(column.text.keys if column.numeric and isinstance(column.text, Of) else () for column in columns)
-    cut = f"Here are the first {MOST_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all."
+    cut = f"Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all."
     return Table(
         name,
         title,
-        f"{note} {cut}".strip() if len(frame) > MOST_ROWS else note,
+        f"{note} {cut}".strip() if len(frame) > MAX_ROWS else note,
         headers=tuple(column.header for column in columns),
         numeric=tuple(column.numeric for column in columns),
         rows=tuple(tuple(column.text(row) for column in columns) for row in rows),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnnbench.analysis.scaling.crossing import Crossing, crossing
 from rnnbench.analysis.scaling.fit import SERIES, SizeFit, fits
-from rnnbench.analysis.scaling.held_out import FEWEST_VALUES, MOVING, REACH
+from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, REACH
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line, say_all, several, word
 from rnnbench.report.words.fit_names import named
@@ -75,7 +75,7 @@ def text(way: Crossing | None) -> str:
 
 
 def _is_swept(fit: SizeFit, axis: str) -> bool:
-    return len(fit.levels[axis]) >= FEWEST_VALUES
+    return len(fit.levels[axis]) >= MIN_VALUES
 
 
 def _numbers(way: Crossing) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.history import SMALLEST, CaseHistory, History, LevelChange
+from rnnbench.analysis.history import MIN_CHANGE, CaseHistory, History, LevelChange
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.case_names import Names
@@ -14,7 +14,7 @@ from rnnbench.report.words.units import ratio, round_percent
 
 NOTE = (
     "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
-    f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(SMALLEST)} or "
+    f"Hochberg's procedure over all cases at q = {round_percent(Q)}, and it is {round_percent(MIN_CHANGE)} or "
     "more. That q is no bound on what is false: the same points choose the places and are tested. In simulations (100 "
     "histories of 100 cases, a tenth of them with one step of 3% to 10%) at most 0.5% of the unchanged cases had a "
     "change; of the changes called significant up to 2% were false at 10 runs, 5% to 9% at 40. Each ratio is to the "

@@ -8,7 +8,7 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import MISSING, count, duration, memory
 from rnnbench.store.profiles import CATEGORIES, Operator, Profile
 
-MOST_ROWS = 15
+MAX_ROWS = 15
 
 
 def render(profile: Profile, name: str) -> Table | None:
@@ -42,7 +42,7 @@ def render(profile: Profile, name: str) -> Table | None:
         Column("by the profiler", of("profiler_seconds", _known), numeric=True),
         Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
     ]
-    left = len(rows) - MOST_ROWS
+    left = len(rows) - MAX_ROWS
     more = f" {left} more are in the CSV file." if left > 0 else ""
     all_calls = "All calls of an operator on tensors of the same shapes in one call; times"
     look = "hold the look at the clock around each, a microsecond or two a call"
@@ -50,7 +50,7 @@ def render(profile: Profile, name: str) -> Table | None:
     if profile.launches:
         note = f"{all_calls} are the host's, which queues kernels and does not wait for them; they {look}.{more}"
     title = f"The hottest operators of {one_line(name)}"
-    return table("operators", title, note, columns, rows.head(MOST_ROWS), machine=rows)
+    return table("operators", title, note, columns, rows.head(MAX_ROWS), machine=rows)
 
 
 def _kernel_seconds(one: Operator) -> float:

@@ -13,7 +13,7 @@ from rnnbench.report.verdicts.answer import told
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.units import plural
 
-MOST_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
+MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
 NAMED = 3  # cases that one line names; more are counted
 
 
@@ -58,7 +58,7 @@ def append_summary(comparison: Comparison, path: Path) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
         there = os.fstat(descriptor).st_size
         gap = "\n" if there else ""
-        text = markdown.render(comparison, max(0, MOST_SUMMARY_BYTES - there - len(gap)))
+        text = markdown.render(comparison, max(0, MAX_SUMMARY_BYTES - there - len(gap)))
         if text:
             file.write(gap + text)
 

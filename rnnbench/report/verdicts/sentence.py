@@ -20,7 +20,7 @@ from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
 MORE_TIME = "more time (--budget) would tell"
-LONGEST = 300  # a reason may be a whole message of somebody's code; the rest of it stands in the JSON
+MAX_REASON_LENGTH = 300  # a reason may be a whole message of somebody's code; the rest of it stands in the JSON
 
 
 def render(finding: Finding) -> str:
@@ -34,7 +34,7 @@ def render(finding: Finding) -> str:
 
 def shortened(text: str) -> str:
     """A text of anyone's making at a length that a table bears."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= MAX_REASON_LENGTH else f"{text[: MAX_REASON_LENGTH - 1]}…"
 
 
 def _of_time(finding: Finding) -> str:

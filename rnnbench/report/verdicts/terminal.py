@@ -23,8 +23,8 @@ GAP = 2  # between columns
 INDENT = 4  # of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "margin")
 NARROWEST = 16  # of the names' column; longer names are folded
-MOST_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
-MOST_LISTED = 200  # of any verdict, the worst first; `--json` has all
+MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
+MAX_LISTED = 200  # of any verdict, the worst first; `--json` has all
 NAMED = 3  # cases that are named for one reason not to compare; more are counted
 STYLES = {  # colours that stay apart under every common colour blindness, and the word beside them
     "regressed": f"bold {COLORS[1]}",
@@ -84,9 +84,9 @@ def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:
 def _shown(judged: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """The cases that are worth a line each, and the others: unchanged ones, and all beyond what anybody reads."""
     unchanged = [one for one in judged if one.verdict == "unchanged"]
-    is_many = MOST_UNCHANGED < len(unchanged) < len(judged)
+    is_many = MAX_UNCHANGED < len(unchanged) < len(judged)
     shown = [one for one in judged if not (is_many and one.verdict == "unchanged")]
-    return shown[:MOST_LISTED], [*shown[MOST_LISTED:], *(unchanged if is_many else [])]
+    return shown[:MAX_LISTED], [*shown[MAX_LISTED:], *(unchanged if is_many else [])]
 
 
 def _table(listed: Sequence[VerdictRow], heads: Sequence[str], width: int) -> Iterable[RenderableType]:

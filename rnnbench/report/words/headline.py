@@ -14,7 +14,7 @@ from rnnbench.report.words.units import digits, plural, ratio, ratio_interval
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 from rnnbench.store.run_info import RunInfo
 
-MOST_NAMED = 4  # cases that a sentence names
+MAX_NAMED = 4  # cases that a sentence names
 
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> str:
@@ -61,7 +61,7 @@ def significance(summary: pd.DataFrame) -> str:
         return f"{said}: no 95% interval holds 1."
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
-    listed = f": {'; '.join(named)}" if len(named) <= MOST_NAMED else ""
+    listed = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
     shows = "shows" if len(named) == 1 else "show"
     return f"{said}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
 

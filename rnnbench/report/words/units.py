@@ -10,15 +10,15 @@ TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
-LONGEST_NUMBER = 1e9  # an end of an interval that tells nothing may have hundreds of digits
-LONGEST_COUNT = 9_999.5  # larger ones are read more easily with a prefix
+MAX_NUMBER = 1e9  # an end of an interval that tells nothing may have hundreds of digits
+MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
 def digits(value: float) -> str:
     """Three significant digits, never in exponents where a plain number would do: 0.987, 6.88, 12.3, 1,234."""
     if not math.isfinite(value):
         return MISSING
-    if abs(value) >= LONGEST_NUMBER:
+    if abs(value) >= MAX_NUMBER:
         return f"{value:.3g}"
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
@@ -71,7 +71,7 @@ def percent(share: float) -> str:
     size = abs(100 * share)
     if 99.5 <= size < 100:
         return f"{min(size, 99.9):.1f}%"
-    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%" if size < LONGEST_NUMBER else f"{size:.0e}%"
+    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%" if size < MAX_NUMBER else f"{size:.0e}%"
 
 
 def whole_percent(share: float) -> str:
@@ -96,7 +96,7 @@ def count(value: float) -> str:
 
 def large_count(value: float) -> str:
     """`1,234`, and `17.1 M` where the number is long."""
-    return count(value) if abs(value) < LONGEST_COUNT else _scaled(value, *_unit(value, PREFIXES))
+    return count(value) if abs(value) < MAX_PLAIN_COUNT else _scaled(value, *_unit(value, PREFIXES))
 
 
 def energy(joules: float) -> str:

@@ -10,7 +10,7 @@ from rnnbench.report.words.units import digits, duration, ratio, ratio_interval,
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import GRAPH_BACKENDS
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left where the last rung is faster
 REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size goes with the number of operators
@@ -66,7 +66,7 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     gains = [step for step in named if step.seconds.value > 0]
     of = f"Of the {duration(gap.seconds.value)} between them, "
     if gains:
-        parts = [_part(step, base) for step in gains[:MOST_NAMED]]
+        parts = [_part(step, base) for step in gains[:MAX_NAMED]]
         yield of + "; ".join(parts) + "."
     for step in (step for step in named if step.seconds.value < 0):
         longer = duration(-step.seconds.value)

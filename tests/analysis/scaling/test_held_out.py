@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.scaling.held_out import MOST_FOLDS, MOVING, folds, frame_of, half_widths, levels, places, refusal
+from rnnbench.analysis.scaling.held_out import MAX_FOLDS, MOVING, folds, frame_of, half_widths, levels, places, refusal
 
 from . import made_up
 
@@ -17,7 +17,7 @@ INSIDE = {"batch_size": 4, "seq_len": 8, "input_size": 64, "hidden_size": 128}
 def test_each_point_is_held_out_once_among_others_whatever_their_number(lengths: list[int], largest: int) -> None:
     sizes = made_up.summary({("lstm", "loop"): made_up.loop}, steps=lengths)
     points = [fold.out for fold in folds(pd.DataFrame(sizes)) if fold.place == "point"]
-    assert len(points) == min(len(sizes), MOST_FOLDS)
+    assert len(points) == min(len(sizes), MAX_FOLDS)
     assert (np.sum(points, axis=0) == 1).all()
     assert max(out.sum() for out in points) == largest
     again = [fold.out for fold in folds(pd.DataFrame(sizes)) if fold.place == "point"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.profiling.causes import Suspect, steps_of, suspects
-from rnnbench.harness.profiling.program import MOST_CALLS, TooLong, Watched, watch
+from rnnbench.harness.profiling.program import MAX_CALLS, TooLong, Watched, watch
 from rnnbench.harness.profiling.replay import Replay
 from tests.harness.profiling.hidden import Hidden
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
@@ -179,7 +179,7 @@ def test_a_program_without_end_is_not_held_in_memory() -> None:
     tensor = torch.zeros(1)
 
     def run() -> Tensor:
-        for _ in range(MOST_CALLS + 1):
+        for _ in range(MAX_CALLS + 1):
             tensor.dim()
         return tensor
 

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity
 from rnnbench.analysis.breakdown import breakdown, in_one_piece
 from rnnbench.harness import profiling
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.profiling import MOST_ROUNDS, file_name, profile
+from rnnbench.harness.profiling import MAX_ROUNDS, file_name, profile
 from rnnbench.harness.profiling.subject import of_built
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -42,7 +42,7 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert set(found.times) == arms
     assert all(min(each) > 0 for each in found.times.values())
     assert {len(each) for arm, each in found.times.items() if arm != "replayed"} == {2}
-    assert 2 <= len(found.times["replayed"]) == len(found.causes[0].seconds) <= 2 * MOST_ROUNDS
+    assert 2 <= len(found.times["replayed"]) == len(found.causes[0].seconds) <= 2 * MAX_ROUNDS
     assert [cause.kind for cause in found.causes] == ["not hoisted"]
     assert "gru.py:" in found.causes[0].what
     assert all((tmp_path / file).is_file() for file in found.files.values())
@@ -69,7 +69,7 @@ def test_what_is_compiled_is_not_looked_into(tmp_path: Path) -> None:
 def test_a_call_of_too_many_operators_is_not_profiled_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(profiling, "MOST_OPERATORS", 3)
+    monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
     found = taken(build(small.case("gru"), tmp_path), tmp_path)
     assert found.works
     assert not found.files
@@ -119,7 +119,7 @@ def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
 
 
 def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "MOST_OPERATORS", 3)
+    monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
     found = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
     assert "more than 3 operators" in in_one_piece(found)
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.engine import (
-    FEWEST_COLD_CALLS,
-    MOST_WARMUP_WINDOWS,
+    MAX_WARMUP_WINDOWS,
+    MIN_COLD_CALLS,
     Plan,
     calibrate,
     equal_blocks,
@@ -80,7 +80,7 @@ def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
 
 def test_warm_up_ends_where_a_case_gets_faster_for_ever() -> None:
     device, call = fake_cpu(lambda n: 1e-3 * 0.98**n)
-    assert warm_up(device, call, Plan(20, 1, 0.02)) == MOST_WARMUP_WINDOWS
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == MAX_WARMUP_WINDOWS
 
 
 def test_a_window_tells_its_total_and_its_quantiles_per_call_but_for_the_first_which_finds_cold_caches() -> None:
@@ -162,7 +162,7 @@ def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds:
 
 @pytest.mark.parametrize(
     ("cold", "flush_seconds", "calls"),
-    [(100e-6, 100e-6, 50), (10e-6, 10e-3, FEWEST_COLD_CALLS), (4e-3, 10e-3, 2), (1.0, 10e-3, 1)],
+    [(100e-6, 100e-6, 50), (10e-6, 10e-3, MIN_COLD_CALLS), (4e-3, 10e-3, 2), (1.0, 10e-3, 1)],
 )
 def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
     cold: float, flush_seconds: float, calls: int

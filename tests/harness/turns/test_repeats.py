@@ -12,7 +12,7 @@ from rnnbench.harness.coordinator.preliminaries import OBSERVER
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda
-from rnnbench.harness.turns.repeats import MOST_REPEATS, Repeats
+from rnnbench.harness.turns.repeats import MAX_REPEATS, Repeats
 from rnnbench.store.folder import RunFolder, read_samples
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Group
@@ -109,14 +109,14 @@ def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10))
-    assert len(list(path.glob("spoilt-*.jsonl"))) == MOST_REPEATS
+    assert len(list(path.glob("spoilt-*.jsonl"))) == MAX_REPEATS
     assert sorted(load(path)["replicate"].unique()) == [0, 1, 2]
     assert [note for note in runner.notes if note.startswith("replicates: ")] == [
-        f"replicates: {MOST_REPEATS} repeated, since clocks were held back (cuda: hw_thermal_slowdown)",
+        f"replicates: {MAX_REPEATS} repeated, since clocks were held back (cuda: hw_thermal_slowdown)",
         "replicates: 3 not repeated, though held back (cuda: hw_thermal_slowdown): "
-        f"at most {MOST_REPEATS} are, and while there is time",
+        f"at most {MAX_REPEATS} are, and while there is time",
     ]
-    assert len(list(read_samples(path))) == 2 * (3 + MOST_REPEATS)
+    assert len(list(read_samples(path))) == 2 * (3 + MAX_REPEATS)
 
 
 def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +127,6 @@ def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, monk
 
 
 def test_what_was_repeated_before_a_resumption_counts_for_the_limit() -> None:
-    repeats = Repeats(made=MOST_REPEATS - 1)
+    repeats = Repeats(made=MAX_REPEATS - 1)
     assert [repeats.grant("heat", in_time=True) for _ in range(2)] == [True, False]
-    assert not Repeats(made=MOST_REPEATS + 4).grant("heat", in_time=True)
+    assert not Repeats(made=MAX_REPEATS + 4).grant("heat", in_time=True)

@@ -71,11 +71,11 @@ def test_it_is_written_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_more_benchmarks_than_a_figure_holds_are_in_the_table(tmp_path: Path) -> None:
-    many = [benchmark(f"test_{number}", [1.0]) for number in range(figure_benchmarks.MOST_ROWS + 1)]
+    many = [benchmark(f"test_{number}", [1.0]) for number in range(figure_benchmarks.MAX_ROWS + 1)]
     found = page(write(tmp_path / "a.json", many), tmp_path / "out")
     assert "svg" not in found.tags
     assert not (tmp_path / "out" / "figures").exists()
-    assert f"test_{figure_benchmarks.MOST_ROWS}" in found.text
+    assert f"test_{figure_benchmarks.MAX_ROWS}" in found.text
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:

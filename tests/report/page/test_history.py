@@ -52,7 +52,7 @@ def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(f
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
     drawn = [case.workload.batch_size for case in figure_history.telling(changed)]
     assert drawn[:2] == [4, 8]
-    assert len(drawn) == figure_history.MOST_PANELS
+    assert len(drawn) == figure_history.MAX_PANELS
 
 
 def test_nothing_that_changed_is_said_too() -> None:

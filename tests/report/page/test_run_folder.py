@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.errors import UserError
-from rnnbench.report.page.sections import MOST_OPEN_ROWS
+from rnnbench.report.page.sections import MAX_OPEN_ROWS
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (
     Summaries,
@@ -161,7 +161,7 @@ def test_an_interrupted_run_says_so(notebook: pd.DataFrame, info: RunInfo, tmp_p
 
 
 def test_a_long_table_is_folded_away(made_up: Summaries, info: RunInfo, tmp_path: Path) -> None:
-    summary = made_up("cpu").head(MOST_OPEN_ROWS + 1)
+    summary = made_up("cpu").head(MAX_OPEN_ROWS + 1)
     text = written(summary, NOISE, info, tmp_path).read_text(encoding="utf-8")
     assert "<details>" in text
     assert f"case by case ({len(summary):,} rows)</summary>" in text

@@ -186,7 +186,7 @@ def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: t
 
 
 def test_a_long_table_ends_for_readers_and_not_for_programs(quick: pd.DataFrame, info: RunInfo, monkeypatch) -> None:
-    monkeypatch.setattr("rnnbench.report.tables.table.MOST_ROWS", 10)
+    monkeypatch.setattr("rnnbench.report.tables.table.MAX_ROWS", 10)
     made = all_tables.render(quick, info)["ratios"]
     assert (len(made.rows), made.total) == (10, len(quick))
     assert made.note.endswith(f"Here are the first 10 of {len(quick)} rows; tables/ratios.csv has all.")

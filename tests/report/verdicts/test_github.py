@@ -70,10 +70,10 @@ def test_a_summary_is_begun_where_there_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [0, 1, 10, 500, 20_000])
 def test_the_file_never_exceeds_githubs_limit(tmp_path: Path, left: int) -> None:
     path = tmp_path / "summary.md"
-    path.write_bytes(b"x" * (github.MOST_SUMMARY_BYTES - left))
+    path.write_bytes(b"x" * (github.MAX_SUMMARY_BYTES - left))
     github.append_summary(large(3, 300), path)
-    assert path.stat().st_size <= github.MOST_SUMMARY_BYTES
-    assert left < 20_000 or path.stat().st_size > github.MOST_SUMMARY_BYTES - 300
+    assert path.stat().st_size <= github.MAX_SUMMARY_BYTES
+    assert left < 20_000 or path.stat().st_size > github.MAX_SUMMARY_BYTES - 300
 
 
 def test_a_summary_that_is_a_pipe_which_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:

@@ -108,5 +108,5 @@ def test_a_sentence_is_one_printable_line_of_bearable_length() -> None:
     long = finding("regressed", reason=f"fails now: {NASTY * 100}")
     for one in [*every_verdict().findings, long]:
         assert sentence.render(one).isprintable()
-        assert len(sentence.render(one)) <= sentence.LONGEST
+        assert len(sentence.render(one)) <= sentence.MAX_REASON_LENGTH
     assert sentence.render(long).endswith("…")

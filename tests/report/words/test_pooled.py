@@ -37,7 +37,7 @@ def test_settings_are_never_pooled(made_up: Summaries) -> None:
 
 
 def test_figures_of_many_cases_say_what_they_pool(made_up: Summaries, monkeypatch) -> None:
-    monkeypatch.setattr(figure_ratio_by_size, "MOST_BOXES", 100)
+    monkeypatch.setattr(figure_ratio_by_size, "MAX_BOXES", 100)
     monkeypatch.setattr(figure_ratio, "MANY", 3)
     summary = made_up("quick")
     heat, strips = figure_ratio_by_size.render(summary), figure_ratio.render(summary)

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from rnnbench.errors import UserError
 from tests.validation.fuzz.targets import TARGETS
 
-MOST_SECONDS = 10
-MOST_BYTES = 500 << 20  # beside what the imports hold
+MAX_SECONDS = 10
+MAX_BYTES = 500 << 20  # beside what the imports hold
 
 
 def main(name: str, inputs: int, number: int) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def main(name: str, inputs: int, number: int) -> dict[str, Any]:
     warnings.simplefilter("error")
     strategy, use = TARGETS[name]()
     before = psutil.Process().memory_info()
-    resource.setrlimit(resource.RLIMIT_AS, (before.vms + 2 * MOST_BYTES, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (before.vms + 2 * MAX_BYTES, resource.RLIM_INFINITY))
     signal.signal(signal.SIGALRM, _too_long)
     found: dict[str, Any] = {"tried": 0, "read": 0, "refused": 0, "seconds": 0.0, "faults": {}}
 
@@ -41,7 +41,7 @@ def main(name: str, inputs: int, number: int) -> dict[str, Any]:
     def one(value: Any) -> None:
         found["tried"] += 1
         started = time.monotonic()
-        signal.alarm(MOST_SECONDS)
+        signal.alarm(MAX_SECONDS)
         try:
             use(value)
             found["read"] += 1
@@ -57,7 +57,7 @@ def main(name: str, inputs: int, number: int) -> dict[str, Any]:
 
     one()
     found["bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before.rss
-    if found["bytes"] > MOST_BYTES:
+    if found["bytes"] > MAX_BYTES:
         found["faults"][f"{found['bytes']:,} bytes"] = ""
     return found
 
@@ -74,7 +74,7 @@ def _keep(faults: dict[str, str], place: str, value: Any) -> None:
 
 
 def _too_long(number: int, frame: FrameType | None) -> None:
-    raise TimeoutError(f"an input took more than {MOST_SECONDS} s")
+    raise TimeoutError(f"an input took more than {MAX_SECONDS} s")
 
 
 if __name__ == "__main__":
