@@ -36,9 +36,9 @@ class BenchmarkPair:
 def compare(base: Saved, head: Saved, margin: float, reference: str | None = None) -> Comparison:
     """One finding for each benchmark of both sides but the references.
 
-    There is a verdict of time only from `MIN_PROCESSES` processes of each side on, and where no reference was in the same
-    process, only if the sides took turns: else what the machine did in between would count as a change.
-    Raises UserError where no benchmark is on both sides.
+    A verdict of time needs `MIN_PROCESSES` processes on each side and, where no reference was in the same process, sides
+    that took turns: otherwise what the machine did in between would count as a change. Raises UserError if no benchmark
+    is on both sides.
     """
     references = (chosen(base, reference), chosen(head, reference))
     both = [key for key in head.benchmarks if key in base.benchmarks and not _is_reference(key, head, references[1])]
