@@ -129,7 +129,7 @@ def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProc
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("os.fork()", "RuntimeError: os.fork would make a copy of rnnbench's worker"),
+        ("os.fork()", "RuntimeError: os.fork would copy rnnbench's worker"),
         ("os.close(2); raise ValueError('deaf')", r"ValueError: deaf \(Mine.py:7\)"),
         ("self.p = subprocess.Popen(['sleep', '300'])", r"it leaves processes running: \d+ \(sleep 300\)"),
         ("self.p = subprocess.Popen(['setsid', 'sleep', '300'])", r"it leaves processes running: \d+ \(.*sleep 300\)"),

@@ -196,7 +196,7 @@ def test_a_resumed_run_keeps_each_group_on_its_card_whatever_their_order_is_now(
 def test_a_run_is_not_resumed_without_its_card(tmp_path: Path) -> None:
     Run(tmp_path, Machine(TWO), gpu_groups(4)).go()
     [path] = tmp_path.iterdir()
-    with pytest.raises(UserError, match="groups of cuda were measured on bbbb, which is not there now"):
+    with pytest.raises(UserError, match="groups of cuda were measured on bbbb, which is missing now"):
         Run(tmp_path, Machine({A: "H100", "cccc": "H100"}), [], path).go()
 
 

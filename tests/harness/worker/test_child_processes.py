@@ -20,7 +20,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("refusing")
 def test_a_process_can_not_copy_itself() -> None:
     for fork in (os.fork, os.forkpty):
-        with pytest.raises(RuntimeError, match=r"os\.fork would make a copy of rnnbench's worker"):
+        with pytest.raises(RuntimeError, match=r"os\.fork would copy rnnbench's worker"):
             fork()
 
 

@@ -59,5 +59,5 @@ def test_what_is_not_known_is_left_out_and_never_zero(run: Run) -> None:
 
 def test_a_name_that_bencher_would_not_take_is_the_users_error(run: Run) -> None:
     long = run.summary.assign(case=lambda frame: frame["case"] + "x" * 1024)
-    with pytest.raises(UserError, match="Bencher takes 1,024"):
+    with pytest.raises(UserError, match="Bencher accepts at most 1,024"):
         bencher.render(run.frame, long, replace(run.info))
