@@ -36,9 +36,9 @@ class BenchmarkPair:
 def compare(base: Saved, head: Saved, margin: float, reference: str | None = None) -> Comparison:
     """One finding for each benchmark of both sides but the references.
 
-    A verdict of time needs `MIN_PROCESSES` processes on each side. Where no reference was in the same process, the sides
-    must have taken turns: otherwise what the machine did in between would count as a change. Raises UserError if no benchmark
-    is on both sides.
+    A verdict of time needs `MIN_PROCESSES` processes on each side. Where no reference was in the same process, the
+    sides must have taken turns: otherwise what the machine did in between would count as a change.
+    Raises UserError if no benchmark is on both sides.
     """
     references = (chosen(base, reference), chosen(head, reference))
     both = [key for key in head.benchmarks if key in base.benchmarks and not _is_reference(key, head, references[1])]
