@@ -8,11 +8,8 @@ MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("date
 # A run's folder's name and `started`, and how long ago that was.
 NAMES_A_RUN = {
     "store/folder.py",
-    "harness/coordinator/session.py",
-    "harness/check/check.py",
-    "harness/slurm/job.py",
+    "store/run_info.py",
     "harness/slurm/outcome.py",
-    "harness/slurm/sweep.py",
 }
 
 

@@ -32,6 +32,19 @@ MAX_INFO_BYTES = 64 << 20
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that know of none
 
 
+def dated_folder(parent: Path, name: str) -> Path:
+    """A new folder below `parent`, named after the time; raises UserError where it can't be made."""
+    while True:
+        path = parent / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            if path.exists():  # another run of this second has drawn the same number
+                continue
+            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
+        return path
+
+
 class RunFolder:
     """Writes a run, or a part of one, as it goes; whatever happens later, each line written stays.
 
@@ -54,15 +67,7 @@ class RunFolder:
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
         """A new folder below `parent`; raises UserError where it can't be made."""
-        while True:
-            path = parent / f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-            try:
-                path.mkdir(parents=True)
-            except OSError as error:
-                if path.exists():  # another run of this second has drawn the same number
-                    continue
-                raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
-            return cls(path, is_new=True)
+        return cls(dated_folder(parent, suite), is_new=True)
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""

@@ -2,12 +2,18 @@
 
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id
 FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
+
+
+def now() -> str:
+    """The time of day as `started` has it: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,11 @@ class RunInfo:
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
+
+    @classmethod
+    def begin(cls, **fields: Any) -> Self:
+        """Of what is measured from now on; `fields`: all but `started` and what has a default."""
+        return cls(started=now(), **fields)
 
     @property
     def caches(self) -> str:

@@ -1,11 +1,9 @@
 """A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
 
 import math
-import secrets
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.folder import RunFolder
+from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
@@ -93,8 +91,10 @@ def check(
             runner.notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
         if head.suite.settings.cold_cache:
             runner.notes.append(FLUSHED)
-        folder = _new_folder(out, head.suite.name)
+        folder = dated_folder(out, f"{head.suite.name}-check")
         with _faults_in_words(folder):
+            for side in (base, head):
+                (folder / side.name).mkdir()
             runs = {
                 side.name: stack.enter_context(_run(folder, side, head.suite.settings, runner, told, command))
                 for side in (base, head)
@@ -190,16 +190,6 @@ def _faults_in_words(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: can't be written: {fault.strerror}; no verdict") from None
 
 
-def _new_folder(out: Path, suite: str) -> Path:
-    folder = out / f"{suite}-check-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    try:
-        for side in ("base", "head"):
-            (folder / side).mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: can't be written: {error.strerror}; give another folder") from None
-    return folder
-
-
 @contextmanager
 def _run(
     folder: Path,
@@ -211,12 +201,11 @@ def _run(
 ) -> Iterator[RunFolder]:
     """A side's run folder, whose `run.json` says at the end how it ended."""
     run = RunFolder(folder / side.name)
-    info = RunInfo(
+    info = RunInfo.begin(
         suite=side.suite.name,
         description=side.suite.content.description,
         resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment.describe(side.root) | {"worker": told[side.name]},
         notes=[f"{side.name} of a check: {side.about}"],
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,11 @@ def run_suite(
         unusable = software.pop("unusable")
         if all(group.workload.device in unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
-        info = RunInfo(
+        info = RunInfo.begin(
             suite=suite.name,
             description=suite.content.description,
             resolved=resolved(suite, settings),
             command=command,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
             environment=environment.describe(suite.file.parent) | {"worker": software},
         )
         with closing(_new_folder(out, runner, info)) as folder:

@@ -6,7 +6,6 @@ import signal
 import sys
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import measure_into, started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import RunInfo, now
 from rnnbench.suite_file import Settings
 
 UNLIKE = 75  # exit code where the node is not like that of the run's first job
@@ -77,7 +76,7 @@ def _measure(path: Path, part: str, root: Path) -> None:
             here = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                started=now(),
                 environment=environment.describe(root) | {"worker": software, "job": _about_job()},
                 notes=_unbound(),
             )

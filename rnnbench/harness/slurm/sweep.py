@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
@@ -45,12 +44,11 @@ def run_by_slurm(
     given = parse(options)
     pieces = split(groups, groups_per_job)
     folder = RunFolder.create(out, suite.name)
-    info = RunInfo(
+    info = RunInfo.begin(
         suite=suite.name,
         description=suite.content.description,
         resolved=resolved(suite, settings),
         command=command,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
         environment={"git": git.state(suite.file.parent)},
     )
     with filling(folder, out):
