@@ -13,12 +13,12 @@ from rnnbench import load, summarize
 from rnnbench.analysis.gap import gaps
 from rnnbench.analysis.history import history
 from rnnbench.analysis.noise import noise
+from rnnbench.analysis.replicate import log_seconds
 from rnnbench.analysis.stored import compare, located_ratios
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.lane_runner import log_seconds
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.report.export import FORMATS, rendered

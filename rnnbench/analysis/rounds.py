@@ -7,7 +7,7 @@ from statistics import fmean
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, columns, estimate
-from rnnbench.analysis.paired import Times
+from rnnbench.analysis.replicate import Times
 
 
 def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from rnnbench.analysis.derived import with_derived
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.analysis.replicate import pooled_times
 from rnnbench.harness.turns.engine import Plan
 from rnnbench.pytest_plugin.case import live_case
 from rnnbench.pytest_plugin.clock import BenchmarkBlocks
@@ -84,8 +83,7 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     """
     line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)
-    calls = np.array([len(per_call) * plan.batch])
-    line["seconds"] = float(pooled_quantiles(np.zeros(1, dtype=int), [per_call], calls, LOW_QUANTILE)[0])
+    line["seconds"] = pooled_times([per_call], [len(per_call) * plan.batch], [sum(block_seconds)]).low
     row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict()
     metrics = {metric.name: value for metric, value in known(row)}  # of finite value
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}

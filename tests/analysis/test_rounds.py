@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.paired import Times
+from rnnbench.analysis.replicate import Times
 from rnnbench.analysis.rounds import compare, wider_than
 
 seconds = st.floats(1e-6, 10.0)

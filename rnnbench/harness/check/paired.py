@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rnnbench.analysis.paired import times
+from rnnbench.analysis.replicate import times
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator.hello import hello
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
-from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.engine import Plan, equal_blocks
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.store.folder import RunFolder
@@ -153,23 +153,15 @@ class PairedRunner:
         # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
         layout = self._rng.randrange(MAX_LAYOUTS)
         self._pair = {side.name: self._start_worker(name, side, layout) for side in self._sides.values()}
-        told = {side: self._hello(side, worker) for side, worker in self._pair.items()}
+        told = {name: self._hello(self._sides[name], worker) for name, worker in self._pair.items()}
         self._start_seconds = self._now() - started
         return told
 
-    def _hello(self, side: str, worker: WorkerProcess) -> dict[str, Any]:
-        about, in_words = self._sides[side].about, self._sides[side].in_words
+    def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
         try:
-            hello = worker.wait_ready()
-        except WorkerLost as lost:
-            raise UserError(f"{side} ({about}): no worker can start: {in_words(str(lost))}") from None
-        spoken = hello.get("protocol")
-        if spoken != PROTOCOL_VERSION:
-            raise UserError(
-                f"{side} ({about}): its rnnbench speaks protocol {spoken}, this one {PROTOCOL_VERSION}; "
-                "compare with a revision that speaks the same"
-            )
-        return hello
+            return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
+        except UserError as error:
+            raise UserError(side.in_words(str(error))) from None
 
     def _visited(self, group: Group) -> bool:
         """Measure a group once; False where a case failed, was dropped, and the pair is not to be used any longer."""

@@ -4,19 +4,17 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.analysis.replicate import log_seconds
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.hello import hello
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
 from rnnbench.harness.coordinator.resume import Visit
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.devices import backend
-from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.engine import Plan, equal_blocks
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.repeats import Repeats
@@ -207,29 +205,6 @@ class LaneRunner:
         return windows
 
 
-def hello(worker: WorkerProcess) -> dict[str, Any]:
-    """What a worker says of itself once it is ready; raises UserError where it can't start or is of no use."""
-    try:
-        said = worker.wait_ready()
-    except WorkerLost as lost:
-        raise UserError(f"no worker can start: {lost}") from None
-    if said.get("protocol") != PROTOCOL_VERSION:
-        raise UserError(
-            f"the worker speaks protocol {said.get('protocol')}, this rnnbench {PROTOCOL_VERSION}; "
-            "it imports another one: look at PYTHONPATH"
-        )
-    return said
-
-
 def plan_of(window: Window, *, cold: bool) -> Plan:
     """The plan by which a window was made."""
     return Plan(window.calls // window.batch, window.batch, window.seconds, cold)
-
-
-def log_seconds(windows: Sequence[Window]) -> dict[str, float]:
-    """Each case's time in one visit, by the estimator of `rnnbench.analysis`."""
-    cases = {case: number for number, case in enumerate(dict.fromkeys(window.case for window in windows))}
-    groups = np.array([cases[window.case] for window in windows], dtype=int)
-    calls = np.array([window.calls for window in windows])
-    times = pooled_quantiles(groups, [window.quantiles for window in windows], calls, LOW_QUANTILE)
-    return dict(zip(cases, np.log(times).tolist(), strict=True))

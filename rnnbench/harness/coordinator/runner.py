@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared, hello
+from rnnbench.harness.coordinator.hello import hello
+from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
 from rnnbench.harness.coordinator.lanes import Lane, plan_lanes, together
 from rnnbench.harness.coordinator.preliminaries import OBSERVER, Preliminaries
 from rnnbench.harness.coordinator.process import WorkerProcess

@@ -4,14 +4,13 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
-from rnnbench.analysis.paired import Times
+from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, take_window, warm_up
 from rnnbench.harness.turns.planner import GroupRecord, visits_to_come, wants_more
@@ -104,7 +103,14 @@ class LiveRounds:
             self._tell(place, len(order), self._now() - started)
             with self._turn(arm) as call:
                 readings[arm].append(take_window(self._device, call, self._plans[arm]))
-        found = {arm: _times(taken, self._plans[arm]) for arm, taken in readings.items()}
+        found = {
+            arm: pooled_times(
+                [reading.quantiles for reading in taken],
+                [self._plans[arm].calls] * len(taken),
+                [reading.seconds for reading in taken],
+            )
+            for arm, taken in readings.items()
+        }
         for arm, times in found.items():
             self._times[arm].append(times)
         logs = {arm: float(np.log(times.low)) for arm, times in found.items()}
@@ -163,11 +169,3 @@ def undisturbed() -> Iterator[None]:
         sys.settrace(tracer)
         if was_on:
             gc.enable()
-
-
-def _times(readings: Sequence[Reading], plan: Plan) -> Times:
-    """An arm's time in one round, by the estimator of a replicate."""
-    quantiles = [reading.quantiles for reading in readings]
-    calls = np.full(len(readings), plan.calls)
-    low = pooled_quantiles(np.zeros(len(readings), dtype=int), quantiles, calls, LOW_QUANTILE)
-    return Times(float(low[0]), sum(reading.seconds for reading in readings) / float(calls.sum()))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnbench.harness.coordinator.lane_runner import log_seconds
+from rnnbench.analysis.replicate import log_seconds
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.session import wider_than_asked
 from rnnbench.harness.slurm.job import first_machine

@@ -168,7 +168,7 @@ def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(bench: Call
 
 def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable[..., Bench]) -> None:
     made = bench(protocol=1)
-    with pytest.raises(UserError, match=r"base \(the base\): its rnnbench speaks protocol 1, this one"):
+    with pytest.raises(UserError, match=r"base \(the base\): the worker uses protocol 1, but this rnnbench uses"):
         made.runner.start()
 
 

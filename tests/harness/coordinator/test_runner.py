@@ -219,7 +219,7 @@ class Stillborn(FakeWorker):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [(TooOld, "speaks protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
+    ("kind", "words"), [(TooOld, "uses protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
 )
 def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: type[FakeWorker], words: str) -> None:
     def start(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnnbench.analysis.paired import times
+from rnnbench.analysis.replicate import times
 from tests import workload as small
 from tests.stored import window
 

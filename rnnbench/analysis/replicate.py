@@ -1,0 +1,44 @@
+"""The time of a case in one replicate, in the two ways in which it is judged."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_quantiles
+from rnnbench.store.records import Window
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds per call."""
+
+    low: float  # a low quantile of all calls, since noise only adds time
+    mean: float  # of all calls, which sees also what slows only some of them
+
+
+def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
+    """The times of a case from its windows: the quantiles, the number of calls and the total seconds of each window.
+
+    `rnnbench.analysis.summary.replicate_times` does the same for a whole frame at once.
+    """
+    low = pooled_quantiles(np.zeros(len(calls), dtype=int), quantiles, np.array(calls), LOW_QUANTILE)
+    return Times(float(low[0]), sum(seconds) / sum(calls))
+
+
+def times(windows: Sequence[Window]) -> Times:
+    """The times of a case from all windows that one worker took of it; at least one."""
+    return pooled_times(
+        [window.quantiles for window in windows],
+        [window.calls for window in windows],
+        [window.seconds for window in windows],
+    )
+
+
+def log_seconds(windows: Sequence[Window]) -> dict[str, float]:
+    """The logarithm of each case's low quantile, from all windows of one visit."""
+    cases: dict[str, list[Window]] = {}
+    for window in windows:
+        cases.setdefault(window.case, []).append(window)
+    return {case: math.log(times(taken).low) for case, taken in cases.items()}
