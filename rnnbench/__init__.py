@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.api import explain, measure, predict
+from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rnnbench.analysis.summary import summarize
     from rnnbench.store.frame import load
 
-__version__ = "0.1.0"
 __all__ = ["explain", "load", "measure", "predict", "summarize"]
 
 

@@ -7,7 +7,6 @@ from types import FrameType
 
 import click
 
-from rnnbench import __version__
 from rnnbench.cli import output
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
@@ -18,6 +17,7 @@ from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.version import __version__
 
 INTERRUPTED = 130  # exit code of what a signal has ended
 

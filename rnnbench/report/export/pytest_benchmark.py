@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench import __version__
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.report.export.cases import plain, timed, workload
 from rnnbench.report.export.rounds import stats
@@ -22,6 +21,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES, WARM
 from rnnbench.store.records import AXES
 from rnnbench.store.run_info import RunInfo
+from rnnbench.version import __version__
 
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
 KNOWN = ("parity", "backend", "bound_by", "mean_seconds", "seconds", "seconds_low", "seconds_high")
