@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from rnnbench.harness.coordinator.process import STARTER
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.records import Measurement
 
@@ -29,7 +30,6 @@ implementation = ["loop", "hoisted", "torch.nn"]
 batch_size = [1, 32]
 """
 WAIT_SECONDS = 60.0
-WORKER = "start_worker.py"
 
 
 def windows(out: Path) -> list[str]:
@@ -41,7 +41,7 @@ def kill_worker(pid: int) -> bool:
     """Kill a worker below this process; whether there was one."""
     for process in psutil.Process(pid).children(recursive=True):
         try:
-            if any(part.endswith(WORKER) for part in process.cmdline()):
+            if str(STARTER) in process.cmdline():
                 process.kill()
                 return True
         except psutil.Error:

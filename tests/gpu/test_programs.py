@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import suites
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.report.notebook.measured import Measured
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Measurement
@@ -149,3 +152,12 @@ def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device()
     found = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
     found.attrs = {"device": "cuda:0"}
     assert live.faults(found, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
+
+
+def test_the_worker_of_a_run_is_found_and_killed() -> None:
+    worker = WorkerProcess("0000")
+    try:
+        assert resumed.kill_worker(os.getpid())
+        assert worker._process.wait(10) == -signal.SIGKILL
+    finally:
+        worker.close()

@@ -11,6 +11,7 @@ import psutil
 
 from rnnbench import load, summarize
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.process import STARTER
 from rnnbench.store.folder import read_info
 from tests.validation.faults import witness
 from tests.validation.faults.command import CASES, Command, life_seconds, lives, moments, runs, tiny
@@ -128,7 +129,7 @@ def _kill_a_worker(command: Command, rng: random.Random) -> bool:
     end = time.monotonic() + 2
     while command.process.poll() is None and time.monotonic() < end:
         try:
-            there = [one for one in command.workers() if any("start_worker" in word for word in one.cmdline())]
+            there = [one for one in command.workers() if str(STARTER) in one.cmdline()]
             if there:
                 rng.choice(there).kill()
                 return True
