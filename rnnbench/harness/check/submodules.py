@@ -35,12 +35,12 @@ def _fill(git_dir: Path, commit: str, checkout: Path, tree: Path, indexes: Itera
     indexes = iter(indexes)
     for submodule in _submodules(git_dir, commit):
         place, own = tree / submodule.path, checkout / submodule.path
-        home = next((one for one in _homes(git_dir, own, submodule.name) if _has(one, submodule.commit)), None)
+        source = next((one for one in _git_dirs(git_dir, own, submodule.name) if _has(one, submodule.commit)), None)
         is_inside = place.is_dir() and place.resolve().is_relative_to(tree.resolve())
-        if home is None or not is_inside or not _check_out(home, submodule.commit, place, next(indexes)):
+        if source is None or not is_inside or not _check_out(source, submodule.commit, place, next(indexes)):
             empty.append(submodule.path)
         else:
-            below = _fill(home, submodule.commit, own, place, indexes)
+            below = _fill(source, submodule.commit, own, place, indexes)
             empty += [f"{submodule.path}/{path}" for path in below]
     return empty
 
@@ -68,7 +68,7 @@ def _names(git_dir: Path, commit: str) -> dict[str, str]:
     return found
 
 
-def _homes(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
+def _git_dirs(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
     """The repositories that may hold a submodule's commit."""
     checked_out = git.folder_of(own, "--absolute-git-dir") if (own / ".git").exists() else None
     if checked_out is not None:
@@ -77,14 +77,14 @@ def _homes(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
         yield kept
 
 
-def _has(home: Path, commit: str) -> bool:
-    return _run(home, home, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+def _has(source: Path, commit: str) -> bool:
+    return _run(source, source, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
 
-def _check_out(home: Path, commit: str, place: Path, index: Path) -> bool:
+def _check_out(source: Path, commit: str, place: Path, index: Path) -> bool:
     """Write the files of a commit into a folder, by an index of its own; False where some are missing."""
     write = ("read-tree", "--reset", "-u", "--no-sparse-checkout", "--no-recurse-submodules", commit)
-    return _run(home, place, *write, GIT_INDEX_FILE=str(index)).returncode == 0
+    return _run(source, place, *write, GIT_INDEX_FILE=str(index)).returncode == 0
 
 
 def _run(git_dir: Path, tree: Path, *arguments: str, **variables: str) -> git.Done:

@@ -58,28 +58,30 @@ def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> No
 
 
 def plan_lanes(
-    groups: Sequence[Group], told: Mapping[str, Mapping[str, Any]], homes: Mapping[Workload, str]
+    groups: Sequence[Group], told: Mapping[str, Mapping[str, Any]], previous_cards: Mapping[Workload, str]
 ) -> tuple[list[list[Lane]], list[str]]:
-    """Stages, one after another, whose lanes are at work at the same time; and what a reader must know.
+    """Plan stages, one after another, whose lanes are at work at the same time; and notes for the reader of the run.
 
-    `told` is what a worker says of each device, `homes` the UUIDs of the cards that groups were measured on before.
-    Raises UserError where one of these is not there.
+    `told` is what a worker says of each device, `previous_cards` the UUIDs of the cards on which groups were measured
+    before. Raises UserError if one of them is missing now.
     """
     on_cards = [group.workload for group in groups if told[group.workload.device]["cards"][0]["uuid"]]
     possible = (load.cores for load in on_cards if load.cores <= len(allowed_cores()))  # others will be skipped
-    seats = cores_apart(max(possible, default=1))
+    core_sets = cores_apart(max(possible, default=1))
     lanes: list[Lane] = []
     notes: list[str] = []
     for device, reply in told.items():
         here = [group for group in groups if group.workload.device == device]
         cards = _alike(device, [Card(**one) for one in reply["cards"]], notes)
-        if len(cards) > max(1, len(seats)):
-            notes.append(f"{device}: {max(1, len(seats))} of {len(cards)} are used, since each needs cores of its own")
-            cards = cards[: max(1, len(seats))]
-        lanes += _spread(device, here, cards, homes)
+        if len(cards) > max(1, len(core_sets)):
+            notes.append(
+                f"{device}: {max(1, len(core_sets))} of {len(cards)} are used, since each needs cores of its own"
+            )
+            cards = cards[: max(1, len(core_sets))]
+        lanes += _spread(device, here, cards, previous_cards)
     spread = [lane for lane in lanes if lane.is_one_of_several]
     notes += [f"{lane.name} ({lane.card.name}): {len(lane.groups)} of {len(groups)} groups" for lane in spread]
-    return [_seated(stage, seats) for stage in _stages(lanes, len(seats))], notes
+    return [_with_own_cores(stage, core_sets) for stage in _stages(lanes, len(core_sets))], notes
 
 
 def on_card(lane: Lane, start_worker: Callable[..., WorkerProcess]) -> Callable[[str], WorkerProcess]:
@@ -120,11 +122,11 @@ def _holds(lanes: Sequence[Lane], card: Card) -> bool:
     return any(lane.card.uuid == card.uuid for lane in lanes)
 
 
-def _seated(stage: list[Lane], seats: Sequence[tuple[int, ...]]) -> list[Lane]:
+def _with_own_cores(stage: list[Lane], core_sets: Sequence[tuple[int, ...]]) -> list[Lane]:
     """The lanes with cores of their own, unless there is but one."""
     if len(stage) == 1:
         return stage
-    return [replace(lane, own_cores=cores) for lane, cores in zip(stage, seats[: len(stage)], strict=True)]
+    return [replace(lane, own_cores=cores) for lane, cores in zip(stage, core_sets[: len(stage)], strict=True)]
 
 
 def _alike(device: str, cards: Sequence[Card], notes: list[str]) -> list[Card]:
@@ -135,18 +137,20 @@ def _alike(device: str, cards: Sequence[Card], notes: list[str]) -> list[Card]:
     return [card for card in cards if card.name == cards[0].name]
 
 
-def _spread(device: str, groups: Sequence[Group], cards: Sequence[Card], homes: Mapping[Workload, str]) -> list[Lane]:
+def _spread(
+    device: str, groups: Sequence[Group], cards: Sequence[Card], previous_cards: Mapping[Workload, str]
+) -> list[Lane]:
     """A lane for each card that gets groups: those that it had before, and others so that all have as much to do."""
     places = {card.uuid: place for place, card in enumerate(cards)}
     load = [0] * len(cards)
     at: dict[Workload, int] = {}
-    for group in sorted(groups, key=lambda group: (group.workload not in homes, -_work(group))):
-        home = homes.get(group.workload)
-        if home is not None and home not in places:
+    for group in sorted(groups, key=lambda group: (group.workload not in previous_cards, -_work(group))):
+        previous_card = previous_cards.get(group.workload)
+        if previous_card is not None and previous_card not in places:
             raise UserError(
-                f"--resume: groups of {device} were measured on {home}, which is missing now; start a new run"
+                f"--resume: groups of {device} were measured on {previous_card}, which is missing now; start a new run"
             )
-        at[group.workload] = load.index(min(load)) if home is None else places[home]
+        at[group.workload] = load.index(min(load)) if previous_card is None else places[previous_card]
         load[at[group.workload]] += _work(group)
     lanes = [
         Lane(device, card, tuple(group for group in groups if at[group.workload] == place))

@@ -146,14 +146,14 @@ class Preliminaries:
         # The first worker has been at work on every card, and holds memory there: it goes on where there is but one.
         cards = {lane.card.uuid for wave in found for lane in wave}
         only = cards - {None} or cards
-        heirs = [
+        reusing = [
             queue
             for queue, lane in zip(queues[0], found[0], strict=True)
             if queue.cases and {lane.card.uuid} == only and not lane.card.variables
         ]
-        if first is not None and heirs:
+        if first is not None and reusing:
             first.pin(allowed_cores())
-            heirs[0].ready.append(first)
+            reusing[0].ready.append(first)
         elif first is not None:
             first.close()
         self.notes += observe(queues, lambda: self._now() < until, on_done)

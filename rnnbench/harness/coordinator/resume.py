@@ -34,7 +34,7 @@ class RunState:
     seconds: float = 0.0  # from the run's start to its last window's end
 
     @property
-    def homes(self) -> dict[Workload, str]:
+    def previous_cards(self) -> dict[Workload, str]:
         """The card that each group was measured on, where there are cards."""
         uuids = {visit.group.workload: visit.device_uuid for visit in self.visits}
         return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}

@@ -49,7 +49,7 @@ class Runner:
         self.groups = groups
         self.settings = settings
         self._state = state or RunState()
-        self._homes = self._state.homes if keep_cards else {}
+        self._previous_cards = self._state.previous_cards if keep_cards else {}
         self._on_progress = on_progress
         self._start_worker = start_worker
         self._now = now
@@ -80,7 +80,7 @@ class Runner:
         said = hello(worker)
         took = self._now() - began
         told = self.preliminaries.ask_devices()
-        self.preliminaries.stages, notes = plan_lanes(self.groups, told, self._homes)
+        self.preliminaries.stages, notes = plan_lanes(self.groups, told, self._previous_cards)
         self.notes += notes
         self._stages = [[self._runner(lane, took) for lane in stage] for stage in self.preliminaries.stages]
         cards: dict[str, list[dict[str, Any]]] = {}

@@ -47,10 +47,10 @@ def test_every_group_has_one_lane_and_no_lane_has_much_more_to_do_than_another(s
 @given(lengths, st.data())
 def test_a_group_that_has_a_home_goes_there(steps: list[int], data: st.DataObject) -> None:
     groups = [group(device="cuda", seq_len=length) for length in steps]
-    homes = {one.workload: data.draw(st.sampled_from("abc")) for one in groups if data.draw(st.booleans())}
-    stages, _ = plan_lanes(groups, {"cuda": told(("H100", "a"), ("H100", "b"), ("H100", "c"))}, homes)
+    previous_cards = {one.workload: data.draw(st.sampled_from("abc")) for one in groups if data.draw(st.booleans())}
+    stages, _ = plan_lanes(groups, {"cuda": told(("H100", "a"), ("H100", "b"), ("H100", "c"))}, previous_cards)
     at = {one.workload: lane.card.uuid for stage in stages for lane in stage for one in lane.groups}
-    assert {workload: at[workload] for workload in homes} == homes
+    assert {workload: at[workload] for workload in previous_cards} == previous_cards
 
 
 def stages_of(groups: list[Group], devices: dict[str, Any]) -> list[list[tuple[str, str | None, tuple[int, ...]]]]:

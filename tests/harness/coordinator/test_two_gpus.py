@@ -208,7 +208,7 @@ def test_what_an_older_version_recorded_without_a_card_is_resumed_anywhere(tmp_p
         for line in lines:
             del line["device_uuid"]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_state(path).homes == {}
+    assert read_state(path).previous_cards == {}
     Run(tmp_path, Machine({"cccc": "H100"}), [], path).go()
 
 
