@@ -108,7 +108,7 @@ from pathlib import Path
 from rnnbench.store.records import Case
 from rnnbench.workloads.probes.calls import count
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.probes.calls import Counts, count, probe
+from rnnbench.workloads.probes.calls import CallCounts, count, probe
 cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
 random.Random(int(sys.argv[1])).shuffle(cases)
 found = {}
