@@ -70,7 +70,7 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) 
 def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Groups of equally many members: their numbers, and the places of their members, a row each.
 
-    At once only as many as have `MAX_AT_ONCE` numbers to hold, where a group of n members has `cost(n)` of them.
+    At once only as many as have `MAX_PAIRS_AT_ONCE` numbers to hold, where a group of n members has `cost(n)` of them.
     """
     sizes = np.bincount(groups)
     order = np.argsort(groups, kind="stable")

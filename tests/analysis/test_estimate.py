@@ -133,7 +133,7 @@ def test_only_as_many_are_estimated_at_once_as_fit_the_memory(monkeypatch: pytes
         shapes.append(samples.shape)
         return walsh_averages(samples)
 
-    monkeypatch.setattr("rnnbench.analysis.estimate.MAX_AT_ONCE", 10 * 12**2)
+    monkeypatch.setattr("rnnbench.analysis.estimate.MAX_PAIRS_AT_ONCE", 10 * 12**2)
     monkeypatch.setattr("rnnbench.analysis.estimate.walsh_averages", watched)
     estimates(np.repeat(np.arange(30), 12), np.random.default_rng(2).normal(size=360))
     assert shapes == [(10, 12)] * 3
@@ -143,7 +143,7 @@ def test_many_cases_of_many_replicates_are_estimated_in_parts(monkeypatch: pytes
     values = np.random.default_rng(1).normal(size=(30, 12))
     groups = np.repeat(np.arange(30), 12)
     whole = estimates(groups, values.ravel())
-    monkeypatch.setattr("rnnbench.analysis.estimate.MAX_AT_ONCE", 1000)
+    monkeypatch.setattr("rnnbench.analysis.estimate.MAX_PAIRS_AT_ONCE", 1000)
     np.testing.assert_array_equal(estimates(groups, values.ravel()), whole)
 
 
