@@ -8,10 +8,10 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 	$(RNNBENCH) run quick --out results
 	$(RNNBENCH) report "$$(ls -td results/quick-*/ | head -n 1)"
 
-# One process more than cores: many tests wait for a command that they have started. One thread each: torch's threads
+# Two processes more than cores: many tests wait for a command that they have started. One thread each: torch's threads
 # wait for each other by spinning, on cores that other tests need.
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 1))" --dist worksteal -m "not alone"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
 	.venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.

@@ -22,7 +22,8 @@ from tests.validation.history_simulated import stored_run
 
 summary = summary_of(suites.read("quick").groups({}, None, most=None))
 info = RunInfo("quick", "", {"name": "quick"}, "", "2026-01-01T00:00:00+00:00", {})
-files = run_folder.render(summary[summary["phase"] == "training"], Noise(0.01, 0.02, 1, 20, 0.003), info)
+own = summary[(summary["phase"] == "training") & summary["reference"].eq("gru")]
+files = run_folder.render(own, Noise(0.01, 0.02, 1, 20, 0.003), info)
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
 runs = [stored_run(place, cases, logs[place]) for place in range(6)]
