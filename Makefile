@@ -60,8 +60,7 @@ check: .venv/.installed  ## Style and types.
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# Without --no-compile pip compiles every module of torch, one after another; Python compiles those that it imports.
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[test]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
