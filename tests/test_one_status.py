@@ -29,7 +29,8 @@ from rnnbench.report.page import several_runs as runs_folder
 from rnnbench.report.page import together as together_topic
 from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables, as_markdown
+from rnnbench.report.tables import all_tables
+from rnnbench.report.tables.formats import as_markdown
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings

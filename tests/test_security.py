@@ -19,7 +19,8 @@ from rnnbench.harness.machine import git
 from rnnbench.report.page import run_page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
-from rnnbench.report.tables import all_tables, as_csv, as_markdown
+from rnnbench.report.tables import all_tables
+from rnnbench.report.tables.formats import as_csv, as_markdown
 from rnnbench.report.verdicts import as_json, github, junit
 from rnnbench.report.verdicts import markdown as verdict_markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal

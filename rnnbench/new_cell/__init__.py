@@ -19,7 +19,7 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
         raise UserError(
             f"{name!r} can't name a class: it must start with a letter and contain only "
-            f"letters, digits and underscores, such as MyCell"
+            "letters, digits and underscores, such as MyCell"
         )
     if not folder.is_dir():
         raise UserError(f"--out {folder}: no such folder; create it first or give another")

@@ -1,6 +1,7 @@
 """What `run.json` holds."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -36,9 +37,18 @@ class RunInfo:
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
 
     @classmethod
-    def begin(cls, **fields: Any) -> Self:
-        """Of what is measured from now on; `fields`: all but `started` and what has a default."""
-        return cls(started=now(), **fields)
+    def begin(
+        cls,
+        *,
+        suite: str,
+        description: str,
+        resolved: dict[str, Any],
+        command: str,
+        environment: dict[str, Any],
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """The description of a run that starts now."""
+        return cls(suite, description, resolved, command, now(), environment, notes=list(notes))
 
     @property
     def caches(self) -> str:

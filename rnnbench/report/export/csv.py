@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.report.export import columns
 from rnnbench.report.export.cases import plain
-from rnnbench.report.tables import as_csv
+from rnnbench.report.tables.formats import as_csv
 from rnnbench.store.run_info import RunInfo
 
 

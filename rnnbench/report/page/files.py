@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnbench.errors import UserError
 from rnnbench.report.figures.all_figures import Picture
-from rnnbench.report.tables import as_csv, as_latex, as_markdown
+from rnnbench.report.tables.formats import as_csv, as_latex, as_markdown
 from rnnbench.report.tables.table import Table
 from rnnbench.store import writing
 from rnnbench.text import encoded

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.report.tables.as_markdown import escape
+from rnnbench.report.tables.formats.as_markdown import escape
 from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.case_names import Names, names

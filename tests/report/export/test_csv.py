@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.report.export import csv
-from rnnbench.report.tables import as_csv as reports_csv
+from rnnbench.report.tables.formats import as_csv as reports_csv
 from tests.report.conftest import CEILING
 
 from .conftest import FAILED, LOOP, OPERATORS, SKIPPED, WHY, Run

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.tables import all_tables, as_csv, as_markdown, table_environment
-from rnnbench.report.tables.as_csv import guarded
-from rnnbench.report.tables.as_markdown import escape
+from rnnbench.report.tables import all_tables, table_environment
+from rnnbench.report.tables.formats import as_csv, as_markdown
+from rnnbench.report.tables.formats.as_csv import guarded
+from rnnbench.report.tables.formats.as_markdown import escape
 from rnnbench.report.words.axes import one_line
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (

@@ -4,7 +4,8 @@ import io
 import pandas as pd
 import pytest
 
-from rnnbench.report.tables import as_csv, as_markdown, table_costs
+from rnnbench.report.tables import table_costs
+from rnnbench.report.tables.formats import as_csv, as_markdown
 from rnnbench.report.tables.table import Table
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.tables import all_tables, as_latex
-from rnnbench.report.tables.as_latex import escape
+from rnnbench.report.tables import all_tables
+from rnnbench.report.tables.formats import as_latex
+from rnnbench.report.tables.formats.as_latex import escape
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.store.run_info import RunInfo
 
