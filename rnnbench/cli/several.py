@@ -71,7 +71,9 @@ def _runs(path: Path) -> list[Path]:
         return [path]
     found = sorted(file.parent for file in path.glob("*/run.json"))
     if not found:
-        raise UserError(f"--history {path}: neither a run nor a folder of runs; expected for example results/")
+        raise UserError(
+            f"--history {path}: neither a run nor a folder of runs; `rnnbench run` makes runs below results/"
+        )
     return found
 
 
