@@ -23,11 +23,12 @@ from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page import history as history_topic
-from rnnbench.report.page import run_page
-from rnnbench.report.page import several_runs as runs_folder
-from rnnbench.report.page import together as together_topic
+from rnnbench.report.page import several_runs
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.page import html
+from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
+from rnnbench.report.page.together import section as together_section
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables
 from rnnbench.report.tables.formats import as_markdown
@@ -87,7 +88,7 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     summary = summarize(frame)
     made_tables = all_tables.render(summary, info)
     drawn = all_figures.render(summary, info.caches)
-    page = run_page.render(Content(summary, noise(frame), info, drawn, made_tables))
+    page = html(run_page(Content(summary, noise(frame), info, drawn, made_tables)))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
     texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
@@ -120,11 +121,11 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
     assert rows[FAILS.key].ratios[0] is None
     lines = {line.case.key: line for line in history([stored, *rest]).lines}
     assert {case: len(lines[case].points) for case in (WORKS.key, FAILS.key)} == {WORKS.key: 4, FAILS.key: 3}
-    for topic in (
-        together_topic.render(together([stored, *rest], 0.1)),
-        history_topic.render(history([stored, *rest])),
+    for section in (
+        together_section(together([stored, *rest], 0.1)),
+        history_section(history([stored, *rest])),
     ):
-        runs_folder.render("both", [topic])
+        several_runs.render("both", [section])
     assert not gaps(load(run), {}) or gaps(load(run), {})[0].case == WORKS.key
 
 
@@ -156,7 +157,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     summary = summarize(frame)
     assert summary["seconds"].isna().all()
     assert np.isnan(noise(frame).floor)
-    run_page.render(Content(summary, noise(frame), info, all_figures.render(summary), all_tables.render(summary, info)))
+    html(run_page(Content(summary, noise(frame), info, all_figures.render(summary), all_tables.render(summary, info))))
     state = read_state(run)
     assert [visit.windows for visit in state.visits] == [[]] * REPLICATES
     assert isinstance(state.visits[0].seconds, float)

@@ -16,7 +16,8 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.noise import noise
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
-from rnnbench.report.page import run_page
+from rnnbench.report.page.page import html
+from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables
@@ -155,7 +156,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
         assert_harmless("\n".join(rows))
         for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
             assert not any(cell.startswith(("=", "@")) for cell in row)
-    page = run_page.render(Content(summary, noise(frame), info, {}, made))
+    page = html(run_page(Content(summary, noise(frame), info, {}, made)))
     assert page.count("<script") == 2  # the page's own
     assert "\x1b" not in page
 

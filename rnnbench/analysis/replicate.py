@@ -1,7 +1,7 @@
 """The time of a case in one replicate, in the two ways in which it is judged."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +36,14 @@ def times(windows: Sequence[Window]) -> Times:
     )
 
 
-def log_seconds(windows: Sequence[Window]) -> dict[str, float]:
-    """The logarithm of each case's low quantile, from all windows of one visit."""
+def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
+    """The times of each case (by its key) from all windows of one visit."""
     cases: dict[str, list[Window]] = {}
     for window in windows:
         cases.setdefault(window.case, []).append(window)
-    return {case: math.log(times(taken).low) for case, taken in cases.items()}
+    return {case: times(taken) for case, taken in cases.items()}
+
+
+def log_seconds(windows: Iterable[Window]) -> dict[str, float]:
+    """The logarithm of each case's low quantile, from all windows of one visit."""
+    return {case: math.log(taken.low) for case, taken in times_by_case(windows).items()}

@@ -21,29 +21,29 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     from rnnbench.analysis import stored
     from rnnbench.analysis.together import together as line_up
     from rnnbench.report.page import several_runs
-    from rnnbench.report.page import together as topic
     from rnnbench.report.page.place import of_runs, place
+    from rnnbench.report.page.together import section
 
     read = [stored.read(path) for path in runs]
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
     title = f"{names[0]} beside {' and '.join(names[1:])}"
     there = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
-    return several_runs.render(title, [topic.render(line_up(read, margin))]), there
+    return several_runs.render(title, [section(line_up(read, margin))]), there
 
 
 def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files of a report of all runs of a suite over time, and its folder; `paths` are runs, or folders of them."""
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history as over_time
-    from rnnbench.report.page import history as topic
     from rnnbench.report.page import several_runs
+    from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
 
     suite, runs = _of_suite(paths or [RESULTS], suite)
     there = place(of_history(suite, runs), out)
     found = over_time([stored.read(path) for path in runs])
-    return several_runs.render(f"{suite}: history", [topic.render(found)]), there
+    return several_runs.render(f"{suite}: history", [section(found)]), there
 
 
 def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rnnbench.analysis.replicate import times
+from rnnbench.analysis.replicate import times_by_case
 from rnnbench.errors import UserError
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.hello import hello
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
-from rnnbench.harness.devices import backend, is_shared
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
+from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
-from rnnbench.harness.turns.engine import Plan, equal_blocks
-from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
@@ -57,7 +56,7 @@ class PairedRunner:
         self._start_worker = start
         self._now = now
         self._rng = random.Random(seed)
-        self._plans: dict[str, Plan] = {}  # case key -> plan, the same for both sides
+        self._visitor = Visitor(settings, self._rng, lambda: self.seconds)
         self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
         self._started = now()
         self._pair: WorkerPair = {}
@@ -103,7 +102,7 @@ class PairedRunner:
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
             started = self._now()
-            while not self._visited(group):
+            while not self._visit(group):
                 self.close()
                 self._fresh_pair()
             self._visit_seconds[group.workload] = (self._now() - started) / len(group.cases)
@@ -163,52 +162,25 @@ class PairedRunner:
         except UserError as error:
             raise UserError(side.in_words(str(error))) from None
 
-    def _visited(self, group: Group) -> bool:
-        """Measure a group once; False where a case failed, was dropped, and the pair is not to be used any longer."""
+    def _visit(self, group: Group) -> bool:
+        """Measure a group once; False where that must be done again, by a fresh pair."""
         for worker in self._pair.values():
             worker.pin(measuring_cores(group.workload.cores))
-        side, case = "", group.cases[0]
+        sides = {name: VisitSide(worker, self._recorders[name]) for name, worker in self._pair.items()}
         try:
-            ready = []
-            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
-            for case in self._rng.sample(group.cases, len(group.cases)):
-                for side in self._rng.sample(list(self._sides), 2):
-                    self._prepare(side, case)
-                if not self.failed(case):
-                    ready.append(case)
-            taken: dict[str, dict[str, list[Window]]] = {}
-            for case in ready:
-                taken[case.key] = {name: [] for name in self._sides}
-                for side in balanced_order(list(self._sides), self._settings.windows, self._rng):
-                    done = (len(taken) - 1) * self._settings.windows + len(taken[case.key][side])
-                    place = WindowPlace(self.replicates, done, len(ready) * self._settings.windows)
-                    taken[case.key][side].append(self._window(side, case, place))
-            for side, worker in self._pair.items():
-                self._recorders[side].ask(worker, {"op": "release"})
-        except WorkerLost as lost:
-            self._recorders[side].drop(case, "failed", str(lost), "lost")
-            self.notes.append(f"{side}: a worker was lost at {case.key}: {lost}")
+            windows = self._visitor.visit(group, sides, self.replicates)
+        except CaseLost as lost:
+            self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
             return False
         except VisitCut:
-            return False
-        self._keep(taken)
+            return False  # the recorder has noted why
+        self._keep(windows)
         return True
 
-    def _keep(self, taken: Mapping[str, Mapping[str, Sequence[Window]]]) -> None:
+    def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:
         """Add a complete visit's log-ratios."""
-        for case, windows in taken.items():
-            base, head = times(windows["base"]), times(windows["head"])
+        base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
+        for case in base:
             ratios = self.log_ratios.setdefault(case, Ratios())
-            ratios.low.append(math.log(head.low / base.low))
-            ratios.mean.append(math.log(head.mean / base.mean))
-
-    def _prepare(self, side: str, case: Case) -> None:
-        if self._recorders[side].dropped(case):
-            return
-        plan = self._recorders[side].prepare(self._pair[side], case, self._plans.get(case.key))
-        if plan is not None and case.key not in self._plans:
-            blocks = backend(case.workload.device).blocks
-            self._plans |= equal_blocks({case.key: plan}, self._settings.window_seconds, blocks)
-
-    def _window(self, side: str, case: Case, place: WindowPlace) -> Window:
-        return self._recorders[side].window(self._pair[side], case, self._plans[case.key], place, self.seconds)
+            ratios.low.append(math.log(head[case].low / base[case].low))
+            ratios.mean.append(math.log(head[case].mean / base[case].mean))

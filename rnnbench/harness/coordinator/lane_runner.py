@@ -10,15 +10,14 @@ from rnnbench.analysis.replicate import log_seconds
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.hello import hello
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder, VisitCut, WindowPlace
+from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.resume import Visit
 from rnnbench.harness.coordinator.telemetry import Telemetry
-from rnnbench.harness.devices import backend
-from rnnbench.harness.turns.engine import Plan, equal_blocks
+from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.repeats import Repeats
-from rnnbench.harness.turns.schedule import balanced_order, sweeps_in_turn
+from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group, Window
 from rnnbench.suite_file import Settings
@@ -65,7 +64,7 @@ class LaneRunner:
         self.planner = Planner(lane.groups, shared.settings)
         self.telemetry = Telemetry(lane.device, lane.card.uuid)
         self.replicates = 0
-        self._plans: dict[str, Plan] = {}  # case key -> calibrated plan
+        self._visitor = Visitor(shared.settings, rng, lambda: shared.seconds)
         self._worker: WorkerProcess | None = None
         self._started = 0.0  # when the worker was
         self._began = 0.0  # the same of the replicate's first worker
@@ -78,8 +77,7 @@ class LaneRunner:
         self.replicates = replicates
         for visit in visits:
             self.planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
-            cold = self._shared.settings.cold_cache
-            self._plans |= {window.case: plan_of(window, cold=cold) for window in visit.windows}
+            self._visitor.remember(visit.windows)
 
     def choose(self) -> bool:
         """Choose the groups of the next replicate; whether there are any."""
@@ -115,7 +113,7 @@ class LaneRunner:
             if self._shared.left is not None and self._shared.left < 0:
                 break
             started = self._shared.now()
-            while (windows := self._visited(group)) is None:
+            while (windows := self._visit(group)) is None:
                 self.close()
                 self._start()
                 self.wait_ready()
@@ -171,40 +169,17 @@ class LaneRunner:
             self.planner.forget_visit(group)
         return True
 
-    def _visited(self, group: Group) -> list[Window] | None:
-        """Measure a group once; None where a case of it failed, and was dropped, and the worker is of no more use."""
+    def _visit(self, group: Group) -> list[Window] | None:
+        """Measure a group once; None where that must be done again, by a fresh worker."""
         assert self._worker is not None
-        worker, recorder, current = self._worker, self._shared.recorder, group.cases[0]
-        windows = []
+        self._worker.pin(self.lane.cores(group.workload.cores))
+        sides = {self.lane.name: VisitSide(self._worker, self._shared.recorder)}
         try:
-            worker.pin(self.lane.cores(group.workload.cores))
-            arms = {}
-            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
-            for current in self._rng.sample(group.cases, len(group.cases)):
-                if recorder.dropped(current) or recorder.unobserved(current):
-                    continue
-                plan = recorder.prepare(worker, current, self._plans.get(current.key))
-                if plan is not None:
-                    self._plans[current.key] = plan
-                    arms[current.key] = current
-            blocks = backend(group.workload.device).blocks
-            plans = equal_blocks({key: self._plans[key] for key in arms}, self._shared.settings.window_seconds, blocks)
-            turns = balanced_order(list(arms), self._shared.settings.windows, self._rng)
-            for order, key in enumerate(turns):
-                current, place = arms[key], WindowPlace(self.replicates, order, len(turns))
-                windows.append(recorder.window(worker, current, plans[key], place, self._shared.seconds))
-            recorder.ask(worker, {"op": "release"})
-        except WorkerLost as lost:
+            return self._visitor.visit(group, sides, self.replicates)[self.lane.name]
+        except CaseLost as lost:
             if self._shared.stopped.is_set():
                 raise Stopped from None
-            recorder.drop(current, "failed", str(lost), "lost")
-            self._shared.notes.append(f"a worker was lost at {current.key}: {lost}")
-            return None
+            self._shared.notes.append(self._shared.recorder.drop_lost(lost.case, lost.reason))
         except VisitCut:
-            return None
-        return windows
-
-
-def plan_of(window: Window, *, cold: bool) -> Plan:
-    """The plan by which a window was made."""
-    return Plan(window.calls // window.batch, window.batch, window.seconds, cold)
+            pass  # the recorder has noted why
+        return None

@@ -91,9 +91,8 @@ def _observe(queues: Sequence[Queue], go_on: Callable[[], bool], on_done: Callab
             if isinstance(answer, Exception):
                 raise answer
             if answer.reply is None:
-                answer.queue.recorder.drop(answer.case, "failed", answer.lost, "lost")
                 side = f"{answer.queue.side}: " if answer.queue.side else ""
-                notes.append(f"{side}a worker was lost at {answer.case.key}: {answer.lost}")
+                notes.append(side + answer.queue.recorder.drop_lost(answer.case, answer.lost))
             else:
                 answer.queue.recorder.note_observed(answer.case, answer.reply)
             done += 1

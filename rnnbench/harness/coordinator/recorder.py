@@ -180,6 +180,11 @@ class Recorder:
         known = self.measurements[case.key]
         self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
+    def drop_lost(self, case: Case, reason: str) -> str:
+        """Leave out a case at which its worker was lost; a note that says so."""
+        self.drop(case, "failed", reason, "lost")
+        return f"a worker was lost at {case.key}: {reason}"
+
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 

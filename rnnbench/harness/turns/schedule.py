@@ -3,16 +3,19 @@
 import itertools
 import random
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rnnbench.store.records import Group
 
+Item = TypeVar("Item")
 
-def balanced_order(arms: Sequence[str], turns: int, rng: random.Random) -> list[str]:
+
+def balanced_order(arms: Sequence[Item], turns: int, rng: random.Random) -> list[Item]:
     """An even number of turns for each arm, in pairs of rounds: a random order, then its mirror image.
 
     For two arms that is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all arms by the same amount.
     """
-    order: list[str] = []
+    order: list[Item] = []
     for _ in range(turns // 2):
         once = rng.sample(arms, len(arms))
         order += once + once[::-1]

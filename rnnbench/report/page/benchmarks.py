@@ -7,15 +7,13 @@ import pandas as pd
 from rnnbench.analysis.saved import summarize
 from rnnbench.report.figures import figure_benchmarks
 from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.page import files, page
-from rnnbench.report.page.page import PAGE, Page
-from rnnbench.report.page.sections import Listed, Section
+from rnnbench.report.page.page import Page, files
+from rnnbench.report.page.section import Listed, Section
 from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words import benchmark_names
 from rnnbench.report.words.axes import one_line
 from rnnbench.store.pytest_benchmark import Saved
-from rnnbench.text import encoded
 
 FIGURE = "times"
 
@@ -43,7 +41,7 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return files.beside(pictures, tables) | {PAGE: encoded(page.render(shown))}
+    return files(shown)
 
 
 def environment(saved: Saved) -> Table:

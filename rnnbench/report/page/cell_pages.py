@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page import files, page, selection
-from rnnbench.report.page.page import PAGE, Page
-from rnnbench.report.page.profiled import Why
-from rnnbench.report.page.sections import Drawn, Links, Listed, Paragraph, Section, SectionPart
+from rnnbench.report.page import selection
+from rnnbench.report.page.page import PAGE, Page, files
+from rnnbench.report.page.profiled import ProfiledCell
+from rnnbench.report.page.section import Drawn, Links, Listed, Paragraph, Section, SectionPart
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.units import plural
@@ -27,7 +27,7 @@ class CellPage:
     contents: dict[str, bytes]
 
 
-def render(summary: pd.DataFrame, found: Sequence[Why], label: str) -> list[CellPage]:
+def render(summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str) -> list[CellPage]:
     """A page for each cell of the sections of `profiled`, in their order; `label` stands above its figures."""
     cells = dict.fromkeys(why.cell for why in found)
     return [
@@ -36,7 +36,7 @@ def render(summary: pd.DataFrame, found: Sequence[Why], label: str) -> list[Cell
     ]
 
 
-def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], label: str) -> CellPage:
+def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str) -> CellPage:
     own = _with_references(summary, cell)
     drawn = all_figures.render(own, label, only=(LADDER, GROWS))
     pictures = drawn | {one.name: one for why in found for one in why.pictures}
@@ -60,8 +60,7 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Why], l
         home=f"../../{PAGE}",
         titles=selection.titles(own),
     )
-    contents = files.beside(pictures, tables) | {name: encoded(svg) for name, svg in flames.items()}
-    contents[PAGE] = encoded(page.render(shown))
+    contents = files(shown) | {name: encoded(svg) for name, svg in flames.items()}
     return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
 
 
@@ -72,7 +71,7 @@ def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
     return pd.concat([references, own]).sort_index().reset_index(drop=True)
 
 
-def _why(why: Why) -> Section:
+def _why(why: ProfiledCell) -> Section:
     parts: list[SectionPart] = [Paragraph(why.words), *map(Drawn, why.pictures), *map(Listed, why.tables)]
     if why.flames:
         parts.append(Links("Flame graphs", tuple((name, f"flames/{why.name}-{name}.svg") for name in why.flames)))

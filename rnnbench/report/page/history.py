@@ -7,7 +7,7 @@ from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history
 from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.page.topic import Topic
+from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_history
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
@@ -22,19 +22,19 @@ CAPTION = (
 )
 
 
-def render(history: History) -> Topic:
+def section(history: History) -> Section:
     """Words, figure and tables of a history."""
     called = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=figure_history.MAX_PANELS)
     figure = figure_history.render(history, called)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
     tables = (table_history.changes(history, called), table_history.lines(history, called))
-    return Topic(
+    return of_runs(
         "history",
         "How it changed over the runs",
         tuple(_words(history, called)),
         notes(history),
-        tuple(pictures),
+        pictures,
         tables,
     )
 

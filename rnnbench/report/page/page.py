@@ -12,10 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline
-from rnnbench.report.page.sections import Section
+from rnnbench.report.page.section import Section
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words.axes import one_line
+from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file
 TITLE = "{}: rnnbench report</title>"  # what the title of every page ends in, by which folders of reports are known
@@ -42,8 +44,13 @@ class Page:
     choices: Mapping[str, Any] = field(default_factory=lambda: {"axes": [], "cases": [], "beside": {}})  # to filter by
 
 
-def render(page: Page) -> str:
-    """The page as HTML; links to the figures and tables are relative, as `folder` puts them."""
+def files(page: Page) -> dict[str, bytes]:
+    """The page and the files beside it, each figure and table in its formats, by their paths within its folder."""
+    return beside(page.pictures, page.tables) | {PAGE: encoded(html(page))}
+
+
+def html(page: Page) -> str:
+    """The page; its links to figures and tables are relative."""
     script = _script()
     return (
         _pages()

@@ -32,7 +32,7 @@ MEMORY = "Blocks of torch's allocator that the call holds, without what was ther
 
 
 @dataclass(frozen=True)
-class Why:
+class ProfiledCell:
     """Why one cell takes as long as it does at one workload."""
 
     name: str  # of its files
@@ -46,7 +46,7 @@ class Why:
     traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
 
 
-def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[Why]:
+def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[ProfiledCell]:
     """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
     cases = frame.drop_duplicates("case")
     axes = several(cases, (*SIZES, *SETTINGS))
@@ -65,7 +65,7 @@ def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path 
 
 def _section(
     name: str, gap: Gap, said: str, there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
-) -> Why:
+) -> ProfiledCell:
     first, reference, base = names[gap.case], names[gap.reference], there.get(gap.case)
     named = {names[case]: profile for case, profile in there.items()}
     pictures = [
@@ -88,7 +88,7 @@ def _section(
         if line is not None:
             pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
     title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
-    return Why(
+    return ProfiledCell(
         name,
         str(gap.axes["cell"]),
         one_line(title),

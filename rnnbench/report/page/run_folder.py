@@ -7,14 +7,15 @@ import pandas as pd
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.report.figures import all_figures
-from rnnbench.report.page import cell_pages, files, run_page
-from rnnbench.report.page.page import PAGE
+from rnnbench.report.page import cell_pages
+from rnnbench.report.page.files import write
+from rnnbench.report.page.page import PAGE, files
 from rnnbench.report.page.place import ReportFolder
-from rnnbench.report.page.profiled import Why
+from rnnbench.report.page.profiled import ProfiledCell
+from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import MAX_SHOWN, Content
 from rnnbench.report.tables import all_tables
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import encoded
 
 
 def render(
@@ -22,7 +23,7 @@ def render(
     noise: Noise,
     info: RunInfo,
     asked: all_tables.Asked | None = None,
-    profiled: Sequence[Why] = (),
+    profiled: Sequence[ProfiledCell] = (),
 ) -> dict[str, bytes]:
     """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
@@ -37,14 +38,14 @@ def render(
         profiled,
         {one.cell: one.path for one in pages},
     )
-    beside = files.beside(content.pictures, content.tables)
+    contents = files(run_page(content))
     for one in pages:
-        beside |= one.contents
-    return beside | {PAGE: encoded(run_page.render(content))}
+        contents |= one.contents
+    return contents
 
 
 def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:
     """Write files that `render` gave, and give the path of `index.html`; raises UserError where that can't be done."""
     place.mark()
-    files.write(place.folder, content)
+    write(place.folder, content)
     return place.folder / PAGE

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from rnnbench.report.page import page, sections, selection
+from rnnbench.report.page import sections, selection
 from rnnbench.report.page.page import Page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.words import headline, noise
@@ -11,29 +11,27 @@ from rnnbench.report.words.axes import one_line
 FIRST = "ratio"  # the figure of the first screen
 
 
-def render(content: Content) -> str:
-    """The page; links to the figures and tables are relative, as `folder` puts them."""
+def run_page(content: Content) -> Page:
+    """All that stands on it."""
     summary, info = content.summary, content.info
     first, *more = headline.sentences(summary, info)
     told = "still running" if info.status == "running" else "interrupted"
     name, about = one_line(info.suite), one_line(info.description)
-    return page.render(
-        Page(
-            name=name,
-            heading=f"{name}: {about}" if about else name,
-            answer=first,
-            more=" ".join([*more, headline.limit(summary)]).strip(),
-            facts=[*filter(None, [headline.counts(summary), when(info.started), noise.brief(content.noise)])],
-            warning="" if info.status == "finished" else f"this run was {told} when this was written",
-            first=content.pictures.get(FIRST),
-            sections=sections.of(content),
-            pictures=content.pictures,
-            tables=content.tables,
-            titles=selection.titles(summary),
-            rows_of={name: selection.rows_of(table, summary) for name, table in content.tables.items()},
-            is_pooled={name: selection.is_pooled(table) for name, table in content.tables.items()},
-            choices=selection.choices(summary),
-        )
+    return Page(
+        name=name,
+        heading=f"{name}: {about}" if about else name,
+        answer=first,
+        more=" ".join([*more, headline.limit(summary)]).strip(),
+        facts=[*filter(None, [headline.counts(summary), when(info.started), noise.brief(content.noise)])],
+        warning="" if info.status == "finished" else f"this run was {told} when this was written",
+        first=content.pictures.get(FIRST),
+        sections=sections.of(content),
+        pictures=content.pictures,
+        tables=content.tables,
+        titles=selection.titles(summary),
+        rows_of={name: selection.rows_of(table, summary) for name, table in content.tables.items()},
+        is_pooled={name: selection.is_pooled(table) for name, table in content.tables.items()},
+        choices=selection.choices(summary),
     )
 
 

@@ -6,13 +6,23 @@ To add one: a function from `Content` to a `Section`, or to None where a run has
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import pandas as pd
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.report.figures.all_figures import Picture
-from rnnbench.report.page.profiled import Why
+from rnnbench.report.page.profiled import ProfiledCell
+from rnnbench.report.page.section import (
+    Commands,
+    Drawn,
+    Links,
+    Listed,
+    Paragraph,
+    Section,
+    SectionPart,
+    Terms,
+    Warnings,
+)
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words import headline, precision
 from rnnbench.report.words import noise as noise_sentence
@@ -23,7 +33,6 @@ from rnnbench.store.run_info import RunInfo
 
 FITTED = ("predicted", "scaling", "crossings")
 MAX_SHOWN = 6  # workloads whose waterfall stands on the first page
-MAX_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
 
 
 @dataclass(frozen=True)
@@ -35,85 +44,8 @@ class Content:
     info: RunInfo
     pictures: Mapping[str, Picture]
     tables: Mapping[str, Table]
-    profiled: Sequence[Why] = ()
+    profiled: Sequence[ProfiledCell] = ()
     cell_pages: Mapping[str, str] = field(default_factory=dict)  # cell -> its page
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """A paragraph."""
-
-    kind: ClassVar[str] = "words"
-    text: str
-
-
-@dataclass(frozen=True)
-class Commands:
-    """Lines to be typed."""
-
-    kind: ClassVar[str] = "commands"
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Warnings:
-    """What a reader must not miss."""
-
-    kind: ClassVar[str] = "warnings"
-    title: str
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Words and what they mean, folded away."""
-
-    kind: ClassVar[str] = "terms"
-    title: str
-    pairs: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Links:
-    """Where there is more."""
-
-    kind: ClassVar[str] = "links"
-    title: str
-    pairs: tuple[tuple[str, str], ...]  # words, and what they lead to
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure."""
-
-    kind: ClassVar[str] = "figure"
-    picture: Picture
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A table; a long one is folded away under its title."""
-
-    kind: ClassVar[str] = "table"
-    table: Table
-
-    @property
-    def is_long(self) -> bool:
-        """Whether it is folded away."""
-        return len(self.table.rows) > MAX_OPEN_ROWS
-
-
-SectionPart = Paragraph | Commands | Warnings | Terms | Links | Drawn | Listed
-
-
-@dataclass(frozen=True)
-class Section:
-    """A question and its answer."""
-
-    id: str  # what links name; stays the same from report to report
-    title: str
-    short: str  # in the page's navigation
-    parts: Sequence[SectionPart]
 
 
 def of(content: Content) -> list[Section]:

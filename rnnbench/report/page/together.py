@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rnnbench.analysis.together import Together
 from rnnbench.report.figures import figure_together
 from rnnbench.report.figures.all_figures import picture
-from rnnbench.report.page.topic import Topic
+from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
@@ -20,14 +20,14 @@ CAPTION = (
 MAX_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 
 
-def render(found: Together) -> Topic:
+def section(found: Together) -> Section:
     """Words, figure and tables of runs side by side."""
     called, runs = names(row.case for row in found.rows), short(found.runs)
     figure = figure_together.render(found, runs)
     pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
     tables = (table_together.cases(found, called, runs), table_together.environments(found, runs))
     words = tuple(_words(found, called, runs))
-    return Topic("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
+    return of_runs("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
 
 
 def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rnnbench.report.words.case_names import names
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.report.figures import figure_history
-from rnnbench.report.page import history as topic
-from rnnbench.report.page.topic import Topic
-from rnnbench.report.words.case_names import names
+from rnnbench.report.page.history import section
+from rnnbench.report.page.section import Section
 from tests import workload as small
 from tests.validation.history_simulated import simulated, stored_run
 
@@ -24,21 +24,21 @@ def changed() -> History:
 
 
 @pytest.fixture(scope="module")
-def found(changed: History) -> Topic:
-    return topic.render(changed)
+def found(changed: History) -> Section:
+    return section(changed)
 
 
-def test_the_words_count_what_changed_and_name_the_largest(found: Topic) -> None:
-    words = " ".join(found.words)
+def test_the_words_count_what_changed_and_name_the_largest(found: Section) -> None:
+    words = " ".join(found.paragraphs)
     assert "Of 20 cases over 16 runs from 2026-01-01 to 2026-01-01, 1 became slower and 1 became faster" in words
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
     assert "From run to run an unchanged case's ratio varies by 0." in words
     assert "% (standard deviation) more than its own interval says." in words
-    assert found.notes == ()
+    assert found.warnings == []
 
 
-def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(found: Topic) -> None:
+def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(found: Section) -> None:
     changes, lines = found.tables
     assert changes.rows[0][0] == "gru loop inference, batch 4"
     assert [row[4] for row in changes.rows[:2]] == ["yes", "yes"]
@@ -56,8 +56,8 @@ def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: Hi
 
 
 def test_nothing_that_changed_is_said_too() -> None:
-    quiet = topic.render(simulated(np.random.default_rng(5), np.zeros((6, 6))))
-    assert "none changed for good" in quiet.words[0]
+    quiet = section(simulated(np.random.default_rng(5), np.zeros((6, 6))))
+    assert "none changed for good" in quiet.paragraphs[0]
     assert "yes" not in [row[4] for row in quiet.tables[0].rows]
 
 
@@ -65,33 +65,33 @@ def test_an_environment_that_changes_is_noted_and_not_compared() -> None:
     cases = [small.case("gru", batch_size=size) for size in range(1, 7)]
     logs = np.random.default_rng(1).normal(0, 0.01, (8, 6, 6))
     runs = [stored_run(place, cases, logs[place], torch=f"2.{13 + place // 4}") for place in range(8)]
-    found = topic.render(history(runs))
-    assert found.notes == (
+    found = section(history(runs))
+    assert found.warnings == [
         "Environment 2, 4 runs since 2026-01-01 04:00: torch was '2.13' and is '2.14'. "
-        "Its runs are not compared with those before.",
-    )
+        "Its runs are not compared with those before."
+    ]
     assert "environment" in found.tables[1].headers
 
 
 def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
     cases = [small.case("gru")]
     runs = [stored_run(place, cases, np.zeros((1, 6)), torch=str(place)) for place in range(2)]
-    found = topic.render(history(runs))
-    assert found.words == (
-        "No case was measured beside its reference in two runs of the same environment, so nothing can be said.",
-    )
-    assert found.pictures == ()
+    found = section(history(runs))
+    assert found.paragraphs == [
+        "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
+    ]
+    assert found.pictures == []
 
 
 @pytest.mark.parametrize("runs", [2, 3])
 def test_of_too_few_runs_nothing_is_said_to_have_lasted_or_not(runs: int) -> None:
     true = np.zeros((6, runs))
     true[:, -1] = 0.4  # half as slow again, which one run alone can't show to last
-    said = topic.render(simulated(np.random.default_rng(5), true)).words
-    assert said == (
+    said = section(simulated(np.random.default_rng(5), true)).paragraphs
+    assert said == [
         f"6 cases over {runs} runs from 2026-01-01 to 2026-01-01: too few for a lasting change, "
-        "which takes two before and two after.",
-    )
+        "which takes two before and two after."
+    ]
 
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:

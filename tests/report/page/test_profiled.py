@@ -275,7 +275,7 @@ def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
 
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
     frame = load(run)
-    section = profiled.Why("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
+    section = profiled.ProfiledCell("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
     files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
     for html in ("index.html", "cells/01/index.html"):
         assert EVIL not in files[html].decode()

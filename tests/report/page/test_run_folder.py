@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.analysis.noise import Noise
 from rnnbench.errors import UserError
-from rnnbench.report.page.sections import MAX_OPEN_ROWS
+from rnnbench.report.page.section import MAX_OPEN_ROWS
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (
     Summaries,

@@ -14,7 +14,8 @@ from rnnbench.analysis.history import history
 from rnnbench.analysis.noise import Noise
 from rnnbench.analysis.together import together
 from rnnbench.report.page import run_folder, several_runs
-from rnnbench.report.page import history as over_time, together as side_by_side
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.together import section as together_section
 from rnnbench.store.run_info import RunInfo
 from tests import workload as small
 from tests.report.conftest import summary_of
@@ -27,7 +28,7 @@ files = run_folder.render(own, Noise(0.01, 0.02, 1, 20, 0.003), info)
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
 runs = [stored_run(place, cases, logs[place]) for place in range(6)]
-sections = [over_time.render(history(runs)), side_by_side.render(together(runs[:3], 0.025))]
+sections = [history_section(history(runs)), together_section(together(runs[:3], 0.025))]
 files |= {f"runs/{name}": content for name, content in several_runs.render("runs", sections).items()}
 for name, content in sorted(files.items()):
     print(name, hashlib.sha256(content).hexdigest())

@@ -6,7 +6,9 @@ import pytest
 from rnnbench.analysis.noise import Noise
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import run_page, sections
-from rnnbench.report.page.sections import Commands, Content, Listed, Paragraph, Section, Warnings
+from rnnbench.report.page.page import html
+from rnnbench.report.page.section import Commands, Drawn, Listed, Paragraph, Section, Warnings
+from rnnbench.report.page.sections import Content
 from rnnbench.report.tables import all_tables
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import info_with, with_none_measured
@@ -29,7 +31,7 @@ def test_every_table_and_figure_stands_in_one_section(quick: pd.DataFrame, info:
     everything = Content(quick, NOISE, info, pictures, all_tables.render(quick, info))
     parts = [part for section in sections.of(everything) for part in section.parts]
     assert sorted(part.table.name for part in parts if isinstance(part, Listed)) == sorted(everything.tables)
-    drawn = [part.picture.name for part in parts if isinstance(part, sections.Drawn)]
+    drawn = [part.picture.name for part in parts if isinstance(part, Drawn)]
     assert sorted([run_page.FIRST, *drawn]) == sorted(pictures)
 
 
@@ -44,7 +46,7 @@ def test_another_section_takes_one_function_and_its_place(content: Content, monk
         return Section("why", "Why is it slower?", "Why", [Paragraph("Dispatch & more.")])
 
     monkeypatch.setattr(sections, "SECTIONS", (*sections.SECTIONS, why, lambda _: None))
-    page = run_page.render(content)
+    page = html(run_page.run_page(content))
     assert '<a href="#why">Why</a>' in page
     assert "<p>Dispatch &amp; more.</p>" in page
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from rnnbench.analysis.history import history
 from rnnbench.analysis.together import together
-from rnnbench.report.page import history as history_topic
 from rnnbench.report.page import several_runs
-from rnnbench.report.page import together as together_topic
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.together import section as together_section
 from rnnbench.store.records import Case
 from tests import workload as small
 from tests.validation.history_simulated import stored_run
@@ -40,8 +40,8 @@ def files() -> dict[str, bytes]:
     runs = [stored_run(place, cases, logs[place]) for place in range(4)]
     facts = {"git": {"commit": "<b>", "dirty": True}, "<i>": "<u>"}
     runs[1] = replace(runs[1], info=replace(runs[1].info, environment=facts))
-    topics = [history_topic.render(history(runs)), together_topic.render(together(runs, 0.025))]
-    return several_runs.render("<h1>&", topics)
+    sections = [history_section(history(runs)), together_section(together(runs, 0.025))]
+    return several_runs.render("<h1>&", sections)
 
 
 def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.together import together
-from rnnbench.report.page import together as topic
-from rnnbench.report.page.topic import Topic
+from rnnbench.report.page.section import Section
+from rnnbench.report.page.together import section
 from rnnbench.report.words.run_names import short
 from tests import workload as small
 from tests.validation.history_simulated import stored_run
@@ -21,25 +21,25 @@ def run(place: int, slower: float = 0.0, **worker: str) -> StoredRun:
 
 
 @pytest.fixture(scope="module")
-def found() -> Topic:
-    return topic.render(together([run(0, torch="2.13"), run(1, 0.1, torch="2.14"), run(2, torch="2.13")], 0.025))
+def found() -> Section:
+    return section(together([run(0, torch="2.13"), run(1, 0.1, torch="2.14"), run(2, torch="2.13")], 0.025))
 
 
-def test_the_words_count_the_verdicts_of_each_run_against_the_first(found: Topic) -> None:
-    assert found.words[0] == (
+def test_the_words_count_the_verdicts_of_each_run_against_the_first(found: Section) -> None:
+    assert found.paragraphs[0] == (
         "2026-01-01 01:00 against 2026-01-01 00:00, by the ratios to the reference in each: of 8 cases 4 slower, "
         "4 same (margin 2.5%)."
     )
-    assert "The largest difference: gru loop inference, batch " in found.words[1]
-    assert "8 same" in found.words[2]
+    assert "The largest difference: gru loop inference, batch " in found.paragraphs[1]
+    assert "8 same" in found.paragraphs[2]
 
 
-def test_only_the_keys_that_differ_are_noted(found: Topic) -> None:
-    assert any(note.startswith("worker: torch: 2.13") for note in found.notes)
-    assert not any("machine" in note for note in found.notes)
+def test_only_the_keys_that_differ_are_noted(found: Section) -> None:
+    assert any(note.startswith("worker: torch: 2.13") for note in found.warnings)
+    assert not any("machine" in note for note in found.warnings)
 
 
-def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(found: Topic) -> None:
+def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(found: Section) -> None:
     cases, environment = found.tables
     assert len(cases.rows) == len(CASES)
     assert cases.title == "The same cases in the runs"  # not in all: two are enough

@@ -1,7 +1,8 @@
 """`python -m tests.validation fuzz`: files and words from strangers, each read or refused in words.
 
 Each kind of input is tried in shards, in processes of their own: one that takes more memory than `MAX_BYTES` beside
-what its imports hold, more than `MAX_SECONDS` of CPU time for one input, or raises anything but a UserError, has failed.
+what its imports hold, or more than `MAX_SECONDS` of CPU time for one input, or raises anything but a UserError, has
+failed.
 """
 
 import json

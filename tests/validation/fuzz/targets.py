@@ -23,7 +23,9 @@ from rnnbench.analysis.stored import read as read_stored
 from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.report.page import benchmarks as saved_folder
-from rnnbench.report.page import profiled, run_page
+from rnnbench.report.page import profiled
+from rnnbench.report.page.page import html
+from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import Content
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables, table_benchmarks
@@ -168,7 +170,7 @@ def run_folders() -> Target:
             terminal.text(summary, info)
             made = all_tables.render(summary, info)
             profiled.sections(frame, profiles, run)
-            run_page.render(Content(summary, noise(frame), info, {}, made)).encode()
+            html(run_page(Content(summary, noise(frame), info, {}, made))).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 

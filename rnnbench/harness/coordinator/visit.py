@@ -1,0 +1,105 @@
+"""A visit to a group: its cases are prepared in random order, then take turns in windows, which are recorded.
+
+A run visits on one side, and the cases of a group take turns with each other: their ratios to the reference are what is
+wanted. A check visits on two sides, and each case takes turns with itself on the other side.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
+from rnnbench.harness.devices import backend
+from rnnbench.harness.turns.engine import Plan, equal_blocks
+from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.store.records import Case, Group, Window
+from rnnbench.suite_file import Settings
+
+
+@dataclass(frozen=True)
+class VisitSide:
+    """One side of a visit: a worker, and the recorder of what it measures."""
+
+    worker: WorkerProcess
+    recorder: Recorder
+
+
+class CaseLost(Exception):
+    """The worker of one side was lost while it was at a case; the reason in a clause."""
+
+    def __init__(self, side: str, case: Case, reason: str) -> None:
+        super().__init__(reason)
+        self.side = side
+        self.case = case
+        self.reason = reason
+
+
+class Visitor:
+    """Visits groups, each case by the plan of its first visit."""
+
+    def __init__(self, settings: Settings, rng: random.Random, seconds: Callable[[], float]) -> None:
+        """`seconds` tells how many seconds have passed since the run or check began."""
+        self._settings = settings
+        self._rng = rng
+        self._seconds = seconds
+        self._plans: dict[str, Plan] = {}  # case key -> calibrated plan, the same for all sides
+
+    def remember(self, windows: Iterable[Window]) -> None:
+        """Take the plans by which an earlier part of the run made these windows."""
+        for window in windows:
+            batches = window.calls // window.batch
+            self._plans[window.case] = Plan(batches, window.batch, window.seconds, self._settings.cold_cache)
+
+    def visit(self, group: Group, sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Window]]:
+        """Measure a group once on all sides; each side's windows, in the order in which they were made.
+
+        A case that can't be prepared on one side is left out on all. Raises CaseLost or VisitCut if the visit must be
+        made again by fresh workers.
+        """
+        side, case = next(iter(sides)), group.cases[0]
+        windows: dict[str, list[Window]] = {name: [] for name in sides}
+        try:
+            ready = []
+            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
+            for case in self._rng.sample(group.cases, len(group.cases)):
+                is_ready = True
+                for side in self._rng.sample(list(sides), len(sides)):
+                    is_ready &= self._prepare(sides[side], case)
+                if is_ready:
+                    ready.append(case)
+            turns = self._turns(ready, list(sides))
+            in_all = Counter(side for side, _, _ in turns)
+            for side, case, plan in turns:
+                place = WindowPlace(replicate, len(windows[side]), in_all[side])
+                started = self._seconds()
+                windows[side].append(sides[side].recorder.window(sides[side].worker, case, plan, place, started))
+            for side in sides:
+                sides[side].recorder.ask(sides[side].worker, {"op": "release"})
+        except WorkerLost as lost:
+            raise CaseLost(side, case, str(lost)) from None
+        return windows
+
+    def _prepare(self, side: VisitSide, case: Case) -> bool:
+        """Make a case ready in a side's worker; whether it can be timed there."""
+        if side.recorder.dropped(case) or side.recorder.unobserved(case):
+            return False
+        plan = side.recorder.prepare(side.worker, case, self._plans.get(case.key))
+        if plan is None:
+            return False
+        self._plans.setdefault(case.key, plan)
+        return True
+
+    def _turns(self, cases: Sequence[Case], sides: Sequence[str]) -> list[tuple[str, Case, Plan]]:
+        """The windows of a visit in their order: side, case and plan of each."""
+        turns: list[tuple[str, Case, Plan]] = []
+        for compared in [cases] if len(sides) == 1 else [[case] for case in cases]:
+            plans = {case.key: self._plans[case.key] for case in compared}
+            if plans:
+                blocks = backend(compared[0].workload.device).blocks
+                plans = equal_blocks(plans, self._settings.window_seconds, blocks)
+            arms = [(side, case) for case in compared for side in sides]
+            order = balanced_order(arms, self._settings.windows, self._rng)
+            turns += [(side, case, plans[case.key]) for side, case in order]
+        return turns

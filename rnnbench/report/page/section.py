@@ -1,0 +1,122 @@
+"""A section of a page: a question, and the paragraphs, figures and tables that answer it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.tables.table import Table
+
+MAX_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
+DIFFERENCES = "Not the same in these runs:"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "words"
+    text: str
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Lines to be typed."""
+
+    kind: ClassVar[str] = "commands"
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """What a reader must not miss."""
+
+    kind: ClassVar[str] = "warnings"
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Words and what they mean, folded away."""
+
+    kind: ClassVar[str] = "terms"
+    title: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where there is more."""
+
+    kind: ClassVar[str] = "links"
+    title: str
+    pairs: tuple[tuple[str, str], ...]  # words, and what they lead to
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure."""
+
+    kind: ClassVar[str] = "figure"
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A table; a long one is folded away under its title."""
+
+    kind: ClassVar[str] = "table"
+    table: Table
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is folded away."""
+        return len(self.table.rows) > MAX_OPEN_ROWS
+
+
+SectionPart = Paragraph | Commands | Warnings | Terms | Links | Drawn | Listed
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question and its answer."""
+
+    id: str  # what links name; stays the same from report to report
+    title: str
+    short: str  # in the page's navigation
+    parts: Sequence[SectionPart]
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The texts of its paragraphs."""
+        return [part.text for part in self.parts if isinstance(part, Paragraph)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must not miss, a line each."""
+        return [line for part in self.parts if isinstance(part, Warnings) for line in part.lines]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Its figures."""
+        return [part.picture for part in self.parts if isinstance(part, Drawn)]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables."""
+        return [part.table for part in self.parts if isinstance(part, Listed)]
+
+
+def of_runs(
+    id: str,
+    title: str,
+    paragraphs: Sequence[str],
+    differences: Sequence[str],
+    pictures: Sequence[Picture],
+    tables: Sequence[Table],
+) -> Section:
+    """A section on several runs; `differences` are what a reader must know before the numbers."""
+    warnings = [Warnings(DIFFERENCES, tuple(differences))] if differences else []
+    parts: list[SectionPart] = [*warnings, *map(Paragraph, paragraphs), *map(Drawn, pictures), *map(Listed, tables)]
+    return Section(id, title, title, parts)
