@@ -21,8 +21,8 @@ QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
 BARE = re.compile(r"""[^\s,"'\\]+""")  # what needs no quotes, if all of it can be printed
 
 
-def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, list[str]]:
-    """`axis=value[,value...]`, separated by spaces; every axis named must match. `option` begins each fault.
+def parse_only(expressions: Sequence[str], subject: str = "only") -> dict[str, list[str]]:
+    """`axis=value[,value...]`, separated by spaces; every axis named must match. `subject` begins each message.
 
     No expression at all selects everything, but one that is empty is an error: most likely it is a variable that
     nobody has set.
@@ -30,16 +30,16 @@ def parse_only(expressions: Sequence[str], option: str = "--only") -> dict[str, 
     only: dict[str, list[str]] = {}
     for expression in expressions:
         if not expression.strip():
-            raise UserError(f"{option} is empty; expected for example cell=VALUE (is a shell variable unset?)")
+            raise UserError(f"{subject} is empty; expected for example cell=VALUE (is a shell variable unset?)")
     for term in TERM.findall(" ".join(expressions)):
         axis, _, values = term.partition("=")
         if axis not in AXES:
-            raise UserError(f"{option} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
+            raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
         if axis in only:
-            raise UserError(f"{option} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
+            raise UserError(f"{subject} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
         only[axis] = _values(values)
         if not all(only[axis]):
-            raise UserError(f"{option} {term}: expected {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
+            raise UserError(f"{subject} {term}: expected {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
     return only
 
 

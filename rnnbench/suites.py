@@ -20,6 +20,10 @@ MAX_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a 
 MAX_CONFIRMED_CASES = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
 
 
+class TooManyCases(UserError):
+    """More cases than are measured without a confirmation."""
+
+
 @dataclass(frozen=True)
 class Suite:
     """A valid suite and the file it came from."""
@@ -55,19 +59,16 @@ class Suite:
         `knows_all` asks that it has them all: a typo would leave cases out, and nobody would know.
         """
         if knows_all and (faults := _unknown(only, self.values(device))):
-            raise UserError(f"{self.file}: --only {'; '.join(faults)}")
+            raise UserError(f"{self.file}: {'; '.join(faults)}")
         sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
         count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
         if count > MAX_CONFIRMED_CASES:
             raise UserError(
                 f"{self.file}: the sweeps have {count:,} cases, and a run holds {MAX_CONFIRMED_CASES:,} at most; "
-                "narrow them with --only, or take values out of the axes"
+                "select some of them, or take values out of the axes"
             )
         if most is not None and count > most:
-            raise UserError(
-                f"{self.file}: the sweeps have {count:,} cases, more than {most:,}; "
-                "narrow them with --only, or confirm with --yes"
-            )
+            raise TooManyCases(f"{self.file}: the sweeps have {count:,} cases, more than {most:,}; select some of them")
         cases = dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes))
         groups: dict[Workload, list[Case]] = {}
         for case in cases:
@@ -79,7 +80,7 @@ class Suite:
             if any(_is_wanted(case, only) for case in members)
         ]
         if not kept:
-            raise UserError(f"{self.file}: --only leaves no case: no case has all of these values at once")
+            raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
         return self.with_sweeps(kept)
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:

@@ -71,8 +71,8 @@ def test_parquet_has_a_file_of_its_own(
             ["export", "{run}", "--format", "bencher", "--windows"],
             "--windows goes with csv and parquet; bencher has",
         ),
-        (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: --out {run}: can't be written: "),
-        (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: --out .: can't be written: Is a directory"),
+        (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: {run}: can't be written: "),
+        (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: .: can't be written: Is a directory"),
         (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
         (["compare", "{run}", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
         (

@@ -81,7 +81,7 @@ def test_a_selection_without_cases_starts_nothing(tmp_path: Path, monkeypatch: p
     (tmp_path / "tiny.toml").write_text(SUITE)
     (tmp_path / "mine.py").write_text(CELLS)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="--only batch_size=7: the suite has batch_size=1"):
+    with pytest.raises(UserError, match="batch_size=7: the suite has batch_size=1"):
         CliRunner().invoke(cli, ["profile", "tiny.toml", "--only", "batch_size=7"], catch_exceptions=False)
     assert not (tmp_path / "results").exists()
 

@@ -69,6 +69,14 @@ def test_a_link_that_an_export_is_written_to_stays_a_link(folder: Path) -> None:
     assert OWN.key in (folder / "target.csv").read_text()
 
 
+def test_a_link_to_itself_is_no_place_for_an_export(folder: Path) -> None:
+    (folder / "loop.csv").symlink_to("loop.csv")
+    done = rnnbench("export", "run", "--format", "csv", "--out", "loop.csv", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr == "rnnbench: loop.csv: can't be written: it is a link to itself; give another file\n"
+    assert (folder / "loop.csv").is_symlink()
+
+
 def test_a_summary_that_is_a_pipe_does_not_hold_the_verdict_up(folder: Path) -> None:
     done = rnnbench("compare", "run", "run", cwd=folder, GITHUB_STEP_SUMMARY=folder / "pipe")
     assert done.returncode == 0
@@ -117,5 +125,5 @@ def test_a_terminal_that_closes_ends_a_run_as_sigterm_does_unless_nohup_is_there
         assert process.returncode == 0, errors
     else:
         assert process.returncode == 130
-        said = f"rnnbench: interrupted; what was measured is in results/{path.name}; --resume goes on with it"
+        said = f"rnnbench: interrupted; what was measured is in results/{path.name} and can be resumed with --resume"
         assert errors.splitlines()[-1] == said

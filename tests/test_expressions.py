@@ -63,7 +63,7 @@ def test_any_expression_is_understood_or_refused_in_words(text: str) -> None:
     try:
         only = parse_only([text])
     except UserError as refused:
-        assert str(refused).startswith("--only ")  # noqa: PT017
+        assert str(refused).startswith("only ")  # noqa: PT017
     else:
         assert only
         assert set(only) <= set(AXES)

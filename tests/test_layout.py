@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,24 @@ def test_a_type_name_stands_for_one_thing() -> None:
                 if alias[0].isupper() and not alias.isupper():
                     owners.setdefault(alias, set()).add(name)
     assert {name: found for name, found in owners.items() if len(found) > 1} == {}
+
+
+def messages(file: Path) -> list[str]:
+    """The texts within every `raise` of a file."""
+    raised = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Raise) and node.exc)
+    parts = (part for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant))
+    return [part.value for part in parts if isinstance(part.value, str)]
+
+
+def test_only_the_command_line_names_its_options_in_messages() -> None:
+    """Whoever calls a function has no options; the command line adds them to what the function says."""
+    others = {
+        name: file for name, file in modules().items() if not name.startswith(("rnnbench.cli", "rnnbench.pytest"))
+    }
+    named = {
+        name: text
+        for name, file in others.items()
+        for text in messages(file)
+        if re.search(r"(?<![\w-])--[a-z]", text) and not re.search(r"\b(rnnbench|pytest|pip) ", text)
+    }
+    assert named == {}

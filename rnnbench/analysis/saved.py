@@ -71,8 +71,7 @@ def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
         is_it = reference in (one.name, key) if reference is not None else bool(one.case and one.case.is_reference)
         if is_it and one.group in found:
             raise UserError(
-                f"--reference {reference}: group {one.group!r} has two benchmarks of that name: "
-                f"{found[one.group]}, {key}"
+                f"reference {reference}: group {one.group!r} has two benchmarks of that name: {found[one.group]}, {key}"
             )
         if is_it:
             found[one.group] = key
@@ -80,7 +79,7 @@ def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
         names = list(dict.fromkeys(one.name for one in saved.benchmarks.values()))
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         raise UserError(
-            f"--reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
+            f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
         )
     return found
 

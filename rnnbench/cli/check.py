@@ -12,21 +12,20 @@ from rnnbench.cli.options import (
     File,
     Percent,
     Text,
+    adding_options,
     device_option,
     only_option,
     out_option,
     read_suite,
     reference_option,
+    selected,
     suite_argument,
     yes_option,
 )
 from rnnbench.cli.typed import typed
-from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison
-    from rnnbench.analysis.stored import StoredRun
-    from rnnbench.suite_file import CheckSettings
     from rnnbench.suites import Suite
 
 margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
@@ -121,42 +120,11 @@ def compare(
     Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
     3 something is undecided and --strict was given.
     """
-    comparison = _saved(base, head, margin, reference) or _runs(base, head, margin, reference)
+    from rnnbench.harness.check.stored import compare_files
+
+    comparison = compare_files(base, head, margin=margin, reference=reference)
     _tell(comparison, None, as_json=as_json)
     context.exit(comparison.exit_code(strict=strict))
-
-
-def _saved(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison | None":
-    """Two sides of pytest-benchmark's files; None where they are runs."""
-    from rnnbench.analysis import saved_comparison
-    from rnnbench.store import pytest_benchmark
-    from rnnbench.suite_file import CheckSettings
-
-    kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
-    if not any(kinds.values()):
-        return None
-    if not all(kinds.values()):
-        files, run = sorted(kinds, key=lambda path: not kinds[path])
-        pytest_benchmark.read(files)  # or it is none of pytest-benchmark's, and says so
-        raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
-    before, after = (pytest_benchmark.read(path) for path in (base, head))
-    return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)
-
-
-def _runs(base: Path, head: Path, margin: float | None, reference: str | None) -> "Comparison":
-    from concurrent.futures import ThreadPoolExecutor
-
-    from rnnbench import suites
-    from rnnbench.suite_file import CheckSettings
-
-    if reference is not None:
-        raise click.UsageError("--reference is for pytest-benchmark's files; runs have their own references")
-    with ThreadPoolExecutor() as pool:  # of large ones, a half is read while the other is made sense of
-        before, after = pool.map(_stored, (base, head))
-    settings = suites.check_settings(head, after.info.resolved)
-    if margin is not None:
-        settings = CheckSettings(margin=margin)
-    return _compared(before, after, settings)
 
 
 def _live(
@@ -176,7 +144,8 @@ def _live(
     from rnnbench.report.screen.progress import shown_progress
 
     with sides(suite, base, base_python, head_python) as (first, second):
-        selection = check.select(first, second, parse_only(only), device, any_number=yes)
+        with adding_options():
+            selection = check.select(first, second, parse_only(only, "--only"), device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)
 
@@ -191,32 +160,13 @@ def _against_run(
     *,
     yes: bool,
 ) -> tuple[Path, "Comparison"]:
-    from rnnbench import suites
-    from rnnbench.analysis.stored import common_cases
-    from rnnbench.expressions import parse_only
-    from rnnbench.harness.coordinator.session import run_suite
+    from rnnbench.harness.check.stored import check_against_run
     from rnnbench.report.screen.progress import shown_progress
 
-    before = _stored(baseline)  # read first: what is wrong with it should not take a run to find out
-    groups = suite.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
-    common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
+    groups = selected(suite, only, device, yes=yes)
     settings = suite.settings if budget is None else suite.settings.model_copy(update={"budget_seconds": budget})
     with shown_progress() as on_progress:
-        folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
-    return folder, _compared(before, _stored(folder), suite.content.check)
-
-
-def _stored(path: Path) -> "StoredRun":
-    from rnnbench.analysis import stored
-
-    return stored.read(path)
-
-
-def _compared(base: "StoredRun", head: "StoredRun", settings: "CheckSettings") -> "Comparison":
-    from rnnbench import suites
-    from rnnbench.analysis.stored import compare
-
-    return compare(base, head, suites.margins(settings, (one.case for one in head.measurements.values())))
+        return check_against_run(suite, groups, settings, baseline, out=out, command=typed(), on_progress=on_progress)
 
 
 def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:

@@ -45,9 +45,12 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     if out is None:
         output.write(data)
     elif out.exists() and not (out.is_file() or out.is_dir()):
-        raise UserError(f"--out {out}: it is a pipe or a device; write to it with > instead")
+        raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
     else:
-        replace(out.resolve() if out.is_symlink() else out, data, out)
+        target = Path(os.path.realpath(out)) if out.is_symlink() else out
+        if target.is_symlink():
+            raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
+        replace(target, data, out)
         output.say_path(out, err=True)
     for note in notes(to, summary, info):
         output.tell(note)

@@ -3,7 +3,7 @@
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import device_option, only_option, read_suite, suite_argument, yes_option
+from rnnbench.cli.options import device_option, only_option, read_suite, selected, suite_argument, yes_option
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
@@ -82,10 +82,9 @@ def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool)
     Example:
       rnnbench list cases quick --only 'cell=gru batch_size=1'
     """
-    from rnnbench import suites
-    from rnnbench.expressions import expression, parse_only
+    from rnnbench.expressions import expression
 
-    groups = read_suite(suite).groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
+    groups = selected(read_suite(suite), only, device, yes=yes)
     for group in groups:
         for case in group.cases:
             output.say(expression(case))

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from rnnbench.cli import output
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
+    from rnnbench.store.records import Group
     from rnnbench.suites import Suite
 
 EMPTY = "it is empty; is the variable set that it comes from?"
@@ -84,6 +87,26 @@ def read_suite(name: str) -> "Suite":
     if hidden := suites.hidden_by(name, suite.file):
         output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
     return suite
+
+
+def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
+    """The cases of a suite that the command line selects, in groups."""
+    from rnnbench import suites
+    from rnnbench.expressions import parse_only
+
+    with adding_options():
+        return suite.groups(parse_only(only, "--only"), device, most=None if yes else suites.MAX_CASES)
+
+
+@contextmanager
+def adding_options() -> Iterator[None]:
+    """Say by which options cases are selected, or many of them confirmed, where there are too many."""
+    from rnnbench.suites import TooManyCases
+
+    try:
+        yield
+    except TooManyCases as error:
+        raise UserError(f"{error} with --only, or confirm them with --yes") from None
 
 
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)

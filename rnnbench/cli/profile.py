@@ -12,6 +12,7 @@ from rnnbench.cli.options import (
     only_option,
     out_option,
     read_suite,
+    selected,
     suite_argument,
     yes_option,
 )
@@ -39,9 +40,8 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench import load, suites, summarize
+    from rnnbench import load, summarize
     from rnnbench.cli.report import files_of_run
-    from rnnbench.expressions import parse_only
     from rnnbench.harness.coordinator.profile_run import profile_run
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
     from rnnbench.report.page import profiled
@@ -51,7 +51,7 @@ def profile(
     from rnnbench.report.words.axes import one_line
 
     chosen = read_suite(suite)
-    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
+    groups = selected(chosen, only, device, yes=yes)
     asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()
     try:

@@ -1,5 +1,7 @@
 """`rnnbench run`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,13 @@ from rnnbench.cli.options import (
     only_option,
     out_option,
     read_suite,
+    selected,
     suite_argument,
     yes_option,
 )
 from rnnbench.cli.outcome import refuse_nothing
 from rnnbench.cli.typed import typed
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.text import printable
 
 if TYPE_CHECKING:
@@ -87,8 +90,6 @@ def run(
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
-    from rnnbench import suites
-    from rnnbench.expressions import parse_only
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress
 
@@ -97,16 +98,18 @@ def run(
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = read_suite(suite)
-    groups = chosen.groups(parse_only(only), device, most=None if yes else suites.MAX_CASES)
+    groups = selected(chosen, only, device, yes=yes)
     asked = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        _print_run(_by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job), as_json=as_json)
+        with _adding_resume():
+            folder = _by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job)
+        _print_run(folder, as_json=as_json)
         return
     try:
-        with shown_progress() as on_progress:
+        with shown_progress() as on_progress, _adding_resume():
             if resume is not None:
                 resume_run(resume, chosen, settings, command=typed(), on_progress=on_progress)
             folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
@@ -116,6 +119,15 @@ def run(
         (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, as_json=as_json)
+
+
+@contextmanager
+def _adding_resume() -> Iterator[None]:
+    """Say by which option an interrupted run is gone on with."""
+    try:
+        yield
+    except Interrupted as interrupted:
+        raise Interrupted(f"{interrupted} with --resume") from None
 
 
 def _by_slurm(

@@ -22,11 +22,11 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
             "letters, digits and underscores, such as MyCell"
         )
     if not folder.is_dir():
-        raise UserError(f"--out {folder}: no such folder; create it first or give another")
+        raise UserError(f"{folder}: no such folder; create it first or give another")
     files = folder / f"{name}.py", folder / f"{name}.toml"
     for file in files:
         if file.exists():
-            raise UserError(f"{file} already exists; choose another name or another --out folder")
+            raise UserError(f"{file} already exists; choose another name or another folder")
     texts = render(name, reference, whole=whole)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", texts[0], re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
@@ -39,7 +39,7 @@ def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tupl
     except OSError as error:
         for file in made:
             file.unlink()
-        raise UserError(f"--out {folder}: can't be written: {error.strerror}; give another folder") from None
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
     return files
 
 

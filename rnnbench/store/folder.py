@@ -41,7 +41,7 @@ def dated_folder(parent: Path, name: str) -> Path:
         except OSError as error:
             if path.exists():  # another run of this second has drawn the same number
                 continue
-            raise UserError(f"--out {parent}: can't be written: {error.strerror}; give another folder") from None
+            raise UserError(f"{parent}: can't be written: {error.strerror}; give another folder") from None
         return path
 
 

@@ -60,5 +60,5 @@ def within(folder: Path, name: str) -> Path | None:
     try:
         file = (folder / name).resolve()
         return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
-    except (OSError, ValueError):  # too long for a name, or with a zero byte in it
+    except (OSError, ValueError, RuntimeError):  # too long for a name, with a zero byte in it, or a link to itself
         return None

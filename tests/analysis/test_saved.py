@@ -67,7 +67,7 @@ def test_torch_nn_is_the_reference_of_its_group_where_the_file_says_which_it_is(
 
 def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
     saved = read(write(tmp_path / "a.json", [benchmark(f"test_{number}", [1.0]) for number in range(9)]))
-    with pytest.raises(UserError, match=r"--reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
+    with pytest.raises(UserError, match=r"reference nn: a\.json has no such benchmark; it has test_0, .* and 4 more"):
         chosen(saved, "nn")
     few = read(write(tmp_path / "b.json", [benchmark(f"test_{number}", [1.0]) for number in range(5)]))
     with pytest.raises(UserError, match=r"it has test_0, test_1, test_2, test_3, test_4$"):

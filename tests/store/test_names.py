@@ -142,6 +142,8 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (path / "below").symlink_to(tmp_path)
     assert within(path, "stacks.txt") is None
     assert within(path, "below/secret.txt") is None
+    (path / "loop").symlink_to("loop")
+    assert within(path, "loop") is None
     assert within(path, "run.json") == (path / "run.json").resolve()
     [one] = profiled.sections(load(path), read_profiles(path), path)
     assert one.flames == {}

@@ -53,7 +53,7 @@ class Side:
             yield
         except UserError as error:
             is_below = any(f"{os.sep}{path}{os.sep}" in str(error) for path in self.empty_submodules)
-            raise UserError(self.in_words(str(error)) + (self.about_submodules if is_below else "")) from None
+            raise type(error)(self.in_words(str(error)) + (self.about_submodules if is_below else "")) from None
 
     @property
     def about_submodules(self) -> str:
@@ -63,7 +63,7 @@ class Side:
         names = ", ".join(self.empty_submodules)
         return (
             f"; submodules that are empty in {self.revision}, since their commits are not on this machine: {names}; "
-            "fetch them, or check the revision out and give its folder as --base"
+            "fetch them, or check the revision out and compare with its folder"
         )
 
     @property
@@ -82,19 +82,18 @@ def sides(
     base has no such suite, an interpreter is missing, or nothing would differ.
     """
     if base == "":  # as a path it would be the current folder, and a gate in CI would hold the head against itself
-        raise UserError("--base is empty (is a shell variable unset?); expected a revision or a folder")
+        raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
     top = _repository(suite)
-    pythons = [
-        _interpreter(given, option)
-        for given, option in ((base_python, "--base-python"), (head_python, "--head-python"))
-    ]
+    pythons = [_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head"))]
     with ExitStack() as stack:
         package = stack.enter_context(_package_alone())
         tree = _tree(suite, top)
         head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(tree, package), tree=tree)
         if base is None:
             if pythons[0] == pythons[1]:
-                raise UserError("nothing to compare with: give --base REV or DIR, or another --base-python")
+                raise UserError(
+                    "nothing to compare with: give a base (a revision or a folder), or another interpreter for a side"
+                )
             first = replace(head, name="base", about="the same files", python=pythons[0])
         elif Path(base).is_dir():
             first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
@@ -102,7 +101,7 @@ def sides(
             first = _at_revision(stack, base, suite, top, package, pythons[0])
         if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
             raise UserError(
-                f"--base {base}: nothing differs: that folder contains the head's own files; give another folder"
+                f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
             )
         if pythons[0] != pythons[1]:
             first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
@@ -136,7 +135,7 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
     there = next((choice for choice in choices if choice.is_file()), None)
     if there is None:
         raise UserError(
-            f"--base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
+            f"base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
             "give a folder that contains the suite"
         )
     return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package), tree=folder)
@@ -149,17 +148,17 @@ def _at_revision(
     if top is None:
         where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
         why = f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
-        raise UserError(f"--base {base}: {why}, and no folder has that name; give a folder that holds the suite")
+        raise UserError(f"base {base}: {why}, and no folder has that name; give a folder that holds the suite")
     commit = git.commit(top, base)
     tree = stack.enter_context(git.worktree(top, commit, base))
     about, within = f"{base} ({commit[:7]})", _within(suite, top)
     if within is None:
         raise UserError(
-            f"--base {base}: {suite.name} measures rnnbench's own cells, which {top} does not hold; "
+            f"base {base}: {suite.name} measures rnnbench's own cells, which {top} does not hold; "
             "give a suite that lies in the repository"
         )
     if not (tree / within).is_file():
-        raise UserError(f"--base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
+        raise UserError(f"base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
     side = Side(
         name="base",
         about=about,
@@ -202,7 +201,7 @@ def _package_alone() -> Iterator[Path]:
         yield folder
 
 
-def _interpreter(given: str | None, option: str) -> str:
+def _interpreter(given: str | None, side: str) -> str:
     """The interpreter that a path, a command or the folder of a virtual environment stands for."""
     if given is None:
         return sys.executable
@@ -210,6 +209,6 @@ def _interpreter(given: str | None, option: str) -> str:
     found = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
     if found is None:
         raise UserError(
-            f"{option} {given}: no such interpreter; expected a python, or the folder of a virtual environment"
+            f"{side}: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
         )
     return str(Path(found).absolute())

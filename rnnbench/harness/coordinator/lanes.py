@@ -148,7 +148,7 @@ def _spread(
         previous_card = previous_cards.get(group.workload)
         if previous_card is not None and previous_card not in places:
             raise UserError(
-                f"--resume: groups of {device} were measured on {previous_card}, which is missing now; start a new run"
+                f"groups of {device} were measured on {previous_card}, which is missing now; start a new run"
             )
         at[group.workload] = load.index(min(load)) if previous_card is None else places[previous_card]
         load[at[group.workload]] += _work(group)

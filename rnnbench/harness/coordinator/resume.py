@@ -102,23 +102,19 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:
-        raise UserError(f"--resume {path}: the environment has changed: {'; '.join(unlike)}; start a new run")
+        raise UserError(f"{path}: the environment has changed: {'; '.join(unlike)}; start a new run")
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
     """Raise UserError where a run is of another suite, or its sweeps or caches were not the suite's of today."""
     if info.suite != suite["name"]:
-        raise UserError(
-            f"--resume {path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite"
-        )
+        raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
     if info.resolved.get("sweep") != suite["sweep"]:
-        raise UserError(f"--resume {path}: the sweeps of {suite['name']!r} have changed since; start a new run")
+        raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
     flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
     if flushed[0] != flushed[1]:
         words = "flushed before every call" if flushed[0] else "left warm"
-        raise UserError(
-            f"--resume {path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run"
-        )
+        raise UserError(f"{path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run")
 
 
 def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:
@@ -126,7 +122,7 @@ def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Con
     stray = next((case.cell for case in cases if case.cell not in known), None)
     if stray is not None:
         raise UserError(
-            f"--resume {path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
+            f"{path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
             "start a new run"
         )
 

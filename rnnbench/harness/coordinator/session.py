@@ -63,11 +63,11 @@ def resume_run(
     """
     read_info(path)  # before it is locked, by which a file is made: not in a folder that is no run
     if parts(path):
-        raise UserError(f"--resume {path}: it was made by Slurm; add --executor slurm")
+        raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
         if not state.groups:
-            raise UserError(f"--resume {path}: it was cut off before its first case; start a new run")
+            raise UserError(f"{path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
         stored = (one.case for one in state.measurements.values())
         refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
@@ -98,7 +98,7 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
     except BaseException as fault:
         folder.discard()
         if isinstance(fault, OSError):
-            raise UserError(f"--out {out}: can't be written: {fault.strerror}; give another folder") from None
+            raise UserError(f"{out}: can't be written: {fault.strerror}; give another folder") from None
         raise
 
 
@@ -126,7 +126,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
             status = "finished"
             imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
         except KeyboardInterrupt:
-            raise Interrupted(f"what was measured is in {folder.path}; --resume goes on with it") from None
+            raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
             folder.write_info(_ended(info, runner, status, imprecise))
     except OSError as fault:

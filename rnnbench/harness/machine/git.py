@@ -59,7 +59,7 @@ def commit(repository: Path, revision: str) -> str:
     found = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found is None:
         hint = "; fetch the whole history (a shallow clone has only its tip)" if _is_shallow(repository) else ""
-        raise UserError(f"--base {revision}: neither a folder nor a revision of {repository}{hint}")
+        raise UserError(f"base {revision}: neither a folder nor a revision of {repository}{hint}")
     return found
 
 
@@ -83,13 +83,13 @@ def _add_worktree(repository: Path, revision: str, tree: Path, name: str) -> Non
         done = run(repository, "worktree", "add", "--quiet", "--detach", "--", str(tree), revision)
     except NoAnswer:
         raise UserError(
-            f"--base {name}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
+            f"base {name}: git makes no worktree within {SECONDS:g} s; check it out and give its folder"
         ) from None
     if done.returncode:
         hint = ""
         if _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$"):
             hint = "; this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
-        raise UserError(f"--base {name}: git can't make a worktree: {_said(done) or 'it does not say why'}{hint}")
+        raise UserError(f"base {name}: git can't make a worktree: {_said(done) or 'it does not say why'}{hint}")
 
 
 def folder_of(folder: Path, which: str) -> Path | None:

@@ -23,13 +23,13 @@ def parse(options: Sequence[str]) -> dict[str, str]:
         name, equals, value = option.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
         if not equals or not value or not re.fullmatch(r"[a-z][a-z_]*", key) or "\n" in value:
-            raise UserError(f"--slurm-option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu")
+            raise UserError(f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu")
         if key in OWN:
-            raise UserError(f"--slurm-option {option}: rnnbench sets {name} itself")
+            raise UserError(f"Slurm option {option}: rnnbench sets {name} itself")
         if key in found:
-            raise UserError(f"--slurm-option {option}: {name} is given twice")
+            raise UserError(f"Slurm option {option}: {name} is given twice")
         if key == "array_parallelism" and not (value.isdecimal() and int(value)):
-            raise UserError(f"--slurm-option {option}: expected a whole number")
+            raise UserError(f"Slurm option {option}: expected a whole number")
         found[key] = value
     return found
 

@@ -38,8 +38,8 @@ def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
     kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
     if len(kinds) > 1:
         raise UserError(
-            f"--executor slurm: cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
-            f"choose one with --only device={kinds[True]}"
+            f"Slurm: cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
+            f"choose one, for example device={kinds[True]}"
         )
     pieces = math.ceil(len(groups) / most)
     bounds = [len(groups) * piece // pieces for piece in range(pieces + 1)]

@@ -105,11 +105,11 @@ def require() -> None:
     """Raise UserError where Slurm or submitit is not installed."""
     missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
-        raise UserError(f"--executor slurm: no {missing[0]} on PATH; run rnnbench where Slurm's commands are")
+        raise UserError(f"Slurm: no {missing[0]} on PATH; run rnnbench where Slurm's commands are")
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise UserError("--executor slurm needs submitit: pip install 'rnnbench[slurm]'") from None
+        raise UserError("Slurm needs submitit: pip install 'rnnbench[slurm]'") from None
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def resume_by_slurm(
     info = read_info(path)
     refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
     if not parts(path):
-        raise UserError(f"--resume {path}: it was not made by Slurm; remove --executor slurm")
+        raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
     stored = (case for part in read_parts(path) for case in part.cases)
     refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
     folder = RunFolder(path)
@@ -97,7 +97,7 @@ def _go_on(
             watch.until_done()
             finished = True
         except KeyboardInterrupt:
-            raise Interrupted(f"{watch.cancel()}; what was measured is in {path}; --resume goes on with it") from None
+            raise Interrupted(f"{watch.cancel()}; what was measured is in {path} and can be resumed") from None
         except NotTaken:
             raise  # there is nothing to cancel
         except UserError:
@@ -108,4 +108,4 @@ def _go_on(
             watch.close()
             folder.close()
     except OSError as fault:
-        raise UserError(f"{path}: can't be written: {fault.strerror}; --resume goes on with its jobs") from None
+        raise UserError(f"{path}: can't be written: {fault.strerror}; the run can be resumed") from None

@@ -70,7 +70,7 @@ class Watch:
                 self._trouble = str(down)
                 self._note_finished()
                 if not self._taken and self.seconds > SUBMIT_SECONDS:
-                    raise NotTaken(f"--executor slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
+                    raise NotTaken(f"Slurm: no job within {SUBMIT_SECONDS:g} s: {down}") from None
             self._tell()
             if not self._open():
                 return
@@ -146,8 +146,7 @@ class Watch:
             standing.unseen_since = time.monotonic()
         if time.monotonic() - standing.unseen_since > UNSEEN_SECONDS:
             raise UserError(
-                f"job {state.job} on node {state.node} can't see {self._path}: "
-                "--out must be a folder that all nodes share"
+                f"job {state.job} on node {state.node} can't see {self._path}: give a folder that all nodes share"
             )
         return True
 
@@ -225,7 +224,7 @@ class Watch:
             self._trouble = fault
             return
         if not self._taken:
-            raise NotTaken(f"--executor slurm: {fault}")
+            raise NotTaken(f"Slurm: {fault}")
         unlike = "; ".join(f"node {node} is unlike the first: {why}" for node, why in self.left_out.items())
         for standing in array:
             self._give_up(standing, f"{LOST}: {unlike or fault}")

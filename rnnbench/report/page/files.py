@@ -37,9 +37,9 @@ def replace(file: Path, data: bytes, asked: Path) -> None:
     Raises UserError, naming the path that was asked for, where that can't be done.
     """
     if not file.name:  # `.` or `/`
-        raise UserError(f"--out {asked}: can't be written: Is a directory; give a file in it")
+        raise UserError(f"{asked}: can't be written: Is a directory; give a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         writing.replace(file, data)
     except OSError as error:
-        raise UserError(f"--out {asked}: can't be written: {error.strerror}; give another folder") from None
+        raise UserError(f"{asked}: can't be written: {error.strerror}; give another folder") from None

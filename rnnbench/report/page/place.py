@@ -94,7 +94,7 @@ def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
     free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in ("", subject.identity))
     folder = next(free, None)
     if folder is None:
-        raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder with --out")
+        raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder")
     return ReportFolder(folder, subject.identity)
 
 
@@ -111,8 +111,8 @@ def _owner(folder: Path, subject: ReportSubject) -> str:
     if TITLE.format("") in page and not os.path.lexists(folder / MARKER):  # made by a version that wrote no marker
         return subject.identity if subject.shows in page else "another"
     raise UserError(
-        f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder with --out, "
-        f"for example --out {folder / 'report'}"
+        f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
+        f"for example {folder / 'report'}"
     )
 
 

@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((LOOPBACK, port), Handler)
         except OSError as error:
-            raise UserError(f"--port {port}: can't be served on: {error.strerror}; choose another, or none") from None
+            raise UserError(f"port {port}: can't be served on: {error.strerror}; choose another, or none") from None
         self._files: Files = {}
         self.version = ""
 

@@ -4,10 +4,10 @@ import json
 import math
 from typing import Any, get_args
 
-from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Verdict
-from rnnbench.report.verdicts import sentence
+from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 
 SCHEMA_VERSION = 1
 
@@ -22,29 +22,35 @@ def render(comparison: Comparison) -> str:
         "way": comparison.way,
         "seconds": _number(comparison.seconds),
         "notes": list(comparison.notes),
-        "counts": {**{one: comparison.count(one) for one in get_args(Verdict)}, "not_compared": comparison.count(None)},
-        "findings": [_finding(one) for one in comparison.findings],
+        "counts": {
+            **{verdict: comparison.count(verdict) for verdict in get_args(Verdict)},
+            "not_compared": comparison.count(None),
+        },
+        "findings": [_finding(row) for row in all_rows(comparison)],
     }
     return json.dumps(content, allow_nan=False, indent=2) + "\n"
 
 
 def lines(comparison: Comparison) -> str:
     """The findings, one object a line."""
-    return "".join(json.dumps(_finding(one), allow_nan=False) + "\n" for one in comparison.findings)
+    return "".join(json.dumps(_finding(row), allow_nan=False) + "\n" for row in all_rows(comparison))
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(row: VerdictRow) -> dict[str, Any]:
+    finding = row.finding
     return {
         **finding.case.axes(),
         "case": finding.case.key,
         "verdict": finding.verdict,
         "reason": finding.reason,
-        "sentence": sentence.render(finding),
+        "sentence": row.why,
         "margin": finding.margin,
         **_ratio("ratio", finding.low),
         **_ratio("mean_ratio", finding.mean),
         "replicates": finding.replicates,
-        "changes": [{"metric": one.metric.name, "base": one.base, "head": one.head} for one in finding.changes],
+        "changes": [
+            {"metric": change.metric.name, "base": change.base, "head": change.head} for change in finding.changes
+        ],
     }
 
 

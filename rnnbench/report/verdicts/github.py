@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Verdict
-from rnnbench.report.verdicts import markdown, sentence
-from rnnbench.report.verdicts.answer import told
-from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.verdicts import markdown
+from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.report.words.units import plural
 
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
@@ -22,15 +21,15 @@ def annotations(comparison: Comparison, most: int = 9) -> list[str]:
 
     GitHub shows ten errors of a step and drops the others, so by default the line for the rest is the tenth.
     """
-    called = names(one.case for one in comparison.findings)
-    regressed = _having(comparison, "regressed")
-    lines = [_command("error", f"Regressed: {called.name(one.case)}", _message(one)) for one in regressed[:most]]
+    found = all_rows(comparison)
+    regressed = _having(found, "regressed")
+    lines = [_command("error", f"Regressed: {row.case}", _message(row)) for row in regressed[:most]]
     if rest := regressed[most:]:
-        lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest, called)))
+        lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest)))
     doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("inconclusive", "not decided"))
     for verdict, words in doubts:
-        if found := _having(comparison, verdict):
-            lines.append(_command("warning", f"{plural(len(found), 'case')} {words}", _listed(found, called)))
+        if doubtful := _having(found, verdict):
+            lines.append(_command("warning", f"{plural(len(doubtful), 'case')} {words}", _listed(doubtful)))
     return lines
 
 
@@ -63,18 +62,18 @@ def append_summary(comparison: Comparison, path: Path) -> None:
             file.write(gap + text)
 
 
-def _message(finding: Finding) -> str:
+def _message(row: VerdictRow) -> str:
     """By how much and why, each once."""
-    return ". ".join(filter(None, dict.fromkeys([told(finding), sentence.render(finding)])))
+    return ". ".join(filter(None, dict.fromkeys([row.brief, row.why])))
 
 
-def _having(comparison: Comparison, verdict: Verdict) -> list[Finding]:
-    return [one for one in comparison.findings if one.verdict == verdict]
+def _having(found: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:
+    return [row for row in found if row.finding.verdict == verdict]
 
 
-def _listed(findings: Sequence[Finding], called: Names) -> str:
-    parts = [f"{called.name(one.case)}: {told(one)}" for one in findings[:NAMED]]
-    more = len(findings) - NAMED
+def _listed(found: Sequence[VerdictRow]) -> str:
+    parts = [f"{row.case}: {row.brief}" for row in found[:NAMED]]
+    more = len(found) - NAMED
     return "; ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])])
 
 

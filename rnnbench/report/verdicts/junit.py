@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts.answer import answer, subject
-from rnnbench.report.verdicts.sentence import render as why
+from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change, change_interval
 from rnnbench.report.words.units import round_percent
@@ -18,9 +18,9 @@ def render(comparison: Comparison) -> str:
     """One test suite with a test case for each finding."""
     root = ET.Element("testsuites")
     suite = ET.SubElement(root, "testsuite", _totals(comparison))
-    for one in comparison.findings:
-        _add_case(suite, comparison, one)
-    called = names(one.case for one in comparison.findings)
+    for row in all_rows(comparison):
+        _add_case(suite, comparison, row)
+    called = names(finding.case for finding in comparison.findings)
     said = [subject(comparison), answer(comparison, called), *comparison.notes]
     ET.SubElement(suite, "system-out").text = _legal("\n".join(said))
     ET.indent(root)
@@ -34,7 +34,7 @@ def _tag(comparison: Comparison, finding: Finding) -> str | None:
 
 
 def _totals(comparison: Comparison) -> dict[str, str]:
-    tags = [_tag(comparison, one) for one in comparison.findings]
+    tags = [_tag(comparison, finding) for finding in comparison.findings]
     return {
         "name": _legal(f"rnnbench.{comparison.suite}"),
         "tests": str(len(comparison.findings)),
@@ -45,28 +45,25 @@ def _totals(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _add_case(suite: ET.Element, comparison: Comparison, finding: Finding) -> None:
-    place = {"classname": _legal(f"rnnbench.{comparison.suite}"), "name": _legal(finding.case.key)}
+def _add_case(suite: ET.Element, comparison: Comparison, row: VerdictRow) -> None:
+    place = {"classname": _legal(f"rnnbench.{comparison.suite}"), "name": _legal(row.finding.case.key)}
     case = ET.SubElement(suite, "testcase", place)
-    tag = _tag(comparison, finding)
+    tag, details = _tag(comparison, row.finding), _details(row)
     if tag is not None:
-        verdict = finding.verdict or "not compared"
-        kind = {} if tag == "skipped" else {"type": verdict}  # JUnit's <skipped> has a message only
-        details = _details(finding)
-        ET.SubElement(case, tag, {"message": _legal(_message(finding, verdict)), **kind}).text = _legal(details)
-    elif details := _details(finding):
+        kind = {} if tag == "skipped" else {"type": row.verdict}  # JUnit's <skipped> has a message only
+        ET.SubElement(case, tag, {"message": _legal(_message(row)), **kind}).text = _legal(details)
+    elif details:
         ET.SubElement(case, "system-out").text = _legal(details)
 
 
-def _message(finding: Finding, verdict: str) -> str:
+def _message(row: VerdictRow) -> str:
     """`regressed +5.1% [+4.2%, +6.0%]: why`."""
-    low = finding.low
-    numbers = [change(low.value), change_interval(low)] if low else []
-    return ": ".join(filter(None, [" ".join(filter(None, [verdict, *numbers])), why(finding)]))
+    return ": ".join(filter(None, [" ".join(filter(None, [row.verdict, row.change, row.interval])), row.why]))
 
 
-def _details(finding: Finding) -> str:
+def _details(row: VerdictRow) -> str:
     """Everything that is known, a line each."""
+    finding = row.finding
     found = [("low quantile of the calls", finding.low), ("mean of the calls", finding.mean)]
     times = [f"{name}: {change(one.value)} {change_interval(one)}".rstrip() for name, one in found if one]
     counts = [
@@ -74,7 +71,7 @@ def _details(finding: Finding) -> str:
         for one in finding.changes
     ]
     measured = [f"margin: {round_percent(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
-    return "\n".join(filter(None, [finding.reason or why(finding), *times, *counts, *measured]))
+    return "\n".join(filter(None, [finding.reason or row.why, *times, *counts, *measured]))
 
 
 def _legal(text: str) -> str:

@@ -1,32 +1,39 @@
-"""A finding as the cells of a table."""
+"""What every output says of a case: its verdict, its numbers and why, in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import sentence
-from rnnbench.report.words.case_names import Names
+from rnnbench.report.verdicts.answer import told
+from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change, change_interval
 from rnnbench.report.words.units import round_percent
 
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """What every table says of one case."""
+    """One case; the texts are those of the terminal, Markdown, JUnit, GitHub and JSON alike."""
 
     finding: Finding
-    case: str
+    case: str  # its name, less what all cases share
     verdict: str
-    change: str
-    interval: str
-    mean: str
+    change: str  # of the low quantile; empty where no time was compared
+    interval: str  # of the change
+    mean: str  # change of the mean
     margin: str
-    why: str
+    why: str  # a sentence without a full stop; empty where the numbers say all
+    brief: str  # the case in one clause
 
 
-def rows(findings: Iterable[Finding], names: Names) -> list[VerdictRow]:
+def rows(findings: Iterable[Finding], called: Names) -> list[VerdictRow]:
     """One for each finding."""
-    return [_row(one, names) for one in findings]
+    return [_row(finding, called) for finding in findings]
+
+
+def all_rows(comparison: Comparison) -> list[VerdictRow]:
+    """One for each finding of a comparison."""
+    return rows(comparison.findings, names(finding.case for finding in comparison.findings))
 
 
 def has_margins(comparison: Comparison) -> bool:
@@ -34,15 +41,16 @@ def has_margins(comparison: Comparison) -> bool:
     return len({one.margin for one in comparison.findings if one.verdict is not None}) > 1
 
 
-def _row(finding: Finding, names: Names) -> VerdictRow:
+def _row(finding: Finding, called: Names) -> VerdictRow:
     low, mean = finding.low, finding.mean
     return VerdictRow(
         finding,
-        names.name(finding.case),
+        called.name(finding.case),
         finding.verdict or "not compared",
         change(low.value) if low else "",
         change_interval(low) if low else "",
         change(mean.value) if mean else "",
         round_percent(finding.margin) if finding.verdict else "",
         sentence.render(finding),
+        told(finding),
     )

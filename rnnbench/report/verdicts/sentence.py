@@ -19,7 +19,7 @@ from rnnbench.report.words.units import percent
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
-MORE_TIME = "more time (--budget) would tell"
+MORE_TIME = "a longer budget would tell"
 MAX_REASON_LENGTH = 300  # a reason may be a whole message of somebody's code; the rest of it stands in the JSON
 
 

@@ -230,7 +230,7 @@ def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_n
     assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
     assert {case.workload.batch_size for case in found.only_head} == {3}
     for values in (["2", "4"], ["1", "2"]):
-        with pytest.raises(UserError, match=r"head.*--only batch_size=\d: the suite has batch_size=2,3"):
+        with pytest.raises(UserError, match=r"head.*batch_size=\d: the suite has batch_size=2,3"):
             select(base, head, {"batch_size": values}, None, any_number=False)
 
 
@@ -294,7 +294,7 @@ def test_the_revision_is_named_where_the_bases_suite_has_none_of_the_cases(tmp_p
     base = replace(side(tmp_path / "tree", "base", sizes=(1,)), tree=tmp_path / "tree", revision="HEAD~1")
     with pytest.raises(UserError) as refused:
         select(base, side(tmp_path, "head"), {"batch_size": ["2"]}, None, any_number=False)
-    assert str(refused.value).startswith("HEAD~1:base.toml: --only leaves no case")
+    assert str(refused.value).startswith("HEAD~1:base.toml: no case is selected")
 
 
 def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None:

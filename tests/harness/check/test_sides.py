@@ -99,11 +99,11 @@ def test_two_interpreters_run_the_same_files(there: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"base": "nowhere"}, "--base nowhere: neither a folder nor a revision"),
-        ({"base": ""}, "--base is empty"),
+        ({"base": "nowhere"}, "base nowhere: neither a folder nor a revision"),
+        ({"base": ""}, "the base is empty"),
         ({}, "nothing to compare with"),
-        ({"base_python": "no-such-python"}, "--base-python no-such-python: no such interpreter"),
-        ({"base": "."}, r"--base .: the folder has no bench/mine.toml and no mine.toml"),
+        ({"base_python": "no-such-python"}, "base: no such interpreter: no-such-python"),
+        ({"base": "."}, r"base .: the folder has no bench/mine.toml and no mine.toml"),
     ],
 )
 def test_what_can_not_be_compared_is_refused_in_words(
@@ -164,7 +164,7 @@ def test_paths_of_a_temporary_tree_are_told_as_git_names_them(there: Path) -> No
 
 def test_a_revision_without_git_is_refused(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="--base HEAD: git is not installed, or not on PATH, and no folder has"):
+    with pytest.raises(UserError, match="base HEAD: git is not installed, or not on PATH, and no folder has"):
         opened(there, "HEAD").__enter__()
 
 

@@ -67,7 +67,7 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
     def stop(step: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.*; --resume goes on with it"):
+    with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.* and can be resumed"):
         run(tmp_path, on_progress=stop)
     assert set(seen) == {2}
 
@@ -93,7 +93,7 @@ def test_nothing_is_left_of_a_run_that_can_not_begin(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunFolder, "write_info", full)
-    with pytest.raises(UserError, match=r"--out .*out: can't be written: No space left on device; give another folder"):
+    with pytest.raises(UserError, match=r"out: can't be written: No space left on device; give another folder"):
         run(tmp_path)
     assert not list((tmp_path / "out").iterdir())
 

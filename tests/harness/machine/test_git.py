@@ -51,7 +51,7 @@ def test_a_worktree_is_gone_whatever_happens_in_it(there: Path, fault: type[Base
 def test_what_names_no_commit_is_refused_in_words(there: Path) -> None:
     assert git.commit(there, "main") == repository.git(there, "rev-parse", "HEAD")
     for name in ("nowhere", "--help", "HEAD~7"):
-        with pytest.raises(UserError, match=f"--base {name}: neither a folder nor a revision of"):
+        with pytest.raises(UserError, match=f"base {name}: neither a folder nor a revision of"):
             git.commit(there, name)
 
 
@@ -96,7 +96,7 @@ def slow_filter(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_worktree_that_takes_git_too_long_is_told_and_gone(there: Path, slow_filter: Path) -> None:
-    with pytest.raises(UserError, match="--base main: git makes no worktree within 1 s; check it out"):
+    with pytest.raises(UserError, match="base main: git makes no worktree within 1 s; check it out"):
         git.worktree(there, "HEAD", "main").__enter__()
     assert worktrees(there) == 1
     number = int(slow_filter.read_text())  # of what git had started

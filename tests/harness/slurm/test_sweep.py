@@ -146,10 +146,8 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert process.returncode == 130
     assert out == ""
     [*_, last] = told.splitlines()
-    assert (
-        last
-        == f"rnnbench: interrupted; its jobs are cancelled; what was measured is in {path}; --resume goes on with it"
-    )
+    said = "rnnbench: interrupted; its jobs are cancelled; what was measured is in"
+    assert last == f"{said} {path} and can be resumed with --resume"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
     assert set(load(path)["reason"]) == {"no job came to it"}
@@ -161,7 +159,7 @@ def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(
     if not slurm.has_far:
         pytest.skip("no mounts of one's own here")
     monkeypatch.setattr(watch, "UNSEEN_SECONDS", 1.0)
-    with pytest.raises(UserError, match=r"job \d+ on node far can't see .*: --out must be a folder that all nodes"):
+    with pytest.raises(UserError, match=r"job \d+ on node far can't see .*: give a folder that all nodes"):
         run("partition=far", only="batch_size=1", out=slurm.hidden)
     wait_until(lambda: slurm.tell("squeue", "-h", "-p", "far") == "", "the job's end")
 
@@ -250,8 +248,8 @@ def refuse(*arguments: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "words", "left"),
     [
-        ((sweep, "write_parts"), "--out .*results: can't be written: No space left on device; give another folder", 0),
-        ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; --resume goes on", 1),
+        ((sweep, "write_parts"), ".*results: can't be written: No space left on device; give another folder", 0),
+        ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; the run can be resumed", 1),
     ],
 )
 def test_a_disk_that_is_full_is_told_in_one_line(
@@ -275,7 +273,7 @@ def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, 
     with pytest.raises(Interrupted):
         run(NEVER, on_progress=interrupt)
     [by_jobs] = (tmp_path / "results").iterdir()
-    with pytest.raises(UserError, match="add --executor slurm"):
+    with pytest.raises(UserError, match="and can only be resumed by it"):
         resume_run(by_jobs, chosen, chosen.settings, command="", on_progress=lambda progress: None)
     local = stored.folder(tmp_path / "local", {small.case("vanilla"): [[1.0]]})
     with pytest.raises(UserError, match="a run of the suite 'test', not of 'tiny'"):

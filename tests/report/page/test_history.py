@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rnnbench.report.words.case_names import names
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import History, history
 from rnnbench.report.figures import figure_history
 from rnnbench.report.page.history import section
 from rnnbench.report.page.section import Section
+from rnnbench.report.words.case_names import names
 from tests import workload as small
 from tests.validation.history_simulated import simulated, stored_run
 

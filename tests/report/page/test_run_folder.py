@@ -171,5 +171,5 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(
     notebook: pd.DataFrame, info: RunInfo, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"--out .*file: can't be written: "):
+    with pytest.raises(UserError, match=r".*file: can't be written: "):
         written(notebook.head(3), NOISE, info, tmp_path / "file")

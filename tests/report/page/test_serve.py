@@ -147,7 +147,7 @@ def test_nothing_can_be_written(server: Server, method: str) -> None:
 
 def test_a_port_in_use_is_the_users_error(server: Server) -> None:
     port = server.server_address[1]
-    with pytest.raises(UserError, match=rf"--port {port}: can't be served on: Address already in use; choose another"):
+    with pytest.raises(UserError, match=rf"port {port}: can't be served on: Address already in use; choose another"):
         Server(port)
 
 

@@ -26,7 +26,7 @@ from .samples import (
     unchanged,
 )
 
-NOTHING = "No time was compared: one replicate gives no interval: more time (--budget) would tell."
+NOTHING = "No time was compared: one replicate gives no interval: a longer budget would tell."
 MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 

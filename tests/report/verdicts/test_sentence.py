@@ -43,8 +43,8 @@ def test_a_reason_is_the_sentence(one: Finding) -> None:
         (FASTER, "Likely cause: 96 fewer operator calls (508 -> 412, -19%); MACs and allocations unchanged"),
         (LARGER, "peak memory 1.20 MB -> 1.90 MB (+58%)"),
         (SOME_CALLS, "Some calls are slower and most are not: the mean is 5.1% up, the low quantile 0.1%"),
-        (OPEN, "Between 1.2% faster and 3.9% slower: more time (--budget) would tell"),
-        (LONE, "One replicate gives no interval: more time (--budget) would tell"),
+        (OPEN, "Between 1.2% faster and 3.9% slower: a longer budget would tell"),
+        (LONE, "One replicate gives no interval: a longer budget would tell"),
         (SAME, ""),
     ],
 )
@@ -95,9 +95,9 @@ def test_each_verdict_has_its_sentence(one: Finding, text: str) -> None:
         ),
         (
             {"verdict": "inconclusive", "low": 1.0, "mean": estimate(1.01, 0.97, 1.05)},
-            "In the mean between 3.0% faster and 5.0% slower: more time (--budget) would tell",
+            "In the mean between 3.0% faster and 5.0% slower: a longer budget would tell",
         ),
-        ({"verdict": "inconclusive"}, "There is no interval: more time (--budget) would tell"),
+        ({"verdict": "inconclusive"}, "There is no interval: a longer budget would tell"),
     ],
 )
 def test_what_is_known_is_said(known: dict[str, Any], text: str) -> None:
