@@ -141,8 +141,7 @@ def test_verdicts_are_not_written_through_a_link(tmp_path: Path) -> None:
 def test_what_is_known_of_a_case_is_the_same_in_memory_and_in_the_file(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "test")
     folder.write_info(stored.INFO)
-    recorder = Recorder(tmp_path, Settings(), {})
-    recorder.open(folder, [LOOP, REFERENCE])
+    recorder = Recorder(folder, [LOOP, REFERENCE], tmp_path, Settings())
     recorder.drop(LOOP, "failed", f"no file {ODD}: \ud800")
     recorder.add_metrics(REFERENCE, {"parameters": float("inf"), "macs": 7}, {})
     folder.close()

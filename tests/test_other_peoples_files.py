@@ -139,8 +139,7 @@ def test_a_page_of_the_users_is_not_replaced_by_a_report(runs: list[Path], argum
     paths = {"A": runs[0], "B": runs[1], "A/.": "A", "B/.": "B"}
     told = refused("report", *(paths.get(one, one) for one in arguments), "--out", "site")
     assert told == (
-        "site: is not empty and was not made by rnnbench; "
-        "give a new or an empty folder, for example site/report"
+        "site: is not empty and was not made by rnnbench; give a new or an empty folder, for example site/report"
     )
     assert [path.name for path in Path("site").iterdir()] == ["index.html"]
 

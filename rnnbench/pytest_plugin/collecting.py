@@ -56,7 +56,7 @@ def _marks(chosen: Chosen, asked: Mapping[str, Any]) -> list[pytest.MarkDecorato
 
 def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
     suite = suites.read(_suite_name(metafunc))
-    only = parse_only(metafunc.config.getoption("rnnbench_only"), "--rnnbench-only")
+    only = parse_only(metafunc.config.getoption("rnnbench_only"))
     groups = suite.groups(only, None, most=suites.MAX_CASES)
     root = suite.file.parent.resolve()
     return [Chosen(case, root, suite.settings, BlockClock()) for group in groups for case in group.cases]

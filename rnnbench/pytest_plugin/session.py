@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.harness.coordinator.preliminaries import OBSERVER, Asker
+from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import COMPILE_ALONE, WorkerProcess, compiler_cache
-from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.torch_state import TorchState, capture
+from rnnbench.harness.protocol import Building
 from rnnbench.pytest_plugin.collecting import Chosen
 from rnnbench.store.records import Measurement
 from rnnbench.suite_file import Settings
@@ -25,7 +26,7 @@ NO_ENERGY = {"energy_joules": "not measured under pytest"}
 class ObservingSession:
     """Observes cases in a worker, as `rnnbench run` does: what probes do to a process would change the times."""
 
-    observers: dict[tuple[Path, Settings], tuple[Recorder, Asker]] = field(default_factory=dict)  # of each suite
+    observers: dict[tuple[Path, Settings], Asker] = field(default_factory=dict)  # of each suite
 
     @cached_property
     def torch_state(self) -> TorchState:
@@ -37,10 +38,9 @@ class ObservingSession:
         __tracebackhide__ = True
         suite = chosen.root, chosen.settings
         if suite not in self.observers:
-            recorder = Recorder(*suite, {})
-            self.observers[suite] = recorder, Asker(recorder, partial(WorkerProcess, OBSERVER))
-        recorder, asker = self.observers[suite]
-        reply = asker.ask(recorder.observe_request(chosen.case), allowed_cores())
+            self.observers[suite] = Asker(chosen.settings, partial(WorkerProcess, OBSERVER))
+        building = Building(str(chosen.root.resolve()), chosen.settings.compiled_steps)
+        reply = self.observers[suite].ask(building.observe(chosen.case), allowed_cores())
         if not reply["ok"]:
             end = pytest.skip if reply["status"] == "skipped" else partial(pytest.fail, pytrace=False)
             end(reply["reason"])
@@ -48,7 +48,7 @@ class ObservingSession:
 
     def close(self) -> None:
         """End all workers."""
-        for _, asker in self.observers.values():
+        for asker in self.observers.values():
             asker.close()
 
 

@@ -1,12 +1,17 @@
 """A device and workers on which time passes as the test says."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.protocol import PROTOCOL_VERSION
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.suite_file import Settings
+from tests.stored import INFO
 
 
 class FakeClock:
@@ -146,3 +151,23 @@ class FakeWorker:
                     "device_uuid": None,
                 }
         return {"ok": True}
+
+
+def run_into(
+    folder: RunFolder,
+    groups: Sequence[Group],
+    settings: Settings,
+    *,
+    previous_cards: Mapping[Any, str] | None = None,
+    start_worker: Callable[..., Any] | None = None,
+    now: Callable[[], float] | None = None,
+    **options: Any,
+) -> Runner:
+    """The runner of a run from its start to its end, as `rnnbench run` makes it; `options` are the runner's own."""
+    ways: dict[str, Any] = {"start_worker": start_worker, "now": now}
+    given = {name: way for name, way in ways.items() if way is not None}
+    with started(groups, settings, previous_cards=previous_cards, **given) as start:
+        runner = Runner(groups, settings, start, folder, root=folder.path.parent, **given, **options)
+        folder.write_info(INFO)
+        runner.run()
+    return runner

@@ -12,14 +12,12 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 
 CASES = 20_000
 REPLICATES = 12
@@ -77,15 +75,11 @@ def _checkpoints(groups: list[Group], settings: Settings, *, pretend: bool, ever
 
     ways: dict[str, Any] = {"start_worker": start, "now": clock} if pretend else {}
     with tempfile.TemporaryDirectory(prefix="rnnbench-load-") as folder:
-        runner = Runner(groups, settings, root=Path(folder), on_progress=look, seed=1, **ways)
         run = RunFolder.create(Path(folder), "load")
-        run.write_info(INFO)
         try:
-            runner.start()
-            runner.run(run)
+            runner = run_into(run, groups, settings, on_progress=look, seed=1, **ways)
             found.append({"replicates": runner.replicates, **resources(began)})
         finally:
-            runner.close()
             run.close()
     yield from found
 

@@ -1,7 +1,7 @@
 """A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
 
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
@@ -73,6 +74,7 @@ def check(
     out: Path,
     command: str,
     on_progress: Callable[[Progress], None],
+    start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge.
@@ -81,25 +83,24 @@ def check(
     Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
-    runner = start_runner((base, head), head.suite.settings)
+    pairs = start_pairs((base, head))
     trial = Trial(margins(settings, cases))
     with ExitStack() as stack:
         stack.enter_context(compiler_cache())
-        stack.callback(runner.close)
-        told = runner.start()
-        if not all(hello.get("fixed_addresses") for hello in told.values()):
-            runner.notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
-        if head.suite.settings.cold_cache:
-            runner.notes.append(FLUSHED)
+        stack.callback(pairs.close)
+        hellos = pairs.start()
         folder = dated_folder(out, f"{head.suite.name}-check")
         with _faults_in_words(folder):
             for side in (base, head):
                 (folder / side.name).mkdir()
             runs = {
-                side.name: stack.enter_context(_run(folder, side, head.suite.settings, runner, told, command))
+                side.name: stack.enter_context(
+                    _run(folder, side, head.suite.settings, pairs, hellos[side.name], command)
+                )
                 for side in (base, head)
             }
-            runner.open(runs, cases)
+            runner = start_runner(pairs, runs, cases, head.suite.settings)
+            runner.notes += _notes(head.suite.settings, hellos.values())
             runner.observe(selection.groups, lambda done, total: on_progress(Progress(0, done, total, None)))
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
             refuse_foreign(base, head, imported)
@@ -180,6 +181,16 @@ def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: 
     )
 
 
+def _notes(settings: Settings, hellos: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know of all of the check."""
+    notes = []
+    if not all(hello.get("fixed_addresses") for hello in hellos):
+        notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
+    if settings.cold_cache:
+        notes.append(FLUSHED)
+    return notes
+
+
 @contextmanager
 def _faults_in_words(folder: Path) -> Iterator[None]:
     try:
@@ -195,8 +206,8 @@ def _run(
     folder: Path,
     side: Side,
     measured_by: Settings,
-    runner: PairedRunner,
-    told: Mapping[str, dict[str, Any]],
+    pairs: WorkerPairs,
+    hello: dict[str, Any],
     command: str,
 ) -> Iterator[RunFolder]:
     """A side's run folder, whose `run.json` says at the end how it ended."""
@@ -206,7 +217,7 @@ def _run(
         description=side.suite.content.description,
         resolved=side.suite.content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
-        environment=environment.describe(side.root) | {"worker": told[side.name]},
+        environment=environment.describe(side.root) | {"worker": hello},
         notes=[f"{side.name} of a check: {side.about}"],
     )
     run.write_info(info)
@@ -217,5 +228,5 @@ def _run(
         info = replace(info, status="interrupted")
         raise
     finally:
-        run.write_info(replace(info, seconds=round(runner.seconds, 1), replicates=runner.replicates))
+        run.write_info(replace(info, seconds=round(pairs.seconds, 1), replicates=pairs.replicates))
         run.close()

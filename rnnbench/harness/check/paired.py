@@ -2,19 +2,14 @@
 
 import math
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
-from rnnbench.errors import UserError
-from rnnbench.harness.check.sides import Side
-from rnnbench.harness.coordinator.hello import hello
+from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
@@ -22,8 +17,6 @@ from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
-
-WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
 @dataclass
@@ -34,85 +27,78 @@ class Ratios:
     mean: list[float] = field(default_factory=list)  # of their mean
 
 
-def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
-    """A worker that runs a side's code by its interpreter."""
-    return WorkerProcess(name, side.python, side.paths, layout)
-
-
 class PairedRunner:
     """Measures the same cases on both sides, each case in turns of one side and the other."""
 
     def __init__(
         self,
-        sides: Sequence[Side],
+        pairs: WorkerPairs,
+        folders: Mapping[str, RunFolder],
+        cases: Sequence[Case],
         settings: Settings,
         *,
-        start: Callable[[str, Side, int], WorkerProcess] = start_worker,
-        now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        self._sides = {side.name: side for side in sides}
-        self._settings = settings
-        self._start_worker = start
-        self._now = now
+        """Measure by pairs of workers; each side's records go into its folder, which names all cases from then on."""
+        self._pairs = pairs
         self._rng = random.Random(seed)
-        self._visitor = Visitor(settings, self._rng, lambda: self.seconds)
-        self._recorders = {side.name: Recorder(side.root, settings, {}, side.in_words) for side in sides}
-        self._started = now()
-        self._pair: WorkerPair = {}
-        self._pairs = 0
-        self._start_seconds = 0.0
+        self._visitor = Visitor(settings, self._rng, lambda: pairs.seconds)
+        self._recorders = {
+            name: Recorder(folders[name], cases, side.root, settings, in_words=side.in_words)
+            for name, side in pairs.sides.items()
+        }
         self._visit_seconds: dict[Workload, float] = {}
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
-        self.replicates = 0
 
-    def start(self) -> dict[str, dict[str, Any]]:
-        """Start the first pair; what each side says of itself. Raises UserError where one can't start or is too old."""
-        return self._fresh_pair()
+    @property
+    def replicates(self) -> int:
+        """Pairs that visited every group."""
+        return self._pairs.replicates
 
-    def open(self, folders: Mapping[str, RunFolder], cases: list[Case]) -> None:
-        """Write each side's records into its folder from now on."""
-        for name, recorder in self._recorders.items():
-            recorder.open(folders[name], cases)
+    @property
+    def seconds(self) -> float:
+        """Seconds since the check began."""
+        return self._pairs.seconds
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Check and observe every case on both sides, at once unless they need a device alone, before any timing."""
+        """Check and observe every case on both sides, at once unless they need a device alone, before any timing.
+
+        A pair that is there is used for it, and ended.
+        """
         cases = [case for group in groups for case in group.cases]
         shared = all(is_shared(group.workload.device) for group in groups)
-        layout = self._rng.randrange(MAX_LAYOUTS)
+        layout, ready = self._pairs.draw_layout(), self._pairs.hand_over()
         queues = [
             Queue(
                 self._recorders[name],
                 deque(cases),
-                partial(self._start_worker, "observer", side, layout),
+                partial(self._pairs.start_one, "observer", side, layout),
                 workers_for(len(cases), len(allowed_cores()) // 2) if shared else 1,
-                ready=[self._pair[name]] if self._pair else [],
+                ready=[ready[name]] if ready else [],
                 side=name,
             )
-            for name, side in self._sides.items()
+            for name, side in self._pairs.sides.items()
         ]
-        self._pair = {}
         self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         """One fresh pair that visits every group once; `on_visit` is told how many are done before each."""
-        if not self._pair:
-            self._fresh_pair()
+        if not self._pairs.workers:
+            self._pairs.start()
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            started = self._now()
+            started = self._pairs.now()
             while not self._visit(group):
-                self.close()
-                self._fresh_pair()
-            self._visit_seconds[group.workload] = (self._now() - started) / len(group.cases)
-        self.close()
-        self.replicates += 1
+                self._pairs.close()
+                self._pairs.start()
+            self._visit_seconds[group.workload] = (self._pairs.now() - started) / len(group.cases)
+        self._pairs.end_replicate()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """How long another replicate of these groups would take, by the last one; 0 before any."""
         visits = sum(self._visit_seconds.get(group.workload, 0.0) * len(group.cases) for group in groups)
-        return (0.0 if self._pair else self._start_seconds) + visits
+        return (0.0 if self._pairs.workers else self._pairs.start_seconds) + visits
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known of a case on one side, beside its windows."""
@@ -134,39 +120,11 @@ class PairedRunner:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the runner was made."""
-        return self._now() - self._started
-
-    def close(self) -> None:
-        """End both workers, whatever they do."""
-        for worker in self._pair.values():
-            worker.close()
-        self._pair = {}
-
-    def _fresh_pair(self) -> dict[str, dict[str, Any]]:
-        """Start both workers at once, on all cores, while nothing is measured."""
-        started, name = self._now(), f"{self._pairs:04d}"
-        self._pairs += 1
-        # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
-        layout = self._rng.randrange(MAX_LAYOUTS)
-        self._pair = {side.name: self._start_worker(name, side, layout) for side in self._sides.values()}
-        told = {name: self._hello(self._sides[name], worker) for name, worker in self._pair.items()}
-        self._start_seconds = self._now() - started
-        return told
-
-    def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
-        try:
-            return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
-        except UserError as error:
-            raise UserError(side.in_words(str(error))) from None
-
     def _visit(self, group: Group) -> bool:
         """Measure a group once; False where that must be done again, by a fresh pair."""
-        for worker in self._pair.values():
+        for worker in self._pairs.workers.values():
             worker.pin(measuring_cores(group.workload.cores))
-        sides = {name: VisitSide(worker, self._recorders[name]) for name, worker in self._pair.items()}
+        sides = {name: VisitSide(worker, self._recorders[name]) for name, worker in self._pairs.workers.items()}
         try:
             windows = self._visitor.visit(group, sides, self.replicates)
         except CaseLost as lost:

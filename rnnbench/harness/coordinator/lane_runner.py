@@ -8,7 +8,7 @@ from typing import Literal
 
 from rnnbench.analysis.replicate import log_seconds
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.hello import hello
+from rnnbench.harness.coordinator.asking import hello
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
@@ -27,6 +27,7 @@ from rnnbench.suite_file import Settings
 class Shared:
     """What the lanes of a run share; `lock` is for what one of them writes and another reads."""
 
+    folder: RunFolder
     recorder: Recorder
     settings: Settings
     names: Iterator[str]  # of the workers to come
@@ -37,7 +38,6 @@ class Shared:
     notes: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    folder: RunFolder = field(init=False)
 
     @property
     def seconds(self) -> float:

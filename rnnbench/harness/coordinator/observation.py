@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.protocol import FailedReply, ObserveReply
 from rnnbench.store.records import Case
 
 CASES_PER_WORKER = 8  # fewer are not worth another worker's start
@@ -38,7 +38,7 @@ class ObservedCase:
 
     queue: Queue
     case: Case
-    reply: dict[str, Any] | None
+    reply: ObserveReply | FailedReply | None
     lost: str = ""
 
 
@@ -145,7 +145,7 @@ class _Crew:
             self._workers.add(worker)
             if self.stopped.is_set():  # since this worker was started
                 worker.kill()
-            reply = queue.recorder.ask(worker, queue.recorder.observe_request(case))
+            reply = queue.recorder.ask(worker, queue.recorder.building.observe(case))
         except WorkerLost as lost:
             if not self.stopped.is_set():
                 self.answers.put(ObservedCase(queue, case, None, str(lost)))

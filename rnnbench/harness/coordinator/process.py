@@ -134,14 +134,14 @@ class WorkerProcess:
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)
 
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+    def request(self, message: Mapping[str, Any], deadline_seconds: float) -> dict[str, Any]:
         """Send one request and wait for its reply; raises WorkerLost."""
         assert self._process.stdin is not None
         if self._process.returncode is not None:
             raise WorkerLost("the worker has ended")
         self._requests += 1
         try:
-            self._process.stdin.write(json.dumps(message | {"id": self._requests}).encode() + b"\n")
+            self._process.stdin.write(json.dumps({**message, "id": self._requests}).encode() + b"\n")
         except BrokenPipeError:
             raise WorkerLost(self._how_it_ended()) from None
         reply = self._read(deadline_seconds)

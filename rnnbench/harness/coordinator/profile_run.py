@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.preliminaries import Asker
+from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
-from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
@@ -40,11 +40,11 @@ def profile_run(
     if not cases:
         reasons = list(dict.fromkeys(one.reason for one in known.values() if one.reason))
         raise UserError(f"{path}: no case was measured, so there is nothing to profile: {'; '.join(reasons[:3])}")
-    recorder = Recorder(root, settings, known)
+    building = Building(str(root.resolve()), settings.compiled_steps)
     until = math.inf if left is None else now() + left
     folder = RunFolder(path)
     found: dict[str, Profile] = {}
-    asker = Asker(recorder, partial(start_worker, PROFILER))
+    asker = Asker(settings, partial(start_worker, PROFILER))
     try:
         with compiler_cache():
             for done, case in enumerate(cases):
@@ -52,7 +52,7 @@ def profile_run(
                 if now() >= until:
                     one = Profile(case.key, "failed", NOT_REACHED)
                 else:
-                    request = recorder.profile_request(case, path)
+                    request = building.profile(case, str(path.resolve()))
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                     one = (
                         Profile.from_json(reply["profile"])

@@ -1,29 +1,20 @@
 """Asks a worker for one case's preparation or window, and keeps the answer in a run's folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
-from rnnbench.harness.turns.engine import Plan
+from rnnbench.harness.protocol import Building, FailedReply, ObserveReply, Reply, Request, window
+from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 
-# What a worker says of a window.
-OF_WORKER = (
-    "calls",
-    "batch",
-    "seconds",
-    "host_seconds",
-    "submit_seconds",
-    "quantiles",
-    "cores",
-    "clock_mhz",
-    "device_uuid",
-)
 MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
 
 
@@ -45,59 +36,44 @@ class Recorder:
 
     def __init__(
         self,
+        folder: RunFolder,
+        cases: Iterable[Case],
         root: Path,
         settings: Settings,
-        measurements: Mapping[str, Measurement],
+        *,
+        measurements: Mapping[str, Measurement] = MappingProxyType({}),
+        missing_on: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         in_words: Callable[[str], str] = str,
     ) -> None:
-        """`root` is the folder that files of a user's own cells are relative to; `in_words` puts reasons for people."""
-        self._root = root.resolve()
+        """Write into `folder`, where `cases` that are not among the `measurements` of before become pending.
+
+        `root` is the folder that files of a user's own cells are relative to; `missing_on` has for each device the
+        metrics that it can't have, and why; `in_words` puts reasons for people.
+        """
+        self._folder = folder
         self._settings = settings
+        self._missing_on = missing_on
         self._in_words = in_words
-        self._folder: RunFolder
-        self.missing_on: dict[str, dict[str, str]] = {}  # device -> metric that it can't have -> why
+        self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self._paused_visits = 0
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
-
-    def open(self, folder: RunFolder, cases: list[Case]) -> None:
-        """Write into `folder` from now on; cases that are new to it are pending."""
-        self._folder = folder
         for case in cases:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", "the run ended before it"))
 
-    def ask(self, worker: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, worker: WorkerProcess, request: Request[Reply]) -> Reply | FailedReply:
         """The worker's reply; raises WorkerLost."""
-        return worker.request(request, self._deadline_seconds(request))
+        return ask(worker, request, self._settings)
 
-    def _deadline_seconds(self, request: Mapping[str, Any]) -> float:
-        """A request that names a case builds it, and its first call compiles what was not found in torch's cache."""
-        case, settings = request.get("case"), self._settings
-        if isinstance(case, dict) and case["implementation"] == "compiled":
-            return max(settings.deadline_seconds, settings.compile_deadline_seconds)
-        return settings.deadline_seconds
-
-    def observe_request(self, case: Case) -> dict[str, Any]:
-        """What to ask for all that is known of a case beside its time."""
-        return self._case_request("observe", case)
-
-    def energy_request(self, case: Case) -> dict[str, Any]:
-        """What to ask for a case's energy."""
-        return self._case_request("energy", case) | {"window_seconds": self._settings.window_seconds}
-
-    def profile_request(self, case: Case, folder: Path) -> dict[str, Any]:
-        """What to ask for where a case's time goes; traces and stacks are written into `folder`."""
-        return self._case_request("profile", case) | {"folder": str(folder.resolve())}
-
-    def note_observed(self, case: Case, reply: Mapping[str, Any]) -> None:
+    def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> None:
         """Keep what was observed, or drop the case."""
         self.imported |= reply.get("imported", {})
         if reply["ok"]:
             found = Measurement.from_json(reply["measurement"])
-            missing = found.missing | self.missing_on.get(case.workload.device, {})
+            missing = {**found.missing, **self._missing_on.get(case.workload.device, {})}
             self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
         else:
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
@@ -110,14 +86,13 @@ class Recorder:
 
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
-        request = self._case_request("prepare", case) | {
-            "window_seconds": self._settings.window_seconds,
-            "cold_cache": self._settings.cold_cache,
-            "plan": asdict(plan) if plan else None,
-        }
+        fields = plan_fields(plan) if plan else None
+        settings = self._settings
+        request = self.building.prepare(case, settings.window_seconds, fields, cold_cache=settings.cold_cache)
         reply = self.ask(worker, request)
         self._cut_if_paused(worker)
-        if not self._is_fine(case, reply):
+        if not reply["ok"]:
+            self._note_fault(case, reply)
             return None
         known = self.measurements[case.key]
         if known.status == "pending":
@@ -126,25 +101,28 @@ class Recorder:
 
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
         """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
-        reply = self.ask(worker, {"op": "window", "case": case.key, "plan": asdict(plan)})
-        if not reply["ok"] or reply.get("host_seconds", 0.0) > PAUSE_SECONDS:  # a shorter window ended before the pause
+        reply = self.ask(worker, window(case, plan_fields(plan)))
+        if not reply["ok"]:
             self._cut_if_paused(worker)
-        self._is_fine(case, reply)
-        if reply.get("printed"):
+            self._note_fault(case, reply)
+            raise VisitCut
+        if reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
+            self._cut_if_paused(worker)
+        if reply["printed"]:
             self._printing[case.key] = None
         line = {
             "case": case.key,
             **asdict(place),
             "worker": worker.name,
             "started": started,
-            **{name: reply.get(name) for name in OF_WORKER},
+            **{name: value for name, value in reply.items() if name not in ("ok", "printed")},
         }
         if fault := window_fault(line):
             self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
             raise VisitCut
-        window = Window.from_json(line)
-        self._folder.add_window(window)
-        return window
+        made = Window.from_json(line)
+        self._folder.add_window(made)
+        return made
 
     def notes(self) -> list[str]:
         """What a reader must know of how the cases were timed."""
@@ -188,20 +166,12 @@ class Recorder:
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
-    def _case_request(self, operation: str, case: Case) -> dict[str, Any]:
-        """What every request says that has a worker build a case."""
-        steps = self._settings.compiled_steps
-        return {"op": operation, "case": case.axes(), "root": str(self._root), "compiled_steps": steps}
-
-    def _is_fine(self, case: Case, reply: Mapping[str, Any]) -> bool:
-        """False for a skipped case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
-        if reply["ok"]:
-            return True
+    def _note_fault(self, case: Case, reply: FailedReply) -> None:
+        """Drop a case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
             # Its device is gone, which undoes nothing that was measured.
             self.given_up[case.key] = self._in_words(reply["reason"])
-            return False
+            return
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply["status"] == "failed":
             raise VisitCut
-        return False

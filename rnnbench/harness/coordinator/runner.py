@@ -6,15 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from rnnbench.harness.coordinator.hello import hello
 from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
-from rnnbench.harness.coordinator.lanes import Lane, plan_lanes, together
-from rnnbench.harness.coordinator.preliminaries import OBSERVER, Preliminaries
+from rnnbench.harness.coordinator.lanes import Lane, together
+from rnnbench.harness.coordinator.preliminaries import Preliminaries
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
+from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.store.folder import RunFolder
@@ -31,92 +30,69 @@ class Runner:
         self,
         groups: Sequence[Group],
         settings: Settings,
+        start: RunStart,
+        folder: RunFolder,
         *,
         root: Path,
         state: RunState | None = None,
         prefix: str = "",
-        keep_cards: bool = True,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`root` is the folder that the files of a user's own cells are relative to; `state`, a run to go on with.
+        """Measure into `folder`, which names every case from then on, those that are new to it as pending.
 
-        `prefix` begins the names of workers, where others measure into the same folder. `keep_cards`: groups are
-        measured on the card that they had before, and on no other.
+        `root` is the folder that the files of a user's own cells are relative to; `state`, a run to go on with.
+        `prefix` begins the names of workers, where others measure into the same folder.
         """
         self.groups = groups
         self.settings = settings
         self._state = state or RunState()
-        self._previous_cards = self._state.previous_cards if keep_cards else {}
         self._on_progress = on_progress
         self._start_worker = start_worker
-        self._now = now
         self._rng = random.Random(seed)
-        self._recorder = Recorder(root, settings, self._state.measurements)
+        self._recorder = Recorder(
+            folder,
+            [case for group in groups for case in group.cases],
+            root,
+            settings,
+            measurements=self._state.measurements,
+            missing_on=_missing_on(start),
+        )
         self._shared = Shared(
+            folder,
             self._recorder,
             settings,
             names=(f"{prefix}{number:04d}" for number in itertools.count(self._state.workers)),
             now=now,
-            started=now() - self._state.seconds,
+            started=start.began - self._state.seconds,
             repeats=Repeats(self._state.repeats),
             on_visit=self._tell,
+            notes=list(start.notes),
         )
         self.notes = self._shared.notes
-        self.preliminaries = Preliminaries(groups, self._recorder, start_worker, now)
-        self._stages: list[list[LaneRunner]] = []  # one after another; the lanes of a stage at the same time
+        self.preliminaries = Preliminaries(groups, start, self._recorder, settings, start_worker, now)
+        self._stages = [[self._runner(lane, start.worker_seconds) for lane in stage] for stage in start.stages]
         self._running: list[LaneRunner] = []
 
-    def start(self) -> dict[str, Any]:
-        """Start the first worker; what it says of itself, its cards, and why devices of the groups can't be used.
-
-        Raises UserError where no worker can start, or a card is missing on which an earlier part of the run was made.
-        """
-        began = self._now()
-        worker = self._start_worker(OBSERVER)
-        self.preliminaries.take(worker)
-        said = hello(worker)
-        took = self._now() - began
-        told = self.preliminaries.ask_devices()
-        self.preliminaries.stages, notes = plan_lanes(self.groups, told, self._previous_cards)
-        self.notes += notes
-        self._stages = [[self._runner(lane, took) for lane in stage] for stage in self.preliminaries.stages]
-        cards: dict[str, list[dict[str, Any]]] = {}
-        for one in self._lanes():
-            if one.lane.card.uuid:
-                cards.setdefault(one.lane.device, []).append({"name": one.lane.card.name, "uuid": one.lane.card.uuid})
-        unusable = {name: one["reason"] for name, one in told.items() if one["reason"]}
-        return {**said, "devices": cards, "unusable": unusable}
-
-    def open(self, folder: RunFolder) -> None:
-        """Have `folder` name every case, those that are new to it as pending."""
-        self._shared.folder = folder
-        self._recorder.open(folder, [case for group in self.groups for case in group.cases])
-
-    def run(self, folder: RunFolder) -> None:
-        """Measure into `folder`; passes KeyboardInterrupt on."""
-        self.open(folder)
+    def run(self) -> None:
+        """Measure; passes KeyboardInterrupt on. No worker is left."""
         left = self._shared.left
-        self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
-        self.notes += self.preliminaries.notes
         try:
+            self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
+            self.notes += self.preliminaries.notes
             while self._round():
                 pass
             self._close_unreached()
         finally:
+            for lane in self._lanes():
+                lane.close()
             for reason, cases in Counter(self._recorder.given_up.values()).items():
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
-            for one in self._lanes():
-                self.notes += one.telemetry.notes(one.lane.name)
+            for lane in self._lanes():
+                self.notes += lane.telemetry.notes(lane.lane.name)
             self.notes += self._shared.repeats.notes() + self._recorder.notes()
-
-    def close(self) -> None:
-        """End all workers, whatever they do."""
-        self.preliminaries.close()
-        for one in self._lanes():
-            one.close()
 
     @property
     def missed(self) -> int:
@@ -133,10 +109,10 @@ class Runner:
         """Seconds since the run began, without the time between its parts."""
         return self._shared.seconds
 
-    def _runner(self, lane: Lane, start_seconds: float) -> LaneRunner:
+    def _runner(self, lane: Lane, worker_seconds: float) -> LaneRunner:
         """A lane that knows what an earlier part of the run did in it, and how long a worker takes to start."""
         one = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
-        one.planner.add_start(start_seconds)
+        one.planner.add_start(worker_seconds)
         here = {group.workload for group in lane.groups}
         visits = [visit for visit in self._state.visits if visit.group.workload in here]
         one.remember(visits, self._state.replicates)
@@ -191,3 +167,8 @@ class Runner:
                 longest = max(longest, seconds)
             total += longest
         return total if left is None else min(total, max(0.0, left))
+
+
+def _missing_on(start: RunStart) -> dict[str, dict[str, str]]:
+    """The metrics that devices can't have."""
+    return {name: {"energy_joules": reply["no_energy"]} for name, reply in start.devices.items() if reply["no_energy"]}

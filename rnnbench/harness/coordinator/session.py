@@ -8,9 +8,9 @@ from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.coordinator.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
 from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import Group
@@ -37,19 +37,21 @@ def run_suite(
     Raises NoDevice, before anything is written, where every case would be skipped for want of its device, UserError
     where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
-    runner = Runner(groups, settings, root=suite.file.parent, on_progress=on_progress)
-    with started(runner) as software:
-        unusable = software.pop("unusable")
-        if all(group.workload.device in unusable for group in groups):
-            raise NoDevice("; ".join(dict.fromkeys(unusable.values())))
+    with started(groups, settings) as start:
+        if all(group.workload.device in start.unusable for group in groups):
+            raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
         info = RunInfo.begin(
             suite=suite.name,
             description=suite.content.description,
             resolved=resolved(suite, settings),
             command=command,
-            environment=environment.describe(suite.file.parent) | {"worker": software},
+            environment=environment.describe(suite.file.parent) | {"worker": start.software},
         )
-        with closing(_new_folder(out, runner, info)) as folder:
+        with closing(RunFolder.create(out, info.suite)) as folder:
+            with filling(folder, out):
+                # Before run.json: a run that is killed here has all of its cases, or is none.
+                runner = Runner(groups, settings, start, folder, root=suite.file.parent, on_progress=on_progress)
+                folder.write_info(info)
             measure_into(folder, runner, info)
     return folder.path
 
@@ -72,22 +74,13 @@ def resume_run(
         stored = (one.case for one in state.measurements.values())
         refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
         groups = suite.with_sweeps(state.groups)
-        runner = Runner(groups, settings, root=suite.file.parent, state=state, on_progress=on_progress)
-        with started(runner) as software:
-            del software["unusable"]
-            here = environment.describe(suite.file.parent) | {"worker": software}
+        with started(groups, settings, previous_cards=state.previous_cards) as start:
+            here = environment.describe(suite.file.parent) | {"worker": start.software}
             refuse_other_machine(path, info, here)
+            root = suite.file.parent
+            runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
             notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
-
-
-def _new_folder(out: Path, runner: Runner, info: RunInfo) -> RunFolder:
-    """A folder that names all cases, and is a run from then on; nothing is left of it where it can't be written."""
-    folder = RunFolder.create(out, info.suite)
-    with filling(folder, out):
-        runner.open(folder)  # before run.json: a run that is killed here has all of its cases, or is none
-        folder.write_info(info)
-    return folder
 
 
 @contextmanager
@@ -102,16 +95,6 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def started(runner: Runner) -> Iterator[dict[str, Any]]:
-    """What the first worker says of itself; no worker is left at the end."""
-    with compiler_cache():
-        try:
-            yield runner.start()
-        finally:
-            runner.close()
-
-
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
     """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line.
 
@@ -122,7 +105,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
         status: RunStatus = "interrupted"
         imprecise: list[str] = []
         try:
-            runner.run(folder)
+            runner.run()
             status = "finished"
             imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
         except KeyboardInterrupt:

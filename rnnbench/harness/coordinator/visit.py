@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
 from rnnbench.harness.devices import backend
+from rnnbench.harness.protocol import release
 from rnnbench.harness.turns.engine import Plan, equal_blocks
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.store.records import Case, Group, Window
@@ -76,7 +77,7 @@ class Visitor:
                 started = self._seconds()
                 windows[side].append(sides[side].recorder.window(sides[side].worker, case, plan, place, started))
             for side in sides:
-                sides[side].recorder.ask(sides[side].worker, {"op": "release"})
+                sides[side].recorder.ask(sides[side].worker, release())
         except WorkerLost as lost:
             raise CaseLost(side, case, str(lost)) from None
         return windows

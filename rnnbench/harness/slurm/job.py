@@ -15,7 +15,8 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.session import measure_into, started
+from rnnbench.harness.coordinator.session import measure_into
+from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_file
 from rnnbench.store.run_info import RunInfo, now
@@ -70,17 +71,16 @@ def _measure(path: Path, part: str, root: Path) -> None:
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
         # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
-        runner = Runner(state.groups, settings, root=root, state=state, prefix=f"{part}-", keep_cards=False)
-        with started(runner) as software:
-            del software["unusable"]
+        with started(state.groups, settings) as start:
             here = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
-                environment=environment.describe(root) | {"worker": software, "job": _about_job()},
+                environment=environment.describe(root) | {"worker": start.software, "job": _about_job()},
                 notes=_unbound(),
             )
             refuse_unlike(path, here)
+            runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
             measure_into(folder, runner, here, is_part=True)
 
 

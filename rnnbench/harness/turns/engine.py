@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
+from rnnbench.harness.protocol import PlanFields
 
 MAX_CALLS = 1_000_000
 MIN_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
@@ -26,6 +27,11 @@ class Plan:
     def calls(self) -> int:
         """Calls in one window."""
         return self.batches * self.batch
+
+
+def plan_fields(plan: Plan) -> PlanFields:
+    """A plan as a request has it."""
+    return PlanFields(batches=plan.batches, batch=plan.batch, seconds=plan.seconds, cold=plan.cold)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rnnbench.cells import CellMissing
+from rnnbench.harness.protocol import FailedReply
 from rnnbench.store.records import Failure
 
 HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
@@ -15,7 +16,7 @@ HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
 
 def reply(error: BaseException, reason: str) -> dict[str, Any]:
     """The reply to a request in which this was raised."""
-    return {"ok": False, "status": "failed", "reason": reason, "failure": kind(error)}
+    return {**FailedReply(ok=False, status="failed", reason=reason, failure=kind(error))}
 
 
 def kind(error: BaseException) -> Failure:

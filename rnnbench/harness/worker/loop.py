@@ -1,19 +1,4 @@
-"""The subprocess that runs cases: requests and replies as JSON lines on its standard streams.
-
-Its first line says what it is (`hello`); then each request line gets one reply line:
-
-    {"op": "device", "device": NAME}      why it can't be used: `reason`, empty where it can; `no_energy`; its `cards`
-    {"op": "ceiling", "device": NAME, "dtype": TYPE, "threads": N}      the best that the machine can do: `ceiling`
-    {"op": "observe", CASE}                    everything beside time: `measurement`
-    {"op": "energy", CASE, "window_seconds": S}      `values` and `missing`
-    {"op": "profile", CASE, "folder": DIR}     where its time goes: `profile`; traces are written into the folder
-    {"op": "prepare", CASE, "window_seconds": S, "cold_cache": BOOL, "plan": PLAN or null}
-    {"op": "window", "case": KEY, "plan": PLAN}
-    {"op": "release"}                          forget all prepared cases
-
-CASE is `"case": {axes}, "root": DIR, "compiled_steps": N`. Every request has an `id`, which its reply repeats. A reply
-has `ok`; where it is false, `status` (skipped or failed) and `reason`. The worker ends when its input does.
-"""
+"""The process that runs cases: requests and replies (`rnnbench.harness.protocol`) on its standard streams."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""What a worker does on request: the operations that `rnnbench.harness.worker.loop` documents."""
+"""What a worker does on request: the operations of `rnnbench.harness.protocol`."""
 
 import gc
 import random
@@ -15,8 +15,20 @@ from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
-from rnnbench.harness.turns.engine import Plan, calibrate, take_window, warm_up
+from rnnbench.harness.protocol import (
+    NO_RANDOMIZATION,
+    PROTOCOL_VERSION,
+    CeilingReply,
+    DeviceReply,
+    EnergyReply,
+    FailedReply,
+    FineReply,
+    ObserveReply,
+    PrepareReply,
+    ProfileReply,
+    WindowReply,
+)
+from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
 from rnnbench.harness.worker import ceilings, energy, failure
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.imported import Imported
@@ -69,11 +81,11 @@ class Operations:
             reply = put_back
         return {**reply, "imported": self._imported.new()} if request["op"] == "observe" else reply
 
-    def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    def _reply(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], FineReply]) -> dict[str, Any]:
         try:
-            return {"ok": True, **answer(request)}
+            return {**answer(request)}
         except Skip as skip:
-            return {"ok": False, "status": "skipped", "reason": str(skip)}
+            return {**FailedReply(ok=False, status="skipped", reason=str(skip))}
         except CellError as error:
             return failure.reply(error, str(error))
         except torch_state.NotRestoredError as error:
@@ -86,8 +98,8 @@ class Operations:
             traceback.print_exc()
             return failure.reply(error, failure.reason(error))
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        operations = {
+    def _answer(self, request: dict[str, Any]) -> FineReply:
+        operations: dict[str, Callable[[dict[str, Any]], FineReply]] = {
             "device": self._device,
             "ceiling": self._ceiling,
             "observe": self._observe,
@@ -99,7 +111,7 @@ class Operations:
         }
         return operations[request["op"]](request)
 
-    def _put_back(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _put_back(self, request: dict[str, Any]) -> FineReply:
         """Leave the process as the next case wants to find it; raises NotRestoredError and CellError.
 
         Also where a request has failed: only now is nothing left that refers to its case.
@@ -109,7 +121,7 @@ class Operations:
         torch_state.restore(self._wanted)
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
-        return {}
+        return FineReply(ok=True)
 
     def _loads_in_children(self, request: dict[str, Any]) -> bool:
         """Whether processes that load data belong to the case of a request, or to one that is prepared."""
@@ -117,27 +129,27 @@ class Operations:
         asked = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
         return any(case.workload.workers for case in (*ready, *asked))
 
-    def _device(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _device(self, request: dict[str, Any]) -> DeviceReply:
         name = request["device"]
         reason = devices.why_not(name)
         if reason:
-            return {"reason": reason, "no_energy": reason, "cards": [asdict(devices.Card())]}
+            return DeviceReply(ok=True, reason=reason, no_energy=reason, cards=[asdict(devices.Card())])
         device = devices.open_device(name)
         cards = [asdict(card) for card in device.cards()]
-        reply = {"reason": "", "no_energy": "", "cards": cards}
         try:
             device.meter()
+            no_energy = ""
         except Unavailable as missing:
-            reply["no_energy"] = str(missing)
-        return reply
+            no_energy = str(missing)
+        return DeviceReply(ok=True, reason="", no_energy=no_energy, cards=cards)
 
-    def _ceiling(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ceiling(self, request: dict[str, Any]) -> CeilingReply:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._restore(name, dtype, threads)
         found = ceilings.measure(devices.open_device(name), dtype, threads)
-        return {"ceiling": found.to_json()}
+        return CeilingReply(ok=True, ceiling=found.to_json())
 
-    def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _observe(self, request: dict[str, Any]) -> ObserveReply:
         """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
         built = self._build(request)
         device = devices.open_device(built.case.workload.device)
@@ -146,9 +158,9 @@ class Operations:
         else:
             measurement = built.observe(device.memory)
         device.synchronize()  # a probe that fails is no fault of the case, but one that broke the device is
-        return {"measurement": measurement.to_json()}
+        return ObserveReply(ok=True, measurement=measurement.to_json())
 
-    def _energy(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _energy(self, request: dict[str, Any]) -> EnergyReply:
         """Joules of a call, from calls back to back for as long as the counter needs."""
         built = self._build(request)
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
@@ -157,9 +169,9 @@ class Operations:
             meter = device.meter()
             found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
         timed.end()
-        return asdict(found)
+        return EnergyReply(ok=True, values=found.values, missing=found.missing)
 
-    def _profile(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _profile(self, request: dict[str, Any]) -> ProfileReply:
         """Where a call's time goes."""
         from rnnbench.harness.profiling import profile
         from rnnbench.harness.profiling.subject import of_built
@@ -168,7 +180,7 @@ class Operations:
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model to profile")
         device = devices.open_device(built.case.workload.device)
-        return {"profile": profile(of_built(built, device), Path(request["folder"])).to_json()}
+        return ProfileReply(ok=True, profile=profile(of_built(built, device), Path(request["folder"])).to_json())
 
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         case = Case.from_axes(request["case"])
@@ -191,7 +203,7 @@ class Operations:
         self._restore(name, dtype, threads)  # whatever a user's file did when it was imported
         return built
 
-    def _prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _prepare(self, request: dict[str, Any]) -> PrepareReply:
         # Memory of a random size before the case's own, so that its place differs from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
         built = self._build(request)
@@ -204,24 +216,28 @@ class Operations:
                 plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
             warmup_windows = warm_up(device, timed.call, plan)
         self._ready[case.key] = PreparedCase(case, device, timed, padding)
-        return {"plan": asdict(plan), "warmup_windows": warmup_windows}
+        return PrepareReply(ok=True, plan=plan_fields(plan), warmup_windows=warmup_windows)
 
-    def _window(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _window(self, request: dict[str, Any]) -> WindowReply:
         ready, plan = self._ready[request["case"]], Plan(**request["plan"])
         workload = ready.case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
         printed = self._printed_bytes()
         with ready.timed.mode():
             reading = take_window(ready.device, ready.timed.call, plan)
-        return {
-            **asdict(reading),
-            "printed": self._printed_bytes() != printed,
-            "calls": plan.calls,
-            "batch": plan.batch,
-            "cores": allowed_cores(),
-            "clock_mhz": ready.device.clock_mhz(),
-            "device_uuid": ready.device.uuid(),
-        }
+        return WindowReply(
+            ok=True,
+            calls=plan.calls,
+            batch=plan.batch,
+            seconds=reading.seconds,
+            host_seconds=reading.host_seconds,
+            submit_seconds=reading.submit_seconds,
+            quantiles=list(reading.quantiles),
+            cores=allowed_cores(),
+            clock_mhz=ready.device.clock_mhz(),
+            device_uuid=ready.device.uuid(),
+            printed=self._printed_bytes() != printed,
+        )
 
     def _printed_bytes(self) -> int:
         return 0 if self._guard is None else self._guard.printed_bytes()
@@ -231,12 +247,12 @@ class Operations:
         self._wanted = settings_of(device, dtype, threads, self._state)
         torch_state.restore(self._wanted)
 
-    def _release(self, _request: dict[str, Any]) -> dict[str, Any]:
+    def _release(self, _request: dict[str, Any]) -> FineReply:
         """Forget the group."""
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
-        return {}
+        return FineReply(ok=True)
 
 
 def _forget() -> None:

@@ -44,14 +44,12 @@ class FakeRunner:
         self._ratio, self._noise, self._fault = ratio, noise, fault
         self._rng = np.random.default_rng(1)
 
-    def __call__(self, both: Sequence[Side], settings: Any) -> Any:
+    def __call__(self, *_: Any) -> Any:
+        """In place of the classes of pairs and of the runner."""
         return self
 
     def start(self) -> dict[str, dict[str, Any]]:
         return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
-
-    def open(self, folders: Any, cases: list[Case]) -> None:
-        self.folders = folders
 
     def close(self) -> None:
         self.closed = True
@@ -119,6 +117,7 @@ def run(
         out=folder / "out",
         command="rnnbench check",
         on_progress=lambda step: None,
+        start_pairs=runner,
         start_runner=runner,
     )
     return *found, runner
@@ -249,7 +248,8 @@ def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any
     base, head = (replace(side(tmp_path, name), tree=tmp_path / name) for name in ("base", "head"))
     runner = FakeRunner(lambda case: 1.0, 0.004, None)
     chosen = select(base, head, {}, None, any_number=False)
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
+    options |= {"start_pairs": runner, "start_runner": runner}
     runner.modules = {name: {"mypkg": str(tmp_path / "head" / "mypkg.py")} for name in ("base", "head")}
     with pytest.raises(UserError, match=r"base the base: mypkg was imported from .*head/mypkg\.py, though the base"):
         check(base, head, chosen, **options)
@@ -280,7 +280,8 @@ def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_emp
     chosen = select(base, head, {}, None, any_number=False)
     keys = [case.key for group in chosen.groups for case in group.cases]
     runner.broken = {("base", keys[0]): "no module b"}
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
+    options |= {"start_pairs": runner, "start_runner": runner}
     _, comparison = check(base, head, chosen, **options)
     worst = comparison.findings[0]
     assert (worst.case.key, worst.verdict) == (keys[0], "incomparable")
@@ -302,7 +303,8 @@ def test_a_system_that_keeps_addresses_random_is_told_of(tmp_path: Path) -> None
     runner = FakeRunner(lambda case: 1.0, 0.004, None)
     runner.fixed_addresses = False
     chosen = select(base, head, {}, None, any_number=False)
-    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None, "start_runner": runner}
+    options: dict[str, Any] = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
+    options |= {"start_pairs": runner, "start_runner": runner}
     _, comparison = check(base, head, chosen, **options)
     assert comparison.notes == (
         "a note",

@@ -1,7 +1,7 @@
 """Pairs of workers that cost what the test says and die where it says."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import pytest
 from rnnbench import load, suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.check.sides import Side
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker
@@ -57,15 +58,24 @@ class Bench:
             return made
 
         both = [Side(name, f"the {name}", suite, **more) for name in ("base", "head")]
-        settings = Settings(windows=4, window_seconds=0.01)
-        self.runner = PairedRunner(both, settings, start=start, now=self.clock, seed=1)
+        self.settings = Settings(windows=4, window_seconds=0.01)
+        self.pairs = WorkerPairs(both, start=start, now=self.clock, seed=1)
         self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
         for folder in self.folders.values():
             folder.write_info(INFO)
-        self.runner.open(self.folders, CASES)
+        self.runner = self.runner_of(CASES)
+
+    def runner_of(self, cases: Sequence[Case]) -> PairedRunner:
+        """A runner of these cases, into the folders."""
+        runner = PairedRunner(self.pairs, self.folders, cases, self.settings, seed=1)
+        for case in cases:
+            observed = Measurement(case, "pending", parity="agrees").to_json()
+            for recorder in runner._recorders.values():
+                recorder.note_observed(case, {"ok": True, "measurement": observed})
+        return runner
 
     def close(self) -> None:
-        self.runner.close()
+        self.pairs.close()
         for folder in self.folders.values():
             folder.close()
 
@@ -169,7 +179,7 @@ def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(bench: Call
 def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable[..., Bench]) -> None:
     made = bench(protocol=1)
     with pytest.raises(UserError, match=r"base \(the base\): the worker uses protocol 1, but this rnnbench uses"):
-        made.runner.start()
+        made.pairs.start()
 
 
 def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
@@ -181,7 +191,7 @@ def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_t
     monkeypatch.setattr(FakeWorker, "wait_ready", lose)
     made = bench(tree=tmp_path, revision="main")
     with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
-        made.runner.start()
+        made.pairs.start()
 
 
 def test_reasons_name_the_revision_and_keep_the_kind_of_failure(bench: Callable[..., Bench], tmp_path: Path) -> None:
@@ -210,8 +220,8 @@ def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
     asked: list[str] = []
     made = bench(lambda side, message: asked.append(side) if message["op"] == "observe" else None)
     groups = on("cuda")
-    made.runner.open(made.folders, list(groups[0].cases))
-    made.runner.start()
+    made.runner = made.runner_of(groups[0].cases)
+    made.pairs.start()
     told: list[tuple[int, int]] = []
     made.runner.observe(groups, lambda done, total: told.append((done, total)))
     assert asked == ["base"] * len(CELLS) + ["head"] * len(CELLS)
@@ -226,8 +236,8 @@ def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(bench: Calla
         raise KeyboardInterrupt
 
     made, groups = bench(), on("cuda")
-    made.runner.open(made.folders, list(groups[0].cases))
-    made.runner.start()
+    made.runner = made.runner_of(groups[0].cases)
+    made.pairs.start()
     with pytest.raises(KeyboardInterrupt):
         made.runner.observe(groups, interrupt)
     assert all(worker.closed for _, _, worker in made.workers)

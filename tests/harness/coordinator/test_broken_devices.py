@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from rnnbench import load
-from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.coordinator.test_two_gpus import Run
 from tests.harness.fake_machine import A, Machine, OnMachine, gpu_groups
-from tests.stored import INFO
+from tests.harness.fakes import run_into
 
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
 REASONS = [
@@ -117,13 +116,13 @@ def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_its_lane(tmp_path:
             return super().request(message, deadline_seconds)
 
     machine = Machine({A: "H100"})
-    run = Run(tmp_path, machine, gpu_groups(2))
 
-    def start(name: str) -> Any:
+    def start(name: str, variables: Any = None) -> Any:
         machine.workers.append(Vanishing(name, machine, [A]))
         return machine.workers[-1]
 
-    run.runner._start_worker = start
+    machine.start = start  # type: ignore[method-assign]
+    run = Run(tmp_path, machine, gpu_groups(2))
     frame = run.go()
     statuses = frame.drop_duplicates("case")["status"].tolist()
     assert sorted(statuses) == ["failed", "measured", "measured", "measured"]
@@ -160,14 +159,11 @@ def test_real_workers_are_replaced_after_an_illegal_access(tmp_path: Path, most_
     workload = small.workload(dtype="float32")
     bad, good = (Case(f"cells.py:{name}", "loop", workload) for name in ("Bad", "Good"))
     groups = [Group(workload, (bad, good, small.reference_case(dtype="float32")))]
-    runner = Runner(groups, Settings(replicates=2, windows=2, window_seconds=0.05, precision=None), root=tmp_path)
+    settings = Settings(replicates=2, windows=2, window_seconds=0.05, precision=None)
     folder = RunFolder.create(tmp_path, "test")
-    folder.write_info(INFO)
     try:
-        runner.start()
-        runner.run(folder)
+        run_into(folder, groups, settings)
     finally:
-        runner.close()
         folder.close()
     cases = load(folder.path).drop_duplicates("case").set_index("case")
     assert cases.loc[bad.key, "status"] == "failed"

@@ -10,36 +10,25 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.harness.coordinator.resume import RunState, read_state
-from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.suite_file import Settings
 from tests.harness.coordinator import test_runner
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 
 GROUPS = test_runner.GROUPS[:2]
 SETTINGS = Settings(replicates=2, most_replicates=2, windows=2, precision=None)
 CASES = {case.key for group in GROUPS for case in group.cases}
 
 
-def runner(parent: Path, state: RunState | None = None) -> Runner:
+def measure(folder: RunFolder, state: RunState | None = None) -> None:
+    """As `rnnbench run` does it, and with a state as `--resume` does."""
     clock = FakeClock()
 
     def start(name: str) -> Any:
         return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
 
-    return Runner(GROUPS, SETTINGS, root=parent, state=state, start_worker=start, now=clock, seed=2)
-
-
-def measure(folder: RunFolder, state: RunState | None = None) -> None:
-    """As `rnnbench run` does it, and with a state as `--resume` does."""
-    one = runner(folder.path.parent, state)
-    one.start()
-    one.open(folder)
-    folder.write_info(INFO)
-    one.run(folder)
-    one.close()
+    run_into(folder, GROUPS, SETTINGS, state=state, start_worker=start, now=clock, seed=2)
     folder.close()
 
 

@@ -43,10 +43,9 @@ def run(
         started.append(FakeWorker("observer", FakeClock(), ask, lambda key: 0.01))
         return started[-1]
 
-    recorder = Recorder(parent, Settings(), {})
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
-    recorder.open(folder, CASES)
+    recorder = Recorder(folder, CASES, parent, Settings())
     try:
         queue = Queue(recorder, deque(CASES), start, workers)
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench import load
-from rnnbench.harness.coordinator.lanes import plan_lanes
-from rnnbench.harness.coordinator.preliminaries import Preliminaries
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -46,14 +45,14 @@ def run(
         workers.append(kind(name, clock, fault, lambda key: 0.01))
         return workers[-1]
 
-    recorder = Recorder(parent, Settings(), {})
     folder = RunFolder.create(parent, "test")
-    folder.write_info(INFO)
-    before = Preliminaries(groups, recorder, start, clock)
-    before.take(start("first"))
-    before.stages, _ = plan_lanes(groups, before.ask_devices(), {})
-    recorder.open(folder, [case for group in groups for case in group.cases])
-    before.run(left, lambda done, total: None)
+    settings = Settings()
+    ways: dict[str, Any] = {"start_worker": start, "now": clock}
+    with started(groups, settings, **ways) as begun:
+        runner = Runner(groups, settings, begun, folder, root=parent, **ways)
+        folder.write_info(INFO)
+        before = runner.preliminaries
+        before.run(left, lambda done, total: None)
     folder.close()
     return load(folder.path), before, workers
 

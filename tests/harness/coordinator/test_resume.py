@@ -14,13 +14,12 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_machine,
     refuse_other_suite,
 )
-from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.coordinator.test_runner import GROUPS, measure
-from tests.harness.fakes import FakeClock, FakeWorker
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 from tests.stored import INFO, folder, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
@@ -65,18 +64,12 @@ def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits
     clock = FakeClock()
     settings = Settings(replicates=3, precision=None, window_seconds=0.01)
     state = read_state(path)
-    runner = Runner(
-        state.groups,
-        settings,
-        root=tmp_path,
-        state=state,
-        start_worker=lambda name: FakeWorker(name, clock, lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
-        now=clock,
-    )
+
+    def start(name: str) -> Any:
+        return FakeWorker(name, clock, lambda message: None, lambda key: 0.01)
+
     run = RunFolder(path)
-    runner.start()
-    runner.run(run)
-    runner.close()
+    run_into(run, state.groups, settings, state=state, start_worker=start, now=clock)
     run.close()
 
     frame = load(path)

@@ -9,17 +9,16 @@ import pytest
 
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.preliminaries import OBSERVER
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.runner import NOT_REACHED, Runner
+from rnnbench.harness.coordinator.runner import NOT_REACHED
+from rnnbench.harness.coordinator.start import OBSERVER, started
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause
-from tests.stored import INFO
+from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into
 
 GROUPS = [
     Group(
@@ -49,12 +48,8 @@ def measure(
 
     defaults = {"replicates": 3, "windows": 4, "window_seconds": 0.01, "precision": None, "most_replicates": 1000}
     chosen = Settings(**(defaults | settings))
-    runner = Runner(groups, chosen, root=parent, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder = RunFolder.create(parent, "test")
-    folder.write_info(INFO)
-    runner.start()
-    runner.run(folder)
-    runner.close()
+    runner = run_into(folder, groups, chosen, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder.close()
     return load(folder.path), runner, workers, steps
 
@@ -172,7 +167,7 @@ def test_what_was_known_of_a_case_stays_when_it_fails_later(tmp_path: Path) -> N
 @pytest.mark.parametrize("budget_seconds", [5.0, 8.0, 11.0])
 def test_a_budget_is_not_overrun_by_more_than_a_visit(tmp_path: Path, budget_seconds: float) -> None:
     frame, runner, *_ = measure(tmp_path, replicates=1000, budget_seconds=budget_seconds, seconds=lambda key: 0.02)
-    spent = runner._now()
+    spent = runner._shared.now()
     visit = 0.02 * 2 + 8 * 0.02
     assert budget_seconds - START_SECONDS - 4 * visit <= spent <= budget_seconds + visit
     assert frame["replicate"].nunique() >= 1
@@ -189,23 +184,21 @@ def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None
 def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
     second = next(step for step in steps if step.replicate == 2)
-    per_replicate = (runner._now() - START_SECONDS) / 5  # less the start of the worker that timed nothing
+    per_replicate = (runner._shared.now() - START_SECONDS) / 5  # less the start of the worker that timed nothing
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     told = [(step.replicate, step.visits_done) for step in steps]
     assert told == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
 
 
-def test_a_device_that_is_missing_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_a_device_that_is_missing_is_told_before_anything_runs() -> None:
     workload = small.workload(device="cuda")
     groups = [Group(workload, (small.case("vanilla", device="cuda"),))]
-    runner = Runner(
-        groups,
-        Settings(),
-        root=tmp_path,
-        start_worker=lambda name: FakeWorker(name, FakeClock(), lambda m: None, lambda k: 0.01),  # type: ignore[arg-type, return-value]
-    )
-    assert runner.start()["unusable"] == {"cuda": "not there"}
-    runner.close()
+
+    def start(name: str) -> Any:
+        return FakeWorker(name, FakeClock(), lambda m: None, lambda k: 0.01)
+
+    with started(groups, Settings(), start_worker=start) as run:
+        assert run.unusable == {"cuda": "not there"}
 
 
 class TooOld(FakeWorker):
@@ -221,14 +214,12 @@ class Stillborn(FakeWorker):
 @pytest.mark.parametrize(
     ("kind", "words"), [(TooOld, "uses protocol"), (Stillborn, "no worker can start: .* No module named 'torch'")]
 )
-def test_a_worker_that_is_no_use_ends_the_run_in_words(tmp_path: Path, kind: type[FakeWorker], words: str) -> None:
+def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], words: str) -> None:
     def start(name: str) -> Any:
         return kind(name, FakeClock(), lambda message: None, lambda key: 0.01)
 
-    runner = Runner(GROUPS, Settings(), root=tmp_path, start_worker=start)
-    with pytest.raises(UserError, match=words):
-        runner.start()
-    runner.close()
+    with pytest.raises(UserError, match=words), started(GROUPS, Settings(), start_worker=start):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatc
         raise UserError("seen enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "Runner", look)
+        patch.setattr(session, "started", look)
         suite = suites.read(str(tmp_path / "tiny.toml"))
         first = suite.content.sweep[0]
         other = suite.content.model_copy(update={"sweep": [first.model_copy(update={"batch_size": (9,)}), first]})

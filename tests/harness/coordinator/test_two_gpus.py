@@ -14,10 +14,10 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator import lanes
-from rnnbench.harness.coordinator.preliminaries import OBSERVER
 from rnnbench.harness.coordinator.process import WorkerLost
-from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import OBSERVER, started
 from rnnbench.harness.devices import Cuda
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
@@ -42,26 +42,30 @@ class Run:
     def __init__(self, parent: Path, machine: Machine, groups: Sequence[Group], path: Path | None = None) -> None:
         self.machine = machine
         self.steps: list[Progress] = []
-        state = read_state(path) if path else None
-        self.runner = Runner(
-            state.groups if state else groups,
-            Settings(replicates=3, windows=2, precision=None),
-            root=parent,
-            state=state,
-            on_progress=self.steps.append,
-            start_worker=machine.start,
-            now=machine.clock,
-            seed=1,
-        )
+        self.state = read_state(path) if path else RunState()
+        self.groups = self.state.groups if path else groups
         self.folder = RunFolder(path) if path else RunFolder.create(parent, "test")
-        self.folder.write_info(INFO)
 
     def go(self) -> pd.DataFrame:
+        settings = Settings(replicates=3, windows=2, precision=None)
+        ways: dict[str, Any] = {"start_worker": self.machine.start, "now": self.machine.clock}
         try:
-            self.said = self.runner.start()
-            self.runner.run(self.folder)
+            with started(self.groups, settings, previous_cards=self.state.previous_cards, **ways) as start:
+                self.said = start.software | {"unusable": start.unusable}
+                self.runner = Runner(
+                    self.groups,
+                    settings,
+                    start,
+                    self.folder,
+                    root=self.folder.path.parent,
+                    state=self.state,
+                    on_progress=self.steps.append,
+                    seed=1,
+                    **ways,
+                )
+                self.folder.write_info(INFO)
+                self.runner.run()
         finally:
-            self.runner.close()
             self.folder.close()
         assert all(worker.closed for worker in self.machine.workers)
         return load(self.folder.path)
@@ -173,12 +177,12 @@ def test_a_worker_that_starts_while_the_other_card_is_timed_stays_on_its_cores(t
             return super().wait_ready()
 
     def start(name: str, variables: Any = None) -> Any:
-        worker = machine.start(name, variables)
+        worker = start_worker(name, variables)
         worker.__class__ = Noting
         return worker
 
+    start_worker, machine.start = machine.start, start  # type: ignore[method-assign]
     run = Run(tmp_path, machine, groups)
-    run.runner._start_worker = start
     run.go()
     assert [cores for _, cores in ready] == [(3,)]
 
@@ -306,14 +310,14 @@ def test_where_no_worker_can_start_on_one_card_the_run_ends_in_words_and_the_oth
             raise WorkerLost("the worker exited with 1: no more processes")
 
     def start(name: str, variables: Any = None) -> Any:
-        worker = machine.start(name, variables)
+        worker = start_worker(name, variables)
         if name == "0002":  # the one after the first of each card
             worker.__class__ = Stillborn
         return worker
 
     machine.watch = watch
+    start_worker, machine.start = machine.start, start  # type: ignore[method-assign]
     run = Run(tmp_path, machine, gpu_groups(4))
-    run.runner._start_worker = start
     with pytest.raises(UserError, match="no worker can start: the worker exited with 1: no more processes"):
         run.go()
     assert all(worker.closed for worker in machine.workers)
@@ -324,12 +328,14 @@ def test_with_a_single_gpu_nothing_is_said_of_cards_and_no_environment_is_change
     machine = Machine({A: "H100"})
     given: list[Any] = []
 
+    start_worker = machine.start
+
     def start(name: str, variables: Any = None) -> Any:
         given.append(variables)
-        return machine.start(name, variables)
+        return start_worker(name, variables)
 
+    machine.start = start  # type: ignore[method-assign]
     run = Run(tmp_path, machine, gpu_groups(3))
-    run.runner._start_worker = run.runner.preliminaries._start_worker = start
     frame = run.go()
     assert set(given) == {None}
     assert run.runner.notes == []

@@ -41,7 +41,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
 from tests import workload as small
-from tests.stored import INFO
+from tests.harness.fakes import run_into
 
 pytestmark = [
     pytest.mark.cuda,
@@ -230,14 +230,10 @@ def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
 
 
 def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
-    runner = Runner(groups, Settings(replicates=2, precision=None), root=root)
     folder = RunFolder.create(root, "test")
-    folder.write_info(INFO)
     try:
-        runner.start()
-        runner.run(folder)
+        runner = run_into(folder, groups, Settings(replicates=2, precision=None))
     finally:
-        runner.close()
         folder.close()
     return runner, load(folder.path)
 
@@ -250,7 +246,7 @@ def test_a_run_spreads_its_groups_over_all_gpus_of_a_model_and_each_group_stays_
         groups.append(Group(small.workload(**axes), (small.case("vanilla", **axes), small.reference_case(**axes))))
     runner, frame = run(tmp_path, groups)
     assert set(frame["status"]) == {"measured"}
-    assert frame["device_uuid"].nunique() == len(runner.preliminaries.stages[0]) > 1
+    assert frame["device_uuid"].nunique() == len(runner.preliminaries._start.stages[0]) > 1
     assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.analysis.summary import complete_visits
-from rnnbench.harness.coordinator.preliminaries import OBSERVER
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import OBSERVER
 from rnnbench.harness.devices import Cuda
 from rnnbench.harness.turns.repeats import MAX_REPEATS, Repeats
 from rnnbench.store.folder import RunFolder, read_samples
@@ -18,8 +18,7 @@ from rnnbench.store.readings import Readings
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 
 GROUPS = [
     Group(
@@ -62,12 +61,8 @@ def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings:
         return OnGpu(name, clock, lambda message: None, lambda key: seconds)
 
     defaults = {"replicates": 3, "windows": 2, "precision": None}
-    runner = Runner(GROUPS, Settings(**(defaults | settings)), root=parent, start_worker=start, now=clock, seed=1)
     folder = RunFolder.create(parent, "test")
-    folder.write_info(INFO)
-    runner.start()
-    runner.run(folder)
-    runner.close()
+    runner = run_into(folder, GROUPS, Settings(**(defaults | settings)), start_worker=start, now=clock, seed=1)
     folder.close()
     return folder.path, runner
 

@@ -1,0 +1,89 @@
+"""Pairs of workers, one of each side, that share a hash seed and the layout of their memory."""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.harness.check.sides import Side
+from rnnbench.harness.coordinator.asking import hello
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
+
+WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
+
+
+def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
+    """A worker that runs a side's code by its interpreter."""
+    return WorkerProcess(name, side.python, side.paths, layout)
+
+
+class WorkerPairs:
+    """Starts one pair after another; at most one is there at a time."""
+
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        *,
+        start: Callable[[str, Side, int], WorkerProcess] = start_worker,
+        now: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        self.sides = {side.name: side for side in sides}
+        self.now = now
+        self._start_worker = start
+        self._rng = random.Random(seed)
+        self._began = now()
+        self._started = 0  # pairs
+        self.workers: WorkerPair = {}  # of the pair that is there; empty where there is none
+        self.start_seconds = 0.0  # that the last pair took to start
+        self.replicates = 0  # pairs that visited every group
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the first pair was to be started."""
+        return self.now() - self._began
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """Start a pair, both workers at once; what each side's says of itself.
+
+        Raises UserError where one can't start or is too old.
+        """
+        started, name = self.now(), f"{self._started:04d}"
+        self._started += 1
+        # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
+        layout = self.draw_layout()
+        self.workers = {side.name: self.start_one(name, side, layout) for side in self.sides.values()}
+        hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
+        self.start_seconds = self.now() - started
+        return hellos
+
+    def start_one(self, name: str, side: Side, layout: int) -> WorkerProcess:
+        """A worker of one side, that is no part of a pair."""
+        return self._start_worker(name, side, layout)
+
+    def draw_layout(self) -> int:
+        """A layout for workers of both sides."""
+        return self._rng.randrange(MAX_LAYOUTS)
+
+    def hand_over(self) -> WorkerPair:
+        """The pair that is there; its workers are no longer this object's to end."""
+        workers, self.workers = self.workers, {}
+        return workers
+
+    def end_replicate(self) -> None:
+        """End the pair, which has visited every group."""
+        self.close()
+        self.replicates += 1
+
+    def close(self) -> None:
+        """End both workers, whatever they do."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
+
+    def _hello(self, side: Side, worker: WorkerProcess) -> dict[str, Any]:
+        try:
+            return hello(worker, f"{side.name} ({side.about})", "choose a revision whose rnnbench uses the same")
+        except UserError as error:
+            raise UserError(side.in_words(str(error))) from None

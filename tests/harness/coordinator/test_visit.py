@@ -1,0 +1,117 @@
+"""A visit on one side, as in a run, and on two, as in a check."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
+from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.harness.fakes import FakeClock, FakeWorker
+from tests.stored import INFO
+
+GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
+KEYS = [case.key for case in GROUP.cases]
+SETTINGS = Settings(windows=4, window_seconds=0.01)
+
+
+class Visits:
+    """Sides with a worker each; `turns` is which side worked on which case, in the order of time."""
+
+    def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
+        self.clock = FakeClock()
+        self.turns: list[tuple[str, str]] = []
+        self.sides = {name: self._side(parent, name, fault) for name in sides}
+        self.visitor = Visitor(SETTINGS, random.Random(1), self.clock)
+
+    def _side(self, parent: Path, name: str, fault: Callable[[str, dict[str, Any]], None]) -> VisitSide:
+        def watch(message: dict[str, Any]) -> None:
+            fault(name, message)
+            if message["op"] == "window":
+                self.turns.append((name, message["case"]))
+
+        folder = RunFolder.create(parent, name)
+        folder.write_info(INFO)
+        recorder = Recorder(folder, GROUP.cases, parent, SETTINGS)
+        for case in GROUP.cases:
+            observed = Measurement(case, "pending", parity="agrees").to_json()
+            recorder.note_observed(case, {"ok": True, "measurement": observed})
+        worker: Any = FakeWorker(name, self.clock, watch, lambda key: 0.01)
+        return VisitSide(worker, recorder)
+
+
+@pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
+def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    found: tuple[str, ...] = request.param
+    return found
+
+
+def test_all_cases_of_one_side_take_turns_with_each_other(tmp_path: Path) -> None:
+    visits = Visits(tmp_path, ["run"], lambda side, message: None)
+    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7)["run"]
+    order = [case for _, case in visits.turns]
+    for start in (0, 6):  # a random order of all, and its mirror image
+        assert sorted(order[start : start + 3]) == sorted(KEYS)
+        assert order[start : start + 3] == order[start + 3 : start + 6][::-1]
+    assert [window.case for window in windows] == order
+    assert {window.replicate for window in windows} == {7}
+
+
+def test_each_case_takes_turns_with_itself_on_the_other_side(tmp_path: Path) -> None:
+    visits = Visits(tmp_path, ["base", "head"], lambda side, message: None)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    for start in range(0, len(visits.turns), 4):
+        names, cases = zip(*visits.turns[start : start + 4], strict=True)
+        assert len(set(cases)) == 1
+        assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
+
+
+def test_every_side_has_all_windows_in_their_order(tmp_path: Path, sides: tuple[str, ...]) -> None:
+    visits = Visits(tmp_path, sides, lambda side, message: None)
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
+        assert [window.order for window in windows] == list(range(12))
+        assert {window.turns for window in windows} == {12}
+        assert sorted({window.case for window in windows}) == sorted(KEYS)
+
+
+def test_a_lost_worker_is_told_with_its_side_and_case(tmp_path: Path, sides: tuple[str, ...]) -> None:
+    side, culprit = sides[-1], GROUP.cases[1]
+
+    def fault(name: str, message: dict[str, Any]) -> None:
+        if name == side and message["op"] == "window" and message["case"] == culprit.key:
+            raise WorkerLost("the worker was killed by SIGSEGV")
+
+    visits = Visits(tmp_path, sides, fault)
+    with pytest.raises(CaseLost) as lost:
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert (lost.value.side, lost.value.case, lost.value.reason) == (side, culprit, "the worker was killed by SIGSEGV")
+
+
+def test_a_case_that_one_side_has_dropped_is_left_out_on_all(tmp_path: Path, sides: tuple[str, ...]) -> None:
+    visits = Visits(tmp_path, sides, lambda side, message: None)
+    left_out: Case = GROUP.cases[0]
+    visits.sides[sides[-1]].recorder.drop(left_out, "failed", "it raises")
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
+        assert {window.case for window in windows} == set(KEYS) - {left_out.key}
+
+
+def test_a_visit_of_a_case_that_fails_is_cut(tmp_path: Path, sides: tuple[str, ...]) -> None:
+    visits = Visits(tmp_path, sides, lambda side, message: None)
+    worker: Any = visits.sides[sides[0]].worker
+    answer = worker.request
+    worker.request = lambda message, seconds: (
+        {"ok": False, "status": "failed", "reason": "it raises"}
+        if message["op"] == "window" and message["case"] == KEYS[0]
+        else answer(message, seconds)
+    )
+    with pytest.raises(VisitCut):
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert visits.sides[sides[0]].recorder.dropped(GROUP.cases[0])
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0)
