@@ -1,7 +1,7 @@
 """A visit on one side, as in a run, and on two, as in a check."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Visits:
 
     def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
         self.clock = FakeClock()
+        self.folders: list[RunFolder] = []
         self.turns: list[tuple[str, str]] = []
         self.sides = {name: self._side(parent, name, fault) for name in sides}
         self.visitor = Visitor(SETTINGS, random.Random(1), self.clock)
@@ -38,6 +39,7 @@ class Visits:
                 self.turns.append((name, message["case"]))
 
         folder = RunFolder.create(parent, name)
+        self.folders.append(folder)
         folder.write_info(INFO)
         recorder = Recorder(folder, GROUP.cases, parent, SETTINGS)
         for case in GROUP.cases:
@@ -53,8 +55,22 @@ def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return found
 
 
-def test_all_cases_of_one_side_take_turns_with_each_other(tmp_path: Path) -> None:
-    visits = Visits(tmp_path, ["run"], lambda side, message: None)
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
+    made: list[Visits] = []
+
+    def make(sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None) -> Visits:
+        made.append(Visits(tmp_path, sides, fault))
+        return made[-1]
+
+    yield make
+    for visits in made:
+        for folder in visits.folders:
+            folder.close()
+
+
+def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
+    visits = begin(["run"])
     windows = visits.visitor.visit(GROUP, visits.sides, replicate=7)["run"]
     order = [case for _, case in visits.turns]
     for start in (0, 6):  # a random order of all, and its mirror image
@@ -64,8 +80,8 @@ def test_all_cases_of_one_side_take_turns_with_each_other(tmp_path: Path) -> Non
     assert {window.replicate for window in windows} == {7}
 
 
-def test_each_case_takes_turns_with_itself_on_the_other_side(tmp_path: Path) -> None:
-    visits = Visits(tmp_path, ["base", "head"], lambda side, message: None)
+def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
+    visits = begin(["base", "head"])
     visits.visitor.visit(GROUP, visits.sides, replicate=0)
     for start in range(0, len(visits.turns), 4):
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
@@ -73,37 +89,39 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(tmp_path: Path) -> 
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
 
 
-def test_every_side_has_all_windows_in_their_order(tmp_path: Path, sides: tuple[str, ...]) -> None:
-    visits = Visits(tmp_path, sides, lambda side, message: None)
+def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
+    visits = begin(sides)
     for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
         assert [window.order for window in windows] == list(range(12))
         assert {window.turns for window in windows} == {12}
         assert sorted({window.case for window in windows}) == sorted(KEYS)
 
 
-def test_a_lost_worker_is_told_with_its_side_and_case(tmp_path: Path, sides: tuple[str, ...]) -> None:
+def test_a_lost_worker_is_told_with_its_side_and_case(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     side, culprit = sides[-1], GROUP.cases[1]
 
     def fault(name: str, message: dict[str, Any]) -> None:
         if name == side and message["op"] == "window" and message["case"] == culprit.key:
             raise WorkerLost("the worker was killed by SIGSEGV")
 
-    visits = Visits(tmp_path, sides, fault)
+    visits = begin(sides, fault)
     with pytest.raises(CaseLost) as lost:
         visits.visitor.visit(GROUP, visits.sides, replicate=0)
     assert (lost.value.side, lost.value.case, lost.value.reason) == (side, culprit, "the worker was killed by SIGSEGV")
 
 
-def test_a_case_that_one_side_has_dropped_is_left_out_on_all(tmp_path: Path, sides: tuple[str, ...]) -> None:
-    visits = Visits(tmp_path, sides, lambda side, message: None)
+def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
+    begin: Callable[..., Visits], sides: tuple[str, ...]
+) -> None:
+    visits = begin(sides)
     left_out: Case = GROUP.cases[0]
     visits.sides[sides[-1]].recorder.drop(left_out, "failed", "it raises")
     for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
         assert {window.case for window in windows} == set(KEYS) - {left_out.key}
 
 
-def test_a_visit_of_a_case_that_fails_is_cut(tmp_path: Path, sides: tuple[str, ...]) -> None:
-    visits = Visits(tmp_path, sides, lambda side, message: None)
+def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
+    visits = begin(sides)
     worker: Any = visits.sides[sides[0]].worker
     answer = worker.request
     worker.request = lambda message, seconds: (
