@@ -45,7 +45,7 @@ class Visits:
         for case in GROUP.cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
-        worker: Any = FakeWorker(name, self.clock, watch, lambda key: 0.01)
+        worker: Any = FakeWorker("0000", self.clock, watch, lambda key: 0.01)
         return VisitSide(worker, recorder)
 
 
