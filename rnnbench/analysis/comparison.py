@@ -48,7 +48,7 @@ class Finding:
     @property
     def has_interval(self) -> bool:
         """Whether its time could have shown a regression; that of a single replicate can't."""
-        return self.low is not None and math.isfinite(self.low.low) and math.isfinite(self.low.high)
+        return self.low is not None and math.isfinite(self.low.lower) and math.isfinite(self.low.upper)
 
     @property
     def is_unjudged(self) -> bool:
@@ -171,7 +171,7 @@ def _slowest(one: Finding) -> float:
     """How much slower, by the mean where it shows what the low quantile can't see; no bound where nothing was timed."""
     if one.low is None or one.mean is None:
         return float("inf")
-    return max(one.low.value, one.mean.value) if one.mean.low > 1 + one.margin else one.low.value
+    return max(one.low.value, one.mean.value) if one.mean.lower > 1 + one.margin else one.low.value
 
 
 def with_counts(found: Finding) -> Finding:

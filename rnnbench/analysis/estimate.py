@@ -27,8 +27,8 @@ class Estimate:
     """A value with its interval; the bounds are NaN where one replicate says nothing of the spread."""
 
     value: float
-    low: float
-    high: float
+    lower: float
+    upper: float
 
 
 def from_logs(logs: np.ndarray) -> np.ndarray:
@@ -39,13 +39,13 @@ def from_logs(logs: np.ndarray) -> np.ndarray:
 
 def as_ratio(log: Estimate) -> Estimate:
     """The estimate of a ratio, or of a time, from that of its logarithm."""
-    return Estimate(*from_logs(np.array([log.value, log.low, log.high])).tolist())
+    return Estimate(*from_logs(np.array([log.value, log.lower, log.upper])).tolist())
 
 
 def columns(name: str, log: Estimate) -> dict[str, float]:
     """The same as frames hold it: `name`, `name_low` and `name_high`."""
     found = as_ratio(log)
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: found.value, f"{name}_low": found.lower, f"{name}_high": found.upper}
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:

@@ -39,7 +39,7 @@ class Step:
     @property
     def is_certain(self) -> bool:
         """Whether it differs from nothing by more than chance."""
-        return self.seconds.low > 0 or self.seconds.high < 0
+        return self.seconds.lower > 0 or self.seconds.upper < 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
             [share.seconds for share in breakdown(one) if (share.what in OVERHEADS) == wanted]
             for one in (last, reference)
         )
-        negative = [Estimate(-one.value, -one.high, -one.low) for one in own]
+        negative = [Estimate(-one.value, -one.upper, -one.lower) for one in own]
         nothing = Estimate(0.0, 0.0, 0.0)
         steps.append(Step(kind, "", _minus(nothing, [*negative, *other])))
     return tuple(steps)
@@ -136,7 +136,7 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
         if not cause.seconds or (cause.kind in HOISTING and "hoisted" in rungs):
             continue
         size = estimate(cause.seconds)
-        if size.value >= MIN_SHARE * call_seconds and not size.low <= 0:
+        if size.value >= MIN_SHARE * call_seconds and not size.lower <= 0:
             found.append(cause)
     return sorted(found, key=lambda cause: -estimate(cause.seconds).value)
 
@@ -196,13 +196,13 @@ def _cause(cause: Cause, gap: TimesByReplicate) -> Step:
 def _of(size: Estimate, gap: TimesByReplicate) -> Estimate:
     """A share where the rounds are of another process than the gap's replicates, and can't be paired with them."""
     whole = estimate(list(gap.values()))
-    return Estimate(*(value / whole.value for value in astuple(size))) if whole.low > 0 else UNKNOWN
+    return Estimate(*(value / whole.value for value in astuple(size))) if whole.lower > 0 else UNKNOWN
 
 
 def _share_of(saved: TimesByReplicate, gap: TimesByReplicate) -> Estimate:
     """The share of the gap within each replicate; NaN where some replicate shows no gap."""
     both = sorted(saved.keys() & gap.keys())
-    if not both or not estimate(list(gap.values())).low > 0 or min(gap[one] for one in both) <= 0:
+    if not both or not estimate(list(gap.values())).lower > 0 or min(gap[one] for one in both) <= 0:
         return UNKNOWN
     return estimate([saved[one] / gap[one] for one in both])
 
@@ -219,6 +219,6 @@ def _less(step: Step, named: Sequence[Step]) -> Step:
 def _minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
     """Estimates of separate measurements: their intervals' halves add up as squares do."""
     value = whole.value - sum(part.value for part in parts)
-    low = math.hypot(whole.value - whole.low, *(part.high - part.value for part in parts))
-    high = math.hypot(whole.high - whole.value, *(part.value - part.low for part in parts))
+    low = math.hypot(whole.value - whole.lower, *(part.upper - part.value for part in parts))
+    high = math.hypot(whole.upper - whole.value, *(part.value - part.lower for part in parts))
     return Estimate(value, value - low, value + high)

@@ -43,20 +43,20 @@ class Question:
         share = 1 / (self.looks * (self.looks + 1))
         confidence = 1 - (1 - CONFIDENCE) / 2 * share
         self.low, self.mean = (as_ratio(locations([logs])[0].interval(confidence)) for logs in (low, mean))
-        if max(self.low.low, self.mean.low) > self.factor:
+        if max(self.low.lower, self.mean.lower) > self.factor:
             self.answer = "slower"
-        elif max(self.low.high, self.mean.high) <= self.factor:
+        elif max(self.low.upper, self.mean.upper) <= self.factor:
             self.answer = "not slower"
 
     @property
     def by_the_mean(self) -> bool:
         """Whether it is the mean that speaks against `not slower`, and the low quantile would not do so."""
         if self.answer == "slower":
-            return self.low.low <= self.factor
-        return self.answer is None and self.low.high <= self.factor
+            return self.low.lower <= self.factor
+        return self.answer is None and self.low.upper <= self.factor
 
     def is_within(self, precision: float | None) -> bool:
         """Whether both ratios are known within `precision` (0.01: 1%), so that more rounds would tell little."""
         return precision is not None and all(
-            one.high / one.low <= (1 + precision) ** 2 for one in (self.low, self.mean)
+            one.upper / one.lower <= (1 + precision) ** 2 for one in (self.low, self.mean)
         )

@@ -63,7 +63,7 @@ class Trial:
         known.p_slower = min(known.p_slower, 2 / spent * min(one.p_above(edge) for one in (low, mean)))
         known.p_faster = min(known.p_faster, 2 / spent * min(one.p_below(-edge) for one in (low, mean)))
         known.low, known.mean = (one.interval(1 - (1 - CONFIDENCE) * spent) for one in (low, mean))
-        known.is_inside = all(-edge < one.low and one.high < edge for one in (known.low, known.mean))
+        known.is_inside = all(-edge < one.lower and one.upper < edge for one in (known.low, known.mean))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each case's verdict by what is known so far."""

@@ -97,7 +97,7 @@ def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
         ["mine", "forward", "pointwise", *[pytest.approx(10e-6)] * 3, pytest.approx(0.10), 16, 128],
         ["mine", "forward", "other", *[pytest.approx(2e-6)] * 3, pytest.approx(0.02), 1, 64],
         ["mine", "forward", "overhead", *[pytest.approx(58e-6)] * 3, pytest.approx(0.58), 65, 0],
-        ["whole", "forward", "whole", spread.value, spread.low, spread.high, 1.0, 0, 0],
+        ["whole", "forward", "whole", spread.value, spread.lower, spread.upper, 1.0, 0, 0],
     ]
     columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
     assert list(found.columns) == columns

@@ -27,14 +27,14 @@ def test_the_interval_holds_the_estimate(sample: list[float]) -> None:
     found = estimate(sample)
     assert min(sample) <= found.value <= max(sample)
     if len(sample) > 1:
-        assert found.low <= found.value <= found.high
+        assert found.lower <= found.value <= found.upper
 
 
 @given(st.lists(st.floats(-735, 735), min_size=2, max_size=12))  # logarithms of all that a run may hold as a time
 def test_any_ratio_is_a_number_whose_interval_has_a_width(logs: list[float]) -> None:
     found = as_ratio(estimate(logs))
-    assert 0 < found.low <= found.value <= found.high
-    assert math.isfinite((found.high / found.low) ** 0.5)
+    assert 0 < found.lower <= found.value <= found.upper
+    assert math.isfinite((found.upper / found.lower) ** 0.5)
 
 
 @given(values, st.floats(-100, 100))
@@ -47,8 +47,8 @@ def test_a_shift_of_all_values_shifts_the_estimate(sample: list[float], shift: f
 def test_one_value_says_nothing_of_the_spread() -> None:
     found = estimate([2.0])
     assert found.value == 2.0
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+    assert math.isnan(found.lower)
+    assert math.isnan(found.upper)
 
 
 def test_no_values_are_refused() -> None:
@@ -68,14 +68,14 @@ def test_walsh_averages_are_all_pairwise_means() -> None:
 def test_the_interval_holds_just_the_shifts_that_scipys_signed_rank_test_keeps(n: int) -> None:
     sample = np.random.default_rng(n).normal(size=n)
     found = signed_rank_interval(sample.tolist())
-    for shift, inside in ((found.low + 1e-9, True), (found.high - 1e-9, True), (found.low - 1e-9, False)):
+    for shift, inside in ((found.lower + 1e-9, True), (found.upper - 1e-9, True), (found.lower - 1e-9, False)):
         p = stats.wilcoxon(sample - shift, method="exact").pvalue
         assert (p > 0.05) == inside
 
 
 def test_with_six_values_the_signed_rank_interval_is_their_range() -> None:
     found = signed_rank_interval([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
-    assert (found.low, found.high) == (1.0, 7.0)
+    assert (found.lower, found.upper) == (1.0, 7.0)
 
 
 def test_the_normal_approximation_takes_over_smoothly() -> None:
@@ -85,7 +85,7 @@ def test_the_normal_approximation_takes_over_smoothly() -> None:
 @pytest.mark.parametrize("n", [3, 5, 6, 8, 12, 20])
 def test_the_interval_covers_the_truth_at_least_95_times_in_100(n: int) -> None:
     rng = np.random.default_rng(n)
-    inside = [found.low <= 0 <= found.high for found in (estimate(rng.normal(size=n).tolist()) for _ in range(2000))]
+    inside = [found.lower <= 0 <= found.upper for found in (estimate(rng.normal(size=n).tolist()) for _ in range(2000))]
     assert np.mean(inside) > 0.95 - 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
@@ -122,8 +122,10 @@ def test_one_sample_is_estimated_as_many_are(number: int) -> None:
     assert estimate(sample) == Estimate(*one_by_one(sample))
     assert t_interval(sample[:9]) == Estimate(*one_by_one(sample[:9]))
     few = estimate(sample, confidence=0.5)
-    assert [few.value, few.low, few.high] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[0].tolist()
-    assert estimate(sample).low < few.low < few.value < few.high < estimate(sample).high
+    assert [few.value, few.lower, few.upper] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[
+        0
+    ].tolist()
+    assert estimate(sample).lower < few.lower < few.value < few.upper < estimate(sample).upper
 
 
 def test_only_as_many_are_estimated_at_once_as_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

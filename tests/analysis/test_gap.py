@@ -43,8 +43,8 @@ def test_differences_are_taken_within_a_replicate() -> None:
     }
     gap = take_apart(rungs, rung(*(1e-4 + one * 1e-4 for one in drift)))
     (hoisted,) = gap.steps
-    assert (hoisted.seconds.value, hoisted.seconds.low) == pytest.approx((1e-4, 1e-4))
-    assert (hoisted.share.value, hoisted.share.high) == pytest.approx((0.5, 0.5))
+    assert (hoisted.seconds.value, hoisted.seconds.lower) == pytest.approx((1e-4, 1e-4))
+    assert (hoisted.share.value, hoisted.share.upper) == pytest.approx((0.5, 0.5))
     assert gap.last == "hoisted"
 
 
@@ -149,7 +149,7 @@ def test_where_there_is_no_gap_there_are_no_shares(
 def test_what_was_not_measured_with_the_gap_or_where_there_was_none_has_no_share() -> None:
     most = dict.fromkeys(range(1, 12), 3.0)
     gap = take_apart({"loop": {0: 1.0, **most}, "hoisted": rung(*[1.0] * 12)}, rung(*[1.0] * 12))
-    assert gap.seconds.low > 0
+    assert gap.seconds.lower > 0
     assert math.isnan(gap.steps[0].share.value)
     gap = take_apart({"loop": {0: 4.0, 1: 4.0}, "hoisted": {1: 3.0, 2: 3.0}, "compiled": {2: 2.0}}, rung(1.0, 1.0, 1.0))
     assert [step.share.value for step in gap.steps] == pytest.approx([1 / 3, math.nan], nan_ok=True)

@@ -32,7 +32,7 @@ def test_a_lasting_step_is_found_between_the_runs_where_it_happened(size: float)
     assert [line.case.workload.batch_size for line in changed] == [1]
     [change] = changed[0].significant
     assert change.after == 9
-    assert change.ratio.low < 1 + size < change.ratio.high
+    assert change.ratio.lower < 1 + size < change.ratio.upper
     assert change.p_value < 1e-3
     levels = [level.value for level in changed[0].levels]
     assert levels[8] != levels[9]

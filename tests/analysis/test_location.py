@@ -29,7 +29,7 @@ def test_up_to_four_values_are_not_trimmed_and_one_has_no_error() -> None:
     (single,) = locations([[0.3]])
     assert single.freedom == 0
     assert math.isnan(single.error)
-    assert math.isnan(single.interval().low)
+    assert math.isnan(single.interval().lower)
     assert single.p_above(0.0) == single.p_below(0.0) == 1.0
 
 
@@ -120,7 +120,7 @@ def test_p_values_of_true_hypotheses_are_near_uniform_far_out_in_the_tail(replic
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(4)
     found = [one.interval() for _ in range(200) for one in locations(list(rng.normal(0.02, 0.01, (24, 10))))]
-    assert np.mean([one.low <= 0.02 <= one.high for one in found]) == pytest.approx(0.95, abs=0.015)
+    assert np.mean([one.lower <= 0.02 <= one.upper for one in found]) == pytest.approx(0.95, abs=0.015)
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=12), min_size=1, max_size=6), st.floats(-1, 1))

@@ -51,7 +51,7 @@ def test_a_ratio_that_is_clear_of_the_factor_is_decided_in_every_run(ratio: floa
 def test_what_is_clear_is_decided_at_the_first_look() -> None:
     question = asked(drawn(np.random.default_rng(0), 1.0, 0.01))
     assert (question.looks, question.answer) == (1, "not slower")
-    assert question.low.low < 1.0 < question.low.high < FACTOR
+    assert question.low.lower < 1.0 < question.low.upper < FACTOR
     assert not question.by_the_mean
 
 
@@ -103,7 +103,7 @@ def test_a_single_round_decides_nothing() -> None:
     question.look([0.0], [0.0])
     assert question.answer is None
     assert question.low.value == 1.0
-    assert math.isnan(question.low.high)
+    assert math.isnan(question.low.upper)
     assert not question.is_within(0.5)
 
 

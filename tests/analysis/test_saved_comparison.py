@@ -44,7 +44,7 @@ def test_sides_that_took_turns_get_verdicts_by_time(tmp_path: Path) -> None:
     assert verdicts(comparison) == {"test_a": "regressed", "test_ref": "unchanged"}
     worst = comparison.findings[0]
     assert worst.low is not None
-    assert worst.low.low < 1.10 < worst.low.high
+    assert worst.low.lower < 1.10 < worst.low.upper
     assert (worst.replicates, worst.reason, comparison.exit_code(strict=False)) == (6, "", 1)
 
 
@@ -239,8 +239,8 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
     for found, expected in ((one.low, same.low), (one.mean, same.mean)):
         assert found is not None
         assert expected is not None
-        assert [found.value, found.low, found.high] == pytest.approx(
-            [expected.value, expected.low, expected.high], nan_ok=True
+        assert [found.value, found.lower, found.upper] == pytest.approx(
+            [expected.value, expected.lower, expected.upper], nan_ok=True
         )
 
 

@@ -24,14 +24,14 @@ def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
     assert all(one is not None for row in found.rows for one in row.ratios)
     [change, _] = found.rows[0].changes
     assert change is not None
-    assert change.low.low < np.exp(0.1) < change.low.high
+    assert change.low.lower < np.exp(0.1) < change.low.upper
     assert (found.margin, [name for name, _ in found.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
 
 
 def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
     [ratio, _] = together([run(0), run(1)], 0.025).rows[1].ratios
     assert ratio is not None
-    assert ratio.low < 1.0 < ratio.high < np.exp(0.01)  # the mean is 1% above
+    assert ratio.lower < 1.0 < ratio.upper < np.exp(0.01)  # the mean is 1% above
 
 
 def test_runs_of_unlike_machines_are_compared_and_the_keys_that_differ_are_told() -> None:

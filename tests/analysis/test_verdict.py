@@ -102,7 +102,7 @@ def test_intervals_are_values_and_wider_at_early_looks() -> None:
     late.look("case", at(5), at(5), spent=1.0)
     first, second = early.verdicts()["case"].low, late.verdicts()["case"].low
     assert first.value == second.value == pytest.approx(1.05)
-    assert first.low < second.low < 1.05 < second.high < first.high
+    assert first.lower < second.lower < 1.05 < second.upper < first.upper
 
 
 def test_a_single_replicate_decides_nothing() -> None:

@@ -75,7 +75,7 @@ def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]
         "changes": len(changes),
         "near": any(abs(change.after - at) <= 1 for change in changes),
         "exact": hit is not None,
-        "covers": hit.ratio.low <= 1 + step <= hit.ratio.high if hit else None,
+        "covers": hit.ratio.lower <= 1 + step <= hit.ratio.upper if hit else None,
     }
 
 

@@ -68,8 +68,8 @@ def intervals(times: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 {
                     "steps over base": f"{steps / BASE_STEPS:.2f}",
-                    "covers": one.low <= truth <= one.high,
-                    "half_width": (one.high - one.low) / 2,
+                    "covers": one.lower <= truth <= one.upper,
+                    "half_width": (one.upper - one.lower) / 2,
                     "error": one.value - truth,
                 }
             )

@@ -102,8 +102,8 @@ def coverage(runs: int, replicates: tuple[int, ...] = REPLICATES, ratios: tuple[
             row: dict[str, float] = {"ratio": ratio, "replicates": count, "runs": runs}
             for name, method in METHODS.items():
                 found = [method(sample[:count]) for sample in samples]
-                row[f"{name} covers"] = _share([one.low <= math.log(ratio) <= one.high for one in found])
-                row[f"{name} half-width"] = float(np.median([(one.high - one.low) / 2 for one in found]))
+                row[f"{name} covers"] = _share([one.lower <= math.log(ratio) <= one.upper for one in found])
+                row[f"{name} half-width"] = float(np.median([(one.upper - one.lower) / 2 for one in found]))
             row["bias"] = float(np.mean([estimate(sample[:count]).value for sample in samples]) - math.log(ratio))
             rows.append(row)
     return pd.DataFrame(rows)

@@ -57,7 +57,7 @@ class GroupRecord:
         if self.visits >= MIN_FOR_SPREAD:
             self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
         found = [estimate(ratios) for ratios in self.log_ratios.values()]
-        widths = [math.inf if math.isnan(one.low) else (one.high - one.low) / 2 for one in found]
+        widths = [math.inf if math.isnan(one.lower) else (one.upper - one.lower) / 2 for one in found]
         self.half_width = max(widths, default=0.0 if self.seconds else math.inf)
 
 

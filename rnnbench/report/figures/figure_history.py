@@ -76,7 +76,7 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
     ends: list[float] = []
     for line in lines:
         runs = [point.run for point in line.points]
-        ratios = np.array([(point.ratio.value, point.ratio.low, point.ratio.high) for point in line.points]).T
+        ratios = np.array([(point.ratio.value, point.ratio.lower, point.ratio.upper) for point in line.points]).T
         reach = np.nan_to_num(np.abs(ratios[1:] - ratios[0]))
         axes.errorbar(runs, ratios[0], yerr=reach, fmt="o", color=PLAIN, markersize=3, elinewidth=0.8, zorder=3)
         marks += [*ratios[0]]
@@ -113,8 +113,8 @@ def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
     for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
         level, span = line.levels[start], [runs[start] - 0.4, runs[end - 1] + 0.4]
         axes.plot(span, [level.value, level.value], color="black", linewidth=1.3, zorder=2)
-        if math.isfinite(level.low):
-            axes.fill_between(span, level.low, level.high, color="#bbbbbb", alpha=0.5, linewidth=0, zorder=1)
+        if math.isfinite(level.lower):
+            axes.fill_between(span, level.lower, level.upper, color="#bbbbbb", alpha=0.5, linewidth=0, zorder=1)
 
 
 def _eras(axes: Axes, history: History) -> None:

@@ -44,7 +44,7 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
 def _whole(axes: Axes, place: int, time: Estimate) -> None:
     axes.bar(place, time.value, WIDTH, color=WHOLE)
     _whisker(axes, place, time.value, time)
-    _write(axes, place, max(time.value, _finite(time.high, time.value)), duration(time.value))
+    _write(axes, place, max(time.value, _finite(time.upper, time.value)), duration(time.value))
 
 
 def _step(axes: Axes, place: int, step: Step, level: float) -> float:
@@ -54,19 +54,19 @@ def _step(axes: Axes, place: int, step: Step, level: float) -> float:
     axes.plot([place - 1 + WIDTH / 2, place + WIDTH / 2], [level, level], color="#888888", linewidth=0.8)
     axes.bar(place, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
     axes.plot([place - WIDTH / 2, place + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
-    _whisker(axes, place, after, Estimate(after, level - step.seconds.high, level - step.seconds.low))
+    _whisker(axes, place, after, Estimate(after, level - step.seconds.upper, level - step.seconds.lower))
     sign = MINUS if step.seconds.value >= 0 else "+"
     text = f"{sign}{duration(abs(step.seconds.value))}"
     if math.isfinite(step.share.value):
         text += f"\n{share_text(step.share.value)} of the gap"
-    highest = max(level, after, _finite(level - step.seconds.low, level))
+    highest = max(level, after, _finite(level - step.seconds.lower, level))
     _write(axes, place, highest, text)
     return after
 
 
 def _whisker(axes: Axes, place: float, value: float, ends: Estimate) -> None:
-    if math.isfinite(ends.low) and math.isfinite(ends.high):
-        reach = [[max(0.0, value - ends.low)], [max(0.0, ends.high - value)]]
+    if math.isfinite(ends.lower) and math.isfinite(ends.upper):
+        reach = [[max(0.0, value - ends.lower)], [max(0.0, ends.upper - value)]]
         axes.errorbar(place, value, yerr=reach, color="black", elinewidth=0.9, capsize=2.5, capthick=0.9)
 
 
@@ -90,9 +90,9 @@ def _wrapped(text: str) -> str:
 
 
 def _top(gap: Gap) -> float:
-    level, top = gap.start.value, max(gap.start.value, _finite(gap.start.high, 0.0), gap.end.value)
+    level, top = gap.start.value, max(gap.start.value, _finite(gap.start.upper, 0.0), gap.end.value)
     for step in (*gap.steps, gap.rest):
-        top = max(top, level, _finite(level - step.seconds.low, level))
+        top = max(top, level, _finite(level - step.seconds.lower, level))
         level -= step.seconds.value
     return max(top, level)
 

@@ -50,8 +50,8 @@ def _change(history: History, names: Names, line: CaseHistory, one: LevelChange)
         "to_run": after[0],
         "between": " → ".join(" ".join(filter(None, [when(info), commit(info)])) for _, info in (before, after)),
         "ratio": one.ratio.value,
-        "low": one.ratio.low,
-        "high": one.ratio.high,
+        "low": one.ratio.lower,
+        "high": one.ratio.upper,
         "p": one.p_value,
         "is_significant": one.is_significant,
         "change": "",
@@ -95,11 +95,11 @@ def _points(history: History) -> pd.DataFrame:
             "started": history.runs[point.run][1].started,
             "commit": (history.runs[point.run][1].environment.get("git") or {}).get("commit"),
             "ratio_to_reference": point.ratio.value,
-            "ratio_to_reference_low": point.ratio.low,
-            "ratio_to_reference_high": point.ratio.high,
+            "ratio_to_reference_low": point.ratio.lower,
+            "ratio_to_reference_high": point.ratio.upper,
             "level": level.value,
-            "level_low": level.low,
-            "level_high": level.high,
+            "level_low": level.lower,
+            "level_high": level.upper,
         }
         for line in history.lines
         for point, level in zip(line.points, line.levels, strict=True)

@@ -62,7 +62,7 @@ def _rank(row: TogetherRow) -> tuple[int, float]:
 def _ratio(place: int, name: str) -> Column:
     def text(row: dict[str, Any]) -> str:
         one: Estimate | None = row["row"].ratios[place]
-        return f"{ratio(one.value)} ({ratio_interval(one.low, one.high)})" if one else MISSING
+        return f"{ratio(one.value)} ({ratio_interval(one.lower, one.upper)})" if one else MISSING
 
     return Column(name, text, numeric=True)
 
@@ -102,5 +102,5 @@ def _machine(found: Together, rows: list[TogetherRow]) -> pd.DataFrame:
 
 
 def _estimate(name: str, one: Estimate | None) -> dict[str, Any]:
-    values = (one.value, one.low, one.high) if one else (None, None, None)
+    values = (one.value, one.lower, one.upper) if one else (None, None, None)
     return {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), values, strict=True)}

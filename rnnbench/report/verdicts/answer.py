@@ -78,12 +78,12 @@ def told(finding: Finding) -> str:
     estimate = quoted(finding)
     if estimate is None or finding.reason or _is_by_counts(finding) or not math.isfinite(estimate.value):
         return sentence.render(finding)
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+    if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return f"{slower(estimate.value)}, its interval not known"
     which = " in the mean" if estimate is finding.mean else ""
     if finding.verdict == "inconclusive":
         return f"{between(estimate)}{which}"
-    return f"{slower(estimate.value)}{which} ({change(estimate.low)} to {change(estimate.high)})"
+    return f"{slower(estimate.value)}{which} ({change(estimate.lower)} to {change(estimate.upper)})"
 
 
 def _is_by_counts(finding: Finding) -> bool:
@@ -113,7 +113,7 @@ def _chosen(found: list[Finding]) -> Finding:
 
 def _width(finding: Finding) -> float:
     estimate = quoted(finding)
-    width = estimate.high / estimate.low if estimate else math.inf
+    width = estimate.upper / estimate.lower if estimate else math.inf
     return width if width == width else math.inf  # noqa: PLR0124 - NaN is not equal to itself
 
 

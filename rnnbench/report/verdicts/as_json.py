@@ -55,7 +55,7 @@ def _finding(row: VerdictRow) -> dict[str, Any]:
 
 
 def _ratio(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    values = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    values = (estimate.value, estimate.lower, estimate.upper) if estimate else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), map(_number, values), strict=True))
 
 

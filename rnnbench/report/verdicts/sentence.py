@@ -87,7 +87,7 @@ def _unchanged(changes: tuple[Change, ...]) -> str:
 
 def _undecided(finding: Finding) -> str:
     told = quoted(finding)
-    if told is None or not (math.isfinite(told.low) and math.isfinite(told.high)):
+    if told is None or not (math.isfinite(told.lower) and math.isfinite(told.upper)):
         return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval: {MORE_TIME}"
     text = f"{'in the mean ' if told is finding.mean else ''}{between(told)}: {MORE_TIME}"
     return text[0].upper() + text[1:]

@@ -19,8 +19,8 @@ def change(ratio: float) -> str:
 
 def change_interval(estimate: Estimate) -> str:
     """`[+4.2%, +6.0%]`; empty where it is not known."""
-    known = math.isfinite(estimate.low) and math.isfinite(estimate.high)
-    return f"[{change(estimate.low)}, {change(estimate.high)}]" if known else ""
+    known = math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
+    return f"[{change(estimate.lower)}, {change(estimate.upper)}]" if known else ""
 
 
 def slower(ratio: float) -> str:
@@ -30,7 +30,7 @@ def slower(ratio: float) -> str:
 
 def between(estimate: Estimate) -> str:
     """`between 1.2% faster and 3.9% slower`."""
-    low, high = slower(estimate.low), slower(estimate.high)
+    low, high = slower(estimate.lower), slower(estimate.upper)
     same_way = low.split()[1] == high.split()[1]
     return f"between {low.split()[0] if same_way else low} and {high}"
 
@@ -63,7 +63,7 @@ def direction(finding: Finding) -> Literal[-1, 0, 1]:
     if not finding.judged_changes:  # then it is the time that the verdict speaks of
         return 1 if finding.verdict == "regressed" else -1
     edge = 1 + finding.margin
-    return 1 if told.low > edge else -1 if told.high < 1 / edge else 0
+    return 1 if told.lower > edge else -1 if told.upper < 1 / edge else 0
 
 
 def is_of_some_calls(finding: Finding) -> bool:
@@ -72,7 +72,7 @@ def is_of_some_calls(finding: Finding) -> bool:
         return False
     sign = 1 if finding.verdict == "regressed" else -1
     edge = math.log1p(finding.margin)
-    nearest = finding.low.low if sign > 0 else finding.low.high
+    nearest = finding.low.lower if sign > 0 else finding.low.upper
     low, mean, bound = (sign * math.log(ratio) for ratio in (finding.low.value, finding.mean.value, nearest))
     return mean > edge and not bound > edge and low < mean / 2  # `not`, since a bound may be NaN
 
@@ -84,7 +84,7 @@ def quoted(finding: Finding) -> Estimate | None:
         return low
     if finding.verdict == "inconclusive":
         edge = 1 + finding.margin
-        return mean if 1 / edge < low.low and low.high < edge else low
+        return mean if 1 / edge < low.lower and low.upper < edge else low
     return mean if is_of_some_calls(finding) else low
 
 

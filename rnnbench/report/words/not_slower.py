@@ -56,9 +56,9 @@ def _answer(found: "NotSlowerResult", mine: str, than: str) -> str:
 
 
 def _interval(found: "Estimate") -> str:
-    if math.isnan(found.low):
+    if math.isnan(found.lower):
         return "no interval"
-    return f"{round_percent(CONFIDENCE)} interval {_ratio(found.low)} to {_ratio(found.high)}"
+    return f"{round_percent(CONFIDENCE)} interval {_ratio(found.lower)} to {_ratio(found.upper)}"
 
 
 def _ratio(value: float) -> str:

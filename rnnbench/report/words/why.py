@@ -35,7 +35,7 @@ LABELS: dict[str, tuple[str, str]] = {
 
 def far(gap: Gap, name: str, reference_name: str) -> str:
     """How far it is from the reference."""
-    times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.low, gap.ratio.high)})"
+    times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.lower, gap.ratio.upper)})"
     both = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
     return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {both}."
 
@@ -43,9 +43,9 @@ def far(gap: Gap, name: str, reference_name: str) -> str:
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
     """How far, what explains it, what is left, and where the call's time goes; `base` is the profile of the first."""
     told = [far(gap, name, reference_name)]
-    if math.isnan(gap.seconds.low):
+    if math.isnan(gap.seconds.lower):
         told.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
-    elif not gap.seconds.low > 0:
+    elif not gap.seconds.lower > 0:
         told.append("That is no slower beyond chance, so there is no gap to take apart.")
     else:
         told += _explained(gap, base)
@@ -56,7 +56,7 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
 
 def label(step: Step) -> str:
     """As figures name it."""
-    if step.kind == "rest" and step.seconds.high < 0:
+    if step.kind == "rest" and step.seconds.upper < 0:
         return AHEAD
     return LABELS[step.kind][0]
 
@@ -78,9 +78,9 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     rest = duration(abs(gap.rest.seconds.value)) + (f" ({share_text(abs(share))})" if math.isfinite(share) else "")
     if not gains:
         yield f"{of}nothing that was looked for explains any."
-    elif gap.rest.seconds.low > 0:
+    elif gap.rest.seconds.lower > 0:
         yield f"{rest} is left unexplained."
-    elif gap.rest.seconds.high < 0:
+    elif gap.rest.seconds.upper < 0:
         yield f"What is left of it runs {rest} faster than the reference."
     else:
         yield "Nothing beyond chance is left unexplained."
@@ -90,7 +90,7 @@ def _part(step: Step, base: Profile | None) -> str:
     text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
     if math.isfinite(step.share.value):
         text += (
-            f", {share_text(step.share.value)} of it ({share_text(step.share.low)} to {share_text(step.share.high)})"
+            f", {share_text(step.share.value)} of it ({share_text(step.share.lower)} to {share_text(step.share.upper)})"
         )
     if step.what:
         text += f": {one_line(step.what)}, {step.calls:,} times a call"

@@ -143,7 +143,7 @@ def test_one_slow_case_is_found_and_the_others_are_not_blamed(tmp_path: Path) ->
     axes = worst.case.axes()
     assert (axes["cell"], axes["batch_size"], worst.verdict) == ("vanilla", 2, "regressed")
     assert worst.low is not None
-    assert worst.low.low < 1.06 < worst.low.high
+    assert worst.low.lower < 1.06 < worst.low.upper
     assert comparison.exit_code(strict=False) == 1
 
 

@@ -30,7 +30,7 @@ def asked(units: int, budget: float, machine: Machine, precision: float | None =
 def test_what_is_clear_is_decided_in_a_small_part_of_the_budget(units: int, answer: str) -> None:
     question, rounds, seconds = asked(units, 10.0, Machine())
     assert question.answer == answer
-    assert question.low.low <= units / 20 <= question.low.high
+    assert question.low.lower <= units / 20 <= question.low.upper
     assert rounds == FIRST_LOOK
     assert seconds < 2.0
 
@@ -41,7 +41,7 @@ def test_what_is_not_decided_takes_the_budget_and_no_more_and_is_looked_at_once_
     assert 1.8 < seconds <= 2.0
     assert rounds not in (8, 12, 18, 27, 41)
     assert question.next_look == math.ceil(1.5 * rounds)
-    assert question.low.low < 1.2 < question.low.high
+    assert question.low.lower < 1.2 < question.low.upper
 
 
 def test_the_budget_does_not_hold_calibration_and_has_room_for_one_round_in_any_case() -> None:

@@ -81,7 +81,7 @@ def test_a_rung_that_is_slower_is_told_as_such() -> None:
 
 def test_one_replicate_has_no_intervals_and_no_certainty() -> None:
     single = take_apart({"loop": {0: 5.0}, "hoisted": {0: 3.0}}, {0: 1.0})
-    assert math.isnan(single.ratio.low)
+    assert math.isnan(single.ratio.lower)
     assert "One replicate has no interval, so the gap is not taken apart" in why.words(single, "mine", "torch")
     assert figure_waterfall.render(single, "mine", "torch")
 

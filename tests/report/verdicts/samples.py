@@ -32,7 +32,7 @@ def changed(name: str, base: int, head: int) -> Change:
 def finding(verdict: Verdict | None, low: float | Estimate | None = None, **more: Any) -> Finding:
     """A finding of a small case; the mean is as the low quantile but wider."""
     first = near(low) if isinstance(low, float) else low
-    wide = None if first is None else Estimate(first.value + 0.002, first.low - 0.004, first.high + 0.008)
+    wide = None if first is None else Estimate(first.value + 0.002, first.lower - 0.004, first.upper + 0.008)
     known: dict[str, Any] = {
         "case": case("lstm", phase="training", batch_size=16),
         "margin": 0.025,
