@@ -13,7 +13,7 @@ __all__ = ["explain", "load", "measure", "predict", "summarize"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import pandas only when something that needs it is asked for."""
+    """Import pandas only when a function that needs it is used."""
     if name == "load":
         from rnnbench.store.frame import load
 

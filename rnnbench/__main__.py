@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is one line also while it is loaded, and nothing while it ends."""
+    """Run the command line. Ctrl-C prints one line, even during imports, and is ignored during exit."""
     import signal
 
     _open_streams()
@@ -21,17 +21,17 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Open standard streams that are closed, or files of rnnbench would take their places, and be printed into."""
+    """Open standard streams that are closed: a file of rnnbench could take their numbers and be printed into."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
             os.set_inheritable(descriptor, True)
 
 
 def _import_from_here_last() -> None:
-    """Python's `-m` looks for modules in the current folder first, where a `random.py` would break every command."""
+    """Search the current folder last: `-m` puts it first, where a `random.py` would break every command."""
     try:
         here = os.getcwd()  # noqa: PTH109 - pathlib might be a file of that folder
     except OSError:

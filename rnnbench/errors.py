@@ -2,8 +2,8 @@
 
 
 class UserError(Exception):
-    """What was wrong, where, and what would be right, in one or a few lines; the command exits with 2."""
+    """An error that says in a few lines what is wrong, where, and what would be right; the command exits with 2."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C during a run; says where what was measured is. The command exits with 130."""
+    """Ctrl-C during a run; the message says where the results so far are. The command exits with 130."""

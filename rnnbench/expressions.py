@@ -1,7 +1,7 @@
-"""Expressions such as `cell=lstm,gru hidden_size=256`: which cases of a suite, or which sizes, are meant.
+"""Expressions such as `cell=lstm,gru hidden_size=256`, which select cases of a suite, or sizes.
 
-A value with a space, a comma or a quote in it stands in quotes: single ones around anything that has none itself, or
-double ones around JSON's escapes.
+A value that contains a space, a comma or a quote must be quoted: in single quotes if it contains none itself, or in
+double quotes with JSON's escapes.
 """
 
 import json
@@ -18,14 +18,14 @@ VALUE = rf"""(?: {QUOTED} | [^,"'][^,]* )"""
 VALUES = re.compile(rf"{VALUE} (?:,{VALUE})*", re.VERBOSE | re.DOTALL)
 ONE_VALUE = re.compile(VALUE, re.VERBOSE | re.DOTALL)
 QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
-BARE = re.compile(r"""[^\s,"'\\]+""")  # what needs no quotes, if all of it can be printed
+BARE = re.compile(r"""[^\s,"'\\]+""")  # a value that needs no quotes, if it is printable
 
 
 def parse_only(expressions: Sequence[str], subject: str = "only") -> dict[str, list[str]]:
-    """`axis=value[,value...]`, separated by spaces; every axis named must match. `subject` begins each message.
+    """Parse `axis=value[,value...]` terms, separated by spaces; a case must match every named axis.
 
-    No expression at all selects everything, but one that is empty is an error: most likely it is a variable that
-    nobody has set.
+    `subject` begins each message. No expression at all selects everything, but an empty one is an error: most likely a
+    shell variable is unset.
     """
     only: dict[str, list[str]] = {}
     for expression in expressions:
@@ -44,28 +44,28 @@ def parse_only(expressions: Sequence[str], subject: str = "only") -> dict[str, l
 
 
 def expression(case: Case) -> str:
-    """An expression that selects just this case, in one line that a shell takes in single quotes."""
+    """An expression that selects exactly this case, in one line that a shell takes in single quotes."""
     loads = case.workload.samples > 0
     axes: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
     return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in axes.items())
 
 
 def quoted(value: str) -> str:
-    """A value as an expression has it: as it is, or in double quotes."""
+    """A value as an expression writes it: unchanged, or in double quotes."""
     if BARE.fullmatch(value) and value.isprintable():
         return value
     return json.dumps(value).replace("'", r"\u0027").replace("\x7f", r"\u007f")
 
 
 def _values(text: str) -> list[str]:
-    """The values of an axis; an empty one among them if the text is no list of values."""
+    """The values of an axis; one of them is empty if the text is not a list of values."""
     if not VALUES.fullmatch(text):
         return [""]
     return [_unquoted(value) for value in ONE_VALUE.findall(text)]
 
 
 def _unquoted(value: str) -> str:
-    """A value without its quotes; empty if there is no end of them, or JSON has no such escapes."""
+    """A value without its quotes; empty if the closing quote is missing or JSON does not know an escape."""
     if value.startswith("'"):
         return value[1:-1]
     if not value.startswith('"'):

@@ -1,4 +1,4 @@
-"""The suite file: TOML in, a checked `SuiteFile` out. Every fault of a file is named at once."""
+"""The suite file: TOML in, a checked `SuiteFile` out. All faults of a file are reported together."""
 
 import re
 import tomllib
@@ -35,15 +35,15 @@ def _as_list(value: object) -> Sequence[object]:
 Size = Annotated[int, Field(strict=True, ge=1, lt=MAX_INTEGER)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=MAX_INTEGER)]
 T = TypeVar("T")
-MAX_FAULTS = 20  # that are told; a list may have thousands of values
-MAX_SHOWN = 200  # letters of a value
+MAX_FAULTS = 20  # that are reported; a list may have thousands of values
+MAX_SHOWN = 200  # characters of a value
 MAX_BYTES = 1 << 20  # of a suite file
 MAX_VALUES = 200_000  # of all axes of all sweeps
-MAX_DOTS = 20  # in a key; what a parser does for it grows with their square
-DOTTED = re.compile(  # a key with more: at the start of a line, or within an inline table or the head of a table
+MAX_DOTS = 20  # in a key; the parser's work grows with their square
+DOTTED = re.compile(  # a key with more dots: at the start of a line, in an inline table or in a table's header
     rf"""(?:^|[{{,\[])\s*(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DOTS + 1}}}""", re.MULTILINE
 )
-Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of some
+Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of values
 
 
 class _Strict(BaseModel):
@@ -51,7 +51,7 @@ class _Strict(BaseModel):
 
 
 class Sweep(_Strict):
-    """The product of its axes; `reference` names the torch.nn layer for the user's own cells, or that there is none."""
+    """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
     cell: Axis[str]
     implementation: Axis[Implementation] = ("loop", "torch.nn")
@@ -72,7 +72,7 @@ class Sweep(_Strict):
     lengths: Axis[Lengths] = ("equal",)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
-    reference: Literal[ReferenceLayer, "none"] | None = None  # None: there is none
+    reference: Literal[ReferenceLayer, "none"] | None = None  # None: as "none"
 
     def axis_values(self) -> dict[str, list[Any]]:
         """The values of every axis that is swept."""
@@ -89,15 +89,15 @@ class Settings(_Strict):
 
     model_config = ConfigDict(frozen=True)
 
-    replicates: Size = 6  # the fewest, whatever `most_replicates` is where it is not given
+    replicates: Size = 6  # the minimum, even above the default of `most_replicates`
     most_replicates: Size = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
-    compiled_steps: Size = 32  # that torch.compile is given in one piece
-    deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system waits for no more than 24 days
-    compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # of requests that may compile
+    compiled_steps: Size = 32  # that torch.compile gets in one piece
+    deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
+    compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile
     cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
 
 
@@ -105,7 +105,7 @@ Margin = Annotated[float, Field(gt=0, lt=1)]
 
 
 class CaseMargin(_Strict):
-    """A margin of their own for the cases that an `--only` expression selects."""
+    """A separate margin for the cases that an `--only` expression selects."""
 
     only: str
     margin: Margin
@@ -115,12 +115,12 @@ class CheckSettings(_Strict):
     """How `rnnbench check` and `compare` judge a suite."""
 
     margin: Margin = 0.025  # how much slower is too slow
-    margins: list[CaseMargin] = []  # the last that selects a case counts
+    margins: list[CaseMargin] = []  # the last one that selects a case counts
     budget_seconds: Annotated[float, Field(gt=0)] = 120.0
 
 
 class SuiteFile(_Strict):
-    """A suite as it stands in the file, with the defaults filled into the sweeps."""
+    """A suite as written in the file, with the defaults filled into the sweeps."""
 
     name: Annotated[str, Field(pattern=f"^{SUITE}$")]
     description: str = ""
@@ -129,11 +129,11 @@ class SuiteFile(_Strict):
     sweep: Annotated[list[Sweep], Field(min_length=1)]
 
 
-Fault = Callable[[], str]  # gives its words: to put all into words would take long, where there are thousands
+Fault = Callable[[], str]  # returns its message: formatting thousands of them would take long
 
 
 def read(path: Path) -> SuiteFile:
-    """Read and check a file; raises UserError with the first MAX_FAULTS that were found."""
+    """Read and check a file; raises UserError with its first MAX_FAULTS faults."""
     data = _toml(path)
     faults: list[Fault] = []
     defaults = data.pop("defaults", {})
@@ -163,7 +163,7 @@ def read(path: Path) -> SuiteFile:
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    """What a file holds; raises UserError where it can't be read or is not TOML."""
+    """Parse a file; raises UserError if it can't be read or is not TOML."""
     try:
         text = read_text(path, MAX_BYTES)
         if DOTTED.search(text):
@@ -173,7 +173,7 @@ def _toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: can't be read: {error}") from None
-    except (ValueError, RecursionError) as error:  # of TOML, of a number too long, or nested too deep
+    except (ValueError, RecursionError) as error:  # invalid TOML, a number too long, or nested too deep
         raise UserError(f"{path}: not TOML: {error}") from None
 
 
@@ -188,7 +188,7 @@ def _unknown_default(key: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as a message shows it: not all of a long one, and no number of more digits than Python writes."""
+    """A value as a message shows it: cut if it is long, and replaced if Python can't write it."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -231,7 +231,7 @@ def _fault(detail: Any) -> str:
 
 
 def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
-    """Faults of the cells named, which pydantic's types can't know."""
+    """Faults in the names of cells, which pydantic's types can't check."""
     for number, sweep in enumerate(sweeps if isinstance(sweeps, list) else []):
         if not isinstance(sweep, dict):
             continue
@@ -258,7 +258,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _faults_of_valid(content: SuiteFile) -> Iterator[Fault]:
-    """Faults of values that are valid one by one."""
+    """Faults of values that are valid by themselves, but not together."""
     for number, sweep in enumerate(content.sweep):
         for fault in _mixed(sweep):
             yield partial("sweep[{}].{}".format, number, fault)
@@ -267,7 +267,7 @@ def _faults_of_valid(content: SuiteFile) -> Iterator[Fault]:
 
 
 def _mixed(sweep: Sweep) -> Iterable[str]:
-    """Faults of a sweep that would load a cell, or train a data set."""
+    """Faults of a sweep that mixes data sets with cells, which would load a cell or train a data set."""
     kinds: tuple[tuple[str, Sequence[str], Iterable[str]], ...] = (
         ("cell", sweep.cell, DATA_SETS),
         ("phase", sweep.phase, ("loading",)),
@@ -282,7 +282,7 @@ def _mixed(sweep: Sweep) -> Iterable[str]:
 
 
 def _too_few(measure: Settings) -> Iterable[str]:
-    """The fault of a file that wants more replicates than it allows."""
+    """The fault of a file that asks for more replicates than it allows."""
     least, most = measure.replicates, measure.most_replicates
     if "most_replicates" in measure.model_fields_set and least > most:
         yield f"measure.replicates: {least} is more than most_replicates, {most}; expected at least {least} there"
@@ -294,6 +294,6 @@ def _cells(sweep: Mapping[str, Any]) -> list[str]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)`, or nothing where no known word is like it."""
+    """` (did you mean X?)`, or an empty string if no known word is similar."""
     matches = get_close_matches(word, list(known), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -1,4 +1,4 @@
-"""Suites: which files there are, and the groups of cases that one stands for."""
+"""Suites: find and read their files, and expand a suite into groups of cases."""
 
 import itertools
 import math
@@ -16,12 +16,12 @@ from rnnbench.expressions import parse_only, quoted
 from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
-MAX_CASES = 20_000  # more than this is asked about; a larger sweep is mostly a slip of the keyboard
+MAX_CASES = 20_000  # more need a confirmation; a larger sweep is mostly a typo
 MAX_CONFIRMED_CASES = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
 
 
 class TooManyCases(UserError):
-    """More cases than are measured without a confirmation."""
+    """The suite has more cases than are measured without a confirmation."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Suite:
 
     @property
     def settings(self) -> Settings:
-        """How the file wants to be measured."""
+        """The file's settings for the measurement."""
         return self.content.measure
 
     def with_check(self, **changes: float | None) -> Self:
-        """The same with other settings of the check; None leaves one as it is, a margin replaces all of the file's."""
+        """A copy with other check settings. None leaves a setting unchanged; a margin replaces all of the file's."""
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         if "margin" in given:
             given["margins"] = []
@@ -52,11 +52,11 @@ class Suite:
     def groups(
         self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None, knows_all: bool = True
     ) -> list[Group]:
-        """The cases that `only` leaves, grouped by workload in the order of the file.
+        """The cases that `only` selects, grouped by workload in the order of the file.
 
-        The reference of every case that is kept is kept too. `device` replaces the suite's own. Raises UserError where
-        nothing is left, or more than `most` cases, or where `only` has a value that the suite does not have and
-        `knows_all` asks that it has them all: a typo would leave cases out, and nobody would know.
+        The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
+        no case or more than `most` cases are left. With `knows_all`, also raises UserError if `only` has a value that
+        the suite does not have: a typo would otherwise leave out cases unnoticed.
         """
         if knows_all and (faults := _unknown(only, self.values(device))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
@@ -84,7 +84,7 @@ class Suite:
         return self.with_sweeps(kept)
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
-        """The groups, each with the number of the first sweep that has its workload, on whatever device."""
+        """The groups, each with the number of the first sweep that has its workload on any device."""
         sweeps = [_values_of_workloads(sweep) for sweep in self.content.sweep]
 
         def first_with(workload: Workload) -> int:
@@ -93,14 +93,14 @@ class Suite:
         return [replace(group, sweep=first_with(group.workload)) for group in groups]
 
     def values(self, device: str | None = None) -> dict[str, list[str]]:
-        """What `only` can name of each axis, torch's own cells and references included; `device` as for `groups`."""
-        there: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
+        """The values that `only` can name, by axis, with torch's own cells and references; `device` as for `groups`."""
+        known: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
         for sweep in self.content.sweep:
             for axis, values in sweep.axis_values().items():
-                there[axis] |= dict.fromkeys(map(axis_text, values))
+                known[axis] |= dict.fromkeys(map(axis_text, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
-            there["reference"] |= dict.fromkeys(references)
-            there["cell"] |= dict.fromkeys(
+            known["reference"] |= dict.fromkeys(references)
+            known["cell"] |= dict.fromkeys(
                 TORCH_OWN[implementation][reference]
                 for implementation in sweep.implementation
                 if implementation in TORCH_OWN
@@ -108,22 +108,22 @@ class Suite:
                 if reference in TORCH_OWN[implementation]
             )
         if device is not None:
-            there["device"] = {device: None}
-        return {axis: list(values) for axis, values in there.items()}
+            known["device"] = {device: None}
+        return {axis: list(values) for axis, values in known.items()}
 
 
-def _unknown(only: Mapping[str, Sequence[str]], there: Mapping[str, Sequence[str]]) -> list[str]:
-    """The values of `only` that are not there, with the nearest that is, and all that are."""
+def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
+    """A message for each axis with unknown values in `only`, with the nearest known value and all of them."""
     return [
-        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], there[axis])}: "
-        f"the suite has {axis}={','.join(map(quoted, there[axis]))}"
+        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], known[axis])}: "
+        f"the suite has {axis}={','.join(map(quoted, known[axis]))}"
         for axis, values in only.items()
-        if (missing := [value for value in values if value not in there[axis]])
+        if (missing := [value for value in values if value not in known[axis]])
     ]
 
 
 def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None) -> dict[str, list[Any]]:
-    """A sweep's axes less the values that `only` rules out for cases and references alike, before any product."""
+    """A sweep's axes without the values that `only` excludes for cases and references alike, before any product."""
     axes = sweep.axis_values()
     if device is not None:
         axes["device"] = [device]
@@ -146,7 +146,7 @@ def _has(sweep: Mapping[str, set[Any]], workload: Workload) -> bool:
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
-    """The cases of one sweep. Cells that share a reference share those of torch's own code; without one are none."""
+    """The cases of a sweep. Cells with the same reference share its torch cases; without a reference there are none."""
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
@@ -165,9 +165,9 @@ def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
 
 
 def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
-    """How much slower is too slow, for each case's key: what the last rule that selects it says, or the suite's own.
+    """How much slower is too slow, by each case's key: the margin of the last rule that selects it, or the suite's.
 
-    Raises UserError where a rule names no axis.
+    Raises UserError if the expression of a rule is not valid.
     """
     rules = _rules(check)
     return {
@@ -184,22 +184,22 @@ def _rules(check: CheckSettings) -> list[tuple[dict[str, list[str]], float]]:
 
 
 def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
-    """How the suite of a stored run judges; raises UserError where its `run.json` holds something else."""
+    """The check settings in a stored run's `run.json`; raises UserError if they are not valid."""
     try:
         return CheckSettings.model_validate(resolved.get("check", {}))
     except ValidationError as error:
-        place = ".".join(map(str, ("resolved.check", *error.errors()[0]["loc"])))
-        raise UserError(f"{run / 'run.json'}: {place}: {error.errors()[0]['msg']}") from None
+        key = ".".join(map(str, ("resolved.check", *error.errors()[0]["loc"])))
+        raise UserError(f"{run / 'run.json'}: {key}: {error.errors()[0]['msg']}") from None
 
 
 def shipped() -> dict[str, Path]:
     """The suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
-    folders = [_own_folder(), Path("suites")]  # the later wins
+    folders = [_own_folder(), Path("suites")]  # the later one wins
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def hidden_by(name: str, file: Path) -> Path | None:
-    """The suite of rnnbench's own that a file of the current folder hides, since it has the same bare name."""
+    """The suite of rnnbench that a file of the current folder hides by having the same bare name, or None."""
     own = _own_folder() / f"{name}.toml"
     return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
 
@@ -218,13 +218,13 @@ def find(name: str) -> Path:
     """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if path.exists():  # also what is no file, which reading it says better
+        if path.exists():  # also a folder: reading it gives the better message
             return path
         raise UserError(f"no suite file {name}; expected a file, or a name that `rnnbench list suites` shows")
     known = shipped()
     if name not in known:
-        there = ", ".join(sorted(known))
-        raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {there}, and files that end in .toml")
+        names = ", ".join(sorted(known))
+        raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {names}, and files that end in .toml")
     return known[name]
 
 
@@ -240,12 +240,12 @@ def read(name: str) -> Suite:
 
 
 def refuse_idle_margins(suite: Suite) -> None:
-    """Raise UserError where a margin is for values that the suite does not have: a typo would leave its cases without.
+    """Raise UserError if a margin is for values that the suite does not have: a typo would leave cases without it.
 
-    Not asked of a base, which may be an old commit that nobody can mend, and whose margins do not count.
+    A base is not checked: it may be an old commit that nobody can mend, and its margins do not count.
     """
-    there = suite.values()
+    known = suite.values()
     for number, (only, _) in enumerate(_rules(suite.content.check)):
-        named = {axis: values for axis, values in only.items() if axis != "device"}  # --device brings others
-        if faults := _unknown(named, there):
+        named = {axis: values for axis, values in only.items() if axis != "device"}  # --device may add others
+        if faults := _unknown(named, known):
             raise UserError(f"{suite.file}: check.margins[{number}].only: {'; '.join(faults)}")

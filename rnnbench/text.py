@@ -1,4 +1,4 @@
-"""Text from strangers: what may be shown on a terminal, and what can be written to a file."""
+"""Untrusted text: make it safe to show on a terminal, and possible to write to a file."""
 
 
 def printable(text: str) -> str:
@@ -15,5 +15,5 @@ def writable(text: str) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """The text as bytes of UTF-8, whatever names it holds."""
+    """The text as bytes of UTF-8; see `writable`."""
     return writable(text).encode()

@@ -1,4 +1,4 @@
-"""Fixtures for all rooms."""
+"""Fixtures for all tests."""
 
 import os
 import signal
@@ -9,24 +9,24 @@ import hypothesis
 import pytest
 import torch
 
-# A shared machine may take any time for an example.
+# On a shared machine one example may take any time.
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")
 
-# The programs that tests start, wherever they are started, are of this tree, whether it is installed or not.
+# Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell that starts this in the background has it ignored, and so would every program that a test interrupts.
+    # A shell that starts pytest in the background ignores SIGINT, and programs that a test interrupts inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    # The same for the tests themselves under `nohup`.
+    # `nohup` ignores SIGHUP in the same way.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """On a machine that is shared, two threads wait for each other for longer than the calls of a test take."""
+    """Run torch on one thread: on a shared machine two threads wait for each other longer than a test's calls take."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

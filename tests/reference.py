@@ -1,4 +1,4 @@
-"""The API reference: `python -m tests.reference FOLDER` writes what docstrings say as HTML (`make docs`)."""
+"""The API reference: `python -m tests.reference FOLDER` writes the docstrings as HTML (`make docs`)."""
 
 import importlib
 import sys
@@ -9,9 +9,9 @@ import pdoc
 
 import rnnbench
 
-PAGES: dict[str, list[str]] = {  # what is shown of each module
+PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench": rnnbench.__all__,
-    "rnnbench.pytest_plugin": [],  # its docstring
+    "rnnbench.pytest_plugin": [],  # only its docstring
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
     "rnnbench.report.notebook.measured": ["Measured"],
     "rnnbench.report.notebook.explained": ["Explained"],
@@ -20,16 +20,16 @@ PAGES: dict[str, list[str]] = {  # what is shown of each module
 
 
 def write(folder: Path) -> Path:
-    """Write a page for each of `PAGES` into `folder`, of this process's modules; the path of the first page."""
+    """Write a page for each of `PAGES` into `folder`, from this process's modules; return the first page's path."""
     specs = []
     for name, shown in PAGES.items():
         module = importlib.import_module(name)
-        # pdoc looks into a module's dictionary, where what is imported when it is asked for is not yet.
-        vars(module).update({one: getattr(module, one) for one in shown}, __all__=shown)
+        # pdoc looks into a module's dictionary, which does not yet hold the names that are imported on first use.
+        vars(module).update({attribute: getattr(module, attribute) for attribute in shown}, __all__=shown)
         specs += [name, f"!{name}\\..*"]
     pdoc.render.configure(show_source=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of annotations within pandas, which `Measured` inherits
+        warnings.simplefilter("ignore")  # from annotations in pandas, which `Measured` inherits
         pdoc.pdoc(*specs, output_directory=folder)
     return folder / "rnnbench.html"
 

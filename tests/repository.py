@@ -5,14 +5,14 @@ from pathlib import Path
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody, with nothing of the machine's own settings."""
+    """Run git as a fixed user, without the machine's own settings."""
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
 def commit(folder: Path, files: dict[str, str], message: str = "change") -> str:
-    """Write files and commit them; the new commit. The repository is made where there is none."""
+    """Write files, commit them and return the new commit. Make the repository if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ".git").exists():
         git(folder, "init", "--quiet", "--initial-branch=main")
@@ -25,7 +25,7 @@ def commit(folder: Path, files: dict[str, str], message: str = "change") -> str:
 
 
 def executable(file: Path, text: str) -> Path:
-    """Write a shell script that can be run."""
+    """Write an executable shell script."""
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)
     return file

@@ -1,4 +1,4 @@
-"""Files as pytest-benchmark writes them, made for tests: known times, no process started."""
+"""Files as pytest-benchmark writes them, made for tests with known times and without starting a process."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MACHINE = {
 def benchmark(
     name: str, rounds: Sequence[float], *, group: str | None = None, extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One benchmark without its data, as `--benchmark-autosave` leaves it."""
+    """One benchmark without its data, as `--benchmark-autosave` saves it."""
     figures = {key: value for key, value in stats(rounds).items() if key != "data"}
     return {
         "group": group,
@@ -34,7 +34,7 @@ def benchmark(
 
 
 def content(benchmarks: Sequence[Mapping[str, Any]], **changes: Any) -> dict[str, Any]:
-    """What a file holds."""
+    """The content of a file."""
     return {
         "machine_info": MACHINE,
         "commit_info": {"id": "0123456789abcdef", "dirty": False},
@@ -45,7 +45,7 @@ def content(benchmarks: Sequence[Mapping[str, Any]], **changes: Any) -> dict[str
 
 
 def write(path: Path, benchmarks: Sequence[Mapping[str, Any]], **changes: Any) -> Path:
-    """A file."""
+    """Write a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content(benchmarks, **changes)), encoding="utf-8")
     return path
@@ -54,9 +54,9 @@ def write(path: Path, benchmarks: Sequence[Mapping[str, Any]], **changes: Any) -
 def side(
     folder: Path, times: Mapping[str, Sequence[float]], *, hours: Sequence[int] = (), group: str = "all", **changes: Any
 ) -> Path:
-    """A folder of files: `times[name][number]` is each round of that benchmark in that file, written in its hour."""
+    """A folder of files: `times[name][number]` is the time of every round of a benchmark in file `number`."""
     for number in range(max(map(len, times.values()))):
         hour = hours[number] if hours else number
-        benchmarks = [benchmark(name, [taken[number]] * 5, group=group) for name, taken in times.items()]
+        benchmarks = [benchmark(name, [seconds[number]] * 5, group=group) for name, seconds in times.items()]
         write(folder / f"{number:04d}.json", benchmarks, datetime=f"2026-01-01T{hour:02d}:00:00+00:00", **changes)
     return folder

@@ -1,4 +1,4 @@
-"""A Slurm cluster of this machine's own, on loopback: its nodes are daemons, its GPUs two device files."""
+"""A Slurm cluster on this machine's loopback interface: its nodes are daemons, its GPUs two device files."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from pathlib import Path
 import psutil
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "unshare")
-WAIT_SECONDS = 120.0  # for a daemon or a job, on a machine with much else to do
-CPUS = 4  # of a node, whatever this machine has: jobs of one core run at the same time
+WAIT_SECONDS = 120.0  # for a daemon or a job, on a busy machine
+CPUS = 4  # of a node, whatever this machine has, so that jobs of one core run at the same time
 # Nodes: `a` has the GPUs; `small` may use one core, so it is another kind of machine; `far` does not see `hidden`.
 NODES = {"a": "Gres=gpu:2", "small": "", "far": ""}
 PARTITIONS = {"main": "a", "both": "a,small", "far": "far", "short": "a MaxTime=1"}
 
 
 class Unavailable(Exception):
-    """There can be no cluster here, for the reason given."""
+    """This machine can run no cluster; the message says why."""
 
 
 class Cluster:
@@ -31,9 +31,9 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.conf = root / "slurm.conf"
-        self.hidden = root / "hidden"  # a folder that the node `far` sees another one in place of
+        self.hidden = root / "hidden"  # the node `far` sees another folder in its place
         self._ports = free_ports(1 + len(NODES))
-        # Some containers let nobody have mounts of his own; then there is no such node.
+        # Some containers allow no private mounts; then there is no node `far`.
         self.has_far = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
@@ -61,22 +61,22 @@ class Cluster:
                 script = f"mount -t tmpfs none {self.hidden} && exec slurmd -D -N far"
                 command = ["unshare", "--mount", "sh", "-c", script]
             self._daemons.append(self._spawn(command, name))
-        wanted = {f"{name} idle" for name in NODES if name != "far" or self.has_far}
-        wait_until(lambda: wanted <= set(self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()), "the nodes")
+        expected = {f"{name} idle" for name in NODES if name != "far" or self.has_far}
+        wait_until(lambda: expected <= set(self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()), "the nodes")
 
     def start_controller(self) -> None:
-        """Start it, with the state that it had before."""
+        """Start the controller with the state that it had before."""
         self._controller = self._spawn(["slurmctld", "-D"], "slurmctld")
         wait_until(lambda: "UP" in self.tell("scontrol", "ping"), "slurmctld")
 
     def stop_controller(self) -> None:
-        """As an administrator would."""
+        """Stop the controller as an administrator would."""
         if self._controller is not None:
             end(self._controller)
             self._controller = None
 
     def restart_controller(self) -> None:
-        """Jobs go on meanwhile."""
+        """Stop and start the controller while jobs go on."""
         self.stop_controller()
         self.start_controller()
 
@@ -89,18 +89,18 @@ class Cluster:
             end(daemon)
 
     def end_jobs(self) -> None:
-        """Cancel all jobs, and wait until none is left."""
+        """Cancel all jobs and wait until none is left."""
         self.tell("scancel", "--user=root")
         wait_until(lambda: self.tell("squeue", "-h") == "", "the jobs' ends")
 
     def tell(self, *command: str) -> str:
-        """What one of Slurm's commands writes."""
+        """The output of one of Slurm's commands."""
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         return done.stdout
 
     @property
     def environment(self) -> dict[str, str]:
-        """That in which Slurm's commands reach this cluster."""
+        """The environment in which Slurm's commands reach this cluster."""
         return os.environ | {"SLURM_CONF": str(self.conf)}
 
     def _spawn(self, command: Sequence[str], name: str) -> subprocess.Popen[bytes]:
@@ -152,25 +152,25 @@ def cluster(root: Path) -> Iterator[Cluster]:
         raise Unavailable(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
         raise Unavailable("Slurm's daemons need root")
-    made = Cluster(root)
+    running = Cluster(root)
     try:
-        made.start()
-        yield made
+        running.start()
+        yield running
     finally:
-        made.stop()
+        running.stop()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at now."""
+    """Ports on which nothing listens now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Raises TimeoutError."""
+    """Wait until a condition holds; raises TimeoutError."""
     end = time.monotonic() + WAIT_SECONDS
     while not is_so():
         if time.monotonic() > end:
@@ -179,21 +179,21 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 def kill_a_job(path: Path) -> None:
-    """SIGKILL for the process of a job that has measured something; its workers end with it."""
+    """Kill the process of a job that has measured something; its workers end with it."""
     wait_until(lambda: any(path.glob("windows-*-0000.jsonl")), "the first window")
     part = next(path.glob("windows-*-0000.jsonl")).name.split("-")[1]
-    place = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
+    index = json.loads((path / "jobs.jsonl").read_text().splitlines()[0])["parts"].index(part)
     command = ["submitit.core._submit", str(path / "slurm")]
     for process in psutil.process_iter(["cmdline"]):
         is_one = (process.info["cmdline"] or [])[-2:] == command
-        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(place):
+        if is_one and process.environ()["SLURM_ARRAY_TASK_ID"] == str(index):
             process.kill()
             return
     raise LookupError(part)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """As an administrator would, and for good where it does not."""
+    """Terminate a process, and kill it if it does not end."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(10)

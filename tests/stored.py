@@ -1,4 +1,4 @@
-"""Run folders made for tests: windows with known times, no process started."""
+"""Run folders made for tests, with known times and without starting a process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ INFO = RunInfo("test", "a run made by hand", {}, "rnnbench run test", "2026-01-0
 
 
 def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:
-    """A window in which each call took the seconds given."""
+    """A window whose calls took the given seconds."""
     total = sum(seconds)
     return Window(
         case=case.key,
@@ -33,7 +33,7 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
 
 
 def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:
-    """A run in which `times[case][replicate]` are the calls of the one window of that replicate."""
+    """A run with one window for each case and replicate: `times[case][replicate]` are the seconds of its calls."""
     run = RunFolder.create(parent, "test")
     run.write_info(replace(INFO, id=run.path.name[-4:]))
     for case in times:

@@ -1,4 +1,4 @@
-"""`rnnbench.measure(...)` as users call it; `tests/harness/live` has what it does inside."""
+"""`rnnbench.measure(...)` as users call it; `tests/harness/live` tests its parts."""
 
 import builtins
 import inspect
@@ -27,20 +27,20 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
-    found = measure(pair(), INPUT, phase=phase, **QUICK)
-    assert_type(found, Measured)
-    assert isinstance(found, pd.DataFrame)
-    assert found.index.tolist() == ["mine", "torch"]
-    assert found.columns.tolist() == [
+    measured = measure(pair(), INPUT, phase=phase, **QUICK)
+    assert_type(measured, Measured)
+    assert isinstance(measured, pd.DataFrame)
+    assert measured.index.tolist() == ["mine", "torch"]
+    assert measured.columns.tolist() == [
         *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
         *("mean_seconds", "replicates", "parity", "parameters"),
     ]
-    assert found["parity"].tolist() == ["agrees", "is the reference"]
-    assert found["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
-    assert found["replicates"].tolist() == [2, 2]
-    assert (found["seconds"] > 0).all()
-    assert found.loc["torch", "ratio"] == 1.0
-    facts = {name: value for name, value in found.attrs.items() if name != "note"}
+    assert measured["parity"].tolist() == ["agrees", "is the reference"]
+    assert measured["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
+    assert measured["replicates"].tolist() == [2, 2]
+    assert (measured["seconds"] > 0).all()
+    assert measured.loc["torch", "ratio"] == 1.0
+    facts = {name: value for name, value in measured.attrs.items() if name != "note"}
     assert facts == {
         "phase": phase,
         "reference": "torch",
@@ -48,7 +48,7 @@ def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    assert "process" in found.attrs["note"]
+    assert "process" in measured.attrs["note"]
 
 
 def test_forty_times_the_work_takes_longer() -> None:
@@ -62,10 +62,10 @@ def test_forty_times_the_work_takes_longer() -> None:
 
         return run
 
-    found = measure({"base": steps(5), "mine": steps(200)}, input, reference="base", **QUICK)
-    assert found["ratio"]["mine"] > 2
-    assert found["seconds"]["mine"] > 2 * found["seconds"]["base"]
-    assert found["parity"]["mine"].startswith("differs by")
+    measured = measure({"base": steps(5), "mine": steps(200)}, input, reference="base", **QUICK)
+    assert measured["ratio"]["mine"] > 2
+    assert measured["seconds"]["mine"] > 2 * measured["seconds"]["base"]
+    assert measured["parity"]["mine"].startswith("differs by")
 
 
 def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> None:
@@ -74,8 +74,8 @@ def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> No
 
 
 def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
-    found = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
-    assert found["replicates"].tolist() == [3, 3]
+    measured = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
+    assert measured["replicates"].tolist() == [3, 3]
 
 
 def test_its_help_is_that_of_a_function() -> None:
@@ -89,25 +89,25 @@ def test_importing_rnnbench_loads_neither_torch_nor_pandas() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# Where it shows itself
+# How the result and the progress are shown
 
 
 class ZMQInteractiveShell:
-    """What `get_ipython()` gives in a notebook, as far as rich looks."""
+    """The type of `get_ipython()` in a notebook, as far as rich looks."""
 
 
 def test_in_a_notebook_progress_is_one_line_that_goes_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
-    found = measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
+    measured = measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
     out, shown = capsys.readouterr()
     *lines, cleared, end = shown.split("\r")[1:]
     assert any(line.startswith("round ") and "█" in line and " s left" in line for line in lines)
     assert (cleared.strip(), end, out) == ("", "", "")
     assert "\n" not in shown
     assert "IPython" not in sys.modules
-    assert found._repr_html_().startswith("<table")
+    assert measured._repr_html_().startswith("<table")
 
 
 def test_on_a_terminal_progress_is_a_bar_that_goes_away(
@@ -115,7 +115,7 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)  # or a busy machine is done before the next look
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)  # otherwise a busy machine is done before the next redraw
     measure(pair(), INPUT, **QUICK | {"progress": True, "window_seconds": 0.02})
     out, shown = capsys.readouterr()
     assert "checking outputs" in shown
@@ -131,7 +131,7 @@ def test_elsewhere_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tensor], Tensor]]) -> None:
-    """Never run: what mypy has to accept, and to refuse."""
+    """Never run: code that mypy has to accept or to reject."""
     assert_type(rnnbench.measure(modules, INPUT, phase="step"), Measured)
     assert_type(measure(functions, (INPUT, INPUT)), Measured)
     measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
@@ -140,15 +140,15 @@ def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tens
 
 
 @pytest.mark.parametrize(
-    "given",
+    "sizes",
     ["batch_size=8 seq_len=32,33 hidden_size=100", {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"}],
 )
-def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(given: str | dict[str, object], tmp_path: Path) -> None:
-    found = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), given)  # type: ignore[arg-type]
-    assert found["seq_len"].tolist() == [32, 33]
-    assert found["status"].tolist() == ["predicted", "predicted"]
+def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(sizes: str | dict[str, object], tmp_path: Path) -> None:
+    predicted = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), sizes)  # type: ignore[arg-type]
+    assert predicted["seq_len"].tolist() == [32, 33]
+    assert predicted["status"].tolist() == ["predicted", "predicted"]
     work = Workload("lstm", "inference", "many_to_many", 8, 32, 64, 100, 10, 1, "float32", "cpu", 1)
-    assert found["seconds"].iloc[0] == pytest.approx(made_up.loop(work, made_up.macs(work)), rel=0.01)
+    assert predicted["seconds"].iloc[0] == pytest.approx(made_up.loop(work, made_up.macs(work)), rel=0.01)
 
 
 def test_an_axis_that_is_none_is_named_before_anything_is_fitted() -> None:

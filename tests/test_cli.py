@@ -80,7 +80,7 @@ def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subproce
 
 
 def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The same in this process, for commands that measure nothing: a second less for each."""
+    """Run a command that measures nothing in this process, which saves a second."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
         contextlib.chdir(cwd),
@@ -89,8 +89,8 @@ def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess
         mock.patch.object(sys, "stderr", err),
     ):
         code = cli._exit_code(debug=False)
-    told = [stream.buffer.getvalue().decode() for stream in (out, err)]
-    return subprocess.CompletedProcess(list(map(str, arguments)), code, *told)
+    outputs = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(list(map(str, arguments)), code, *outputs)
 
 
 @pytest.fixture
@@ -139,15 +139,15 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
     (folder / "tiny.toml").write_text('name = "tiny"\n' + alone)
     done = rnnbench("run", "tiny.toml", cwd=folder)
     (path,) = (folder / "results").iterdir()
-    said = "no case was measured, and 2 of 2 failed; the first: ValueError: on purpose (mine.py:12)"
+    message = "no case was measured, and 2 of 2 failed; the first: ValueError: on purpose (mine.py:12)"
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"rnnbench: results/{path.name}: {said}"
+    assert done.stderr.splitlines()[-1] == f"rnnbench: results/{path.name}: {message}"
     assert "none measured, none skipped, 2 failed" in done.stdout
     assert done.stdout.splitlines()[-1] == f"results/{path.name}"
 
     done = rnnbench("run", "tiny.toml", "--resume", path, "--json", cwd=folder)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {said}"]
+    assert done.stderr.splitlines()[-2:] == [str(path), f"rnnbench: {path}: {message}"]
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
 
 
@@ -193,7 +193,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     assert read_info(path).status == status
     assert load(path)["replicate"].nunique() >= 1
     assert in_process("report", path, cwd=folder).returncode == 0
-    if by == signal.SIGINT:  # resumed as below
+    if by == signal.SIGINT:  # an interrupted run resumes like the one below
         return
     (folder / "tiny.toml").write_text(SUITE)
     before = load(path)["replicate"].nunique()
@@ -312,7 +312,7 @@ def test_a_fault_of_our_own_is_no_regression(
         raise ZeroDivisionError
 
     monkeypatch.setattr(cli.cli, "main", breaks)
-    monkeypatch.setattr(signal, "signal", lambda *which: None)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
@@ -340,27 +340,27 @@ def test_list_shows_suites_cells_and_cases(folder: Path) -> None:
     assert "overlapping" in cells
     cases = rnnbench("list", "cases", "tiny.toml", cwd=folder).stdout.splitlines()
     assert len(cases) == 6
-    one = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()
-    assert cases[0] in one
+    selected = rnnbench("list", "cases", "tiny.toml", "--only", cases[0], cwd=folder).stdout.splitlines()
+    assert cases[0] in selected
 
 
 def test_doctor_describes_each_gpu_or_says_why_it_can_not(tmp_path: Path) -> None:
     fake_nvml.build(tmp_path)
     command = [sys.executable, "-m", "rnnbench", "doctor", "--no-probe"]
-    told = subprocess.run(
+    output = subprocess.run(
         command, capture_output=True, text=True, check=True, env=os.environ | fake_nvml.environment(tmp_path)
     ).stdout
-    assert "GPU-" in told
-    assert "driver version" in told
+    assert "GPU-" in output
+    assert "driver version" in output
     bare = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "gpu" in bare
-    assert len(told.splitlines()) > len(bare.splitlines())
+    assert len(output.splitlines()) > len(bare.splitlines())
 
 
 def test_metrics_are_listed_with_what_they_are(tmp_path: Path) -> None:
-    told = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
-    assert len(told) == len(METRICS)
-    assert all(line.startswith(metric.name) for line, metric in zip(told, METRICS, strict=True))
+    lines = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) == len(METRICS)
+    assert all(line.startswith(metric.name) for line, metric in zip(lines, METRICS, strict=True))
 
 
 INTERRUPTED = """
@@ -379,7 +379,7 @@ main()
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is loaded
+        ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is imported
         ("pandas", ["report", "nowhere"]),
         ("rnnbench.suites", ["run", "tiny.toml"]),
     ],
@@ -387,7 +387,7 @@ main()
 def test_ctrl_c_while_something_is_loaded_is_one_line(folder: Path, name: str, arguments: list[str]) -> None:
     code = INTERRUPTED.format(name=name, arguments=arguments)
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    # A shell shows 130 for both: Python ends itself by the signal where it came in an exec(), as `-c` is one.
+    # A shell shows 130 for both. With `-c` Python ends itself by the signal, because the code runs in an exec().
     assert done.returncode in (130, -signal.SIGINT)
     assert done.stderr.strip() == "rnnbench: interrupted"
 

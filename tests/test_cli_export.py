@@ -1,4 +1,4 @@
-"""`export`, and `report` and `compare` of other tools' files, as they are called."""
+"""The commands `export`, and `report` and `compare` with files of other tools."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with a case that was skipped; the working directory is beside it."""
+    """A run with a skipped case; the working directory is its parent."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_ACTIONS", "")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
@@ -29,14 +29,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rnnbench(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """The exit code of a command line, in this process."""
+    """Run a command line in this process and return its exit code."""
     monkeypatch.setattr(sys, "argv", ["rnnbench", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("to", [name for name, one in FORMATS.items() if one.is_text])
+@pytest.mark.parametrize("to", [name for name, kind in FORMATS.items() if kind.is_text])
 def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
@@ -54,8 +54,8 @@ def test_parquet_has_a_file_of_its_own(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert rnnbench(monkeypatch, "export", run, "--format", "parquet", "--windows") == 0
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"{run.name}.parquet\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"{run.name}.parquet\n")
     assert len(pd.read_parquet(f"{run.name}.parquet")) == 5  # four windows, and the skipped case
 
 
@@ -74,7 +74,7 @@ def test_parquet_has_a_file_of_its_own(
         (["export", "{run}", "--format", "csv", "--out", "{run}"], "rnnbench: {run}: can't be written: "),
         (["export", "{run}", "--format", "csv", "--out", "."], "rnnbench: .: can't be written: Is a directory"),
         (["report", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
-        (["compare", "{run}", "{run}", "--reference", "x"], "--reference is for pytest-benchmark's files"),
+        (["compare", "{run}", "{run}", "--reference", "x"], "are runs, which have their own references"),
         (
             ["compare", "{run}", "saved.json"],
             "saved.json is pytest-benchmark's and {run} is not; rnnbench export",
@@ -86,7 +86,7 @@ def test_parquet_has_a_file_of_its_own(
         (["report", "{run}/run.json", "--serve"], "{run}/run.json: not a run folder: "),
         (
             ["report", "saved.json", "--reference", "x"],
-            "--reference x: saved.json has no such benchmark; it has",
+            "reference x: saved.json has no such benchmark; it has",
         ),
     ],
 )
@@ -95,12 +95,12 @@ def test_faults_are_told_in_two_lines_and_nothing_is_written(
 ) -> None:
     write(Path("saved.json"), [benchmark("test_a", [1.0])])
     before = sorted(Path().rglob("*"))
-    assert rnnbench(monkeypatch, *(one.format(run=run) for one in arguments)) == 2
-    said = capsys.readouterr()
-    lines = [line for line in said.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
-    assert message.format(run=run) in said.err
+    assert rnnbench(monkeypatch, *(argument.format(run=run) for argument in arguments)) == 2
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
+    assert message.format(run=run) in printed.err
     assert len(lines) <= 2
-    assert said.out == ""
+    assert printed.out == ""
     assert sorted(Path().rglob("*")) == before
 
 
@@ -118,7 +118,7 @@ def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
-    side(Path("after"), {"test_a": [1.3 * one for one in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
+    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
     command = ["compare", "before", "after", "--reference", "test_b"]
     assert rnnbench(monkeypatch, *command) == 1
     assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in capsys.readouterr().out
@@ -127,8 +127,8 @@ def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(
     capsys.readouterr()
     assert rnnbench(monkeypatch, *command, "--json") == 1
     [line] = capsys.readouterr().out.splitlines()
-    found = json.loads(line)
-    assert (found["case"], found["group"], found["verdict"]) == ("bench.py::test_a", "all", "regressed")
+    finding = json.loads(line)
+    assert (finding["case"], finding["group"], finding["verdict"]) == ("bench.py::test_a", "all", "regressed")
 
 
 def test_what_export_writes_is_reported_and_compared(

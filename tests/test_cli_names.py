@@ -1,4 +1,4 @@
-"""Names of folders and files: with every character, or with a meaning for Python or for rnnbench."""
+"""Names of folders and files: with unusual characters, or with a meaning for Python or rnnbench."""
 
 import os
 import shlex
@@ -50,15 +50,15 @@ def test_names_may_hold_any_character_and_what_is_listed_can_be_pasted(tmp_path:
 def test_a_suite_that_hides_one_of_rnnbenchs_own_is_told_first(tmp_path: Path, command: str) -> None:
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "quick.toml").write_text(SUITE)
-    # That no case matches ends the others before they measure.
+    # The other commands end before they measure because no case matches.
     arguments = [] if command == "list cases" else ["--only", "cell=nothing"]
     arguments += ["--base", "."] if command == "check" else []
-    told = rnnbench(*command.split(), "quick", *arguments, cwd=tmp_path).stderr.splitlines()
+    messages = rnnbench(*command.split(), "quick", *arguments, cwd=tmp_path).stderr.splitlines()
     own = suites.shipped()["quick"].resolve()
-    assert told[0].startswith("rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench")
-    assert told[0].endswith(f"; that one is {own}")
-    told = rnnbench(*command.split(), "suites/quick.toml", *arguments, cwd=tmp_path).stderr.splitlines()
-    assert not any("hides" in line for line in told)
+    assert messages[0].startswith("rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench")
+    assert messages[0].endswith(f"; that one is {own}")
+    messages = rnnbench(*command.split(), "suites/quick.toml", *arguments, cwd=tmp_path).stderr.splitlines()
+    assert not any("hides" in line for line in messages)
 
 
 def test_a_list_of_suites_marks_those_that_hide_rnnbenchs_own(tmp_path: Path) -> None:

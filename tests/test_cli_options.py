@@ -1,4 +1,4 @@
-"""Options of every command: an empty value is most likely a variable that is not set, and never means anything."""
+"""Options of every command: an empty value, most likely from an unset shell variable, is refused."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rnnbench.cli import cli
 from tests.test_help import commands
 
-FREE = (click.types.StringParamType, click.Path)  # what takes an empty value unless it is told not to
+FREE = (click.types.StringParamType, click.Path)  # these accept an empty value by default
 
 
 def parameters() -> Iterator[tuple[tuple[str, ...], click.Parameter]]:
@@ -24,17 +24,17 @@ def parameters() -> Iterator[tuple[tuple[str, ...], click.Parameter]]:
 
 
 def required(path: tuple[str, ...], but: click.Parameter) -> list[str]:
-    """A value for each argument of a command that must have one, and for another that is asked for: nothing."""
-    given = [
-        "" if other is but else "quick"
-        for where, other in parameters()
-        if where == path and isinstance(other, click.Argument) and (other.required or other is but)
+    """A value for each required argument of a command, and an empty one for `but`."""
+    values = [
+        "" if argument is but else "quick"
+        for where, argument in parameters()
+        if where == path and isinstance(argument, click.Argument) and (argument.required or argument is but)
     ]
-    return ["--", *given]
+    return ["--", *values]
 
 
 @pytest.mark.parametrize(
-    ("path", "parameter"), [pytest.param(*one, id=f"{' '.join(one[0])} {one[1].name}") for one in parameters()]
+    ("path", "parameter"), [pytest.param(*entry, id=f"{' '.join(entry[0])} {entry[1].name}") for entry in parameters()]
 )
 def test_an_empty_value_is_refused_in_words(path: tuple[str, ...], parameter: click.Parameter) -> None:
     option = [parameter.opts[0], ""] if isinstance(parameter, click.Option) else []

@@ -1,4 +1,4 @@
-"""A command that measured nothing has failed, and says what would be enough."""
+"""A command that measured nothing fails and names a budget that would be enough."""
 
 import re
 from pathlib import Path
@@ -26,17 +26,17 @@ def test_a_budget_that_is_too_small_is_an_error_and_the_one_that_is_named_is_eno
     (path,) = (folder / "results").iterdir()
     run = f"results/{path.name}"
     assert done.returncode == 2
-    said = done.stderr.splitlines()[-1]
+    message = done.stderr.splitlines()[-1]
     named = re.fullmatch(
         rf"rnnbench: {run}: no case was measured within the budget, which ended at case 0 of 6; about --budget (\d+s) "
         rf"would be enough; --resume {run} goes on with what it has",
-        said,
+        message,
     )
-    assert named, said
+    assert named, message
     assert done.stdout.splitlines()[-1] == run
     assert read_info(path).status == "finished"
-    again = rnnbench("run", "tiny.toml", "--resume", run, "--budget", named[1], cwd=folder)
-    assert again.returncode == 0, again.stderr
+    resumed = rnnbench("run", "tiny.toml", "--resume", run, "--budget", named[1], cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
     summary = summarize(load(path))
     assert set(summary["status"]) == {"measured", "skipped"}  # nothing is pending
 

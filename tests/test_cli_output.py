@@ -1,4 +1,4 @@
-"""What is printed: where it goes, what it is made of, and what becomes of a command that can't print."""
+"""Printed output: its stream, its characters, and what a command does when it can't print."""
 
 import ast
 import contextlib
@@ -36,23 +36,23 @@ COMMANDS = {
     "--help": ["check", "--help"],
     "--version": ["--version"],
 }
-WRITTEN = {  # before anything is printed
+WRITTEN = {  # the file that each command writes before it prints
     "check": "results/tiny-*/verdicts.json",
     "report": "reports/*base/index.html",
     "report --together": "together/index.html",
     "compare": "summary.md",
     "compare --json": "summary.md",
 }
-# `python -m tests.validation fuzz` tries every way to print with every fault of an output, in one process.
-REGRESSED = 1  # what the two runs are made for
-CODES = {"compare": REGRESSED, "compare --json": REGRESSED, "check": 2}  # this machine is not that of the stored run
-FEW = ["compare", "compare --json", "export", "list cells", "--help"]  # each way of printing
-QUICK = [name for name in COMMANDS if name != "check"]  # which measures for some seconds
+# `python -m tests.validation fuzz` tries every kind of output with every fault of a stream, in one process.
+REGRESSED = 1  # the exit code of a comparison of the two runs
+CODES = {"compare": REGRESSED, "compare --json": REGRESSED, "check": 2}  # the stored run names another machine
+FEW = ["compare", "compare --json", "export", "list cells", "--help"]  # one command for each way of printing
+QUICK = [name for name in COMMANDS if name != "check"]  # `check` measures for some seconds
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A suite, and two runs of it, the second slower than the first."""
+    """A suite and two runs of it, the second slower than the first."""
     text = SUITE.replace('["combined", "gru"]', '"gru"').replace('"loop", "hoisted"', '"loop"')
     (tmp_path / "tiny.toml").write_text(text)
     cases = small.case("gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32")
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
         "gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32"
     )
     for name, slower in (("base", 2.0), ("head", 3.0)):
-        times = {cases: [[slower + 0.001 * place] for place in range(6)], layers: [[1.0]] * 6}
+        times = {cases: [[slower + 0.001 * replicate] for replicate in range(6)], layers: [[1.0]] * 6}
         stored.folder(tmp_path / "made" / name, times).rename(tmp_path / name)
     return tmp_path
 
@@ -71,7 +71,7 @@ def start(folder: Path, *arguments: str, **streams: int | None) -> "subprocess.P
 
 
 def unread() -> int:
-    """The end of a pipe that nobody reads."""
+    """The write end of a pipe without a reader."""
     read, written = os.pipe()
     os.close(read)
     return written
@@ -158,7 +158,7 @@ def test_only_one_module_of_the_command_line_prints() -> None:
 
 @pytest.mark.parametrize("name", [name for name in QUICK if "--" not in name])
 def test_every_command_prints_something_readable_in_every_encoding(folder: Path, name: str) -> None:
-    encoding = "ascii"  # which every other holds
+    encoding = "ascii"  # a subset of every other encoding
     environment = os.environ | {"PYTHONIOENCODING": encoding, "GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
     done = subprocess.run([*PROGRAM, *COMMANDS[name]], cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == CODES.get(name, 0), done.stderr
@@ -193,17 +193,17 @@ def test_the_last_line_names_a_folder_that_is_not_text_byte_for_byte(folder: Pat
 
 
 def on_terminal(folder: Path, *arguments: str) -> bytes:
-    """What a command writes to a terminal."""
+    """The bytes that a command writes to a terminal."""
     main, other = pty.openpty()
     process = subprocess.Popen([*PROGRAM, *arguments], cwd=folder, stdout=other, stderr=subprocess.DEVNULL)
     os.close(other)
-    told = b""
-    with contextlib.suppress(OSError):  # which is how Linux says that the other end is closed
+    written = b""
+    with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
         while part := os.read(main, 1 << 16):
-            told += part
+            written += part
     os.close(main)
     assert process.wait(timeout=60) == 0
-    return told
+    return written
 
 
 def test_an_export_to_a_terminal_moves_no_cursor_and_to_a_pipe_is_exact(tmp_path: Path) -> None:

@@ -59,13 +59,13 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     (tmp_path / "tiny.toml").write_text(SUITE)
     (tmp_path / "mine.py").write_text(CELLS)
     monkeypatch.chdir(tmp_path)
-    said = profile("tiny.toml")
-    *_, folder, page = (tmp_path / line for line in said.strip().splitlines())
-    assert "mine.py:Mine loop takes" in said
-    assert "the time of torch.nn.GRU" in said
-    shy = next(line for line in said.splitlines() if line.startswith("not profiled: cell=mine.py:Shy"))
+    output = profile("tiny.toml")
+    *_, folder, page = (tmp_path / line for line in output.strip().splitlines())
+    assert "mine.py:Mine loop takes" in output
+    assert "the time of torch.nn.GRU" in output
+    shy = next(line for line in output.splitlines() if line.startswith("not profiled: cell=mine.py:Shy"))
     assert shy.endswith("under the profiler: ValueError: somebody is watching (mine.py:11)")
-    profiles = {key.split(" ")[0]: one for key, one in read_profiles(folder).items()}
+    profiles = {key.split(" ")[0]: case_profile for key, case_profile in read_profiles(folder).items()}
     assert [cause.kind for cause in profiles["cell=mine.py:Mine"].causes] == ["copy"]
     assert profiles["cell=mine.py:Mine"].causes[0].what == "clone (mine.py:7)"
     assert profiles["cell=torch.nn.GRU"].works
@@ -95,20 +95,20 @@ def test_the_help_has_an_example() -> None:
 def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path: Path) -> None:
     modules = pair()
     before = [parameter.detach().clone() for module in modules.values() for parameter in module.parameters()]
-    found = rnnbench.explain(
+    explained = rnnbench.explain(
         modules, INPUT, phase, folder=tmp_path, budget_seconds=0.5, window_seconds=0.0005, progress=False
     )
-    assert found.reference == "torch"
-    assert list(found.gaps) == ["mine"]
-    assert found.words("mine").startswith("mine takes ")
-    assert found.words("mine") in repr(found)
-    assert set(found.breakdown["case"]) == {"mine", "torch"}
-    assert found.operators("mine")["calls"].sum() > 4
-    assert found.plot() is not None
-    assert found.plot("mine") is not None
-    assert found.plot_memory("mine") is not None
-    assert (found.flame_graph("mine") or "").startswith("<svg")
-    assert "<p>mine takes" in found._repr_html_()
+    assert explained.reference == "torch"
+    assert list(explained.gaps) == ["mine"]
+    assert explained.words("mine").startswith("mine takes ")
+    assert explained.words("mine") in repr(explained)
+    assert set(explained.breakdown["case"]) == {"mine", "torch"}
+    assert explained.operators("mine")["calls"].sum() > 4
+    assert explained.plot() is not None
+    assert explained.plot("mine") is not None
+    assert explained.plot_memory("mine") is not None
+    assert (explained.flame_graph("mine") or "").startswith("<svg")
+    assert "<p>mine takes" in explained._repr_html_()
     after = [parameter for module in modules.values() for parameter in module.parameters()]
     assert all(map(torch.equal, before, after))
     assert all(parameter.grad is None for parameter in after)
@@ -122,7 +122,7 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
                 raise ValueError("somebody is watching")
             return input.tanh()
 
-    found = rnnbench.explain(
+    explained = rnnbench.explain(
         {"shy": Shy(), "tanh": torch.tanh},
         INPUT,
         reference="tanh",
@@ -130,5 +130,5 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
         window_seconds=0.0005,
         progress=False,
     )
-    assert not found.profiles["shy"].works
-    assert "shy is not profiled: under the profiler: ValueError: somebody is watching" in repr(found)
+    assert not explained.profiles["shy"].works
+    assert "shy is not profiled: under the profiler: ValueError: somebody is watching" in repr(explained)

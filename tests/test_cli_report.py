@@ -1,4 +1,4 @@
-"""`rnnbench report` from end to end, over runs made by hand."""
+"""`rnnbench report` end to end, on runs made by hand."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
 
 
 def check_of(run: Path) -> Path:
-    """The folder of a check beside a run, both of whose sides are that run."""
+    """A check's folder beside a run; both of its sides are that run."""
     for side in ("base", "head"):
         shutil.copytree(run, run.with_name("test-check") / side)
     (run.with_name("test-check") / "verdicts.json").write_text("{}")
@@ -52,8 +52,8 @@ def check_of(run: Path) -> Path:
 
 def test_a_check_among_runs_is_left_out_and_told(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = sorted((check_of(run), run))
-    done = CliRunner().invoke(cli, ["report", *(str(one.relative_to(tmp_path)) for one in found)])
+    paths = sorted((check_of(run), run))
+    done = CliRunner().invoke(cli, ["report", *(str(path.relative_to(tmp_path)) for path in paths)])
     assert done.exit_code == 0, done.output
     assert done.stdout == f"reports/{run.name}/index.html\n"
     assert done.stderr.startswith("rnnbench: left out: results/test-check is a check: its verdicts are in verdicts.md")
@@ -127,23 +127,23 @@ def grow(folder: RunFolder) -> None:
     ],
 )
 def test_what_does_not_go_together_is_said(run: Path, arguments: list[str], fault: str) -> None:
-    given = [str(run) if one == "RUN" else one for one in arguments]
+    filled = [str(run) if argument == "RUN" else argument for argument in arguments]
     with pytest.raises(UserError, match=fault):
-        CliRunner().invoke(cli, ["report", *given], catch_exceptions=False)
+        CliRunner().invoke(cli, ["report", *filled], catch_exceptions=False)
 
 
 def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
-    asked = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
+    options = ["--predict", "batch_size=8 seq_len=16 hidden_size=100"]
     run = made_up.stored(tmp_path)
-    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *asked])
+    done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *options])
     assert done.exit_code == 0, done.output
     assert "<caption>Predicted, not measured</caption>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
 
 
 def test_a_run_of_too_few_sizes_says_why_nothing_is_predicted(run: Path, tmp_path: Path) -> None:
-    asked = ["--predict", "batch_size=8", "--out", str(tmp_path / "page")]
-    done = CliRunner().invoke(cli, ["report", str(run), *asked])
+    options = ["--predict", "batch_size=8", "--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(cli, ["report", str(run), *options])
     assert isinstance(done.exception, UserError)
     assert str(done.exception).startswith("nothing can be predicted from this run")
     assert not (tmp_path / "page").exists()

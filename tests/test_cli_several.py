@@ -1,4 +1,4 @@
-"""`rnnbench report` of several runs, from the command line to the files."""
+"""`rnnbench report` on several runs, from the command line to the files."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
 
 def run(parent: Path, seconds: float, suite: str = "test") -> Path:
-    """A run of one cell and its reference, which calls take a second of, give or take a little."""
+    """A run of one cell, whose calls take about `seconds`, and its reference, whose calls take one second."""
     noise = (0.99, 1.0, 1.01, 1.0, 0.995, 1.005)
-    path = folder(parent, {LOOP: [[seconds * one] for one in noise], REFERENCE: [[1.0]] * 6})
+    path = folder(parent, {LOOP: [[seconds * factor] for factor in noise], REFERENCE: [[1.0]] * 6})
     info = json.loads((path / "run.json").read_text())
     started = f"2026-01-01T00:{len(list(parent.iterdir())):02d}:00+00:00"
     (path / "run.json").write_text(json.dumps(info | {"suite": suite, "started": started}))
@@ -65,15 +65,15 @@ def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> 
 
 
 def test_what_can_not_be_put_together_is_said_in_words(tmp_path: Path) -> None:
-    one, other = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
-    assert "--together needs at least two runs" in refused("--together", one)
-    assert "give only one of them" in refused("--together", "--history", one, other)
+    first, second = run(tmp_path, 2.0, "a"), run(tmp_path, 2.0, "b")
+    assert "--together needs at least two runs" in refused("--together", first)
+    assert "give only one of them" in refused("--together", "--history", first, second)
     assert "1 run of a and 1 run of b; at least two are needed" in refused("--history", tmp_path)
     assert "--suite c: a history needs at least two runs" in refused("--history", tmp_path, "--suite", "c")
     (tmp_path / "empty").mkdir()
     assert "neither a run nor a folder of runs" in refused("--history", tmp_path / "empty")
-    assert "it has no run.json" in refused("--together", one, tmp_path / "empty")
-    assert "put all in one with --together" in refused(one, other, "--out", tmp_path / "out")
+    assert "it has no run.json" in refused("--together", first, tmp_path / "empty")
+    assert "put all in one with --together" in refused(first, second, "--out", tmp_path / "out")
 
 
 def test_without_a_run_there_is_no_report() -> None:

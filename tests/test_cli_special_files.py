@@ -1,4 +1,4 @@
-"""Pipes and devices behind every name that the command line takes: refused in a line, and at once."""
+"""Pipes and devices behind every name that the command line takes: refused at once, in one line."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["pipe"])  # `tests/store/test_special_files.py` has the other kinds
+@pytest.mark.parametrize("kind", ["pipe"])  # `tests/store/test_special_files.py` tests the other kinds
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_pipe_or_a_device_is_refused_in_a_line(folder: Path, arguments: list[str], kind: str) -> None:
     before = sorted(folder.rglob("*"))
-    done = in_process(*(one.format(kind) for one in arguments), cwd=folder)
+    done = in_process(*(argument.format(kind) for argument in arguments), cwd=folder)
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("rnnbench: ")]
     assert len(lines) == 1
@@ -114,16 +114,16 @@ def test_a_terminal_that_closes_ends_a_run_as_sigterm_does_unless_nohup_is_there
         text=True,
     )
     assert process.stderr is not None
-    for line in process.stderr:  # it is at work
+    for line in process.stderr:  # until the command is at work
         if line.startswith("checking"):
             break
     process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGHUP)  # both the system and a shell tell
+    process.send_signal(signal.SIGHUP)  # the kernel and the shell each send it
     _, errors = process.communicate(timeout=60)
     (path,) = (folder / "results").iterdir()
     if ignored:
         assert process.returncode == 0, errors
     else:
         assert process.returncode == 130
-        said = f"rnnbench: interrupted; what was measured is in results/{path.name} and can be resumed with --resume"
-        assert errors.splitlines()[-1] == said
+        message = f"rnnbench: interrupted; what was measured is in results/{path.name} and can be resumed with --resume"
+        assert errors.splitlines()[-1] == message

@@ -1,11 +1,11 @@
-"""Which clock is read where: one that can be set says when a run was made, and nothing else."""
+"""Which clock is read where: the wall clock, which can be set, only dates runs."""
 
 import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
-# A run's folder's name and `started`, and how long ago that was.
+# The name of a run's folder, its `started`, and its age.
 NAMES_A_RUN = {
     "store/folder.py",
     "store/run_info.py",

@@ -1,4 +1,4 @@
-"""What a shell offers after Tab."""
+"""Shell completion."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ MAIN = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main;
 
 
 def complete(words: str) -> list[str]:
-    """What fish would offer, without the kind of each."""
+    """The completions that fish would offer, without their kinds."""
     typed = words.rsplit("|", maxsplit=1)[-1] if "|" in words else ""
     variables = {"_RNNBENCH_COMPLETE": "fish_complete", "COMP_WORDS": words.replace("|", ""), "COMP_CWORD": typed}
     done = CliRunner().invoke(cli, [], env=variables, prog_name="rnnbench")

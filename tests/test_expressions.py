@@ -9,7 +9,7 @@ from rnnbench.expressions import expression, parse_only, quoted
 from rnnbench.store.records import AXES, Case
 from tests import workload as small
 
-NAMES = st.text(st.characters(), min_size=1, max_size=12)  # halves of characters too, as names of files have them
+NAMES = st.text(st.characters(), min_size=1, max_size=12)  # lone surrogates too, as names of files have them
 
 
 @pytest.mark.parametrize(

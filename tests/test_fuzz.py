@@ -1,4 +1,4 @@
-"""A little of what `python -m tests.validation fuzz` tries: whatever a file holds, it is read or refused in words."""
+"""A small part of `python -m tests.validation fuzz`: any file is either read or refused with a message."""
 
 import contextlib
 from typing import Any
@@ -35,8 +35,8 @@ def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
-    def one(value: Any) -> None:
+    def try_input(value: Any) -> None:
         with contextlib.suppress(UserError):
             use(value)
 
-    one()
+    try_input()

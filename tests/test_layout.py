@@ -1,4 +1,4 @@
-"""The rules of the rooms, read off the imports."""
+"""The rules of the layout: which folders ("rooms") of the package may import which."""
 
 import ast
 import graphlib
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "rnnbench"
-# Which rooms a room may import; those that hold rooms are named again below, where their rooms are.
+# Which rooms a room may import. Rooms with rooms inside appear again below, with those inner rooms.
 ALLOWED = {
     "store": set(),
     "cells": {"store"},
@@ -37,7 +37,7 @@ ALLOWED = {
     "report/export": {"tables", "words"},
     "report/verdicts": {"tables", "words"},
 }
-MAX_MODULES = 20  # of a folder, its `__init__.py` left out
+MAX_MODULES = 20  # in a folder, without `__init__.py`
 
 
 def modules() -> dict[str, Path]:
@@ -47,7 +47,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(file: Path) -> set[str]:
-    """Every module, and every name in a module, that a file imports, whether at its top or inside a function."""
+    """Every module and every name that a file imports, at its top or inside a function."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -77,7 +77,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     files = modules()
     graph = {
-        name: {one if one in files else one.rpartition(".")[0] for one in imports(file)} & files.keys() - {name}
+        name: {used if used in files else used.rpartition(".")[0] for used in imports(file)} & files.keys() - {name}
         for name, file in files.items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which shows the circle
@@ -140,18 +140,18 @@ def test_a_type_name_stands_for_one_thing() -> None:
                 alias = node.targets[0].id
                 if alias[0].isupper() and not alias.isupper():
                     owners.setdefault(alias, set()).add(name)
-    assert {name: found for name, found in owners.items() if len(found) > 1} == {}
+    assert {name: definitions for name, definitions in owners.items() if len(definitions) > 1} == {}
 
 
 def messages(file: Path) -> list[str]:
-    """The texts within every `raise` of a file."""
+    """All strings in the `raise` statements of a file."""
     raised = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Raise) and node.exc)
     parts = (part for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant))
     return [part.value for part in parts if isinstance(part.value, str)]
 
 
 def test_only_the_command_line_names_its_options_in_messages() -> None:
-    """Whoever calls a function has no options; the command line adds them to what the function says."""
+    """A function's caller has no options; the command line adds their names to the function's message."""
     others = {
         name: file for name, file in modules().items() if not name.startswith(("rnnbench.cli", "rnnbench.pytest"))
     }

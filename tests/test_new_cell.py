@@ -1,4 +1,4 @@
-"""`rnnbench new-cell` writes what works at once, or nothing."""
+"""`rnnbench new-cell` writes a cell that works at once, or nothing."""
 
 import subprocess
 import sys
@@ -26,9 +26,9 @@ def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, refere
     _, suite = new_cell.write("Mine", reference, tmp_path, whole=whole)
     groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None, most=None)
     cases = [case for group in groups for case in group.cases if not case.is_reference]
-    found = [observe(build(case, tmp_path)).parity for case in cases]
+    parities = [observe(build(case, tmp_path)).parity for case in cases]
     assert len(cases) == (1 if whole else 2)
-    assert set(found) == {"not compared: there is no reference" if reference == "none" else "agrees"}
+    assert set(parities) == {"not compared: there is no reference" if reference == "none" else "agrees"}
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -92,7 +92,7 @@ def test_the_files_go_where_they_are_wanted_and_the_commands_say_so(tmp_path: Pa
         ("class", "", "'class' can't name a class"),
         ("../up", "", "'../up' can't name a class"),
         ("Mine", "nowhere", "nowhere: no such folder"),
-        ("Old", "", "Old.toml already exists; choose another name or another --out folder"),
+        ("Old", "", "Old.toml already exists; choose another name or another folder"),
         ("torch", "", "torch is an installed module or a name that a cell's file imports; choose another name"),
         ("Tensor", "", "Tensor is an installed module or a name"),
     ],

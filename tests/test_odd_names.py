@@ -1,4 +1,4 @@
-"""Names that are not UTF-8, and words with half a character, go all the way from a run to its reports and exports."""
+"""Names that are not UTF-8, and texts with lone surrogates, work from a run to its reports and exports."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def called(*arguments: object) -> str:
 
 
 def pages(folder: Path) -> list[str]:
-    """What all files of text below a folder say; raises where one is not UTF-8."""
+    """The content of all text files below a folder; raises if one is not UTF-8."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".png"]
     return [file.read_text(encoding="utf-8") for file in files]
 
@@ -99,16 +99,16 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one, other = run(tmp_path / "A"), run(tmp_path / "B")
-    assert load(one)["run"].unique().tolist() == [f"caf?-{one.name[-4:]}"]
-    asked: tuple[list[object], ...] = ([one], ["--together", one, other], ["--history", "A", "B"])
-    for number, arguments in enumerate(asked):
+    first, second = run(tmp_path / "A"), run(tmp_path / "B")
+    assert load(first)["run"].unique().tolist() == [f"caf?-{first.name[-4:]}"]
+    commands: tuple[list[object], ...] = ([first], ["--together", first, second], ["--history", "A", "B"])
+    for number, arguments in enumerate(commands):
         called("report", *arguments, "--out", tmp_path / "reports" / str(number))
     assert any("caf?" in text for text in pages(tmp_path / "reports"))
     for to in FORMATS:
         for windows in (False, True) if FORMATS[to].keeps_all else (False,):
             out = tmp_path / f"{to}-{windows}"
-            called("export", one, "--format", to, "--out", out, *(["--windows"] if windows else []))
+            called("export", first, "--format", to, "--out", out, *(["--windows"] if windows else []))
             assert out.stat().st_size > 0
 
 

@@ -1,4 +1,4 @@
-"""A case that works in two replicates and then fails has failed: no time and no ratio of it are shown anywhere."""
+"""A case that works in two replicates and then fails has failed: none of its times and ratios are shown."""
 
 import io
 import re
@@ -43,8 +43,8 @@ SECONDS = {REFERENCE: 1.0, WORKS: 3.0, FAILS: 7.77}
 FAILED_AFTER, REPLICATES = 2, 6
 
 
-def made(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
-    """A run in which a case fails in its third replicate, after which its group is visited without it."""
+def make_run(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
+    """A run in which a case fails in its third replicate; later visits of its group leave it out."""
     run = RunFolder.create(parent, "test")
     run.write_info(replace(INFO, status="finished"))
     for case in SECONDS:
@@ -62,7 +62,7 @@ def made(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return made(tmp_path)
+    return make_run(tmp_path)
 
 
 def test_its_windows_stay_and_count_nowhere(run: Path) -> None:
@@ -108,15 +108,21 @@ def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
 
 
 def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
-    others = [made(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
+    others = [make_run(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
     stored, *rest = [read_stored(path) for path in (run, *others)]
     assert set(located_ratios(stored)) == {REFERENCE.key, WORKS.key}
-    findings = {one.case.key: one for one in compare(rest[0], stored, dict.fromkeys(stored.measurements, 0.1)).findings}
+    findings = {
+        finding.case.key: finding
+        for finding in compare(rest[0], stored, dict.fromkeys(stored.measurements, 0.1)).findings
+    }
     assert (findings[FAILS.key].verdict, findings[FAILS.key].low) == ("regressed", None)
     for base, head in ((stored, rest[0]), (stored, stored)):
-        found = {one.case.key: one for one in compare(base, head, dict.fromkeys(stored.measurements, 0.1)).findings}
-        assert found[FAILS.key].low is None
-        assert found[FAILS.key].verdict in (None, "improved", "incomparable")
+        by_key = {
+            finding.case.key: finding
+            for finding in compare(base, head, dict.fromkeys(stored.measurements, 0.1)).findings
+        }
+        assert by_key[FAILS.key].low is None
+        assert by_key[FAILS.key].verdict in (None, "improved", "incomparable")
     rows = {row.case.key: row for row in together([stored, *rest], 0.1).rows}
     assert rows[FAILS.key].ratios[0] is None
     lines = {line.case.key: line for line in history([stored, *rest]).lines}
@@ -138,7 +144,9 @@ def test_nothing_is_predicted_from_it(run: Path) -> None:
 
 def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
     state = read_state(run)
-    assert [{one.case for one in visit.windows} for visit in state.visits] == [{REFERENCE.key, WORKS.key}] * REPLICATES
+    assert [{timed.case for timed in visit.windows} for visit in state.visits] == [
+        {REFERENCE.key, WORKS.key}
+    ] * REPLICATES
     planner = Planner(state.groups, Settings(replicates=6, precision=0.02))
     for visit in state.visits:
         planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))

@@ -1,4 +1,4 @@
-"""What was not made by rnnbench does not touch: files of others stay as they are, whatever they are called."""
+"""Files that rnnbench did not make stay as they are, whatever their names."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
 
 def contents(folder: Path) -> dict[Path, str]:
-    """Every file with what it holds, and every folder."""
+    """Every file below a folder with its content, and every folder."""
     return {
         path: path.read_bytes().hex() if path.is_file() else "a folder"
         for path in sorted(folder.rglob("*"))
@@ -60,7 +60,7 @@ def contents(folder: Path) -> dict[Path, str]:
 
 @pytest.fixture
 def others(tmp_path: Path) -> Iterator[Path]:
-    """A repository with a suite, beside and below which there are files of others; they are as before at the end."""
+    """A repository with a suite, among files of other people; checks at the end that those are unchanged."""
     folder, temporary = tmp_path / "here", tmp_path / "tmp"
     repository.commit(folder, {"mine.toml": SUITE, "mine.py": CELL})
     repository.commit(temporary / "rnnbench.git", {"file": "of years"})
@@ -73,8 +73,8 @@ def others(tmp_path: Path) -> Iterator[Path]:
     assert {path: after.get(path) for path in before if path.name not in ("index", "HEAD")} == {
         path: content for path, content in before.items() if path.name not in ("index", "HEAD")
     }
-    left = {path for path in after.keys() - before.keys() if path.is_relative_to(temporary)}
-    assert {path for path in left if not path.is_relative_to(temporary / "rnnbench.results")} == set()
+    new = {path for path in after.keys() - before.keys() if path.is_relative_to(temporary)}
+    assert {path for path in new if not path.is_relative_to(temporary / "rnnbench.results")} == set()
 
 
 def rnnbench(*arguments: object, cwd: Path, code: int = 0) -> str:
@@ -91,7 +91,7 @@ def rnnbench(*arguments: object, cwd: Path, code: int = 0) -> str:
 
 
 def test_a_run_a_resumption_and_a_report_leave_them_alone(others: Path) -> None:
-    out = others.parent / "tmp" / "rnnbench.results"  # results where temporary folders are, and named like one
+    out = others.parent / "tmp" / "rnnbench.results"  # among the temporary folders, and named like one
     run = Path(rnnbench("run", "mine.toml", "--out", out, cwd=others))
     mine = {run / name: "of years" for name in ("notes.md", "spoilt-notes.jsonl", "run.json.new", ".run.json.new")}
     for file, text in mine.items():
@@ -137,8 +137,8 @@ def test_a_page_of_the_users_is_not_replaced_by_a_report(runs: list[Path], argum
     Path("site").mkdir()
     Path("site/index.html").write_text("mine")
     paths = {"A": runs[0], "B": runs[1], "A/.": "A", "B/.": "B"}
-    told = refused("report", *(paths.get(one, one) for one in arguments), "--out", "site")
-    assert told == (
+    message = refused("report", *(paths.get(argument, argument) for argument in arguments), "--out", "site")
+    assert message == (
         "site: is not empty and was not made by rnnbench; give a new or an empty folder, for example site/report"
     )
     assert [path.name for path in Path("site").iterdir()] == ["index.html"]

@@ -1,4 +1,4 @@
-"""The pages that people read: every link leads somewhere, and the front page stays one page."""
+"""The documentation pages: every link leads somewhere, and the front page stays short."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ MAX_LINES = 160
 
 
 def pages() -> list[str]:
-    """The Markdown files of the repository, but for tables that a report or a validation has written."""
-    found = ROOT.rglob("README.md"), (ROOT / ".github").glob("*.md"), (ROOT / "results/validation").glob("*.md")
+    """The Markdown files of the repository, without the tables that a report or a validation wrote."""
+    globs = ROOT.rglob("README.md"), (ROOT / ".github").glob("*.md"), (ROOT / "results/validation").glob("*.md")
     return sorted(
         {
             str(file.relative_to(ROOT))
-            for files in found
+            for files in globs
             for file in files
             if not any(part.startswith(".") and part != ".github" for part in file.relative_to(ROOT).parts)
         }
@@ -26,7 +26,7 @@ def pages() -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that links to headings of a page have on GitHub."""
+    """The anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

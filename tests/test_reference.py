@@ -1,4 +1,4 @@
-"""The API reference, and the docstrings that it is made of."""
+"""The API reference and its docstrings."""
 
 import inspect
 import subprocess
@@ -41,7 +41,7 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
     page = Path(done.stdout.strip())
     text = page.read_text()
     assert [name for name in rnnbench.__all__ if f'id="{name}"' not in text] == []
-    pages = {str(one.relative_to(page.parent)) for one in page.parent.rglob("*.html")}
+    pages = {str(file.relative_to(page.parent)) for file in page.parent.rglob("*.html")}
     assert pages == {
         "index.html",
         "rnnbench.html",

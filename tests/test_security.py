@@ -1,4 +1,4 @@
-"""What strangers' files and words can do: nothing beside being read, refused or shown."""
+"""Files and names from strangers are read, refused or shown, and do nothing else."""
 
 import ast
 import csv as spreadsheet
@@ -47,7 +47,7 @@ CALLS = {
     "load_obj",
     "mktemp",
 }
-# Where foreign code runs since that is what it is for: a user's own cell; and what pickles by itself, fenced in a room.
+# The only places that run foreign code: users' own cells, and submitit, which pickles and is kept to one room.
 SERVERS = {"http.server", "socketserver", "socket", "asyncio", "xmlrpc", "wsgiref"}
 EXCEPTIONS = {"submitit": "harness/slurm", "exec_module": "cells", "import_module": "cells"}
 WORDS = [word for word in NASTY if word != "\ud800" and word.strip()]  # TOML and JSON lines can hold all of these
@@ -73,7 +73,7 @@ def owner(node: ast.Call) -> str:
 
 
 def is_harmless(node: ast.Call) -> bool:
-    """Whether it only has the name of what runs code: `compile` of a pattern or by torch, `eval()` of a module."""
+    """Whether a call only shares the name of one that runs code: `re.compile`, `torch.compile`, a module's `eval()`."""
     if called(node) == "compile":
         return owner(node) in ("re", "torch")
     return called(node) == "eval" and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords)
@@ -90,19 +90,25 @@ def test_nothing_is_unpickled_or_run_as_code_or_given_to_a_shell() -> None:
         if isinstance(node, ast.Call):
             assert called(node) not in CALLS or is_harmless(node), where
             shell = [keyword for keyword in node.keywords if keyword.arg == "shell"]
-            assert not shell or all(isinstance(one.value, ast.Constant) and not one.value.value for one in shell), where
+            assert not shell or all(
+                isinstance(keyword.value, ast.Constant) and not keyword.value.value for keyword in shell
+            ), where
             if called(node) == "load" and owner(node) in ("torch", "np", "numpy"):
-                safe = {one.arg: getattr(one.value, "value", None) for one in node.keywords}
+                safe = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
                 assert safe.get("weights_only") is True or safe.get("allow_pickle", True) is False, where
 
 
 def test_what_jinja_renders_is_escaped_and_only_our_own_script_and_figures_are_not() -> None:
     for file, node in nodes():
         if isinstance(node, ast.Call) and called(node) == "Environment":
-            escapes = [one.value.value for one in node.keywords if one.arg == "autoescape" and is_constant(one.value)]
+            escapes = [
+                keyword.value.value
+                for keyword in node.keywords
+                if keyword.arg == "autoescape" and is_constant(keyword.value)
+            ]
             assert escapes == [file != Path("new_cell/__init__.py")], (
                 file
-            )  # Python and TOML, from a name that is checked
+            )  # they write Python and TOML, from a name that was validated
         if isinstance(node, ast.Call) and called(node) in ("Markup", "from_string"):
             assert file in (Path("report/page/page.py"), Path("report/page/inline.py")), f"{file}:{node.lineno}"
     for file in (PACKAGE / "report/page/templates").iterdir():
@@ -139,7 +145,7 @@ def named(request: pytest.FixtureRequest) -> str:
 
 
 def assert_harmless(text: str) -> None:
-    """Nothing in it moves a cursor or breaks a line."""
+    """Check that a text moves no cursor and breaks no line."""
     assert all(letter.isprintable() for letter in text.replace("\n", "")), text
 
 
@@ -150,13 +156,13 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     info, frame = read_info(path), load(path)
     summary = summarize(frame)
     assert_harmless(terminal.text(summary, info))
-    made = all_tables.render(summary, info)
-    for table in made.values():
+    tables = all_tables.render(summary, info)
+    for table in tables.values():
         rows = as_markdown.render(table).split("|\n")
         assert_harmless("\n".join(rows))
         for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
             assert not any(cell.startswith(("=", "@")) for cell in row)
-    page = html(run_page(Content(summary, noise(frame), info, {}, made)))
+    page = html(run_page(Content(summary, noise(frame), info, {}, tables)))
     assert page.count("<script") == 2  # the page's own
     assert "\x1b" not in page
 
@@ -177,15 +183,15 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
 
 
 def test_github_takes_no_name_that_is_printed_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    with github.without_commands(said.append):
-        said.append("::error::a name")
-    assert said == ["::error::a name"]
+    printed: list[str] = []
+    with github.without_commands(printed.append):
+        printed.append("::error::a name")
+    assert printed == ["::error::a name"]
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    said.clear()
-    with github.without_commands(said.append):
-        said.append("::error::a name")
-    first, shown, last = said
+    printed.clear()
+    with github.without_commands(printed.append):
+        printed.append("::error::a name")
+    first, shown, last = printed
     assert shown == "::error::a name"
     assert first.startswith("::stop-commands::")
     assert last == f"::{first.removeprefix('::stop-commands::')}::"

@@ -1,4 +1,4 @@
-"""Suite files: what they mean, and every fault of one named at once."""
+"""Suite files: their meaning, and that all faults of a file are reported together."""
 
 import json
 import os
@@ -54,8 +54,8 @@ def test_cells_with_the_same_reference_share_its_case(tmp_path: Path) -> None:
 def test_a_sweep_is_the_product_of_its_axes_and_overrides_the_defaults(tmp_path: Path) -> None:
     sweeps = "[[sweep]]\ncell = 'gru'\n[[sweep]]\ncell = 'lstm'\nbatch_size = 7"
     text = "[defaults]\nbatch_size = [1, 2]\nseq_len = 3\n" + sweeps
-    found = [(g.workload.reference, g.workload.batch_size, g.workload.seq_len) for g in groups(suite(tmp_path, text))]
-    assert found == [("gru", 1, 3), ("gru", 2, 3), ("lstm", 7, 3)]
+    axes = [(g.workload.reference, g.workload.batch_size, g.workload.seq_len) for g in groups(suite(tmp_path, text))]
+    assert axes == [("gru", 1, 3), ("gru", 2, 3), ("lstm", 7, 3)]
 
 
 def test_the_same_case_in_two_sweeps_is_measured_once(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_the_same_case_in_two_sweeps_is_measured_once(tmp_path: Path) -> None:
 
 
 def test_only_keeps_the_reference_of_what_it_keeps() -> None:
-    kept = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64")
-    assert {(case.cell, case.implementation) for group in kept for case in group.cases} == {
+    chosen = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64")
+    assert {(case.cell, case.implementation) for group in chosen for case in group.cases} == {
         ("lstm", "hoisted"),
         ("torch.nn.LSTM", "torch.nn"),
     }
@@ -73,10 +73,10 @@ def test_only_keeps_the_reference_of_what_it_keeps() -> None:
 
 def test_a_cases_key_is_an_only_expression_that_selects_it() -> None:
     quick = suites.read("quick")
-    wanted = groups(quick)[3].cases[0]
-    [group] = groups(quick, wanted.key)
-    assert wanted in group.cases
-    assert all(case == wanted or case.is_reference for case in group.cases)
+    chosen = groups(quick)[3].cases[0]
+    [group] = groups(quick, chosen.key)
+    assert chosen in group.cases
+    assert all(case == chosen or case.is_reference for case in group.cases)
 
 
 def test_device_replaces_the_suites_own() -> None:
@@ -123,7 +123,7 @@ def test_a_value_that_the_suite_lacks_is_an_error_beside_others_that_it_has() ->
 )
 def test_margins_of_cases_that_the_suite_does_not_have_are_an_error(tmp_path: Path, only: str, words: str) -> None:
     rules = [{"only": "cell=gru device=cuda", "margin": 0.1}, {"only": only, "margin": 0.1}]
-    listed = ", ".join(f"{{only = {json.dumps(one['only'])}, margin = {one['margin']}}}" for one in rules)
+    listed = ", ".join(f"{{only = {json.dumps(rule['only'])}, margin = {rule['margin']}}}" for rule in rules)
     with pytest.raises(UserError) as raised:
         suites.refuse_idle_margins(suite(tmp_path, f"[check]\nmargins = [{listed}]\n[[sweep]]\ncell = 'gru'"))
     assert words in str(raised.value)
@@ -264,8 +264,8 @@ def test_a_users_own_cell_is_timed_against_the_layer_that_its_sweep_names(tmp_pa
 def test_without_a_reference_a_cell_of_ones_own_stands_alone(tmp_path: Path, reference: str) -> None:
     (tmp_path / "cell.py").write_text("")
     text = f'[[sweep]]\ncell = ["cell.py:Mine", "gru"]\nimplementation = ["loop", "torch.nn"]\n{reference}'
-    found = groups(suite(tmp_path, text))
-    assert [(group.workload.reference, [case.cell for case in group.cases]) for group in found] == [
+    all_groups = groups(suite(tmp_path, text))
+    assert [(group.workload.reference, [case.cell for case in group.cases]) for group in all_groups] == [
         ("none", ["cell.py:Mine"]),
         ("gru", ["gru", "torch.nn.GRU"]),
     ]
@@ -282,11 +282,11 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
     )
     suite = suites.read(str(file))
     cases = [case for group in suite.groups({}, None, most=None) for case in group.cases]
-    found = {
+    margins = {
         f"{case.cell} {case.workload.batch_size}": suites.margins(suite.content.check, cases)[case.key]
         for case in cases
     }
-    assert found == {"lstm 1": 0.03, "lstm 2": 0.03, "gru 1": 0.2, "gru 2": 0.1}
+    assert margins == {"lstm 1": 0.03, "lstm 2": 0.03, "gru 1": 0.2, "gru 2": 0.1}
     changed = suite.with_check(margin=0.5, budget_seconds=None).content.check
     assert set(suites.margins(changed, cases).values()) == {0.5}
     assert changed.budget_seconds == 120
@@ -297,7 +297,7 @@ def test_a_margin_rule_that_names_no_axis_is_refused(tmp_path: Path) -> None:
     file.write_text('name = "mine"\n[check]\nmargins = [{only = "cel=gru", margin = 0.1}]\n[[sweep]]\ncell = "gru"\n')
     with pytest.raises(UserError, match=r"mine.toml: check.margins\[0\].only: cel=gru: no axis 'cel' \(did you mean"):
         suites.read(str(file))
-    rule = CheckSettings.model_validate({"margins": [{"only": "cel=gru", "margin": 0.1}]})  # a stored run's
+    rule = CheckSettings.model_validate({"margins": [{"only": "cel=gru", "margin": 0.1}]})  # as in a stored run
     with pytest.raises(UserError, match=r"check.margins\[0\].only: cel=gru: no axis 'cel'"):
         suites.margins(rule, [])
 
@@ -306,30 +306,30 @@ LOADING = "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['pe
 
 
 def test_a_data_set_is_held_against_itself_loaded_item_by_item(tmp_path: Path) -> None:
-    both = suite(tmp_path, LOADING.replace("'windows'", "['regular', 'windows']") + "samples = 64\nworkers = [0, 2]")
-    found = [
+    chosen = suite(tmp_path, LOADING.replace("'windows'", "['regular', 'windows']") + "samples = 64\nworkers = [0, 2]")
+    loaded = [
         (group.workload.reference, group.workload.workers, [(case.cell, case.implementation) for case in group.cases])
-        for group in groups(both)
+        for group in groups(chosen)
     ]
-    assert found == [
+    assert loaded == [
         (name, workers, [(name, "per_item"), (name, "vectorised")])
         for name in ("regular", "windows")
         for workers in (0, 2)
     ]
-    assert all(case.is_reference == (case.implementation == "per_item") for g in groups(both) for case in g.cases)
+    assert all(case.is_reference == (case.implementation == "per_item") for g in groups(chosen) for case in g.cases)
 
 
 def test_only_what_loads_has_samples_and_workers(tmp_path: Path) -> None:
     text = "[[sweep]]\ncell = 'gru'\nphase = ['step', 'epoch']\nsamples = 64\nworkers = [0, 1]"
-    found = [(g.workload.phase, g.workload.samples, g.workload.workers) for g in groups(suite(tmp_path, text))]
-    assert found == [("step", 0, 0), ("epoch", 64, 0), ("epoch", 64, 1)]
+    axes = [(g.workload.phase, g.workload.samples, g.workload.workers) for g in groups(suite(tmp_path, text))]
+    assert axes == [("step", 0, 0), ("epoch", 64, 0), ("epoch", 64, 1)]
 
 
 def test_a_key_of_a_case_that_loads_selects_it_alone(tmp_path: Path) -> None:
     chosen = suite(tmp_path, LOADING + "workers = [0, 1]")
-    for wanted in groups(chosen)[0].cases:
-        [group] = groups(chosen, expression(wanted))
-        assert group.workload == wanted.workload
+    for target in groups(chosen)[0].cases:
+        [group] = groups(chosen, expression(target))
+        assert group.workload == target.workload
 
 
 def test_cells_and_data_sets_do_not_mix_in_a_sweep(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_number_of_workers_may_be_none_and_not_less(tmp_path: Path) -> None:
 def test_a_trillion_cases_are_refused_without_being_made(tmp_path: Path) -> None:
     sizes = list(range(1, 10_001))
     chosen = suite(tmp_path, f'[[sweep]]\ncell = "gru"\nbatch_size = {sizes}\nseq_len = {sizes}\nhidden_size = {sizes}')
-    with pytest.raises(UserError, match=r"2,000,000,000,000 cases, and a run holds 1,000,000 at most; narrow them"):
+    with pytest.raises(UserError, match=r"2,000,000,000,000 cases, and a run holds 1,000,000 at most; select some of them"):
         chosen.groups({}, None, most=None)
 
 
@@ -370,8 +370,8 @@ def test_each_group_knows_the_first_sweep_that_has_it_on_whatever_device(tmp_pat
         "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = 'per_item'\nworkers = 2"
     )
     for device in (None, "cuda:1"):
-        found = groups(suite(tmp_path, text), device=device)
-        sweeps = [(group.workload.reference, group.workload.batch_size, group.sweep) for group in found]
+        all_groups = groups(suite(tmp_path, text), device=device)
+        sweeps = [(group.workload.reference, group.workload.batch_size, group.sweep) for group in all_groups]
         assert sweeps == [
             ("gru", 1, 0),
             ("gru", 2, 0),
@@ -384,7 +384,7 @@ def test_each_group_knows_the_first_sweep_that_has_it_on_whatever_device(tmp_pat
 
 SWEEP = '[[sweep]]\ncell = "gru"\n'
 LONG = "9" * 4000
-HOSTILE = {  # what a parser, or what tells its faults, would take minutes for, or never end
+HOSTILE = {  # a parser, or the report of its faults, could take minutes or never end
     "dotted key": (f"{'a.' * 50_000}a = 1\n", "a key has more than 20 dots"),
     "quoted dotted key": (""" "a" . 'b' .""" * 30 + "c = 1\n", "a key has more than 20 dots"),
     "dotted table": (f"[{'a.' * 50_000}a]\n", "a key has more than 20 dots"),

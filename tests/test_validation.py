@@ -1,4 +1,4 @@
-"""The validation program's own arithmetic, on data whose answer is known."""
+"""The arithmetic of the validation program, on data with known answers."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ from tests.validation import (
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
     table = simulation.coverage(runs=150, replicates=(6,), ratios=(1.0, 4.0))
-    # 150 runs at 95%: fewer than 130 would happen once in 10,000 tries.
+    # 150 runs at 95%: fewer than 130 happen once in 10,000 tries.
     assert (table["used covers"] > 130 / 150).all()
     assert (table["bias"].abs() < 0.004).all()
 
@@ -74,9 +74,9 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account() -> None:
         for name, value in seconds.items()
         for noise in [rng.normal(0, 1e-4)]
     ]
-    found = real.intervals(pd.DataFrame(rows))
-    assert (found["error"].abs() < 5e-4).all()
-    assert len(found) == len(real.HEADS)
+    table = real.intervals(pd.DataFrame(rows))
+    assert (table["error"].abs() < 5e-4).all()
+    assert len(table) == len(real.HEADS)
 
 
 def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> None:
@@ -205,14 +205,14 @@ def test_a_job_whose_machine_dies_pays_its_start_again_and_nothing_else(monkeypa
     monkeypatch.setattr(fleet, "SPEED_SPREAD", 0.0)
     monkeypatch.setattr(fleet, "DAYS_BETWEEN_FAILURES", 1.0)
     dealt = fleet.deal([fleet.DAY] * 1000, 60.0, 10, np.random.default_rng(0))
-    assert 850 < dealt.died < 1150  # Poisson, one a job on average
+    assert 850 < dealt.died < 1150  # Poisson, on average one for each job
     assert dealt.lost == pytest.approx(60.0 * dealt.died)
     assert dealt.busy == pytest.approx(1000 * fleet.DAY + dealt.lost)
 
 
 def test_replicates_until_a_precision_follow_the_width_of_the_interval() -> None:
-    made, width = np.array([10, 10, 10, 4]), np.array([0.02, 0.001, 1.0, 0.021])
-    needed = fleet.replicates_until(0.02, made, width)
+    replicates, width = np.array([10, 10, 10, 4]), np.array([0.02, 0.001, 1.0, 0.021])
+    needed = fleet.replicates_until(0.02, replicates, width)
     assert needed.tolist() == [10, 10, fleet.MAX_REPLICATES, 5]
 
 
@@ -231,9 +231,9 @@ def test_a_run_that_was_never_measured_is_read_like_one_that_was(tmp_path: Path)
     assert len(lines) == 16 * 6 * 4
     assert {line.pop("run") for line in lines} == {run_id(path)}
     assert all(json.loads(json.dumps(Window.from_json(line).to_json())) == line for line in lines)
-    found = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
+    row = summarize(load(path)).set_index("case")[["ratio_low", "ratio_high"]].to_dict("index")[slow.key]
     truth = 1.5 * large_run._seconds(slow) / large_run._seconds(reference_of(slow, suite))
-    assert found["ratio_low"] * 0.99 < truth < found["ratio_high"] * 1.01
+    assert row["ratio_low"] * 0.99 < truth < row["ratio_high"] * 1.01
 
 
 def test_the_whole_suite_has_twenty_thousand_cases() -> None:
@@ -244,9 +244,9 @@ def test_the_whole_suite_has_twenty_thousand_cases() -> None:
 
 
 def test_a_command_is_measured_by_what_it_took_of_the_machine() -> None:
-    taken = report_scale.measured(["--help"])
-    assert taken["processor seconds"] > 0
-    assert 0.001 < taken["peak GB"] < 2
+    row = report_scale.measured(["--help"])
+    assert row["processor seconds"] > 0
+    assert 0.001 < row["peak GB"] < 2
     with pytest.raises(subprocess.CalledProcessError):
         report_scale.measured(["report", "no such run"])
 
@@ -259,7 +259,7 @@ def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
 
 def reference_of(case: Case, suite: suites.Suite) -> Case:
     groups = suite.groups({}, None, most=None)
-    return next(one for group in groups if case in group.cases for one in group.cases if one.is_reference)
+    return next(member for group in groups if case in group.cases for member in group.cases if member.is_reference)
 
 
 def test_every_test_that_a_table_names_exists() -> None:

@@ -8,7 +8,7 @@ from rnnbench.store.records import LAYERS, Case, Implementation, Reference, Work
 
 SMALL = Workload("rnn", "inference", "many_to_many", 3, 4, 5, 6, 2, 1, "float64", "cpu", 1)
 
-# The sizes of the tutorial notebook, for `workload` and `case`.
+# Sizes for `workload` and `case`, from the tutorial notebook.
 NOTEBOOK: dict[str, Any] = {
     "batch_size": 32,
     "seq_len": 5,
@@ -20,7 +20,7 @@ NOTEBOOK: dict[str, Any] = {
 
 
 def workload(**changes: Any) -> Workload:
-    """A workload that takes microseconds, with changes."""
+    """A workload that takes microseconds; `changes` replace its axes."""
     return replace(SMALL, **changes)
 
 
@@ -32,5 +32,5 @@ def case(cell: str, implementation: Implementation = "loop", **changes: Any) -> 
 
 
 def reference_case(reference: Reference = "rnn", **changes: Any) -> Case:
-    """The torch.nn layer's own case."""
+    """The case of the torch.nn layer."""
     return Case(LAYERS[reference], "torch.nn", workload(reference=reference, **changes))

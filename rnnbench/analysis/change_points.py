@@ -1,8 +1,8 @@
-"""Where the level of a line of points changes for good.
+"""Where the level of a line of points changes permanently.
 
-Searched by PELT (Killick, Fearnhead & Eckley 2012, doi:10.1080/01621459.2012.737745, as `ruptures` does it) with the
-squared distance from a stretch's mean, weighted by each point's variance, as the cost; a change must be worth `PENALTY`
-log n. A stretch has two points or more, and single points that stand out are drawn in before.
+The search is PELT (Killick, Fearnhead & Eckley 2012, doi:10.1080/01621459.2012.737745, as in `ruptures`). Its cost is
+the squared distance from a stretch's mean, weighted by each point's variance; a change must gain `PENALTY` log n. A
+stretch has two points or more, and single points that stand out are drawn in before the search.
 """
 
 import math
@@ -18,19 +18,19 @@ from rnnbench.analysis.location import Location
 from rnnbench.analysis.verdict import CONFIDENCE
 
 PENALTY = 3.0  # times log n: what a change must gain in squared standard errors
-MIN_LEVEL_POINTS = 2  # points of a level: one alone may be a run that something else slowed
+MIN_LEVEL_POINTS = 2  # points of a level; a single one may be a run that something else slowed
 SPIKE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
 class WeightedPoints:
-    """A line's points as they are judged: spikes drawn in, each with its weight, and how their scatter is told."""
+    """The points of a line as they are judged: spikes drawn in, with the weights and the scatter of the points."""
 
     values: np.ndarray
     weights: np.ndarray
-    starts: Sequence[int]  # of its stretches
-    factor: float = 1.0  # variances over what the weights say
-    freedom: float = 0.0
+    starts: Sequence[int]  # of its stretches, as indices
+    factor: float = 1.0  # the points' variances over those that the weights imply
+    freedom: float = 0.0  # degrees of freedom of `factor`
 
     def levels(self) -> list[Location]:
         """The level of each stretch."""
@@ -52,16 +52,16 @@ class WeightedPoints:
 
 
 def cost(values: np.ndarray, weights: np.ndarray, starts: Sequence[int]) -> float:
-    """Weighted squared distances of points from the mean of their stretch."""
+    """The weighted sum of the points' squared distances from the mean of their stretch."""
     counts = np.diff([*starts, len(values)])
     means = np.add.reduceat(weights * values, starts) / np.add.reduceat(weights, starts)
     return float((weights * (values - np.repeat(means, counts)) ** 2).sum())
 
 
 def without_spikes(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The values, with those drawn in that stand out from the two before and the two after in the same direction.
+    """The values with spikes drawn in: points that stand out from the two before and the two after in one direction.
 
-    They are left `SPIKE` standard errors from the nearer side: a run that something else slowed is no lasting change.
+    A spike stays `SPIKE` standard errors from the nearer side: a run that something else slowed is no lasting change.
     """
     padded = np.concatenate(([np.nan, np.nan], values, [np.nan, np.nan]))
     before, after = (np.nanmean(np.stack(pair)[:, 1:-1], axis=0) for pair in _neighbours(padded))
@@ -74,12 +74,12 @@ def without_spikes(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(padded: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The two values before and the two after each that was padded by two at both ends."""
+    """The two values before and the two after each value, for values that are padded by two at both ends."""
     return (padded[:-4], padded[1:-3]), (padded[3:-1], padded[4:])
 
 
 def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
-    """The first places of the stretches of points that have one level each, by PELT; `[0]` where nothing changed."""
+    """The first index of each stretch of points that have one level, by PELT; `[0]` if nothing changed."""
     penalty = PENALTY * math.log(len(values))
     if len(values) < 2 * MIN_LEVEL_POINTS or cost(values, weights, [0]) <= penalty:
         return [0]  # no change could gain what it costs
@@ -91,9 +91,9 @@ def segments(values: np.ndarray, weights: np.ndarray) -> list[int]:
 
 
 def _weighted_cost() -> Any:
-    """`cost` of a stretch, for columns of values and weights, as ruptures wants it.
+    """`cost` of a stretch, for columns of values and weights, in the form that ruptures needs.
 
-    Without the sum of the squared values, which is the same however a line is cut.
+    It leaves out the sum of the squared values, which does not depend on how a line is cut.
     """
     from ruptures.base import BaseCost
 

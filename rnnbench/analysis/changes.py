@@ -1,4 +1,4 @@
-"""What is counted of a case rather than timed, so that base and head differ just where the code does."""
+"""The metrics of a case that are counted, not timed: base and head differ only if the code does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ class Change:
 
     @property
     def is_judged(self) -> bool:
-        """Whether it is a verdict by itself where it goes beyond the margin."""
+        """Whether it is a verdict by itself if it goes beyond the margin."""
         return self.metric.verdict == "judged"
 
     @property
     def ratio(self) -> float:
-        """Head over base; infinite from nothing to something."""
+        """Head over base; infinite if the base is 0."""
         return self.head / self.base if self.base else float("inf")
 
 
 def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The metrics that both sides know and do not agree on."""
+    """The metrics that are known on both sides and differ."""
     return tuple(
         Change(metric, int(base[metric.name]), int(head[metric.name]))
         for metric in METRICS
@@ -39,5 +39,5 @@ def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, .
 
 
 def _is_known(value: Any) -> bool:
-    """Whether a count is there; a frame holds NaN for a missing one."""
+    """Whether a count is known; a frame holds NaN for a missing one."""
     return value is not None and value == value  # noqa: PLR0124 - NaN is not equal to itself

@@ -25,34 +25,34 @@ class Subject(Protocol):
 
     @property
     def key(self) -> str:
-        """The same on both sides."""
+        """Its identity, the same on both sides."""
 
     def axes(self) -> dict[str, str | float]:
-        """What is known of it besides its key."""
+        """What is known about it besides its key."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a comparison says of one case."""
+    """What a comparison says about one case."""
 
     case: Subject
     verdict: Verdict | None  # None: not compared, for the reason given
     margin: float  # 0.025: up to 2.5% slower is not called a regression
-    reason: str = ""  # why it fails, is not compared or incomparable; empty where the numbers say all
+    reason: str = ""  # why it fails, is not compared or incomparable; empty if the numbers say all
     low: Estimate | None = None  # head over base in the low quantile of the calls: 1.05 is 5% slower
-    mean: Estimate | None = None  # the same in the mean of the calls, which also sees what slows only some
+    mean: Estimate | None = None  # the same in the mean of the calls, which also shows what slows only some
     replicates: int = 0
     changes: tuple[Change, ...] = ()  # counts that differ
-    time_verdict: Verdict | None = None  # what the time alone says, before counts are looked at
+    time_verdict: Verdict | None = None  # of the time alone, without the counts
 
     @property
     def has_interval(self) -> bool:
-        """Whether its time could have shown a regression; that of a single replicate can't."""
+        """Whether its time could have shown a regression; the time of a single replicate can't."""
         return self.low is not None and math.isfinite(self.low.lower) and math.isfinite(self.low.upper)
 
     @property
     def is_unjudged(self) -> bool:
-        """Whether it works on both sides, and nothing is known of its time."""
+        """Whether it works on both sides, but nothing is known about its time."""
         works = self.verdict == "inconclusive" or self.low is not None or bool(self.changes)
         return works and not self.has_interval
 
@@ -60,7 +60,7 @@ class Finding:
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
-        return tuple(one for one in self.changes if one.is_judged and not 1 / edge <= one.ratio <= edge)
+        return tuple(change for change in self.changes if change.is_judged and not 1 / edge <= change.ratio <= edge)
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,17 @@ class Comparison:
     @property
     def compares(self) -> bool:
         """Whether times were compared, or failures alone decided every case that could be compared."""
-        if any(one.has_interval for one in self.findings):
+        if any(finding.has_interval for finding in self.findings):
             return True
-        decided = any(one.verdict in ("regressed", "improved", "unchanged") for one in self.findings)
-        return decided and not any(one.is_unjudged for one in self.findings)
+        decided = any(finding.verdict in ("regressed", "improved", "unchanged") for finding in self.findings)
+        return decided and not any(finding.is_unjudged for finding in self.findings)
 
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""
         return sum(finding.verdict == verdict for finding in self.findings)
 
     def exit_code(self, *, strict: bool) -> int:
-        """0: nothing regressed; 1: something did; 2: one, or all, can't be compared; 3: `strict`, and one is undecided.
+        """0: nothing regressed; 1: a case did; 2: one, or all, can't be compared; 3: `strict`, and one is undecided.
 
         A case that one side skips, or that only one side has, is listed and does not count.
         """
@@ -104,23 +104,23 @@ class Comparison:
 def finding(
     base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
 ) -> Finding:
-    """What is known of a case on both sides; `judged` is None where its time was not compared, as `unjudged` says."""
+    """The finding for a case of both sides; `judged` is None if its time was not compared, and `unjudged` says why."""
     case = head.case
     if not (base.works and head.works):
         return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
-    differ = changes(base.metrics, head.metrics)
+    counts = changes(base.metrics, head.metrics)
     if judged is None:
-        found = Finding(case, "inconclusive", margin, unjudged, changes=differ)
+        result = Finding(case, "inconclusive", margin, unjudged, changes=counts)
     else:
-        found = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, differ, judged.verdict)
-    return with_counts(found)
+        result = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, counts, judged.verdict)
+    return with_counts(result)
 
 
 def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
-    """The verdict of a case that does not work on both sides; None where there is nothing to tell.
+    """The verdict of a case that does not work on both sides; None if there is nothing to report.
 
-    What failed in the base counts as mended only if it was the case's own fault: a base that can't be imported, or
-    whose worker was lost, has not been measured, and neither has one that failed after it had worked.
+    A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
+    worker was lost, or that failed after it had worked has not been measured.
     """
     statuses = (base.status, head.status)
     if head.status == "failed" and (base.works or base.status == "skipped"):
@@ -134,7 +134,7 @@ def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
 
 
 def _is_at_fault(base: Measurement, head: Measurement) -> bool:
-    """Whether it is the case itself that failed, on all sides on which it did; older runs do not tell."""
+    """Whether every failure was the case's own. Older runs do not record this: then both sides must fail alike."""
     failures = {side.failure for side in (base, head) if side.status == "failed"}
     return failures == {"running"} or (failures == {None} and _is_same(base, head))
 
@@ -162,21 +162,21 @@ def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first: by verdict, then by how much slower, a new failure before all."""
+    """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
-    return tuple(sorted(findings, key=lambda one: (RANKS[one.verdict], -_slowest(one))))
+    return tuple(sorted(findings, key=lambda result: (RANKS[result.verdict], -_slowest(result))))
 
 
-def _slowest(one: Finding) -> float:
-    """How much slower, by the mean where it shows what the low quantile can't see; no bound where nothing was timed."""
-    if one.low is None or one.mean is None:
+def _slowest(result: Finding) -> float:
+    """How much slower, by the mean too if it shows what the low quantile can't; infinite if nothing was timed."""
+    if result.low is None or result.mean is None:
         return float("inf")
-    return max(one.low.value, one.mean.value) if one.mean.lower > 1 + one.margin else one.low.value
+    return max(result.low.value, result.mean.value) if result.mean.lower > 1 + result.margin else result.low.value
 
 
 def with_counts(found: Finding) -> Finding:
-    """The same, with the verdict that its counts call for: they have no error, so the margin alone decides."""
-    ratios = [one.ratio for one in found.judged_changes]
+    """The finding with the verdict that its counts require: they have no error, so the margin alone decides."""
+    ratios = [change.ratio for change in found.judged_changes]
     verdict = found.verdict
     if any(ratio > 1 for ratio in ratios):
         verdict = "regressed"

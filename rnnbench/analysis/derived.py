@@ -11,7 +11,7 @@ from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES, FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS, Case
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
-BOUNDS = ("arithmetic", "memory", "steps")  # what a limit can be set by
+BOUNDS = ("arithmetic", "memory", "steps")  # what can set a limit
 
 
 def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
-    """Calls after which compiling has cost no more time than it saved; infinite where it saves none, NaN elsewhere."""
+    """Calls after which compiling pays off: infinite if it never does, NaN if the row is not compiled."""
     own = ["run", *(axis for axis in AXES if axis != "implementation")]
     plain = frame[~frame["implementation"].isin(list(GRAPH_BACKENDS))]
     fastest = frame[own].merge(plain.groupby(own)["seconds"].min().reset_index(), on=own, how="left")["seconds"]
@@ -50,10 +50,10 @@ FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
 
 
 def moved_bytes(row: dict[Any, Any]) -> float:
-    """The least that a call must read or write: all that enters and leaves it, each once; NaN where not known.
+    """The fewest bytes that a call must read or write: all its inputs and outputs, each once; NaN if not known.
 
     Parameters, the sequence, initial and final states, and the output; in training also the output's gradient and those
-    of the parameters; with Adam its two moments and the parameters, read and written. An epoch is as many steps.
+    of the parameters; with Adam its two moments and the parameters, read and written. An epoch has a step per batch.
     """
     parameters = row["parameters"]
     if parameters is None or math.isnan(parameters):
@@ -73,9 +73,9 @@ def moved_bytes(row: dict[Any, Any]) -> float:
 
 
 def serial_steps(row: dict[Any, Any]) -> int:
-    """Operators that must follow one another: one a step and layer, unless a single one runs the whole sequence.
+    """Operators that must follow one another: one for each step and layer, unless one runs the whole sequence.
 
-    A fused layer is called anew for each output that is fed back; what was compiled or recorded runs those too.
+    A fused layer is called again for each output that is fed back; a compiled or recorded call runs those steps too.
     """
     workload = Case.from_axes(row).workload
     fed_back = workload.output_steps if workload.task in ("one_to_many", "encoder_decoder") else 0
@@ -89,12 +89,12 @@ def serial_steps(row: dict[Any, Any]) -> int:
 
 
 def _sequences(frame: pd.DataFrame) -> Any:
-    """Sequences that each row's call works on."""
+    """The number of sequences that each row's call works on."""
     return frame["samples"].where(frame["samples"] > 0, frame["batch_size"])
 
 
 def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:
-    """Seconds that each of `BOUNDS` needs at least."""
+    """The least seconds that each of `BOUNDS` needs."""
     ceiling, size, macs = row["ceiling"], moved_bytes(row), row["macs"]
     if not isinstance(ceiling, Ceiling) or math.isnan(size) or macs is None or math.isnan(macs):
         return math.nan, math.nan, math.nan
@@ -106,7 +106,7 @@ def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:
 
 
 def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """A column as numbers, NaN where a value is missing, or where an older run has no such column."""
+    """A column as numbers; NaN if a value is missing, or if an older run has no such column."""
     if column not in frame:
         return pd.Series(math.nan, index=frame.index)
     return frame[column].astype(float)

@@ -1,4 +1,4 @@
-"""A value and its interval from replicates: Hodges-Lehmann, and the signed-rank test turned inside out.
+"""A value and its interval from replicates: Hodges-Lehmann, and the inverted signed-rank test.
 
 Hodges & Lehmann 1963 (doi:10.1214/aoms/1177704172): the median of all pairwise means. The interval holds every shift
 that the two-sided Wilcoxon signed-rank test does not reject; it needs no normal distribution, only symmetry.
@@ -16,15 +16,15 @@ from scipy import special
 # table of `tests/validation`. Below six values the signed-rank test can't reject at 5% at all.
 MIN_FOR_RANKS = 10
 MAX_FOR_EXACT = 50
-MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases of many replicates do not fill the memory
+MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases with many replicates do not fill the memory
 
-FARTHEST_LOG = 300.0  # of a ratio; a spoilt run's times may differ so much that the ends of intervals are no numbers
+FARTHEST_LOG = 300.0  # of a ratio; the times of a spoilt run may differ so much that the ends of intervals overflow
 LOW_QUANTILE = 0.10  # of a replicate's calls: what stands for its time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval; the bounds are NaN where one replicate says nothing of the spread."""
+    """A value with its interval; the bounds are NaN for a single replicate, which says nothing about the spread."""
 
     value: float
     lower: float
@@ -32,45 +32,45 @@ class Estimate:
 
 
 def from_logs(logs: np.ndarray) -> np.ndarray:
-    """The ratios, or times, of which these are the logarithms, none so far out that no number could hold its square."""
-    found: np.ndarray = np.exp(np.clip(logs, -FARTHEST_LOG, FARTHEST_LOG))
-    return found
+    """The ratios, or times, with these logarithms, limited so that their squares do not overflow."""
+    values: np.ndarray = np.exp(np.clip(logs, -FARTHEST_LOG, FARTHEST_LOG))
+    return values
 
 
 def as_ratio(log: Estimate) -> Estimate:
-    """The estimate of a ratio, or of a time, from that of its logarithm."""
+    """The estimate of a ratio, or of a time, from the estimate of its logarithm."""
     return Estimate(*from_logs(np.array([log.value, log.lower, log.upper])).tolist())
 
 
 def columns(name: str, log: Estimate) -> dict[str, float]:
-    """The same as frames hold it: `name`, `name_low` and `name_high`."""
-    found = as_ratio(log)
-    return {name: found.value, f"{name}_low": found.lower, f"{name}_high": found.upper}
+    """`as_ratio` as columns of a frame: `name`, `name_low` and `name_high`."""
+    ratio = as_ratio(log)
+    return {name: ratio.value, f"{name}_low": ratio.lower, f"{name}_high": ratio.upper}
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Hodges-Lehmann estimate of the values' centre, one value from each replicate.
 
     The interval is the signed-rank test's, or Student's t for fewer than ten values, and NaN for one.
-    Raises ValueError where there is no value.
+    Raises ValueError if there is no value.
     """
     interval = t_interval if len(values) < MIN_FOR_RANKS else signed_rank_interval
     return interval(values, confidence)
 
 
 def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, low and high."""
-    found = np.full((groups.max(initial=-1) + 1, 3), math.nan)
-    for part, places in _alike(groups, lambda size: size**2):
-        rows = _t_intervals if places.shape[1] < MIN_FOR_RANKS else _signed_rank_intervals
-        found[part] = rows(np.asarray(values, dtype=float)[places], confidence)
-    return found
+    """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, lower and upper."""
+    result = np.full((groups.max(initial=-1) + 1, 3), math.nan)
+    for part, members in _alike(groups, lambda size: size**2):
+        intervals = _t_intervals if members.shape[1] < MIN_FOR_RANKS else _signed_rank_intervals
+        result[part] = intervals(np.asarray(values, dtype=float)[members], confidence)
+    return result
 
 
 def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Groups of equally many members: their numbers, and the places of their members, a row each.
+    """Groups of equal size together: their numbers, and the indices of their members, a row for each group.
 
-    At once only as many as have `MAX_PAIRS_AT_ONCE` numbers to hold, where a group of n members has `cost(n)` of them.
+    One part needs about `MAX_PAIRS_AT_ONCE` numbers at most, where a group of n members needs `cost(n)` of them.
     """
     sizes = np.bincount(groups)
     order = np.argsort(groups, kind="stable")
@@ -87,7 +87,7 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 
 def signed_rank_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Hodges-Lehmann value with the interval of the shifts that the signed-rank test keeps; at least six values."""
+    """Hodges-Lehmann value with the interval of the shifts that the signed-rank test keeps; needs six values."""
     return Estimate(*_signed_rank_intervals(_sample(values), confidence)[0].tolist())
 
 
@@ -98,7 +98,7 @@ def t_quantile(probability: float, freedom: float) -> float:
 
 
 def _sample(values: Sequence[float]) -> np.ndarray:
-    """One row."""
+    """The values as an array of one row."""
     if not len(values):
         raise ValueError("no values")
     return np.asarray(values, dtype=float)[None, :]
@@ -138,16 +138,16 @@ def pooled_quantiles(
 def pooled_points(
     groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, calls: np.ndarray, at: float
 ) -> np.ndarray:
-    """The same with the order statistics of all windows one after another, and how many each window has."""
-    found = np.full(groups.max(initial=-1) + 1, math.nan)
+    """`pooled_quantiles` with the order statistics of all windows in one array; `sizes`: how many each window has."""
+    result = np.full(groups.max(initial=-1) + 1, math.nan)
     weights = np.repeat(calls / sizes, sizes)
-    for part, places in _alike(np.repeat(groups, sizes), lambda size: size):
-        points = seconds[places]  # (groups, points of each)
+    for part, members in _alike(np.repeat(groups, sizes), lambda size: size):
+        points = seconds[members]  # (groups, points of each)
         order = np.argsort(points, axis=1)
-        upto = np.cumsum(np.take_along_axis(weights[places], order, axis=1), axis=1)
+        upto = np.cumsum(np.take_along_axis(weights[members], order, axis=1), axis=1)
         first = np.argmax(upto >= (at - 1e-9) * upto[:, -1:], axis=1)[:, None]
-        found[part] = np.take_along_axis(points, np.take_along_axis(order, first, axis=1), axis=1)[:, 0]
-    return found
+        result[part] = np.take_along_axis(points, np.take_along_axis(order, first, axis=1), axis=1)[:, 0]
+    return result
 
 
 def walsh_averages(samples: np.ndarray) -> np.ndarray:
@@ -165,9 +165,9 @@ def signed_rank_cut(n: int, alpha: float) -> int:
     if n > MAX_FOR_EXACT:
         mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
         return max(0, math.floor(mean + float(special.ndtri(alpha / 2)) * math.sqrt(variance)))
-    ways = np.zeros(n * (n + 1) // 2 + 1)  # subsets of the ranks 1..n, by their sum
-    ways[0] = 1
+    subsets = np.zeros(n * (n + 1) // 2 + 1)  # number of subsets of the ranks 1..n, by their sum
+    subsets[0] = 1
     for rank in range(1, n + 1):
-        ways[rank:] = ways[rank:] + ways[: len(ways) - rank]
-    below = np.cumsum(ways) / 2.0**n  # P(T <= k)
+        subsets[rank:] = subsets[rank:] + subsets[: len(subsets) - rank]
+    below = np.cumsum(subsets) / 2.0**n  # P(T <= k)
     return int(np.searchsorted(below, alpha / 2, side="right")) - 1

@@ -1,17 +1,16 @@
-"""The ratios of many runs over time: where a case's ratio changed for good, and how sure that is.
+"""The ratios of many runs over time: where a case's ratio changed permanently, and how sure that is.
 
 Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
-by more than that error: each run has a bias of its own for each case, from where things lie in memory and how the
-machine is that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median
+by more than that error: each run has a bias of its own for each case, from the memory layout and the state of the
+machine that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median
 absolute value, which a few real changes don't move), and added to each point's own.
 
-Changes are looked for in `change_points`. What it finds is then tested: the two neighbouring levels by Student's t, the
-scatter of the case's points drawn towards that of all cases; p is multiplied by the number of places where the change
-could have been found (Bonferroni); and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The search has
-chosen the places by the same points, so Q is no proven bound: `tests/validation/history_simulated.py` says what it
-keeps.
+`change_points` searches for changes. Each one is then tested: the two neighbouring levels by Student's t, with the
+scatter of the case's points drawn towards that of all cases. p is multiplied by the number of places where the change
+could have been found (Bonferroni), and over all cases Benjamini & Hochberg decide, at `verdict.Q`. The search chose the
+places from the same points, so Q is not a proven bound: `tests/validation/history_simulated.py` shows the error rates.
 
-Runs in unlike environments are never on one line: another machine or another torch is not a change of the code.
+Runs in different environments are never on one line: another machine or another torch is not a change of the code.
 """
 
 import math
@@ -31,7 +30,7 @@ from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
-MIN_CHANGE = 0.01  # a smaller change is none that anybody acts on
+MIN_CHANGE = 0.01  # nobody acts on a smaller change
 MAD_TO_SPREAD = 1.4826  # of a normal distribution
 
 
@@ -39,7 +38,7 @@ MAD_TO_SPREAD = 1.4826  # of a normal distribution
 class Point:
     """One run on a case's line: its ratio to the reference, with the 95% interval of that run alone."""
 
-    run: int  # its place among the runs of the history
+    run: int  # its index among the runs of the history
     ratio: Estimate
 
 
@@ -47,7 +46,7 @@ class Point:
 class LevelChange:
     """A lasting change of a case's ratio between two neighbouring points of its line."""
 
-    after: int  # the place in the line of the first point with the new level
+    after: int  # the index in the line of the first point with the new level
     ratio: Estimate  # the new level over the old: 1.05 is 5% slower against the reference
     p_value: float  # of no change at all, corrected for the places where it could have been
     is_significant: bool = False
@@ -71,11 +70,11 @@ class CaseHistory:
 
 @dataclass(frozen=True)
 class Era:
-    """The runs of one environment, by their places in the history."""
+    """The runs of one environment, by their indices in the history."""
 
     runs: tuple[int, ...]
     spread: float  # standard deviation of a case's log-ratio from run to run, beyond each run's own error
-    differences: tuple[str, ...]  # what is not as in the first era
+    differences: tuple[str, ...]  # from the first era's environment
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,18 @@ def history(runs: Sequence[StoredRun]) -> History:
     """The lines of all cases that have a reference in two runs of one environment or more."""
     ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
     located = [located_ratios(run) for run in ordered]
-    cases = {key: one.case for run in ordered for key, one in run.measurements.items()}
+    cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
     eras: list[Era] = []
     lines: list[tuple[int, Case, Sequence[tuple[int, Location]], WeightedPoints]] = []
-    for number, places in enumerate(_alike([run.info for run in ordered])):
+    for number, indices in enumerate(_alike([run.info for run in ordered])):
         logs: dict[str, list[tuple[int, Location]]] = {}
-        for place in places:
-            for key, (low, _) in located[place].items():
-                logs.setdefault(key, []).append((place, low))
+        for index in indices:
+            for key, (low, _) in located[index].items():
+                logs.setdefault(key, []).append((index, low))
         kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
         spread = run_spread([[low for _, low in points] for points in kept.values()])
-        apart = differences(ordered[0].info, ordered[places[0]].info)
-        eras.append(Era(tuple(places), spread, tuple(apart)))
+        apart = differences(ordered[0].info, ordered[indices[0]].info)
+        eras.append(Era(tuple(indices), spread, tuple(apart)))
         fits = _fits(kept, spread)
         lines += [(number, cases[key], points, fit) for (key, points), fit in zip(kept.items(), fits, strict=True)]
     judged = _judged([_changes(fit) for *_, fit in lines])
@@ -116,27 +115,27 @@ def history(runs: Sequence[StoredRun]) -> History:
 def _line(
     era: int, case: Case, points: Sequence[tuple[int, Location]], fit: WeightedPoints, changes: tuple[LevelChange, ...]
 ) -> CaseHistory:
-    """A case's line, its levels lasting from one significant change to the next."""
-    starts = [0, *(one.after for one in changes if one.is_significant)]
+    """A case's line; each level lasts from one significant change to the next."""
+    starts = [0, *(change.after for change in changes if change.is_significant)]
     shown = tuple(Point(run, as_ratio(low.interval(CONFIDENCE))) for run, low in points)
     return CaseHistory(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
-    """The places of runs whose environments are the same in all that matters, together."""
+    """Group the indices of runs whose environments agree in all that matters."""
     eras: list[tuple[Mapping[str, Any], list[int]]] = []
-    for place, info in enumerate(infos):
-        mine = matters(info)
-        same = next((places for theirs, places in eras if theirs == mine), None)
+    for index, info in enumerate(infos):
+        environment = matters(info)
+        same = next((indices for other, indices in eras if other == environment), None)
         if same is None:
-            eras.append((mine, [place]))
+            eras.append((environment, [index]))
         else:
-            same.append(place)
-    return [places for _, places in eras]
+            same.append(index)
+    return [indices for _, indices in eras]
 
 
 def run_spread(lines: Sequence[Sequence[Location]]) -> float:
-    """Standard deviation from run to run that all lines have in common, beyond the points' own errors."""
+    """The standard deviation from run to run that all lines share, beyond the points' own errors."""
     values = [np.diff([point.value for point in line]) for line in lines]
     errors = [np.array([_variance(point) for point in line]) for line in lines]
     if not values:
@@ -152,7 +151,7 @@ def _variance(point: Location) -> float:
 
 def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> list[WeightedPoints]:
     """Every case's points in the stretches that the search finds."""
-    found, scatter = [], []
+    fits, scatter = [], []
     for points in logs.values():
         values = np.array([low.value for _, low in points])
         variances = np.array([_variance(low) for _, low in points]) + spread**2
@@ -160,31 +159,31 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> 
         drawn = without_spikes(values, weights)
         starts = segments(drawn, weights)
         scatter.append(cost(values, weights, starts))  # spikes included
-        found.append(WeightedPoints(drawn, weights, starts))
-    freedom = np.array([len(fit.values) - len(fit.starts) for fit in found], dtype=float)
-    # 1 where a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
+        fits.append(WeightedPoints(drawn, weights, starts))
+    freedom = np.array([len(fit.values) - len(fit.starts) for fit in fits], dtype=float)
+    # 1 if a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
     factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom)
     return [
         replace(fit, factor=max(1.0, factor), freedom=free)
-        for fit, factor, free in zip(found, factors.tolist(), freedoms.tolist(), strict=True)
+        for fit, factor, free in zip(fits, factors.tolist(), freedoms.tolist(), strict=True)
     ]
 
 
 def _changes(fit: WeightedPoints) -> list[LevelChange]:
     """The changes between neighbouring stretches, each tested by itself."""
     count = len(fit.values)
-    # Where one change could have been, or where two could, which cut a piece out of the middle.
-    places = count - 1 if len(fit.starts) == 2 else math.comb(count, 2)
-    found = []
+    # For one change, or for two changes that cut a piece out of the middle.
+    possible_places = count - 1 if len(fit.starts) == 2 else math.comb(count, 2)
+    changes = []
     for start, (before, after) in zip(fit.starts[1:], pairwise(fit.levels()), strict=True):
         shift = Location(after.value - before.value, math.hypot(before.error, after.error), fit.freedom)
-        p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * places
-        found.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
-    return found
+        p_value = 2 * min(shift.p_above(0.0), shift.p_below(0.0)) * possible_places
+        changes.append(LevelChange(start, as_ratio(shift.interval(CONFIDENCE)), min(1.0, p_value)))
+    return changes
 
 
 def _judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange, ...]]:
-    """Each line's changes decided, by Benjamini & Hochberg over all of them and the lines without any."""
+    """Decide each line's changes, by Benjamini & Hochberg over all of them and the lines without any."""
     p_values = [change.p_value for line in changes for change in line]
     if not p_values:
         return [() for _ in changes]
@@ -192,7 +191,8 @@ def _judged(changes: Sequence[Sequence[LevelChange]]) -> list[tuple[LevelChange,
     adjusted = iter(stats.false_discovery_control([*p_values, *quiet])[: len(p_values)].tolist())
     return [
         tuple(
-            replace(one, is_significant=next(adjusted) <= Q and abs(one.ratio.value - 1) >= MIN_CHANGE) for one in line
+            replace(change, is_significant=next(adjusted) <= Q and abs(change.ratio.value - 1) >= MIN_CHANGE)
+            for change in line
         )
         for line in changes
     ]

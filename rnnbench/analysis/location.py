@@ -24,14 +24,14 @@ TRIMMED_SHARE = 0.1  # at each end, at least one value
 
 @dataclass(frozen=True)
 class Location:
-    """A centre with its standard error and degrees of freedom; NaN and 0 where one value says nothing of the spread."""
+    """A centre with its standard error and degrees of freedom; NaN and 0 for a single value, which shows no spread."""
 
     value: float
     error: float
     freedom: float
 
     def interval(self, confidence: float = 0.95) -> Estimate:
-        """The centre with Student's interval; NaN bounds where the error is not known."""
+        """The centre with Student's interval; NaN bounds if the error is not known."""
         half = self.error * t_quantile((1 + confidence) / 2, self.freedom) if self.freedom else math.nan
         return Estimate(self.value, self.value - half, self.value + half)
 
@@ -52,7 +52,7 @@ class Location:
 def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]:
     """The centres of samples with something in common, each with an error that the others helped to estimate.
 
-    Raises ValueError where a sample is empty.
+    Raises ValueError if a sample is empty.
     """
     sizes = np.array([len(sample) for sample in samples])
     if not sizes.all():
@@ -60,20 +60,20 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
     values, errors, freedom, kept = (np.empty(len(sizes)) for _ in range(4))
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
-        rows = np.array([samples[place] for place in alike.tolist()], dtype=float)
+        rows = np.array([samples[index] for index in alike.tolist()], dtype=float)
         values[alike], errors[alike], freedom[alike] = _alone(rows)
         kept[alike] = _kept(size)
     use = (freedom > 0) & (errors > 0)
     if use.sum() >= 2:
         variances, freedom = drawn_together(errors**2 * kept, freedom)
         errors[use] = np.sqrt(variances[use] / kept[use])
-    return [Location(*one) for one in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
+    return [Location(*row) for row in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
 
 
 def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of things much alike, each drawn towards the typical one, and the degrees of freedom that they gain.
+    """Variances of similar things, each drawn towards the typical one, and their degrees of freedom with the gain.
 
-    Those without freedom, or of nothing at all, stay as they are; so do all where fewer than two are known.
+    A variance without freedom, or of zero, stays as it is; so do all variances if fewer than two others are left.
     """
     use = (freedom > 0) & (variances > 0)
     if use.sum() < 2:
@@ -89,7 +89,7 @@ def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarr
 
 
 def shift(base: Location, head: Location) -> Location:
-    """How far the centre of one independent sample is from that of another.
+    """The distance of the centres of two independent samples, head minus base.
 
     Welch 1947 (doi:10.1093/biomet/34.1-2.28): the two may differ in spread and in number.
     """
@@ -104,7 +104,7 @@ def shift(base: Location, head: Location) -> Location:
 
 
 def _cut(n: int) -> int:
-    """Values that are trimmed at each end of n."""
+    """How many of n values are trimmed at each end."""
     return max(1, round(TRIMMED_SHARE * n)) if n >= MIN_TO_TRIM else 0
 
 
@@ -113,7 +113,7 @@ def _kept(n: int) -> int:
 
 
 def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
-    """The centres of samples of equal size, a row each, by themselves: values, errors, and degrees of freedom."""
+    """The centres of samples of equal size, a row each, estimated one by one: values, errors, degrees of freedom."""
     n = samples.shape[1]
     cut, kept, ordered = _cut(n), _kept(n), np.sort(samples, axis=1)
     centres = ordered[:, cut : n - cut].mean(axis=1)
@@ -125,7 +125,7 @@ def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
 
 
 def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
-    """The typical variance and how many degrees of freedom it is worth; infinitely many where all agree."""
+    """The typical variance and how many degrees of freedom it is worth; infinitely many if all agree."""
     half = freedom / 2
     logs = np.log(variances) - special.digamma(half) + np.log(half)
     spread = float(logs.var(ddof=1) - special.polygamma(1, half).mean())

@@ -12,11 +12,11 @@ from rnnbench.store.records import REFERENCES
 
 @dataclass(frozen=True)
 class Noise:
-    """What a run shows where nothing differs; NaN where it has too little data to tell."""
+    """The noise that a run shows where nothing differs; NaN if it has too little data."""
 
     floor: float  # half-width of the 95% interval of an arm's ratio to itself, median over cases; 0.01 is 1%
-    worst: float  # the same, 95% quantile over cases
-    alarms: int  # cases whose interval leaves 1 out, though nothing differs; some 5% are expected
+    worst: float  # the same half-width, 95% quantile over cases
+    alarms: int  # cases whose interval excludes 1, though nothing differs; about 5% are expected
     cases: int
     drift: float  # time of the references in the last third of the replicates over that in the first, less 1
 
@@ -29,15 +29,15 @@ def noise(frame: pd.DataFrame) -> Noise:
     """
     windows = complete_visits(frame)
     ratios = self_ratios(windows)
-    found = estimates(ratios["number"].to_numpy(), ratios["log_ratio"].to_numpy())
-    found = found[~np.isnan(found).any(axis=1)]  # one replicate says nothing of the spread
-    _, low, high = found.T
+    intervals = estimates(ratios["number"].to_numpy(), ratios["log_ratio"].to_numpy())
+    intervals = intervals[~np.isnan(intervals).any(axis=1)]  # a single replicate shows no spread
+    _, low, high = intervals.T
     widths = (high - low) / 2
     return Noise(
         floor=float(np.expm1(np.median(widths))) if len(widths) else float("nan"),
         worst=float(np.expm1(np.quantile(widths, 0.95))) if len(widths) else float("nan"),
         alarms=int(((low > 0) | (high < 0)).sum()),
-        cases=len(found),
+        cases=len(intervals),
         drift=_drift(windows),
     )
 
@@ -45,7 +45,7 @@ def noise(frame: pd.DataFrame) -> Noise:
 def self_ratios(windows: pd.DataFrame) -> pd.DataFrame:
     """Columns `number` (of the case), `replicate`, `log_ratio`: one half of a visit's windows over the other half.
 
-    From the windows that `complete_visits` gives.
+    `windows`: from `complete_visits`.
     """
     visit, firsts = groups(windows, ["number", "replicate"])
     replicate = windows["replicate"].to_numpy(dtype=int)
@@ -60,23 +60,23 @@ def self_ratios(windows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _places(group: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The place of each row among those of its group, by `order`: 0, 1, 2, ..."""
+    """The index of each row among those of its group, by `order`: 0, 1, 2, ..."""
     rows = np.lexsort((order, group))
     ordered = group[rows]
-    places = np.empty(len(rows), dtype=np.int64)
-    places[rows] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
-    return places
+    indices = np.empty(len(rows), dtype=np.int64)
+    indices[rows] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return indices
 
 
 def _drift(windows: pd.DataFrame) -> float:
-    """For each reference the last third of its replicates against the first; the median over cases."""
+    """The change of each reference from the first third of its replicates to the last; the median over cases."""
     times = replicate_times(windows[windows["implementation"].isin(REFERENCES)])
     number, logs = times["number"].to_numpy(), times["log_seconds"].to_numpy()
     if not len(number):
         return float("nan")
-    place, count = _places(number, times["replicate"].to_numpy()), np.bincount(number)
+    index, count = _places(number, times["replicate"].to_numpy()), np.bincount(number)
     third = count // 3
-    first, last = place < third[number], place >= (count - third)[number]
+    first, last = index < third[number], index >= (count - third)[number]
     sums = [np.bincount(number[which], logs[which], minlength=len(count)) for which in (first, last)]
     known = third > 0
     changes = (sums[1][known] - sums[0][known]) / third[known]

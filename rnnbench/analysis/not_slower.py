@@ -1,13 +1,13 @@
 """Is one arm at most `factor` times as slow as another? Asked again as rounds come in, until the interval answers.
 
 Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of a low quantile of the calls, which is precise, and
-that of their mean, which also sees what slows only some of them. `slower`: one of the two intervals lies above the
+that of their mean, which also shows what slows only some of them. `slower`: one of the two intervals lies above the
 factor. `not slower`: both lie at or below it. Anything else is no answer yet.
 
-How the error rate is split. 1% (`CONFIDENCE`) is that of both wrong answers together, over all looks. Half of it goes
-to each ratio, and of that one half to each side, so either wrong answer is given at most once in 200 times, also where
-the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: these shares sum to one however many
-looks there are (Bonferroni), so the rounds may end at any time, for any reason.
+How the error rate is split. 1% (`CONFIDENCE`) is the rate of both wrong answers together, over all looks. Half of it
+goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even if
+the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never exceeds
+one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 """
 
 import math
@@ -27,7 +27,7 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 @dataclass
 class Question:
-    """What the looks so far say; `low` and `mean` are the last look's ratios with their intervals."""
+    """The result of the looks so far; `low` and `mean` are the last look's ratios with their intervals."""
 
     factor: float
     answer: Answer | None = None
@@ -37,7 +37,7 @@ class Question:
     next_look: int = FIRST_LOOK  # rounds
 
     def look(self, low: Sequence[float], mean: Sequence[float]) -> None:
-        """Take in the log-ratios of all rounds so far, one value for each; at least one."""
+        """Look at the log-ratios of all rounds so far: one value for each round, at least one."""
         self.looks += 1
         self.next_look = math.ceil(GROWTH * len(low))
         share = 1 / (self.looks * (self.looks + 1))
@@ -50,7 +50,7 @@ class Question:
 
     @property
     def by_the_mean(self) -> bool:
-        """Whether it is the mean that speaks against `not slower`, and the low quantile would not do so."""
+        """Whether only the mean speaks against `not slower`, and the low quantile does not."""
         if self.answer == "slower":
             return self.low.lower <= self.factor
         return self.answer is None and self.low.upper <= self.factor
@@ -58,5 +58,5 @@ class Question:
     def is_within(self, precision: float | None) -> bool:
         """Whether both ratios are known within `precision` (0.01: 1%), so that more rounds would tell little."""
         return precision is not None and all(
-            one.upper / one.lower <= (1 + precision) ** 2 for one in (self.low, self.mean)
+            ratio.upper / ratio.lower <= (1 + precision) ** 2 for ratio in (self.low, self.mean)
         )

@@ -1,4 +1,4 @@
-"""The time of a case in one replicate, in the two ways in which it is judged."""
+"""The time of a case in one replicate: the two values by which it is judged."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ class Times:
     """Seconds per call."""
 
     low: float  # a low quantile of all calls, since noise only adds time
-    mean: float  # of all calls, which sees also what slows only some of them
+    mean: float  # of all calls, which also shows what slows only some of them
 
 
 def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
-    """The times of a case from its windows: the quantiles, the number of calls and the total seconds of each window.
+    """The times of a case from the quantiles, the number of calls and the total seconds of each of its windows.
 
     `rnnbench.analysis.summary.replicate_times` does the same for a whole frame at once.
     """
@@ -41,9 +41,9 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
     cases: dict[str, list[Window]] = {}
     for window in windows:
         cases.setdefault(window.case, []).append(window)
-    return {case: times(taken) for case, taken in cases.items()}
+    return {case: times(case_windows) for case, case_windows in cases.items()}
 
 
 def log_seconds(windows: Iterable[Window]) -> dict[str, float]:
     """The logarithm of each case's low quantile, from all windows of one visit."""
-    return {case: math.log(taken.low) for case, taken in times_by_case(windows).items()}
+    return {case: math.log(case_times.low) for case, case_times in times_by_case(windows).items()}

@@ -1,4 +1,4 @@
-"""From the times of live arms, one for each round, to a row for each arm."""
+"""From the times of live arms, one for each round, to one row for each arm."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. The
     reference's own ratio is 1.
     """
-    logs = {arm: [math.log(one.low) for one in taken] for arm, taken in times.items()}
+    logs = {arm: [math.log(round_times.low) for round_times in rounds] for arm, rounds in times.items()}
     rows = {}
     for arm, values in logs.items():
         ratios = [value - other for value, other in zip(values, logs[reference], strict=True)]
         rows[arm] = {
             **columns("seconds", estimate(values)),
             **columns("ratio", Estimate(0.0, 0.0, 0.0) if arm == reference else estimate(ratios)),
-            "mean_seconds": fmean(one.mean for one in times[arm]),
+            "mean_seconds": fmean(round_times.mean for round_times in times[arm]),
             "replicates": len(values),
         }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
 
 
 def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
-    """The arms of `compare` whose ratio is less precise than asked, or has no interval."""
+    """The arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
     half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]

@@ -30,34 +30,34 @@ class Sample:
 def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
     """One row for each benchmark, in the order of the files.
 
-    - `benchmark` (its fullname), `group`, `name`; `is_reference`, and whether it has one: `reference`, its name or "";
+    - `benchmark` (its fullname), `group`, `name`; `is_reference`, and `reference`, the name of its reference or "";
     - `processes` it was in, `rounds` in all of them;
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over processes, NaN for one process;
     - `rounds_low_seconds`, `rounds_high_seconds`: quartiles of a process's rounds, median over processes;
     - `mean_seconds`: mean over rounds, and over processes;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, taken within each process.
 
-    Raises UserError where `reference` is in no group, or twice in one.
+    Raises UserError if `reference` is in no group, or twice in one.
     """
     references = chosen(saved, reference)
     rows = []
-    for key, one in saved.benchmarks.items():
-        found = [session.rounds[key] for session in saved.sessions if key in session.rounds]
-        base = references.get(one.group)
+    for key, benchmark in saved.benchmarks.items():
+        processes = [session.rounds[key] for session in saved.sessions if key in session.rounds]
+        base = references.get(benchmark.group)
         ratios = sample(saved, key, base).low if base else ()
         rows.append(
             {
                 "benchmark": key,
-                "group": one.group,
-                "name": one.name,
+                "group": benchmark.group,
+                "name": benchmark.name,
                 "is_reference": key == base,
                 "reference": saved.benchmarks[base].name if base else "",
-                "processes": len(found),
-                "rounds": sum(rounds.number for rounds in found),
+                "processes": len(processes),
+                "rounds": sum(rounds.number for rounds in processes),
                 **_bounds("seconds", sample(saved, key, None).low),
-                "rounds_low_seconds": pd.Series([rounds.low for rounds in found]).median(),
-                "rounds_high_seconds": pd.Series([rounds.high for rounds in found]).median(),
-                "mean_seconds": sum(rounds.mean for rounds in found) / len(found),
+                "rounds_low_seconds": pd.Series([rounds.low for rounds in processes]).median(),
+                "rounds_high_seconds": pd.Series([rounds.high for rounds in processes]).median(),
+                "mean_seconds": sum(rounds.mean for rounds in processes) / len(processes),
                 **_bounds("ratio", ratios),
             }
         )
@@ -65,39 +65,44 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
 
 
 def chosen(saved: Saved, reference: str | None) -> dict[str, str]:
-    """The key of each group's reference, where it has one: the benchmark of that name, or else torch.nn's case."""
-    found: dict[str, str] = {}
-    for key, one in saved.benchmarks.items():
-        is_it = reference in (one.name, key) if reference is not None else bool(one.case and one.case.is_reference)
-        if is_it and one.group in found:
+    """The key of each group's reference, if it has one: the benchmark of that name, or by default torch.nn's case."""
+    keys: dict[str, str] = {}
+    for key, benchmark in saved.benchmarks.items():
+        group, case = benchmark.group, benchmark.case
+        is_reference = reference in (benchmark.name, key) if reference is not None else bool(case and case.is_reference)
+        if is_reference and group in keys:
             raise UserError(
-                f"reference {reference}: group {one.group!r} has two benchmarks of that name: {found[one.group]}, {key}"
+                f"reference {reference}: group {group!r} has two benchmarks of that name: {keys[group]}, {key}"
             )
-        if is_it:
-            found[one.group] = key
-    if reference is not None and not found:
-        names = list(dict.fromkeys(one.name for one in saved.benchmarks.values()))
+        if is_reference:
+            keys[group] = key
+    if reference is not None and not keys:
+        names = list(dict.fromkeys(benchmark.name for benchmark in saved.benchmarks.values()))
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         raise UserError(
             f"reference {reference}: {saved.name} has no such benchmark; it has {', '.join(names[:NAMED])}{more}"
         )
-    return found
+    return keys
 
 
 def sample(saved: Saved, key: str, reference: str | None) -> Sample:
-    """What each process says of a benchmark, beside a reference that is in the same process or by itself."""
-    sessions = [one for one in saved.sessions if key in one.rounds and (reference is None or reference in one.rounds)]
+    """The times of a benchmark in each process, or its ratios to a reference in the same process."""
+    sessions = [
+        session
+        for session in saved.sessions
+        if key in session.rounds and (reference is None or reference in session.rounds)
+    ]
 
     def logs(value: Value) -> tuple[float, ...]:
         return tuple(
-            math.log(getattr(one.rounds[key], value))
-            - (math.log(getattr(one.rounds[reference], value)) if reference is not None else 0.0)
-            for one in sessions
+            math.log(getattr(session.rounds[key], value))
+            - (math.log(getattr(session.rounds[reference], value)) if reference is not None else 0.0)
+            for session in sessions
         )
 
     return Sample(logs("low"), logs("mean"))
 
 
 def _bounds(name: str, logs: tuple[float, ...]) -> dict[str, float]:
-    """Estimate on logarithms, given back as values."""
+    """The estimate of values from their logarithms, as columns; NaN if there are none."""
     return columns(name, estimate(logs) if logs else Estimate(math.nan, math.nan, math.nan))

@@ -1,4 +1,4 @@
-"""Two sides of pytest-benchmark's files against each other: a verdict where they hold one, and the reason where not."""
+"""Two sides of pytest-benchmark's files against each other: a verdict if the data allows one, else the reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Benchmark, Saved
 
-MIN_PROCESSES = MIN_TO_TRIM  # processes a side for a verdict; of fewer, a single bad one decides
-MIN_TURNS = 5  # stretches of processes of one side in the order of time, for times of two sides to be compared
+MIN_PROCESSES = MIN_TO_TRIM  # processes on each side for a verdict; among fewer, a single bad one decides
+MIN_TURNS = 5  # stretches of one side's processes in the order of time; with fewer, times are not compared
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
 UNDECIDED = "more processes of each side would tell"
 
 
 @dataclass(frozen=True)
 class BenchmarkPair:
-    """What both sides know of one benchmark."""
+    """What is known about one benchmark on both sides."""
 
     base: Sample
     head: Sample
@@ -34,30 +34,30 @@ class BenchmarkPair:
 
 
 def compare(base: Saved, head: Saved, margin: float, reference: str | None = None) -> Comparison:
-    """One finding for each benchmark of both sides but the references.
+    """One finding for each benchmark that is on both sides, except the references.
 
-    A verdict of time needs `MIN_PROCESSES` processes on each side. Where no reference was in the same process, the
+    A verdict about time needs `MIN_PROCESSES` processes on each side. If no reference was in the same process, the
     sides must have taken turns: otherwise what the machine did in between would count as a change.
     Raises UserError if no benchmark is on both sides.
     """
     references = (chosen(base, reference), chosen(head, reference))
-    both = [key for key in head.benchmarks if key in base.benchmarks and not _is_reference(key, head, references[1])]
-    if not both:
+    common = [key for key in head.benchmarks if key in base.benchmarks and not _is_reference(key, head, references[1])]
+    if not common:
         raise UserError(f"{base.name} and {head.name} have no benchmark with the same fullname")
     names = _subjects(base, head)
     if apart := _differences(base, head):
-        findings = [Finding(names[key], "incomparable", margin, apart) for key in both]
+        findings = [Finding(names[key], "incomparable", margin, apart) for key in common]
     else:
-        findings = _judged(base, head, both, margin, references, names)
+        findings = _judged(base, head, common, margin, references, names)
     for side, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         findings += one_sided((names[key] for key in side.benchmarks if key not in other.benchmarks), where)
     return Comparison("pytest-benchmark", base.describes, head.describes, "saved", ordered(findings), _notes(base))
 
 
 def in_turns(base: Saved, head: Saved) -> bool:
-    """Whether the sides' processes alternate in time often enough that what drifts meets both alike."""
-    taken = sorted([(one.started, 0) for one in base.sessions] + [(one.started, 1) for one in head.sessions])
-    return 1 + sum(one[1] != other[1] for one, other in pairwise(taken)) >= MIN_TURNS
+    """Whether the sides' processes alternate in time so often that a drift affects both alike."""
+    starts = [(session.started, 0) for session in base.sessions] + [(session.started, 1) for session in head.sessions]
+    return 1 + sum(before[1] != after[1] for before, after in pairwise(sorted(starts))) >= MIN_TURNS
 
 
 def _judged(
@@ -68,54 +68,54 @@ def _judged(
     references: tuple[dict[str, str], dict[str, str]],
     names: Mapping[str, Subject],
 ) -> list[Finding]:
-    """The findings of times and counts, where the two can be compared."""
+    """The findings from times and counts, for sides that can be compared."""
     is_fair = in_turns(base, head)
     pairs, reasons = {}, {}
     for key in keys:
-        beside = _beside(key, base, head, references)
-        pairs[key] = BenchmarkPair(sample(base, key, beside), sample(head, key, beside), beside is not None)
+        reference = _beside(key, base, head, references)
+        pairs[key] = BenchmarkPair(sample(base, key, reference), sample(head, key, reference), reference is not None)
         fewest = 1 if head.is_exported else MIN_PROCESSES  # a run's replicates are judged as the run is
         reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
     judged = _verdicts(pairs, reasons, margin)
     findings = []
     for key in keys:
-        differ = changes(base.benchmarks[key].metrics, head.benchmarks[key].metrics)
-        one = judged.get(key)
-        if one is None:
+        counts = changes(base.benchmarks[key].metrics, head.benchmarks[key].metrics)
+        times = judged.get(key)
+        if times is None:
             findings.append(Finding(names[key], "inconclusive", margin, "never in one process with its reference"))
             continue
-        verdict = "inconclusive" if reasons[key] else one.verdict
+        verdict = "inconclusive" if reasons[key] else times.verdict
         reason = reasons[key] or (UNDECIDED if verdict == "inconclusive" else "")
-        count = min(pairs[key].numbers)
-        found = Finding(names[key], verdict, margin, reason, one.low, one.mean, count, differ, verdict)
-        findings.append(with_counts(found))
+        processes = min(pairs[key].numbers)
+        finding = Finding(names[key], verdict, margin, reason, times.low, times.mean, processes, counts, verdict)
+        findings.append(with_counts(finding))
     return findings
 
 
 def _verdicts(pairs: Mapping[str, BenchmarkPair], reasons: Mapping[str, str], margin: float) -> dict[str, Judged]:
-    """What the tests say; benchmarks that can get no verdict are no hypotheses beside those that can."""
+    """The verdicts of the tests; benchmarks that can't get a verdict are not tested together with those that can."""
     trials = [Trial(dict.fromkeys(pairs, margin)) for _ in range(2)]
     for is_ratio in (True, False):  # noise differs between the two, so neither lends strength to the other
-        alike = {key: one for key, one in pairs.items() if one.is_ratio == is_ratio and all(one.numbers)}
-        places = [
-            located({key: value(side(one)) for key, one in alike.items()})
+        alike = {key: pair for key, pair in pairs.items() if pair.is_ratio == is_ratio and all(pair.numbers)}
+        locations = [
+            located({key: value(side(pair)) for key, pair in alike.items()})
             for value in (attrgetter("low"), attrgetter("mean"))
             for side in (attrgetter("base"), attrgetter("head"))
         ]
         for key in alike:
-            low, low_now, mean, mean_now = (place[key] for place in places)
+            low, low_now, mean, mean_now = (by_key[key] for by_key in locations)
             trials[bool(reasons[key])].look(key, shift(low, low_now), shift(mean, mean_now))
-    return {key: one for trial in trials for key, one in trial.verdicts().items()}
+    return {key: verdict for trial in trials for key, verdict in trial.verdicts().items()}
 
 
 def _beside(key: str, base: Saved, head: Saved, references: tuple[dict[str, str], dict[str, str]]) -> str | None:
     """The reference that a benchmark has on both sides."""
-    found = {chosen.get(side.benchmarks[key].group) for side, chosen in zip((base, head), references, strict=True)}
-    return found.pop() if len(found) == 1 else None
+    keys = {by_group.get(side.benchmarks[key].group) for side, by_group in zip((base, head), references, strict=True)}
+    return keys.pop() if len(keys) == 1 else None
 
 
 def _undecidable(pair: BenchmarkPair, fewest: int, is_fair: bool) -> str:
-    """Why there can be no verdict of time; empty where there can."""
+    """Why there can be no verdict about time; empty if there can."""
     then, now = pair.numbers
     if min(then, now) < fewest:
         return f"a verdict takes {fewest} processes a side, and here are {then} and {now}; rounds of one don't count"
@@ -127,11 +127,11 @@ def _is_reference(key: str, saved: Saved, references: Mapping[str, str]) -> bool
 
 
 def _subjects(*sides: Saved) -> dict[str, Subject]:
-    """What findings speak of: cases where all have their axes, else benchmarks by their names."""
-    all_of_them: dict[str, Benchmark] = {key: one for side in sides for key, one in side.benchmarks.items()}
-    if all(one.case for one in all_of_them.values()):
-        return {key: one.case for key, one in all_of_them.items() if one.case}
-    return dict(all_of_them)
+    """The subjects of findings: cases if all benchmarks have their axes, else the benchmarks."""
+    benchmarks: dict[str, Benchmark] = {key: benchmark for side in sides for key, benchmark in side.benchmarks.items()}
+    if all(benchmark.case for benchmark in benchmarks.values()):
+        return {key: benchmark.case for key, benchmark in benchmarks.items() if benchmark.case}
+    return dict(benchmarks)
 
 
 def _differences(base: Saved, head: Saved) -> str:

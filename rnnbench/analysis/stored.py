@@ -22,7 +22,7 @@ from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
-# What changes a ratio to torch.nn though no cell has changed. A clock rate that was measured is not among it.
+# What changes a ratio to torch.nn even if no cell has changed. Measured clock rates are not part of it.
 MACHINE = ("cpu", "cgroup_cpu_limit")
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings", "gpus")
 MEASURE = ("windows", "window_seconds", "cold_cache")
@@ -30,7 +30,7 @@ MEASURE = ("windows", "window_seconds", "cold_cache")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What is needed of a run to hold it against another; the windows themselves are not kept."""
+    """What is needed of a run to compare it with another; the windows themselves are not kept."""
 
     name: str
     info: RunInfo
@@ -39,12 +39,12 @@ class StoredRun:
 
     @property
     def replicates(self) -> dict[str, int]:
-        """How many replicates a case's ratio comes from, by its key."""
+        """The number of replicates that each case's ratio comes from, by the case's key."""
         return {str(case): int(count) for case, count in self.ratios["case"].value_counts(sort=False).items()}
 
 
 def read(path: Path) -> StoredRun:
-    """A run folder; raises UserError where it is none, or can't be read."""
+    """Read a run folder; raises UserError if it is not one, or can't be read."""
     info = read_info(path)
     lines, frame = read_run(path, [*TIMED, *WORKLOAD_AXES])
     ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
@@ -54,7 +54,7 @@ def read(path: Path) -> StoredRun:
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
-    """The cases of the head that the base has too, torch.nn's own left out; raises UserError where there is none."""
+    """The cases of the head that the base has too, without references; raises UserError if there are none."""
     cases = [case for key, case in head.items() if key in base and not case.is_reference]
     if not cases:
         raise UserError("the two runs have no case in common; `rnnbench list cases SUITE` shows a suite's")
@@ -64,27 +64,28 @@ def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case
 def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> Comparison:
     """One finding for each case, with one look at all the data; `margins` by case key.
 
-    Raises UserError where no case is in both runs.
+    Raises UserError if no case is in both runs.
     """
-    both = common_cases(base.measurements, {key: one.case for key, one in head.measurements.items()})
+    cases = {key: measurement.case for key, measurement in head.measurements.items()}
+    common = common_cases(base.measurements, cases)
     apart = differences(base.info, head.info)
     if apart:
-        findings = [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in both]
+        findings = [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
-        findings = _findings(base, head, both, margins)
+        findings = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     notes = (head.info.caches,) if head.info.caches else ()
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 
 def differences(base: RunInfo, head: RunInfo) -> list[str]:
-    """The keys of two environments that matter and are not the same, each with both values."""
+    """The keys that matter and differ between two environments, each with both values."""
     then, now = matters(base), matters(head)
     return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
 
 
 def matters(info: RunInfo) -> dict[str, Any]:
-    """All of a run's environment and settings that changes a ratio though no cell has changed."""
+    """All of a run's environment and settings that changes a ratio even if no cell has changed."""
     machine = info.environment.get("machine", {})
     worker = info.environment.get("worker", {})
     measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
@@ -121,8 +122,8 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
 
 
 def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
-    """Where each case's log-ratios to its reference lie, of the low quantile and of the mean."""
-    if run.ratios.empty:  # which np.split would still make one part of
+    """The location of each case's log-ratios to its reference, for the low quantile and for the mean."""
+    if run.ratios.empty:  # np.split would still return one part
         return {}
     number, cases = pd.factorize(run.ratios["case"])
     order = np.argsort(number, kind="stable")
@@ -137,7 +138,7 @@ def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
 def _own(run: StoredRun, *, without: StoredRun) -> list[Case]:
     """The hand-written cases that the other run lacks."""
     return [
-        one.case
-        for key, one in run.measurements.items()
-        if key not in without.measurements and not one.case.is_reference
+        measurement.case
+        for key, measurement in run.measurements.items()
+        if key not in without.measurements and not measurement.case.is_reference
     ]

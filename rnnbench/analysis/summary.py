@@ -11,11 +11,11 @@ from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, from_logs, poole
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
-# A device that is never kept waiting either falls further behind the host in a window, by more than this share of it,
-# or its queue is full, which holds at least so much work: some 1,000 launches of more than a microsecond each.
+# A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
+# its queue is full, which holds at least FULL_QUEUE_SECONDS of work: about 1,000 launches of over a microsecond each.
 GAINED, FULL_QUEUE_SECONDS = 0.05, 1e-3
 CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
-# What is needed of a window; its axes are its case's, and would be most of the memory.
+# The columns that are needed of a window; its axes are those of its case, and would take most of the memory.
 KEYS = ["run", "case", "implementation", "number", "workload", "replicate"]  # of a case in one replicate
 TIMED = ["run", "case", "implementation", "status", "replicate", "worker", "order", "turns", "calls"]
 TIMED += ["seconds", "host_seconds", "submit_seconds", "quantiles"]
@@ -27,20 +27,20 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         summary = rnnbench.summarize(rnnbench.load("results/quick-20260101T120000Z-ab12"))
         summary.set_index("case")[["seconds", "ratio", "ratio_low", "ratio_high"]]
 
-    `frame` has all of its columns; KeyError where one is missing. Beside the case's own columns:
+    `frame` has all of its columns; raises KeyError if one is missing. Beside the case's own columns:
 
     - `replicates`, `windows`, `calls`: how many it was measured in;
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
       quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
     - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, or of loading item by item, from
-      the ratios within each replicate; 1 for the reference itself, NaN where it was not measured;
+      the ratios within each replicate; 1 for the reference itself, NaN if it was not measured;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
-      did not get ahead of the device, so that the device waited for it (never on a CPU, which does its calls itself);
+      did not get ahead of the device, so that the device waited for it (never on a CPU, which runs its calls itself);
     - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory` or `steps`.
 
-    Each interval covers its own case 95% of the time; none is widened for there being many.
+    Each interval covers its own case 95% of the time; none is widened because there are many.
     """
     _, firsts = numbers(frame)
     cases = frame.iloc[firsts][CASE_COLUMNS].reset_index(drop=True)
@@ -67,19 +67,19 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
     """Whether the host kept the device waiting, from the sums over each case's windows.
 
-    `waits`: how often the host waited for the device in them, which is at the end of a warm window and after every cold
-    call. How far it was ahead by then is what it waited. At the start it was ahead by `host_seconds - seconds`, since
-    the call before the clocked ones was still running, so that it gained `seconds - submit_seconds` in the window. A
-    host that lags gains nothing, and at the end leaves the last kernel, however long, but not a full queue.
+    `waits`: how often the host waited for the device, which is at the end of a warm window and after every cold call.
+    The time that it waited is how far it was ahead. At the start of a window it was ahead by `host_seconds - seconds`,
+    since the call before the clocked ones was still running, so in the window it gained `seconds - submit_seconds`. A
+    host that lags gains nothing, and at the end only the last kernel is left, however long, but not a full queue.
     """
     ahead = (totals["host_seconds"] - totals["submit_seconds"]) / waits
     gained = (totals["seconds"] - totals["submit_seconds"]) / totals["seconds"]
-    # A device that does its calls while it is called has nothing to wait for: the host is never ahead, to the last bit.
+    # If the device runs each call before it returns, the host never waits: then it is ahead by exactly zero.
     return (ahead > 0) & (ahead < FULL_QUEUE_SECONDS) & (gained < GAINED)
 
 
 def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """A number for the case and run of each row, in the order in which they come; and the first row of each."""
+    """A number for the case and run of each row, in order of appearance, and the first row of each number."""
     case, run = (pd.factorize(frame[column])[0] for column in ("case", "run"))
     number, _ = pd.factorize(case.astype(np.int64) * (run.max(initial=0) + 1) + run)
     return number, np.unique(number, return_index=True)[1]
@@ -88,24 +88,24 @@ def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def complete_visits(frame: pd.DataFrame) -> pd.DataFrame:
     """The windows of a frame that `rnnbench.load` gave, with the `number` of their case and that of their `workload`.
 
-    Without the visits that were cut off, by a lost worker or the end of the run, and so are not balanced; and without
-    the cases that are not measured: one that works twice and then fails has no time, though its windows are kept.
+    Left out are visits that were cut off, by a lost worker or the end of the run, since they are not balanced, and
+    cases that are not measured: one that works twice and then fails has no time, though its windows are kept.
     """
     number, firsts = numbers(frame)
     workloads = frame.iloc[firsts].groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup()
     windows = frame[TIMED].assign(number=number, workload=workloads.to_numpy()[number])
     if frame["replicate"].isna().any():
         windows = windows[frame["replicate"].notna()]
-    made = windows.groupby(["workload", "replicate", "worker"])["order"].transform("size")
-    counts = (made == windows["turns"]) & (windows["status"] == "measured")
+    sizes = windows.groupby(["workload", "replicate", "worker"])["order"].transform("size")
+    counts = (sizes == windows["turns"]) & (windows["status"] == "measured")
     return windows if counts.all() else windows[counts]
 
 
 def replicate_times(windows: pd.DataFrame) -> pd.DataFrame:
     """Each case's time in each replicate: `log_seconds` of the low quantile of its calls, `log_mean` of their mean.
 
-    From the windows that `complete_visits` gives. Every window brings its order statistics, each with an equal share of
-    the window's calls.
+    `windows`: from `complete_visits`. Every window has order statistics, each of which stands for an equal share of the
+    window's calls.
     """
     group, firsts = groups(windows, ["number", "replicate"])
     result = windows[KEYS].iloc[firsts].reset_index(drop=True)
@@ -132,7 +132,7 @@ def pooled(windows: pd.DataFrame, group: np.ndarray) -> np.ndarray:
 def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
     """`log_ratio` and `log_mean_ratio` to the group's reference, taken within each replicate, where noise is shared.
 
-    From the frame that `replicate_times` gives; without the cases whose group has no reference.
+    `replicates`: from `replicate_times`. Cases whose group has no reference are left out.
     """
     visit = ["workload", "replicate"]
     reference = replicates[replicates["implementation"].isin(REFERENCES)][[*visit, "log_seconds", "log_mean"]]
@@ -143,9 +143,9 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
-    """Estimate on logarithms for each case, put beside it as values: `name`, `name_low`, `name_high`."""
-    found = np.full((len(cases), 3), np.nan)
+    """Estimate on logarithms for each case, and add the values as columns: `name`, `name_low`, `name_high`."""
+    values = np.full((len(cases), 3), np.nan)
     if len(replicates):
-        known = estimates(replicates["number"].to_numpy(), replicates[column].to_numpy(dtype=float))
-        found[: len(known)] = from_logs(known)
-    cases[[name, f"{name}_low", f"{name}_high"]] = found
+        logs = estimates(replicates["number"].to_numpy(), replicates[column].to_numpy(dtype=float))
+        values[: len(logs)] = from_logs(logs)
+    cases[[name, f"{name}_low", f"{name}_high"]] = values

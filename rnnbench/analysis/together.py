@@ -1,7 +1,7 @@
 """Several runs side by side, by each case's ratio to the reference of the same group and run.
 
-Times of two machines, or of two days, are never divided by each other. What is compared is how far each run's cells are
-from the reference that was measured beside them; and the machine, torch or code may be what differs.
+Times of two machines, or of two days, are never divided by each other. Each run's cells are compared with the reference
+that was measured beside them, and these ratios are compared between runs; the machine, torch or the code may differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
-LOADS = ("load", "load_at_the_end")  # of the environment; they differ always
+LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
 
 
 @dataclass(frozen=True)
 class TogetherRow:
-    """One case over the runs; None where a run has no ratio of it."""
+    """One case over the runs; None if a run has no ratio of it."""
 
     case: Case
     ratios: tuple[Estimate | None, ...]  # of the low quantile, one for each run
-    changes: tuple[Judged | None, ...]  # each run but the first against the first
+    changes: tuple[Judged | None, ...]  # each later run against the first
 
 
 @dataclass(frozen=True)
 class Together:
-    """All cases that two runs or more have, and what is not the same in the runs' environments."""
+    """All cases that two runs or more have, and what differs between the runs' environments."""
 
     runs: tuple[tuple[str, RunInfo], ...]
     margin: float
@@ -40,18 +40,23 @@ class Together:
 
 
 def together(runs: Sequence[StoredRun], margin: float) -> Together:
-    """The runs' cases lined up; up to `margin` is no difference. Raises UserError where no case is in two runs."""
+    """Line up the runs' cases; up to `margin` is no difference. Raises UserError if no case is in two runs."""
     located = [located_ratios(run) for run in runs]
-    cases = {key: one.case for run in runs for key, one in run.measurements.items() if not one.case.is_reference}
-    counts = {key: sum(key in found for found in located) for key in cases}
-    both = [key for key, count in counts.items() if count > 1]
-    if not both:
+    cases = {
+        key: measurement.case
+        for run in runs
+        for key, measurement in run.measurements.items()
+        if not measurement.case.is_reference
+    }
+    counts = {key: sum(key in of_run for of_run in located) for key in cases}
+    common = [key for key, count in counts.items() if count > 1]
+    if not common:
         names = " and ".join(run.name for run in runs)
         raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
     judged = []
     for other in located[1:]:
-        trial = Trial(dict.fromkeys(both, margin))
-        for key in both:
+        trial = Trial(dict.fromkeys(common, margin))
+        for key in common:
             if key in located[0] and key in other:
                 low, mean = (shift(then, now) for then, now in zip(located[0][key], other[key], strict=True))
                 trial.look(key, low, mean)
@@ -59,10 +64,10 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     rows = [
         TogetherRow(
             cases[key],
-            tuple(as_ratio(found[key][0].interval()) if key in found else None for found in located),
+            tuple(as_ratio(of_run[key][0].interval()) if key in of_run else None for of_run in located),
             tuple(verdicts.get(key) for verdicts in judged),
         )
-        for key in both
+        for key in common
     ]
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
@@ -70,17 +75,17 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
 
 
 def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
-    """The keys of the environments that are not the same in all runs, with each run's value; None where it has none."""
+    """The keys of the environments that differ between runs, with each run's value; None if it has none."""
     flat = [_flat({key: value for key, value in info.environment.items() if key not in LOADS}) for info in infos]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    values = {key: tuple(one.get(key) for one in flat) for key in keys}
-    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
+    keys = dict.fromkeys(key for environment in flat for key in environment)
+    by_key = {key: tuple(environment.get(key) for environment in flat) for key in keys}
+    return {key: values for key, values in by_key.items() if any(value != values[0] for value in values)}
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` as `{"a: b": 1}`."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{above}: {key}" if above else key
-        found |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
-    return found
+        flat |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -1,11 +1,11 @@
-"""Verdicts: what the tests of all cases together say of each.
+"""Verdicts: what the tests of all cases together say about each.
 
 For each case two ratios of head to base are judged: that of a low quantile of the calls, which is precise, and that of
-their mean, which also sees what slows only some of them. `regressed` is a rejection of `ratio <= 1 + margin` for one of
+their mean, which also shows what slows only some calls. `regressed` is a rejection of `ratio <= 1 + margin` for one of
 the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that both intervals lie inside the margin.
 
 How the error rate is split. Each of the two ratios gets half of a case's. Over the looks at growing data it is spent in
-the shares that `Look.spent` says: a p-value is divided by its look's share, and the smallest so far counts, which
+the shares `spent` of `Trial.look`: a p-value is divided by its look's share, and the smallest so far counts, which
 keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tests that correlate only make it smaller).
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred has
@@ -40,13 +40,13 @@ class Judged:
 
 @dataclass
 class Evidence:
-    """What is known of one case so far."""
+    """What is known about one case so far."""
 
     p_slower: float = 1.0
     p_faster: float = 1.0
     low: Estimate = UNKNOWN  # of the logarithm
     mean: Estimate = UNKNOWN
-    is_inside: bool = False  # the intervals of one look lay inside the margin
+    is_inside: bool = False  # the intervals of the last look lie inside the margin
 
 
 @dataclass
@@ -57,21 +57,23 @@ class Trial:
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
     def look(self, case: str, low: Location, mean: Location, spent: float = 1.0) -> None:
-        """Take in where a case's log-ratios lie; `spent`: share of the error rate, over all looks 1 at most."""
+        """Add a look at where a case's log-ratios lie; `spent`: share of the error rate, at most 1 over all looks."""
         edge = math.log1p(self.margins[case])
         known = self.evidence.setdefault(case, Evidence())
-        known.p_slower = min(known.p_slower, 2 / spent * min(one.p_above(edge) for one in (low, mean)))
-        known.p_faster = min(known.p_faster, 2 / spent * min(one.p_below(-edge) for one in (low, mean)))
-        known.low, known.mean = (one.interval(1 - (1 - CONFIDENCE) * spent) for one in (low, mean))
-        known.is_inside = all(-edge < one.lower and one.upper < edge for one in (known.low, known.mean))
+        known.p_slower = min(known.p_slower, 2 / spent * min(location.p_above(edge) for location in (low, mean)))
+        known.p_faster = min(known.p_faster, 2 / spent * min(location.p_below(-edge) for location in (low, mean)))
+        known.low, known.mean = (location.interval(1 - (1 - CONFIDENCE) * spent) for location in (low, mean))
+        known.is_inside = all(-edge < log.lower and log.upper < edge for log in (known.low, known.mean))
 
     def verdicts(self) -> dict[str, Judged]:
-        """Each case's verdict by what is known so far."""
-        slower = _rejected({case: one.p_slower for case, one in self.evidence.items()})
-        faster = _rejected({case: one.p_faster for case, one in self.evidence.items()})
+        """Each case's verdict from what is known so far."""
+        slower = _rejected({case: known.p_slower for case, known in self.evidence.items()})
+        faster = _rejected({case: known.p_faster for case, known in self.evidence.items()})
         return {
-            case: Judged(_verdict(case in slower, case in faster, one.is_inside), as_ratio(one.low), as_ratio(one.mean))
-            for case, one in self.evidence.items()
+            case: Judged(
+                _verdict(case in slower, case in faster, known.is_inside), as_ratio(known.low), as_ratio(known.mean)
+            )
+            for case, known in self.evidence.items()
         }
 
     def decided(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The cells that are measured. To add one: a file beside this one, and a line in `CELLS`.
+"""The cells that are measured. To add one, write a file beside this one and a line in `CELLS`.
 
 Reading this table does not import torch; `load` does.
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-USER_MODULE = "rnnbench_user_"  # begins the name of a module that was imported by its file
+USER_MODULE = "rnnbench_user_"  # begins the names of modules that are imported from a file
 
 
 class CellError(Exception):
-    """What is wrong with a user's own class, and what would be right, in a line."""
+    """A user's own class is wrong; the message says in one line how, and what would be right."""
 
 
 class CellMissing(CellError):
-    """A cell's module can't be imported, or it has no such class."""
+    """A cell's module can't be imported, or has no such class."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CellSpec:
     reference: Reference
     about: str
     stacked: bool = False  # takes num_layers, and a tuple with a state for each layer
-    unequal: str = ""  # why its outputs can't be held against the reference's; empty where they are
+    unequal: str = ""  # why its outputs can't be compared with the reference's; empty if they can
 
 
 CELLS: dict[str, CellSpec] = {
@@ -65,7 +65,7 @@ def is_own(cell: str) -> bool:
 
 
 def spec(cell: str, reference: Reference) -> CellSpec:
-    """The spec of a registered cell, of torch's own, or of the user's, timed against `reference`."""
+    """The spec of a registered cell, of torch's own cell, or of a user's class, timed against `reference`."""
     if cell == TORCH_OWN["torch.nn-cell"].get(reference):
         return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own cell")
     if is_own(cell):
@@ -76,7 +76,7 @@ def spec(cell: str, reference: Reference) -> CellSpec:
 def load(target: str, root: Path) -> type["nn.Module"]:
     """Import the class that `target` names; a file's path is relative to `root`, the folder of the suite.
 
-    Raises CellMissing where the module can't be imported, or the class is not there or no torch module.
+    Raises CellMissing if the module can't be imported, or the class is missing or not a torch module.
     """
     from torch import nn
 
@@ -85,22 +85,22 @@ def load(target: str, root: Path) -> type["nn.Module"]:
         module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
         raise CellMissing(f"{where} can't be imported: {type(error).__name__}: {_said(error)}") from error
-    found = getattr(module, class_name, None)
-    if found is None:
+    cell_class = getattr(module, class_name, None)
+    if cell_class is None:
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         like = get_close_matches(class_name, classes, n=1)
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class {class_name}; {hint}")
-    if not isinstance(found, type) or not issubclass(found, nn.Module):
+    if not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module):
         raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module")
-    return found
+    return cell_class
 
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no Python file {path}")
-    # Python looks a class' module up by its name, so files of one name in two folders have two.
+    # Python looks up a class's module by name, so files with one name in two folders need two module names.
     name = f"{USER_MODULE}{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None  # a .py file has a loader
@@ -112,8 +112,8 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _said(error: BaseException) -> str:
-    """The first line of an error, and where in a file that is not the import system's it was raised."""
+    """The first line of an error, and its place in the user's files; without a place if the import system raised it."""
     message = (str(error).strip().splitlines() or [""])[0]
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    is_own = not frame.filename.startswith("<") and frame.filename != __file__
-    return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_own else message
+    is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__
+    return f"{message} ({Path(frame.filename).name}:{frame.lineno})" if is_in_users_file else message

@@ -1,4 +1,4 @@
-"""Deep cell: combined cells, stacked; every layer is fed by its own state of the step before.
+"""Deep cell: stacked combined cells; every layer reads its own state of the previous step.
 
     h'_l = tanh(W_l [h'_{l-1}; h_l] + b_l),   h'_0 = x
 
@@ -33,7 +33,7 @@ class DeepCell(nn.Module):
 
     @staticmethod
     def weights_from(reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Own parameters as a function of those of torch.nn.RNN with as many layers."""
+        """The cell's parameters as a function of those of torch.nn.RNN with as many layers."""
         num_layers = sum(name.startswith("weight_ih_l") for name in reference)
         return {
             f"layers.{layer}.{name}": weight

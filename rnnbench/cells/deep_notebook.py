@@ -1,10 +1,10 @@
-"""Deep cell as the tutorial notebook has it: above the first, a layer is fed the state of the layer *below* it.
+"""Deep cell of the tutorial notebook: each layer above the first reads the state of the layer *below* it.
 
     h'_1 = tanh(W_1 [x; h_1] + b_1)
     h'_l = tanh(W_l [h'_{l-1}; h_{l-1}] + b_l),   l > 1
 
 The top layer's state is never read, so the stack remembers less than `deep` and does not equal torch.nn.RNN. The
-arithmetic, and so the time, is the same; it is kept so that the tutorial's figures can be repeated.
+arithmetic, and so the time, is the same. The cell is kept so that the tutorial's figures can be repeated.
 """
 
 from torch import Tensor

@@ -1,12 +1,10 @@
-"""What a user's own class says of itself: the form of its state, and how its weights follow from a torch.nn layer's.
-
-A class may have, and needs none of these:
+"""Optional members of a user's own class: the form of its state, and how its weights follow from a torch.nn layer's.
 
 - `weights_from(reference)`: its parameters by name, as a differentiable function of those of one layer and direction
   of the reference (`weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`), or of all of them for a module that
-  runs the whole sequence. Without it, parameters named and shaped as torch.nn's own are taken as they are. None:
-  outputs are not to be compared.
-- `states`: how many tensors its state has, where there is no reference to say so; 1 is `h`, 2 is `(h, c)`.
+  runs the whole sequence. Without it, parameters with the names and shapes of torch.nn's own are used unchanged. If it
+  is None, outputs are not compared.
+- `states`: the number of tensors of its state, used if there is no reference; 1 is `h`, 2 is `(h, c)`.
 - `products(input_size, hidden_size)`: its arithmetic, as in `rnnbench.cells.products`.
 """
 
@@ -23,7 +21,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def state_count(cell_class: type[nn.Module], reference: Reference) -> int:
-    """Tensors of the state: as many as the reference layer has, or as the class says. Raises CellError."""
+    """The number of tensors of the state, by the reference or the class. Raises CellError if `states` is not valid."""
     if reference != "none":
         return 2 if reference == "lstm" else 1
     count = getattr(cell_class, "states", 2 if issubclass(cell_class, nn.LSTM | nn.LSTMCell) else 1)
@@ -33,10 +31,10 @@ def state_count(cell_class: type[nn.Module], reference: Reference) -> int:
 
 
 def why_unmapped(module: Any, reference: Weights, layer: Reference, *, whole: bool) -> str:
-    """Why the weights of `reference` can't be given to a module; empty where they can.
+    """Why the weights of `reference` can't be given to a module; empty if they can.
 
-    `whole`: it runs the whole sequence, and has the parameters of all layers. Raises CellError where its mapping gives
-    other parameters than it has.
+    `whole`: the module runs the whole sequence and has the parameters of all layers. Raises CellError if its mapping
+    gives other parameters than the module has.
     """
     own = _shapes(dict(module.named_parameters()))
     if not hasattr(module, "weights_from"):
@@ -60,9 +58,9 @@ def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
 
 
 def _less(shapes: Shapes, others: Shapes) -> str:
-    """Those that the others lack: `weight (6, 5), bias (6,)`."""
-    found = [f"{name} {shape}" for name, shape in shapes.items() if others.get(name) != shape]
-    return ", ".join(found) or "nothing beside the others"
+    """The shapes that `others` lacks, such as `weight (6, 5), bias (6,)`."""
+    missing = [f"{name} {shape}" for name, shape in shapes.items() if others.get(name) != shape]
+    return ", ".join(missing) or "nothing beside the others"
 
 
 def _name(module: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Parameters as torch's recurrent layers start them."""
+"""Parameters with the initial values of torch's recurrent layers."""
 
 import torch
 from torch import nn

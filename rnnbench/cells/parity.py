@@ -1,28 +1,28 @@
-"""The gate before the clock: a cell is timed only where it computes what its reference computes.
+"""The parity check: a cell is timed only if it computes what its reference computes.
 
 Outputs, final state and the gradients of the input, the initial state and every parameter are compared, each by its
 largest absolute error relative to the largest value in the reference's tensor.
 
-How much error is allowed (`allowed`). u is half the distance from 1 to the next number of a type: 2**-24 in float32,
+`allowed` says how much error is allowed. u is half the distance from 1 to the next number of a type: 2**-24 in float32,
 2**-11 in float16, 2**-8 in bfloat16.
 
-- Outputs, states, and the gradients of inputs and states are made anew in each step, and what is left of the errors of
-  earlier steps fades with the state. So the error is a few u at every length: `TOLERANCES`, which leaves room for
-  stacked layers and for kernels that round elsewhere.
+- Outputs, states, and the gradients of inputs and states are computed anew in each step, and the errors of earlier
+  steps fade with the state. So the error is a few u at every length: `TOLERANCES`, which leaves room for stacked layers
+  and for kernels that round elsewhere.
 - The gradient of a parameter is a sum over all steps. A loop adds the n terms one by one: after t terms of size s and
   random sign the sum is about s sqrt(t), and each addition rounds it by up to u s sqrt(t). These errors add up to about
-  0.3 u s n, while the sum itself is about s sqrt(n): relative to it the error is 0.3 u sqrt(n). Of a whole matrix the
-  largest error counts, and both sides may round: up to 2 u sqrt(n) (`SAFETY`).
+  0.3 u s n, while the sum itself is about s sqrt(n), so the relative error is 0.3 u sqrt(n). The largest error of a
+  whole matrix counts, and both sides may round: up to 2 u sqrt(n) (`SAFETY`).
 - In float16 and bfloat16 n is the number of steps, since one step's product over the batch is summed in float32 and
   rounded once. In float32 and float64 the batch is summed in the same type, so n is steps times batch.
-- The few values of a small layer's bias may all end near zero by chance, where the error does not. The tolerance grows
-  by sqrt(32 / values) below 32 (`MANY_VALUES`). In 4,000 simulated sums of
-  8 values the error stayed below 0.6 of that.
+- The few values of a small layer's bias may all end near zero by chance, but their error does not. The tolerance grows
+  by sqrt(32 / values) below 32 values (`MANY_VALUES`). In 4,000 simulated sums of 8 values the error stayed below 0.6
+  of that.
 - No tolerance exceeds `MAX_TOLERANCE`: a gradient that is zero where it should not be has an error of 1.
 
-A wrong gate, swapped gates or a stale state put outputs or the final state off by 1e-1 and more; a bias that is not
-used has a gradient of zero. Where gradients are not compared (a class of the user's in inference), a small bias that is
-missing may hide below float16's or bfloat16's tolerance of outputs.
+With a wrong gate, swapped gates or a stale state, outputs or the final state are off by 1e-1 or more; an unused bias
+has a gradient of zero. If gradients are not compared (a user's class in inference), a missing small bias may hide below
+the tolerance of outputs in float16 or bfloat16.
 """
 
 import math
@@ -36,7 +36,8 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State, tensors
 from rnnbench.store.records import DType
 
-# Largest relative error allowed of what a step makes. Below float64 the two sides round differently at every step.
+# Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently
+# at every step.
 TOLERANCES: dict[DType, float] = {
     "float64": 1e-9,
     "float32": 1e-4,
@@ -55,18 +56,18 @@ ROUNDOFF: dict[DType, float] = {
 }
 SUMMED_IN_FLOAT32: tuple[DType, ...] = ("float16", "bfloat16")  # within one product
 SAFETY = 2.0
-MANY_VALUES = 32  # of a vector, whose largest is then far from zero
+MANY_VALUES = 32  # in a vector, so that the largest of them is far from zero
 MAX_TOLERANCE = 0.7
-NOT_SUMMED = ("input", "initial h", "initial c")  # whose gradients are made anew in each step
+NOT_SUMMED = ("input", "initial h", "initial c")  # whose gradients are computed anew in each step
 
 Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class ComparedTensors:
-    """What is held against the reference beside the output."""
+    """What is compared with the reference besides the output."""
 
-    gradients: Literal["all", "parameters", "none"] = "all"  # all: of the input and the initial state too
+    gradients: Literal["all", "parameters", "none"] = "all"  # all: also of the input and the initial state
     final_state: bool = True
 
 
@@ -75,7 +76,7 @@ ALL = ComparedTensors()
 
 @dataclass(frozen=True)
 class Sums:
-    """The sizes of a workload that say how many terms a gradient is the sum of, and how many values a bias has."""
+    """The sizes of a workload that decide how many terms a gradient sums, and how many values a bias has."""
 
     steps: int
     batch: int
@@ -92,7 +93,7 @@ class Tolerance:
 
 
 def allowed(name: str, dtype: DType, sums: Sums) -> Tolerance:
-    """The tolerance for what `errors` calls by this name."""
+    """The tolerance for the error that `errors` returns under this name."""
     base, summed = TOLERANCES[dtype], name.removeprefix("gradient of ")
     if summed == name or summed in NOT_SUMMED:
         return Tolerance(base, dtype)
@@ -106,8 +107,8 @@ def allowed(name: str, dtype: DType, sums: Sums) -> Tolerance:
 def cell_weights(cell: nn.Module, reference: Weights, *, whole: bool = False) -> dict[str, Tensor]:
     """The cell's parameters as a differentiable function of those of a torch.nn layer.
 
-    A cell with other parameters than torch's own cells says how in `weights_from(reference)`. `whole`: it is a module
-    that runs the whole sequence, and torch's own layers set the names.
+    A cell whose parameters differ from those of torch's own cells maps them in `weights_from(reference)`. `whole`: the
+    cell is a module that runs the whole sequence, and its parameters are named as those of torch's own layers.
     """
     mapping = getattr(cell, "weights_from", None)
     if mapping is not None:
@@ -124,13 +125,13 @@ def errors(
     state: State,
     compared: ComparedTensors = ALL,
 ) -> dict[str, float]:
-    """Relative error of everything that is compared, by name; NaN where either side is not finite.
+    """Relative error of everything that is compared, by name; NaN if either side is not finite.
 
     Both modules map `(input, layer state) -> (output, layer state)`; `mapping` gives the candidate's parameters from
-    the reference's, and the candidate must hold just those already.
+    the reference's, and the candidate must already hold exactly these.
     """
     expected = _run(reference, input, state, compared)
-    found = _run(candidate, input, state, compared)
+    actual = _run(candidate, input, state, compared)
     if compared.gradients != "none":
         # The candidate's gradients, pulled back through the mapping, are those of the reference's parameters.
         weights = {name: weight.detach().requires_grad_() for name, weight in reference.named_parameters()}
@@ -138,16 +139,16 @@ def errors(
         for name, parameter, grad in zip(weights, reference.parameters(), pulled, strict=True):
             own = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
             expected[f"gradient of {name}"] = own
-            found[f"gradient of {name}"] = grad
+            actual[f"gradient of {name}"] = grad
     for module in (candidate, reference):
         module.zero_grad(set_to_none=True)
-    return {name: _relative_error(found[name], expected[name]) for name in expected}
+    return {name: _relative_error(actual[name], expected[name]) for name in expected}
 
 
 def _pulled_back(
     candidate: nn.Module, mapping: Callable[[Weights], dict[str, Tensor]], weights: Weights
 ) -> Sequence[Tensor]:
-    """The gradients that the candidate holds as gradients of the reference's parameters."""
+    """The candidate's gradients, converted to gradients of the reference's parameters."""
     mapped = mapping(weights)
     parameters = dict(candidate.named_parameters())
     if mapped.keys() != parameters.keys():
@@ -156,14 +157,14 @@ def _pulled_back(
     unused = [name for name, grad in zip(mapped, own, strict=True) if grad is None]
     if unused:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
-    # What the mapping makes of nothing (zeros for a bias of its own, say) has no gradient to pull back.
+    # A parameter that is made from no weight (zeros for an extra bias, say) has no gradient to pull back.
     differentiable = [(weight, grad) for weight, grad in zip(mapped.values(), own, strict=True) if weight.requires_grad]
     outputs, grads = zip(*differentiable, strict=True)
     return torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
 
 
 def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTensors) -> dict[str, Tensor]:
-    """What is compared, without the gradients of parameters, which are left in place."""
+    """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
             return _results(module(input, state), compared)
@@ -172,7 +173,7 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     if compared.gradients == "all":
         leaves = tuple(part.detach().clone().requires_grad_() for part in leaves)
     results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
-    # Where only parameters' gradients are wanted, what is timed takes them of the output alone.
+    # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
     generator = torch.Generator(device=input.device).manual_seed(1)
     directions = [
@@ -195,9 +196,9 @@ def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str
     return results
 
 
-def _relative_error(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
-        raise ValueError(f"shape {tuple(found.shape)} where the reference has {tuple(expected.shape)}")
-    # Below its type's smallest normal number a value has few digits or none: a gradient far back in time, say.
+def _relative_error(actual: Tensor, expected: Tensor) -> float:
+    if actual.shape != expected.shape:
+        raise ValueError(f"shape {tuple(actual.shape)} where the reference has {tuple(expected.shape)}")
+    # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.
     scale = expected.double().abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return float((found.double() - expected.double()).abs().max() / scale)
+    return float((actual.double() - expected.double()).abs().max() / scale)

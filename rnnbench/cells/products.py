@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Product:
-    """A product of one step, for one sequence: `outputs` sums over some of the layer's input and some of its state."""
+    """A product of one step, for one sequence: `outputs` sums over values of the layer's input and of its state."""
 
     inputs: int  # values of the layer's input
-    states: int  # values of states of the step before
+    states: int  # values of the previous step's states
     outputs: int
 
     @property
@@ -21,5 +21,5 @@ CellProducts = tuple[Product, ...]  # the products of one layer; pointwise work 
 
 
 def apart(input_size: int, hidden_size: int, gates: int) -> CellProducts:
-    """The layer of a cell that weights input and state apart, `gates` of each."""
+    """The products of a layer with separate weights for input and state, each with `gates` gates."""
     return Product(input_size, 0, gates * hidden_size), Product(0, hidden_size, gates * hidden_size)

@@ -1,7 +1,7 @@
-"""The two forms of a recurrent state, and the way between them.
+"""The two forms of a recurrent state, and conversions between them.
 
 A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell keeps `h` or `(h, c)`, each
-(batch, hidden), and a stacked cell a tuple with one such state for each layer.
+(batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
 """
 
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
 def first(layer_state: State, sequences: int) -> State:
     """A torch.nn layer's state of the first `sequences` of a batch."""
     if isinstance(layer_state, Tensor):
-        return layer_state[:, :sequences].contiguous()  # cuDNN wants it so
+        return layer_state[:, :sequences].contiguous()  # as cuDNN requires
     return tuple(part[:, :sequences].contiguous() for part in layer_state)
 
 
 def output(cell_state: State, *, stacked: bool) -> Tensor:
-    """What a cell shows to the outside: the top layer's `h`, (batch, hidden)."""
+    """The output of a cell: the top layer's `h`, (batch, hidden)."""
     top = cell_state[-1] if stacked else cell_state
     shown: Tensor = top if isinstance(top, Tensor) else top[0]
     return shown
@@ -51,10 +51,10 @@ def tensors(state: State) -> tuple[Tensor, ...]:
 
 
 def leaves(state: State) -> tuple[Tensor, ...]:
-    """All tensors of a state in whichever form, in their order."""
+    """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
 
 
 def rebuilt(like: State, from_leaves: Iterator[Tensor]) -> State:
-    """The inverse of `leaves`: a state in the form of another."""
+    """The inverse of `leaves`: a state in the form of `like`."""
     return next(from_leaves) if isinstance(like, Tensor) else tuple(rebuilt(part, from_leaves) for part in like)

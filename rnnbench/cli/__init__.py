@@ -19,7 +19,7 @@ from rnnbench.cli.run import run
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.version import __version__
 
-INTERRUPTED = 130  # exit code of what a signal has ended
+INTERRUPTED = 130  # exit code of a command that a signal ended
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,10 +38,10 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; errors are one or two lines on standard error, and exit code 2.
 
-    A fault of rnnbench's own has its traceback and ends with 2 as well: 1 would say that something regressed.
+    An internal error also exits with 2, after its traceback: 1 would say that something regressed.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # what CI sends to a job that it cancels, and a terminal that closes
-        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # sent by CI to a job it cancels, and by a closing terminal
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _interrupt)
     with output.guarded_streams():
         code = _exit_code(debug="--debug" in sys.argv[1:])
@@ -49,9 +49,9 @@ def main() -> None:
 
 
 def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to end
-    """Run the command; what went wrong is told, and the exit code says how it ended."""
+    """Run the command, print its error if it has one, and return its exit code."""
     try:
-        code = cli.main(standalone_mode=False)  # what a command gives to `context.exit`, or None
+        code = cli.main(standalone_mode=False)  # what a command passes to `context.exit`, or None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -67,11 +67,11 @@ def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to en
         output.tell(f"interrupted; {interrupted}")
         return INTERRUPTED
     except output.OutputLost as lost:
-        if lost.is_unread:  # as the system ends a program that leaves this signal as it is
+        if lost.is_unread:  # as for a program that the signal kills
             return 128 + signal.SIGPIPE
         output.tell(str(lost))
         return 2
-    except (UserError, OSError) as error:  # of the system's: a file that can't be read, a full disk
+    except (UserError, OSError) as error:  # OSError: a file that can't be read, a full disk
         if debug:
             traceback.print_exc()
         else:
@@ -85,14 +85,14 @@ def _exit_code(*, debug: bool) -> int:  # noqa: PLR0911 - one for each way to en
 
 
 def _words(error: UserError | OSError) -> str:
-    """An error in words: of the system's, which file it is about."""
+    """An error in words; an OSError names its file."""
     if isinstance(error, OSError):
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     return str(error)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes says so twice, and the end is under way
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closing terminal sends it twice, and we are ending already
     raise KeyboardInterrupt
 
 

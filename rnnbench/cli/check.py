@@ -170,9 +170,9 @@ def _against_run(
 
 
 def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
-    """Write the verdicts beside what was measured, hand them to GitHub where it runs this, and only then print them.
+    """Write the verdicts into the check's folder and GitHub's summary, and only then print them.
 
-    Whoever reads what is printed may be gone; the files are there all the same.
+    So the files exist even if nobody reads standard output any more.
     """
     from rnnbench.report.verdicts import folder as verdict_folder
 
@@ -180,7 +180,7 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
         if folder is not None:
             verdict_folder.write(comparison, folder)
         _summarize(comparison)
-    finally:  # verdicts whose files can't be written are shown before that is told
+    finally:  # if the files can't be written, the verdicts are shown before the error
         _print(comparison, folder, as_json=as_json)
 
 
@@ -207,5 +207,5 @@ def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> N
     if folder is not None:
         output.say_path(folder, err=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        # Read from standard output by the service; on standard error where that holds JSON.
+        # GitHub reads them from standard output; if that holds JSON, they go to standard error.
         (output.note if as_json else output.say)("\n".join(github.annotations(comparison)))

@@ -22,10 +22,10 @@ def doctor(measured: bool) -> None:
     from rnnbench.report.tables.table_environment import lines
     from rnnbench.report.words import noise as noise_sentence
 
-    found, told = environment.describe(Path()), []
+    description, sentences = environment.describe(Path()), []
     if measured:
         with shown_progress() as on_progress:
-            found, noise = probe(on_progress)
-        told.append(noise_sentence.render(noise))
-    found = standing(found)
-    output.say("\n".join([*lines(found), "", *told, *advice(found)]))
+            description, noise = probe(on_progress)
+        sentences.append(noise_sentence.render(noise))
+    description = standing(description)
+    output.say("\n".join([*lines(description), "", *sentences, *advice(description)]))

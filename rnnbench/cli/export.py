@@ -33,7 +33,7 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     from rnnbench.store.folder import read_info
 
     if windows and not FORMATS[to].keeps_all:
-        tables = " and ".join(name for name, one in FORMATS.items() if one.keeps_all)
+        tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
         raise click.UsageError(f"--windows goes with {tables}; {to} has no place for windows")
     info, frame = read_info(run), load(run)
     summary = summarize(frame)

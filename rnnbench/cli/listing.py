@@ -32,7 +32,7 @@ def list_suites() -> None:
         try:
             suite = suites.read(str(file))
             count = sum(len(group.cases) for group in suite.groups({}, None, most=None))
-        except UserError as fault:  # one that is broken does not hide the others
+        except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {str(fault).splitlines()[0]}"))
             continue
         hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""

@@ -21,32 +21,32 @@ EMPTY = "it is empty; is the variable set that it comes from?"
 
 
 class Text(click.ParamType[str]):
-    """Any text but none: an empty one would mean a default, or the current folder."""
+    """Text that is not empty: an empty one would mean a default, or the current folder."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself; a click usage error where it is empty."""
+        """The text itself; a click usage error if it is empty."""
         if not value:
             self.fail(EMPTY, param, ctx)
         return str(value)
 
 
 class File(click.Path):
-    """A path, which may not be empty either."""
+    """A path that is not empty."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; a click usage error where it is empty."""
+        """The path; a click usage error if it is empty."""
         if value == "":
             self.fail(EMPTY, param, ctx)
         return super().convert(value, param, ctx)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """What SUITE may go on to: the names that a bare word finds, and files."""
+    """Completions of SUITE: the suites that a bare name finds, and files."""
     from rnnbench.suites import shipped
 
     # Files first: bash forgets what comes before them, and shows them where no name matches.
@@ -54,21 +54,21 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
 
 
 def only_words(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """What an --only may go on to: an axis, and after `axis=` or a comma a value that the suite has."""
+    """Completions of --only: an axis, or after `axis=` or a comma a value of the suite."""
     from rnnbench.store.records import AXES
 
     before, space, last = typed.rpartition(" ")
     axis, equals, values = last.partition("=")
     kept, comma, _ = values.rpartition(",")
-    words = [f"{one}=" for one in AXES]
+    words = [f"{name}=" for name in AXES]
     if equals:
-        suite = next(iter(context.args), "")  # of a line that is cut off, click tells arguments in no other way
+        suite = next(iter(context.args), "")  # click gives the arguments of an unfinished line only here
         words = [f"{axis}={kept}{comma}{value}" for value in _values(suite, axis)]
     return [CompletionItem(f"{before}{space}{word}") for word in words if word.startswith(last)]
 
 
 def _values(suite: str, axis: str) -> list[str]:
-    """The values of a suite's axis; of cells rnnbench's own where there is no such suite."""
+    """The values of a suite's axis; if there is no such suite, rnnbench's own cells for the axis `cell`."""
     from rnnbench import suites
     from rnnbench.cells import CELLS
 
@@ -79,7 +79,7 @@ def _values(suite: str, axis: str) -> list[str]:
 
 
 def read_suite(name: str) -> "Suite":
-    """The suite that the command line names; says so where it hides one of rnnbench's own."""
+    """Read the suite that the command line names; says so if it hides one of rnnbench's own."""
     from rnnbench import suites
 
     suite = suites.read(name)
@@ -100,7 +100,7 @@ def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: 
 
 @contextmanager
 def adding_options() -> Iterator[None]:
-    """Say by which options cases are selected, or many of them confirmed, where there are too many."""
+    """Add to the error about too many cases which options select or confirm them."""
     from rnnbench.suites import TooManyCases
 
     try:
@@ -137,7 +137,7 @@ class Percent(click.ParamType[float]):
     name = "percentage"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """A fraction from text; a click usage error where it is none between 0 and 100%."""
+        """A fraction from text; a click usage error if it is not between 0 and 100%."""
         match = re.fullmatch(r"(\d*\.?\d+)(%?)", str(value))
         share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
         if not 0 < share < 1:
@@ -151,7 +151,7 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds from text; a click usage error where it is no duration."""
+        """Seconds from text; a click usage error if it is not a duration."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
         seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
         if not 0 < seconds < math.inf:

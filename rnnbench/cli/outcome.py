@@ -1,4 +1,4 @@
-"""Whether a run or its profiles came to anything: a command that measured nothing has failed."""
+"""Whether a run or its profiles have results: a command that measured nothing has failed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) -> None:
-    """Raise UserError where no case was measured and not all were skipped: what is skipped is no fault.
+    """Raise UserError if no case was measured, unless all were skipped: a skipped case is not an error.
 
-    `share`: how much of the command's budget the run was given.
+    `share`: the share of the command's budget that the run was given.
     """
     from rnnbench.harness.coordinator.runner import NOT_REACHED
 
@@ -25,17 +25,17 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
     failed = missing[missing["status"] == "failed"]
     if failed.empty and (missing["reason"] == NOT_REACHED).all():
         raise UserError(_too_small(folder, share))
-    told, what = (failed, "failed") if len(failed) else (missing, "were not reached")
+    rows, what = (failed, "failed") if len(failed) else (missing, "were not reached")
     raise UserError(
-        f"{folder}: no case was measured, and {len(told)} of {len(summary)} {what}; the first: {told['reason'].iloc[0]}"
+        f"{folder}: no case was measured, and {len(rows)} of {len(summary)} {what}; the first: {rows['reason'].iloc[0]}"
     )
 
 
 def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None) -> None:
-    """Raise UserError where the budget was spent before the first profile."""
+    """Raise UserError if the budget was spent before the first profile."""
     from rnnbench.harness.coordinator.profile_run import NOT_REACHED
 
-    if budget is not None and all(one.reason == NOT_REACHED for one in profiles.values()):
+    if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(
             f"{folder}: no case was profiled within the budget, which the measuring took; "
             f"--budget {in_words(2 * budget)} may be enough"
@@ -47,7 +47,7 @@ def _too_small(folder: Path, share: float) -> str:
     from rnnbench.store.folder import last_measurements, read_info
 
     info, known = read_info(folder), last_measurements(folder)
-    observed = sum(one.works for one in known.values())
+    observed = sum(measurement.works for measurement in known.values())
     text = f"{folder}: no case was measured within the budget, which ended at case {observed} of {len(known)}"
     seconds = enough(info, known)
     if seconds is None:
@@ -57,7 +57,7 @@ def _too_small(folder: Path, share: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as `--budget` takes it, rounded up: `50s`, `4m`, `3h`."""
+    """A duration for `--budget`, rounded up: `50s`, `4m`, `3h`."""
     for most, step, unit, size in ((120, 10, "s", 1), (7200, 60, "m", 60), (float("inf"), 3600, "h", 3600)):
         whole = -int(-seconds // step) * step
         if whole <= most:

@@ -1,7 +1,7 @@
-"""The only place that prints. Standard output is the result of a command, standard error tells how it is going.
+"""The only module that prints. Standard output has a command's result, standard error its progress and messages.
 
-A command whose standard output can't be written has failed, and says so: `OutputLost` ends it. Standard error that
-can't be written changes nothing: neither what a command does nor its exit code.
+If standard output can't be written, the command fails: `OutputLost` ends it with a message. If standard error can't be
+written, nothing changes: neither what a command does nor its exit code.
 """
 
 import codecs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from rich.console import RenderableType
 
-MAX_LINE = 600  # letters of a line on standard error; what it quotes may have millions
+MAX_LINE = 600  # characters of a line on standard error; a text that it quotes may have millions
 READABLE = "rnnbench-readable"  # name of the error handler for characters that a stream's encoding does not have
 PLAIN = {
     **{"µ": "u", "μ": "u", "±": "+-", "×": "x", "·": ".", "…": "...", "→": "->", "←": "<-", "↓": "v", "█": "#"},
@@ -32,7 +32,7 @@ PLAIN = {
 
 
 class OutputLost(Exception):
-    """Standard output can't be written. `is_unread`: whoever read it has closed the pipe, and wants no more."""
+    """Standard output can't be written. `is_unread`: its reader has closed the pipe."""
 
     def __init__(self, fault: OSError) -> None:
         self.is_unread = fault.errno == errno.EPIPE
@@ -46,12 +46,12 @@ def say(text: str) -> None:
 
 
 def say_path(path: Path, *, err: bool = False) -> None:
-    """Print where a result is, byte for byte, so that a shell can go on with it; on a terminal as `say` does."""
+    """Print the path of a result, byte for byte, so that a shell can use it; on a terminal as `say` does."""
     _write_bytes(sys.stderr if err else sys.stdout, os.fsencode(path) + b"\n")
 
 
 def show(renderable: "RenderableType") -> None:
-    """Print a table or a text of rich, as wide as the terminal and in colour where it is one."""
+    """Print a table or a text of rich: on a terminal, with its width and in colour."""
     from rich.console import Console
 
     console = Console(file=sys.stdout)
@@ -62,12 +62,12 @@ def show(renderable: "RenderableType") -> None:
 
 
 def write(data: bytes) -> None:
-    """Print text that is encoded already, byte for byte; on a terminal as `say` does."""
+    """Print encoded text, byte for byte; on a terminal as `say` does."""
     _write_bytes(sys.stdout, data)
 
 
 def tell(text: str) -> None:
-    """Print a line of rnnbench's own on standard error; of a long one its two ends, which say the most."""
+    """Print a message of rnnbench on standard error; of a long one only both ends, which say the most."""
     line = printable(text)
     if len(line) > MAX_LINE:
         line = f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
@@ -81,9 +81,9 @@ def note(text: str) -> None:
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Meanwhile a fault of standard output is OutputLost, one of standard error nothing, and all text can be written.
+    """Meanwhile, errors of standard output raise OutputLost, those of standard error are ignored.
 
-    Streams that somebody has put in place of the process's own stay as they are.
+    Any text can be written, whatever the encoding. Streams that replace the process's own stay as they are.
     """
     before = sys.stdout, sys.stderr
     if sys.stdout is sys.__stdout__:
@@ -97,7 +97,7 @@ def guarded_streams() -> Iterator[None]:
 
 
 class _Descriptor(io.RawIOBase):
-    """Writes to a file descriptor until that fails; then it calls `on_fault` once, and takes everything."""
+    """Writes to a file descriptor until that fails; then calls `on_fault` once and discards all later data."""
 
     def __init__(self, descriptor: int, on_fault: Callable[[OSError], None]) -> None:
         self._descriptor = descriptor
@@ -105,23 +105,23 @@ class _Descriptor(io.RawIOBase):
         self._is_lost = False
 
     def writable(self) -> bool:
-        """Python's protocol."""
+        """Part of the interface of io.RawIOBase."""
         return True
 
     def fileno(self) -> int:
-        """Python's protocol."""
+        """Part of the interface of io.RawIOBase."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Python's protocol."""
+        """Part of the interface of io.RawIOBase."""
         return os.isatty(self._descriptor)
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Python's protocol."""
+        """Part of the interface of io.RawIOBase."""
         while not self._is_lost:
             try:
                 return os.write(self._descriptor, data)
-            except BlockingIOError:  # a pipe that another program has set so; it is full
+            except BlockingIOError:  # a full pipe that another program made non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as fault:
                 self._is_lost = True
@@ -130,7 +130,7 @@ class _Descriptor(io.RawIOBase):
 
 
 def _guarded(stream: TextIO | None, on_fault: Callable[[OSError], None]) -> TextIO:
-    """The same stream with guarded writes; None stands for one that was closed when Python started."""
+    """A stream with guarded writes; None stands for one that was closed when Python started."""
     raw = _Descriptor(-1 if stream is None else stream.fileno(), on_fault)
     encoding = "utf-8" if stream is None else stream.encoding
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, READABLE, line_buffering=True)
@@ -141,7 +141,7 @@ def _lose(fault: OSError) -> None:
 
 
 def _ignore(fault: OSError) -> None:
-    """There is nobody to tell."""
+    """Do nothing: there is nowhere to report it."""
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -159,7 +159,7 @@ def _write_bytes(stream: TextIO, data: bytes) -> None:
 
 
 def _readable(fault: UnicodeError) -> tuple[str | bytes, int]:
-    """An error handler: a byte of a file name as it was, another character as one that looks like it."""
+    """An error handler: keeps the bytes of file names, and replaces other characters with similar ones."""
     assert isinstance(fault, UnicodeEncodeError)
     letter = fault.object[fault.start]
     if "\udc80" <= letter <= "\udcff":

@@ -52,23 +52,23 @@ def profile(
 
     chosen = read_suite(suite)
     groups = selected(chosen, only, device, yes=yes)
-    asked = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
+    settings = chosen.settings if budget is None else chosen.settings.model_copy(update={"budget_seconds": budget / 2})
     started = time.monotonic()
     try:
         with shown_progress() as on_progress:
-            folder = run_suite(chosen, groups, asked, out=out, command=typed(), on_progress=on_progress)
+            folder = run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
     refuse_nothing(folder, summarize(load(folder)), 0.5)
     left = None if budget is None else budget - (time.monotonic() - started)
     with shown_profiling() as on_progress:
-        profiles = profile_run(folder, chosen.file.parent, asked, left=left, on_progress=on_progress)
+        profiles = profile_run(folder, chosen.file.parent, settings, left=left, on_progress=on_progress)
     refuse_no_profile(folder, profiles, budget)
     page = put(files_of_run(folder), place(of_one(folder), None))
-    for one in profiled.sections(load(folder), profiles, folder):
-        output.say(f"{one.title}\n  {one.words}\n")
-    for case, one_profile in profiles.items():
-        if not one_profile.works:
-            output.say(one_line(f"not profiled: {case}: {one_profile.reason}"))
+    for section in profiled.sections(load(folder), profiles, folder):
+        output.say(f"{section.title}\n  {section.words}\n")
+    for case, case_profile in profiles.items():
+        if not case_profile.works:
+            output.say(one_line(f"not profiled: {case}: {case_profile.reason}"))
     output.say_path(folder)
     output.say_path(page)

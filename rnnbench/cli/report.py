@@ -82,7 +82,7 @@ def report(
         _serve(runs[0], asked, out, port or 0, opens=opens)
         return
     for path in runs:
-        place = _place(path, out)  # refused before the work is done
+        place = _place(path, out)  # fails before the work is done
         page = put(_files(path, reference, asked), place)
         output.say_path(page)
         if opens:
@@ -90,14 +90,14 @@ def report(
 
 
 def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The runs without folders of checks, each of which is told: a pattern like `results/quick-*` finds them too."""
+    """The runs without folders of checks, each named in a message: a pattern like `results/quick-*` matches them."""
     from rnnbench.store.folder import is_check
 
     checks = [path for path in runs if is_check(path)]
-    told = [f"{path} is a check: its verdicts are in verdicts.md, its runs are base and head" for path in checks]
+    notes = [f"{path} is a check: its verdicts are in verdicts.md, its runs are base and head" for path in checks]
     if len(checks) == len(runs):
-        raise UserError("\n".join(told))
-    for line in told:
+        raise UserError("\n".join(notes))
+    for line in notes:
         output.tell(f"left out: {line}")
     return tuple(path for path in runs if path not in checks)
 
@@ -118,19 +118,19 @@ def _place(run: Path, out: Path | None) -> "ReportFolder":
     return place.place(place.of_one(run), out)
 
 
-def _files(path: Path, reference: str | None, asked: tuple[str, ...]) -> dict[str, bytes]:
-    """The report's files, of a run or of what pytest-benchmark saved."""
+def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[str, bytes]:
+    """The files of the report of a run, or of files of pytest-benchmark."""
     from rnnbench.store import pytest_benchmark
 
     if pytest_benchmark.is_saved(path):
         from rnnbench.report.page import benchmarks as saved_folder
 
-        if asked:
+        if sizes:
             raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
         return saved_folder.render(pytest_benchmark.read(path), reference)
     if reference is not None:
         raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
-    return files_of_run(path, asked)
+    return files_of_run(path, sizes)
 
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
@@ -145,21 +145,21 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     sizes = parse_only(asked, "--predict")
     info, frame, profiles = read_info(run), load(run), read_profiles(run)
     why = profiled.sections(frame, profiles, run) if profiles else []
-    summary, found = summarize(frame), noise(frame)
-    del frame  # of a large run, most of the memory
-    return render(summary, found, info, sizes, why)
+    summary, run_noise = summarize(frame), noise(frame)
+    del frame  # of a large run, it holds most of the memory
+    return render(summary, run_noise, info, sizes, why)
 
 
-def _serve(run: Path, asked: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
+def _serve(run: Path, sizes: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
     from rnnbench.report.page.run_folder import put
     from rnnbench.report.page.serve import Server, follow
     from rnnbench.store.folder import read_info
 
-    read_info(run)  # no port is taken for what is no run
+    read_info(run)  # if this is not a run, it fails before a port is taken
     place = _place(run, out)
 
     def render() -> dict[str, bytes]:
-        files = files_of_run(run, asked)
+        files = files_of_run(run, sizes)
         put(files, place)
         return files
 
@@ -168,16 +168,16 @@ def _serve(run: Path, asked: tuple[str, ...], out: Path | None, port: int, *, op
         if opens:
             _show(server.url)
 
-    os.nice(10)  # what is being measured goes first
+    os.nice(10)  # measuring has priority
     with Server(port) as server:
         follow(server, run, render, output.tell, ready=ready)
 
 
 def _show(address: str) -> None:
-    """Open a browser where there is one; text browsers would take the terminal."""
+    """Open a graphical browser if there is one; a text browser would take over the terminal."""
     import webbrowser
 
-    shown = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
-    has_display = sys.platform != "linux" or any(os.environ.get(name) for name in shown)
+    variables = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
+    has_display = sys.platform != "linux" or any(os.environ.get(name) for name in variables)
     if not (has_display and webbrowser.open(address)):
         output.tell(f"no browser can be opened here; open {address} in one")

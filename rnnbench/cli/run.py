@@ -99,8 +99,8 @@ def run(
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     chosen = read_suite(suite)
     groups = selected(chosen, only, device, yes=yes)
-    asked = {"precision": precision, "budget_seconds": budget}
-    settings = chosen.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
+    given = {"precision": precision, "budget_seconds": budget}
+    settings = chosen.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
@@ -123,7 +123,7 @@ def run(
 
 @contextmanager
 def _adding_resume() -> Iterator[None]:
-    """Say by which option an interrupted run is gone on with."""
+    """Add to the message of an interrupted run which option resumes it."""
     try:
         yield
     except Interrupted as interrupted:
@@ -159,7 +159,7 @@ def _by_slurm(
 
 
 def _print_run(folder: Path, *, as_json: bool) -> None:
-    """The table of a run, or its cases as JSON, and then where it is; raises UserError where it measured nothing."""
+    """Print a run's table, or its cases as JSON, and then its path; raises UserError if it measured nothing."""
     from rnnbench import load, summarize
     from rnnbench.store.folder import read_info
 

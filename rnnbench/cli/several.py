@@ -14,7 +14,7 @@ RESULTS = Path("results")
 
 
 def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files of a report of runs side by side, the first being what the others are held against, and its folder."""
+    """The files and the folder of a report of runs side by side; the first is the baseline."""
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
     from rnnbench import suites
@@ -28,12 +28,12 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
     title = f"{names[0]} beside {' and '.join(names[1:])}"
-    there = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
-    return several_runs.render(title, [section(line_up(read, margin))]), there
+    folder = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
+    return several_runs.render(title, [section(line_up(read, margin))]), folder
 
 
 def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
-    """The files of a report of all runs of a suite over time, and its folder; `paths` are runs, or folders of them."""
+    """The files and the folder of a report of a suite's runs over time; `paths` are runs, or folders of runs."""
     from rnnbench.analysis import stored
     from rnnbench.analysis.history import history as over_time
     from rnnbench.report.page import several_runs
@@ -41,13 +41,13 @@ def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple
     from rnnbench.report.page.place import of_history, place
 
     suite, runs = _of_suite(paths or [RESULTS], suite)
-    there = place(of_history(suite, runs), out)
-    found = over_time([stored.read(path) for path in runs])
-    return several_runs.render(f"{suite}: history", [section(found)]), there
+    folder = place(of_history(suite, runs), out)
+    run_history = over_time([stored.read(path) for path in runs])
+    return several_runs.render(f"{suite}: history", [section(run_history)]), folder
 
 
 def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]]:
-    """The suite, and the folders of its runs; raises UserError where there are fewer than two."""
+    """The suite, and the folders of its runs; raises UserError if there are fewer than two."""
     from rnnbench.store.folder import read_info
 
     folders = [run for path in paths for run in _runs(path)]
@@ -57,27 +57,27 @@ def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]
     if suite is None and len(several) != 1:
         where = " and ".join(map(str, paths))
         raise UserError(
-            f"--history {where}: {_said(counts)}; {'name one with --suite' if several else 'at least two are needed'}"
+            f"--history {where}: {_listed(counts)}; {'name one with --suite' if several else 'at least two are needed'}"
         )
     chosen = suite or several[0]
     if counts[chosen] < 2:
-        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_said(counts)}")
+        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_listed(counts)}")
     return chosen, [run for run, name in suites.items() if name == chosen]
 
 
 def _runs(path: Path) -> list[Path]:
-    """A run itself, or those in a folder; raises UserError where there is neither."""
+    """The run at a path, or the runs in a folder; raises UserError if there are none."""
     if (path / "run.json").exists():
         return [path]
-    found = sorted(file.parent for file in path.glob("*/run.json"))
-    if not found:
+    runs = sorted(file.parent for file in path.glob("*/run.json"))
+    if not runs:
         raise UserError(
             f"--history {path}: neither a run nor a folder of runs; `rnnbench run` makes runs below results/"
         )
-    return found
+    return runs
 
 
-def _said(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     """`3 runs of quick and 1 run of ladder`."""
     parts = [f"{count} {'run' if count == 1 else 'runs'} of {name}" for name, count in sorted(counts.items())]
     return " and ".join(parts)

@@ -5,5 +5,5 @@ import sys
 
 
 def typed() -> str:
-    """In words that a shell takes as they are."""
+    """The command, quoted for a shell."""
     return shlex.join(["rnnbench", *sys.argv[1:]])

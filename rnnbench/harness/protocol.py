@@ -1,8 +1,8 @@
-"""What the coordinator and its workers say to each other: requests and replies, JSON objects on a line each.
+"""The messages between the coordinator and its workers: requests and replies, one JSON object per line.
 
-A worker's first line says what it is (`rnnbench.harness.worker.operations.hello`). Then each request gets one reply,
-which repeats the request's `id`: of the type that the request names, or a `FailedReply`. The worker ends when its input
-does.
+A worker's first line describes the worker (`rnnbench.harness.worker.operations.hello`). Then each request gets one
+reply, which repeats the request's `id` and has the type that the request names, or is a `FailedReply`. The worker ends
+when its input ends.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs o
 
 
 class FailedReply(TypedDict):
-    """The reply to any request that could not be met; for a case, its status and the reason."""
+    """The reply to a request that could not be fulfilled, with the status of its case and the reason."""
 
     ok: Literal[False]
     status: Literal["skipped", "failed"]
@@ -26,41 +26,41 @@ class FailedReply(TypedDict):
 
 
 class FineReply(TypedDict):
-    """What every other reply has."""
+    """The fields of every other reply."""
 
     ok: Literal[True]
 
 
 class DeviceReply(FineReply):
-    """What there is of a device."""
+    """Whether a device can be used, and its cards."""
 
-    reason: str  # why it can't be used; empty where it can
-    no_energy: str  # why its energy can't be measured; empty where it can
+    reason: str  # why it can't be used; empty if it can be used
+    no_energy: str  # why its energy can't be measured; empty if it can be measured
     cards: list[dict[str, Any]]  # the fields of `rnnbench.harness.devices.Card`
 
 
 class CeilingReply(FineReply):
-    """The best that the machine can do."""
+    """The best rates of the machine."""
 
     ceiling: dict[str, Any]  # the fields of `rnnbench.store.ceilings.Ceiling`
 
 
 class ObserveReply(FineReply):
-    """Everything about a case beside its time."""
+    """All metrics of a case except its time."""
 
     measurement: dict[str, Any]  # the fields of `rnnbench.store.records.Measurement`
-    imported: NotRequired[dict[str, str]]  # module -> its file, of those that were imported since the last reply
+    imported: NotRequired[dict[str, str]]  # module -> its file, for modules imported since the last reply
 
 
 class EnergyReply(FineReply):
-    """Energy of a call, by the names of metrics."""
+    """The energy of a call, by metric name."""
 
     values: dict[str, float]
     missing: dict[str, str]  # name -> reason
 
 
 class ProfileReply(FineReply):
-    """Where a call's time goes."""
+    """Where the time of a call goes."""
 
     profile: dict[str, Any]  # the fields of `rnnbench.store.profiles.Profile`
 
@@ -82,7 +82,7 @@ class PrepareReply(FineReply):
 
 
 class WindowReply(FineReply):
-    """One window; the fields are those of `rnnbench.store.records.Window`."""
+    """One window, with the fields of `rnnbench.store.records.Window`."""
 
     calls: int
     batch: int
@@ -93,7 +93,7 @@ class WindowReply(FineReply):
     cores: list[int]
     clock_mhz: float | None
     device_uuid: str | None
-    printed: bool  # whether the case has printed in it
+    printed: bool  # whether the case printed something during the window
 
 
 Reply = TypeVar("Reply", bound=FineReply)
@@ -101,40 +101,40 @@ Reply = TypeVar("Reply", bound=FineReply)
 
 @dataclass(frozen=True)
 class Request(Generic[Reply]):
-    """A request; `Reply` is the type of what a worker replies if it can."""
+    """A request; `Reply` is the type of a successful reply."""
 
     content: Mapping[str, Any]
 
     @property
     def implementation(self) -> str | None:
-        """That of the case which the request has the worker build, if it does."""
+        """The implementation of the case that the worker builds for this request; None if it builds none."""
         case = self.content.get("case")
         return case["implementation"] if isinstance(case, dict) else None
 
 
 @dataclass(frozen=True)
 class Building:
-    """What a worker must know to build the cases of a suite."""
+    """The information that a worker needs to build the cases of a suite."""
 
-    root: str  # the folder that files of a user's own cells are relative to
+    root: str  # paths of a user's own cells are relative to this folder
     compiled_steps: int
 
     def observe(self, case: Case) -> Request[ObserveReply]:
-        """Observe everything about a case beside its time."""
+        """Observe all metrics of a case except its time."""
         return Request({"op": "observe", **self._of(case)})
 
     def energy(self, case: Case, window_seconds: float) -> Request[EnergyReply]:
-        """Measure the energy of a case's call."""
+        """Measure the energy of one call of a case."""
         return Request({"op": "energy", **self._of(case), "window_seconds": window_seconds})
 
     def profile(self, case: Case, folder: str) -> Request[ProfileReply]:
-        """Find out where a case's time goes; traces and stacks are written into `folder`."""
+        """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""
         return Request({"op": "profile", **self._of(case), "folder": folder})
 
     def prepare(
         self, case: Case, window_seconds: float, plan: PlanFields | None, *, cold_cache: bool
     ) -> Request[PrepareReply]:
-        """Make a case ready to be timed, calibrated unless a plan is given."""
+        """Prepare a case for timing; the worker calibrates it unless a plan is given."""
         timing = {"window_seconds": window_seconds, "cold_cache": cold_cache, "plan": plan}
         return Request({"op": "prepare", **self._of(case), **timing})
 
@@ -143,20 +143,20 @@ class Building:
 
 
 def device(name: str) -> Request[DeviceReply]:
-    """Say whether a device can be used, and what there is of it."""
+    """Ask whether a device can be used, and for its cards."""
     return Request({"op": "device", "device": name})
 
 
 def ceiling(device: str, dtype: DType, threads: int) -> Request[CeilingReply]:
-    """Measure the best that the machine can do."""
+    """Measure the best rates of the machine."""
     return Request({"op": "ceiling", "device": device, "dtype": dtype, "threads": threads})
 
 
 def window(case: Case, plan: PlanFields) -> Request[WindowReply]:
-    """Take one window of a case that is ready."""
+    """Take one window of a prepared case."""
     return Request({"op": "window", "case": case.key, "plan": plan})
 
 
 def release() -> Request[FineReply]:
-    """Forget the cases that are ready."""
+    """Forget the prepared cases."""
     return Request({"op": "release"})

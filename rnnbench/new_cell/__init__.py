@@ -12,9 +12,9 @@ from rnnbench.store.records import LAYERS, Reference
 
 
 def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
-    """Write `<name>.py` and `<name>.toml` into a folder; their paths. Raises UserError, and then has written nothing.
+    """Write `<name>.py` and `<name>.toml` into a folder; returns their paths. On UserError nothing is written.
 
-    `whole`: a module that runs the whole sequence, in place of a cell.
+    `whole`: write a module that runs the whole sequence instead of a cell.
     """
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None or keyword.iskeyword(name):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The pytest plugin: a suite's cases as pytest-benchmark benchmarks, and `assert_not_slower` in tests of one's own.
+"""The pytest plugin: a suite's cases as pytest-benchmark benchmarks, and `assert_not_slower` in your own tests.
 
 A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pytest]`):
 
@@ -8,14 +8,14 @@ A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pyte
 
     pytest --benchmark-only [--rnnbench-suite SUITE] [--rnnbench-only 'cell=lstm phase=training']
 
-A case is compared with its reference and observed in a worker first: one that disagrees fails, one that can't be run
-here is skipped, each with its reason. Then it is timed in pytest's own process, alone and not in turns: for ratios with
-intervals there is `rnnbench run`. Of pytest-benchmark's options, `--benchmark-max-time`, `-min-rounds` and `-min-time`
-say for how long; saving, comparing, histograms, `-disable`, `-skip` and `-cprofile` are its own, as are those of the
-marker `benchmark`. Clock, calibration, warm-up and garbage collection (off) are rnnbench's, whatever it says there, and
-its `-precision` does nothing, as for all benchmarks that are told their rounds.
+A worker first compares a case with its reference and observes it: a case that disagrees fails, one that can't run here
+is skipped, each with its reason. Then the case is timed in pytest's own process, alone and not in turns; `rnnbench run`
+gives ratios with intervals. pytest-benchmark's options `--benchmark-max-time`, `-min-rounds` and `-min-time` say for
+how long. Saving, comparing, histograms, `-disable`, `-skip`, `-cprofile` and the options of the marker `benchmark` work
+as for any benchmark. Clock, calibration, warm-up and garbage collection (off) are always rnnbench's, whatever the
+options say, and `-precision` does nothing, as for all benchmarks with a fixed number of rounds.
 
-Two modules or functions in a test of one's own:
+Two modules or functions in your own test:
 
     @pytest.mark.rnnbench(budget="20s", phase="training")
     def test_my_lstm_is_no_slower(rnnbench):
@@ -55,28 +55,28 @@ ONLY_OPTION: dict[str, Any] = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Long names, since the plugin is loaded in everybody's pytest."""
+    """Add options with long names, since the plugin is loaded in everybody's pytest."""
     group = parser.getgroup("rnnbench", "recurrent cells against torch.nn")
     group.addoption("--rnnbench-suite", **SUITE_OPTION)
     group.addoption("--rnnbench-only", **ONLY_OPTION)
 
 
 def add_short_options(parser: pytest.Parser) -> None:
-    """`--suite` and `--only`, for the `conftest.py` of a folder of suites; an option that is taken stays as it is."""
+    """Add `--suite` and `--only`, for the `conftest.py` of a folder of suites; an existing option stays as it is."""
     for name, option in (("--suite", SUITE_OPTION), ("--only", ONLY_OPTION)):
         try:
             parser.addoption(name, **option)
         except ValueError:
-            continue  # another plugin's; the long name is there all the same
+            continue  # another plugin has it; the long name works all the same
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", MARKER)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that uses `rnnbench_case` is one test for each case of its suite."""
+    """Turn a test that uses `rnnbench_case` into one test for each case of its suite."""
     if CASE_FIXTURE in metafunc.fixturenames:
         from rnnbench.pytest_plugin.collecting import parametrize
 

@@ -22,10 +22,10 @@ BUDGET_SECONDS = 10.0
 
 
 class Assertions:
-    """What a test's `rnnbench` can do; the marker `rnnbench` sets defaults."""
+    """The assertions of the fixture `rnnbench`; the marker `rnnbench` sets their defaults."""
 
     def __init__(self, defaults: Mapping[str, Any], properties: list[tuple[str, object]]) -> None:
-        """`properties`: of the test, which JUnit's XML shows."""
+        """`properties`: those of the test, which JUnit's XML shows."""
         self._defaults = defaults
         self._properties = properties
 
@@ -48,29 +48,29 @@ class Assertions:
 
         Both are torch modules or functions that return a tensor, or a tuple with the output first. `inputs`: a tensor,
         (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping with the keys `mine` and `than`. They
-        take turns in this process, on the device that the inputs lie on, with as many threads as torch has now, in the
-        `phase` `inference` (the default), `training` or `step`, as in `rnnbench.measure`.
+        take turns in this process, on the device of the inputs, with torch's current number of threads, in the `phase`
+        `inference` (the default), `training` or `step`, as in `rnnbench.measure`.
 
-        Rounds of turns are taken until the 99% interval of the ratio lies above the factor (the test fails: it is
-        slower) or at or below it (the test passes), or the `budget` (seconds, or "30s"; 10 s) is spent, which does not
-        hold calibration, or the ratio is known within `precision` ("1%"). The interval holds over all looks at growing
-        data together: where the ratio is the factor itself, a test fails, or passes, at most once in 200 times. A ratio
-        of a low quantile of the calls and one of their mean have to pass, so that calls that are slow now and then are
-        seen too.
+        Rounds go on until the 99% interval of the ratio lies above the factor (the test fails: `mine` is slower) or at
+        or below it (the test passes), until the `budget` is spent (seconds, or "30s"; 10 s by default; calibration is
+        not counted), or until the ratio is known within `precision` ("1%"). The interval accounts for being looked at
+        again and again while data grows: if the ratio equals the factor, a test fails, or passes, at most once in 200
+        times. Two ratios have to pass, that of a low quantile of the calls and that of their mean, so that calls that
+        are slow now and then are seen too.
 
-        Undecided is not shown, so the test fails, with words that say so; with `undecided` "skip" or "pass" it is
-        skipped or passes. A factor within a percent or two of the ratio stays undecided, and what differs from process
-        to process, about a percent, is not in the interval: choose a factor that is clear of what you expect.
+        An undecided test fails, and its message says so; with `undecided` "skip" or "pass" it is skipped or passes. A
+        factor within a percent or two of the ratio stays undecided, and the interval does not include the difference
+        from process to process, about a percent: choose a factor well away from the ratio that you expect.
 
-        Where outputs differ the test fails before anything is timed, unless `equal_outputs` is False; gradients are not
-        compared. Returns what was found; its sentence is printed (`-rP` shows it), and stands in JUnit's XML. Raises
-        ValueError for what does not fit together, and what a module raises with `mine` or `than` in front.
+        If outputs differ, the test fails before anything is timed, unless `equal_outputs` is False; gradients are not
+        compared. Returns the result; its sentence is printed (`-rP` shows it) and written to JUnit's XML. Raises
+        ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
         """
         __tracebackhide__ = True
-        way = self._chosen("undecided", undecided, "fail")
-        if way not in UNDECIDED:
-            raise ValueError(f"undecided: expected one of {', '.join(UNDECIDED)}, found {way!r}")
-        found = not_slower(
+        on_undecided = self._chosen("undecided", undecided, "fail")
+        if on_undecided not in UNDECIDED:
+            raise ValueError(f"undecided: expected one of {', '.join(UNDECIDED)}, found {on_undecided!r}")
+        result = not_slower(
             mine,
             than,
             inputs,
@@ -80,14 +80,14 @@ class Assertions:
             precision=_converted("precision", Percent(), 1.0, self._chosen("precision", precision, None)),
             equal_outputs=equal_outputs,
         )
-        said = sentence(found, *_names(mine, than), is_shared="PYTEST_XDIST_WORKER" in os.environ)
-        self._properties.append(("rnnbench", said))
-        if found.answer == "slower" or not found.rounds or (found.answer is None and way == "fail"):
-            raise AssertionError(said)
-        if found.answer is None and way == "skip":
-            pytest.skip(said)
-        print(said)
-        return found
+        text = sentence(result, *_names(mine, than), is_shared="PYTEST_XDIST_WORKER" in os.environ)
+        self._properties.append(("rnnbench", text))
+        if result.answer == "slower" or not result.rounds or (result.answer is None and on_undecided == "fail"):
+            raise AssertionError(text)
+        if result.answer is None and on_undecided == "skip":
+            pytest.skip(text)
+        print(text)
+        return result
 
     def _chosen(self, key: str, given: Any, default: Any) -> Any:
         return self._defaults.get(key, default) if given is None else given
@@ -101,7 +101,7 @@ def _factor(value: object) -> float:
 
 
 def _converted(name: str, kind: click.ParamType[float], most: float, value: object) -> Any:
-    """A number below `most`, or a text that the command line would take, as a number; None stays."""
+    """A number below `most`, or a text that the command line accepts, as a number; None stays None."""
     __tracebackhide__ = True
     if value is None or (isinstance(value, int | float) and 0 < value < most):
         return value
@@ -112,9 +112,9 @@ def _converted(name: str, kind: click.ParamType[float], most: float, value: obje
 
 
 def _names(mine: object, than: object) -> tuple[str, str]:
-    """Those of their classes or functions, where these tell them apart."""
-    names = [getattr(one, "__qualname__", type(one).__name__).rpartition("<locals>.")[2] for one in (mine, than)]
+    """The names of both classes or functions, or other words if these do not tell them apart."""
+    names = [getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)]
     if names[0] == names[1]:
         names = ["<lambda>", "<lambda>"]
-    found = [other if name == "<lambda>" else name for name, other in zip(names, ("mine", "the other"), strict=True)]
-    return found[0], found[1]
+    names = [other if name == "<lambda>" else name for name, other in zip(names, ("mine", "the other"), strict=True)]
+    return names[0], names[1]

@@ -1,4 +1,4 @@
-"""One case under pytest-benchmark: observed, made ready in this process, timed, and told."""
+"""One case under pytest-benchmark: observed, prepared in this process, timed and recorded."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,21 +32,21 @@ class Wanted:
 def wanted(request: pytest.FixtureRequest) -> Wanted:
     """The options that hold for a test."""
     marker = request.node.get_closest_marker("benchmark")
-    asked = marker.kwargs if marker else {}
+    options = marker.kwargs if marker else {}
 
     def of(name: str) -> float:
-        return float(asked.get(name, request.config.getoption(f"benchmark_{name}")))
+        return float(options.get(name, request.config.getoption(f"benchmark_{name}")))
 
     return Wanted(round(of("min_rounds")), of("max_time"), of("min_time"))
 
 
 def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked: Wanted) -> object:
-    """Benchmark a case with pytest-benchmark's fixture; what its last call gave.
+    """Benchmark a case with pytest-benchmark's fixture; returns the result of the last call.
 
-    A round is a block of the engine: one call, or as many as its device clocks together where calls are short. As many
-    are made as fill `--benchmark-max-time`, in whole windows, and at least `--benchmark-min-rounds`; one takes
-    `--benchmark-min-time` at least. The case is warm before the first. Where benchmarks are disabled, it is compared
-    with its reference and called once.
+    A round is a block of the engine: one call, or as many short calls as its device clocks together. Rounds fill
+    `--benchmark-max-time` in whole windows; there are at least `--benchmark-min-rounds`, and each takes at least
+    `--benchmark-min-time`. The case is warm before the first. If benchmarks are disabled, it is compared with its
+    reference and called once.
     """
     __tracebackhide__ = True
     measurement = session.observe(chosen)
@@ -64,7 +64,7 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked
 
 
 def planned(plan: Plan, asked: Wanted) -> tuple[Plan, int]:
-    """The plan with blocks as long as asked, and how many of them there are to be, in whole windows."""
+    """The plan with blocks as long as `asked`, and the number of blocks in whole windows."""
     per_call = plan.seconds / plan.calls
     if per_call > 0 and plan.batch * per_call < asked.min_time and not plan.cold:
         batch = math.ceil(asked.min_time / per_call)
@@ -77,7 +77,7 @@ def planned(plan: Plan, asked: Wanted) -> tuple[Plan, int]:
 
 
 def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> dict[str, Any]:
-    """What a benchmark's `extra_info` holds: every axis, every metric that is known, why others are not, and how.
+    """A benchmark's `extra_info`: every axis, every known metric, why others are not known, and how it was timed.
 
     `seconds` is the time as `rnnbench run` estimates it, the 10% quantile of all blocks.
     """
@@ -85,7 +85,7 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     per_call = sorted(seconds / plan.batch for seconds in block_seconds)
     line["seconds"] = pooled_times([per_call], [len(per_call) * plan.batch], [sum(block_seconds)]).low
     row = with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict()
-    metrics = {metric.name: value for metric, value in known(row)}  # of finite value
+    metrics = {metric.name: value for metric, value in known(row)}  # with finite values
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}
     others["missing"] = NO_ENERGY | measurement.missing
     return others | metrics | {"calls_per_round": plan.batch, "cold_cache": plan.cold, "torch": torch.__version__}

@@ -1,4 +1,4 @@
-"""A suite's case in this process, ready to be timed: for those who keep statistics of their own."""
+"""A suite's case in this process, ready to be timed: for callers that keep statistics of their own."""
 
 import sys
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from rnnbench.workloads.phases import TimedCall
 
 @dataclass(frozen=True)
 class LiveCase:
-    """A case that was built; whatever is done with it is done with its own settings of torch, in its autograd mode."""
+    """A built case; every method applies its own settings of torch and its autograd mode."""
 
     timed: TimedCall
     device: Device
@@ -33,7 +33,7 @@ class LiveCase:
             return self.timed.call()
 
     def calibrated(self, settings: Settings) -> tuple[Plan, int]:
-        """How its windows are made, once it is warm, and how many windows that took."""
+        """Warm the case up; returns the plan of its windows, and how many windows the warm-up took."""
         seconds, cold = settings.window_seconds, settings.cold_cache
         with self._mode(), undisturbed():
             first = calibrate(self.device, self.timed.call, seconds, cold=cold)
@@ -48,17 +48,17 @@ class LiveCase:
             return clock_window(self.device, self.timed.call, plan).batch_seconds
 
     def _mode(self) -> AbstractContextManager[object]:
-        """The mode, whatever a call before has done to torch's settings."""
+        """The autograd mode; restores torch's settings first, which an earlier call may have changed."""
         torch_state.restore(self.wanted)
         return self.timed.mode()
 
 
 @contextmanager
 def live_case(case: Case, root: Path, settings: Settings, before: torch_state.TorchState) -> Iterator[LiveCase]:
-    """Build a case whose device is there; at the end what was changed in this process is as it was.
+    """Build a case whose device is there; at the end, restores what was changed in this process.
 
-    `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings where the case has
-    no wish of its own. Raises what the case raises.
+    `root`: the folder that files of a user's own cells are relative to; `before`: torch's settings unless the case sets
+    its own. Raises what the case raises.
     """
     workload = case.workload
     wanted = settings_of(workload.device, workload.dtype, workload.threads, before)
@@ -77,7 +77,7 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """A worker finds a user's modules in the current folder; so does this process, after all other places."""
+    """Find a user's modules in a folder, after all other places, as a worker does in the current folder."""
     entry = str(folder)
     if entry in sys.path:
         yield

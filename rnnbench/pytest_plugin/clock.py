@@ -1,9 +1,9 @@
-"""How pytest-benchmark comes to read the device's clock.
+"""How pytest-benchmark reads the device's clock.
 
-It calls a function in a loop and looks at a timer before and after. A timer of the host is wrong for a device that is
-only given work, and one that waits for the device at every look makes it idle between rounds. So the engine clocks
-windows of back-to-back calls, as in `rnnbench run`, and what pytest-benchmark calls hands one block after another over
-to it: the timer that it looks at goes on by the block's time, and stands still while the next window is clocked.
+pytest-benchmark calls a function in a loop and reads a timer before and after. A timer of the host is wrong for a
+device that only queues work, and a timer that waits for the device leaves it idle between rounds. So the engine clocks
+windows of back-to-back calls, as in `rnnbench run`, and the function that pytest-benchmark calls hands over one block
+after another: it advances the timer by the block's time, and the timer stands still while the next window is clocked.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ TakeWindow = Callable[[], Sequence[float]]
 
 
 class BlockClock:
-    """Reads what its blocks have spent, in seconds."""
+    """A timer that reads the total time of its blocks, in seconds."""
 
     __name__ = "rnnbench"  # pytest-benchmark's files name the timer by it
 
@@ -21,17 +21,17 @@ class BlockClock:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """The time."""
+        """The time in seconds."""
         return self.seconds
 
 
 class BenchmarkBlocks:
-    """What pytest-benchmark calls in place of a case: `rounds * batch` times for the clock, then for the case."""
+    """What pytest-benchmark calls in place of a case: `rounds * batch` calls set the clock, later ones run it."""
 
     def __init__(
         self, clock: BlockClock, window: TakeWindow, rounds: int, batch: int, call: Callable[[], object]
     ) -> None:
-        """`window` gives the seconds of each block of a new window, a block being `batch` calls of the case."""
+        """`window` clocks a new window and returns the seconds of each block; a block is `batch` calls of the case."""
         self.taken: list[float] = []  # seconds of each block that was handed over
         self._clock = clock
         self._window = window
@@ -41,7 +41,7 @@ class BenchmarkBlocks:
         self._waiting: deque[float] = deque()
 
     def __call__(self) -> object:
-        """Let the clock go on by a call's share of its block."""
+        """Advance the clock by a call's share of its block."""
         if not self._left:
             return self._call()  # for its result, or for the profiler
         if self._left % self._batch == 0:

@@ -26,7 +26,7 @@ class Chosen:
     """A case to be benchmarked."""
 
     case: Case
-    root: Path  # that files of a user's own cells are relative to
+    root: Path  # files of a user's own cells are relative to it
     settings: Settings
     clock: BlockClock
 
@@ -35,22 +35,25 @@ class Chosen:
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """One test for each case; raises CollectError for an unknown suite, an empty selection, no pytest-benchmark."""
+    """Make one test for each case.
+
+    Raises CollectError if the suite is unknown, the selection is empty, or pytest-benchmark is not installed.
+    """
     if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
         raise pytest.Collector.CollectError(NO_BENCHMARK.format(metafunc.definition.nodeid))
     try:
-        found = _chosen(metafunc)
+        cases = _chosen(metafunc)
     except UserError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     own = metafunc.definition.get_closest_marker("benchmark")
-    asked = dict(own.kwargs) if own else {}  # a case's own marker hides the test's
-    params = [pytest.param(one, id=case_name(one.case), marks=_marks(one, asked)) for one in found]
+    options = dict(own.kwargs) if own else {}  # a case's own marker hides the test's
+    params = [pytest.param(chosen, id=case_name(chosen.case), marks=_marks(chosen, options)) for chosen in cases]
     metafunc.parametrize(CASE_FIXTURE, params, indirect=True)
 
 
-def _marks(chosen: Chosen, asked: Mapping[str, Any]) -> list[pytest.MarkDecorator]:
-    kwargs = {"group": group_name(chosen.case.workload), **asked, "timer": chosen.clock, "disable_gc": True}
-    # A case that fails before it can be timed has its reason told already.
+def _marks(chosen: Chosen, options: Mapping[str, Any]) -> list[pytest.MarkDecorator]:
+    kwargs = {"group": group_name(chosen.case.workload), **options, "timer": chosen.clock, "disable_gc": True}
+    # A case that fails before it can be timed has already reported its reason.
     return [pytest.mark.benchmark(**kwargs), pytest.mark.filterwarnings(f"ignore:{UNUSED}")]
 
 
@@ -63,9 +66,9 @@ def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
 
 
 def _suite_name(metafunc: pytest.Metafunc) -> str:
-    """The command line's, else that of the marker, beside the test file if there is such a file."""
-    if (asked := metafunc.config.getoption("rnnbench_suite")) is not None:
-        return str(asked)
+    """The suite of the command line, else that of the marker: a file beside the test file, if there is one."""
+    if (option := metafunc.config.getoption("rnnbench_suite")) is not None:
+        return str(option)
     marker = metafunc.definition.get_closest_marker("rnnbench")
     name = str(marker.kwargs.get("suite", DEFAULT_SUITE)) if marker else DEFAULT_SUITE
     beside = metafunc.definition.path.parent / name

@@ -24,7 +24,7 @@ NO_ENERGY = {"energy_joules": "not measured under pytest"}
 
 @dataclass
 class ObservingSession:
-    """Observes cases in a worker, as `rnnbench run` does: what probes do to a process would change the times."""
+    """Observes cases in a worker, as `rnnbench run` does: probes change their process, and so its times."""
 
     observers: dict[tuple[Path, Settings], Asker] = field(default_factory=dict)  # of each suite
 
@@ -34,7 +34,7 @@ class ObservingSession:
         return capture()
 
     def observe(self, chosen: Chosen) -> Measurement:
-        """All that is known of a case beside its time; skips or fails the test, with the reason in a line."""
+        """Everything known about a case beside its time; if that fails, skips or fails the test with a reason."""
         __tracebackhide__ = True
         suite = chosen.root, chosen.settings
         if suite not in self.observers:
@@ -54,7 +54,7 @@ class ObservingSession:
 
 @contextmanager
 def open_session() -> Iterator[ObservingSession]:
-    """A session whose worker and whose own process share what torch.compile makes."""
+    """A session whose worker and this process share the cache of torch.compile."""
     with compiler_cache(), pytest.MonkeyPatch.context() as patch:
         for name, value in COMPILE_ALONE.items():
             if name not in os.environ:

@@ -1,5 +1,7 @@
-"""What tests and groups of benchmarks are called. A case has the same name in every suite, whatever else is in it:
-pytest-benchmark compares runs by the names of tests."""
+"""The names of tests and groups of benchmarks.
+
+A case has the same name in every suite, since pytest-benchmark compares runs by the names of tests.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +12,7 @@ from rnnbench.store.records import LOADS, OF_DATA, WORKLOAD_AXES, Case, Workload
 from rnnbench.suite_file import Sweep
 
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
-APART = ("reference", "phase")  # told otherwise
+APART = ("reference", "phase")  # named separately
 SAID = {
     "output_len": "decoded{}",
     "dropout": "dropout{}",
@@ -23,16 +25,16 @@ def case_name(case: Case) -> str:
     head = [case.cell, case.implementation, case.workload.phase]
     if is_own(case.cell):
         head.append(f"against-{case.workload.reference}")
-    return "-".join([*head, *(_short(axis, value) for axis, value in _told(case.workload))])
+    return "-".join([*head, *(_short(axis, value) for axis, value in _named_axes(case.workload))])
 
 
 def group_name(workload: Workload) -> str:
-    """`torch.nn.LSTM training, batch 32, length 16, hidden 64`: whose cases are compared with each other."""
-    told = dict(_told(workload))
-    return f"{reference_cell(workload.reference)} {workload.phase}, {say_all(told, told.values())}"
+    """`torch.nn.LSTM training, batch 32, length 16, hidden 64`: cases with this name are compared with each other."""
+    axes = dict(_named_axes(workload))
+    return f"{reference_cell(workload.reference)} {workload.phase}, {say_all(axes, axes.values())}"
 
 
-def _told(workload: Workload) -> Iterator[tuple[str, Any]]:
+def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
     loads = workload.phase in LOADS
     for axis in WORKLOAD_AXES:
         value = getattr(workload, axis)

@@ -1,10 +1,10 @@
-"""What a machine can do at best, beside which a case's time is held."""
+"""The best rates of a machine, with which the time of a case is compared."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-PLACE = ("device", "dtype", "threads")  # the axes that a ceiling belongs to
+PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Ceiling:
     macs_per_second: float  # of a large square matrix product
     copies: tuple[tuple[int, float], ...]  # (bytes read and written, bytes per second) of copies of rising size
     dispatch_seconds: float  # of an operator that has nothing to do
-    launch_seconds: float | None  # between empty kernels in a queue; None where there are no kernels to launch
+    launch_seconds: float | None  # between empty kernels in a queue; None if the device launches none
 
     @property
     def step_seconds(self) -> float:
-        """The least time from one operator to the next that depends on it."""
+        """The shortest time from one operator to the next one that depends on it."""
         return max(self.dispatch_seconds, self.launch_seconds or 0.0)
 
     def bytes_per_second(self, size: float) -> float:
-        """The best rate of all copies that move at least `size` bytes: fewer bytes lie in no slower a memory."""
+        """The best rate of the copies of at least `size` bytes: fewer bytes never lie in slower memory."""
         return max((rate for moved, rate in self.copies if moved >= size), default=self.copies[-1][1])
 
     def to_json(self) -> dict[str, Any]:

@@ -42,17 +42,17 @@ MIN_VALUES: dict[str, float] = {
 OPTIONAL = ("clock_mhz", "submit_seconds")
 SCHEMA = pa.schema([(field.name, TYPES.get(field.name, pa.int64())) for field in fields(Window)])
 PLACE_IN_FILE = ("replicate", "order")
-CHECKED = ("case", "replicate", "worker", "order", "turns")  # what tells whether a window is of this run, and once
+CHECKED = ("case", "replicate", "worker", "order", "turns")  # to see that a window is of this run, and no duplicate
 
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of a run but for the keys of their cases: these are listed once, and the place of each is given."""
+    """All windows of a run; the key of a case is stored once, and its windows refer to it by index."""
 
     files: list[Path]
     keys: list[str]
-    case: np.ndarray  # of each window, its place in `keys`
-    file: np.ndarray  # and in `files`
+    case: np.ndarray  # of each window, the index of its case in `keys`
+    file: np.ndarray  # and of its file in `files`
     table: pa.Table
 
 
@@ -63,69 +63,70 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
 
     `path`: the run's folder. Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`,
     `batch_size`, `seq_len`, `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`,
-    `output_len`, `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; no samples where no data set is loaded):
+    `output_len`, `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; `samples` is 0 without a data set):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
-    - `status` (`measured`, `skipped`, `failed`, or `pending` where the run ended before it) and `reason`;
+    - `status` (`measured`, `skipped`, `failed`, or `pending` if the run ended before it) and `reason`;
     - `parity`, `parity_error`: whether outputs and gradients agree with torch.nn's, and the largest relative error;
-    - `backend`: the operator that runs the whole layer, or `aten` where it is made of plain ones;
-    - `ceiling`: the best that its device, type and threads can do (`rnnbench.store.ceilings.Ceiling`); None where that
-      was not measured;
-    - the observed metrics, of which `rnnbench list metrics` says what each is: `parameters`, `macs`, `peak_bytes` and
-      so on, in bytes, joules or counts per call; NaN where one could not be observed, with the reason in `missing`
+    - `backend`: the operator that runs the whole layer, or `aten` if it is made of plain ones;
+    - `ceiling`: the best rates of its device, type and threads (`rnnbench.store.ceilings.Ceiling`); None if they were
+      not measured;
+    - the observed metrics, which `rnnbench list metrics` describes: `parameters`, `macs`, `peak_bytes` and so on, in
+      bytes, joules or counts per call; NaN if one could not be observed, with the reason in `missing`
       (name -> reason);
     - `cold_cache`: whether the last-level cache was flushed before every call;
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
     - `started` (seconds since the run began), `calls`, `batch` (calls clocked together);
-    - `seconds` of the window's calls by the device's clock; `host_seconds` of the whole window, flushes included, and
-      of these `submit_seconds`, in which the host did not wait; `quantiles`: up to 11 evenly spaced ones of seconds
-      per call;
-    - `cores` it ran on, `clock_mhz` where the system tells, `device_uuid` of the card that did it.
+    - `seconds` of the window's calls by the device's clock; `host_seconds` of the whole window, flushes included;
+      `submit_seconds`, the part of `host_seconds` in which the host did not wait; `quantiles`: up to 11 evenly spaced
+      quantiles of the seconds per call;
+    - `cores` it ran on, `clock_mhz` if the system reports it, `device_uuid` of the GPU that ran it.
 
     A case that worked at first and then failed has its windows here; they count nowhere else.
 
-    With `columns` only these, in the order above: of a long run the whole is a gigabyte.
-    Raises `rnnbench.errors.UserError` where the folder is no run, or a line other than a torn last one can't be read.
+    With `columns`, the frame has only these, in the order above; all columns of a long run take a gigabyte.
+    Raises `rnnbench.errors.UserError` if the folder is not a run, or if a line can't be read, except for a last line
+    that was cut off.
     """
     return read(Path(path), columns)[1]
 
 
 def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
-    """The last line on each case, by its key, and the frame of `load`; raises as `load`."""
+    """The last line of each case, by its key, and the frame of `load`; raises as `load` does."""
     info = read_info(path)
-    schema = SCHEMA if columns is None else pa.schema([one for one in SCHEMA if one.name in {*CHECKED, *columns}])
-    with ThreadPoolExecutor(1) as beside:  # Arrow, which reads the windows, lets Python read the cases meanwhile
-        reading = beside.submit(_windows, path, info.id, schema)
+    schema = SCHEMA if columns is None else pa.schema([field for field in SCHEMA if field.name in {*CHECKED, *columns}])
+    with ThreadPoolExecutor(1) as pool:  # Arrow, which reads the windows, lets Python read the cases meanwhile
+        reading = pool.submit(_windows, path, info.id, schema)
         lines = last_lines(path)
         cases = _cases(path, info, lines)
         windows = reading.result()
-    places = {key: place for place, key in enumerate(lines)}
-    _refuse_unknown(windows, places)
-    number = np.array([places[key] for key in windows.keys], dtype=np.int64)[windows.case]
+    row_of = {key: row for row, key in enumerate(lines)}
+    _refuse_unknown(windows, row_of)
+    number = np.array([row_of[key] for key in windows.keys], dtype=np.int64)[windows.case]
     _refuse_too_many(windows, number, cases)
     if columns is not None:
         cases = cases[[name for name in cases.columns if name in columns]]
-    # Each case's windows as they were made, and the cases that have none by themselves.
+    # The windows of each case as they were made; a case without windows keeps one row.
     alone = np.setdiff1d(np.arange(len(cases)), number)
     order = np.argsort(np.concatenate((number, alone)), kind="stable")
     rows = pa.array(np.concatenate((np.arange(len(number)), np.full(len(alone), -1)))[order])
     rows = pc.if_else(pc.less(rows, 0), None, rows)
     frame = cases.iloc[np.concatenate((number, alone))[order]].reset_index(drop=True)
     kept = [name for name in windows.table.column_names if columns is None or name in columns]
-    taken = {name: _column(windows.table.column(name).take(rows)) for name in kept}
-    return lines, pd.concat([frame, pd.DataFrame(taken, copy=False)], axis=1)
+    window_columns = {name: _column(windows.table.column(name).take(rows)) for name in kept}
+    return lines, pd.concat([frame, pd.DataFrame(window_columns, copy=False)], axis=1)
 
 
 def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row for each case, with what its last line says, in the order of the first lines."""
-    ceilings = {_place(asdict(one)): one for one in map(Ceiling.from_json, info.ceilings)}
+    """One row for each case, from its last line, in the order of the first lines."""
+    ceilings = {_place(asdict(ceiling)): ceiling for ceiling in map(Ceiling.from_json, info.ceilings)}
     lines = [{**DEFAULTS, **line} for line in measurements.values()]  # an older rnnbench had fewer axes
     frame = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
-    places: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
-    frame["ceiling"] = pd.Series(places, index=frame.index, dtype=object)
+    of_cases: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
+    frame["ceiling"] = pd.Series(of_cases, index=frame.index, dtype=object)
     frame["cold_cache"] = bool(info.caches)
     # As objects, since a million windows then share the long key of their case.
     frame["case"] = frame["case"].astype(object)
@@ -134,7 +135,7 @@ def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, An
 
 
 def _windows(path: Path, run: str, schema: pa.Schema) -> Windows:
-    """Read all windows of a run; raises UserError where one is not sound, is there twice, or is another run's."""
+    """Read all windows of a run; raises UserError if one is not valid, is a duplicate or is another run's."""
     files, keys = window_files(path), dict[str, int]()
     cases, sizes, parts = [np.empty(0, dtype=np.int64)], [], [schema.empty_table().drop_columns("case")]
     for file in files:
@@ -142,22 +143,22 @@ def _windows(path: Path, run: str, schema: pa.Schema) -> Windows:
         for part in tables(file, schema.append(pa.field(RUN, pa.string()))):
             if not _is_sound(part, worker_of(file), run):
                 check_windows(file, run)
-            known = part["case"].combine_chunks().dictionary_encode(null_encoding="encode")
-            own = [keys.setdefault(key, len(keys)) for key in known.dictionary.to_pylist()]
-            cases.append(np.array(own, dtype=np.int64)[known.indices.to_numpy()])
+            encoded = part["case"].combine_chunks().dictionary_encode(null_encoding="encode")
+            indices = [keys.setdefault(key, len(keys)) for key in encoded.dictionary.to_pylist()]
+            cases.append(np.array(indices, dtype=np.int64)[encoded.indices.to_numpy()])
             parts.append(part.drop_columns(["case", RUN]))
         if _has_twins(cases[first:], parts[first:]):
             check_windows(file, run)
         sizes.append(sum(map(len, cases[first:])))
     windows = pa.concat_tables(parts).combine_chunks()
     del parts
-    pa.default_memory_pool().release_unused()  # what the reading took is not needed again
+    pa.default_memory_pool().release_unused()  # the memory that reading took is not needed again
     file_of = np.repeat(np.arange(len(files)), sizes)
     return Windows(files, list(keys), np.concatenate(cases), file_of, windows)
 
 
 def _is_sound(windows: pa.Table, worker: str, run: str) -> bool:
-    """Whether a look at whole columns finds nothing that `check_windows` would object to; it tells what and where."""
+    """Whether whole columns hold nothing that `check_windows` would refuse; only that function says what and where."""
     for name, least in MIN_VALUES.items():
         if name not in windows.column_names:
             continue
@@ -182,17 +183,18 @@ def _is_sound(windows: pa.Table, worker: str, run: str) -> bool:
 
 
 def _has_twins(cases: list[np.ndarray], parts: list[pa.Table]) -> bool:
-    """Whether two windows of one worker are of the same case, replicate and order."""
+    """Whether two windows of one worker have the same case, replicate and order."""
     if not cases:
         return False
-    places = {name: pa.chunked_array([c for part in parts for c in part[name].chunks]) for name in PLACE_IN_FILE}
-    frame = pd.DataFrame({"case": np.concatenate(cases), **{name: one.to_numpy() for name, one in places.items()}})
+    chunks = {name: [chunk for part in parts for chunk in part[name].chunks] for name in PLACE_IN_FILE}
+    numbers = {name: pa.chunked_array(pieces).to_numpy() for name, pieces in chunks.items()}
+    frame = pd.DataFrame({"case": np.concatenate(cases), **numbers})
     return bool(frame.duplicated().any())
 
 
 def _refuse_unknown(windows: Windows, cases: Mapping[str, int]) -> None:
     """Raise UserError at the first window whose case the run does not have."""
-    unknown = [place for place, key in enumerate(windows.keys) if key not in cases]
+    unknown = [index for index, key in enumerate(windows.keys) if key not in cases]
     if not unknown:
         return
     row = int(np.argmax(np.isin(windows.case, unknown)))
@@ -217,7 +219,7 @@ def _refuse_too_many(windows: Windows, number: np.ndarray, cases: pd.DataFrame) 
 
 
 def _column(column: pa.ChunkedArray) -> Any:
-    """A column of windows for a frame: lists stay Arrow's, which is ten times smaller than lists of Python's."""
+    """A column of windows for a frame; lists stay in Arrow, which takes a tenth of the memory of Python's lists."""
     if pa.types.is_list(column.type):
         return pd.array(column, dtype=pd.ArrowDtype(column.type))
     return column.to_pandas()

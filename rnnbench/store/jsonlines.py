@@ -1,4 +1,4 @@
-"""Append-only JSON lines: a line is whole, or it is the torn last one and does not count."""
+"""Append-only JSON lines: every line is complete, except for a last one that was cut off and does not count."""
 
 import json
 import os
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-PIECE_BYTES = 1 << 23  # of a file that is read at once into a table
-AT_ONCE = 2  # pieces
+PIECE_BYTES = 1 << 23  # of a file that are read at once into a table
+AT_ONCE = 2  # pieces that are read at the same time
 MAX_LINE_BYTES = 64 << 20  # a profile of 100,000 operators takes a quarter of it
-TAIL_BYTES = 1 << 16  # of a file's end that is read at once
+TAIL_BYTES = 1 << 16  # of a file's end that are read at once
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a file; raises UserError where one that is not the last can't be read."""
+    """Every complete line of a file; raises UserError if one can't be read."""
     with _opened(path) as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -49,10 +49,10 @@ def _refuse_endless(path: Path, line: bytes) -> None:
 
 
 def tables(path: Path, schema: "pa.Schema") -> Iterator["pa.Table"]:
-    """The same lines as tables of some ten thousand rows, in their order; fields that `schema` has not are left out.
+    """The complete lines of a file as tables of about ten thousand rows, in order, with the fields of `schema` only.
 
-    A field that a line lacks is null. Raises UserError where a line that is not the last can't be read, or where a
-    value is not of the type that the schema wants.
+    A field that a line lacks is null. Raises UserError if a complete line can't be read, or if a value does not have
+    the type in the schema.
     """
     done = 0
     for piece, table in _ahead(_pieces(path), lambda piece: _quick_table(piece, schema)):
@@ -61,34 +61,34 @@ def tables(path: Path, schema: "pa.Schema") -> Iterator["pa.Table"]:
 
 
 def _ahead(pieces: Iterator[bytes], read: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
-    """Each piece with what `read` makes of it, two at a time, since Arrow lets other threads run."""
+    """Each piece with the result of `read`; two are read at a time, since Arrow lets other threads run."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         waiting: deque[tuple[bytes, Future[T]]] = deque()
         for piece in pieces:
             waiting.append((piece, pool.submit(read, piece)))
             if len(waiting) > AT_ONCE:
-                first, made = waiting.popleft()
-                yield first, made.result()
+                first, future = waiting.popleft()
+                yield first, future.result()
         while waiting:
-            first, made = waiting.popleft()
-            yield first, made.result()
+            first, future = waiting.popleft()
+            yield first, future.result()
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The whole lines of a file, many at a time."""
+    """The complete lines of a file, many at a time."""
     with _opened(path) as file:
         while piece := file.read(PIECE_BYTES):
             rest = file.readline(MAX_LINE_BYTES + 1)
             piece += rest
             if not piece.endswith(b"\n"):
                 _refuse_endless(path, rest)
-                piece = piece[: piece.rfind(b"\n") + 1]  # the writer was cut off in the middle of the last
+                piece = piece[: piece.rfind(b"\n") + 1]  # the writer was cut off in the middle of the last one
             if piece:
                 yield piece
 
 
 def _quick_table(lines: bytes, schema: "pa.Schema") -> "pa.Table | None":
-    """The lines as Arrow reads them; None where it may not read just what Python does, line by line."""
+    """The lines as Arrow reads them; None if Arrow might read them differently from Python."""
     import pyarrow as pa
     import pyarrow.json as arrow_json
 
@@ -108,7 +108,7 @@ def _quick_table(lines: bytes, schema: "pa.Schema") -> "pa.Table | None":
 
 
 def _table(path: Path, before: int, lines: bytes, schema: "pa.Schema") -> "pa.Table":
-    """The lines as Python reads them; the first is number `before` + 1. Slow, and says where a fault is."""
+    """The lines as Python reads them, the first with number `before` + 1; slow, but an error names the line."""
     import pyarrow as pa
 
     records = []
@@ -134,23 +134,23 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 class Appender:
-    """A file that is opened at its first line, and that holds each line as soon as `append` returns."""
+    """A file that is opened for its first line, and that holds each line as soon as `append` returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: FileIO | None = None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line, in one write; raises OSError where the disk does not take all of it, and leaves none of it.
+        """Add one line, in one write; if the disk does not take all of it, removes what was written and raises OSError.
 
-        Halves of characters in its text are replaced, since no reader takes them.
+        Lone surrogates in its text are replaced, since no reader accepts them.
         """
         if self._file is None:
             self._file = os.fdopen(open_to_append(self.path), "rb+", buffering=0)
             _cut_torn_line(self._file)
         line = json.dumps(clean(record), separators=(",", ":")).encode() + b"\n"
         try:
-            while line:  # a disk that is nearly full takes a part, and says so only when it is given the rest
+            while line:  # a nearly full disk takes a part, and raises only when it is given the rest
                 line = line[self._file.write(line) :]
         except OSError:
             _cut_torn_line(self._file)
@@ -163,7 +163,7 @@ class Appender:
 
 
 def clean(value: Any) -> Any:
-    """A value of JSON with text that every file can hold."""
+    """A JSON value with text that every file can hold."""
     match value:
         case str():
             return writable(value)
@@ -175,7 +175,7 @@ def clean(value: Any) -> Any:
 
 
 def _cut_torn_line(file: FileIO) -> None:
-    """Remove what follows the last line end, so that the next line starts as one of its own."""
+    """Remove an incomplete last line, so that the next line starts as a new one."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - TAIL_BYTES)

@@ -1,8 +1,8 @@
-"""What is known of a case beside its time: one entry a metric. Tables, exports and verdicts loop over it.
+"""The metrics of a case besides its time, one entry each. Tables, exports and verdicts loop over them.
 
-To add one that is observed: an entry with the name of its probe, a file in `rnnbench/workloads/probes/`, which the
-worker runs apart from all timing; or with `device`, and what its class in `rnnbench/harness/devices/` tells. To add one
-that follows from others: an entry, and its formula in `rnnbench/analysis/derived.py`.
+To add an observed metric, add an entry with the name of its probe: a file in `rnnbench/workloads/probes/`, which the
+worker runs apart from all timing; or `device`, if the device's class in `rnnbench/harness/devices/` reports it. To add
+a metric that follows from others, add an entry, and its formula in `rnnbench/analysis/derived.py`.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ class Metric:
     name: str  # its column in files and frames
     label: str  # in headings
     unit: Unit
-    about: str  # what it is and how it is known, in one line
-    probe: str = ""  # the probe that observes it, `device` for what its class tells; empty where it is derived
-    device: str = ""  # the kind of device that alone has such a thing
-    implementation: str = ""  # of which alone there is such a thing
+    about: str  # what it is and how it is measured, in one line
+    probe: str = ""  # the probe that observes it; `device` if the device's class reports it; empty if derived
+    device: str = ""  # the only kind of device that has it; empty: all have it
+    implementation: str = ""  # the only one that has it; empty: all have it
     better: Literal["less", "more", "neither"] = "less"
-    verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one of time
-    time_follows: bool = False  # what makes a call longer, if there is more of it
+    verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one
+    time_follows: bool = False  # a larger value makes the call longer
     is_brief: bool = False  # in the table that `run` prints
-    brief_in: str = ""  # a phase in whose runs alone it is
+    brief_in: str = ""  # a phase whose runs also have it in that table
 
 
 METRICS = (

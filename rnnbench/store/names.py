@@ -1,4 +1,4 @@
-"""Names that a stranger's file may hold and that become paths: what each of them may be."""
+"""Names that become paths and may come from a stranger's file, and what is allowed in each."""
 
 import re
 from pathlib import PurePosixPath
@@ -10,27 +10,27 @@ RUN = "[0-9A-Za-z]{0,32}"
 
 
 def is_suite(name: object) -> bool:
-    """Whether it names a suite, and so a run and its report."""
+    """Whether this is a valid name for a suite, and so for a run and its report."""
     return isinstance(name, str) and re.fullmatch(SUITE, name) is not None
 
 
 def is_part(name: object) -> bool:
-    """Whether it names a part of a run."""
+    """Whether this is a valid name for a part of a run."""
     return isinstance(name, str) and re.fullmatch(PART, name) is not None
 
 
 def is_worker(name: object) -> bool:
-    """Whether it names a worker that times: a number, after the name of its part where there is one."""
+    """Whether this is a valid name for a worker that times: a number, after the name of its part if there is one."""
     return isinstance(name, str) and re.fullmatch(WORKER, name) is not None
 
 
 def is_run(name: object) -> bool:
-    """Whether it is the id of a run; runs of older versions have an empty one."""
+    """Whether this is a valid id of a run; runs of older versions have an empty one."""
     return isinstance(name, str) and re.fullmatch(RUN, name) is not None
 
 
 def is_inside(name: object) -> bool:
-    """Whether it names a file below a folder, as long as no link leads elsewhere."""
+    """Whether this is a path below a folder, provided that no link leads elsewhere."""
     if not isinstance(name, str) or not name.isprintable():
         return False
     path = PurePosixPath(name)

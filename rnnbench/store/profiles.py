@@ -9,7 +9,7 @@ Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
 CauseKind = Literal["copy", "concatenation", "not hoisted", "synchronisation", "unused", "small products"]
 ProfileStatus = Literal["profiled", "failed"]
 
-# What each category is, in the order in which figures and tables show them; views move and compute nothing.
+# The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
     "products": "matrix products",
     "pointwise": "pointwise",
@@ -31,28 +31,28 @@ class Operator:
     part: CallPart
     calls: int
     new_bytes: int = 0  # of results that are not views, in one call of the case
-    seconds: tuple[float, ...] = ()  # clocked where it stands, for each round
-    idle_seconds: tuple[float, ...] = ()  # the same with a single value in each tensor: what is no arithmetic
-    profiler_seconds: float | None = None  # by torch's profiler, which slows it: itself without what it calls
+    seconds: tuple[float, ...] = ()  # in its place in the call, for each round
+    idle_seconds: tuple[float, ...] = ()  # the same with one value in each tensor: all but the arithmetic
+    profiler_seconds: float | None = None  # by torch's profiler, which slows it; without the operators that it calls
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that the call does and need not do, and what it costs: with it, less without it, for each round."""
+    """Something that the call does but need not do, and its cost: the time with it minus the time without it."""
 
     kind: CauseKind
     what: str  # `clone (my_cell.py:31)`
     calls: int  # in one call of the case
-    seconds: tuple[float, ...] = ()  # none where it could not be done without
+    seconds: tuple[float, ...] = ()  # for each round; empty if the call could not be run without it
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """What a device did in one profiled call; its own clock is not slowed by the profiler, its gaps are."""
+    """What a device did in one profiled call; the profiler lengthens the gaps, but not the kernels on its own clock."""
 
     launches: int
-    seconds: dict[Category, float]  # that kernels ran, by what their operator is
+    seconds: dict[Category, float]  # of kernels, by the category of their operator
     host_waits: int = 0  # calls of the driver that wait for the device
 
 
@@ -66,9 +66,9 @@ class Profile:
     steps: int = 1  # of the sequence
     times: dict[str, tuple[float, ...]] = field(default_factory=dict)  # arm -> seconds per call, one for each round
     operators: tuple[Operator, ...] = ()
-    opaque: str = ""  # why there are no operators to be seen; empty where there are
+    opaque: str = ""  # why the operators can't be seen; empty if they can
     causes: tuple[Cause, ...] = ()
-    kernels: Kernels | None = None  # None where the device launches none, or they could not be seen
+    kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: int | None = None  # blocks that one call asks for
     allocated_bytes: int | None = None  # all of them together
@@ -79,35 +79,35 @@ class Profile:
 
     @property
     def works(self) -> bool:
-        """Whether there is something to show."""
+        """Whether the profile succeeded."""
         return self.status == "profiled"
 
     @property
     def launches(self) -> bool:
-        """Whether the device works beside the host, so that no host clock says how long a kernel takes."""
+        """Whether the device runs beside the host, so that the host's clock can't time a kernel."""
         return self.kernels is not None or self.no_kernels != ""
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
+        """A dictionary for one JSON line; times are rounded to a nanosecond or less, but never to zero."""
         line = asdict(self)
         line["times"] = {arm: _rounded(values) for arm, values in self.times.items()}
         for name in ("operators", "causes"):
-            for one in line[name]:
-                one |= {key: _rounded(one[key]) for key in ("seconds", "idle_seconds") if key in one}
+            for record in line[name]:
+                record |= {key: _rounded(record[key]) for key in ("seconds", "idle_seconds") if key in record}
         line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
         return line
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`; keys that it does not know are ignored, in its parts too."""
+        """The inverse of `to_json`; unknown keys are ignored, also in nested objects."""
         known = _known(cls, line)
         kernels = known.get("kernels")
         return cls(
             **known
             | {
                 "times": {arm: tuple(values) for arm, values in known.get("times", {}).items()},
-                "operators": tuple(Operator(**_known(Operator, one)) for one in known.get("operators", ())),
-                "causes": tuple(Cause(**_known(Cause, one)) for one in known.get("causes", ())),
+                "operators": tuple(Operator(**_known(Operator, record)) for record in known.get("operators", ())),
+                "causes": tuple(Cause(**_known(Cause, record)) for record in known.get("causes", ())),
                 "kernels": None if kernels is None else Kernels(**_known(Kernels, kernels)),
                 "memory": tuple((float(seconds), int(size)) for seconds, size in known.get("memory", ())),
                 "memory_parts": tuple((part, float(seconds)) for part, seconds in known.get("memory_parts", ())),
@@ -116,9 +116,10 @@ class Profile:
 
 
 def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an object is a field of that type, lists as tuples."""
-    found = {one.name: content[one.name] for one in fields(kind) if one.name in content}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    """The entries of an object that are fields of `kind`, lists as tuples."""
+    names = (attribute.name for attribute in fields(kind))
+    entries = {name: content[name] for name in names if name in content}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
 
 
 def _rounded(values: tuple[float, ...]) -> list[float]:

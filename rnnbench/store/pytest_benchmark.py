@@ -1,8 +1,8 @@
 """pytest-benchmark's JSON files, as `--benchmark-json`, `--benchmark-autosave` and `rnnbench export` write them.
 
-A file is one process, and so one replicate, however many rounds it has: rounds share what lies where in memory, and the
-state of the machine in those seconds. Several files of the same code on the same machine are as many replicates. A file
-that `rnnbench export` wrote is a whole run: its rounds are replicates.
+A file is one process, and so one replicate, however many rounds it has: its rounds share the memory layout and the
+state of the machine in those seconds. Each file of the same code on the same machine is one more replicate. A file that
+`rnnbench export` wrote is a whole run: its rounds are replicates.
 """
 
 import json
@@ -21,38 +21,38 @@ from rnnbench.store.regular_files import read_bytes
 from rnnbench.store.schema import MAX_INTEGER
 from rnnbench.text import writable
 
-ORIGIN = "rnnbench"  # the key of what rnnbench says of a file that it wrote
+ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
 REPLICATES = "replicate_numbers"  # keys of such a file's `extra_info`, a value for each round
 REPLICATE_MEANS = "replicate_mean_seconds"
 WARM = "caches warm"
-VERSIONS = range(3, 6)  # of pytest-benchmark, whose files have what is read here
+VERSIONS = range(3, 6)  # of pytest-benchmark whose files can be read
 UNKNOWN_COMMITS = ("unversioned", "unknown")
 MAX_SHOWN_LENGTH = 60  # characters of a bad value that are shown
-MAX_SECONDS = 1e9  # 30 years; what is beyond is no time of a call
+MAX_SECONDS = 1e9  # 30 years; no call takes longer
 
 
 @dataclass(frozen=True)
 class BenchmarkRounds:
     """One benchmark's rounds in one process, in seconds per call."""
 
-    low: float  # their lower quartile; of an exported replicate the low quantile of all calls
-    high: float  # their upper quartile; NaN of an exported replicate
+    low: float  # their lower quartile; for an exported replicate the low quantile of all calls
+    high: float  # their upper quartile; NaN for an exported replicate
     mean: float
     number: int
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is timed, by whatever names its author gave it."""
+    """A benchmark, under the names that its author gave it."""
 
     key: str  # its `fullname`: file, function and parameters
     name: str
-    group: str  # empty where it is in none
-    case: Case | None  # where `extra_info` has every axis, as from rnnbench's own door to pytest
-    metrics: Mapping[str, float]  # of such a case: those of `rnnbench.store.metrics.METRICS` that are known
+    group: str  # empty if it is in none
+    case: Case | None  # if `extra_info` has every axis, as from rnnbench's own pytest plugin
+    metrics: Mapping[str, float]  # of such a case: the known ones of `rnnbench.store.metrics.METRICS`
 
     def axes(self) -> dict[str, str | float]:
-        """What is known of it besides its key."""
+        """What is known about it besides its key."""
         return {"group": self.group, "name": self.name, **(self.case.axes() if self.case else {})}
 
 
@@ -71,28 +71,28 @@ class Saved:
     name: str
     sessions: tuple[BenchmarkSession, ...]
     benchmarks: Mapping[str, Benchmark]  # by key, as they come first
-    machine: Mapping[str, Any]  # what changes times though no code has changed
-    commit: str  # empty where it is not known
+    machine: Mapping[str, Any]  # what changes times even if no code has changed
+    commit: str  # empty if it is not known
     is_exported: bool  # by rnnbench: then a session is a replicate of a run
 
     @property
     def describes(self) -> str:
-        """`before (5 processes, commit 1a2b3c4)`."""
+        """A description for reports: `before (5 processes, commit 1a2b3c4)`."""
         count = len(self.sessions)
         commit = f", commit {self.commit[:7]}" if self.commit else ""
         return f"{self.name} ({count} {'process' if count == 1 else 'processes'}{commit})"
 
 
 def is_saved(path: Path) -> bool:
-    """Whether this is not a run's or a check's folder but a file, or a folder of JSON files."""
+    """Whether this is a file, or a folder of JSON files that is not the folder of a run or a check."""
     is_own = (path / "run.json").exists() or is_check(path)
     return path.is_file() or (path.is_dir() and not is_own and any(path.rglob("*.json")))
 
 
 def read(path: Path) -> Saved:
-    """A file, or all JSON files in and below a folder.
+    """Read a file, or all JSON files in and below a folder.
 
-    Raises UserError where one is not pytest-benchmark's, or they are of several commits, machines or kinds.
+    Raises UserError if one is not pytest-benchmark's, or if they come from several commits, machines or kinds.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     if not files:
@@ -100,43 +100,43 @@ def read(path: Path) -> Saved:
     parts = [_file(file) for file in files]
     first = parts[0]
     for file, part in zip(files, parts, strict=True):
-        for what in ("machine", "commit", "is_exported"):
-            then, now = getattr(first, what), getattr(part, what)
+        for name in ("machine", "commit", "is_exported"):
+            then, now = getattr(first, name), getattr(part, name)
             if then != now:
                 raise UserError(
-                    f"{path}: the files of one side must be of one {SAME[what]}, so that they differ by chance alone:\n"
+                    f"{path}: the files of one side must be of one {SAME[name]}, so that they differ by chance alone:\n"
                     f"{files[0].name} has {_short(_apart(then, now))}, {file.name} has {_short(_apart(now, then))}"
                 )
-    benchmarks = {key: one for part in reversed(parts) for key, one in part.benchmarks.items()}
-    order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
+    benchmarks = {key: benchmark for part in reversed(parts) for key, benchmark in part.benchmarks.items()}
+    in_order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
     sessions = tuple(session for part in parts for session in part.sessions)
-    return Saved(writable(path.resolve().name), sessions, order, first.machine, first.commit, first.is_exported)
+    return Saved(writable(path.resolve().name), sessions, in_order, first.machine, first.commit, first.is_exported)
 
 
 SAME = {"machine": "machine and Python", "commit": "commit", "is_exported": "kind, exported by rnnbench or not"}
 
 
-def _apart(one: Any, other: Any) -> Any:
-    """What of a dictionary is not the same in another; other values as they are."""
-    return {key: one[key] for key in one if one[key] != other[key]} if isinstance(one, dict) else one
+def _apart(value: Any, other: Any) -> Any:
+    """The entries of a dictionary that differ from those of another one; any other value as it is."""
+    return {key: value[key] for key in value if value[key] != other[key]} if isinstance(value, dict) else value
 
 
 def _file(path: Path) -> Saved:
     content = _content(path)
     benchmarks: dict[str, Benchmark] = {}
-    numbers: dict[str, Mapping[int, BenchmarkRounds]] = {}
+    replicates: dict[str, Mapping[int, BenchmarkRounds]] = {}  # benchmark -> number -> rounds
     is_exported = isinstance(content.get(ORIGIN), dict)
     for entry in content["benchmarks"]:
         where = f"{path}: {_short(entry.get('fullname')) if isinstance(entry, dict) else 'a benchmark'}"
-        one = _benchmark(entry, where)
-        if one.key in benchmarks:
+        benchmark = _benchmark(entry, where)
+        if benchmark.key in benchmarks:
             raise UserError(f"{where}: appears twice")
-        benchmarks[one.key] = one
-        numbers[one.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
+        benchmarks[benchmark.key] = benchmark
+        replicates[benchmark.key] = _replicates(entry, where) if is_exported else {0: _rounds(entry["stats"], where)}
     started = _started(content.get("datetime"), path)
     sessions = tuple(
-        BenchmarkSession(started, {key: taken[number] for key, taken in numbers.items() if number in taken})
-        for number in sorted({number for taken in numbers.values() for number in taken})
+        BenchmarkSession(started, {key: own[number] for key, own in replicates.items() if number in own})
+        for number in sorted({number for own in replicates.values() for number in own})
     )
     commit = writable(str(_dictionary(content.get("commit_info")).get("id") or ""))
     known_commit = "" if commit in UNKNOWN_COMMITS else commit
@@ -147,7 +147,7 @@ def _file(path: Path) -> Saved:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The object in a file, if it looks like pytest-benchmark's."""
+    """The object in a file; raises UserError if it does not look like pytest-benchmark's."""
     wanted = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
     try:
         content = json.loads(read_bytes(path))
@@ -190,7 +190,7 @@ def _benchmark(entry: Any, where: str) -> Benchmark:
 
 
 def _case(extra: Mapping[str, Any]) -> Case | None:
-    """The case whose axes these are; None where they are something else, or of a rnnbench that knows more."""
+    """The case with these axes; None if they are something else, or come from a newer rnnbench."""
     from pydantic import TypeAdapter, ValidationError
 
     if not all(axis in extra for axis in AXES if axis not in DEFAULTS):
@@ -225,19 +225,23 @@ def _replicates(entry: Mapping[str, Any], where: str) -> dict[int, BenchmarkRoun
     """The replicates of a case that rnnbench exported, by their numbers."""
     extra = _dictionary(entry.get("extra_info"))
     lists: list[Any] = [extra.get(REPLICATES), entry["stats"].get("data"), extra.get(REPLICATE_MEANS)]
-    if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists}) > 1 or not lists[0]:
+    if (
+        not all(isinstance(values, list) for values in lists)
+        or len({len(values) for values in lists}) > 1
+        or not lists[0]
+    ):
         raise UserError(f"{where}: {REPLICATES}, {REPLICATE_MEANS} and stats.data need one value for each replicate")
-    found = {}
+    replicates = {}
     for number, low, mean in zip(*lists, strict=True):
         if not isinstance(number, int):
             raise UserError(f"{where}: extra_info.{REPLICATES} has {_short(number)}; expected whole numbers")
         times = _seconds(low, f"{where}: stats.data"), _seconds(mean, f"{where}: extra_info.{REPLICATE_MEANS}")
-        found[number] = BenchmarkRounds(times[0], math.nan, times[1], 1)
-    return found
+        replicates[number] = BenchmarkRounds(times[0], math.nan, times[1], 1)
+    return replicates
 
 
 def _seconds(value: Any, where: str) -> float:
-    """A time; raises UserError where it is none."""
+    """The value as a time; raises UserError if it is not one."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < MAX_SECONDS:
         raise UserError(f"{where} is {_short(value)}; expected a positive number of seconds")
@@ -245,7 +249,7 @@ def _seconds(value: Any, where: str) -> float:
 
 
 def _started(value: Any, path: Path) -> datetime:
-    """When the file was written; versions that gave no zone meant UTC."""
+    """When the file was written; a time without a zone is in UTC, as older versions wrote it."""
     try:
         started = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -254,19 +258,19 @@ def _started(value: Any, path: Path) -> datetime:
 
 
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a machine matters; its name and the clock rates that were measured do not."""
-    known = _dictionary(info.get("cpu"))
-    found = {
-        "cpu": known.get("brand_raw") or known.get("brand") or info.get("processor"),
-        "cores": known.get("count"),
+    """The facts about a machine that matter; its name and the measured clock rates do not."""
+    cpu = _dictionary(info.get("cpu"))
+    facts = {
+        "cpu": cpu.get("brand_raw") or cpu.get("brand") or info.get("processor"),
+        "cores": cpu.get("count"),
         "machine": info.get("machine"),
         "python": f"{info.get('python_implementation')} {info.get('python_version')}",
     }
-    return {key: writable(value) if isinstance(value, str) else value for key, value in found.items()}
+    return {key: writable(value) if isinstance(value, str) else value for key, value in facts.items()}
 
 
 def _dictionary(value: Any) -> dict[str, Any]:
-    """The value, or an empty one where it is something else."""
+    """The value if it is a dictionary, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 

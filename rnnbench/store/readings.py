@@ -1,4 +1,4 @@
-"""What instruments say: values by name, and for each that can't be had the reason. Never a zero in its place."""
+"""Readings of instruments: values by name, and a reason for each that is not available, never a zero instead."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class Unavailable(Exception):
-    """A value can't be had here, for the reason given in a clause."""
+    """A value is not available here; the message gives the reason as a clause."""
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,5 @@ class Readings:
         return readings
 
     def __or__(self, other: Self) -> Self:
-        """Both, the other's where a name is in both."""
+        """The readings of both; the other's count where a name is in both."""
         return type(self)(self.values | other.values, self.missing | other.missing)

@@ -1,4 +1,4 @@
-"""What a run consists of, as small frozen types; every stage of the pipeline takes and gives these."""
+"""The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -9,7 +9,7 @@ from rnnbench.store.metrics import OBSERVED
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
-# What a group is held against: a torch.nn layer, a data set read item by item, or nothing at all.
+# What a group is compared with: a torch.nn layer, a data set read item by item, or nothing at all.
 Reference = Literal[ReferenceLayer, DataSet, "none"]
 Implementation = Literal[
     "loop",
@@ -28,14 +28,14 @@ Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
-Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not come to it
-# Why a case failed. loading: code or a file is missing or can't be read; running: anything else that was raised, and
-# parity; lost: its worker died or did not answer, by whoever's fault.
+Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not reached it
+# Why a case failed. loading: code or a file is missing or can't be read; running: any other exception, or no parity;
+# lost: its worker died or did not answer, for whatever reason.
 Failure = Literal["loading", "running", "lost"]
 
 # Operators that run a whole layer over the whole sequence.
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
-# The backends of implementations that are no plain operators.
+# The backends of implementations that are not made of plain operators.
 GRAPH_BACKENDS: dict[Implementation, str] = {"compiled": "inductor", "cudagraph": "cuda graph"}
 # Backends whose products and steps can't be seen from outside.
 OPAQUE_BACKENDS = (*FUSED_LAYERS, *GRAPH_BACKENDS.values())
@@ -46,9 +46,9 @@ DATA_SETS: dict[DataSet, str] = {
     "windows": "windows over one series, without overlap",
     "overlapping": "windows over one series, a step apart",
 }
-REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item")  # one of which each group is held against
+REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item")  # each group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
-OF_DATA = ("samples", "workers")  # the axes that only these have
+OF_DATA = ("samples", "workers")  # the axes that only these phases have
 
 
 def reference_cell(reference: Reference) -> str:
@@ -56,7 +56,7 @@ def reference_cell(reference: Reference) -> str:
     return "no reference" if reference == "none" else LAYERS.get(reference, reference)
 
 
-# Implementations of torch's own code: what of torch.nn they run, whatever cell the sweep names beside them.
+# Implementations that are torch's own code, and the class of torch.nn that they run, whatever cell the sweep names.
 TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
     "torch.nn": LAYERS,
     "torch.nn-padded": LAYERS,
@@ -66,7 +66,7 @@ TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
 
 @dataclass(frozen=True)
 class Workload:
-    """What the cases of a group have in common; cases of equal workloads are timed in turns with each other."""
+    """What the cases of a group have in common; cases of equal workloads are timed in turns."""
 
     reference: Reference
     phase: Phase
@@ -84,8 +84,8 @@ class Workload:
     bidirectional: bool = False
     dropout: float = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
-    samples: int = 0  # of an epoch; 0 where no data set is loaded
-    workers: int = 0  # processes that load beside the one that is timed
+    samples: int = 0  # of an epoch; 0 without a data set
+    workers: int = 0  # processes that load data beside the timed one
 
     @property
     def input_steps(self) -> int:
@@ -104,17 +104,17 @@ class Workload:
 
     @property
     def directions(self) -> int:
-        """Cells of a layer."""
+        """Cells of a layer, one for each direction."""
         return 2 if self.bidirectional else 1
 
     @property
     def layer(self) -> str:
-        """The torch.nn layer that the group is timed against."""
+        """The torch.nn layer with which the group is compared."""
         return LAYERS[self.reference]
 
     @property
     def cores(self) -> int:
-        """Cores that a case runs on, if there are so many: one for each thread, and for each process beside it."""
+        """Cores that a case runs on if there are enough: one for each thread, and for each loading process."""
         return self.threads + self.workers
 
     @property
@@ -138,12 +138,12 @@ class Case:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is what the others of its group are held against: a torch.nn layer, or loading item by item."""
+        """Whether the others of its group are compared with it: a torch.nn layer, or loading item by item."""
         return self.implementation in REFERENCES
 
     @cached_property
     def key(self) -> str:
-        """Identity in files and tables; axes that came later than the first runs are in it only where they are used."""
+        """Identity in files and tables; an axis that older versions lack is in it only if it is not the default."""
         return key(self.axes())
 
     def axes(self) -> dict[str, str | float]:
@@ -158,7 +158,7 @@ class Case:
 
 
 def key(axes: Mapping[str, Any]) -> str:
-    """The key of the case with these axes, be they a case's or a record's; an axis that is not there is the default."""
+    """The key of the case with these axes, from a case or a record; a missing axis has its default."""
     named = (axis for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis))
     return " ".join([f"{axis}={axis_text(axes[axis])}" for axis in named])
 
@@ -179,7 +179,7 @@ class Group:
 
     workload: Workload
     cases: tuple[Case, ...]
-    sweep: int = field(default=0, compare=False)  # number of the sweep that it is from, where a suite is known
+    sweep: int = field(default=0, compare=False)  # number of the sweep that it is from, if the suite is known
 
 
 @dataclass(frozen=True)
@@ -190,21 +190,21 @@ class Window:
     replicate: int
     worker: str
     order: int  # position among the windows of its group's visit
-    turns: int  # windows of the whole visit; one that was cut off has fewer, and does not count
+    turns: int  # windows of the whole visit; a visit that was cut off has fewer, and does not count
     started: float  # seconds since the run began
     calls: int
     batch: int  # calls clocked together: a block, of about the same length for all arms of a group
     seconds: float  # of the whole window, by the device's clock
-    host_seconds: float  # the same by the host's clock, flushes of caches included; else on a CPU the two are one
-    submit_seconds: float  # of these, those in which the host did not wait; on a CPU, which does the calls, all
+    host_seconds: float  # by the host's clock, with flushes of caches; on a CPU without flushes equal to `seconds`
+    submit_seconds: float  # of `host_seconds`, without waiting for the device; on a CPU all of them
     # Up to 11 evenly spaced order statistics of seconds per call over blocks, minimum first.
     quantiles: tuple[float, ...]
     cores: tuple[int, ...]
-    clock_mhz: float | None  # of the first core or the GPU, where the system tells
-    device_uuid: str | None = None  # of the card that did it, by its driver; None where there is but one
+    clock_mhz: float | None  # of the first core or the GPU, if the system reports it
+    device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for one JSON line, times rounded to the nanosecond, but none to zero."""
+        """A dictionary for one JSON line, times rounded to a nanosecond or less, but never to zero."""
         line = asdict(self)
         for name in ("started", "seconds", "host_seconds", "submit_seconds"):
             line[name] = round(line[name], 9) or line[name]
@@ -213,7 +213,7 @@ class Window:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; an older rnnbench did not record when all was submitted, nor the card."""
+        """The inverse of `to_json`; older versions recorded neither `submit_seconds` nor `device_uuid`."""
         line = {"submit_seconds": line["host_seconds"], "device_uuid": None} | line
         known = {field.name: line[field.name] for field in fields(cls)}
         return cls(**known | {"quantiles": tuple(line["quantiles"]), "cores": tuple(line["cores"])})
@@ -221,23 +221,23 @@ class Window:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is known of one case beside its windows."""
+    """What is known about one case besides its windows."""
 
     case: Case
     status: Status
     reason: str = ""  # why it was skipped or failed; empty for a measured case
     parity: str = ""  # "agrees", or why outputs and gradients were not compared
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
-    backend: str = ""  # the operator that runs the whole layer, or `aten` where it is made of plain ones
+    backend: str = ""  # the operator that runs the whole layer, or `aten` if it is made of plain ones
     warmup_windows: int | None = None  # windows run before the time stopped falling, in the first replicate
 
     metrics: dict[str, Any] = field(default_factory=dict)  # name of an observed metric -> value
-    missing: dict[str, str] = field(default_factory=dict)  # name of one that could not be observed -> why
-    failure: Failure | None = None  # of a failed case; None where that is not known, as in older runs
+    missing: dict[str, str] = field(default_factory=dict)  # name of a metric that could not be observed -> why
+    failure: Failure | None = None  # of a failed case; None if it is not known, as in older runs
 
     @property
     def works(self) -> bool:
-        """Whether the case ran and agreed with its reference, be it timed yet or not."""
+        """Whether the case ran and agreed with its reference, whether it is timed yet or not."""
         return self.status == "measured" or (self.status == "pending" and self.parity != "")
 
     def to_json(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; what an older rnnbench did not record is not known."""
+        """The inverse of `to_json`; a value that an older version did not record is not known."""
         known = {name: line[name] for name in PLAIN if name in line}
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
         failure, missing = line.get("failure"), line.get("missing", {})

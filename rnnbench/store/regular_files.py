@@ -1,4 +1,4 @@
-"""Read files that somebody else may have made: never wait for a pipe, and never read without an end.
+"""Read files that somebody else may have made, without waiting for a pipe or reading without an end.
 
 A name on the command line or in a folder may be a pipe without a writer, which blocks whoever opens it, or a device
 such as `/dev/zero`, which has no end.
@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_BYTES = 256 << 20  # of a file that is read as a whole
+MAX_BYTES = 256 << 20  # of a file that is read at once
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file, or a link to one, for reading bytes; raises OSError, also where it is something else."""
+    """Open a regular file, or a link to one, for reading bytes; raises OSError, also if it is something else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind != stat.S_IFREG:
@@ -32,7 +32,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Read the whole of a regular file; raises OSError, also where it is larger than `max_bytes`."""
+    """Read the whole of a regular file; raises OSError, also if it is larger than `max_bytes`."""
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -41,19 +41,19 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
-    """Read the whole of a regular file as UTF-8; raises OSError as `read_bytes`, and UnicodeDecodeError."""
+    """Read the whole of a regular file as UTF-8; raises OSError as `read_bytes` does, and UnicodeDecodeError."""
     return read_bytes(path, max_bytes).decode("utf-8")
 
 
 def read_end(path: Path, max_bytes: int) -> bytes:
-    """Read at most the last `max_bytes` of a regular file; raises OSError as `open_regular`."""
+    """Read at most the last `max_bytes` of a regular file; raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - max_bytes))
         return file.read(max_bytes)
 
 
 def within(folder: Path, name: str) -> Path | None:
-    """A regular file of a folder by a name that a stranger's record gives; None where it lies outside, or is none.
+    """The regular file of a folder with a name from a stranger's record; None if it is outside, or not a regular file.
 
     Links are followed before this is decided.
     """

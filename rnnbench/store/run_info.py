@@ -13,7 +13,7 @@ RunStatus = Literal["running", "finished", "interrupted"]
 
 
 def now() -> str:
-    """The time of day as `started` has it: ISO 8601, UTC."""
+    """The current time in the format of `started`: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -52,5 +52,5 @@ class RunInfo:
 
     @property
     def caches(self) -> str:
-        """What every figure of the run has to say of caches; nothing where they were left warm."""
+        """What every figure of the run must say about caches; empty if they were left warm."""
         return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""

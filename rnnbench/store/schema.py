@@ -1,4 +1,4 @@
-"""What the records in a run's files must be, to be read: what is wrong with one in words, or nothing."""
+"""Checks of the records in a run's files: each returns the first problem in words, or an empty text."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -9,13 +9,13 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
-MAX_INTEGER = 1 << 63  # what frames hold as whole numbers
-MAX_SHOWN_LENGTH = 40  # characters of a value that is wrong
+MAX_INTEGER = 1 << 63  # frames hold whole numbers below this
+MAX_SHOWN_LENGTH = 40  # characters of a wrong value
 
 
 @dataclass(frozen=True)
 class ValueKind:
-    """What a value has to be."""
+    """What a value must be."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -25,7 +25,7 @@ Kinds = Mapping[str, ValueKind]
 
 
 def _is_text(value: object) -> bool:
-    """Text that can be written: JSON may hold halves of characters, which no file takes."""
+    """Whether this is text that can be written: JSON may hold lone surrogates, which no file accepts."""
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value))
 
 
@@ -71,7 +71,7 @@ def _one_of(*words: str) -> ValueKind:
 
 
 def _is_plain(value: object) -> bool:
-    """JSON all of whose texts can be written."""
+    """Whether all text of a JSON value can be written, and its whole numbers fit into frames."""
     match value:
         case dict():
             return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
@@ -85,7 +85,7 @@ def _is_plain(value: object) -> bool:
 
 
 def is_ceiling(value: object) -> bool:
-    """Whether it is a machine's limits, of which none is zero."""
+    """Whether this is a valid ceiling of a machine, without a rate of zero."""
     return isinstance(value, dict) and value.keys() == CEILING.keys() and not _fault(value, CEILING)
 
 
@@ -116,7 +116,7 @@ OF_TYPES: dict[Any, ValueKind] = {
 
 
 def _of_type(hint: Any) -> ValueKind:
-    """Of an axis, by the type of its field."""
+    """The kind of an axis, by the type of its field."""
     return OF_TYPES[hint] if hint in OF_TYPES else _one_of(*_words(hint))
 
 
@@ -214,9 +214,9 @@ PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
     "causes": (CAUSE, Cause),
     "kernels": (KERNELS, Kernels),
 }
-TIMED = ("call", "unprofiled", "profiled")  # that every profile that worked has the times of
-BEGINNINGS = ("forward", "forward_backward")  # of the call, which are taken off it round by round
-# What every rnnbench has written.
+TIMED = ("call", "unprofiled", "profiled")  # arms whose times every successful profile has
+BEGINNINGS = ("forward", "forward_backward")  # of the call, whose times are subtracted from it round by round
+# Keys that every version has written.
 MEASUREMENT_KEYS = ("case", *(name for name in AXIS if name not in DEFAULTS), "status")
 WINDOW_KEYS = tuple(name for name in WINDOW if name not in ("submit_seconds", "device_uuid", "run"))
 PROFILE_KEYS = ("case", "status", "times")
@@ -224,15 +224,15 @@ INFO_KEYS = ("suite", "description", "command", "started", "resolved", "environm
 
 
 def measurement_fault(line: Mapping[str, Any]) -> str:
-    """What is wrong with a line of `measurements.jsonl`; empty where it is as it should be."""
+    """The first problem of a line of `measurements.jsonl`; empty if the line is valid."""
     if fault := _fault(line, MEASUREMENT, MEASUREMENT_KEYS):
         return fault
-    known = key(line)
-    return "" if line["case"] == known else f"case: is not that of its axes, {shown(known)}"
+    expected = key(line)
+    return "" if line["case"] == expected else f"case: is not that of its axes, {shown(expected)}"
 
 
 def window_fault(line: Mapping[str, Any]) -> str:
-    """The same of a line of `windows-<worker>.jsonl`."""
+    """The first problem of a line of `windows-<worker>.jsonl`; empty if the line is valid."""
     fault = _fault(line, WINDOW, WINDOW_KEYS)
     if fault or line["order"] < line["turns"]:
         return fault
@@ -240,7 +240,7 @@ def window_fault(line: Mapping[str, Any]) -> str:
 
 
 def profile_fault(line: Mapping[str, Any]) -> str:
-    """The same of a line of `profiles.jsonl`."""
+    """The first problem of a line of `profiles.jsonl`; empty if the line is valid."""
     if fault := _fault(line, PROFILE, PROFILE_KEYS) or _part_fault(line):
         return fault
     if line["status"] != "profiled":
@@ -251,8 +251,8 @@ def profile_fault(line: Mapping[str, Any]) -> str:
             return f"times.{arm}: missing"
     rounds = len(times["call"])
     lists = {f"times.{arm}": times[arm] for arm in (*TIMED, *BEGINNINGS) if arm in times}
-    for place, one in enumerate(line.get("operators", ())):
-        lists |= {f"operators[{place}].{name}": one.get(name, ()) for name in ("seconds", "idle_seconds")}
+    for index, operator in enumerate(line.get("operators", ())):
+        lists |= {f"operators[{index}].{name}": operator.get(name, ()) for name in ("seconds", "idle_seconds")}
     unlike = next((name for name, values in lists.items() if len(values) != rounds), None)
     return (
         "" if unlike is None else f"{unlike}: expected {rounds} rounds, as times.call has, found {len(lists[unlike])}"
@@ -260,20 +260,20 @@ def profile_fault(line: Mapping[str, Any]) -> str:
 
 
 def _part_fault(line: Mapping[str, Any]) -> str:
-    """What is wrong with one of the objects in a profile."""
+    """The first problem of the objects in a profile; empty if all are valid."""
     lists = [(name, line.get(name, ())) for name in ("operators", "causes")]
-    parts = {f"{name}[{place}]": one for name, items in lists for place, one in enumerate(items)}
+    parts = {f"{name}[{index}]": part for name, items in lists for index, part in enumerate(items)}
     if line.get("kernels") is not None:
         parts["kernels"] = line["kernels"]
-    for name, one in parts.items():
+    for name, part in parts.items():
         kinds, record = PROFILE_PARTS[name.partition("[")[0]]
-        if fault := _fault(one, kinds, [field.name for field in fields(record) if field.default is MISSING]):
+        if fault := _fault(part, kinds, [field.name for field in fields(record) if field.default is MISSING]):
             return f"{name}.{fault}"
     return ""
 
 
 def info_fault(content: Mapping[str, Any]) -> str:
-    """The same of `run.json`."""
+    """The first problem of the content of `run.json`; empty if it is valid."""
     if fault := _fault(content, INFO, INFO_KEYS):
         return fault
     for name, branches in BRANCHES.items():
@@ -302,6 +302,6 @@ def shown(value: object) -> str:
     """A value as messages show it: short, and in characters that every terminal has."""
     try:
         text = ascii(value) if not isinstance(value, int) or abs(value) < MAX_INTEGER else "a number that is too large"
-    except ValueError:  # of a number in it with more digits than Python writes
+    except ValueError:  # it holds a number with more digits than Python writes
         return "a value that is too large"
     return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."

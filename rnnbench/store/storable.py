@@ -1,4 +1,4 @@
-"""What a worker or a user's code has said, made such that the reader takes it: rnnbench reads all that it writes."""
+"""Values from a worker or a user's code, made valid for the reader: rnnbench can read all that it writes."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from rnnbench.store.records import PLAIN, Measurement
 if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
 
-DEFAULTS = {one.name: one.default for one in fields(Measurement) if one.default is not MISSING}
+DEFAULTS = {field.name: field.default for field in fields(Measurement) if field.default is not MISSING}
 
 
 def measurement(known: Measurement) -> Measurement:
-    """The measurement as it will be read. A metric that is no finite number is missing, and its value is the reason."""
+    """The measurement as it will be read; a metric without a finite value is missing, with that value as the reason."""
     line: dict[str, Any] = clean(known.to_json())
     missing = {
         name: reason if isinstance(reason, str) else schema.shown(reason) for name, reason in line["missing"].items()
@@ -35,7 +35,7 @@ def measurement(known: Measurement) -> Measurement:
 
 
 def profile(taken: Profile) -> Profile:
-    """The profile as it will be read; one with values that no reader takes has failed, with the first of them."""
+    """The profile as it will be read; one with invalid values has failed, with the first of them as the reason."""
     line: dict[str, Any] = clean(taken.to_json())
     fault = schema.profile_fault(line)
     return (
@@ -44,18 +44,18 @@ def profile(taken: Profile) -> Profile:
 
 
 def info(content: "RunInfo") -> dict[str, Any]:
-    """What `run.json` holds. Limits of the machine that are no numbers are left out, and a note says so."""
+    """The content of `run.json`. Ceilings that are not valid are left out, and a note says so."""
     line: dict[str, Any] = _within_bounds(clean(asdict(content)))
-    sound = [one for one in line["ceilings"] if schema.is_ceiling(one)]
+    sound = [ceiling for ceiling in line["ceilings"] if schema.is_ceiling(ceiling)]
     if left_out := len(line["ceilings"]) - len(sound):
         line["notes"].append(f"limits of the machine left out, since they are no numbers: {left_out}")
     if not content.id:
-        del line["id"]  # a run of an older version, which that version can go on reading
+        del line["id"]  # of an older version, which must be able to read the run again
     return line | {"ceilings": sound}
 
 
 def _within_bounds(value: Any) -> Any:
-    """The same, with infinity for whole numbers that no table holds."""
+    """The value, with infinity in place of whole numbers that no table holds."""
     match value:
         case Mapping():
             return {key: _within_bounds(inner) for key, inner in value.items()}

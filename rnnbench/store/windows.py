@@ -1,6 +1,6 @@
-"""The windows of a run: a file for each worker, `windows-<worker>.jsonl`, all of whose lines are of that run.
+"""The windows of a run: a file `windows-<worker>.jsonl` for each worker, with lines of this run only.
 
-A line that is there twice, of another worker or of another run is refused: it would be counted as a measurement.
+A line that is a duplicate, or is another worker's or run's, is refused: it would be counted as a measurement.
 """
 
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ RUN = "run"  # key of the run's id in each line
 
 
 def window_files(path: Path, part: str | None = None) -> list[Path]:
-    """The files of windows that count, of one part or of all, one for each worker."""
+    """The files of windows that count, one for each worker, of one part or of all parts."""
     return sorted(path.glob(f"windows-{of_workers(part)}"))
 
 
 def worker_of(file: Path) -> str:
-    """The worker whose windows are in a file, by its name."""
+    """The worker whose windows are in a file, from the file's name."""
     return file.stem.removeprefix("windows-")
 
 
 def read_windows(path: Path, part: str | None = None) -> Iterator[dict[str, Any]]:
-    """The lines of every worker's windows, of one part or of all; raises UserError where one is not what it must be."""
+    """The lines of every worker's windows, of one part or of all parts; raises UserError if one is not valid."""
     run = run_id(path)
     for file in window_files(path, part):
         yield from _checked(file, run)
 
 
 def check_windows(file: Path, run: str) -> None:
-    """Raise UserError at the first line of a file that is no window of the run with this id."""
+    """Raise UserError at the first line of a file that is not a window of the run with this id."""
     for _ in _checked(file, run):
         pass
 
 
 def too_many(file: Path, turns: int) -> UserError:
-    """What is wrong with a file in which a visit has more windows than `turns`."""
+    """The error for a file in which a visit has more windows than `turns`."""
     return UserError(
         f"{file}: a visit has more windows than its {turns} turns; some belong to another run or are duplicated"
     )
@@ -46,22 +46,22 @@ def too_many(file: Path, turns: int) -> UserError:
 
 def _checked(file: Path, run: str) -> Iterator[dict[str, Any]]:
     worker = worker_of(file)
-    seen: dict[tuple[str, int, int], int] = {}  # what tells windows of a worker apart -> the line
+    seen: dict[tuple[str, int, int], int] = {}  # case, replicate, order -> line
     for number, line in enumerate(jsonlines.read(file), 1):
         check_line(file, number, schema.window_fault(line) or _stray(line, worker, run))
-        place = line["case"], line["replicate"], line["order"]
-        if place in seen:
-            raise UserError(f"{file}, line {number}: is the same window as line {seen[place]}; remove one of them")
-        seen[place] = number
+        identity = line["case"], line["replicate"], line["order"]
+        if identity in seen:
+            raise UserError(f"{file}, line {number}: is the same window as line {seen[identity]}; remove one of them")
+        seen[identity] = number
         yield line
 
 
 def _stray(line: dict[str, Any], worker: str, run: str) -> str:
-    """What tells that a window belongs elsewhere; empty where nothing does."""
-    found = line.get(RUN, "")
-    if found != run:
+    """Why a window belongs to another worker or run; empty if it does not."""
+    own_run = line.get(RUN, "")
+    if own_run != run:
         wanted = f"expected {run!r}, the id in run.json" if run else "expected none, as in run.json"
-        return f"run: {wanted}, found {found or 'none'!r}; the window is another run's"
+        return f"run: {wanted}, found {own_run or 'none'!r}; the window is another run's"
     if line["worker"] != worker:
         return f"worker: expected {worker!r}, as in the file's name, found {line['worker']!r}"
     return ""

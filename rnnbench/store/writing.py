@@ -1,4 +1,4 @@
-"""Write files into folders that may hold somebody else's: never through a link, a pipe or a device."""
+"""Write files into folders that may hold somebody else's files, never through a link, a pipe or a device."""
 
 import contextlib
 import errno
@@ -29,9 +29,9 @@ def replace(file: Path, data: bytes) -> None:
 
 
 def open_to_append(file: Path) -> int:
-    """The descriptor of a regular file, made where there is none, to read and to append to.
+    """Open a regular file to read and append, made if there is none; returns its descriptor.
 
-    Raises OSError, also where it is a link, a pipe or a device.
+    Raises OSError, also if it is a link, a pipe or a device.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

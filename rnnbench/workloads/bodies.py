@@ -1,8 +1,9 @@
-"""What runs over the sequence: cells in layers and directions, or a layer that does it itself. Both are used alike.
+"""Bodies run over the sequence: cells in layers and directions, or a module that does so itself. Both are used alike.
 
-A body has `body(input, state) -> (outputs, state)` over a sequence, (seq, batch, input) -> (seq, batch, features), and
-`body.step(input, state) -> (output, state)` for one step, (batch, input) -> (batch, features), where `features` is the
-hidden size, twice that with two directions; and `last(outputs, state)`: (batch, features), the top layer's final `h`.
+A body has `body(input, state) -> (outputs, state)` for a sequence, (seq, batch, input) -> (seq, batch, features),
+`body.step(input, state) -> (output, state)` for one step, (batch, input) -> (batch, features), and
+`body.last(outputs, state)`, the top layer's final `h`, (batch, features). `features` is the hidden size, or twice that
+with two directions.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from rnnbench.workloads.implementations import Run, SequenceOptions
 class Cells(nn.Module):
     """The hand-written counterpart of torch.nn.RNN: one cell for each layer and direction, in that order.
 
-    A single cell takes its state as it is; several take a tuple with one for each. `stacked`: the one cell has layers
-    of its own. Layers run one after the other over the whole sequence, as torch's do.
+    A single cell takes its state directly; several take a tuple with one state for each. `stacked`: the single cell has
+    layers of its own. Layers run one after the other over the whole sequence, as torch's do.
     """
 
     mask: Tensor | None
@@ -44,7 +45,7 @@ class Cells(nn.Module):
         self.register_buffer("mask", mask, persistent=False)  # (seq, batch, 1)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """A sequence."""
+        """Run a sequence."""
         if len(self.cells) == 1:
             return self.run(self.cells[0], input, state, SequenceOptions(self.stacked, mask=self.mask))
         finals = []
@@ -53,16 +54,16 @@ class Cells(nn.Module):
                 input = dropout(input, self.dropout, self.training)
             outputs = []
             for direction in range(self.directions):
-                way = SequenceOptions(reverse=direction == 1, mask=self.mask)
+                options = SequenceOptions(reverse=direction == 1, mask=self.mask)
                 index = first + direction
-                shown, final = self.run(self.cells[index], input, state[index], way)
+                shown, final = self.run(self.cells[index], input, state[index], options)
                 outputs.append(shown)
                 finals.append(final)
             input = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
         return input, tuple(finals)
 
     def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """A step through all layers."""
+        """Run a step through all layers."""
         if len(self.cells) == 1:
             state = self.cells[0](input, state)
             return output(state, stacked=self.stacked), state
@@ -70,8 +71,9 @@ class Cells(nn.Module):
         for first in range(0, len(self.cells), self.directions):
             if first and self.dropout:
                 input = dropout(input, self.dropout, self.training)
-            new = [self.cells[first + way](input, state[first + way]) for way in range(self.directions)]
-            shown = [output(one, stacked=False) for one in new]
+            indices = range(first, first + self.directions)
+            new = [self.cells[index](input, state[index]) for index in indices]
+            shown = [output(final, stacked=False) for final in new]
             input = torch.cat(shown, dim=-1) if self.directions == 2 else shown[0]
             finals += new
         return input, tuple(finals)
@@ -80,15 +82,15 @@ class Cells(nn.Module):
         """The top layer's final `h`, both directions side by side."""
         if len(self.cells) == 1:
             return output(state, stacked=self.stacked)
-        top = [output(one, stacked=False) for one in state[-self.directions :]]
+        top = [output(final, stacked=False) for final in state[-self.directions :]]
         return torch.cat(top, dim=-1) if self.directions == 2 else top[0]
 
 
 class TorchLayer(nn.Module):
     """A torch.nn.RNN, LSTM or GRU, or a user's own module with their signature.
 
-    Over sequences of unequal `lengths` torch's own are packed, or padded to the longest. Packing sorts by the lengths
-    on the CPU, copies the order to the device and back, and does so in each call, for everyone who calls it.
+    Torch's own layers get sequences of unequal `lengths` packed, or padded to the longest. Packing sorts by the lengths
+    on the CPU and copies the order to the device and back. It does so in each call, for all users of torch.
     """
 
     mask: Tensor
@@ -101,7 +103,7 @@ class TorchLayer(nn.Module):
         super().__init__()
         self.layer = layer
         self.directions = directions
-        self.lengths = lengths  # (batch), on the CPU, as packing wants them
+        self.lengths = lengths  # (batch), on the CPU, as packing requires
         self.is_padded = is_padded
         if lengths is not None and is_padded:  # on the device of the layer, or each call would copy them there
             self.register_buffer("mask", step_mask(lengths), persistent=False)
@@ -109,7 +111,7 @@ class TorchLayer(nn.Module):
             self.register_buffer("rows", torch.arange(len(lengths)), persistent=False)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """A sequence; outputs after a sequence's end are zero. Padded, the final state is that of the padding."""
+        """Run a sequence; outputs after its end are zero. With padding, the final state is that after the padding."""
         if self.lengths is None:
             whole: tuple[Tensor, State] = self.layer(input, state)
             return whole
@@ -122,7 +124,7 @@ class TorchLayer(nn.Module):
         return outputs, final
 
     def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """A sequence of one step: torch's layers know no other."""
+        """Run one step as a sequence of length 1: torch's layers have no other way."""
         outputs, state = self.layer(input[None], state)
         return outputs[0], state
 
@@ -138,6 +140,6 @@ Body = Cells | TorchLayer
 
 
 def step_mask(lengths: Tensor) -> Tensor:
-    """(longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
+    """A mask (longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
     steps = torch.arange(int(lengths.max()))
     return (steps[:, None] < lengths[None, :])[..., None]

@@ -16,21 +16,21 @@ from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
-# What is asked of Inductor, as far as this torch has it: C++ that calls its kernels without Python in between, and tanh
-# from one exponential, as oneDNN's own layers have it, which takes an eighth off an LSTM of hidden size 256.
+# Options of Inductor, if this torch has them: C++ that calls its kernels without Python in between, and tanh from one
+# exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256.
 OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
-MAX_GRAPHS = 10_000  # of one function over all cases of a process; torch's own limit is 8
+MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
 class CompiledRun:
-    """`eager`, compiled in pieces of at most so many steps."""
+    """`eager`, compiled in pieces of at most `steps` steps."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._run = _compiled(eager)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
-        """As every `rnnbench.workloads.implementations.Run`."""
+        """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
         pieces = -(-len(input) // self._steps)
         if pieces == 1:
             result: tuple[Tensor, State] = self._run(cell, input, state, way)
@@ -47,7 +47,7 @@ class CompiledRun:
 
 
 class CompiledFeedBack:
-    """`feed_back`, compiled in pieces of at most so many steps."""
+    """`feed_back`, compiled in pieces of at most `steps` steps."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -65,17 +65,17 @@ class CompiledFeedBack:
 
 
 def check(device: str) -> None:
-    """Raise Skip where torch.compile does not work on a device."""
+    """Raise Skip if torch.compile does not work on a device."""
     if reason := why_not(device):
         raise Skip(reason)
 
 
 @cache
 def why_not(device: str) -> str:
-    """Why torch.compile does not work on a device; empty where it does.
+    """Why torch.compile does not work on a device; empty if it does.
 
-    The only sure way to know is to compile next to nothing: depending on the device it takes a C++ compiler, the
-    headers of Python and CUDA, and Triton. The first time also pays for the compiler's own start, which is no case's.
+    The only sure test is to compile a tiny function: depending on the device, this needs a C++ compiler, the headers of
+    Python and CUDA, and Triton. It also pays for the compiler's own start, which belongs to no case.
     """
     try:
         with torch.inference_mode():
@@ -92,9 +92,9 @@ def why_not(device: str) -> str:
 
 
 def cost(timed: TimedCall) -> Readings:
-    """`compile_seconds` and `graph_breaks` of a call that has not been made yet; it is made twice.
+    """Measure `compile_seconds` and `graph_breaks` of a call that has not been made yet, by making it twice.
 
-    The compiler's own start belongs to no case: `check` comes before.
+    Call `check` before: the compiler's own start belongs to no case.
     """
     from torch._dynamo.utils import counters
 
@@ -106,14 +106,14 @@ def cost(timed: TimedCall) -> Readings:
         timed.call()
         end = perf_counter()
     values: dict[str, Any] = {"graph_breaks": sum(counters["graph_break"].values())}
-    # A later piece of a sequence may find the graph of the first one.
+    # Not by cache hits: a later piece of a sequence may find the graph of the first one.
     if not counters["inductor"]["fxgraph_cache_miss"] + counters["aot_autograd"]["autograd_cache_miss"]:
         return Readings(values, {"compile_seconds": "not compiled anew: torch found it in its cache"})
     return Readings(values | {"compile_seconds": (first - start) - (end - first)})
 
 
 def forget() -> None:
-    """Drop all that was compiled in this process."""
+    """Drop everything that was compiled in this process."""
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
 

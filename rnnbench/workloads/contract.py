@@ -1,4 +1,4 @@
-"""What a user's own class must do before its time means anything; each fault is said in a line.
+"""What a user's own class must do before its time means anything; each fault is reported in one line.
 
 `cell(input, state) -> state` for one step, with `input`: (batch, input) and each tensor of the state (batch, hidden);
 or `module(input, state) -> (outputs, state)` for a whole sequence, with `input`: (seq, batch, input), `outputs`:
@@ -21,7 +21,7 @@ Shape = Sequence[int]
 
 
 def check_signature(built: Built) -> None:
-    """Call the class by itself, once, and look at what it gives. Raises CellError, and whatever the class raises."""
+    """Call the class once, by itself, and check what it returns. Raises CellError, and whatever the class raises."""
     body = built.model.body
     try:
         if isinstance(body, Cells):
@@ -36,7 +36,7 @@ def check_signature(built: Built) -> None:
 
 
 def check_calls(built: Built) -> None:
-    """Run the model over the sequence as it is timed, and back where gradients are. Raises CellError."""
+    """Run the model over the sequence as in a timed call, with backward in training. Raises CellError."""
     name = _name(built.model.body)
     if built.case.workload.phase != "inference":
         _check_training(built, name)
@@ -55,52 +55,52 @@ def _check_cell(cell: nn.Module, built: Built, call: Callable[..., Any] | None =
 
 
 def _in_two_parts(input: Tensor, state: State, cell: Any) -> State:
-    """A step as `hoisted` takes it."""
+    """One step as `hoisted` computes it."""
     return cell.advance(cell.project(input), state)
 
 
 def _check_whole(module: nn.Module, built: Built) -> None:
     name, input, state = type(module).__name__, built.input, built.layer_state
     with torch.no_grad():
-        found = _unchanged(module, input, state, name)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise CellError(f"{name} returns {_kind(found)} where (outputs, state) is wanted")
-    outputs, final = found
+        result = _unchanged(module, input, state, name)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise CellError(f"{name} returns {_kind(result)} where (outputs, state) is wanted")
+    outputs, final = result
     workload = built.case.workload
     shape = (*input.shape[:2], workload.directions * workload.hidden_size)
     _check_tensor(f"{name}: its output", outputs, shape, input)
     _check_state(f"{name}: its final", final, state)
 
 
-def _check_state(what: str, found: Any, like: State) -> None:
-    """Form, shapes, type and values of a state, in the form of another."""
+def _check_state(what: str, state: Any, like: State) -> None:
+    """Check form, shapes, types and values of a state against another state."""
     wanted = tensors(like)
-    names = ("h", "c") if len(wanted) <= 2 else tuple(f"state {place}" for place in range(len(wanted)))
+    names = ("h", "c") if len(wanted) <= 2 else tuple(f"state {index}" for index in range(len(wanted)))
     if len(wanted) == 1:
-        parts: Sequence[Any] = (found,)
-    elif isinstance(found, tuple | list) and len(found) == len(wanted):
-        parts = found
+        parts: Sequence[Any] = (state,)
+    elif isinstance(state, tuple | list) and len(state) == len(wanted):
+        parts = state
     else:
-        raise CellError(f"{what} state is {_kind(found)} where ({', '.join(names)}) is wanted")
-    for name, part, one in zip(names, parts, wanted, strict=False):
-        _check_tensor(f"{what} {name}", part, one.shape, one)
+        raise CellError(f"{what} state is {_kind(state)} where ({', '.join(names)}) is wanted")
+    for name, part, tensor in zip(names, parts, wanted, strict=False):
+        _check_tensor(f"{what} {name}", part, tensor.shape, tensor)
 
 
-def _check_tensor(what: str, found: Any, shape: Shape, like: Tensor) -> None:
-    if not isinstance(found, Tensor):
-        raise CellError(f"{what} is {_kind(found)} where a tensor {tuple(shape)} is wanted")
-    if tuple(found.shape) != tuple(shape):
-        raise CellError(f"{what} is {tuple(found.shape)} where {tuple(shape)} is wanted")
-    if found.dtype != like.dtype:
-        raise CellError(f"{what} is {found.dtype} where {like.dtype} is wanted")
-    if found.device != like.device:
-        raise CellError(f"{what} is on {found.device} where {like.device} is wanted")
-    _check_finite(what, found)
+def _check_tensor(what: str, value: Any, shape: Shape, like: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise CellError(f"{what} is {_kind(value)} where a tensor {tuple(shape)} is wanted")
+    if tuple(value.shape) != tuple(shape):
+        raise CellError(f"{what} is {tuple(value.shape)} where {tuple(shape)} is wanted")
+    if value.dtype != like.dtype:
+        raise CellError(f"{what} is {value.dtype} where {like.dtype} is wanted")
+    if value.device != like.device:
+        raise CellError(f"{what} is on {value.device} where {like.device} is wanted")
+    _check_finite(what, value)
 
 
-def _check_finite(what: str, found: Tensor | None) -> None:
-    if found is not None and not bool(found.isfinite().all()):
-        raise CellError(f"{what} has {'NaN' if bool(found.isnan().any()) else 'infinite values'}")
+def _check_finite(what: str, tensor: Tensor | None) -> None:
+    if tensor is not None and not bool(tensor.isfinite().all()):
+        raise CellError(f"{what} has {'NaN' if bool(tensor.isnan().any()) else 'infinite values'}")
 
 
 def _check_training(built: Built, name: str) -> None:
@@ -115,10 +115,10 @@ def _check_training(built: Built, name: str) -> None:
     except (CellError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        if "can't allocate memory" in str(error):  # so says torch on a CPU, and it is no fault of the class
+        if "can't allocate memory" in str(error):  # torch's message on a CPU; the class is not at fault
             raise
-        said = str(error).strip().splitlines() or [""]
-        raise CellError(f"{breaks}: {type(error).__name__}: {said[0]}") from error
+        lines = str(error).strip().splitlines() or [""]
+        raise CellError(f"{breaks}: {type(error).__name__}: {lines[0]}") from error
     unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
     if own and len(unreached) == len(own):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
@@ -129,45 +129,45 @@ def _check_training(built: Built, name: str) -> None:
 
 
 def _own_name(part: str) -> str:
-    """A parameter of a body as its class names it: `cells.0.weight_hh` is `weight_hh`, `layer.weight_hh_l0` too."""
+    """A body's parameter as its class names it: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`."""
     return part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer.")
 
 
 def _unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str, *more: Any) -> Any:
-    """What a call gives; raises CellError where it writes into what it is given."""
+    """The result of a call; raises CellError if the call changes its arguments in place."""
     given = (input, *leaves(state))
     before = [part.clone() for part in given]
-    found = call(input, state, *more)
-    for place, (part, old) in enumerate(zip(given, before, strict=True)):
+    result = call(input, state, *more)
+    for index, (part, old) in enumerate(zip(given, before, strict=True)):
         if not torch.equal(part, old):
             part.copy_(old)
-            what = "its input" if place == 0 else "the state that it is given"
+            what = "its input" if index == 0 else "the state that it is given"
             raise CellError(f"{name} changes {what} in place; the next call would get other numbers")
-    return found
+    return result
 
 
 def _say_if_other(body: Any, built: Built) -> None:
-    """Raise CellError where the class has the other of the two signatures."""
-    state, asked = _layer_state_of_one(built), built.case.implementation
+    """Raise CellError if the class has the other of the two signatures."""
+    state, implementation = _layer_state_of_one(built), built.case.implementation
     is_cell = isinstance(body, Cells)
     module = body.cells[0] if is_cell else body.layer
     try:
         with torch.no_grad():
             fits = _fits_whole(module, built.input, state) if is_cell else _fits_cell(module, built.input[0], state)
-    except Exception:  # then it is neither, and what it did the way it was asked to is the news
+    except Exception:  # it has neither signature, so the error of the requested one is the one to report
         return
     if fits:
-        found = "runs the whole sequence, as torch.nn.LSTM does" if is_cell else "takes one step, as torch.nn.LSTMCell"
+        form = "runs the whole sequence, as torch.nn.LSTM does" if is_cell else "takes one step, as torch.nn.LSTMCell"
         right = "sequence" if is_cell else "loop"
         raise CellError(
-            f'{_name(body)} {found}: its sweep needs implementation = "{right}", and this case has "{asked}"'
+            f'{_name(body)} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
         )
 
 
 def _fits_whole(module: Any, input: Tensor, state: State) -> bool:
-    found = module(input, state)
-    is_pair = isinstance(found, tuple) and len(found) == 2
-    return is_pair and found[0].shape[:2] == input.shape[:2] and _shapes(found[1]) == _shapes(state)
+    result = module(input, state)
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    return is_pair and result[0].shape[:2] == input.shape[:2] and _shapes(result[1]) == _shapes(state)
 
 
 def _fits_cell(module: Any, input: Tensor, state: State) -> bool:

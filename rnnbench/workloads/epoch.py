@@ -1,6 +1,6 @@
 """The phase `epoch`: one call trains on a whole data set, from loading to the optimizer's steps.
 
-Beside it stand `loading`, which only draws the same batches, and `step`, which trains on one that lies in memory.
+To compare with: `loading` only draws the same batches, and `step` trains on one batch that is already in memory.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ from rnnbench.workloads.data.epochs import Epochs
 from rnnbench.workloads.data.made import make
 from rnnbench.workloads.phases import TimedCall
 
-StateOf = Callable[[int], State]  # the initial state of so many sequences, in the model's form
+StateOf = Callable[[int], State]  # the initial state for a number of sequences, in the model's form
 
 
 def epoch(model: nn.Module, state_of: StateOf, workload: Workload, dtype: torch.dtype) -> TimedCall:
-    """An epoch of `windows`, loaded as everyone does, item by item; Adam's learning rate is zero, as in `step`."""
+    """The call for an epoch of `windows`, loaded item by item, as usual; Adam's learning rate is zero, as in `step`."""
     epochs = Epochs(make("windows", workload, dtype), "per_item", workload)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
     sizes = {min(workload.batch_size, workload.samples), workload.samples % workload.batch_size or workload.batch_size}
@@ -30,10 +30,10 @@ def epoch(model: nn.Module, state_of: StateOf, workload: Workload, dtype: torch.
 
 
 def train(model: nn.Module, batches: Iterable[Example], state_of: StateOf, optimizer: torch.optim.Optimizer) -> None:
-    """A step for each batch of inputs (seq, batch, input) and targets (seq, batch, output): mean squared error."""
+    """Train on each batch of inputs (seq, batch, input) and targets (seq, batch, output), by mean squared error."""
     for inputs, targets in batches:
         optimizer.zero_grad(set_to_none=True)
         output, _ = model(inputs, state_of(inputs.shape[1]))
-        loss: Any = mse_loss(output, targets)  # whose `backward` is untyped in torch
+        loss: Any = mse_loss(output, targets)  # its `backward` is untyped in torch
         loss.backward()
         optimizer.step()

@@ -1,10 +1,10 @@
-"""What a fused layer does with the weights of an unrolled loop and torch.compile does not: two passes over its graphs.
+"""Two passes over the graphs of torch.compile that treat the weights of an unrolled loop as a fused layer does.
 
 Backward through the loop adds up a product for each step, `dW = sum_t dz_t' h_t`. Each reads and writes the whole
 matrix for the few rows of one step. Stacked, the same sum is one product, `dW = [dz_1; dz_2; ...]' [h_1; h_2; ...]`.
 Sums over rows, for biases, are stacked likewise.
 
-Forward multiplies by `W'` in each step, and W lies row by row, so BLAS brings it into its order anew each time. One
+Forward multiplies by `W'` in each step. W is stored row by row, so BLAS copies it into the other order each time. One
 copy in that order serves all steps.
 """
 
@@ -17,21 +17,21 @@ from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_file
 
 aten: Any = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.addmm.default)
-MIN_TERMS = 2  # that are worth stacking
-MIN_READERS = 4  # products that are worth a copy of their weight
+MIN_TERMS = 2  # fewer are not worth stacking
+MIN_READERS = 4  # fewer products are not worth a copy of their weight
 
 
 class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
 
     def __call__(self, graph: fx.Graph) -> None:
-        """Both passes."""
+        """Run both passes."""
         stack_sums(graph)
         copy_weights(graph)
         graph.eliminate_dead_code()
 
     def uuid(self) -> Any:
-        """What torch's cache of compiled graphs knows these passes by."""
+        """The key of these passes in torch's cache of compiled graphs."""
         return get_hash_for_files((__file__,))
 
 
@@ -44,16 +44,16 @@ def stack_sums(graph: fx.Graph) -> None:
         shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
         if len(terms) < MIN_TERMS or len(shapes) > 1:
             continue
-        for operands, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
-            found = [operands(term) for term in terms]
-            if all(found):
+        for operands_of, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
+            operands = [operands_of(term) for term in terms]
+            if all(operands):
                 with graph.inserting_before(root):
-                    root.replace_all_uses_with(rebuild(graph, found, root))
+                    root.replace_all_uses_with(rebuild(graph, operands, root))
                 break
 
 
 def copy_weights(graph: fx.Graph) -> None:
-    """Give a transposed input that several products have as their second factor a copy that lies as it is read."""
+    """Copy a transposed input that is the second factor of several products into the order in which they read it."""
     for node in [node for node in graph.nodes if _is(node, aten.permute.default)]:
         readers = [user for user in node.users if user.target in PRODUCTS and user.args[-1] is node]
         if node.args[0].op != "placeholder" or len(readers) < MIN_READERS or node.meta["val"].is_contiguous():
@@ -66,7 +66,7 @@ def copy_weights(graph: fx.Graph) -> None:
 
 
 def _terms(node: fx.Node) -> list[fx.Node]:
-    """The terms of a sum of sums, from left to right; a term that something else needs too stays whole."""
+    """The terms of a sum of sums, from left to right; an inner sum that is also used elsewhere stays whole."""
     terms: list[fx.Node] = []
     unseen: list[Any] = [node]
     while unseen:
@@ -81,7 +81,7 @@ def _terms(node: fx.Node) -> list[fx.Node]:
 
 
 def _product(term: Any) -> tuple[fx.Node, ...]:
-    """`dz` and `h` of a term `dz' h` that nothing else needs; empty where it is none."""
+    """`dz` and `h` of a term `dz' h` that nothing else uses; empty for other terms."""
     if not (_is(term, aten.mm.default) and len(term.users) == 1 and _is(term.args[0], aten.permute.default)):
         return ()
     turned, states = term.args
@@ -89,7 +89,7 @@ def _product(term: Any) -> tuple[fx.Node, ...]:
 
 
 def _row_sum(term: Any) -> tuple[fx.Node, ...]:
-    """`dz` of a term that is the sum of its rows, in whatever shape; empty where it is none."""
+    """`dz` of a term that sums the rows of `dz`, in any shape; empty for other terms."""
     inner = term.args[0] if _is(term, aten.view.default) or _is(term, aten.reshape.default) else term
     if not (_is(inner, aten.sum.dim_IntList) and len(term.users) == len(inner.users) == 1 and not inner.kwargs):
         return ()
@@ -98,19 +98,19 @@ def _row_sum(term: Any) -> tuple[fx.Node, ...]:
     return (rows,) if is_over_rows else ()
 
 
-def _one_product(graph: fx.Graph, found: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    gradients, states = (_new(graph, aten.cat.default, list(parts)) for parts in zip(*found, strict=True))
+def _one_product(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    gradients, states = (_new(graph, aten.cat.default, list(parts)) for parts in zip(*operands, strict=True))
     return _new(graph, aten.mm.default, _new(graph, aten.permute.default, gradients, [1, 0]), states)
 
 
-def _one_row_sum(graph: fx.Graph, found: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    rows = _new(graph, aten.cat.default, [one for (one,) in found])
+def _one_row_sum(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
+    rows = _new(graph, aten.cat.default, [gradient for (gradient,) in operands])
     total = _new(graph, aten.sum.dim_IntList, rows, [0], True)
     return _new(graph, aten.reshape.default, total, list(root.meta["val"].shape))
 
 
 def _new(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:
-    """A node with the value (shape, strides) that later passes look for."""
+    """Add a node with the value (shape, strides) that later passes look for."""
     node = graph.call_function(operator, args)
     node.meta["val"] = operator(*fx.map_arg(args, lambda argument: argument.meta["val"]))
     return node

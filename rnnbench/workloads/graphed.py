@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State
 from rnnbench.workloads.model import SequenceModel
 
-Pool = tuple[int, int]  # what torch's caching allocator knows a graph's own memory by
+Pool = tuple[int, int]  # how torch's caching allocator identifies a graph's own memory
 
 
 class Replayed(nn.Module):
@@ -21,7 +21,7 @@ class Replayed(nn.Module):
         self.pool = pool
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """As the model."""
+        """Call the model."""
         result: tuple[Tensor, State] = self.model(input, state)
         return result
 
@@ -45,10 +45,10 @@ class Recordings:
 
 
 def record(model: nn.Module, input: Tensor, state: State) -> Replayed:
-    """The model as a replay of what it does on `input` and `state`, in the autograd mode of the moment.
+    """Record what the model does on `input` and `state` in the current autograd mode; returns the replay.
 
-    The two are the graph's own memory: called with just them, nothing is copied; called with others, those are copied
-    into them first. What it returns is overwritten by the next call.
+    `input` and `state` are the graph's own memory: a call with exactly these copies nothing, and other arguments are
+    copied into them first. The next call overwrites what this call returned.
     """
     graphed: Any = torch.cuda.make_graphed_callables  # untyped in torch
     pool: Pool = torch.cuda.graph_pool_handle()

@@ -17,16 +17,16 @@ from rnnbench.store.records import Case
 
 
 class Skip(Exception):
-    """The case makes no sense, for the reason given; it keeps its row."""
+    """The case makes no sense, for the given reason; it keeps its row in the results."""
 
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """How a cell goes over a sequence."""
+    """How a cell runs over a sequence."""
 
-    stacked: bool = False  # the state is a tuple with one for each layer
+    stacked: bool = False  # the state is a tuple with one state for each layer
     reverse: bool = False  # from the last step to the first
-    mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None where all have all
+    mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None if all have all steps
 
 
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
@@ -38,35 +38,35 @@ def loop(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> 
 
 
 def hoisted(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
-    """The input's products for all steps at once, before the loop; then one `advance` for each step."""
+    """The input's products for all steps at once, before the loop, then one `advance` for each step."""
     return _steps(cell.advance, cell.project(input).unbind(0), state, way)
 
 
 def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
-    """`hoisted` where the cell can be, else `loop`: what the rungs above both are made from."""
+    """`hoisted` if the cell supports it, else `loop`: the base of the faster implementations."""
     return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
 
 
 def can_hoist(cell: nn.Module) -> bool:
-    """Whether a cell says which part of it does not depend on the state."""
+    """Whether a cell separates the part that does not depend on the state."""
     return hasattr(cell, "project") and hasattr(cell, "advance")
 
 
 def _steps(
-    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, way: SequenceOptions
+    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, options: SequenceOptions
 ) -> tuple[Tensor, State]:
     outputs = []
     times = range(len(inputs))
-    for time in reversed(times) if way.reverse else times:
+    for time in reversed(times) if options.reverse else times:
         new = step(inputs[time], state)
-        if way.mask is None:
+        if options.mask is None:
             state = new
-            outputs.append(output(state, stacked=way.stacked))
+            outputs.append(output(state, stacked=options.stacked))
         else:
-            # Where a sequence has no such step it keeps its state and shows zeros, as a packed one does.
-            state = _where(way.mask[time], new, state)
-            outputs.append(output(state, stacked=way.stacked) * way.mask[time])
-    if way.reverse:
+            # A sequence without this step keeps its state and shows zeros, as a packed one does.
+            state = _where(options.mask[time], new, state)
+            outputs.append(output(state, stacked=options.stacked) * options.mask[time])
+    if options.reverse:
         outputs.reverse()
     return torch.stack(outputs), state
 
@@ -78,10 +78,10 @@ def _where(mask: Tensor, new: State, old: State) -> State:
 
 
 def transpose_weights(module: nn.Module) -> None:
-    """Store every weight column by column, as the second factor of `input @ weight.T` is read.
+    """Store every weight column by column, the order in which `input @ weight.T` reads it.
 
     Values and shapes stay. A product of few rows then needs no copy of the weight in that order, which BLAS otherwise
-    makes in every step; backward reads it the other way and gains nothing.
+    makes in every step. Backward reads the weight in the other order and gains nothing.
     """
     for parameter in module.parameters():
         if parameter.dim() == 2:
@@ -92,7 +92,7 @@ GRAPHED_ON = "cuda"  # the kind of device that can record graphs
 
 
 def check_applies(case: Case) -> None:
-    """Raise Skip where an implementation makes no sense for a workload, whatever the cell."""
+    """Raise Skip if an implementation makes no sense for a workload, whatever the cell."""
     workload = case.workload
     match case.implementation:
         case "sequence" if not is_own(case.cell):

@@ -1,7 +1,7 @@
 """The phase `loading`: one call draws an epoch from a data set, and there is no model.
 
-With `workers`, other processes load, each on a core of its own as long as there are any; more processes than cores
-share them, that of the process that is timed included.
+With `workers`, other processes load, each on a core of its own if there are enough. More processes than cores share
+all cores, also that of the timed process.
 """
 
 from collections.abc import Callable
@@ -21,50 +21,50 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.probes import calls
 
-# Why what a probe observes is missing: of every case, and of one for which other processes load.
+# Why the metrics of a probe are missing: for every case, and for cases where other processes load.
 MODEL_MISSING = {"summary": "loading has no model", "saved": "loading trains nothing"}
 OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")
 
 
 @dataclass(frozen=True)
 class Loading:
-    """A data set, before a call is made of it."""
+    """A data set from which a timed call is made."""
 
     case: Case
     dataset: Batched
 
     def timed_call(self) -> TimedCall:
-        """An epoch, every input of which is read."""
+        """The call for an epoch that reads every input."""
         epochs = self._epochs(self.case)
 
         def call() -> None:
             for inputs, _ in epochs:
-                inputs.sum()  # or what other processes put into memory that is shared would not be fetched
+                inputs.sum()  # otherwise, data in memory shared with other processes would not be fetched
 
         return TimedCall(call, torch.enable_grad, epochs.close)
 
     def observe(self, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
-        """Check that the batches are those that come item by item, and count what a call does in this process.
+        """Check that the batches equal those loaded item by item, and count what a call does in this process.
 
-        `of_device` observes what only the device's class can tell. Raises ParityError where one is not, and whatever
+        `of_device` observes what only the device's class can tell. Raises ParityError if a batch differs, and whatever
         the call raises.
         """
         parity = "is the reference" if self.case.is_reference else self._same_batches()
         loads_itself = self.case.workload.workers == 0
-        found = self._counts(of_device) if loads_itself else Readings()
+        readings = self._counts(of_device) if loads_itself else Readings()
         why = MODEL_MISSING if loads_itself else MODEL_MISSING | OTHERS_MISSING
         missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
-        missing = {name: reason for name, reason in missing.items() if name not in found.values} | found.missing
-        return Measurement(self.case, "pending", parity=parity, metrics=found.values, missing=missing)
+        missing = {name: reason for name, reason in missing.items() if name not in readings.values} | readings.missing
+        return Measurement(self.case, "pending", parity=parity, metrics=readings.values, missing=missing)
 
     def _epochs(self, case: Case) -> Epochs:
-        way: Any = case.implementation  # one of the two that a suite allows
-        return Epochs(self.dataset, way, case.workload)
+        implementation: Any = case.implementation  # one of the two that a suite allows
+        return Epochs(self.dataset, implementation, case.workload)
 
     def _same_batches(self) -> str:
         plain = replace(self.case, implementation="per_item", workload=replace(self.case.workload, workers=0))
-        for number, (one, other) in enumerate(zip(self._epochs(self.case), self._epochs(plain), strict=True)):
-            if not all(map(torch.equal, one, other)):
+        for number, (batch, expected) in enumerate(zip(self._epochs(self.case), self._epochs(plain), strict=True)):
+            if not all(map(torch.equal, batch, expected)):
                 raise ParityError(f"batch {number} is not the one that comes item by item")
         return "agrees"
 
@@ -81,5 +81,5 @@ class Loading:
 
 def build(case: Case) -> Loading:
     """The data set that the case names."""
-    name: Any = case.workload.reference  # a data set, as the suite has seen to
+    name: Any = case.workload.reference  # a data set, as the suite has checked
     return Loading(case, make(name, case.workload, torch_dtype(case.workload.dtype)))

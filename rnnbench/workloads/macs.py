@@ -1,7 +1,7 @@
 """Multiply-accumulates (MACs) of the matrix products of a call, by formula, backward included.
 
-What is counted elsewhere from the shapes that torch shows (`probes/calls.py`) a fused layer hides; these formulas give
-it there, and are held against `torch.utils.flop_counter.FlopCounterMode` by the tests.
+`probes/calls.py` counts MACs from the shapes that torch shows. A fused layer hides these shapes, so its MACs come from
+these formulas. The tests compare them with `torch.utils.flop_counter.FlopCounterMode`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from rnnbench.store.records import Reference, Workload
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.model import SequenceModel
 
-EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell that a layer computes
+EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell with a layer's equations
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Pass:
 
     @property
     def macs(self) -> int:
-        """Forward."""
+        """MACs of the forward pass."""
         return self.rows * sum(product.macs for product in self.products)
 
     @property
     def operand_macs(self) -> int:
-        """Backward, for the gradients of what the products are fed."""
+        """MACs of the backward pass for the gradients of the products' inputs."""
         return sum(self._rows_with_gradient(product) * product.macs for product in self.products)
 
     def _rows_with_gradient(self, product: Product) -> int:
@@ -46,10 +46,10 @@ class Pass:
 
 
 def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = None) -> int | None:
-    """MACs of one call: forward, and in training each product again for its weights and for what it was fed.
+    """MACs of one call: forward, and in training each product again for the gradients of its weights and its inputs.
 
-    `lengths`: (batch), where padding is left out. Nothing is computed for what needs no gradient: the sequence itself,
-    and the initial state. An epoch's call has the sequences of all its batches. None where a cell has no formula.
+    `lengths`: (batch), if padding is left out. Nothing is computed for the gradients of the sequence itself and of the
+    initial state, which need none. An epoch's call has the sequences of all its batches. None if a cell has no formula.
     """
     batch = workload.sequences
     read = batch * workload.input_steps if lengths is None else int(lengths.sum())
@@ -69,14 +69,15 @@ def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = N
             given = given_inputs if number == 0 else 0
             passes += [Pass(products, rows, given, given_states)] * workload.directions
     head = batch * workload.output_steps * workload.directions * workload.hidden_size * workload.output_size
-    forward = head + sum(one.macs for one in passes)
+    forward = head + sum(layer_pass.macs for layer_pass in passes)
     if workload.phase == "inference":
         return forward
-    return 2 * forward + head + sum(one.operand_macs for one in passes)  # forward, for weights, for operands
+    operands = sum(layer_pass.operand_macs for layer_pass in passes)
+    return 2 * forward + head + operands  # forward, for weights, for operands
 
 
 def of_step(model: SequenceModel, workload: Workload) -> int | None:
-    """MACs of one forward step of the whole batch, of the decoder too where there is one; None without a formula."""
+    """MACs of one forward step of the whole batch, with the decoder's if there is one; None without a formula."""
     head = workload.directions * workload.hidden_size * workload.output_size
     total = 0
     for body, input_size in ((model.body, workload.input_size), (model.decoder, workload.output_size)):
@@ -90,7 +91,7 @@ def of_step(model: SequenceModel, workload: Workload) -> int | None:
 
 
 def _layers(body: Body, input_size: int, workload: Workload) -> Sequence[CellProducts] | None:
-    """The products of each layer in one direction; None where the cell says none."""
+    """The products of each layer in one direction; None if the cell has no `products`."""
     if isinstance(body, Cells) and body.stacked:
         stack: Any = body.cells[0]
         own: Sequence[CellProducts] = stack.products(input_size, workload.hidden_size, workload.num_layers)

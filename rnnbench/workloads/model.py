@@ -1,4 +1,4 @@
-"""The model that is timed: a body over the sequence, the output head, and the task that says what goes where."""
+"""The model that is timed: a body over the sequence, the output head, and the task that connects them."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class SequenceModel(nn.Module):
         decoder: Body | None = None,
         feed_back: FeedBack = feed_back,
     ) -> None:
-        """`output_steps`: of a task that feeds outputs back; `decoder`: the second body of encoder_decoder."""
+        """`output_steps`: for a task that feeds outputs back; `decoder`: the second body of encoder_decoder."""
         super().__init__()
         self.body = body
         self.head = head
@@ -42,40 +42,40 @@ class SequenceModel(nn.Module):
 
     @property
     def dropout_owners(self) -> list[Any]:
-        """The modules with a `dropout` between their layers; a user's own module is given none."""
+        """The modules with a `dropout` between their layers; a user's own module gets none."""
         owners = [body if isinstance(body, Cells) else body.layer for body in self.bodies]
         return [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]
 
     @property
     def is_stacked(self) -> bool:
-        """Whether a body of cells takes a tuple of states."""
+        """Whether the body is made of cells and takes a tuple of states."""
         return isinstance(self.body, Cells) and (self.body.stacked or len(self.body.cells) > 1)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Do the task."""
+        """Run the task."""
         return self.task(self, input, state)
 
 
 class LayerStateModel(nn.Module):
-    """A cell's sequence model that takes and gives states in torch.nn's form: what the parity gate compares."""
+    """A cell's sequence model that takes and returns states in torch.nn's form, for the parity check."""
 
     def __init__(self, model: SequenceModel, runner: nn.Module) -> None:
-        """`runner` is called in the model's place: itself, or a recording of it."""
+        """`runner` is called in place of the model: the model itself, or a recording of it."""
         super().__init__()
         self.model = model
         self.runner = runner
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `SequenceModel`, with `state`: (num_layers * directions, batch, hidden), or two of them."""
+        """Run the model, with `state`: (num_layers * directions, batch, hidden), or two of them."""
         result, final = self.runner(input, to_cell(state, stacked=self.model.is_stacked))
         return result, to_layer(final, stacked=self.model.is_stacked)
 
 
 class StepModel(nn.Module):
-    """One step of a model: what torchinfo counts."""
+    """One step of a model, for torchinfo to count."""
 
     def __init__(self, model: SequenceModel, state: State) -> None:
-        """`state` shows the form of the state that is given as single tensors."""
+        """`state` has the form in which `forward` puts the single tensors that it gets."""
         super().__init__()
         self.body = model.body
         self.decoder = model.decoder
@@ -83,7 +83,7 @@ class StepModel(nn.Module):
         self.like = state
 
     def forward(self, input: Tensor, *states: Tensor) -> Tensor:
-        """One step, of a decoder too: (batch, input), the tensors of the state -> (batch, output)."""
+        """One step, with the decoder's too: (batch, input), the tensors of the state -> (batch, output)."""
         # torchinfo passes tensors one by one and counts their bytes.
         hidden, state = self.body.step(input, rebuilt(self.like, iter(states)))
         if self.decoder is not None:

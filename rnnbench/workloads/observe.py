@@ -1,4 +1,4 @@
-"""All that is known of a case before it is timed: parity, and what each probe observes. Nothing is timed here."""
+"""Everything that is observed of a case before it is timed: parity and the probes. Nothing is timed here."""
 
 import math
 import traceback
@@ -20,7 +20,7 @@ from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary
 from rnnbench.workloads.weights import model_weights
 
-# Implementations that fix what is computed, gradients included, for one kind of call.
+# Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = ("compiled", "cudagraph")
 TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
     "inference": "none",
@@ -44,16 +44,16 @@ class ParityError(Exception):
 def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built: Readings()) -> Measurement:
     """Check a case's parity with its reference and run all probes, `of_device` last; it is then ready to be timed.
 
-    Raises CellError where a user's own class does not do what a cell does, ParityError where outputs or gradients
-    disagree, Skip where torch.compile does not work here, and whatever the call raises. A probe that fails, though
-    the call does not, leaves its metrics missing.
+    Raises CellError if a user's own class does not do what a cell does, ParityError if outputs or gradients disagree,
+    Skip if torch.compile does not work here, and whatever the call raises. If a probe fails but the call does not, the
+    probe's metrics are missing.
     """
     readings = Readings()
     if is_own(built.case.cell):
         contract.check_signature(built)
     if built.case.implementation == "compiled":
         compiled.check(built.case.workload.device)
-        readings |= compiled.cost(built.timed_call())  # first: whatever is called first is what compiles
+        readings |= compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
     if is_own(built.case.cell):
         contract.check_calls(built)
@@ -64,7 +64,7 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
     timed.end()
     for name, probe in {**PROBES, "device": of_device}.items():
         readings |= _readings(name, probe, built)
-        built.model.zero_grad(set_to_none=True)  # as it was before
+        built.model.zero_grad(set_to_none=True)  # as before
     backend = readings.values.pop("backend", "")
     return Measurement(
         built.case,
@@ -92,8 +92,8 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     if built.unequal:
         return built.unequal, None
     timed = TIMED_GRADIENTS[built.case.workload.phase]
-    # A graph that was compiled or recorded is compared in just the form in which it is timed; and a class that knows
-    # no gradients may be timed where none are taken.
+    # A compiled or recorded graph is compared in exactly the form that is timed. A class that supports no gradients may
+    # be timed in a phase that takes none.
     is_fixed = built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
     compared = ComparedTensors(
         gradients=timed if is_fixed else "all",
@@ -106,24 +106,24 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     with _comparable(model, takes_gradients), _comparable(built.reference, takes_gradients):
         if built.is_of_cells:  # a recording is made here, without dropout
             candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
-        found = errors(candidate, built.reference, mapping, built.input, built.layer_state, compared)
-    _check_errors(found, built.case.workload)
-    return "agrees", max(found.values())
+        relative_errors = errors(candidate, built.reference, mapping, built.input, built.layer_state, compared)
+    _check_errors(relative_errors, built.case.workload)
+    return "agrees", max(relative_errors.values())
 
 
-def _check_errors(found: Mapping[str, float], workload: Workload) -> None:
-    """Raise ParityError where an error is too large; of several the one that is furthest beyond its tolerance."""
+def _check_errors(relative_errors: Mapping[str, float], workload: Workload) -> None:
+    """Raise ParityError if an error is too large; it names the one that is furthest beyond its tolerance."""
     sums = Sums(
         max(workload.input_steps, workload.output_steps),
         workload.batch_size,
         workload.hidden_size,
         workload.output_size,
     )
-    tolerances = {name: allowed(name, workload.dtype, sums) for name in found}
-    shares = {name: error / tolerances[name].error for name, error in found.items()}
+    tolerances = {name: allowed(name, workload.dtype, sums) for name in relative_errors}
+    shares = {name: error / tolerances[name].error for name, error in relative_errors.items()}
     worst = max(shares, key=lambda name: math.inf if math.isnan(shares[name]) else shares[name])
     if not shares[worst] <= 1:
-        error, tolerance = found[worst], tolerances[worst]
+        error, tolerance = relative_errors[worst], tolerances[worst]
         raise ParityError(
             f"{worst} is off by {error:.1e} of the reference's largest value; "
             f"{tolerance.error:.0e} is allowed ({tolerance.why})"
@@ -137,7 +137,7 @@ def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
 
 @contextmanager
 def _comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
-    """Without dropout, since two sides draw other numbers; not by `eval`, in which cuDNN has no backward."""
+    """Turn dropout off, since the two sides draw different numbers. Not by `eval`, in which cuDNN has no backward."""
     owners = model.dropout_owners
     before = [owner.dropout for owner in owners]
     is_evaluating = not model.training

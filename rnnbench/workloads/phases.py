@@ -19,8 +19,8 @@ class TimedCall:
 
     call: Callable[[], object]
     mode: Mode
-    end: Callable[[], object] = lambda: None  # what the call holds beside memory; there are no calls after it
-    pool: tuple[int, int] | None = None  # of the allocator, that a recorded graph keeps its memory in
+    end: Callable[[], object] = lambda: None  # releases what the call holds besides memory; no call comes after it
+    pool: tuple[int, int] | None = None  # the allocator's pool for the memory of a recorded graph
 
 
 MODES: dict[Phase, Mode] = {
@@ -47,7 +47,7 @@ def training(model: nn.Module, input: Tensor, state: State, output_shape: Sequen
 
     def call() -> None:
         for parameter in parameters:
-            parameter.grad = None  # or backward would add to the gradients of the call before
+            parameter.grad = None  # or backward would add to the gradients of the previous call
         model(input, state)[0].backward(direction)
 
     return call
@@ -56,7 +56,7 @@ def training(model: nn.Module, input: Tensor, state: State, output_shape: Sequen
 def step(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
     """Forward, backward and an Adam step.
 
-    The learning rate is zero: the arithmetic is the same, and the weights of the last call are those of the first.
+    The learning rate is zero: the arithmetic is the same, and the weights stay the same from call to call.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
     direction = fixed_direction(input, output_shape)

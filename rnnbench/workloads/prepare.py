@@ -1,4 +1,4 @@
-"""A case made ready: weights from the reference, equal inputs, and the call to be timed."""
+"""Prepare a case: weights from the reference, equal inputs, and the call to be timed."""
 
 import inspect
 from collections.abc import Callable
@@ -47,15 +47,15 @@ RUNS: dict[Implementation, Run] = {
 
 @dataclass(frozen=True)
 class Built:
-    """A model with the inputs it is given, before a phase makes a call of it."""
+    """A model and its inputs, from which a phase makes the timed call."""
 
     case: Case
     spec: CellSpec | None  # None for a torch.nn layer
     model: SequenceModel
-    reference: SequenceModel  # the model itself where the case is the reference, or has none
+    reference: SequenceModel  # the model itself if the case is the reference, or has none
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
-    unequal: str = ""  # why outputs are not compared with the reference's; empty where they are
+    unequal: str = ""  # why outputs are not compared with the reference's; empty if they are
     recordings: graphed.Recordings = field(default_factory=graphed.Recordings, repr=False, compare=False)
 
     @property
@@ -64,7 +64,7 @@ class Built:
         return self.state_of(self.case.workload.batch_size)
 
     def state_of(self, sequences: int) -> State:
-        """The same for the first sequences of the batch."""
+        """The initial state for the first `sequences` of the batch, in the same form."""
         layer_state = first(self.layer_state, sequences)
         return to_cell(layer_state, stacked=self.model.is_stacked) if self.is_of_cells else layer_state
 
@@ -74,7 +74,7 @@ class Built:
         return isinstance(self.model.body, Cells)
 
     def runner(self) -> nn.Module:
-        """What is called in place of the model: the model itself, or its recording, made at the first call."""
+        """The module to call: the model itself, or its recording, made at the first call."""
         if self.case.implementation != "cudagraph":
             return self.model
         with MODES[self.case.workload.phase]():
@@ -94,8 +94,8 @@ class Built:
 def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
-    `compiled_steps`: how many steps `torch.compile` is given in one piece. Raises Skip where the case makes no sense,
-    CellError where a user's own class does not fit, and whatever it raises.
+    `compiled_steps`: how many steps `torch.compile` gets in one piece. Raises Skip if the case makes no sense,
+    CellError if a user's own class does not fit, and whatever that class raises.
     """
     workload = case.workload
     check_makes_sense(workload)
@@ -132,7 +132,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
 
 
 def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, reference: SequenceModel | None) -> str:
-    """Give a model its reference's weights; why its outputs can't be compared, empty where they can."""
+    """Give a model its reference's weights; returns why its outputs can't be compared, empty if they can."""
     if reference is None:
         return "not compared: there is no reference"
     if is_own(case.cell):
@@ -142,15 +142,15 @@ def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, 
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
-    """The type of a case's tensors; tf32 is a way of multiplying float32."""
-    found: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
-    return found
+    """The type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
+    tensor_type: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
+    return tensor_type
 
 
 def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
-    """A task's model; `body` makes one for an input size.
+    """The model of a workload; `body` makes a body for an input size.
 
-    In inference it is in `eval` mode, as every model that is used: no dropout, and cuDNN keeps nothing for backward.
+    In inference it is in `eval` mode, as in real use: no dropout, and cuDNN keeps nothing for backward.
     """
     model = SequenceModel(
         body(workload.input_size),
@@ -175,7 +175,7 @@ def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_pa
 
 
 def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -> TorchLayer:
-    """A user's module that runs the whole sequence; raises Skip where it has no such layers or directions."""
+    """A user's module that runs the whole sequence; raises Skip if it does not support the layers or directions."""
     sizes = (input_size, workload.hidden_size)
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
     more |= {"bidirectional": True} if workload.bidirectional else {}
@@ -196,7 +196,7 @@ def _cells(
     *,
     stacked: bool,
 ) -> Cells:
-    """The cells of all layers and directions; raises Skip where the cell can't be run this way."""
+    """The cells of all layers and directions; raises Skip if the implementation can't run the cell."""
     workload = case.workload
     run: Run = CompiledRun(compiled_steps) if case.implementation == "compiled" else RUNS[case.implementation]
     if stacked:
@@ -234,7 +234,7 @@ def _check_arguments(module_class: type[nn.Module], *sizes: int) -> None:
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
-    """Normal draws, never zeros: arithmetic on zeros can be faster, and hides errors. `states`: tensors of a state."""
+    """Normal draws, since zeros can be faster to compute with and hide errors. `states`: tensors of a state."""
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(*shape: int) -> Tensor:
@@ -247,7 +247,7 @@ def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
 
 
 def _lengths(workload: Workload) -> Tensor | None:
-    """(batch): each sequence's length, evenly drawn from 1 to `seq_len`, the first of them whole; None if all are."""
+    """The length of each sequence, (batch): uniform from 1 to `seq_len`, the first `seq_len`; None if all are equal."""
     if workload.lengths == "equal":
         return None
     generator = torch.Generator().manual_seed(SEED)

@@ -1,4 +1,4 @@
-"""What a process does about the one that started it. Importing this does not import torch."""
+"""A process that ends with its parent. Importing this does not import torch."""
 
 import ctypes
 import signal
@@ -6,7 +6,7 @@ import sys
 
 
 def end_with_parent() -> None:
-    """On Linux: be killed when the parent ends, however it does and whatever this process is at; elsewhere nothing."""
+    """On Linux, have this process killed when its parent ends in any way; elsewhere do nothing."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""How much memory a case needs at least, by its sizes alone: what is larger than the machine is not even tried."""
+"""How much memory a case needs at least, by its sizes alone: a case larger than the machine is not tried."""
 
 from rnnbench.store.records import LOADS, DType, Reference, Workload
 

@@ -43,12 +43,12 @@ def many_to_one(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, 
 
 
 def one_to_many(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
-    """One step of input; each further one is fed the output before it."""
+    """One input step; each further step gets the previous output."""
     return model.feed_back(model.body, model.head, input[0], state, model.output_steps)
 
 
 def encoder_decoder(model: TaskModel, input: Tensor, state: State) -> tuple[Tensor, State]:
-    """One body reads the sequence; another starts from its final state and zeros, and is fed its own outputs."""
+    """One body reads the sequence; another starts from its final state and zeros, and gets its own outputs."""
     _, state = model.body(input, state)
     start = input.new_zeros(input.shape[1], model.head.out_features)
     return model.feed_back(model.decoder, model.head, start, state, model.output_steps)
@@ -74,7 +74,7 @@ def feed_back(body: Any, head: nn.Module, fed: Tensor, state: State, steps: int)
 
 
 def check_makes_sense(workload: Workload) -> None:
-    """Raise Skip where sizes don't go with the task."""
+    """Raise Skip if a workload's axes do not fit its task."""
     feeds_back = workload.task in ("one_to_many", "encoder_decoder")
     if workload.task == "one_to_one" and workload.seq_len != 1:
         raise Skip(f"one_to_one is a single step, but seq_len is {workload.seq_len}")

@@ -1,4 +1,4 @@
-"""From the parameters of a model of torch.nn layers to those of the same model of cells, differentiably."""
+"""Map the parameters of a model of torch.nn layers to those of the same model of cells, differentiably."""
 
 from collections.abc import Mapping
 
@@ -23,9 +23,10 @@ def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]
 
 
 def take(model: SequenceModel, reference: SequenceModel, layer: Reference) -> str:
-    """Give a model of a user's own class the weights of its reference; why they can't be given, empty where they are.
+    """Give a model of a user's own class its reference's weights; returns why they can't be given, empty if they are.
 
-    Without them it keeps its own, and takes those of the head. Raises CellError where its mapping does not fit it.
+    If they can't be given, only the head gets them and the body keeps its own. Raises CellError if the class's mapping
+    does not fit it.
     """
     weights = dict(reference.named_parameters())
     why = _why_unmapped(model.body, _below("body.layer.", weights), layer)
@@ -34,20 +35,20 @@ def take(model: SequenceModel, reference: SequenceModel, layer: Reference) -> st
         return why
     mapped = model_weights(model, weights)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():  # not `load_state_dict`, which would want buffers too
+        for name, parameter in model.named_parameters():  # not `load_state_dict`, which would need buffers too
             parameter.copy_(mapped[name])
     return ""
 
 
 def _why_unmapped(body: Body, reference: Weights, layer: Reference) -> str:
-    """All cells are of one class, but those of higher layers are of another size."""
+    """Check every cell: all are of one class, but those of higher layers have other sizes."""
     if not isinstance(body, Cells):
         return why_unmapped(body.layer, reference, layer, whole=True)
-    found = (
+    reasons = (
         why_unmapped(cell, _of_cell(index, body, reference), layer, whole=False)
         for index, cell in enumerate(body.cells)
     )
-    return next(filter(None, found), "")
+    return next(filter(None, reasons), "")
 
 
 def _body_weights(body: Body, reference: Mapping[str, Tensor]) -> dict[str, Tensor]:

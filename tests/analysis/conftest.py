@@ -1,4 +1,4 @@
-"""What is kept between calls is forgotten between tests, so that no mistake hides behind what an earlier test found."""
+"""Caches are cleared between tests, so that no cached result of an earlier test hides a mistake."""
 
 import pytest
 
@@ -8,6 +8,6 @@ from rnnbench.analysis.scaling import fit
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    """Applies to every test of this folder."""
+    """Clear the caches before every test of this folder."""
     estimate.signed_rank_cut.cache_clear()
     fit._fit.cache_clear()

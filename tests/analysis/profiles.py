@@ -1,4 +1,4 @@
-"""Profiles that were never taken: times that add up as the test says."""
+"""Invented profiles, whose times add up as the test sets them."""
 
 from rnnbench.store.profiles import Cause, CauseKind, Operator, Profile
 
@@ -13,7 +13,7 @@ def profile(
     opaque: str = "",
     backward: float = 0.0,
 ) -> Profile:
-    """A forward of two kinds of kernels, each after 5 us of nothing, in three equal rounds; `backward`: seconds."""
+    """A forward of two kinds of operators, each with 5 us of overhead, in three equal rounds; `backward`: seconds."""
     operators: tuple[Operator, ...] = (
         Operator("aten::t", "", "views", "forward", 32, 0, (9e-6,) * 3, (9e-6,) * 3),
         Operator("aten::addmm", "4x8, 8x8", "products", "forward", 16, 256, (products + 5e-6,) * 3, (5e-6,) * 3, 1e-6),
@@ -38,5 +38,5 @@ def profile(
 
 
 def cause(kind: CauseKind = "copy", seconds: float = 10e-6, spread: float = 0.1e-6) -> Cause:
-    """One whose rounds lie that far apart."""
+    """A cause whose three rounds differ by `spread`."""
     return Cause(kind, "clone (mine.py:7)", 16, (seconds - spread, seconds, seconds + spread))

@@ -26,12 +26,12 @@ MICROSECONDS = st.floats(1e-7, 1e-3)
 @given(MICROSECONDS, MICROSECONDS, MICROSECONDS)
 def test_the_parts_add_up_to_the_call(call: float, products: float, pointwise: float) -> None:
     shares = breakdown(profile(call, products, pointwise))
-    assert sum(one.seconds.value for one in shares) == pytest.approx(call)
-    assert sum(one.share for one in shares) == pytest.approx(1.0)
+    assert sum(share.seconds.value for share in shares) == pytest.approx(call)
+    assert sum(share.share for share in shares) == pytest.approx(1.0)
 
 
 def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
-    shares = {one.what: one for one in breakdown(profile())}
+    shares = {share.what: share for share in breakdown(profile())}
     assert shares["products"].seconds.value == pytest.approx(30e-6)
     assert shares["pointwise"].share == pytest.approx(0.1)
     assert shares["overhead"].share == pytest.approx(0.6)
@@ -41,7 +41,7 @@ def test_what_an_operator_takes_with_nothing_to_do_is_no_kernel_s() -> None:
 
 
 def test_backward_is_the_call_without_its_forward() -> None:
-    shares = {(one.part, one.what): one.seconds.value for one in breakdown(profile(200e-6, backward=120e-6))}
+    shares = {(share.part, share.what): share.seconds.value for share in breakdown(profile(200e-6, backward=120e-6))}
     assert shares["backward", "products"] == pytest.approx(20e-6)
     assert shares["backward", "overhead"] == pytest.approx(100e-6)
     assert shares["forward", "overhead"] == pytest.approx(40e-6)
@@ -50,19 +50,19 @@ def test_backward_is_the_call_without_its_forward() -> None:
 
 def test_the_optimizer_is_what_is_left_of_a_step() -> None:
     times: dict[str, tuple[float, ...]] = {"call": (3.0,), "forward": (1.0,), "forward_backward": (2.5,)}
-    parts = {one.part: one.seconds.value for one in breakdown(Profile("step", times=times))}
+    parts = {share.part: share.seconds.value for share in breakdown(Profile("step", times=times))}
     assert parts == pytest.approx({"forward": 1.0, "backward": 1.5, "optimizer": 0.5})
 
 
 def test_a_device_s_kernels_leave_its_gaps() -> None:
     on_gpu = replace(profile(), kernels=Kernels(40, {"products": 25e-6, "pointwise": 5e-6}))
-    shares = {one.what: one.share for one in breakdown(on_gpu)}
+    shares = {share.what: share.share for share in breakdown(on_gpu)}
     assert shares == pytest.approx({"products": 0.25, "pointwise": 0.05, "gaps": 0.7})
     assert overhead(breakdown(on_gpu)) == pytest.approx(0.7)
-    assert [(one.part, one.what, one.operators, one.new_bytes) for one in breakdown(on_gpu)] == [
+    assert [(share.part, share.what, share.operators, share.new_bytes) for share in breakdown(on_gpu)] == [
         ("forward", "products", 16, 0),
         ("forward", "pointwise", 16, 0),
-        ("forward", "gaps", 40, 0),  # launches
+        ("forward", "gaps", 40, 0),  # 40 launches
     ]
 
 
@@ -77,7 +77,7 @@ def test_kernels_that_come_to_more_than_the_call_say_nothing_of_it() -> None:
     assert in_one_piece(busy) == TOO_LONG
     on_gpu = replace(profile(50e-6), kernels=Kernels(40, {"products": 60e-6}))
     assert in_one_piece(on_gpu) == TOO_LONG
-    assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # by no more than noise
+    assert not in_one_piece(profile(50e-6, 41e-6, 10e-6))  # the difference is no more than noise
 
 
 def test_counts_are_told_by_step() -> None:
@@ -90,9 +90,9 @@ def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
     sort = Operator("aten::sort", "8", "other", "forward", 1, 64, (2e-6,) * 3, (0.0,) * 3)
     mine = replace(profile(), operators=(*profile().operators, sort))
     whole = replace(profile(opaque="compiled"), times={"call": (1.0, 2.0, 3.0)})
-    found = frame({"mine": mine, "other": Profile("other", "failed", "why"), "whole": whole})
+    table = frame({"mine": mine, "other": Profile("other", "failed", "why"), "whole": whole})
     spread = estimate([1.0, 2.0, 3.0])
-    assert found.to_dict("split")["data"] == [
+    assert table.to_dict("split")["data"] == [
         ["mine", "forward", "products", *[pytest.approx(30e-6)] * 3, pytest.approx(0.30), 16, 256],
         ["mine", "forward", "pointwise", *[pytest.approx(10e-6)] * 3, pytest.approx(0.10), 16, 128],
         ["mine", "forward", "other", *[pytest.approx(2e-6)] * 3, pytest.approx(0.02), 1, 64],
@@ -100,5 +100,5 @@ def test_the_frame_has_a_row_for_each_share_of_what_worked() -> None:
         ["whole", "forward", "whole", spread.value, spread.lower, spread.upper, 1.0, 0, 0],
     ]
     columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
-    assert list(found.columns) == columns
+    assert list(table.columns) == columns
     assert list(frame({}).columns) == columns

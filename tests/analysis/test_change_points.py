@@ -17,8 +17,8 @@ def test_a_step_is_found_at_its_place(at: int) -> None:
 
 
 def test_two_steps_are_found_and_noise_is_none() -> None:
-    place = np.arange(24)
-    assert segments(NOISE + 0.1 * ((place >= 8) & (place < 16)), WEIGHTS) == [0, 8, 16]
+    index = np.arange(24)
+    assert segments(NOISE + 0.1 * ((index >= 8) & (index < 16)), WEIGHTS) == [0, 8, 16]
     assert segments(NOISE, WEIGHTS) == [0]
 
 

@@ -1,4 +1,4 @@
-"""One verdict from time, counts and status."""
+"""The verdict of a case from its time, counts and status."""
 
 import math
 from dataclasses import replace
@@ -32,13 +32,13 @@ def judged(verdict: Verdict, ratio: float = 1.0) -> Judged:
     return Judged(verdict, Estimate(ratio, ratio - 0.01, ratio + 0.01), Estimate(ratio, ratio - 0.02, ratio + 0.02))
 
 
-def found(base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict | None = "unchanged") -> Finding:
+def judge(base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict | None = "unchanged") -> Finding:
     return finding(base, head, judged(verdict) if verdict else None, 0.025, 9, "no time was left")
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:
     time = judged("inconclusive")
-    assert found(verdict="inconclusive") == Finding(
+    assert judge(verdict="inconclusive") == Finding(
         CASE, "inconclusive", 0.025, "", time.low, time.mean, 9, (), "inconclusive"
     )
 
@@ -47,24 +47,24 @@ def test_equal_counts_leave_the_verdict_to_the_time() -> None:
     ("change", "time", "expected"),
     [
         ({"macs": 150}, "unchanged", "regressed"),
-        ({"peak_bytes": 1010}, "unchanged", "unchanged"),  # within the margin, and shown all the same
+        ({"peak_bytes": 1010}, "unchanged", "unchanged"),  # within the margin, but still shown
         ({"peak_bytes": 500}, "unchanged", "improved"),
         ({"peak_bytes": 500}, "regressed", "regressed"),
         ({"peak_bytes": 500, "macs": 150}, "improved", "regressed"),
-        ({"operators": 70}, "unchanged", "unchanged"),  # a reason, and no regression by itself
+        ({"operators": 70}, "unchanged", "unchanged"),  # a reason, but no regression by itself
         ({"parameters": 11}, "inconclusive", "regressed"),
     ],
 )
 def test_counts_beyond_the_margin_decide_and_every_change_is_told(
     change: dict[str, Any], time: Verdict, expected: Verdict
 ) -> None:
-    one = found(head=replace(FINE, metrics=FINE.metrics | change), verdict=time)
-    assert one.verdict == expected
-    assert {each.metric.name for each in one.changes} == set(change)
+    result = judge(head=replace(FINE, metrics=FINE.metrics | change), verdict=time)
+    assert result.verdict == expected
+    assert {changed.metric.name for changed in result.changes} == set(change)
 
 
 def test_a_case_that_newly_fails_is_a_regression_and_one_that_is_mended_an_improvement() -> None:
-    worse, better = found(head=FAILED, verdict=None), found(base=FAILED, verdict=None)
+    worse, better = judge(head=FAILED, verdict=None), judge(base=FAILED, verdict=None)
     assert worse == Finding(CASE, "regressed", 0.025, "fails now: parity: off by 1")
     assert better == Finding(CASE, "improved", 0.025, "failed in the base: parity: off by 1")
 
@@ -79,7 +79,7 @@ def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
         (FAILED, otherwise, "failed in the base: parity: off by 1; failed in the head: parity: off by 2"),
         (UNKNOWN, UNKNOWN, "failed on both sides: in a run of an older rnnbench"),
     ):
-        assert found(base, head, None) == Finding(CASE, None, 0.025, reason)
+        assert judge(base, head, None) == Finding(CASE, None, 0.025, reason)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_case_that_can_be_measured_on_neither_side_is_not_compared() -> None:
     ],
 )
 def test_a_base_that_was_never_measured_shows_no_improvement(base: Measurement, reason: str) -> None:
-    assert found(base=base, verdict=None) == Finding(CASE, "incomparable", 0.025, reason)
+    assert judge(base=base, verdict=None) == Finding(CASE, "incomparable", 0.025, reason)
 
 
 @pytest.mark.parametrize("head", [BROKEN, LOST, UNKNOWN, FLAKY, FAILED])
@@ -100,31 +100,35 @@ def test_a_base_that_was_never_measured_shows_no_improvement(base: Measurement, 
 def test_a_head_that_fails_is_never_passed_over_unless_it_failed_before_by_its_own_fault(
     base: Measurement, head: Measurement
 ) -> None:
-    verdict = found(base, head, None).verdict
+    verdict = judge(base, head, None).verdict
     assert verdict == (None if base == head == UNKNOWN else "regressed" if base in (FINE, SKIPPED) else "incomparable")
 
 
 def test_a_case_that_a_run_did_not_reach_is_undecided() -> None:
-    one = found(head=PENDING, verdict=None)
-    assert one == Finding(CASE, "inconclusive", 0.025, "pending in the head: not reached within the budget")
+    result = judge(head=PENDING, verdict=None)
+    assert result == Finding(CASE, "inconclusive", 0.025, "pending in the head: not reached within the budget")
 
 
 def test_without_an_interval_a_case_that_works_is_unjudged() -> None:
-    alone = found(verdict="inconclusive")
+    alone = judge(verdict="inconclusive")
     assert not alone.is_unjudged
     for low in (None, Estimate(1.0, math.nan, math.nan), Estimate(1.0, 0.0, math.inf)):
         assert replace(alone, low=low).is_unjudged
-    assert found(head=replace(FINE, metrics=FINE.metrics | {"macs": 9}), verdict=None).is_unjudged  # by counts alone
-    assert not found(base=FAILED, verdict=None).is_unjudged
+    assert judge(head=replace(FINE, metrics=FINE.metrics | {"macs": 9}), verdict=None).is_unjudged  # counts only
+    assert not judge(base=FAILED, verdict=None).is_unjudged
 
 
 def test_a_case_without_a_single_replicate_is_undecided() -> None:
-    assert found(verdict=None) == Finding(CASE, "inconclusive", 0.025, "no time was left")
+    assert judge(verdict=None) == Finding(CASE, "inconclusive", 0.025, "no time was left")
 
 
 def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:
-    one = found(head=replace(FINE, metrics=FINE.metrics | {"macs": 150}), verdict=None)
-    assert (one.verdict, one.time_verdict, [each.ratio for each in one.changes]) == ("regressed", None, [1.5])
+    result = judge(head=replace(FINE, metrics=FINE.metrics | {"macs": 150}), verdict=None)
+    assert (result.verdict, result.time_verdict, [change.ratio for change in result.changes]) == (
+        "regressed",
+        None,
+        [1.5],
+    )
 
 
 def test_a_case_that_only_one_side_has_is_not_compared() -> None:
@@ -134,7 +138,7 @@ def test_a_case_that_only_one_side_has_is_not_compared() -> None:
 def comparison(*verdicts: Verdict | None) -> Comparison:
     low = Estimate(1.0, 0.9, 1.1)
     timed = ("regressed", "improved", "unchanged", "inconclusive")
-    findings = tuple(Finding(CASE, one, 0.025, low=low if one in timed else None) for one in verdicts)
+    findings = tuple(Finding(CASE, verdict, 0.025, low=low if verdict in timed else None) for verdict in verdicts)
     return Comparison("quick", "main", "head", "paired", findings)
 
 
@@ -162,18 +166,18 @@ def test_where_no_case_has_an_interval_the_gate_is_not_green(strict: bool) -> No
     alone = Finding(CASE, "inconclusive", 0.025, low=Estimate(1.0, math.nan, math.nan), replicates=1)
     nothing = Finding(CASE, "inconclusive", 0.025, "no time was left to measure it")
     assert Comparison("quick", "main", "head", "paired", (alone, nothing)).exit_code(strict=strict) == 2
-    mended = found(base=FAILED, verdict=None)
+    mended = judge(base=FAILED, verdict=None)
     assert Comparison("quick", "main", "head", "paired", (alone, mended)).exit_code(strict=strict) == 2
     assert Comparison("quick", "main", "head", "paired", (mended,)).exit_code(strict=strict) == 0
-    broken = found(head=FAILED, verdict=None)
+    broken = judge(head=FAILED, verdict=None)
     assert Comparison("quick", "main", "head", "paired", (alone, broken)).exit_code(strict=strict) == 1
 
 
 def test_the_worst_comes_first() -> None:
-    slower = found(head=FINE, verdict="regressed")
+    slower = judge(head=FINE, verdict="regressed")
     slowest = replace(slower, low=Estimate(2.0, 1.9, 2.1))
-    failing = found(head=FAILED, verdict=None)
-    fine, lost = found(), one_sided([CASE], "in the base")[0]
+    failing = judge(head=FAILED, verdict=None)
+    fine, lost = judge(), one_sided([CASE], "in the base")[0]
     assert ordered([lost, fine, slower, slowest, failing]) == (failing, slowest, slower, fine, lost)
 
 
@@ -181,5 +185,5 @@ def test_slower_in_the_mean_counts_where_that_is_sure() -> None:
     low = Estimate(1.05, 1.04, 1.06)
     by_the_mean = Finding(CASE, "regressed", 0.025, low=low, mean=Estimate(1.5, 1.4, 1.6))
     by_the_low = replace(by_the_mean, low=Estimate(1.3, 1.2, 1.4), mean=Estimate(1.3, 1.2, 1.4))
-    perhaps = replace(by_the_mean, mean=Estimate(3.0, 1.02, 9.0))  # the margin is in its interval
+    perhaps = replace(by_the_mean, mean=Estimate(3.0, 1.02, 9.0))  # its interval holds the margin
     assert ordered([perhaps, by_the_low, by_the_mean]) == (by_the_mean, by_the_low, perhaps)

@@ -1,4 +1,4 @@
-"""Limits and what else follows from counts, time and ceilings."""
+"""Limits and other metrics derived from counts, times and ceilings."""
 
 import math
 from typing import Any
@@ -21,8 +21,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def derived(**changes: Any) -> dict[Any, Any]:
-    found: dict[Any, Any] = with_derived(pd.DataFrame([row(**changes)])).to_dict("records")[0]
-    return found
+    record: dict[Any, Any] = with_derived(pd.DataFrame([row(**changes)])).to_dict("records")[0]
+    return record
 
 
 def test_every_derived_metric_has_its_formula() -> None:
@@ -36,9 +36,9 @@ def test_all_that_enters_and_leaves_a_call_is_moved_once() -> None:
     assert moved_bytes(row(phase="training")) == 8 * training
     assert moved_bytes(row(phase="step")) == 8 * (training + 5 * 1000)
     assert moved_bytes(row(dtype="bfloat16")) == 2 * inference
-    states = 2 * 2 * 3 * 2 * 2 * 7  # h and c before and after, of three layers in two directions
+    states = 2 * 2 * 3 * 2 * 2 * 7  # h and c before and after, for three layers in two directions
     assert moved_bytes(row(num_layers=3, bidirectional=True)) == 8 * (1000 + 2 * 3 * (5 + 11) + states)
-    assert moved_bytes(row(reference="gru")) == 8 * (inference - 2 * 2 * 7)  # no c
+    assert moved_bytes(row(reference="gru")) == 8 * (inference - 2 * 2 * 7)  # a GRU has no c
     assert math.isnan(moved_bytes(row(parameters=None)))
 
 
@@ -63,9 +63,9 @@ def test_steps_that_decode_follow_those_that_encode() -> None:
     assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, num_layers=2)) == 2 * (64 + 5)
 
 
-@pytest.mark.parametrize(("backend", "told", "decoded"), [("mkldnn_rnn_layer", 64, 1 + 5), ("inductor", 1, 1)])
-def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(backend: str, told: int, decoded: int) -> None:
-    assert serial_steps(row(task="one_to_many", seq_len=64, backend=backend)) == told
+@pytest.mark.parametrize(("backend", "steps", "decoded"), [("mkldnn_rnn_layer", 64, 1 + 5), ("inductor", 1, 1)])
+def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(backend: str, steps: int, decoded: int) -> None:
+    assert serial_steps(row(task="one_to_many", seq_len=64, backend=backend)) == steps
     assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, backend=backend)) == decoded
 
 
@@ -78,16 +78,16 @@ def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(backend: 
     ],
 )
 def test_the_limit_is_the_longest_of_three(changes: dict[str, Any], bound: str, limit: float) -> None:
-    found = derived(**changes)
-    assert found["bound_by"] == bound
-    assert found["limit_seconds"] == pytest.approx(limit, rel=0.05)
-    assert found["times_limit"] == pytest.approx(0.01 / found["limit_seconds"])
+    record = derived(**changes)
+    assert record["bound_by"] == bound
+    assert record["limit_seconds"] == pytest.approx(limit, rel=0.05)
+    assert record["times_limit"] == pytest.approx(0.01 / record["limit_seconds"])
 
 
 def test_each_row_has_its_own_limit_and_what_is_not_known_of_one_is_known_of_others() -> None:
-    found = with_derived(pd.DataFrame([row(), row(ceiling=None), row(macs=2 * 10**6)]))
-    assert found["limit_seconds"].tolist() == pytest.approx([1e-3, math.nan, 2e-3], nan_ok=True)
-    assert found["bound_by"].tolist() == ["arithmetic", "", "arithmetic"]
+    table = with_derived(pd.DataFrame([row(), row(ceiling=None), row(macs=2 * 10**6)]))
+    assert table["limit_seconds"].tolist() == pytest.approx([1e-3, math.nan, 2e-3], nan_ok=True)
+    assert table["bound_by"].tolist() == ["arithmetic", "", "arithmetic"]
 
 
 @pytest.mark.parametrize(
@@ -101,30 +101,30 @@ def test_compiling_has_paid_after_as_many_calls_as_make_up_for_it(compiled: floa
         row(implementation="torch.nn", cell="torch.nn.LSTM", seconds=0.001),
         row(implementation="compiled", seconds=compiled, compile_seconds=2.0),
     ]
-    found = with_derived(pd.DataFrame(rows))["break_even_calls"]
-    assert found[:3].isna().all()
-    assert found[3] == pytest.approx(calls, nan_ok=True)
+    break_even = with_derived(pd.DataFrame(rows))["break_even_calls"]
+    assert break_even[:3].isna().all()
+    assert break_even[3] == pytest.approx(calls, nan_ok=True)
 
 
 def test_compiling_has_nothing_to_make_up_for_where_nothing_else_was_timed() -> None:
     alone = row(implementation="compiled", seconds=0.001, compile_seconds=2.0, hidden_size=9)
-    found = with_derived(pd.DataFrame([alone, row(implementation="loop")]))["break_even_calls"]
-    assert found.isna().all()
+    break_even = with_derived(pd.DataFrame([alone, row(implementation="loop")]))["break_even_calls"]
+    assert break_even.isna().all()
 
 
 def test_rates_and_energy_are_those_of_the_call() -> None:
-    found = derived()
-    assert found["macs_per_second"] == pytest.approx(1e8)
-    assert found["sequences_per_second"] == pytest.approx(200)
-    assert found["energy_joules_per_sequence"] == pytest.approx(0.2)
+    record = derived()
+    assert record["macs_per_second"] == pytest.approx(1e8)
+    assert record["sequences_per_second"] == pytest.approx(200)
+    assert record["energy_joules_per_sequence"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("unknown", [{"ceiling": None}, {"macs": None}, {"macs": math.nan}, {"parameters": math.nan}])
 def test_what_is_not_known_has_no_limit_and_no_zero(unknown: dict[str, Any]) -> None:
-    found = derived(**unknown)
-    assert math.isnan(found["limit_seconds"])
-    assert math.isnan(found["times_limit"])
-    assert found["bound_by"] == ""
+    record = derived(**unknown)
+    assert math.isnan(record["limit_seconds"])
+    assert math.isnan(record["times_limit"])
+    assert record["bound_by"] == ""
 
 
 def test_a_frame_without_cases_stays_empty() -> None:

@@ -24,17 +24,17 @@ values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
 @given(values)
 def test_the_interval_holds_the_estimate(sample: list[float]) -> None:
-    found = estimate(sample)
-    assert min(sample) <= found.value <= max(sample)
+    estimated = estimate(sample)
+    assert min(sample) <= estimated.value <= max(sample)
     if len(sample) > 1:
-        assert found.lower <= found.value <= found.upper
+        assert estimated.lower <= estimated.value <= estimated.upper
 
 
-@given(st.lists(st.floats(-735, 735), min_size=2, max_size=12))  # logarithms of all that a run may hold as a time
+@given(st.lists(st.floats(-735, 735), min_size=2, max_size=12))  # logarithms of all times that a run may hold
 def test_any_ratio_is_a_number_whose_interval_has_a_width(logs: list[float]) -> None:
-    found = as_ratio(estimate(logs))
-    assert 0 < found.lower <= found.value <= found.upper
-    assert math.isfinite((found.upper / found.lower) ** 0.5)
+    estimated = as_ratio(estimate(logs))
+    assert 0 < estimated.lower <= estimated.value <= estimated.upper
+    assert math.isfinite((estimated.upper / estimated.lower) ** 0.5)
 
 
 @given(values, st.floats(-100, 100))
@@ -45,10 +45,10 @@ def test_a_shift_of_all_values_shifts_the_estimate(sample: list[float], shift: f
 
 
 def test_one_value_says_nothing_of_the_spread() -> None:
-    found = estimate([2.0])
-    assert found.value == 2.0
-    assert math.isnan(found.lower)
-    assert math.isnan(found.upper)
+    estimated = estimate([2.0])
+    assert estimated.value == 2.0
+    assert math.isnan(estimated.lower)
+    assert math.isnan(estimated.upper)
 
 
 def test_no_values_are_refused() -> None:
@@ -67,15 +67,15 @@ def test_walsh_averages_are_all_pairwise_means() -> None:
 @pytest.mark.parametrize("n", [6, 7, 9, 10, 16, 25])
 def test_the_interval_holds_just_the_shifts_that_scipys_signed_rank_test_keeps(n: int) -> None:
     sample = np.random.default_rng(n).normal(size=n)
-    found = signed_rank_interval(sample.tolist())
-    for shift, inside in ((found.lower + 1e-9, True), (found.upper - 1e-9, True), (found.lower - 1e-9, False)):
+    interval = signed_rank_interval(sample.tolist())
+    for shift, inside in ((interval.lower + 1e-9, True), (interval.upper - 1e-9, True), (interval.lower - 1e-9, False)):
         p = stats.wilcoxon(sample - shift, method="exact").pvalue
         assert (p > 0.05) == inside
 
 
 def test_with_six_values_the_signed_rank_interval_is_their_range() -> None:
-    found = signed_rank_interval([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
-    assert (found.lower, found.upper) == (1.0, 7.0)
+    interval = signed_rank_interval([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
+    assert (interval.lower, interval.upper) == (1.0, 7.0)
 
 
 def test_the_normal_approximation_takes_over_smoothly() -> None:
@@ -85,14 +85,17 @@ def test_the_normal_approximation_takes_over_smoothly() -> None:
 @pytest.mark.parametrize("n", [3, 5, 6, 8, 12, 20])
 def test_the_interval_covers_the_truth_at_least_95_times_in_100(n: int) -> None:
     rng = np.random.default_rng(n)
-    inside = [found.lower <= 0 <= found.upper for found in (estimate(rng.normal(size=n).tolist()) for _ in range(2000))]
+    inside = [
+        interval.lower <= 0 <= interval.upper
+        for interval in (estimate(rng.normal(size=n).tolist()) for _ in range(2000))
+    ]
     assert np.mean(inside) > 0.95 - 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def one_by_one(sample: list[float]) -> list[float]:
-    """The estimate of one sample, in plain words of the definition."""
+    """The estimate of one sample, computed directly from the definition."""
     values, n = np.array(sample), len(sample)
-    means = np.sort([(one + other) / 2 for place, one in enumerate(values) for other in values[place:]])
+    means = np.sort([(first + second) / 2 for index, first in enumerate(values) for second in values[index:]])
     value = float(np.median(means))
     if n >= 10:
         cut = max(0, signed_rank_cut(n, 1 - 0.95))
@@ -105,15 +108,15 @@ def one_by_one(sample: list[float]) -> list[float]:
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=14), min_size=1, max_size=8), st.randoms())
 def test_many_samples_at_once_give_to_the_last_digit_what_each_gives_alone(samples: list[list[float]], shuffle) -> None:
-    groups = [place for place, sample in enumerate(samples) for _ in sample]
+    groups = [number for number, sample in enumerate(samples) for _ in sample]
     values = [value for sample in samples for value in sample]
     order = list(range(len(values)))
     shuffle.shuffle(order)
-    each: dict[int, list[float]] = {}
-    for place in order:
-        each.setdefault(groups[place], []).append(values[place])
-    found = estimates(np.array(groups)[order], np.array(values)[order])
-    np.testing.assert_array_equal(found, [one_by_one(each[place]) for place in range(len(samples))])
+    shuffled: dict[int, list[float]] = {}
+    for index in order:
+        shuffled.setdefault(groups[index], []).append(values[index])
+    together = estimates(np.array(groups)[order], np.array(values)[order])
+    np.testing.assert_array_equal(together, [one_by_one(shuffled[number]) for number in range(len(samples))])
 
 
 @pytest.mark.parametrize("number", [9, 10])
@@ -159,20 +162,20 @@ windows = st.tuples(st.integers(0, 3), st.lists(st.floats(1e-6, 1.0), min_size=1
 
 
 @given(st.lists(windows, min_size=1, max_size=20))
-def test_a_pooled_quantile_is_the_first_that_a_tenth_of_the_calls_do_not_exceed(made) -> None:
-    known = sorted({group for group, _, _ in made})
-    groups = np.array([known.index(group) for group, _, _ in made])
-    found = pooled_quantiles(groups, [points for _, points, _ in made], np.array([calls for *_, calls in made]), 0.1)
+def test_a_pooled_quantile_is_the_first_that_a_tenth_of_the_calls_do_not_exceed(drawn) -> None:
+    known = sorted({group for group, _, _ in drawn})
+    groups = np.array([known.index(group) for group, _, _ in drawn])
+    pooled = pooled_quantiles(groups, [points for _, points, _ in drawn], np.array([calls for *_, calls in drawn]), 0.1)
     for number in range(len(known)):
         shares = [
             (seconds, calls / len(points))
-            for group, (_, points, calls) in zip(groups, made, strict=True)
+            for group, (_, points, calls) in zip(groups, drawn, strict=True)
             if group == number
             for seconds in points
         ]
         total = sum(share for _, share in shares)
-        reached = [at for at, _ in shares if sum(share for one, share in shares if one <= at) >= (0.1 - 1e-9) * total]
-        assert found[number] == min(reached)
+        reached = [at for at, _ in shares if sum(share for time, share in shares if time <= at) >= (0.1 - 1e-9) * total]
+        assert pooled[number] == min(reached)
 
 
 def test_no_windows_have_no_quantiles() -> None:

@@ -28,20 +28,20 @@ def rung(*seconds: float) -> dict[int, float]:
 def test_steps_and_rest_add_up_to_the_gap_where_all_replicates_differ_by_as_much(
     times: tuple[list[float], list[float], list[float], list[float]],
 ) -> None:
-    levels = [one[0] for one in times]
-    *rungs, reference = ({place: level * (1 + place / 10) for place in range(4)} for level in levels)
+    levels = [replicates[0] for replicates in times]
+    *rungs, reference = ({number: level * (1 + number / 10) for number in range(4)} for level in levels)
     gap = take_apart(dict(zip(NAMES, rungs, strict=True)), reference)
     assert [step.kind for step in gap.steps] == ["hoisted", "compiled"]
     assert sum(step.seconds.value for step in (*gap.steps, gap.rest)) == pytest.approx(gap.seconds.value, abs=1e-12)
 
 
 def test_differences_are_taken_within_a_replicate() -> None:
-    drift = [1.0, 5.0, 9.0]  # of the machine, which both share
+    drift = [1.0, 5.0, 9.0]  # of the machine, shared by both
     rungs = {
-        "loop": rung(*(3e-4 + one * 1e-4 for one in drift)),
-        "hoisted": rung(*(2e-4 + one * 1e-4 for one in drift)),
+        "loop": rung(*(3e-4 + shift * 1e-4 for shift in drift)),
+        "hoisted": rung(*(2e-4 + shift * 1e-4 for shift in drift)),
     }
-    gap = take_apart(rungs, rung(*(1e-4 + one * 1e-4 for one in drift)))
+    gap = take_apart(rungs, rung(*(1e-4 + shift * 1e-4 for shift in drift)))
     (hoisted,) = gap.steps
     assert (hoisted.seconds.value, hoisted.seconds.lower) == pytest.approx((1e-4, 1e-4))
     assert (hoisted.share.value, hoisted.share.upper) == pytest.approx((0.5, 0.5))
@@ -78,8 +78,10 @@ def test_what_is_left_when_a_cause_is_taken_off_is_as_uncertain_as_both() -> Non
     reference, [small, large] = rung(2.0, 2.0, 2.0), [cause(seconds=1.0, spread=0.3), cause(seconds=2.0, spread=0.4)]
     gap = take_apart({"loop": rung(10.0, 10.0, 10.0)}, reference, [small, large])
     assert gap.steps == tuple(
-        Step("copy", "clone (mine.py:7)", estimate(one.seconds), estimate([one / 8 for one in one.seconds]), 16)
-        for one in (large, small)
+        Step(
+            "copy", "clone (mine.py:7)", estimate(removed.seconds), estimate([time / 8 for time in removed.seconds]), 16
+        )
+        for removed in (large, small)
     )
     assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([4.5, 5.0, 5.5])))
     assert astuple(gap.rest.share) == pytest.approx(astuple(estimate([4.5 / 8, 5.0 / 8, 5.5 / 8])))
@@ -119,20 +121,20 @@ def test_a_profile_of_a_busier_moment_explains_nothing(call: float, alike: bool)
 def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
     doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)
-    found = [certain, small_one, doubtful, hoisting]
-    assert worth_saying(found, 100e-6) == [hoisting, certain]
-    assert worth_saying(found, 100e-6, ("loop", "hoisted")) == [certain]
-    assert worth_saying([cause(seconds=1.0)], 100.0)  # just a hundredth
-    assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # none in half of the rounds
+    causes = [certain, small_one, doubtful, hoisting]
+    assert worth_saying(causes, 100e-6) == [hoisting, certain]
+    assert worth_saying(causes, 100e-6, ("loop", "hoisted")) == [certain]
+    assert worth_saying([cause(seconds=1.0)], 100.0)  # exactly a hundredth
+    assert not worth_saying([replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)], 100e-6)  # 0 in half of the rounds
     once = replace(certain, seconds=(10e-6,))
-    assert worth_saying([once], 100e-6) == [once]  # which can't be told from chance
+    assert worth_saying([once], 100e-6) == [once]  # one round can't show whether it is chance
 
 
 @pytest.mark.parametrize(
     ("loop", "hoisted", "reference"),
     [
         (rung(1e-5, 3e-5), rung(1e-5, 2e-5), rung(2e-5, 2e-5)),
-        (rung(3e-5, 9e-5), rung(2e-5, 2e-5), rung(2e-5, 2e-5)),  # more in both replicates, but no interval says so
+        (rung(3e-5, 9e-5), rung(2e-5, 2e-5), rung(2e-5, 2e-5)),  # both differences positive, but not the interval
         (rung(2e-5, 2e-5), rung(1e-5, 1e-5), rung(2e-5, 2e-5)),
     ],
 )
@@ -183,11 +185,11 @@ def test_gaps_are_in_the_order_of_the_run_however_few_its_replicates(tmp_path: P
             small.case("combined", batch_size=size),
         )
     ]
-    found = gaps(load(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
-    assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in found] == [
+    all_gaps = gaps(load(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
+    assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in all_gaps] == [
         (9, "vanilla"), (9, "combined"), (3, "vanilla"), (3, "combined"),
     ]  # fmt: skip
-    assert [gap.case for gap in found] == [case.key for case in shared if not case.is_reference]
+    assert [gap.case for gap in all_gaps] == [case.key for case in shared if not case.is_reference]
 
 
 def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_reference_s_were_no_busier(
@@ -196,7 +198,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
     reference = small.reference_case("gru")
     seconds = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
-    frame = load(folder(tmp_path, {case: [[each], [each]] for case, each in seconds.items()}))
+    frame = load(folder(tmp_path, {case: [[time], [time]] for case, time in seconds.items()}))
     profiles = {
         loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
         hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
@@ -208,7 +210,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
     busy = profiles | {reference.key: profile(80e-6)}
-    unseen = {key: one for key, one in profiles.items() if key != reference.key}
+    unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
     for known in (busy, unseen, profiles | {compiled.key: profile(200e-6)}):
         (gap,) = gaps(frame, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)

@@ -1,4 +1,4 @@
-"""Histories whose truth is known: what is found, what is not, and what is never put on one line."""
+"""Histories with known truth: which changes are found, which are not, and which runs never share a line."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ CASES = [small.case("gru", batch_size=size) for size in range(1, 25)]
 
 
 def steps(at: int, size: float, runs: int = 16) -> np.ndarray:
-    """Log-ratios of which the first case's goes up: (cases, runs)."""
+    """Log-ratios (cases, runs) that are 0, except that the first case changes by `size` from run `at` on."""
     true = np.zeros((len(CASES), runs))
     true[0, at:] = np.log1p(size)
     return true
@@ -27,8 +27,8 @@ def steps(at: int, size: float, runs: int = 16) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [0.06, 0.12, -0.08])
 def test_a_lasting_step_is_found_between_the_runs_where_it_happened(size: float) -> None:
-    found = simulated(np.random.default_rng(2), steps(9, size))
-    changed = [line for line in found.lines if line.significant]
+    result = simulated(np.random.default_rng(2), steps(9, size))
+    changed = [line for line in result.lines if line.significant]
     assert [line.case.workload.batch_size for line in changed] == [1]
     [change] = changed[0].significant
     assert change.after == 9
@@ -40,9 +40,9 @@ def test_a_lasting_step_is_found_between_the_runs_where_it_happened(size: float)
 
 
 def exact(lines: Sequence[Sequence[float]], error: float = 0.01) -> History:
-    """Cases of which each run has two replicates, `error` above and below: of one case alone, its standard error."""
+    """A history with two replicates per case and run, `error` above and below: a case's standard error."""
     logs = np.array(lines)[:, :, None] + [-error, error]
-    return history([stored_run(place, CASES[: len(lines)], logs[:, place]) for place in range(logs.shape[1])])
+    return history([stored_run(number, CASES[: len(lines)], logs[:, number]) for number in range(logs.shape[1])])
 
 
 def student(value: float, error: float, freedom: float) -> tuple[float, float, float]:
@@ -61,24 +61,24 @@ def test_a_level_is_as_well_known_as_its_runs_are_together() -> None:
 
 def test_a_spoilt_run_is_drawn_in_and_makes_its_level_less_sure() -> None:
     (line,) = exact([[0.0] * 4 + [0.1] + [0.0] * 4]).lines
-    scatter = 10**2 * (8 / 9) / 8  # over what the errors say
+    scatter = 10**2 * (8 / 9) / 8  # relative to the expected scatter
     assert astuple(line.levels[0]) == pytest.approx(student(0.02 / 9, math.sqrt(scatter) * 0.01 / 3, 8))
 
 
 def test_cases_share_what_is_known_of_their_scatter() -> None:
     spoilt = np.arange(9) == 4
-    found = exact([1e-5 * spoilt, 1e-4 * spoilt], error=0.0)  # then each is taken as known to a millionth
+    result = exact([1e-5 * spoilt, 1e-4 * spoilt], error=0.0)  # an error of 0 is taken as a millionth
     alone = np.array([10**2, 100**2]) * (8 / 9) / 8
     scatter, freedom = drawn_together(alone, np.array([8.0, 8.0]))
     assert 8 < freedom[0] < 16
-    for line, more, free in zip(found.lines, scatter, freedom, strict=True):
+    for line, variance, free in zip(result.lines, scatter, freedom, strict=True):
         logs = np.log(astuple(line.levels[0])) * 1e6
-        assert logs == pytest.approx(np.log(student(2e-6 / 9, math.sqrt(more) * 1e-6 / 3, free)) * 1e6)
+        assert logs == pytest.approx(np.log(student(2e-6 / 9, math.sqrt(variance) * 1e-6 / 3, free)) * 1e6)
 
 
 @pytest.mark.parametrize(
     ("after", "places"),
-    [((4,), 11), ((4, 8), 11 + 11 * 10 // 2)],  # one cut between the runs, or one or two
+    [((4,), 11), ((4, 8), 11 + 11 * 10 // 2)],  # places for one cut between the runs, and for one or two
 )
 def test_a_p_value_counts_the_places_where_the_change_could_have_been(after: tuple[int, ...], places: int) -> None:
     ends = [*after, 12]
@@ -97,7 +97,7 @@ def test_a_change_among_many_lines_that_did_not_change_must_be_surer() -> None:
     (change,) = exact([step, *[flat] * 9]).lines[0].changes
     assert Q / 10 < change.p_value < Q
     assert not change.is_significant
-    assert all(line.significant for line in exact([step] * 10).lines)  # none is quiet
+    assert all(line.significant for line in exact([step] * 10).lines)  # no case is without a step
 
 
 @pytest.mark.parametrize(("size", "counts"), [(0.009, False), (0.011, True), (-0.009, False), (-0.011, True)])
@@ -109,46 +109,46 @@ def test_a_change_of_less_than_a_hundredth_counts_for_nothing_however_sure(size:
 
 
 def test_what_never_changed_is_one_level() -> None:
-    found = simulated(np.random.default_rng(4), steps(9, 0.0))
-    assert not any(line.significant for line in found.lines)
-    assert all(len({level.value for level in line.levels}) == 1 for line in found.lines)
+    result = simulated(np.random.default_rng(4), steps(9, 0.0))
+    assert not any(line.significant for line in result.lines)
+    assert all(len({level.value for level in line.levels}) == 1 for line in result.lines)
 
 
 def test_one_run_that_something_slowed_is_no_lasting_change() -> None:
     true = steps(9, 0.0)
-    true[:, 7] += 0.1  # the whole run
-    true[3, 12] += 0.3  # and one case in another
+    true[:, 7] += 0.1  # all cases of one run
+    true[3, 12] += 0.3  # one case of another run
     assert not any(line.significant for line in simulated(np.random.default_rng(4), true).lines)
 
 
 def test_false_changes_are_rare_and_steps_are_found() -> None:
     table = error_rates(2, cases=80, lengths=(20,))
     assert (table["with a false change"] <= 0.02).all()
-    found = dict(zip(table["step"], table["found, at most one run off"], strict=True))
-    assert found[0.10] >= 0.9
-    assert found[0.05] >= 0.7
+    shares = dict(zip(table["step"], table["found, at most one run off"], strict=True))
+    assert shares[0.10] >= 0.9
+    assert shares[0.05] >= 0.7
 
 
 def test_runs_of_another_machine_or_torch_are_not_on_the_same_line() -> None:
     rng = np.random.default_rng(1)
     logs = rng.normal(0, 0.01, (12, len(CASES), 6))
-    logs[6:] += 0.2  # the ratios are others there, for all cases
-    runs = [stored_run(place, CASES, logs[place], torch=f"2.{13 + place // 6}") for place in range(12)]
-    found = history(runs)
-    assert [era.runs for era in found.eras] == [tuple(range(6)), tuple(range(6, 12))]
-    assert found.eras[1].differences == ("torch was '2.13' and is '2.14'",)
-    assert not any(line.significant for line in found.lines)
-    assert {len(line.points) for line in found.lines} == {6}
+    logs[6:] += 0.2  # all ratios differ from there on
+    runs = [stored_run(number, CASES, logs[number], torch=f"2.{13 + number // 6}") for number in range(12)]
+    result = history(runs)
+    assert [era.runs for era in result.eras] == [tuple(range(6)), tuple(range(6, 12))]
+    assert result.eras[1].differences == ("torch was '2.13' and is '2.14'",)
+    assert not any(line.significant for line in result.lines)
+    assert {len(line.points) for line in result.lines} == {6}
 
 
 def test_machines_that_take_turns_have_a_line_each() -> None:
     values = [0.1, 0.0, 0.1, 0.04, 0.1, 0.0, 0.1, 0.04]
     logs = np.repeat(np.array(values)[:, None, None], 6, axis=2)
-    found = history([stored_run(place, CASES[:1], logs[place], python=str(place % 2)) for place in range(8)])
-    assert [era.runs for era in found.eras] == [(0, 2, 4, 6), (1, 3, 5, 7)]
-    assert [era.spread for era in found.eras] == pytest.approx([0.0, MAD_TO_SPREAD * 0.04 / math.sqrt(2)])
-    assert [line.era for line in found.lines] == [0, 1]
-    for line, era in zip(found.lines, found.eras, strict=True):
+    result = history([stored_run(number, CASES[:1], logs[number], python=str(number % 2)) for number in range(8)])
+    assert [era.runs for era in result.eras] == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    assert [era.spread for era in result.eras] == pytest.approx([0.0, MAD_TO_SPREAD * 0.04 / math.sqrt(2)])
+    assert [line.era for line in result.lines] == [0, 1]
+    for line, era in zip(result.lines, result.eras, strict=True):
         assert {point.run: math.log(point.ratio.value) for point in line.points} == (
             pytest.approx({run: values[run] for run in era.runs})
         )
@@ -156,21 +156,21 @@ def test_machines_that_take_turns_have_a_line_each() -> None:
 
 def test_runs_are_in_the_order_in_which_they_were_started() -> None:
     logs = np.random.default_rng(1).normal(0, 0.01, (3, len(CASES), 6))
-    found = history([stored_run(place, CASES, logs[place]) for place in (2, 0, 1)])
-    assert [name for name, _ in found.runs] == ["simulated-00", "simulated-01", "simulated-02"]
+    result = history([stored_run(number, CASES, logs[number]) for number in (2, 0, 1)])
+    assert [name for name, _ in result.runs] == ["simulated-00", "simulated-01", "simulated-02"]
 
 
 @pytest.mark.parametrize("replicates", [1, 2])
 def test_few_replicates_and_few_runs_are_no_error_and_no_change(replicates: int) -> None:
     logs = np.random.default_rng(1).normal(0, 0.01, (2, len(CASES), replicates))
-    found = history([stored_run(place, CASES, logs[place]) for place in range(2)])
-    assert not any(line.changes for line in found.lines)
+    result = history([stored_run(number, CASES, logs[number]) for number in range(2)])
+    assert not any(line.changes for line in result.lines)
     assert len(history([stored_run(0, CASES, logs[0])]).lines) == 0
 
 
 def test_cases_that_come_and_go_have_lines_of_their_own_runs() -> None:
     logs = np.random.default_rng(1).normal(0, 0.01, (4, len(CASES), 6))
-    runs = [stored_run(place, CASES[place:], logs[place, place:]) for place in range(4)]
+    runs = [stored_run(number, CASES[number:], logs[number, number:]) for number in range(4)]
     lengths: dict[Case, int] = {line.case: len(line.points) for line in history(runs).lines}
     assert (lengths.get(CASES[0]), lengths[CASES[1]], lengths[CASES[9]]) == (None, 2, 4)
 
@@ -186,8 +186,8 @@ def test_the_scatter_from_run_to_run_is_what_the_points_own_errors_do_not_explai
 def test_the_scatter_from_run_to_run_comes_from_medians_over_neighbours() -> None:
     errors = [[0.01, 0.02, 0.04], [0.03, 0.04]]
     values = [[0.0, 0.1, 0.3], [0.4, 0.2]]
-    known = [[Location(*one, 5.0) for one in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
-    own = 0.02**2 + 0.04**2  # the middle one of three
+    known = [[Location(*pair, 5.0) for pair in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
+    own = 0.02**2 + 0.04**2  # of the middle point of three
     assert run_spread(known) == pytest.approx(math.sqrt(((MAD_TO_SPREAD * 0.2) ** 2 - own) / 2))
-    alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # of one replicate each
+    alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # one replicate each
     assert run_spread(alone) == pytest.approx(MAD_TO_SPREAD * 0.2 / math.sqrt(2))

@@ -1,4 +1,4 @@
-"""Trimmed means and moderated variances: hand-worked values, calibration by simulation, and the corners."""
+"""Trimmed means and moderated variances: values computed by hand, calibration by simulation, and edge cases."""
 
 import math
 
@@ -15,11 +15,11 @@ TEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 5.0]
 
 
 def test_one_spoilt_value_of_ten_does_not_move_the_centre() -> None:
-    (one,) = locations([TEN])
-    assert one.value == pytest.approx(np.mean([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]))
+    (centre,) = locations([TEN])
+    assert centre.value == pytest.approx(np.mean([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]))
     winsorized = [0.02, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.09]
-    assert one.error == pytest.approx(math.sqrt(np.var(winsorized, ddof=1) * 9 / (8 * 7)))
-    assert one.freedom == 7
+    assert centre.error == pytest.approx(math.sqrt(np.var(winsorized, ddof=1) * 9 / (8 * 7)))
+    assert centre.freedom == 7
 
 
 def test_up_to_four_values_are_not_trimmed_and_one_has_no_error() -> None:
@@ -36,9 +36,9 @@ def test_up_to_four_values_are_not_trimmed_and_one_has_no_error() -> None:
 @pytest.mark.parametrize(("number", "cut"), [(5, 1), (9, 1), (20, 2), (31, 3)])
 def test_a_tenth_is_trimmed_at_each_end_but_one_value_at_least(number: int, cut: int) -> None:
     sample = np.random.default_rng(number).normal(size=number) ** 3
-    (one,) = locations([sample])
-    assert one.value == pytest.approx(np.sort(sample)[cut:-cut].mean())
-    assert one.freedom == number - 2 * cut - 1
+    (centre,) = locations([sample])
+    assert centre.value == pytest.approx(np.sort(sample)[cut:-cut].mean())
+    assert centre.freedom == number - 2 * cut - 1
 
 
 def test_an_exact_centre_is_not_above_itself() -> None:
@@ -50,19 +50,19 @@ def test_the_typical_variance_and_how_much_all_are_alike_are_found_again() -> No
     rng, typical, alike, freedom = np.random.default_rng(9), 4.0, 8.0, 5.0
     true = alike * typical / rng.chisquare(alike, 20_000)
     variances = true * rng.chisquare(freedom, len(true)) / freedom
-    drawn, more = drawn_together(variances, np.full(len(true), freedom))
-    assert more - freedom == pytest.approx(np.full(len(true), alike), rel=0.1)
-    # Each is the mean of its own and the typical one, weighted by their degrees of freedom.
-    assert (drawn * more - variances * freedom) / (more - freedom) == pytest.approx(typical, rel=0.05)
+    drawn, freedoms = drawn_together(variances, np.full(len(true), freedom))
+    assert freedoms - freedom == pytest.approx(np.full(len(true), alike), rel=0.1)
+    # Each moderated variance is the mean of its own and the typical one, weighted by degrees of freedom.
+    assert (drawn * freedoms - variances * freedom) / (freedoms - freedom) == pytest.approx(typical, rel=0.05)
 
 
 def test_two_alike_are_enough_to_share_their_degrees_of_freedom_and_what_has_none_stays_as_it_is() -> None:
     for freedom in (1.0, 5.0):
-        drawn, more = drawn_together(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
+        drawn, freedoms = drawn_together(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
         assert drawn[2:].tolist() == [3.0, 0.0]
-        assert more.tolist() == [3 * freedom, 3 * freedom, 0.0, freedom]
+        assert freedoms.tolist() == [3 * freedom, 3 * freedom, 0.0, freedom]
     alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
-    assert [each.tolist() for each in drawn_together(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
+    assert [values.tolist() for values in drawn_together(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
 
 
 @pytest.mark.parametrize("value", [0.01, 0.3, 1.0, 7.0, 400.0])
@@ -88,9 +88,9 @@ def test_samples_of_like_spread_share_their_degrees_of_freedom() -> None:
     rng = np.random.default_rng(1)
     alone = [locations([sample])[0] for sample in rng.normal(0, 0.01, (24, 8))]
     together = locations(list(rng.normal(0, 0.01, (24, 8))))
-    assert {one.freedom for one in alone} == {5}
-    assert min(one.freedom for one in together) > 10
-    errors = np.array([one.error for one in together])
+    assert {centre.freedom for centre in alone} == {5}
+    assert min(centre.freedom for centre in together) > 10
+    errors = np.array([centre.error for centre in together])
     assert errors.std() < 0.2 * errors.mean()
 
 
@@ -105,22 +105,24 @@ def test_a_sample_that_is_noisier_than_the_others_keeps_most_of_its_error() -> N
 @pytest.mark.parametrize("spread", ["equal", "unlike"])
 def test_p_values_of_true_hypotheses_are_near_uniform_far_out_in_the_tail(replicates: int, spread: str) -> None:
     rng = np.random.default_rng(3)
-    found = []
+    p_values = []
     for _ in range(400):
         sizes = np.full(24, 0.01) if spread == "equal" else 0.01 * np.exp(0.35 * rng.standard_normal(24))
         samples = rng.standard_normal((24, replicates)) * sizes[:, None]
-        found += [one.p_above(0.0) for one in locations(list(samples))]
-    # 9,600 p-values. Spreads that differ by more than the model says make small ones up to 1.5 times too frequent at
-    # eight replicates: 72 below 0.005 and 14 below 0.001; more than these limits come once in 1,000 tries.
-    assert sum(p < 0.005 for p in found) <= 100
-    assert sum(p < 0.001 for p in found) <= 28
-    assert np.mean([p < 0.5 for p in found]) == pytest.approx(0.5, abs=0.03)
+        p_values += [centre.p_above(0.0) for centre in locations(list(samples))]
+    # 9,600 p-values. If spreads differ by more than the model assumes, small ones are up to 1.5 times too frequent at
+    # eight replicates: 72 below 0.005 and 14 below 0.001; these limits are exceeded once in 1,000 tries.
+    assert sum(p < 0.005 for p in p_values) <= 100
+    assert sum(p < 0.001 for p in p_values) <= 28
+    assert np.mean([p < 0.5 for p in p_values]) == pytest.approx(0.5, abs=0.03)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(4)
-    found = [one.interval() for _ in range(200) for one in locations(list(rng.normal(0.02, 0.01, (24, 10))))]
-    assert np.mean([one.lower <= 0.02 <= one.upper for one in found]) == pytest.approx(0.95, abs=0.015)
+    intervals = [centre.interval() for _ in range(200) for centre in locations(list(rng.normal(0.02, 0.01, (24, 10))))]
+    assert np.mean([interval.lower <= 0.02 <= interval.upper for interval in intervals]) == pytest.approx(
+        0.95, abs=0.015
+    )
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=12), min_size=1, max_size=6), st.floats(-1, 1))
@@ -128,24 +130,24 @@ def test_any_samples_give_p_values_between_0_and_1_that_mirror_each_other(
     samples: list[list[float]], edge: float
 ) -> None:
     mirrored = locations([[-value for value in sample] for sample in samples])
-    for one, other in zip(locations(samples), mirrored, strict=True):
-        assert 0 <= one.p_above(edge) <= 1
-        assert one.p_below(edge) == pytest.approx(other.p_above(-edge), rel=1e-6, abs=1e-12)
+    for centre, mirror in zip(locations(samples), mirrored, strict=True):
+        assert 0 <= centre.p_above(edge) <= 1
+        assert centre.p_below(edge) == pytest.approx(mirror.p_above(-edge), rel=1e-6, abs=1e-12)
 
 
 def test_the_shift_between_two_samples_is_welchs() -> None:
     rng = np.random.default_rng(5)
     base, head = rng.normal(0, 0.01, 4), rng.normal(0.03, 0.03, 3)  # too few to be trimmed
-    found = shift(locations([base.tolist()])[0], locations([head.tolist()])[0])
+    moved = shift(locations([base.tolist()])[0], locations([head.tolist()])[0])
     expected = stats.ttest_ind(head, base, equal_var=False, alternative="greater")
-    assert found.value == pytest.approx(head.mean() - base.mean())
-    assert found.p_above(0.0) == pytest.approx(expected.pvalue)
+    assert moved.value == pytest.approx(head.mean() - base.mean())
+    assert moved.p_above(0.0) == pytest.approx(expected.pvalue)
 
 
 def test_a_shift_from_a_single_value_is_not_known() -> None:
-    found = shift(Location(0.0, math.nan, 0.0), Location(0.1, 0.01, 5.0))
-    assert (found.value, found.freedom, found.p_above(0.0)) == (0.1, 0.0, 1.0)
-    assert math.isnan(found.error)
+    moved = shift(Location(0.0, math.nan, 0.0), Location(0.1, 0.01, 5.0))
+    assert (moved.value, moved.freedom, moved.p_above(0.0)) == (0.1, 0.0, 1.0)
+    assert math.isnan(moved.error)
 
 
 def test_a_shift_between_exact_values_is_exact() -> None:

@@ -22,7 +22,7 @@ CASES = [
 
 
 def run(parent: Path, spread: float, slope: float = 0.0, replicates: int = 6, turns: int = 4) -> Path:
-    """A run in which every window takes a millisecond, but for noise of this spread and a drift over replicates."""
+    """A run whose windows take a millisecond, with noise of the given spread and a drift over replicates."""
     rng, folder = random.Random(1), RunFolder.create(parent, "test")
     folder.write_info(INFO)
     for case in CASES:
@@ -31,59 +31,59 @@ def run(parent: Path, spread: float, slope: float = 0.0, replicates: int = 6, tu
         for case in CASES:
             for order in range(turns):
                 seconds = 1e-3 * math.exp(rng.gauss(0, spread) + slope * replicate)
-                made = replace(window(case, replicate, [seconds], turns=2 * turns), order=order)
-                folder.add_window(made)
+                ordered = replace(window(case, replicate, [seconds], turns=2 * turns), order=order)
+                folder.add_window(ordered)
     folder.close()
     return folder.path
 
 
 @pytest.mark.parametrize("spread", [0.001, 0.01, 0.05])
 def test_the_floor_grows_with_the_noise_of_the_windows(tmp_path: Path, spread: float) -> None:
-    found = noise(load(run(tmp_path, spread)))
-    # The smaller of two windows against the smaller of two others, over six replicates: about 1.5 standard deviations.
-    assert spread < found.floor < 2 * spread
-    assert found.floor <= found.worst
-    assert found.cases == len(CASES)
+    result = noise(load(run(tmp_path, spread)))
+    # The smaller of two windows over the smaller of two others, in six replicates: about 1.5 standard deviations.
+    assert spread < result.floor < 2 * spread
+    assert result.floor <= result.worst
+    assert result.cases == len(CASES)
 
 
 def test_few_cases_differ_from_themselves(tmp_path: Path) -> None:
-    found = noise(load(run(tmp_path, 0.02)))
-    assert found.alarms <= 10  # of 80; with p = 1/32 each, more than 10 would happen once in ten thousand runs
+    result = noise(load(run(tmp_path, 0.02)))
+    assert result.alarms <= 10  # of 80; with p = 1/32 each, more than 10 happen once in 10,000 runs
 
 
 ABBA = (0, 1, 1, 0, 0, 1, 1, 0)  # the arm of each turn
 
 
 def frame(times: dict[int, list[list[float]]]) -> pd.DataFrame:
-    """`times[batch_size][replicate]` are the times of the one call of each turn."""
+    """A frame of windows with one call each: `times[batch_size][replicate]` are the seconds of its turns."""
     rows = []
     for size, replicates in times.items():
         case = small.case("gru", batch_size=size)
         for replicate, turns in enumerate(replicates):
-            made = (window(case, replicate, [seconds], turns=len(turns)) for seconds in turns)
+            windows = (window(case, replicate, [seconds], turns=len(turns)) for seconds in turns)
             rows += [
-                {**case.axes(), "run": "r", "status": "measured", **replace(one, order=order).to_json()}
-                for order, one in enumerate(made)
+                {**case.axes(), "run": "r", "status": "measured", **replace(unordered, order=order).to_json()}
+                for order, unordered in enumerate(windows)
             ]
     return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize("turn", range(8))
 def test_turns_are_dealt_out_to_two_arms_that_change_places_from_replicate_to_replicate(turn: int) -> None:
-    one_is_quick = [1.0 if place == turn else 2.0 for place in range(8)]
+    one_is_quick = [1.0 if number == turn else 2.0 for number in range(8)]
     ratios = self_ratios(complete_visits(frame({1: [one_is_quick, one_is_quick]})))
-    in_second = math.log(1 / 2)  # the second arm over the first: quicker
+    in_second = math.log(1 / 2)  # log-ratio of the second arm to the first if the second is quicker
     assert ratios["log_ratio"].tolist() == pytest.approx(
         [in_second, -in_second] if ABBA[turn] else [-in_second, in_second]
     )
 
 
 def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> None:
-    def turns(replicate: int, slower: float) -> list[float]:  # one arm is slower, by more or less
+    def turns(replicate: int, slower: float) -> list[float]:  # one arm is slower, by a varying amount
         return [1.0 + (slower * (1 + 0.1 * replicate) if (arm + replicate) % 2 else 0.0) for arm in ABBA]
 
-    found = noise(frame({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
-    assert (found.alarms, found.cases) == (2, 3)
+    result = noise(frame({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
+    assert (result.alarms, result.cases) == (2, 3)
 
 
 @pytest.mark.parametrize("replicates", [6, 4])
@@ -91,14 +91,14 @@ def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> N
 def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
     tmp_path: Path, slope: float, replicates: int
 ) -> None:
-    found = noise(load(run(tmp_path, 0.001, slope, replicates)))
-    apart = {6: 4, 4: 3}[replicates]  # replicates from the middle of the first third to that of the last
-    assert found.drift == pytest.approx(math.expm1(apart * slope), abs=0.002)
-    assert found.floor < 0.01
+    result = noise(load(run(tmp_path, 0.001, slope, replicates)))
+    apart = {6: 4, 4: 3}[replicates]  # replicates from the middle of the first third to the middle of the last
+    assert result.drift == pytest.approx(math.expm1(apart * slope), abs=0.002)
+    assert result.floor < 0.01
 
 
 @pytest.mark.parametrize(("replicates", "turns"), [(0, 4), (1, 4), (3, 1)])
 def test_too_little_data_tells_nothing(tmp_path: Path, replicates: int, turns: int) -> None:
-    found = noise(load(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
-    assert math.isnan(found.floor)
-    assert found.cases == 0
+    result = noise(load(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
+    assert math.isnan(result.floor)
+    assert result.cases == 0

@@ -1,4 +1,4 @@
-"""The looks of `assert_not_slower`, on ratios whose truth is known."""
+"""The looks of `assert_not_slower`, on ratios with known truth."""
 
 import math
 from itertools import pairwise
@@ -15,15 +15,15 @@ ROUNDS = 100
 
 
 def drawn(rng: np.random.Generator, ratio: float, spread: float = 0.02, mean_ratio: float | None = None) -> np.ndarray:
-    """(2, rounds): log-ratios of low quantile and mean; some rounds are spoilt by a stall, of the mean more."""
+    """Log-ratios of low quantile and mean, (2, rounds); stalls spoil some rounds, and more of the mean."""
     logs = np.log([[ratio], [ratio if mean_ratio is None else mean_ratio]])
     noise = spread * rng.standard_normal((2, ROUNDS))
     struck = rng.random((2, ROUNDS)) < [[0.03], [0.15]]
     return np.asarray(logs + noise + struck * rng.choice([-1, 1], (2, ROUNDS)) * rng.exponential(0.04, (2, ROUNDS)))
 
 
-def asked(logs: np.ndarray, factor: float = FACTOR) -> Question:
-    """Looked at as rounds come in, and once more at their end."""
+def answered(logs: np.ndarray, factor: float = FACTOR) -> Question:
+    """A question after its looks at the rounds as they come in, and once more at their end."""
     question, looked = Question(factor), 0
     while question.answer is None and looked < logs.shape[1]:
         looked = min(question.next_look, logs.shape[1])
@@ -33,14 +33,14 @@ def asked(logs: np.ndarray, factor: float = FACTOR) -> Question:
 
 def answers(ratio: float, runs: int, **more: float) -> list[str | None]:
     rng = np.random.default_rng(round(1000 * ratio))
-    return [asked(drawn(rng, ratio, **more)).answer for _ in range(runs)]
+    return [answered(drawn(rng, ratio, **more)).answer for _ in range(runs)]
 
 
 def test_a_ratio_that_is_the_factor_itself_is_hardly_ever_decided() -> None:
-    found = answers(FACTOR, 300)
-    # Either wrong answer comes once in 200 at most: seven and more of 300 would happen once in 2,000 such tests.
-    assert found.count("slower") < 7
-    assert found.count("not slower") < 7
+    results = answers(FACTOR, 300)
+    # Each wrong answer comes at most once in 200: seven or more of 300 happen once in 2,000 such tests.
+    assert results.count("slower") < 7
+    assert results.count("not slower") < 7
 
 
 @pytest.mark.parametrize(("ratio", "answer"), [(1.0, "not slower"), (1.14, "not slower"), (1.27, "slower")])
@@ -49,25 +49,25 @@ def test_a_ratio_that_is_clear_of_the_factor_is_decided_in_every_run(ratio: floa
 
 
 def test_what_is_clear_is_decided_at_the_first_look() -> None:
-    question = asked(drawn(np.random.default_rng(0), 1.0, 0.01))
+    question = answered(drawn(np.random.default_rng(0), 1.0, 0.01))
     assert (question.looks, question.answer) == (1, "not slower")
     assert question.low.lower < 1.0 < question.low.upper < FACTOR
     assert not question.by_the_mean
 
 
 def test_the_looks_come_ever_later_and_spend_no_more_than_there_is() -> None:
-    logs, question, seen, spent = drawn(np.random.default_rng(1), FACTOR), Question(FACTOR), [], 0.0
+    logs, question, looks, spent = drawn(np.random.default_rng(1), FACTOR), Question(FACTOR), [], 0.0
     while question.next_look < ROUNDS:
-        seen.append(question.next_look)
-        taken = logs[:, : seen[-1]].tolist()
-        question.look(*taken)
-        rate = 0.005 / (len(seen) * (len(seen) + 1))  # of an interval's 1%, half
+        looks.append(question.next_look)
+        so_far = logs[:, : looks[-1]].tolist()
+        question.look(*so_far)
+        rate = 0.005 / (len(looks) * (len(looks) + 1))  # half of the 1% of an interval
         spent += rate
-        for found, values in zip((question.low, question.mean), taken, strict=True):
-            assert found == as_ratio(locations([values])[0].interval(1 - rate))
-    assert seen[0] == FIRST_LOOK
-    assert all(later == math.ceil(1.5 * sooner) for sooner, later in pairwise(seen))
-    assert len(seen) == question.looks > 5
+        for interval, values in zip((question.low, question.mean), so_far, strict=True):
+            assert interval == as_ratio(locations([values])[0].interval(1 - rate))
+    assert looks[0] == FIRST_LOOK
+    assert all(later == math.ceil(1.5 * sooner) for sooner, later in pairwise(looks))
+    assert len(looks) == question.looks > 5
     assert spent < 0.005
 
 
@@ -84,7 +84,7 @@ def test_precision_is_half_the_width_of_an_interval() -> None:
 
 
 def test_what_slows_only_the_mean_is_slower() -> None:
-    question = asked(drawn(np.random.default_rng(2), 1.0, mean_ratio=1.6))
+    question = answered(drawn(np.random.default_rng(2), 1.0, mean_ratio=1.6))
     assert question.answer == "slower"
     assert question.by_the_mean
 
@@ -109,9 +109,9 @@ def test_a_single_round_decides_nothing() -> None:
 
 def test_both_ratios_have_to_be_known_within_the_precision() -> None:
     logs = drawn(np.random.default_rng(5), FACTOR, 0.01)
-    question = asked(logs)
+    question = answered(logs)
     assert question.is_within(0.05)
     assert not question.is_within(0.0001)
     assert not question.is_within(None)
     logs[1] += 0.5 * np.random.default_rng(4).standard_normal(ROUNDS)
-    assert not asked(logs).is_within(0.05)
+    assert not answered(logs).is_within(0.05)

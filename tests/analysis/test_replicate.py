@@ -1,4 +1,4 @@
-"""The two times of a case, from windows whose calls are known."""
+"""The two times of a case, from windows with known calls."""
 
 import pytest
 
@@ -10,7 +10,7 @@ CASE = small.case("vanilla")
 
 
 def test_all_calls_of_all_windows_count_alike() -> None:
-    few, many = [1.0, 5.0], [2.0] * 18  # one call in twenty takes 1 s, 18 take 2 s
+    few, many = [1.0, 5.0], [2.0] * 18  # of 20 calls one takes 1 s and 18 take 2 s
     found = times([window(CASE, 0, few), window(CASE, 0, many)])
     assert found.low == 2.0
     assert found.mean == pytest.approx((1 + 5 + 18 * 2) / 20)

@@ -1,4 +1,4 @@
-"""Rows from rounds whose times are made up."""
+"""Result rows from rounds with invented times."""
 
 import math
 
@@ -19,9 +19,9 @@ def times(*values: float) -> list[Times]:
 
 @given(st.lists(st.tuples(seconds, seconds), min_size=2, max_size=12))
 def test_a_ratio_is_taken_within_each_round_and_lies_in_its_interval(rounds: list[tuple[float, float]]) -> None:
-    base, mine = ([one[arm] for one in rounds] for arm in (0, 1))
+    base, mine = ([pair[arm] for pair in rounds] for arm in (0, 1))
     frame = compare({"base": times(*base), "mine": times(*mine)}, "base")
-    ratios = [there / here for here, there in rounds]
+    ratios = [second / first for first, second in rounds]
     row = frame.loc["mine"]
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert min(ratios) * 0.999 <= row["ratio"] <= max(ratios) * 1.001
@@ -30,7 +30,7 @@ def test_a_ratio_is_taken_within_each_round_and_lies_in_its_interval(rounds: lis
 
 def test_noise_that_all_arms_share_widens_times_and_not_ratios() -> None:
     shared = (1.0, 1.4, 0.9, 1.1, 1.3, 1.0)
-    frame = compare({"base": times(*shared), "mine": times(*(3 * one for one in shared))}, "base")
+    frame = compare({"base": times(*shared), "mine": times(*(3 * value for value in shared))}, "base")
     assert (frame["ratio_low"]["mine"], frame["ratio_high"]["mine"]) == pytest.approx((3.0, 3.0))
     assert frame["seconds_high"]["mine"] > 1.2 * frame["seconds_low"]["mine"]
 
@@ -51,6 +51,6 @@ def test_an_interval_that_is_missing_is_not_precise() -> None:
 
 def test_arms_that_are_less_precise_than_asked_are_named() -> None:
     frame = pd.DataFrame({"ratio_low": [0.98, 1.8, math.nan], "ratio_high": [1.02, 2.2, math.nan]}, index=list("abc"))
-    assert wider_than(frame, 0.03) == ["b", "c"]  # a: 2% to either side, b: 11%
+    assert wider_than(frame, 0.03) == ["b", "c"]  # a: 2% to each side, b: 11%
     assert wider_than(frame, 0.12) == ["c"]
     assert wider_than(frame, 0.01) == ["a", "b", "c"]

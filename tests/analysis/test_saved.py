@@ -1,4 +1,4 @@
-"""What can be said of pytest-benchmark's files: intervals over processes only."""
+"""Summaries of pytest-benchmark's files, which have intervals only over processes."""
 
 import math
 from pathlib import Path
@@ -32,10 +32,10 @@ def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp
 
 
 def test_processes_are_the_replicates_and_ratios_are_taken_within_each(tmp_path: Path) -> None:
-    times = {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}  # a machine that gets slower, by as much for both
+    times = {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}  # a machine that slows down, equally for both
     rows = summarize(read(side(tmp_path, times)), "test_b").set_index("name")
-    found = estimate([math.log(one) for one in times["test_a"]])
-    assert rows.loc["test_a", "seconds_high"] == pytest.approx(math.exp(found.upper))
+    expected = estimate([math.log(seconds) for seconds in times["test_a"]])
+    assert rows.loc["test_a", "seconds_high"] == pytest.approx(math.exp(expected.upper))
     assert list(rows.loc["test_a", ["ratio", "ratio_low", "ratio_high"]]) == pytest.approx([2.0] * 3)
     assert rows.loc["test_b", "ratio"] == 1
     assert rows["is_reference"].to_dict() == {"test_a": False, "test_b": True}
@@ -75,7 +75,7 @@ def test_a_reference_that_is_not_there_is_answered_with_those_that_are(tmp_path:
 
 
 def test_two_references_in_one_group_are_refused(tmp_path: Path) -> None:
-    one = benchmark("test_a", [1.0])
-    saved = read(write(tmp_path / "a.json", [one, one | {"fullname": "other.py::test_a"}]))
+    entry = benchmark("test_a", [1.0])
+    saved = read(write(tmp_path / "a.json", [entry, entry | {"fullname": "other.py::test_a"}]))
     with pytest.raises(UserError, match=r"has two benchmarks of that name: bench\.py::test_a, other\.py::test_a"):
         chosen(saved, "test_a")

@@ -1,4 +1,4 @@
-"""Two sides of pytest-benchmark's files: verdicts only where the files hold them."""
+"""Two sides of pytest-benchmark's files: verdicts only where the files support them."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.workload import case, reference_case
 
 AXES = case("vanilla").axes()
 STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
-TURNS = ([0, 3, 4, 7, 8, 11], [1, 2, 5, 6, 9, 10])  # the hours in which base and head were measured: ABBA
+TURNS = ([0, 3, 4, 7, 8, 11], [1, 2, 5, 6, 9, 10])  # the hours of base and head: ABBA
 Groups = dict[str | None, dict[str, list[float]]]
 ONE_AFTER_THE_OTHER = (range(6), range(6, 12))
 
@@ -29,14 +29,14 @@ def sides(
     tmp_path: Path, slower: float, hours: Any = TURNS, reference: str | None = None, number: int = 6, **changes: Any
 ) -> Comparison:
     before = {"test_a": STEADY[:number], "test_ref": STEADY[::-1][:number]}
-    after = {"test_a": [slower * one for one in STEADY[:number]], "test_ref": STEADY[::-1][:number]}
+    after = {"test_a": [slower * seconds for seconds in STEADY[:number]], "test_ref": STEADY[::-1][:number]}
     base = side(tmp_path / "before", before, hours=hours[0])
     head = side(tmp_path / "after", after, hours=hours[1], **changes)
     return compare(read(base), read(head), 0.025, reference)
 
 
 def verdicts(comparison: Comparison) -> dict[str, str | None]:
-    return {one.case.key.removeprefix("bench.py::"): one.verdict for one in comparison.findings}
+    return {finding.case.key.removeprefix("bench.py::"): finding.verdict for finding in comparison.findings}
 
 
 def test_sides_that_took_turns_get_verdicts_by_time(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_it_is_said_what_is_compared_and_what_the_intervals_are_over(tmp_path: P
 
 def test_sides_one_after_the_other_are_undecided_without_a_reference(tmp_path: Path) -> None:
     comparison = sides(tmp_path, 1.5, ONE_AFTER_THE_OTHER)
-    assert {(one.verdict, one.reason) for one in comparison.findings} == {("inconclusive", UNFAIR)}
+    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("inconclusive", UNFAIR)}
     assert comparison.exit_code(strict=True) == 3
 
 
@@ -77,33 +77,38 @@ def test_what_more_processes_would_decide_is_told_so(tmp_path: Path) -> None:
         read(side(tmp_path / name, {"test_a": list(times)}, hours=hours))
         for name, times, hours in zip(("before", "after"), noise, TURNS, strict=True)
     )
-    [one] = compare(base, head, 0.025).findings
-    assert (one.verdict, one.reason) == ("inconclusive", UNDECIDED)
+    [finding] = compare(base, head, 0.025).findings
+    assert (finding.verdict, finding.reason) == ("inconclusive", UNDECIDED)
 
 
 def test_a_benchmark_that_is_never_beside_its_reference_is_undecided_and_the_next_is_judged(tmp_path: Path) -> None:
     for name, slower in (("before", 1.0), ("after", 1.1)):
         write(tmp_path / name / "0000.json", [benchmark("test_alone", [1.0], group="all")])
         for number, time in enumerate(STEADY, 1):
-            both = [("test_a", slower * time), ("test_ref", 1.0)]
-            write(tmp_path / name / f"{number:04d}.json", [benchmark(key, [taken], group="all") for key, taken in both])
+            rounds = [("test_a", slower * time), ("test_ref", 1.0)]
+            write(
+                tmp_path / name / f"{number:04d}.json",
+                [benchmark(key, [seconds], group="all") for key, seconds in rounds],
+            )
     base, head = read(tmp_path / "before"), read(tmp_path / "after")
-    alone, judged = sorted(compare(base, head, 0.025, "test_ref").findings, key=lambda one: len(one.case.key))[::-1]
+    alone, judged = sorted(compare(base, head, 0.025, "test_ref").findings, key=lambda finding: len(finding.case.key))[
+        ::-1
+    ]
     assert alone == Finding(alone.case, "inconclusive", 0.025, "never in one process with its reference")
     assert (alone.case.key, judged.case.key) == ("bench.py::test_alone", "bench.py::test_a")
     assert judged.verdict == "regressed"
 
 
 def grouped(parent: Path, groups: Groups, hours: Any) -> Path:
-    """As `side`, with several groups in each file."""
+    """Like `side`, with several groups in each file."""
     for number, hour in enumerate(hours):
-        found = [
+        benchmarks = [
             benchmark(name, [times[number]] * 5, group=group)
-            for group, each in groups.items()
-            for name, times in each.items()
+            for group, members in groups.items()
+            for name, times in members.items()
             if number < len(times)
         ]
-        write(parent / f"{number:04d}.json", found, datetime=f"2026-01-01T{hour:02d}:00:00+00:00")
+        write(parent / f"{number:04d}.json", benchmarks, datetime=f"2026-01-01T{hour:02d}:00:00+00:00")
     return parent
 
 
@@ -113,13 +118,13 @@ def test_times_and_ratios_are_judged_apart(tmp_path: Path) -> None:
     beside, alone = [], []
     for name, quiet, loud, hours in zip(("before", "after"), *noise, TURNS, strict=True):
         ratio: Groups = {"one": {"test_a": list(quiet[0]), "test_ref": list(quiet[1])}}
-        times: Groups = {"two": {f"test_{number}": list(each) for number, each in enumerate(loud)}}
+        times: Groups = {"two": {f"test_{number}": list(sample) for number, sample in enumerate(loud)}}
         alone.append(read(grouped(tmp_path / "alone" / name, ratio, hours)))
         beside.append(read(grouped(tmp_path / "beside" / name, ratio | times, hours)))
     [expected] = compare(alone[0], alone[1], 0.025, "test_ref").findings
-    findings = {one.case.key: one for one in compare(beside[0], beside[1], 0.025, "test_ref").findings}
-    found = findings[expected.case.key]
-    assert (found.low, found.mean) == (expected.low, expected.mean)
+    findings = {finding.case.key: finding for finding in compare(beside[0], beside[1], 0.025, "test_ref").findings}
+    finding = findings[expected.case.key]
+    assert (finding.low, finding.mean) == (expected.low, expected.mean)
 
 
 def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tmp_path: Path) -> None:
@@ -134,14 +139,14 @@ def test_benchmarks_that_can_have_no_verdict_take_nothing_from_those_that_can(tm
         for where, others in (("alone", {}), ("beside", few))
     )
     assert verdicts(compare(alone[0], alone[1], 0.025))["test_a"] == "regressed"
-    found = verdicts(compare(beside[0], beside[1], 0.025))
-    assert found.pop("test_a") == "regressed"
-    assert set(found.values()) == {"inconclusive"}
+    judged = verdicts(compare(beside[0], beside[1], 0.025))
+    assert judged.pop("test_a") == "regressed"
+    assert set(judged.values()) == {"inconclusive"}
 
 
 def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time(tmp_path: Path) -> None:
     own, layer, other = case("vanilla"), reference_case(), reference_case(hidden_size=9)
-    taken = []
+    read_sides = []
     for name, reference, hours in (("before", layer, TURNS[0]), ("after", other, TURNS[1])):
         for number, hour in enumerate(hours):
             benchmarks = [
@@ -150,25 +155,27 @@ def test_a_benchmark_whose_reference_is_another_on_each_side_is_compared_by_time
             ]
             when = f"2026-01-01T{hour:02d}:00:00+00:00"
             write(tmp_path / name / f"{number:04d}.json", benchmarks, datetime=when)
-        taken.append(read(tmp_path / name))
-    [one] = [one for one in compare(taken[0], taken[1], 0.025).findings if one.verdict is not None]
-    assert (one.verdict, one.replicates) == ("unchanged", 6)
+        read_sides.append(read(tmp_path / name))
+    [finding] = [
+        finding for finding in compare(read_sides[0], read_sides[1], 0.025).findings if finding.verdict is not None
+    ]
+    assert (finding.verdict, finding.replicates) == ("unchanged", 6)
 
 
 @pytest.mark.parametrize("number", [1, 4])
 def test_few_processes_are_undecided_however_much_slower_and_the_change_is_told(tmp_path: Path, number: int) -> None:
-    [one] = sides(tmp_path, 3.0, reference="test_ref", number=number).findings
-    assert one.verdict == "inconclusive"
-    assert one.reason.startswith(f"a verdict takes 5 processes a side, and here are {number} and {number}")
-    assert one.low is not None
-    assert one.low.value == pytest.approx(3.0, rel=0.01)
+    [finding] = sides(tmp_path, 3.0, reference="test_ref", number=number).findings
+    assert finding.verdict == "inconclusive"
+    assert finding.reason.startswith(f"a verdict takes 5 processes a side, and here are {number} and {number}")
+    assert finding.low is not None
+    assert finding.low.value == pytest.approx(3.0, rel=0.01)
 
 
 def test_another_machine_is_incomparable_with_what_differs(tmp_path: Path) -> None:
     comparison = sides(tmp_path, 1.0, machine_info=MACHINE | {"python_version": "3.13.1"})
-    assert {one.verdict for one in comparison.findings} == {"incomparable"}
+    assert {finding.verdict for finding in comparison.findings} == {"incomparable"}
     assert comparison.findings[0].reason == "python was 'CPython 3.12.4' and is 'CPython 3.13.1'"
-    assert {(one.case.key, one.margin) for one in comparison.findings} == {
+    assert {(finding.case.key, finding.margin) for finding in comparison.findings} == {
         ("bench.py::test_a", 0.025),
         ("bench.py::test_ref", 0.025),
     }
@@ -178,7 +185,7 @@ def test_another_machine_is_incomparable_with_what_differs(tmp_path: Path) -> No
 def test_what_only_one_side_has_is_listed_and_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     base = read(write(tmp_path / "a.json", [benchmark("test_a", [1.0]), benchmark("test_old", [1.0])]))
     head = read(write(tmp_path / "b.json", [benchmark("test_a", [1.0]), benchmark("test_new", [1.0])]))
-    reasons = {one.case.key: one.reason for one in compare(base, head, 0.025).findings}
+    reasons = {finding.case.key: finding.reason for finding in compare(base, head, 0.025).findings}
     assert reasons["bench.py::test_old"] == "only in the base"
     assert reasons["bench.py::test_new"] == "only in the head"
     other = read(write(tmp_path / "c.json", [benchmark("test_c", [1.0])]))
@@ -191,9 +198,9 @@ def test_counts_in_extra_info_are_a_verdict_even_of_one_file(tmp_path: Path) -> 
         read(write(tmp_path / f"{size}.json", [benchmark("test_a", [1.0], extra=AXES | {"peak_bytes": size})]))
         for size in (100, 200)
     )
-    [one] = compare(base, head, 0.025).findings
-    assert (one.verdict, one.time_verdict) == ("regressed", "inconclusive")
-    assert [(change.base, change.head) for change in one.changes] == [(100, 200)]
+    [finding] = compare(base, head, 0.025).findings
+    assert (finding.verdict, finding.time_verdict) == ("regressed", "inconclusive")
+    assert [(change.base, change.head) for change in finding.changes] == [(100, 200)]
 
 
 @pytest.mark.parametrize(
@@ -201,11 +208,11 @@ def test_counts_in_extra_info_are_a_verdict_even_of_one_file(tmp_path: Path) -> 
     [(TURNS[0], TURNS[1], True), (range(3), range(3, 6), False), ([0, 2], [1, 3], False), ([0, 2, 4], [1, 3], True)],
 )
 def test_turns_are_read_off_the_times_of_the_files(tmp_path: Path, base: Any, head: Any, fair: bool) -> None:
-    taken = [
+    files = [
         read(side(tmp_path / name, {"test_a": [1.0] * len(hours)}, hours=list(hours)))
         for name, hours in (("before", base), ("after", head))
     ]
-    assert in_turns(*taken) == fair
+    assert in_turns(*files) == fair
 
 
 def test_processes_that_differ_among_themselves_raise_no_alarm(tmp_path: Path) -> None:
@@ -222,7 +229,7 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
     own, layer = case("vanilla"), reference_case()
     exported, runs = [], []
     for slower in (1.0, 1.2):
-        times = {own: [[2 * slower * one] for one in STEADY[:number]], layer: [[one] for one in STEADY[:number]]}
+        times = {own: [[2 * slower * time] for time in STEADY[:number]], layer: [[time] for time in STEADY[:number]]}
         path = folder(tmp_path, times)
         frame, info = load(path), read_info(path)
         file = tmp_path / f"{slower}.json"
@@ -232,14 +239,14 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
     comparison = compare(exported[0], exported[1], 0.025)
     [note] = comparison.notes
     assert note.startswith("Intervals are over replicates, each of a fresh process.")
-    [one] = comparison.findings
+    [finding] = comparison.findings
     [same] = stored.compare(runs[0], runs[1], {own.key: 0.025}).findings
-    assert (one.case, one.verdict, one.replicates) == (same.case, same.verdict, same.replicates)
-    assert (one.verdict, one.reason) == (verdict, "" if verdict == "regressed" else UNDECIDED)
-    for found, expected in ((one.low, same.low), (one.mean, same.mean)):
-        assert found is not None
+    assert (finding.case, finding.verdict, finding.replicates) == (same.case, same.verdict, same.replicates)
+    assert (finding.verdict, finding.reason) == (verdict, "" if verdict == "regressed" else UNDECIDED)
+    for interval, expected in ((finding.low, same.low), (finding.mean, same.mean)):
+        assert interval is not None
         assert expected is not None
-        assert [found.value, found.lower, found.upper] == pytest.approx(
+        assert [interval.value, interval.lower, interval.upper] == pytest.approx(
             [expected.value, expected.lower, expected.upper], nan_ok=True
         )
 
@@ -250,11 +257,11 @@ def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: 
     file = tmp_path / "exported.json"
     file.write_text(exporter.render(frame, summarize(frame), read_info(path)), encoding="utf-8")
     exported = read(file)
-    names = [one.name for one in exported.benchmarks.values()]
+    names = [saved.name for saved in exported.benchmarks.values()]
     plain = [benchmark(name, [1.0]) for name in names]
     for entry, key in zip(plain, exported.benchmarks, strict=True):
         entry["fullname"] = key
     other = read(write(tmp_path / "plain.json", plain))
-    for one in compare(other, exported, 0.025).findings:
-        assert one.verdict == "incomparable"
-        assert "one side was exported by rnnbench" in one.reason
+    for finding in compare(other, exported, 0.025).findings:
+        assert finding.verdict == "incomparable"
+        assert "one side was exported by rnnbench" in finding.reason

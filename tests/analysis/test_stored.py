@@ -1,4 +1,4 @@
-"""Two stored runs: what makes them incomparable, and what is said of those that can be compared."""
+"""Two stored runs: what makes them incomparable, and the findings if they can be compared."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,16 +24,16 @@ def stored(parent: Path, measure: dict[str, Any]) -> StoredRun:
 
 def test_a_run_with_flushed_caches_is_not_compared_with_one_without(tmp_path: Path) -> None:
     comparison = compare(stored(tmp_path, {}), stored(tmp_path, {"cold_cache": True}), {LOOP.key: 0.025})
-    [one] = comparison.findings
-    assert one == Finding(LOOP, "incomparable", 0.025, "cold_cache was False and is True")
+    [finding] = comparison.findings
+    assert finding == Finding(LOOP, "incomparable", 0.025, "cold_cache was False and is True")
 
 
 def test_all_that_makes_two_runs_incomparable_is_told(tmp_path: Path) -> None:
-    [one] = compare(stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2}), {LOOP.key: 0.025}).findings
-    assert one.reason == "windows was 4 and is 2"
+    [finding] = compare(stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2}), {LOOP.key: 0.025}).findings
+    assert finding.reason == "windows was 4 and is 2"
     base, head = stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2, "cold_cache": True})
-    [one] = compare(base, head, {LOOP.key: 0.025}).findings
-    assert one.reason == "windows was 4 and is 2; cold_cache was False and is True"
+    [finding] = compare(base, head, {LOOP.key: 0.025}).findings
+    assert finding.reason == "windows was 4 and is 2; cold_cache was False and is True"
 
 
 def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:
@@ -46,18 +46,18 @@ def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> Non
     [other] = (tmp_path / "head").iterdir()
     assert (comparison.suite, comparison.way) == ("test", "stored")
     assert (comparison.base, comparison.head) == (f"run {run.name}", f"run {other.name}")
-    [one] = comparison.findings
-    assert (one.case, one.verdict, one.replicates, one.margin) == (LOOP, "regressed", 6, 0.025)
-    assert one.low is not None
-    assert one.low.value == pytest.approx(1.1)
+    [finding] = comparison.findings
+    assert (finding.case, finding.verdict, finding.replicates, finding.margin) == (LOOP, "regressed", 6, 0.025)
+    assert finding.low is not None
+    assert finding.low.value == pytest.approx(1.1)
 
 
 def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: Path) -> None:
     base = read(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
     head = read(folder(tmp_path / "head", {LOOP: [[2.0]] * 6}, [Measurement(REFERENCE, "failed", reason="lost")]))
     for then, now in ((base, head), (head, base)):
-        [one] = compare(then, now, {LOOP.key: 0.025}).findings
-        assert one == Finding(LOOP, "inconclusive", 0.025, "not timed beside torch.nn in both runs")
+        [finding] = compare(then, now, {LOOP.key: 0.025}).findings
+        assert finding == Finding(LOOP, "inconclusive", 0.025, "not timed beside torch.nn in both runs")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_baseline_in_which_a_case_was_never_loaded_shows_no_improvement(
 def test_a_run_that_ended_before_a_case_leaves_it_undecided(tmp_path: Path) -> None:
     whole = read(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
     short = read(folder(tmp_path / "head", {REFERENCE: [[1.0]] * 6}, [Measurement(LOOP, "pending", "not reached")]))
-    [one] = compare(whole, short, {LOOP.key: 0.025}).findings
-    assert one == Finding(LOOP, "inconclusive", 0.025, "pending in the head: not reached")
+    [finding] = compare(whole, short, {LOOP.key: 0.025}).findings
+    assert finding == Finding(LOOP, "inconclusive", 0.025, "pending in the head: not reached")
 
 
 def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> None:
@@ -86,12 +86,12 @@ def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> Non
     shared = {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}
     base = read(folder(tmp_path / "base", shared | {old: [[2.0]], small.reference_case(hidden_size=7): [[1.0]]}))
     head = read(folder(tmp_path / "head", shared | {new: [[2.0]], small.reference_case(hidden_size=8): [[1.0]]}))
-    found = compare(base, head, {LOOP.key: 0.025}).findings
-    assert {(one.case, one.reason) for one in found if one.verdict is None} == {
+    findings = compare(base, head, {LOOP.key: 0.025}).findings
+    assert {(finding.case, finding.reason) for finding in findings if finding.verdict is None} == {
         (old, "only in the base"),
         (new, "only in the head"),
     }
-    assert len(found) == 3
+    assert len(findings) == 3
 
 
 def test_runs_that_share_only_a_reference_are_refused_and_told_where_cases_are_shown() -> None:
@@ -111,7 +111,7 @@ def test_two_runs_with_flushed_caches_are_compared_and_it_is_said(
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told"),
+    ("where", "value", "expected"),
     [
         (("machine", "cpu"), "B", "cpu was 'A' and is 'B'"),
         (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
@@ -122,17 +122,17 @@ def test_two_runs_with_flushed_caches_are_compared_and_it_is_said(
     ],
 )
 def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
-    place: tuple[str, str], value: Any, told: str | None
+    where: tuple[str, str], value: Any, expected: str | None
 ) -> None:
     facts: dict[str, dict[str, Any]] = {
         "machine": {"cpu": "A", "cores_allowed": [0, 1], "clock_mhz": 1000},
         "worker": {"torch": "2.8"},
         "software": {"variables": {}},
     }
-    room, key = place
+    room, key = where
     other = facts | {room: facts[room] | {key: value}}
     base, head = (replace(INFO, environment=environment) for environment in (facts, other))
-    assert differences(base, head) == ([told] if told else [])
+    assert differences(base, head) == ([expected] if expected else [])
 
 
 def test_an_older_run_is_taken_for_what_it_was() -> None:

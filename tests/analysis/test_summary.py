@@ -27,10 +27,10 @@ def summary(path: Path) -> pd.DataFrame:
 
 
 def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
-    # The machine is three times slower in every second replicate; the ratio does not see it.
+    # The machine is three times slower in every second replicate, which cancels in the ratio.
     slow = [1.0, 3.0] * 6
-    found = summary(folder(tmp_path, {LOOP: [[2.0 * s] for s in slow], REFERENCE: [[1.0 * s] for s in slow]}))
-    row = found.loc[LOOP.key]
+    table = summary(folder(tmp_path, {LOOP: [[2.0 * s] for s in slow], REFERENCE: [[1.0 * s] for s in slow]}))
+    row = table.loc[LOOP.key]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((2.0, 2.0, 2.0))
     assert row["seconds_high"] / row["seconds_low"] == pytest.approx(3.0)
 
@@ -55,15 +55,15 @@ def test_a_time_beyond_all_measure_has_an_interval_of_numbers(tmp_path: Path) ->
 
 
 def test_a_skipped_case_keeps_its_row(tmp_path: Path) -> None:
-    found = summary(folder(tmp_path, {LOOP: [[2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
-    assert found.loc[SKIPPED.key, "reason"] == "nothing to hoist"
-    assert found.loc[SKIPPED.key, "replicates"] == 0
-    assert found["seconds"].isna()[SKIPPED.key]
+    table = summary(folder(tmp_path, {LOOP: [[2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
+    assert table.loc[SKIPPED.key, "reason"] == "nothing to hoist"
+    assert table.loc[SKIPPED.key, "replicates"] == 0
+    assert table["seconds"].isna()[SKIPPED.key]
 
 
 def test_a_run_with_nothing_measured_has_a_summary(tmp_path: Path) -> None:
-    found = summary(folder(tmp_path, {}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
-    assert found["status"].tolist() == ["skipped"]
+    table = summary(folder(tmp_path, {}, [Measurement(SKIPPED, "skipped", "nothing to hoist")]))
+    assert table["status"].tolist() == ["skipped"]
 
 
 def test_a_replicates_time_is_the_low_quantile_of_its_calls_and_the_mean_stands_beside_it(tmp_path: Path) -> None:
@@ -75,14 +75,14 @@ def test_a_replicates_time_is_the_low_quantile_of_its_calls_and_the_mean_stands_
 
 
 def test_counts_are_whole_numbers_and_rows_are_numbered_anew(tmp_path: Path) -> None:
-    found = summarize(load(folder(tmp_path, {LOOP: [[2.0]] * 6}, [Measurement(SKIPPED, "skipped", "no loop")])))
-    assert found[["replicates", "windows", "calls"]].to_numpy().tolist() == [[6, 6, 6], [0, 0, 0]]
-    assert all(found[column].dtype == int for column in ("replicates", "windows", "calls"))
-    assert found.index.tolist() == [0, 1]
-    assert "index" not in found
+    table = summarize(load(folder(tmp_path, {LOOP: [[2.0]] * 6}, [Measurement(SKIPPED, "skipped", "no loop")])))
+    assert table[["replicates", "windows", "calls"]].to_numpy().tolist() == [[6, 6, 6], [0, 0, 0]]
+    assert all(table[column].dtype == int for column in ("replicates", "windows", "calls"))
+    assert table.index.tolist() == [0, 1]
+    assert "index" not in table
 
 
-# kernels of a call, the host's and the device's microseconds for each, and those of a last one
+# name -> kernels of a call, host and device microseconds for each, device microseconds of a last one, is launch-bound
 CALLS = {
     "short, device busy": (10, 5, 20, 0, False),
     "short, device nearly waiting": (10, 18, 20, 0, False),
@@ -99,7 +99,7 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 def test_a_device_that_the_host_keeps_waiting_is_launch_bound(tmp_path: Path, name: str, cold: bool) -> None:
     count, host, gpu, last, is_bound = CALLS[name]
-    is_bound &= not (cold and last)  # a cold call ends with its last kernel, during which no host queues the next
+    is_bound &= not (cold and last)  # a cold call ends with its last kernel, while the host queues nothing
     line = FakeLine()
     device, call = fake_cuda(line), kernels(line, count, host * 1e-6, gpu * 1e-6, last * 1e-6)
     row = _measured(tmp_path, device, call, cold=cold)
@@ -117,7 +117,7 @@ def test_a_processor_is_never_launch_bound(tmp_path: Path, cold: bool) -> None:
 
 
 def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold: bool) -> dict[Any, Any]:
-    """The row of a case of two windows in two replicates."""
+    """The summary row of a case with two windows in each of two replicates."""
     case = small.case("gru", device=device.name)
     run = RunFolder.create(folder, "test")
     run.write_info(replace(INFO, resolved={"measure": {"cold_cache": cold}}))
@@ -125,9 +125,9 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
     plan = calibrate(device, call, 0.01, cold=cold)
     for replicate in range(2):
         for order in range(2):
-            found = asdict(take_window(device, call, plan))
+            reading = asdict(take_window(device, call, plan))
             stored = window(case, replicate, [1.0] * plan.calls, turns=2)
-            run.add_window(replace(stored, order=order, batch=plan.batch, **found))
+            run.add_window(replace(stored, order=order, batch=plan.batch, **reading))
     run.close()
     [row] = summary(run.path).to_dict("records")
     return row
@@ -135,7 +135,7 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:
     few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
-    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", "status": "measured", **one.to_json()} for one in (few, many)])
+    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", "status": "measured", **item.to_json()} for item in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
     [row] = replicate_times(complete_visits(frame)).to_dict("records")
     assert row["log_seconds"] == pytest.approx(np.log(2.0))
@@ -148,7 +148,7 @@ def test_each_case_of_each_run_has_a_number_of_its_own() -> None:
     found, firsts = numbers(pd.DataFrame([rows[0], *rows, *rows]))
     assert found.tolist() == [0, *range(15), *range(15)]
     assert firsts.tolist() == [0, *range(2, 16)]
-    assert [len(each) for each in numbers(pd.DataFrame(rows[:0], columns=["case", "run"]))] == [0, 0]
+    assert [len(values) for values in numbers(pd.DataFrame(rows[:0], columns=["case", "run"]))] == [0, 0]
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
@@ -168,5 +168,5 @@ def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> 
 
 def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
     paths = [folder(tmp_path, {LOOP: [[factor]] * 6, REFERENCE: [[1.0]] * 6}) for factor in (2.0, 5.0)]
-    found = summarize(pd.concat([load(path) for path in paths]))
-    assert found[found["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
+    table = summarize(pd.concat([load(path) for path in paths]))
+    assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])

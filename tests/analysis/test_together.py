@@ -10,22 +10,22 @@ from tests.validation.history_simulated import stored_run
 CASES = [small.case("gru", batch_size=size) for size in range(1, 9)]
 
 
-def run(place: int, cases: slice = slice(None), slower: float = 0.0, **worker: str) -> StoredRun:
-    logs = np.random.default_rng(place).normal(0, 0.005, (len(CASES), 12))
+def run(number: int, cases: slice = slice(None), slower: float = 0.0, **worker: str) -> StoredRun:
+    logs = np.random.default_rng(number).normal(0, 0.005, (len(CASES), 12))
     logs[0] += slower
-    return stored_run(place, CASES[cases], logs[cases], **worker)
+    return stored_run(number, CASES[cases], logs[cases], **worker)
 
 
 def test_each_run_is_held_against_the_first_by_its_ratios() -> None:
-    found = together([run(0), run(1, slower=0.1), run(2, slower=-0.1)], 0.025)
-    verdicts = [[one.verdict for one in row.changes if one] for row in found.rows]
+    table = together([run(0), run(1, slower=0.1), run(2, slower=-0.1)], 0.025)
+    verdicts = [[changed.verdict for changed in row.changes if changed] for row in table.rows]
     assert verdicts[0] == ["regressed", "improved"]
     assert all(pair == ["unchanged", "unchanged"] for pair in verdicts[1:])
-    assert all(one is not None for row in found.rows for one in row.ratios)
-    [change, _] = found.rows[0].changes
+    assert all(ratio is not None for row in table.rows for ratio in row.ratios)
+    [change, _] = table.rows[0].changes
     assert change is not None
     assert change.low.lower < np.exp(0.1) < change.low.upper
-    assert (found.margin, [name for name, _ in found.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
+    assert (table.margin, [name for name, _ in table.runs]) == (0.025, ["simulated-00", "simulated-01", "simulated-02"])
 
 
 def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
@@ -35,21 +35,21 @@ def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
 
 
 def test_runs_of_unlike_machines_are_compared_and_the_keys_that_differ_are_told() -> None:
-    found = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
-    assert found.unlike["worker: torch"] == ("2.13", "2.14")
-    assert "worker: python" not in found.unlike
-    assert all(one is not None for row in found.rows for one in row.changes)
-    assert [info.environment["worker"]["torch"] for _, info in found.runs] == ["2.13", "2.14"]
+    table = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
+    assert table.unlike["worker: torch"] == ("2.13", "2.14")
+    assert "worker: python" not in table.unlike
+    assert all(change is not None for row in table.rows for change in row.changes)
+    assert [info.environment["worker"]["torch"] for _, info in table.runs] == ["2.13", "2.14"]
 
 
 def test_a_case_that_a_run_lacks_has_no_ratio_there() -> None:
-    found = together([run(0, slice(0, 6)), run(1), run(2, slice(1, 8))], 0.025)
-    by_size = {row.case.workload.batch_size: row for row in found.rows}
+    table = together([run(0, slice(0, 6)), run(1), run(2, slice(1, 8))], 0.025)
+    by_size = {row.case.workload.batch_size: row for row in table.rows}
     assert by_size[1].ratios[2] is None
     assert by_size[1].changes[1] is None
     assert by_size[8].ratios[0] is None
     assert by_size[8].changes == (None, None)
-    assert found.alone == 0
+    assert table.alone == 0
 
 
 def test_runs_without_a_case_in_common_are_refused() -> None:

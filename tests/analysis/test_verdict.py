@@ -1,4 +1,4 @@
-"""Which numbers make which verdict."""
+"""The verdict for given ratios and errors."""
 
 import math
 
@@ -13,7 +13,7 @@ MARGIN = 0.025
 
 
 def at(percent: float, error: float = 0.2) -> Location:
-    """A log-ratio of so many percent, give or take; well known."""
+    """A log-ratio of `percent` with a standard error in percent and many degrees of freedom."""
     return Location(math.log1p(percent / 100), error / 100, 30.0)
 
 
@@ -32,12 +32,12 @@ def verdict(low: Location, mean: Location, others: int = 0) -> Verdict:
         (at(0), at(5), "regressed"),  # some calls are slower
         (at(5), at(0), "regressed"),
         (at(-5), at(-5), "improved"),
-        (at(-5), at(5), "regressed"),  # the worse of the two
+        (at(-5), at(5), "regressed"),  # the worse of the two counts
         (at(0), at(0), "unchanged"),
         (at(1.5), at(-1.5), "unchanged"),
         (at(0), at(0, error=2), "inconclusive"),  # the mean could be slower
         (at(0, error=2), at(0), "inconclusive"),
-        (at(2.4), at(0), "inconclusive"),  # too near to the margin
+        (at(2.4), at(0), "inconclusive"),  # too close to the margin
         (at(3), at(3), "inconclusive"),
     ],
 )
@@ -78,7 +78,7 @@ def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
     side: int, decided: Verdict, spent: float | None
 ) -> None:
     def verdict_at(p: float) -> Verdict:
-        far = math.log1p(MARGIN) + 0.002 * float(stats.t.isf(p, 30))  # from 0, where the one-sided test has this p
+        far = math.log1p(MARGIN) + 0.002 * float(stats.t.isf(p, 30))  # at this log-ratio the one-sided test has this p
         trial = Trial({"case": MARGIN})
         nothing = Location(0.0, 0.1, 30.0)
         trial.look("case", Location(side * far, 0.002, 30.0), nothing, **({} if spent is None else {"spent": spent}))
@@ -124,4 +124,4 @@ def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
         for case, where in logs.items():
             trial.look(case, where, where)
         alarms += any(judged.verdict == "regressed" for judged in trial.verdicts().values())
-    assert alarms <= 10  # 3 expected at most, more than 10 less than once in 1,000 tries
+    assert alarms <= 10  # at most 3 expected; more than 10 happen less than once in 1,000 tries

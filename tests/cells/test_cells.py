@@ -1,4 +1,4 @@
-"""Each cell against torch's own, written out apart from rnnbench's machinery."""
+"""Each cell against torch's own cell or layer, without the rest of rnnbench."""
 
 import inspect
 from typing import Any
@@ -135,5 +135,5 @@ def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(f"from torch import nn\nclass Mine(nn.RNNCell):\n    n = {number}\n")
     classes = [load(f"{folder}/mine.py:Mine", tmp_path) for folder in ("a", "b")]
-    assert [inspect.getsource(one).splitlines()[-1].strip() for one in classes] == ["n = 0", "n = 1"]
-    assert len({one.__module__ for one in classes}) == 2
+    assert [inspect.getsource(cell_class).splitlines()[-1].strip() for cell_class in classes] == ["n = 0", "n = 1"]
+    assert len({cell_class.__module__ for cell_class in classes}) == 2

@@ -63,7 +63,7 @@ def differences(candidate: nn.Module, reference: nn.Module) -> dict[str, float]:
 
 
 class Layer(nn.Module):
-    """A torch.nn layer with something added to what it gives or takes."""
+    """A torch.nn layer that can change one of its inputs, outputs or gradients."""
 
     def __init__(self, change: str = "") -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Layer(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "quantity"),
     [
         ("output", "output"),
         ("final state", "final h"),
@@ -92,10 +92,10 @@ class Layer(nn.Module):
         ("state gradient", "gradient of initial h"),
     ],
 )
-def test_a_difference_is_found_where_it_is(change: str, found: str) -> None:
+def test_a_difference_is_found_where_it_is(change: str, quantity: str) -> None:
     result = differences(Layer(change), Layer())
-    assert result[found] > 1e-7
-    assert max(error for name, error in result.items() if "gradient" not in name and name != found) < 1e-9
+    assert result[quantity] > 1e-7
+    assert max(error for name, error in result.items() if "gradient" not in name and name != quantity) < 1e-9
 
 
 def test_equal_layers_have_no_difference_in_anything_that_is_compared() -> None:
@@ -152,8 +152,8 @@ DTYPES: tuple[DType, ...] = ("float64", "float32", "tf32", "float16", "bfloat16"
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_results_and_the_gradients_of_short_sums_have_the_tolerance_of_their_type(dtype: DType) -> None:
     long, short = Sums(2048, 32, 8, 1), Sums(32, 32, 32, 32)
-    made = ("output", "final h", "final c", "gradient of input", "gradient of initial h", "gradient of initial c")
-    assert {allowed(name, dtype, long).error for name in made} == {TOLERANCES[dtype]}
+    quantities = ("output", "final h", "final c", "gradient of input", "gradient of initial h", "gradient of initial c")
+    assert {allowed(name, dtype, long).error for name in quantities} == {TOLERANCES[dtype]}
     assert allowed(WEIGHT, dtype, short).error == TOLERANCES[dtype]
 
 
@@ -164,9 +164,9 @@ def test_wide_types_are_held_as_tightly_at_any_usual_size(dtype: DType) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tolerance_grows_with_the_sum_and_a_gradient_of_zero_never_passes(dtype: DType) -> None:
-    found = [allowed(WEIGHT, dtype, Sums(10**power, 64, 8, 10)).error for power in range(12)]
-    assert found == sorted(found)
-    assert found[-1] < 1
+    tolerances = [allowed(WEIGHT, dtype, Sums(10**power, 64, 8, 10)).error for power in range(12)]
+    assert tolerances == sorted(tolerances)
+    assert tolerances[-1] < 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -212,7 +212,7 @@ class NoBias(GRUCell):
 
 
 class Swapped(GRUCell):
-    """Takes the reset gate for the update gate."""
+    """Swaps the reset gate and the update gate."""
 
     def advance(self, projected, h):
         r, z, n = projected.chunk(3, dim=-1)
@@ -228,7 +228,7 @@ class Wrong(GRUCell):
 
 
 class Stale(GRUCell):
-    """Lets half of the state of the step before pass."""
+    """Averages the new state and the old one."""
 
     def advance(self, projected, h):
         return super().advance(projected, h) / 2 + h / 2

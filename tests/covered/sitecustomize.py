@@ -1,6 +1,6 @@
-"""For `make coverage`, which puts this folder on PYTHONPATH: workers end by themselves, and can tell what they reached.
+"""Used by `make coverage`, which puts this folder on PYTHONPATH: workers exit by themselves and save their coverage.
 
-A coordinator closes a worker's input and kills it at once; here it first gives it the time to end.
+A coordinator closes a worker's input and kills it at once. Here it first gives the worker time to exit.
 """
 
 import os

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.gpu.steps import Task, steps
 
 KILL_SECONDS = 20.0  # after an interrupt
-MAX_KEPT_BYTES = 20 << 20  # of a file in the archive
+MAX_KEPT_BYTES = 20 << 20  # of each file in the archive
 ARCHIVE = "acceptance.tar.gz"
 NOT_KEPT = ("packages", ARCHIVE)
 SHOWN_LINES = 12
@@ -28,19 +28,19 @@ class Outcome:
     step: str
     task: Task
     seconds: float
-    fault: str  # empty where it passed
+    fault: str  # empty if the task passed
     last_line: str
 
 
 def plan(chosen: Sequence[str], known: dict[str, list[Task]]) -> Iterable[str]:
-    """What will be done, and how long it may take."""
+    """The tasks of each step, with their time limits."""
     for step in chosen:
         yield f"{step}: at most {sum(task.limit_seconds for task in known[step])} s"
         yield from (f"  {task.name:<14}{task.limit_seconds:>5} s  {' '.join(task.command[2:])}" for task in known[step])
 
 
 def run(step: str, task: Task, out: Path) -> Outcome:
-    """Run one task, its output in `out/logs`; interrupt it at its limit, and kill it if it goes on."""
+    """Run one task with its output in `out/logs`; interrupt it at its limit, and kill it if it goes on."""
     log = out / "logs" / f"{step}-{task.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -60,14 +60,14 @@ def _newest(argument: str) -> str:
     if "*" not in argument:
         return argument
     pattern = Path(argument)
-    found = sorted(pattern.parent.glob(pattern.name), key=lambda path: path.stat().st_mtime)
-    if not found:
+    paths = sorted(pattern.parent.glob(pattern.name), key=lambda path: path.stat().st_mtime)
+    if not paths:
         raise FileNotFoundError(f"nothing matches {argument}: the task before has left no run")
-    return str(found[-1])
+    return str(paths[-1])
 
 
 def _exit_code(command: Sequence[str], task: Task, output: int) -> int | None:
-    """The exit code; None where the time limit was reached."""
+    """The exit code of a command, or None if it reached the time limit."""
     process = subprocess.Popen(
         command, stdout=output, stderr=subprocess.STDOUT, cwd=task.folder, start_new_session=True
     )
@@ -90,7 +90,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
-        return  # it ended by itself meanwhile
+        return  # it has ended by itself meanwhile
 
 
 def _fault(task: Task, code: int | None, text: str) -> str:
@@ -100,21 +100,21 @@ def _fault(task: Task, code: int | None, text: str) -> str:
         return f"exit code {code}"
     if task.needs and not re.search(task.needs, text):
         return f"its output lacks {task.needs!r}"
-    if task.refuses and (found := re.search(task.refuses, text)):
-        return f"its output has {found[0]!r}"
+    if task.refuses and (match := re.search(task.refuses, text)):
+        return f"its output has {match[0]!r}"
     return ""
 
 
 def table(outcomes: Iterable[Outcome]) -> Iterable[str]:
     """One line for each task."""
-    for one in outcomes:
-        result = one.fault or "ok"
-        seconds = f"{one.seconds:>5.0f} of {one.task.limit_seconds:>3} s"
-        yield f"{one.step:<6} {one.task.name:<12} {seconds}  {result:<20} {one.last_line[:80]}".rstrip()
+    for outcome in outcomes:
+        result = outcome.fault or "ok"
+        seconds = f"{outcome.seconds:>5.0f} of {outcome.task.limit_seconds:>3} s"
+        yield f"{outcome.step:<6} {outcome.task.name:<12} {seconds}  {result:<20} {outcome.last_line[:80]}".rstrip()
 
 
 def keep(out: Path) -> Iterable[str]:
-    """Write the archive of all that is to be kept; say what was left out."""
+    """Write the archive, and return lines about it and the files left out."""
     with tarfile.open(out / ARCHIVE, "w:gz") as archive:
         for path in sorted(path for path in out.rglob("*") if path.is_file() and not path.is_symlink()):
             inside = path.relative_to(out)
@@ -128,28 +128,28 @@ def keep(out: Path) -> Iterable[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 where a task failed."""
+    """Run the steps; exit code 1 if a task failed."""
     parser = argparse.ArgumentParser(prog="tests/gpu/acceptance.sh")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(steps('cuda', Path()))}")
-    asked = parser.parse_args(arguments)
-    known = steps(asked.device, asked.out)
-    if unknown := [step for step in asked.steps if step not in known]:
+    args = parser.parse_args(arguments)
+    known = steps(args.device, args.out)
+    if unknown := [step for step in args.steps if step not in known]:
         parser.error(f"no step {unknown[0]!r}; there are {', '.join(known)}")
-    if not asked.steps:
+    if not args.steps:
         print("\n".join(plan(list(known), known)))
         parser.error("name the steps to run")
-    print("\n".join(plan(asked.steps, known)), flush=True)
+    print("\n".join(plan(args.steps, known)), flush=True)
     outcomes = []
-    for step in asked.steps:
+    for step in args.steps:
         for task in known[step]:
             print(f"\n== {step}: {task.name}", flush=True)
-            outcomes.append(run(step, task, asked.out))
+            outcomes.append(run(step, task, args.out))
     lines = list(table(outcomes))
-    (asked.out / "logs" / f"table-{'-'.join(asked.steps)}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n" + "\n".join([*keep(asked.out), "", *lines]))
-    return int(any(one.fault for one in outcomes))
+    (args.out / "logs" / f"table-{'-'.join(args.steps)}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n" + "\n".join([*keep(args.out), "", *lines]))
+    return int(any(outcome.fault for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The engine's clock against other tools', taken in turns in one process, each against what does the same.
+"""The engine's clock against the clocks of other tools, in turns in one process, each against its equivalent.
 
 - `torch.utils.benchmark` queues calls one after another, waits for the last and takes their mean, as warm windows do.
 - `triton.testing.do_bench` puts events around each call and takes their median. With nothing between its calls it does
@@ -40,11 +40,11 @@ Side = Callable[[], float]  # seconds per call
 
 @dataclass(frozen=True)
 class Tool:
-    """What a case is held against."""
+    """A tool that a case is compared with."""
 
     name: str
     seconds: Side
-    takes_mean: bool = False  # of its calls, and not their median
+    takes_mean: bool = False  # the mean of its calls, not their median
     cold: bool = False  # caches are flushed before each call
 
 
@@ -56,13 +56,13 @@ def check(device: str) -> Iterator[Row]:
                 yield from compared(case(layer, implementation, **axes(device, LENGTH, phase)))
 
 
-def compared(one: Case) -> Iterator[Row]:
-    """One row for each tool that a case is held against."""
-    device = devices.open_device(one.workload.device)
-    is_required = one.implementation in PURE and not devices.is_shared(one.workload.device)
-    timed = build(one, Path()).timed_call()
+def compared(subject: Case) -> Iterator[Row]:
+    """One row for each tool that a case is compared with."""
+    device = devices.open_device(subject.workload.device)
+    is_required = subject.implementation in PURE and not devices.is_shared(subject.workload.device)
+    timed = build(subject, Path()).timed_call()
     with timed.mode():
-        for tool in _tools(one, device, timed.call):
+        for tool in _tools(subject, device, timed.call):
             plan = calibrate(device, timed.call, SECONDS, cold=tool.cold)
             warm_up(device, timed.call, plan)
 
@@ -73,7 +73,7 @@ def compared(one: Case) -> Iterator[Row]:
             logs, seconds = _log_ratios(ours, tool.seconds)
             ratio = float(np.exp(median(logs)))
             yield {
-                "case": f"{one.cell} {one.implementation} {one.workload.phase}",
+                "case": f"{subject.cell} {subject.implementation} {subject.workload.phase}",
                 "against": tool.name,
                 "seconds": seconds,
                 "median ratio": ratio,
@@ -83,10 +83,10 @@ def compared(one: Case) -> Iterator[Row]:
     timed.end()
 
 
-def _tools(one: Case, device: Device, call: Call) -> Iterator[Tool]:
-    timer = Timer("call()", globals={"call": call}, num_threads=one.workload.threads)
+def _tools(subject: Case, device: Device, call: Call) -> Iterator[Tool]:
+    timer = Timer("call()", globals={"call": call}, num_threads=subject.workload.threads)
     yield Tool("torch.utils.benchmark", lambda: float(timer.blocked_autorange(min_run_time=SECONDS).median), True)
-    if importlib.util.find_spec("triton") is None or devices.is_shared(one.workload.device):
+    if importlib.util.find_spec("triton") is None or devices.is_shared(subject.workload.device):
         return
     yield Tool("do_bench, warm and queued", lambda: _do_bench(call, lambda flush, cache: None))
 
@@ -98,7 +98,7 @@ def _tools(one: Case, device: Device, call: Call) -> Iterator[Tool]:
 
 
 def _do_bench(call: Call, between: Callable[[Callable[[Any], object], Any], None]) -> float:
-    """Median seconds by triton; `between` is called with its flush and its buffer before each call."""
+    """Triton's median seconds; `between` is called before each call with triton's flush and its buffer."""
     with _between(between):
         milliseconds: float = importlib.import_module("triton.testing").do_bench(call, return_mode="median")
     return milliseconds / 1e3
@@ -113,7 +113,7 @@ def _between(between: Callable[[Callable[[Any], object], Any], None]) -> Iterato
 
 
 def _log_ratios(ours: Side, theirs: Side) -> tuple[list[float], float]:
-    """Of all rounds, and our median seconds."""
+    """The log-ratio of each round, and our median seconds."""
     logs, seconds = [], []
     for turn in range(ROUNDS):
         if turn % 2:

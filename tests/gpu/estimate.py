@@ -1,11 +1,11 @@
-"""`python -m tests.gpu.estimate [SUITE...]`: how long a suite takes on an H100, before there is one to try it on.
+"""`python -m tests.gpu.estimate [SUITE...]`: estimate how long a suite takes on an H100, without one.
 
-What is assumed, where no test has measured it:
+Assumptions that no test has measured:
 
 - An operator of a Python loop takes 10 µs (the host submits it; a published loop over 1,024 steps takes 144 µs a step),
   a kernel of a recorded graph or of a fused layer 2.5 µs. The device works at half to two thirds of its best rate.
-- How many operators a step has is counted, on the CPU and at a small size.
-- A worker starts in 5 s (importing torch, the CUDA context). A graph is recorded by four calls of what it replays.
+- The operators of a step are counted on the CPU, at a small size.
+- A worker starts in 5 s (importing torch, the CUDA context). Recording a graph takes four calls of its program.
 - Observing takes 200 µs for each operator of a training call, mostly in the profiler: 150 to 250 µs on two busy cores.
 - `compiled` takes 45 s when it is first compiled, and 8 s in each later worker, from the cache on disk.
 - No replicate is repeated or added, and no case fails.
@@ -30,17 +30,17 @@ OPERATOR_SECONDS = 10e-6
 KERNEL_SECONDS = 2.5e-6
 FLOPS_PER_SECOND = {"float32": 35e12, "tf32": 200e12, "bfloat16": 400e12, "float16": 400e12}
 START_SECONDS = 5.0
-CEILING_SECONDS = 2.0  # of a dtype
+CEILING_SECONDS = 2.0  # for each dtype
 BUILD_SECONDS = 0.05
 RECORDING_CALLS = 4
 COMPILE_SECONDS, FROM_CACHE_SECONDS = 45.0, 8.0
-OBSERVE_SECONDS = 0.3  # of a case whose operators nobody sees
+OBSERVE_SECONDS = 0.3  # of a case whose operators are not counted
 OBSERVE_SECONDS_PER_OPERATOR = 200e-6
-INFERENCE_SHARE = 0.6  # of that, in inference: parity takes gradients all the same
+INFERENCE_SHARE = 0.6  # factor in inference, where parity still computes gradients
 UNTIMED_CALLS = 1  # before each window
 WARMUP_CALLS = 2
 CALIBRATION_CALLS = 4  # once in a run
-COMPILED_OPERATORS = {"inference": 3, "training": 8}  # a step
+COMPILED_OPERATORS = {"inference": 3, "training": 8}  # for each step
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Estimate:
 
 
 def estimate(groups: Sequence[Group], settings: Settings) -> Estimate:
-    """The time that a run of these groups takes on one H100, with no more than the fewest replicates."""
+    """The time of a run of these groups on one H100 with the minimum number of replicates."""
     cases = [case for group in groups for case in group.cases if case.is_reference or _operators(case)]
     ceilings = CEILING_SECONDS * len({group.workload.dtype for group in groups})
     observing = sum(map(_observe_seconds, cases))
@@ -74,7 +74,7 @@ def estimate(groups: Sequence[Group], settings: Settings) -> Estimate:
 
 
 def call_seconds(case: Case) -> float:
-    """Seconds of one call: what the host takes to submit it, or the device to do it."""
+    """Seconds of one call: the larger of the host's time to submit it and the device's time to run it."""
     load = case.workload
     if case.implementation == "torch.nn":
         passes = 1 if load.phase == "inference" else 3
@@ -93,15 +93,15 @@ def _device_seconds(load: Workload) -> float:
 
 
 def _operators(case: Case, phase: Phase | None = None) -> float:
-    """Operators of a call, or of what a graph replays; 0 where the case is skipped."""
+    """Operators of a call, or of the program that a graph replays; 0 if the case is skipped."""
     load = replace(case.workload, phase=phase or case.workload.phase)
     if case.implementation == "compiled":
         return COMPILED_OPERATORS[load.phase] * load.seq_len * load.num_layers
     replayed: list[Implementation] = (
         ["hoisted", "loop"] if case.implementation == "cudagraph" else [case.implementation]
     )
-    found = (load.seq_len * _operators_of_step(Case(case.cell, each, load)) for each in replayed)
-    return next(filter(None, found), 0.0)
+    counts = (load.seq_len * _operators_of_step(Case(case.cell, implementation, load)) for implementation in replayed)
+    return next(filter(None, counts), 0.0)
 
 
 def _operators_of_step(case: Case) -> float:
@@ -111,16 +111,16 @@ def _operators_of_step(case: Case) -> float:
 
 @cache
 def _counted(case: Case) -> float:
-    """Operators that a call has more for each step more; 0 where the case is skipped."""
-    found = []
+    """Operators that each further step adds to a call; 0 if the case is skipped."""
+    counts = []
     for steps in (4, 8):
         try:
             built = build(replace(case, workload=replace(case.workload, seq_len=steps)), Path())
         except Skip:
             return 0.0
         forget = partial(built.model.zero_grad, set_to_none=True)
-        found.append(count(built.timed_call(), built.input.device, forget).operators)
-    return (found[1] - found[0]) / 4
+        counts.append(count(built.timed_call(), built.input.device, forget).operators)
+    return (counts[1] - counts[0]) / 4
 
 
 def _observe_seconds(case: Case) -> float:
@@ -135,7 +135,7 @@ def _observe_seconds(case: Case) -> float:
 
 
 def _ready_seconds(case: Case) -> float:
-    """Building a case in a worker, and recording its graph or reading what was compiled."""
+    """Seconds to build a case in a worker, and to record its graph or load its compiled code."""
     match case.implementation:
         case "compiled":
             return BUILD_SECONDS + FROM_CACHE_SECONDS
@@ -161,11 +161,11 @@ def lines(names: Iterable[str]) -> Iterable[str]:
     for name in names:
         suite = suites.read(name)
         groups = suite.groups({}, None, most=None)
-        found = estimate(groups, suite.settings)
+        estimated = estimate(groups, suite.settings)
         cases = sum(len(group.cases) for group in groups)
-        seconds = [*(getattr(found, stage) for stage in stages), found.total]
+        seconds = [*(getattr(estimated, stage) for stage in stages), estimated.total]
         yield f"{name:<16}{len(groups):>8}{cases:>8}" + "".join(f"{value:>9.0f} s" for value in seconds)
-        if suite.settings.budget_seconds and found.observing > OBSERVING_SHARE * suite.settings.budget_seconds:
+        if suite.settings.budget_seconds and estimated.observing > OBSERVING_SHARE * suite.settings.budget_seconds:
             yield f"{name}: observing takes more than {OBSERVING_SHARE:.0%} of the budget: some cases stay pending"
 
 

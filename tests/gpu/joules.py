@@ -1,4 +1,4 @@
-"""Energy per call against mean power times time, for a short call and for one that is longer than a window."""
+"""Energy per call against mean power times time, for a short call and one longer than a window."""
 
 import time
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from rnnbench.store.readings import Unavailable
 from tests.gpu.row import Row
 
 CALL_SECONDS = (1e-3, 30e-3)
-SIDE = {True: 256, False: 4096}  # of a square product, by whether the device is a CPU
-COUNTER_SECONDS = 6.0  # a GPU's counter has steps of 0.1 s, which are 2% of it
+SIDE = {True: 256, False: 4096}  # of a square product; key: whether the device is a CPU
+COUNTER_SECONDS = 6.0  # a GPU's counter has steps of 0.1 s, which is 2% of this
 SAMPLE_SECONDS = 0.02
 ALLOWED = 0.05
 
 
 class Power(Thread):
-    """Watts, sampled beside the calls."""
+    """Watts, sampled while the calls run."""
 
     def __init__(self, gpu: nvml.Gpu) -> None:
         super().__init__(daemon=True)
@@ -41,7 +41,7 @@ class Power(Thread):
 
 
 def check(name: str) -> Iterator[Row]:
-    """One row for each length of a call; raises Unavailable where there is no counter of energy or no GPU."""
+    """One row for each length of a call; raises Unavailable without an energy counter or a GPU."""
     device = devices.open_device(name)
     meter = device.meter()
     uuid = device.uuid()
@@ -51,29 +51,29 @@ def check(name: str) -> Iterator[Row]:
     left = torch.randn(SIDE[devices.is_shared(name)], SIDE[devices.is_shared(name)], device=name).bfloat16()
     product = torch.empty_like(left)
     once = calibrate(device, lambda: torch.mm(left, left, out=product), 0.1)
-    for wanted in CALL_SECONDS:
-        repeats = max(1, round(wanted / (once.seconds / once.calls)))
-        made: list[int] = []
+    for call_seconds in CALL_SECONDS:
+        repeats = max(1, round(call_seconds / (once.seconds / once.calls)))
+        calls: list[int] = []
 
-        def call(repeats: int = repeats, made: list[int] = made) -> None:
-            made.append(1)
+        def call(repeats: int = repeats, calls: list[int] = calls) -> None:
+            calls.append(1)
             for _ in range(repeats):
                 torch.mm(left, left, out=product)
 
         plan = calibrate(device, call, 0.01)
-        energy.per_call(meter, device, call, plan)  # until power stands still
+        energy.per_call(meter, device, call, plan)  # warm up until power is steady
         power = Power(nvml.open_gpu(uuid))
-        made.clear()
+        calls.clear()
         started = time.perf_counter()
         power.start()
         joules = energy.per_call(meter, device, call, plan)
         seconds = time.perf_counter() - started
         power.end()
         watts = mean(power.watts)
-        ratio = joules * len(made) / (watts * seconds)
+        ratio = joules * len(calls) / (watts * seconds)
         yield {
             "call": f"{1e3 * take_window(device, call, plan).seconds / plan.calls:.2f} ms",
-            "calls": len(made),
+            "calls": len(calls),
             "joules a call": joules,
             "mean watts": watts,
             "seconds": seconds,

@@ -1,4 +1,4 @@
-"""`launch-bound` against what torch's profiler saw: the share of a call's time in which kernels ran."""
+"""`launch-bound` against torch's profiler: the share of a call's time in which kernels ran."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ LARGE: dict[str, Any] = {
     "hidden_size": 2048,
 }  # a loop that fills the launch queue
 WINDOWS = 5
-# Between two kernels of a busy device lies a microsecond, as much as a small kernel takes.
-BUSY, WAITING = 0.5, 0.85  # least share of a device that is not kept waiting, and most of one that is
+# A busy device has gaps of a microsecond between kernels, as long as a small kernel.
+BUSY, WAITING = 0.5, 0.85  # smallest share of a device that never waits, largest of one that does
 
 
 def check(device: str) -> Iterator[Row]:
@@ -37,7 +37,7 @@ def check(device: str) -> Iterator[Row]:
 
 
 def row(one: Case) -> Row:
-    """Holds where the judgement goes with the share of the time in which kernels ran."""
+    """The row of a case; it holds if the judgement agrees with the share of time in which kernels ran."""
     device = devices.open_device(one.workload.device)
     timed = build(one, Path()).timed_call()
     with timed.mode():
@@ -64,18 +64,18 @@ def row(one: Case) -> Row:
 
 
 def is_right(is_bound: bool, busy: float) -> bool:
-    """Whether a device that was busy for so much of the time may be called launch-bound, or not."""
+    """Whether the judgement `is_bound` is acceptable for a device that was busy for this share of the time."""
     return 0 < busy <= WAITING if is_bound else busy >= BUSY
 
 
 def kernels(call: Callable[[], object], synchronize: Callable[[], object]) -> float:
-    """Seconds that a call's kernels ran, copies included."""
+    """Seconds in which a call's kernels ran, copies included."""
     profiler: Any = torch.profiler  # untyped in torch
     for _ in range(2):  # the first profile of a process is slow
         synchronize()
-        with profiler.profile(activities=profiler.supported_activities()) as seen:
+        with profiler.profile(activities=profiler.supported_activities()) as profile:
             call()
             synchronize()
-    events = seen.profiler.kineto_results.events()
+    events = profile.profiler.kineto_results.events()
     nanoseconds: int = sum(event.duration_ns() for event in events if event.device_type() == DeviceType.CUDA)
     return nanoseconds / 1e9

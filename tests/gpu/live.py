@@ -1,4 +1,4 @@
-"""`python -m tests.gpu.live [DEVICE]`: `rnnbench.measure` on modules and tensors that lie on a GPU."""
+"""`python -m tests.gpu.live [DEVICE]`: `rnnbench.measure` on modules and tensors on a GPU."""
 
 import math
 import sys
@@ -32,20 +32,20 @@ class Loop(nn.Module):
 
 
 def faults(measured: Measured, phase: Phase, device: str) -> list[str]:
-    """What is wrong with a result."""
+    """The faults of a result."""
     ratio = float(measured.loc["loop", "ratio"])  # type: ignore[arg-type]
-    found = []
+    problems = []
     if not math.isfinite(ratio) or ratio <= 0:
-        found.append(f"{phase}: the ratio is {ratio}")
+        problems.append(f"{phase}: the ratio is {ratio}")
     if "agree" not in str(measured.loc["loop", "parity"]):
-        found.append(f"{phase}: parity is {measured.loc['loop', 'parity']!r}")
+        problems.append(f"{phase}: parity is {measured.loc['loop', 'parity']!r}")
     if torch.device(str(measured.attrs["device"])).type != torch.device(device).type:
-        found.append(f"{phase}: it was measured on {measured.attrs['device']}")
-    return found
+        problems.append(f"{phase}: it was measured on {measured.attrs['device']}")
+    return problems
 
 
 def main(device: str) -> int:
-    """Print both frames."""
+    """Measure and print both frames."""
     torch.manual_seed(1)
     layer = nn.LSTM(SIZE, SIZE)
     modules = {"loop": Loop(layer).to(device), "torch": layer.to(device)}

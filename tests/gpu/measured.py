@@ -1,6 +1,6 @@
-"""`python -m tests.gpu.measured SUITE ...`: `rnnbench run`, and then: was every expected case measured?
+"""`python -m tests.gpu.measured SUITE ...`: do `rnnbench run` and check that every expected case was measured.
 
-Exit code 1 where a case failed, was skipped without need, or was not reached.
+Exit code 1 if a case failed, was skipped without need, or was not reached.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from rnnbench.store.records import Case, Measurement
 
 
 def expected(suite: str, only: Sequence[str], device: str) -> list[Case]:
-    """The cases that a run must have measured: all of the device's own."""
+    """The cases that a run must have measured: all that the device supports."""
     groups = suites.read(suite).groups(parse_only(only), device, most=None)
     cases = [case for group in groups for case in group.cases]
     return [case for case in cases if case.implementation != "cudagraph" or device.startswith("cuda")]
@@ -25,32 +25,32 @@ def expected(suite: str, only: Sequence[str], device: str) -> list[Case]:
 def faults(cases: Iterable[Case], measurements: dict[str, Measurement]) -> Iterable[str]:
     """A line for each case that was not measured."""
     for case in cases:
-        found = measurements.get(case.key)
-        if found is None:
+        measurement = measurements.get(case.key)
+        if measurement is None:
             yield f"not in the run: {case.key}"
-        elif found.status != "measured":
-            yield f"{found.status}: {case.key}: {found.reason}"
+        elif measurement.status != "measured":
+            yield f"{measurement.status}: {case.key}: {measurement.reason}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run, and judge what is in the newest folder."""
+    """Run the suite and judge the newest run folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("suite")
     for option in ("--device", "--out", "--budget"):
         parser.add_argument(option, required=True)
     parser.add_argument("--only", action="append", default=[])
-    asked = parser.parse_args(arguments)
-    given = [text for only in asked.only for text in ("--only", only)]
-    given += ["--device", asked.device, "--out", asked.out, "--budget", asked.budget]
-    done = subprocess.run([sys.executable, "-m", "rnnbench", "run", asked.suite, *given], check=False)
+    args = parser.parse_args(arguments)
+    flags = [text for only in args.only for text in ("--only", only)]
+    flags += ["--device", args.device, "--out", args.out, "--budget", args.budget]
+    done = subprocess.run([sys.executable, "-m", "rnnbench", "run", args.suite, *flags], check=False)
     if done.returncode:
         return done.returncode
-    runs = sorted(Path(asked.out).glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    runs = sorted(Path(args.out).glob("*/run.json"), key=lambda file: file.stat().st_mtime)
     if not runs:
-        print(f"{asked.out} holds no run")
+        print(f"{args.out} holds no run")
         return 1
     run = runs[-1].parent
-    cases, measurements = expected(asked.suite, asked.only, asked.device), last_measurements(run)
+    cases, measurements = expected(args.suite, args.only, args.device), last_measurements(run)
     wrong = list(faults(cases, measurements))
     for case in cases:
         if "compile_seconds" in (known := measurements.get(case.key, Measurement(case, "pending"))).metrics:

@@ -1,4 +1,4 @@
-"""The allocator's peak, exact to the byte, and memory that observing cases leaves behind, which must be none."""
+"""The allocator's peak, exact to the byte; and observing cases must leave no memory behind."""
 
 import random
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ def check(device: str) -> Iterator[Row]:
     """One row for each block, and one for the observations."""
     yield from peaks(device)
     if devices.is_shared(device):
-        _observe_all(device, OBSERVATIONS)  # the program is tried
+        _observe_all(device, OBSERVATIONS)  # only tries the program
         raise Unavailable("torch reserves no memory on a CPU")
     yield left_behind(device)
 
 
 def peaks(device: str) -> Iterator[Row]:
-    """Blocks of known size."""
+    """One row for each block of known size."""
     for size in BLOCKS[: 2 if devices.is_shared(device) else None]:
         block = partial(torch.empty, size, dtype=torch.uint8, device=device)
         peak = count(TimedCall(block, torch.inference_mode), torch.device(device)).peak_bytes
@@ -38,7 +38,7 @@ def peaks(device: str) -> Iterator[Row]:
 
 
 def left_behind(device: str) -> Row:
-    """What torch has reserved after many observations, beside what it had after one of each kind."""
+    """The memory that torch has reserved after many observations, and after one of each kind."""
     kinds = len(_cases(device))
     worker = _observe_all(device, kinds)
     before = torch.cuda.memory_reserved(device)

@@ -1,4 +1,4 @@
-"""`python -m tests.gpu.rates [DEVICE]`: the ceilings beside what is known of the card; exit code 1 where they differ.
+"""`python -m tests.gpu.rates [DEVICE]`: the ceilings beside the card's known figures; exit code 1 if they differ.
 
 A ceiling above the highest figure breaks physics (something was not measured), one below the lowest is no ceiling.
 """
@@ -18,14 +18,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class KnownCard:
-    """The range of a card's ceilings: from three quarters of what others measure to the data sheet's peak."""
+    """The range of a card's ceilings: from three quarters of published measurements to the data sheet's peak."""
 
     tflops: dict[str, Range]  # of dense products, by dtype
     copies: Range  # TB/s of large copies, bytes read and written
     launch: Range = (1.0, 10.0)  # µs
 
     def ranges(self, dtype: str) -> dict[str, Range]:
-        """The range of each figure."""
+        """The range of each figure for a dtype."""
         return {"products": self.tflops[dtype], "copies": self.copies, "launch": self.launch}
 
 
@@ -37,12 +37,12 @@ CARDS = {  # part of the name that the driver gives
 
 
 def known(name: str) -> KnownCard | None:
-    """What is known of a card."""
+    """The known figures of a card."""
     return next((card for part, card in CARDS.items() if part in name), None)
 
 
 def measure(device: str, dtype: str) -> Ceiling:
-    """As a worker does it."""
+    """Measure the ceilings as a worker does."""
     request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": 1}
     reply = Operations(random.Random(0)).handle(request)
     if not reply["ok"]:
@@ -51,7 +51,7 @@ def measure(device: str, dtype: str) -> Ceiling:
 
 
 def lines(ceiling: Ceiling, card: KnownCard | None) -> Iterable[tuple[str, bool]]:
-    """What is shown of a ceiling, and whether it is right."""
+    """The printed lines of a ceiling, each with whether it is right."""
     figures = {
         "products": (2 * ceiling.macs_per_second / 1e12, "TFLOP/s"),
         "copies": (ceiling.copies[-1][1] / 1e12, "TB/s"),
@@ -75,13 +75,13 @@ def main(device: str) -> int:
     name = torch.cuda.get_device_name(device) if is_gpu else device
     card = known(name)
     print(f"{name}: {'judged' if card else 'nothing is known of it, so nothing is judged'}")
-    found = [
+    judged = [
         line
         for dtype in (("float32", "tf32", "bfloat16") if is_gpu else ("float32",))
         for line in lines(measure(device, dtype), card)
     ]
-    print("\n".join(text for text, _ in found))
-    return int(not all(is_right for _, is_right in found))
+    print("\n".join(text for text, _ in judged))
+    return int(not all(is_right for _, is_right in judged))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m tests.gpu.resumed DEVICE OUT`: a run whose worker is killed, which is then interrupted and resumed.
+"""`python -m tests.gpu.resumed DEVICE OUT`: kill a worker of a run, interrupt the run and resume it.
 
-The case that the worker was at fails alone, with the signal's name; all others are measured; no window is made twice.
+Only the case that the worker was timing fails, with the signal's name; all others are measured, no window twice.
 """
 
 import signal
@@ -38,19 +38,19 @@ def windows(out: Path) -> list[str]:
 
 
 def kill_worker(pid: int) -> bool:
-    """Kill a worker below this process; whether there was one."""
+    """Kill a worker of this process and return whether there was one."""
     for process in psutil.Process(pid).children(recursive=True):
         try:
             if str(STARTER) in process.cmdline():
                 process.kill()
                 return True
         except psutil.Error:
-            continue  # it ended meanwhile
+            continue  # it has ended meanwhile
     return False
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Raises SystemExit where it takes too long."""
+    """Wait until a condition holds; raises SystemExit if it takes too long."""
     end = time.monotonic() + WAIT_SECONDS
     while not is_so():
         if time.monotonic() > end:
@@ -59,7 +59,7 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 def cut_off(command: Sequence[str], out: Path) -> list[str]:
-    """Start a run, kill its worker among the windows, interrupt it some windows later; the windows that it has kept."""
+    """Start a run, kill its worker while it times, interrupt the run some windows later; return the windows kept."""
     process = subprocess.Popen(command)
     try:
         wait_until(lambda: len(windows(out)) > 10, "the run has no windows")
@@ -74,11 +74,15 @@ def cut_off(command: Sequence[str], out: Path) -> list[str]:
 
 
 def faults(measurements: Iterable[Measurement], kept: Sequence[str], after: Sequence[str]) -> Iterable[str]:
-    """What is wrong with the run after it was resumed."""
-    others = [one for one in measurements if one.status != "measured"]
-    if len(others) > 1:
-        yield f"{len(others)} cases were not measured, more than the one that the killed worker was at"
-    yield from (f"{one.status}: {one.case.key}: {one.reason}" for one in others if "SIGKILL" not in one.reason)
+    """The faults of the run after it was resumed."""
+    unmeasured = [measurement for measurement in measurements if measurement.status != "measured"]
+    if len(unmeasured) > 1:
+        yield f"{len(unmeasured)} cases were not measured, more than the one that the killed worker was at"
+    yield from (
+        f"{measurement.status}: {measurement.case.key}: {measurement.reason}"
+        for measurement in unmeasured
+        if "SIGKILL" not in measurement.reason
+    )
     if lost := Counter(kept) - Counter(after):
         yield f"{lost.total()} windows of the first part are gone"
     if twice := [line for line, count in Counter(after).items() if count > 1]:
@@ -88,7 +92,7 @@ def faults(measurements: Iterable[Measurement], kept: Sequence[str], after: Sequ
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run, cut off, resume, and judge."""
+    """Run, interrupt, resume and judge."""
     device, out = arguments[0], Path(arguments[1])
     out.mkdir(parents=True, exist_ok=True)
     suite = out / "resumed.toml"

@@ -1,6 +1,6 @@
-"""What a check gives: rows of figures."""
+"""The rows of figures that a check returns."""
 
 from typing import Any
 
-# `holds`: whether it is as it must be; None where it is reported only.
+# `holds`: whether the figures are as they must be; None if they are only reported.
 Row = dict[str, Any]

@@ -1,6 +1,6 @@
-"""`python -m tests.gpu.slowed [DEVICE [SECONDS]]`: a check in which one cell was slowed by 5% and the others were not.
+"""`python -m tests.gpu.slowed [DEVICE [SECONDS]]`: a check in which one cell was slowed by 5%.
 
-The exit code is 1 where a slowed case is called unchanged or improved, or another one is blamed. A slowed case may be
+The exit code is 1 if a slowed case is called unchanged or improved, or another case regressed. A slowed case may be
 `inconclusive`: then the table says so.
 """
 
@@ -14,7 +14,7 @@ RIGHT: dict[bool, tuple[Verdict, ...]] = {True: ("regressed", "inconclusive"), F
 
 
 def main(device: str, budget_seconds: float) -> int:
-    """Print each case's verdict; whether one is wrong."""
+    """Print each case's verdict and return whether one is wrong."""
     comparison = one_check({SLOWED: 0.05}, budget_seconds, every_tenth=False, device=device)
     wrong = caught = slowed = 0
     for finding in comparison.findings:

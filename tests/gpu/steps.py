@@ -1,4 +1,4 @@
-"""The steps of the acceptance run, each a few programs with a time limit. Imports nothing that a machine may lack."""
+"""The steps of the acceptance run, each a few programs with a time limit. Imports only the standard library."""
 
 import sys
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ GRID = "cell=lstm,gru batch_size=32,256 hidden_size=512,2048 seq_len=256 dtype=f
 FLASH = "batch_size=16 hidden_size=768 seq_len=1024 dtype=float32,float16"
 PROFILED = "cell=lstm phase=inference batch_size=32 hidden_size=512 seq_len=32 implementation=loop"
 
-# The same on a CPU, with suites, sizes and seconds that fit it: no figure of theirs means anything.
+# The same on a CPU, with suites, sizes and times that fit it; the resulting figures mean nothing.
 ON_CPU = {
     COMPILED: (
         "ladder",
@@ -33,10 +33,10 @@ class Task:
 
     name: str
     limit_seconds: int
-    command: tuple[str, ...]  # an argument with a * becomes the newest path that it matches when the task starts
+    command: tuple[str, ...]  # an argument with a * becomes the newest matching path when the task starts
     needs: str = ""  # a pattern that the output must contain
-    refuses: str = ""  # one that it must not
-    folder: Path = ROOT  # where it runs
+    refuses: str = ""  # a pattern that the output must not contain
+    folder: Path = ROOT  # working directory
 
 
 def steps(device: str, out: Path) -> dict[str, list[Task]]:

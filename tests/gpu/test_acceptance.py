@@ -1,4 +1,4 @@
-"""The acceptance run: what fails is told, what goes on too long is ended, and all is kept in one archive."""
+"""The acceptance run reports failures, ends tasks that take too long, and keeps all output in one archive."""
 
 import os
 import subprocess
@@ -42,10 +42,10 @@ def test_every_program_of_a_step_is_there(tmp_path: Path) -> None:
 
 
 def test_a_program_that_ends_well_is_ok_and_its_last_line_is_shown(tmp_path: Path) -> None:
-    found = outcome(tmp_path, "print('much'); print('8 of 8 cases measured'); print()")
-    assert (found.fault, found.last_line) == ("", "8 of 8 cases measured")
+    result = outcome(tmp_path, "print('much'); print('8 of 8 cases measured'); print()")
+    assert (result.fault, result.last_line) == ("", "8 of 8 cases measured")
     assert (tmp_path / "logs" / "step-task.txt").read_text().startswith("much\n")
-    [line] = table([found])
+    [line] = table([result])
     assert line.split()[:2] == ["step", "task"]
     assert line.endswith("ok                   8 of 8 cases measured")
 
@@ -74,8 +74,8 @@ def test_a_star_becomes_the_newest_path(tmp_path: Path) -> None:
     for age, name in enumerate(["run-b", "run-a", "run-c"]):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
-    found = run("step", Task("task", 5, ("echo", str(tmp_path / "run-*"))), tmp_path)
-    assert found.last_line == str(tmp_path / "run-b")
+    result = run("step", Task("task", 5, ("echo", str(tmp_path / "run-*"))), tmp_path)
+    assert result.last_line == str(tmp_path / "run-b")
 
 
 def test_a_program_that_goes_on_too_long_is_interrupted_and_then_killed_with_all_that_it_started(
@@ -89,9 +89,9 @@ def test_a_program_that_goes_on_too_long_is_interrupted_and_then_killed_with_all
         "print(child.pid, flush=True)\n"
         "time.sleep(60)"
     )
-    found = outcome(tmp_path, text, limit=1)
-    assert found.fault == "longer than 1 s"
-    child = Path(f"/proc/{found.last_line}/stat")
+    result = outcome(tmp_path, text, limit=1)
+    assert result.fault == "longer than 1 s"
+    child = Path(f"/proc/{result.last_line}/stat")
     end = time.monotonic() + 10
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end
@@ -107,7 +107,7 @@ def test_the_exit_code_tells_of_a_failed_task_and_the_archive_holds_all_but_pack
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "pydantic.py").write_text("")
     (tmp_path / "trace.json").write_bytes(bytes(1 << 17))
-    for _ in range(2):  # the second archive does not hold the first
+    for _ in range(2):  # the second archive must not contain the first
         assert main(["--out", str(tmp_path), "smoke"]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "smoke: at most 60 s"

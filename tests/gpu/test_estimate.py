@@ -1,4 +1,4 @@
-"""The suites for a GPU take as long as they say, as far as an estimate can tell."""
+"""The suites for a GPU take as long as they claim, according to the estimate."""
 
 import re
 
@@ -24,14 +24,14 @@ def estimated(name: str) -> Estimate:
 
 @pytest.mark.parametrize("name", MINUTES)
 def test_a_suite_takes_the_minutes_that_its_description_states(name: str) -> None:
-    found, suite = estimated(name), suites.read(name)
+    result, suite = estimated(name), suites.read(name)
     hours, minutes = re.search(r"about (?:(\d+) h )?(\d+) min", suite.content.description).groups("0")  # type: ignore[union-attr]
     stated = int(hours) * 60 + int(minutes)
     assert stated == MINUTES[name]
-    assert found.total / 60 == pytest.approx(stated, rel=0.15)
+    assert result.total / 60 == pytest.approx(stated, rel=0.15)
     assert suite.settings.budget_seconds is not None
-    assert found.total < 1.01 * suite.settings.budget_seconds
-    assert found.observing < OBSERVING_SHARE * suite.settings.budget_seconds
+    assert result.total < 1.01 * suite.settings.budget_seconds
+    assert result.observing < OBSERVING_SHARE * suite.settings.budget_seconds
 
 
 @pytest.mark.parametrize("name", CORES)
@@ -74,10 +74,10 @@ def test_a_loop_is_bound_by_its_operators_and_a_large_product_by_the_device() ->
 
 def test_a_case_that_is_skipped_takes_no_time() -> None:
     [group] = groups("cuda-full", "cell=combined phase=inference dtype=float32 batch_size=1 hidden_size=128")
-    kept = [case for case in group.cases if case.implementation != "hoisted"]
+    cases = [case for case in group.cases if case.implementation != "hoisted"]
     settings = suites.read("cuda-full").settings
     assert Case("combined", "hoisted", group.workload) in group.cases
-    assert estimate([group], settings) == estimate([Group(group.workload, tuple(kept))], settings)
+    assert estimate([group], settings) == estimate([Group(group.workload, tuple(cases))], settings)
 
 
 def test_the_table_has_a_line_for_each_suite() -> None:

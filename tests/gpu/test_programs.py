@@ -1,4 +1,4 @@
-"""What the programs of the acceptance run call right and wrong; the runs themselves are the acceptance run's."""
+"""How the programs of the acceptance run judge results; only the acceptance run itself executes them."""
 
 import json
 import math
@@ -40,10 +40,10 @@ def test_the_figures_that_are_known_of_an_h100_are_right() -> None:
     ("found", "wrong"),
     [
         (ceiling(tflops=8000), ["products"]),  # the clock did not wait for the device
-        (ceiling("float32", 400), ["products"]),  # TF32 was on
-        (ceiling("tf32", 50), ["products"]),  # and was off
-        (ceiling(copies=1.5), ["copies"]),  # bytes counted one way
-        (ceiling(copies=9.0), ["copies"]),  # of the cache
+        (ceiling("float32", 400), ["products"]),  # TF32 was switched on
+        (ceiling("tf32", 50), ["products"]),  # TF32 was switched off
+        (ceiling(copies=1.5), ["copies"]),  # only one direction was counted
+        (ceiling(copies=9.0), ["copies"]),  # the cache was measured
     ],
 )
 def test_a_ceiling_that_can_not_be_is_off(found: Ceiling, wrong: list[str]) -> None:
@@ -57,11 +57,11 @@ def test_a_card_that_nothing_is_known_of_is_not_judged() -> None:
 
 def test_a_package_that_is_missing_or_too_old_is_named_with_the_remedy() -> None:
     assert packages.requirements().keys() >= {"torch", "click", "torchinfo"}
-    wanted = {"click": "1.0", "torchinfo": "99", "no-such-package-at-all": "2.1"}
-    found = {package: fault for package, _, fault in packages.rows(wanted)}
-    assert found["click"] == ""
-    assert found["torchinfo"] == "is older than 99; put a newer wheel into the folder WHEELS"
-    assert found["no-such-package-at-all"] == "is not installed; put its wheel into the folder WHEELS (at least 2.1)"
+    required = {"click": "1.0", "torchinfo": "99", "no-such-package-at-all": "2.1"}
+    faults = {package: fault for package, _, fault in packages.rows(required)}
+    assert faults["click"] == ""
+    assert faults["torchinfo"] == "is older than 99; put a newer wheel into the folder WHEELS"
+    assert faults["no-such-package-at-all"] == "is not installed; put its wheel into the folder WHEELS (at least 2.1)"
     assert packages.numbers("2.11.0+cu130") == (2, 11, 0) > packages.numbers("2.9.1")
 
 
@@ -80,8 +80,8 @@ def test_a_case_that_was_not_measured_is_a_fault_of_the_run() -> None:
         good.key: Measurement(good, "measured"),
         bad.key: Measurement(bad, "failed", "out of memory"),
     }
-    found = list(measured.faults([good, bad, unreached], known))
-    assert found == [f"failed: {bad.key}: out of memory", f"not in the run: {unreached.key}"]
+    lines = list(measured.faults([good, bad, unreached], known))
+    assert lines == [f"failed: {bad.key}: out of memory", f"not in the run: {unreached.key}"]
 
 
 def test_a_graph_is_expected_on_a_gpu_alone() -> None:
@@ -111,15 +111,15 @@ def test_only_the_cell_that_asks_for_too_much_may_fail_and_in_words(tmp_path: Pa
     cases = [case for group in groups for case in group.cases]
 
     def ended(status: str, reason: str) -> list[str]:
-        found = []
+        measurements = []
         for case in cases:
             if case.cell.endswith("Large"):
-                found.append(Measurement(case, status, reason))  # type: ignore[arg-type]
+                measurements.append(Measurement(case, status, reason))  # type: ignore[arg-type]
             elif case.workload.batch_size > 32:
-                found.append(Measurement(case, "skipped", "it needs 5,000.0 GB of memory at least, and ..."))
+                measurements.append(Measurement(case, "skipped", "it needs 5,000.0 GB of memory at least, and ..."))
             else:
-                found.append(Measurement(case, "measured"))
-        return list(too_large.faults(found))
+                measurements.append(Measurement(case, "measured"))
+        return list(too_large.faults(measurements))
 
     assert ended("failed", "out of memory: CUDA out of memory") == []
     [large] = [case for case in cases if case.cell.endswith("Large")]
@@ -145,13 +145,13 @@ def test_a_resumed_run_has_all_windows_once_and_the_killed_workers_case_alone_fa
 
 
 def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device() -> None:
-    found = Measured({"ratio": [2.0, 1.0], "parity": ["agrees", "is the reference"]}, index=["loop", "torch"])
-    found.attrs = {"device": "cuda:0"}
-    assert live.faults(found, "inference", "cuda") == []
-    assert live.faults(found, "inference", "cpu") == ["inference: it was measured on cuda:0"]
-    found = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
-    found.attrs = {"device": "cuda:0"}
-    assert live.faults(found, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
+    frame = Measured({"ratio": [2.0, 1.0], "parity": ["agrees", "is the reference"]}, index=["loop", "torch"])
+    frame.attrs = {"device": "cuda:0"}
+    assert live.faults(frame, "inference", "cuda") == []
+    assert live.faults(frame, "inference", "cpu") == ["inference: it was measured on cuda:0"]
+    frame = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
+    frame.attrs = {"device": "cuda:0"}
+    assert live.faults(frame, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
 
 
 def test_the_worker_of_a_run_is_found_and_killed() -> None:

@@ -1,4 +1,4 @@
-"""The program that holds the instruments against others, as far as it can be shown without a GPU."""
+"""The program that compares the instruments with others, as far as it runs without a GPU."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from tests.harness.fake_cuda import FakeLine, cold_kernels, fake_cuda
 
 def rows(*holding: bool | None, then: str = "") -> Callable[[str], Iterator[Row]]:
     def check(device: str) -> Iterator[Row]:
-        yield from ({"what": number, "holds": one} for number, one in enumerate(holding))
+        yield from ({"what": number, "holds": holds} for number, holds in enumerate(holding))
         if then:
             raise Unavailable(then)
 
@@ -33,9 +33,9 @@ def test_only_what_must_hold_and_does_not_fails(
 ) -> None:
     monkeypatch.setattr(truth, "CHECKS", {"one": rows(*holding, then="no counter")})
     assert truth.main("cpu", ["one"]) == code
-    told = capsys.readouterr().out
-    assert "not all was checked: no counter" in told
-    assert ("off: one" in told) == bool(code)
+    output = capsys.readouterr().out
+    assert "not all was checked: no counter" in output
+    assert ("off: one" in output) == bool(code)
 
 
 def test_a_device_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +63,7 @@ def test_do_bench_does_as_warm_and_as_cold_windows_do(monkeypatch: pytest.Monkey
     driver = SimpleNamespace(active=SimpleNamespace(clear_cache=lambda cache: line.flush()))
 
     def do_bench(call: Callable[[], object], return_mode: str) -> float:
-        """As triton's: a flush and two events for each call, waited for at the end."""
+        """Like triton's: a flush and two events for each call, with one wait at the end."""
         call()
         marks = [(line.mark(), line.mark()) for _ in range(20)]
         for before, after in marks:

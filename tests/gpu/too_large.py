@@ -1,6 +1,6 @@
-"""`python -m tests.gpu.too_large DEVICE OUT`: a cell that asks for more than the card has, and a batch that can't fit.
+"""`python -m tests.gpu.too_large DEVICE OUT`: a cell that needs more memory than the card has, and a too large batch.
 
-The first fails in words, the second is skipped in words, and the cases beside them are measured.
+The cell fails and the batch is skipped, each with a message, and the other cases are measured.
 """
 
 import subprocess
@@ -42,19 +42,19 @@ batch_size = 4_000_000_000
 
 
 def faults(measurements: Iterable[Measurement]) -> Iterable[str]:
-    """What is wrong with how the cases ended."""
-    for one in measurements:
-        wanted = ("measured", "")
-        if one.case.cell.endswith("Large"):
-            wanted = ("failed", "out of memory")
-        elif one.case.workload.batch_size > 32:
-            wanted = ("skipped", "it needs")
-        if one.status != wanted[0] or not one.reason.startswith(wanted[1]):
-            yield f"{one.status} in place of {wanted[0]}: {one.case.key}: {one.reason}"
+    """A line for each case that did not end as it should."""
+    for measurement in measurements:
+        expected = ("measured", "")
+        if measurement.case.cell.endswith("Large"):
+            expected = ("failed", "out of memory")
+        elif measurement.case.workload.batch_size > 32:
+            expected = ("skipped", "it needs")
+        if measurement.status != expected[0] or not measurement.reason.startswith(expected[1]):
+            yield f"{measurement.status} in place of {expected[0]}: {measurement.case.key}: {measurement.reason}"
 
 
 def write(folder: Path) -> Path:
-    """The suite and its cell."""
+    """Write the suite and its cell."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "large.py").write_text(CELL, encoding="utf-8")
     (folder / "too-large.toml").write_text(SUITE, encoding="utf-8")
@@ -62,18 +62,18 @@ def write(folder: Path) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run, and print why each case was not measured."""
+    """Run the suite and print each case's status and reason."""
     device, out = arguments[0], Path(arguments[1])
-    given = ["--device", device, "--out", str(out)]
-    done = subprocess.run([sys.executable, "-m", "rnnbench", "run", str(write(out)), *given], check=False)
+    options = ["--device", device, "--out", str(out)]
+    done = subprocess.run([sys.executable, "-m", "rnnbench", "run", str(write(out)), *options], check=False)
     if done.returncode:
         return done.returncode
     run = max(out.glob("*/run.json"), key=lambda file: file.stat().st_mtime).parent
-    found = list(last_measurements(run).values())
-    for one in found:
-        print(f"{one.status:<9} {one.case.key}: {one.reason}")
-    wrong = list(faults(found))
-    print("\n".join(wrong) or f"{len(found)} cases ended as they should")
+    measurements = list(last_measurements(run).values())
+    for measurement in measurements:
+        print(f"{measurement.status:<9} {measurement.case.key}: {measurement.reason}")
+    wrong = list(faults(measurements))
+    print("\n".join(wrong) or f"{len(measurements)} cases ended as they should")
     return int(bool(wrong))
 
 

@@ -1,8 +1,8 @@
-"""`python -m tests.gpu.truth [DEVICE [CHECK...]]`: what the instruments say against what is known otherwise.
+"""`python -m tests.gpu.truth [DEVICE [CHECK...]]`: compare the instruments with independent references.
 
 `clock` against other tools, `launches` against torch's profiler, `energy` against power, `memory` against blocks of
-known size. Each check prints its figures. The exit code is 1 where one of them is off. On a CPU the cases are smaller
-and what only a GPU has is left out, with the reason.
+known size. Each check prints its figures. The exit code is 1 if one of them is off. On a CPU the cases are smaller
+and checks that need a GPU are left out, with the reason.
 """
 
 import sys
@@ -27,7 +27,7 @@ SAID = {True: "yes", False: "NO", None: "reported"}
 
 
 def main(device: str, names: Sequence[str]) -> int:
-    """Make the checks of these names; whether one is off."""
+    """Make the named checks and return whether one is off."""
     if reason := devices.why_not(device):
         print(reason)
         return 1
@@ -38,18 +38,18 @@ def main(device: str, names: Sequence[str]) -> int:
 
 
 def holds(name: str, device: str) -> bool:
-    """Make one check and print its figures; whether all that must hold does."""
+    """Make one check, print its figures, and return whether all required ones hold."""
     rows: list[Row] = []
-    told = ""
+    note = ""
     try:
         rows.extend(CHECKS[name](device))
     except Unavailable as reason:
-        told = f"\nnot all was checked: {reason}\n"
+        note = f"\nnot all was checked: {reason}\n"
     table = pd.DataFrame(rows)
     print(f"## {name}\n")
     if rows:
         print(markdown(table.assign(holds=[SAID[row["holds"]] for row in rows])))
-    print(told, flush=True)
+    print(note, flush=True)
     return all(row["holds"] is not False for row in rows)
 
 

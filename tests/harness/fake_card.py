@@ -1,4 +1,4 @@
-"""A GPU's memory as torch's caching allocator and its CUDA graphs hold it. All that is computed the processor computes.
+"""A GPU's memory as torch's caching allocator and its CUDA graphs hold it. The processor does all computing.
 
 What a recording holds is freed as torch frees it: `torch.cuda.make_graphed_callables` defines a class in each call, and
 a class is in a reference cycle with itself. So the pool is free once Python's garbage collector has run, and the driver
@@ -20,9 +20,9 @@ from rnnbench.harness.devices import Cuda
 from rnnbench.workloads import implementations
 
 MEGABYTE = 1 << 20
-CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch allocates anything
-WORKSPACE_BYTES = 32 * MEGABYTE  # cuBLAS's, for each stream that it has multiplied on
-STREAMS = 32  # that torch hands out in turn
+CONTEXT_BYTES = 500 * MEGABYTE  # that a process takes before torch's first allocation
+WORKSPACE_BYTES = 32 * MEGABYTE  # of cuBLAS, for each stream on which it has multiplied
+STREAMS = 32  # torch hands them out in turn
 
 Pool = tuple[int, int]
 
@@ -38,19 +38,19 @@ class FakeCard:
         self.total_bytes = total_bytes
         self.pool_bytes = pool_bytes
         self.in_use: dict[int, tuple[Pool, int]] = {}  # number of a block -> its pool and bytes
-        self.cached = 0  # freed, and not given back to the driver
+        self.cached = 0  # bytes freed but not given back to the driver
         self.peak = 0
         self.recordings = 0
-        self._workspaces: dict[int, Block] = {}  # by the number of the stream
+        self._workspaces: dict[int, Block] = {}  # number of a stream -> its workspace
         self._numbers = itertools.count()
         self._pools = itertools.count(1)
 
     def reserved(self, device: object = None) -> int:
-        """As `torch.cuda.memory_reserved`."""
+        """Like `torch.cuda.memory_reserved`."""
         return sum(size for _, size in self.in_use.values()) + self.cached
 
     def allocate(self, size: int, pool: Pool = (0, 0)) -> Block:
-        """A block; cached ones are given back where there is no room. Raises OutOfMemoryError."""
+        """Allocate a block; give cached ones back if there is no room. Raises OutOfMemoryError."""
         if self.reserved() + size > self.total_bytes:
             self.empty_cache()
         if self.reserved() + size > self.total_bytes:
@@ -65,19 +65,19 @@ class FakeCard:
         self.cached += self.in_use.pop(number)[1]
 
     def empty_cache(self) -> None:
-        """As `torch.cuda.empty_cache`."""
+        """Like `torch.cuda.empty_cache`."""
         self.cached = 0
 
     def reset_peak(self, device: object = None) -> None:
-        """As `torch.cuda.reset_peak_memory_stats`."""
+        """Like `torch.cuda.reset_peak_memory_stats`."""
         self.peak = self.reserved()
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """As `torch.cuda.memory_snapshot`, of a segment the keys that are read."""
+        """Like `torch.cuda.memory_snapshot`, with only those keys of a segment that are read."""
         return [{"segment_pool_id": pool, "total_size": size} for pool, size in self.in_use.values()]
 
     def pool_handle(self) -> Pool:
-        """As `torch.cuda.graph_pool_handle`."""
+        """Like `torch.cuda.graph_pool_handle`."""
         return 0, next(self._pools)
 
     def record(
@@ -88,7 +88,7 @@ class FakeCard:
         allow_unused_input: bool = False,
         pool: Pool | None = None,
     ) -> nn.Module:
-        """As `torch.cuda.make_graphed_callables` of one module; the dropout of the moment is recorded."""
+        """Like `torch.cuda.make_graphed_callables` of one module; records the dropout that is set at this moment."""
         for _ in range(num_warmup_iters):
             module(*samples)
         stream = self.recordings % STREAMS
@@ -117,11 +117,11 @@ class FakeCard:
         return module
 
     def clear_workspaces(self) -> None:
-        """As `torch._C._cuda_clearCublasWorkspaces`."""
+        """Like `torch._C._cuda_clearCublasWorkspaces`."""
         self._workspaces.clear()
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put the card in the place of torch's GPU, and of the processor in rnnbench's devices."""
+        """Replace torch's GPU by the card, and also the processor among rnnbench's devices."""
         for name, function in {
             "memory_reserved": self.reserved,
             "max_memory_reserved": lambda device=None: self.peak,
@@ -139,14 +139,14 @@ class FakeCard:
 
 
 def dropout_shares(module: nn.Module) -> list[tuple[Any, float]]:
-    """The parts of a module that draw dropout, and how much."""
+    """The parts of a module that draw dropout, with their shares."""
     parts: list[Any] = list(module.modules())
     return [(part, part.dropout) for part in parts if isinstance(getattr(part, "dropout", None), float)]
 
 
 @contextmanager
 def recorded_shares(module: nn.Module, shares: list[tuple[Any, float]]) -> Iterator[None]:
-    """A replay draws the dropout of the recording, whatever has been set since."""
+    """Set the dropout of the recording, which a replay draws whatever was set since."""
     now = dropout_shares(module)
     for part, share in shares:
         part.dropout = share
@@ -168,20 +168,20 @@ class _OnCard(Cuda):
 
     @staticmethod
     def why_not(name: str) -> str:
-        """It is there."""
+        """Always available."""
         return ""
 
     @staticmethod
     def lacks(dtype: object) -> str:
-        """Nothing."""
+        """Supports every dtype."""
         return ""
 
     def uuid(self) -> str:
-        """As NVML knows it."""
+        """A fixed UUID."""
         return "fake"
 
     def memory_bytes(self) -> int:
-        """All memory of the card."""
+        """The total memory of the card."""
         return self.card.total_bytes
 
 

@@ -1,8 +1,8 @@
-"""A CUDA device on a clock that the test winds. It behaves as driver and card do wherever a clock can go wrong:
+"""A CUDA device on a fake clock. It behaves like driver and card in all that can make a measurement of time wrong:
 
-- the device starts a kernel when it was submitted and the one before it is done;
+- the device starts a kernel once it is submitted and the kernel before it is done;
 - the launch queue is bounded: the host waits while it is full;
-- an event is created when it is recorded for the first time, which takes the host's time.
+- an event is created when it is first recorded, which takes host time.
 """
 
 from collections import deque
@@ -13,25 +13,25 @@ from rnnbench.harness.devices import Cuda
 from tests.harness.fakes import FakeClock
 
 FLUSH_SECONDS = 60e-6
-QUEUE = 1024  # launches that CUDA queues before it lets the host wait
-CREATE_SECONDS = 15e-6  # of the host, to create an event
+QUEUE = 1024  # launches that CUDA queues before the host has to wait
+CREATE_SECONDS = 15e-6  # host time to create an event
 
 
 class FakeLine:
-    """The queue of a device; `launch` is what a kernel's launch does."""
+    """The queue of a device; `launch` submits a kernel."""
 
     def __init__(self, queue: int = QUEUE, mark: "type[FakeMark] | None" = None) -> None:
         self.host = FakeClock()
-        self.free = 0.0  # when the device is done with all that was submitted
+        self.free = 0.0  # when the device is done with everything submitted
         self.is_cold = False
         self.launches = self.flushes = 0
-        self.busy_seconds = 0.0  # that the device has worked, or will have
+        self.busy_seconds = 0.0  # the device's working time, submitted kernels included
         self._queue = queue
         self._mark = mark or FakeMark
-        self._waiting: deque[float] = deque()  # when each of the last launches is done
+        self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
     def launch(self, host_seconds: float, device_seconds: float) -> None:
-        """Submit a kernel: the host's time for it, and the device's."""
+        """Submit a kernel that takes host time to launch and device time to run."""
         self.host.seconds += host_seconds
         while self._waiting and self._waiting[0] <= self.host.seconds:
             self._waiting.popleft()
@@ -43,7 +43,7 @@ class FakeLine:
         self.busy_seconds += device_seconds
 
     def mark(self) -> "FakeMark":
-        """An event that does not exist yet."""
+        """An event that is not created yet."""
         return self._mark(self)
 
     def flush(self) -> None:
@@ -70,25 +70,25 @@ class FakeMark:
         self.seconds = float("nan")
 
     def record(self) -> None:
-        """Queue it; the first time it is created, too."""
+        """Queue the event; the first call also creates it."""
         if not self._exists:
             self._line.host.seconds += CREATE_SECONDS
             self._exists = True
         self.seconds = max(self._line.free, self._line.host.seconds)
 
     def seconds_until(self, later: "FakeMark") -> float:
-        """The device's time."""
+        """Seconds of the device until a later event."""
         return later.seconds - self.seconds
 
 
 def fake_cuda(line: FakeLine) -> Cuda:
-    """rnnbench's own class over the fake queue, with the fake host's clock."""
+    """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
     queue: Any = line
     return Cuda("cuda", queue, line.host)
 
 
 def kernels(line: FakeLine, count: int, host: float, gpu: float, last: float = 0.0) -> Callable[[], None]:
-    """A call that launches so many kernels of `gpu` seconds in `host` seconds each, and one of `last` seconds."""
+    """A call of `count` kernels, each `host` seconds to launch and `gpu` seconds to run, and one of `last` seconds."""
 
     def call() -> None:
         for _ in range(count):
@@ -100,7 +100,7 @@ def kernels(line: FakeLine, count: int, host: float, gpu: float, last: float = 0
 
 
 def cold_kernels(line: FakeLine, count: int, host: float, gpu: float) -> Callable[[], None]:
-    """The same, where each kernel takes twice as long if the cache was flushed since the last call."""
+    """Like `kernels`, but each kernel takes twice as long if the cache was flushed since the last call."""
 
     def call() -> None:
         for _ in range(count):

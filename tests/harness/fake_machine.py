@@ -1,4 +1,4 @@
-"""A machine with several GPUs and workers on them, which notices when a card is asked for two things at once."""
+"""A machine with several GPUs and workers, which notices when a card gets two requests at once."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ Watch = Callable[["OnMachine", dict[str, Any]], None]
 
 
 def gpu_groups(count: int, device: str = "cuda") -> list[Group]:
-    """Groups of a hand-written cell and its reference; the larger the batch, the later in the list."""
+    """Groups of a hand-written cell and its reference, in order of batch size."""
     return [
         Group(
             small.workload(batch_size=size, device=device),
@@ -37,36 +37,36 @@ class Machine:
         self.watch = watch
         self.clock = FakeClock()
         self.workers: list[OnMachine] = []
-        self.asked: list[tuple[str, str, str]] = []  # (card or cpu, operation, worker), as they came
+        self.asked: list[tuple[str, str, str]] = []  # (card or cpu, operation, worker) of each request, in order
         self.overlaps: list[str] = []
         self._busy: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def start(self, name: str, variables: Mapping[str, str] | None = None) -> Any:
-        """A worker that sees the cards that its environment leaves it."""
+        """A worker that sees the cards that its environment allows."""
         only = (variables or {}).get("CUDA_VISIBLE_DEVICES")
-        seen = [uuid for uuid in self.cards if only in (None, f"GPU-{uuid}")]
-        self.workers.append(OnMachine(name, self, seen))
+        visible = [uuid for uuid in self.cards if only in (None, f"GPU-{uuid}")]
+        self.workers.append(OnMachine(name, self, visible))
         return self.workers[-1]
 
-    def begin(self, place: str, op: str, worker: str) -> None:
-        """A request begins; two on one card, or anything beside a timed processor, are noted."""
+    def begin(self, device: str, op: str, worker: str) -> None:
+        """Begin a request; note two on one card, and any beside one that is timed on the processor."""
         with self._lock:
-            others = [other for other, count in self._busy.items() if count]
-            if place in others or (op == "window" and "cpu" in (place, *others) and others):
-                self.overlaps.append(f"{op} on {place} beside {others}")
-            self._busy[place] += 1
-            self.asked.append((place, op, worker))
+            busy = [name for name, count in self._busy.items() if count]
+            if device in busy or (op == "window" and "cpu" in (device, *busy) and busy):
+                self.overlaps.append(f"{op} on {device} beside {busy}")
+            self._busy[device] += 1
+            self.asked.append((device, op, worker))
 
-    def end(self, place: str) -> None:
-        """A request ends."""
+    def end(self, device: str) -> None:
+        """End a request."""
         with self._lock:
-            self._busy[place] -= 1
+            self._busy[device] -= 1
 
     def at_once(self) -> Sequence[str]:
-        """The cards that are busy."""
+        """The cards that are busy now."""
         with self._lock:
-            return [place for place, count in self._busy.items() if count]
+            return [device for device, count in self._busy.items() if count]
 
 
 class OnMachine(FakeWorker):
@@ -88,10 +88,10 @@ class OnMachine(FakeWorker):
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         if message["op"] == "device":
             return {"ok": True, **self._device(message["device"])}
-        place = self._place(message)
-        if place is None:
+        device = self._place(message)
+        if device is None:
             return super().request(message, deadline_seconds)
-        self.machine.begin(place, message["op"], self.name)
+        self.machine.begin(device, message["op"], self.name)
         try:
             self.machine.watch(self, message)
             time.sleep(0.0005)
@@ -100,14 +100,14 @@ class OnMachine(FakeWorker):
             if message["op"] == "energy":
                 return {"ok": True, "values": {"energy_joules": 0.5}, "missing": {}}
             reply = super().request(message, deadline_seconds)
-            return reply | {"device_uuid": None if place == "cpu" else place}
+            return reply | {"device_uuid": None if device == "cpu" else device}
         finally:
-            self.machine.end(place)
+            self.machine.end(device)
 
     def _device(self, name: str) -> dict[str, Any]:
-        told: dict[str, Any] = {"reason": "", "no_energy": ""}
+        reply: dict[str, Any] = {"reason": "", "no_energy": ""}
         if name == "cpu":
-            return told | {"cards": [{"name": "", "uuid": None, "variables": {}}]}
+            return reply | {"cards": [{"name": "", "uuid": None, "variables": {}}]}
         uuids = self.seen if name == "cuda" else [self.seen[int(name.removeprefix("cuda:"))]]
         alone = len(uuids) == 1
         cards = [
@@ -118,10 +118,10 @@ class OnMachine(FakeWorker):
             }
             for uuid in uuids
         ]
-        return told | {"cards": cards}
+        return reply | {"cards": cards}
 
     def _place(self, message: dict[str, Any]) -> str | None:
-        """The card that a request is for, as CUDA would choose it."""
+        """The card of a request, as CUDA would choose it."""
         case = message.get("case", "")
         name = case["device"] if isinstance(case, dict) else case.partition("device=")[2].partition(" ")[0]
         name = name or message.get("device", "")

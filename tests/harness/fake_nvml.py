@@ -1,7 +1,7 @@
-"""A fake NVML library for tests on machines without a GPU: built by gcc, loaded by the real nvidia-ml-py.
+"""A fake NVML library for tests without a GPU: built by gcc, loaded by the real nvidia-ml-py.
 
 `build` compiles `fake_nvml.c`; `run` calls a function of a test module in a new process that finds the library, with a
-`Fake` to work its levers. What the function returns comes back as JSON.
+`Fake` that controls it. The function's result comes back as JSON.
 """
 
 import ctypes
@@ -26,9 +26,9 @@ NAME = "libnvidia-ml.so.1"
 FIRST = "GPU-00000000-aaaa-bbbb-cccc-111111111111"
 SECOND = "GPU-00000000-aaaa-bbbb-cccc-222222222222"
 MIG = "MIG-00000000-aaaa-bbbb-cccc-333333333333"
-INSTANCE = 2  # the MIG instance's index for the levers, after the two cards
+INSTANCE = 2  # the MIG instance's index in `Fake`, after the two cards
 
-# What there is to read of the first card.
+# The readings of the first card.
 FACTS: dict[str, Any] = {
     "name": "Fake H100",
     "uuid": FIRST,
@@ -59,7 +59,7 @@ MOMENT: dict[str, Any] = {
 
 
 def build(folder: Path, without: Sequence[str] = ()) -> Path:
-    """The library in a folder, without some of its functions; skips the test where it can't be compiled."""
+    """Build the library in a folder, without some functions; skips the test if it can't be compiled."""
     if shutil.which("gcc") is None:
         pytest.skip("no gcc to build the fake NVML library")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path, drive: Callable[..., Any], *arguments: Any) -> Any:
-    """What a module's function returns in a process of its own, called with a `Fake` and then the arguments."""
+    """Call a module's function in a new process with a `Fake` and then the arguments, and return its result."""
     code = f"""
 import json
 from {drive.__module__} import {drive.__qualname__} as drive
@@ -93,7 +93,7 @@ print(json.dumps(drive(Fake(), *json.loads({json.dumps(json.dumps(arguments))}))
 
 
 def why(call: Callable[[], object]) -> str:
-    """The reason for which a call has no answer; empty where it has one."""
+    """The reason why a call has no answer, or "" if it has one."""
     try:
         call()
     except Unavailable as reason:
@@ -102,18 +102,18 @@ def why(call: Callable[[], object]) -> str:
 
 
 class Fake:
-    """The levers of the fake library, which is loaded when the first one is used."""
+    """Controls of the fake library, which is loaded at the first use."""
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
-        library = ctypes.CDLL(NAME)  # the same copy that pynvml loads by this name
+        library = ctypes.CDLL(NAME)  # the copy that pynvml loads by this name too
         library.fake_function.restype = ctypes.c_char_p
         library.fake_number.restype = ctypes.c_char_p
         library.fake_run.argtypes = [ctypes.c_int, ctypes.c_uint, ctypes.c_ulonglong]
         return library
 
     def reset(self) -> None:
-        """Everything as at the start."""
+        """Return to the initial state."""
         self._library.fake_reset()
 
     def fail(self, function: str, code: int) -> None:
@@ -129,15 +129,15 @@ class Fake:
         self._library.fake_name(card, name)
 
     def start(self, card: int, pid: int, used: int) -> None:
-        """List a process."""
+        """Add a process to a card's list."""
         self._library.fake_run(card, pid, used)
 
     def stop_all(self, card: int) -> None:
-        """List no processes."""
+        """Remove all processes from a card's list."""
         self._library.fake_stop_all(card)
 
     def set(self, card: int, number: str, value: int) -> None:
-        """Set one of the numbers."""
+        """Set a number of a card."""
         if self._library.fake_set(card, number.encode(), ctypes.c_ulonglong(value)):
             raise KeyError(number)
 
@@ -146,11 +146,11 @@ class Fake:
         return self._names(self._library.fake_number)
 
     def functions(self) -> list[str]:
-        """The names of all functions that were ever called in this process."""
+        """The names of all functions called so far in this process."""
         return self._names(self._library.fake_function)
 
     def called(self, call: Callable[[], object]) -> list[str]:
-        """The functions that a call calls."""
+        """The library's functions that a call uses."""
         self._library.fake_forget_calls()
         call()
         return [name for index, name in enumerate(self.functions()) if self._library.fake_calls(index)]

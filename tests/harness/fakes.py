@@ -1,4 +1,4 @@
-"""A device and workers on which time passes as the test says."""
+"""A device and workers on a clock that the test controls."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from tests.stored import INFO
 
 
 class FakeClock:
-    """Time that passes only when a call spends it, and a little at each look."""
+    """Time that passes only when a call spends it, and a little at each reading."""
 
     def __init__(self, look_seconds: float = 0.0) -> None:
         self.seconds = 0.0
@@ -38,7 +38,7 @@ def fake_cpu(cost: Callable[[int], float], look_seconds: float = 0.0) -> tuple[C
 
 
 def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple[Cpu, Callable[[], None], list[float]]:
-    """A device whose call takes longer after a flush; when each flush began is in the list."""
+    """A device, a call that takes longer after a flush, and the list of the times at which flushes began."""
     clock = FakeClock()
     flushes: list[float] = []
     is_cold = True
@@ -58,7 +58,7 @@ def fake_cpu_with_cache(cold: float, warm: float, flush_seconds: float) -> tuple
 
 
 def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float]:
-    """A cost that is never below `seconds`, as timing noise only adds."""
+    """A cost that is never below `seconds`, because timing noise only adds."""
     rng = random.Random(seed)
     return lambda _: seconds * (1 + spread * rng.expovariate(1))
 
@@ -69,10 +69,10 @@ PAUSE = 3600.0
 
 
 class Pause(Exception):
-    """Raised by a fault: the coordinator stands still for an hour during this request, perhaps the worker too."""
+    """Raised by a fault: the coordinator, and by default the worker too, pauses for an hour during this request."""
 
     def __init__(self, reply: dict[str, Any] | None = None, *, of_the_worker_too: bool = True) -> None:
-        self.reply = reply  # in place of the worker's own
+        self.reply = reply  # replaces the worker's own
         self.of_the_worker_too = of_the_worker_too
 
 
@@ -123,13 +123,13 @@ class FakeWorker:
                 return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
             case "ceiling":
                 self._clock.seconds += 0.1
-                place = {name: message[name] for name in ("device", "dtype", "threads")}
+                key = {name: message[name] for name in ("device", "dtype", "threads")}
                 rates = {"macs_per_second": 1e9, "copies": [[1024, 1e9]], "dispatch_seconds": 1e-6}
-                return {"ok": True, "ceiling": {**place, **rates, "launch_seconds": None}}
+                return {"ok": True, "ceiling": {**key, **rates, "launch_seconds": None}}
             case "observe":
                 case = Case.from_axes(message["case"])
-                found = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
-                return {"ok": True, "measurement": found.to_json()}
+                measurement = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
+                return {"ok": True, "measurement": measurement.to_json()}
             case "prepare":
                 case = Case.from_axes(message["case"])
                 self._clock.seconds += 0.01
@@ -163,9 +163,9 @@ def run_into(
     now: Callable[[], float] | None = None,
     **options: Any,
 ) -> Runner:
-    """The runner of a run from its start to its end, as `rnnbench run` makes it; `options` are the runner's own."""
-    ways: dict[str, Any] = {"start_worker": start_worker, "now": now}
-    given = {name: way for name, way in ways.items() if way is not None}
+    """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner."""
+    overrides: dict[str, Any] = {"start_worker": start_worker, "now": now}
+    given = {name: value for name, value in overrides.items() if value is not None}
     with started(groups, settings, previous_cards=previous_cards, **given) as start:
         runner = Runner(groups, settings, start, folder, root=folder.path.parent, **given, **options)
         folder.write_info(INFO)

@@ -14,21 +14,21 @@ Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def here(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Without the plugins that happen to be installed, which might hold this one too."""
+def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A pytester without the installed plugins, one of which may be this plugin."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # in which pytest-benchmark would disable itself
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # pytest-benchmark would disable itself under xdist
     return pytester
 
 
 @pytest.fixture
-def in_process(here: pytest.Pytester) -> Run:
-    """Runs pytest in this process, which has torch already."""
-    return lambda *args, plugins=BOTH: here.runpytest_inprocess(*args, plugins=plugins)
+def in_process(isolated: pytest.Pytester) -> Run:
+    """Runs pytest in this process, which has imported torch already."""
+    return lambda *args, plugins=BOTH: isolated.runpytest_inprocess(*args, plugins=plugins)
 
 
 @pytest.fixture
-def in_another(here: pytest.Pytester) -> Run:
-    """Runs pytest in a process of its own."""
+def in_another(isolated: pytest.Pytester) -> Run:
+    """Runs pytest in a new process."""
     named = [part for plugin in BOTH for part in ("-p", plugin.__name__)]
-    return lambda *args: here.runpytest_subprocess(*named, *args)
+    return lambda *args: isolated.runpytest_subprocess(*named, *args)

@@ -29,15 +29,15 @@ def some(input: torch.Tensor) -> torch.Tensor:
 
 
 def more(input: torch.Tensor) -> torch.Tensor:
-    """The same forty times."""
+    """Compute the product of `some` forty times."""
     for _ in range(40):
-        found = input @ WEIGHT
-    return found
+        product = input @ WEIGHT
+    return product
 
 
-def ran(here: pytest.Pytester, in_process: Run, test: str, *asked: str) -> pytest.RunResult:
-    here.makepyfile(HEAD + test)
-    return in_process(*asked)
+def ran(isolated: pytest.Pytester, in_process: Run, test: str, *options: str) -> pytest.RunResult:
+    isolated.makepyfile(HEAD + test)
+    return in_process(*options)
 
 
 SLOWER = """
@@ -47,43 +47,43 @@ def test_mine(rnnbench):
 
 
 def test_a_slower_function_fails_its_test_with_two_lines_below_the_users_own(
-    here: pytest.Pytester, in_process: Run
+    isolated: pytest.Pytester, in_process: Run
 ) -> None:
-    result = ran(here, in_process, SLOWER, "--junit-xml=out.xml")
+    result = ran(isolated, in_process, SLOWER, "--junit-xml=out.xml")
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
     assert ">       rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)" in text
-    told = [line for line in result.outlines if line.startswith("E ")]
-    assert len(told) == 2
-    assert told[0].startswith("E       AssertionError: slower: more takes ")
-    assert "× as long as some (99% interval " in told[0]
-    assert told[0].endswith("more than the 2× allowed")
-    assert "outputs agree" in told[1]
+    error_lines = [line for line in result.outlines if line.startswith("E ")]
+    assert len(error_lines) == 2
+    assert error_lines[0].startswith("E       AssertionError: slower: more takes ")
+    assert "× as long as some (99% interval " in error_lines[0]
+    assert error_lines[0].endswith("more than the 2× allowed")
+    assert "outputs agree" in error_lines[1]
     assert "assertions.py" not in text
-    [noted] = ElementTree.parse(here.path / "out.xml").iter("property")
+    [noted] = ElementTree.parse(isolated.path / "out.xml").iter("property")
     assert noted.attrib["value"].startswith("slower: more takes ")
 
 
-def test_one_that_is_not_slower_passes_and_says_by_how_much(here: pytest.Pytester, in_process: Run) -> None:
+def test_one_that_is_not_slower_passes_and_says_by_how_much(isolated: pytest.Pytester, in_process: Run) -> None:
     test = "def test_mine(rnnbench): rnnbench.assert_not_slower(some, than=more, inputs=INPUT, factor=0.5)"
-    result = ran(here, in_process, test, "-rP")
+    result = ran(isolated, in_process, test, "-rP")
     result.assert_outcomes(passed=1)
     assert "not slower: some takes 0." in result.stdout.str()
 
 
 @pytest.mark.parametrize(
-    ("way", "outcome"), [("", "failed"), ("undecided='skip'", "skipped"), ("undecided='pass'", "passed")]
+    ("policy", "outcome"), [("", "failed"), ("undecided='skip'", "skipped"), ("undecided='pass'", "passed")]
 )
 def test_what_a_budget_can_not_decide_fails_unless_it_is_told_otherwise(
-    here: pytest.Pytester, in_process: Run, way: str, outcome: str
+    isolated: pytest.Pytester, in_process: Run, policy: str, outcome: str
 ) -> None:
-    # A budget that has room for one round, which says nothing of the spread.
+    # This budget has room for one round, which says nothing about the spread.
     test = f"""
-@pytest.mark.rnnbench(budget=1e-9, {way})
+@pytest.mark.rnnbench(budget=1e-9, {policy})
 def test_mine(rnnbench):
     rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
 """
-    result = ran(here, in_process, test, "-rsP")
+    result = ran(isolated, in_process, test, "-rsP")
     result.assert_outcomes(**{outcome: 1})
     text = result.stdout.str()
     assert "undecided: more takes " in text
@@ -91,7 +91,7 @@ def test_mine(rnnbench):
     assert "1 round in " in text
 
 
-def test_the_nearest_marker_counts_and_the_call_before_it(here: pytest.Pytester, in_process: Run) -> None:
+def test_the_nearest_marker_counts_and_the_call_before_it(isolated: pytest.Pytester, in_process: Run) -> None:
     test = """
 pytestmark = pytest.mark.rnnbench(budget="1h", undecided="pass", phase="training")
 
@@ -99,11 +99,11 @@ pytestmark = pytest.mark.rnnbench(budget="1h", undecided="pass", phase="training
 class TestMine:
     @pytest.mark.rnnbench(phase="inference")
     def test_mine(self, rnnbench):
-        found = rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
-        assert (found.phase, found.budget_seconds, found.answer) == ("inference", 1e-9, None)
+        result = rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2)
+        assert (result.phase, result.budget_seconds, result.answer) == ("inference", 1e-9, None)
         assert rnnbench.assert_not_slower(more, than=some, inputs=INPUT, factor=2, budget="2s").budget_seconds == 2
 """
-    result = ran(here, in_process, test)
+    result = ran(isolated, in_process, test)
     result.assert_outcomes(failed=1)  # by the second, which is slower
     assert "AssertionError: slower: more" in result.stdout.str()
 
@@ -120,10 +120,10 @@ class TestMine:
     ],
 )
 def test_a_marker_that_is_wrong_is_said_in_a_line(
-    here: pytest.Pytester, in_process: Run, mark: str, message: str
+    isolated: pytest.Pytester, in_process: Run, mark: str, message: str
 ) -> None:
     test = f"@pytest.mark.rnnbench({mark})\n{SLOWER.strip()}"
-    assert message in ran(here, in_process, test).stdout.str()
+    assert message in ran(isolated, in_process, test).stdout.str()
 
 
 @pytest.mark.parametrize("factor", [0, -1.2, float("nan"), float("inf"), "1.2", True, None])
@@ -134,17 +134,17 @@ def test_a_factor_is_a_number_above_nought(factor: Any) -> None:
 
 def test_other_outputs_fail_before_anything_is_timed_unless_they_may_differ() -> None:
     mine, layer = nn.LSTM(3, 5), nn.LSTM(3, 5)
-    given: dict[str, Any] = {"than": layer, "inputs": torch.randn(4, 2, 3), "factor": 100.0}
+    arguments: dict[str, Any] = {"than": layer, "inputs": torch.randn(4, 2, 3), "factor": 100.0}
     with pytest.raises(AssertionError, match=r"^outputs differ: mine's output is not the other's, and nothing was"):
-        Assertions({}, []).assert_not_slower(mine, **given)
+        Assertions({}, []).assert_not_slower(mine, **arguments)
     properties: list[tuple[str, object]] = []
-    assert Assertions({}, properties).assert_not_slower(mine, **given, equal_outputs=False).answer == "not slower"
+    assert Assertions({}, properties).assert_not_slower(mine, **arguments, equal_outputs=False).answer == "not slower"
     assert len(properties) == 1
 
 
 def test_functions_without_arguments_need_no_inputs() -> None:
-    found = Assertions({"budget": 5}, []).assert_not_slower(lambda: some(INPUT), than=lambda: more(INPUT), factor=1)
-    assert found.answer == "not slower"
+    result = Assertions({"budget": 5}, []).assert_not_slower(lambda: some(INPUT), than=lambda: more(INPUT), factor=1)
+    assert result.answer == "not slower"
 
 
 def test_tests_in_other_processes_are_told_of_where_it_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ class Greedy(nn.Module):
         torch.manual_seed(99)
         return torch.tanh(input @ self.weight + h)
 """
-SEEN: list[tuple[bool, int, str]] = []  # what the cell below finds at each call
+SEEN: list[tuple[bool, int, str]] = []  # torch's settings at each call of the cell
 
 
 def own(phase: str = "inference") -> Case:

@@ -8,40 +8,40 @@ from rnnbench.pytest_plugin.clock import BenchmarkBlocks, BlockClock
 
 
 def rounds(blocks: BenchmarkBlocks, clock: BlockClock, number: int, batch: int) -> list[float]:
-    """Seconds per call of each round, as pytest-benchmark takes them."""
-    found = []
+    """Seconds per call of each round, as pytest-benchmark measures them."""
+    seconds = []
     for _ in range(number):
         start = clock()
         for _ in range(batch):
             blocks()
-        found.append((clock() - start) / batch)
-    return found
+        seconds.append((clock() - start) / batch)
+    return seconds
 
 
-def windows(*each: list[float]) -> Iterator[list[float]]:
-    yield from each
+def windows(*blocks: list[float]) -> Iterator[list[float]]:
+    yield from blocks
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_each_round_lasts_as_long_as_its_block_did(batch: int) -> None:
     clock, calls = BlockClock(), []
-    given = windows([4.0, 8.0], [12.0, 16.0])
-    blocks = BenchmarkBlocks(clock, lambda: next(given), 4, batch, lambda: calls.append(1))
-    found = rounds(blocks, clock, 4, batch)
-    assert found == pytest.approx([4 / batch, 8 / batch, 12 / batch, 16 / batch])
+    upcoming = windows([4.0, 8.0], [12.0, 16.0])
+    blocks = BenchmarkBlocks(clock, lambda: next(upcoming), 4, batch, lambda: calls.append(1))
+    seconds = rounds(blocks, clock, 4, batch)
+    assert seconds == pytest.approx([4 / batch, 8 / batch, 12 / batch, 16 / batch])
     assert blocks.taken == [4.0, 8.0, 12.0, 16.0]
     assert not calls
 
 
 def test_a_window_is_clocked_only_when_its_first_block_is_wanted_and_never_one_too_many() -> None:
-    clock, asked = BlockClock(), []
+    clock, requested_at = BlockClock(), []
 
     def window() -> list[float]:
-        asked.append(clock())
+        requested_at.append(clock())
         return [1.0, 1.0, 1.0]
 
     rounds(BenchmarkBlocks(clock, window, 6, 2, lambda: None), clock, 6, 2)
-    assert asked == [0.0, 3.0]
+    assert requested_at == [0.0, 3.0]
 
 
 def test_when_all_rounds_are_taken_the_case_itself_is_called_and_no_time_passes() -> None:

@@ -32,8 +32,10 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
-def test_tests_that_do_not_use_it_run_as_before_with_its_marker_known(here: pytest.Pytester, in_process: Run) -> None:
-    here.makepyfile("def test_plain(): pass")
+def test_tests_that_do_not_use_it_run_as_before_with_its_marker_known(
+    isolated: pytest.Pytester, in_process: Run
+) -> None:
+    isolated.makepyfile("def test_plain(): pass")
     in_process("--strict-markers", "-W", "error").assert_outcomes(passed=1)
     shown = in_process("--markers").stdout.str()
     assert "@pytest.mark.rnnbench(suite, budget, precision, phase, undecided)" in shown

@@ -1,4 +1,4 @@
-"""What the cases of a session share, with a worker that answers what the test says."""
+"""What the cases of a session share, with a fake worker."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from tests.harness.fakes import FakeClock, FakeWorker
 def test_each_suite_of_a_folder_is_observed_by_its_own_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    compiled_steps: list[int] = []
     started: list[FakeWorker] = []
 
     def start(name: str) -> Any:
         worker = FakeWorker(
-            name, FakeClock(), lambda request: asked.append(request["compiled_steps"]), lambda key: 0.01
+            name, FakeClock(), lambda request: compiled_steps.append(request["compiled_steps"]), lambda key: 0.01
         )
         started.append(worker)
         return worker
@@ -30,6 +30,6 @@ def test_each_suite_of_a_folder_is_observed_by_its_own_settings(
     with session.open_session() as shared:
         for steps in (32, 8, 32):
             shared.observe(Chosen(small.case("gru"), tmp_path, Settings(compiled_steps=steps), BlockClock()))
-    assert asked == [32, 8, 32]
+    assert compiled_steps == [32, 8, 32]
     assert len(started) == 2
     assert all(worker.closed for worker in started)

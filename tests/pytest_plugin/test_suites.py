@@ -58,9 +58,9 @@ GRU = "--rnnbench-only=cell=gru phase=inference"
 
 
 @pytest.fixture
-def mine(here: pytest.Pytester) -> Path:
-    """A user's own three lines beside a suite and its cells."""
-    folder = here.path / "bench"
+def mine(isolated: pytest.Pytester) -> Path:
+    """A folder with a user's test of three lines, a suite and its cells."""
+    folder = isolated.path / "bench"
     folder.mkdir()
     for name, text in {"mine.toml": SUITE, "cells.py": CELLS, "test_mine.py": TEST}.items():
         (folder / name).write_text(text)
@@ -68,30 +68,30 @@ def mine(here: pytest.Pytester) -> Path:
 
 
 def benchmarks(file: Path) -> dict[str, Any]:
-    return {one["name"]: one for one in json.loads(file.read_text())["benchmarks"]}
+    return {benchmark["name"]: benchmark for benchmark in json.loads(file.read_text())["benchmarks"]}
 
 
 def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     mine: Path, in_another: Run, in_process: Run
 ) -> None:
-    asked = ("--benchmark-only", "--benchmark-json=out.json", "--benchmark-autosave", "--benchmark-histogram=drawn/h")
-    first = in_another("-rs", *asked, *QUICK)
+    options = ("--benchmark-only", "--benchmark-json=out.json", "--benchmark-autosave", "--benchmark-histogram=drawn/h")
+    first = in_another("-rs", *options, *QUICK)
     first.assert_outcomes(passed=4, failed=1, skipped=1)
     text = first.stdout.str()
     assert "parity: final h is off by" in text
     assert "nothing to hoist: the cell has no `project` and `advance`" in text
     assert "benchmark 'torch.nn.GRU training, batch 2, length 3, hidden 4': 2 tests" in text
     assert len(list((mine.parent / "drawn").glob("h-torch.nn.GRU_*.svg"))) == 2
-    found = benchmarks(mine.parent / "out.json")
-    one = found["test_mine[gru-loop-training-batch2-length3-hidden4]"]
-    assert len(found) == 4
-    assert one["params"]["hidden_size"] == 4
-    assert one["options"]["timer"] == "rnnbench"
-    assert one["stats"]["rounds"] >= 5
-    assert {axis: one["extra_info"][axis] for axis in AXES} == one["params"]
-    assert one["extra_info"]["parameters"] > 0
-    assert one["extra_info"]["parity"] == "agrees"
-    assert one["stats"]["min"] <= one["extra_info"]["seconds"] <= one["stats"]["mean"]
+    saved = benchmarks(mine.parent / "out.json")
+    benchmark = saved["test_mine[gru-loop-training-batch2-length3-hidden4]"]
+    assert len(saved) == 4
+    assert benchmark["params"]["hidden_size"] == 4
+    assert benchmark["options"]["timer"] == "rnnbench"
+    assert benchmark["stats"]["rounds"] >= 5
+    assert {axis: benchmark["extra_info"][axis] for axis in AXES} == benchmark["params"]
+    assert benchmark["extra_info"]["parameters"] > 0
+    assert benchmark["extra_info"]["parity"] == "agrees"
+    assert benchmark["stats"]["min"] <= benchmark["extra_info"]["seconds"] <= benchmark["stats"]["mean"]
 
     more = ("--benchmark-compare", "--benchmark-group-by=param:phase", "--benchmark-min-rounds=300")
     second = in_process("--benchmark-only", GRU, *more, "--benchmark-cprofile=tottime", *QUICK)
@@ -100,8 +100,8 @@ def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     assert "benchmark 'phase=inference': 4 tests" in text  # two of them saved before
     assert "gru.py" in text  # the profiler sees the case
     compare = [sys.executable, "-m", "pytest_benchmark", "compare", "out.json", "--columns=min"]
-    told = subprocess.run(compare, cwd=mine.parent, capture_output=True, text=True, check=True).stdout
-    assert "test_mine[gru-loop-inference-batch2-length3-hidden4]" in told
+    output = subprocess.run(compare, cwd=mine.parent, capture_output=True, text=True, check=True).stdout
+    assert "test_mine[gru-loop-inference-batch2-length3-hidden4]" in output
 
 
 def test_where_benchmarks_are_disabled_cases_are_compared_and_called_once(mine: Path, in_process: Run) -> None:
@@ -117,7 +117,7 @@ def test_where_benchmarks_are_skipped_so_are_all_cases(mine: Path, in_process: R
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         (["--rnnbench-suite=quik"], "no suite 'quik' (did you mean 'quick'?)"),
         (["--rnnbench-suite=gone/mine.toml"], "no suite file gone/mine.toml"),
@@ -129,9 +129,9 @@ def test_where_benchmarks_are_skipped_so_are_all_cases(mine: Path, in_process: R
     ],
 )
 def test_what_can_not_be_chosen_is_said_without_a_traceback(
-    mine: Path, in_process: Run, asked: list[str], message: str
+    mine: Path, in_process: Run, options: list[str], message: str
 ) -> None:
-    result = in_process(*asked)
+    result = in_process(*options)
     result.assert_outcomes(errors=1)
     assert message in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
@@ -162,6 +162,6 @@ def test_a_short_option_that_another_plugin_has_is_left_to_it(mine: Path, in_pro
     other = types.ModuleType("other")
     other.pytest_addoption = lambda parser: parser.addoption("--suite", dest="theirs")  # type: ignore[attr-defined]
     suites = str(ROOT / "suites")
-    asked = [suites, "--rootdir", suites, "--collect-only", "-q", "--suite=theirs", "--only=cell=gru"]
-    result = in_process(*asked, plugins=[other, *BOTH])
+    options = [suites, "--rootdir", suites, "--collect-only", "-q", "--suite=theirs", "--only=cell=gru"]
+    result = in_process(*options, plugins=[other, *BOTH])
     assert "tests collected" in result.stdout.str()

@@ -1,4 +1,4 @@
-"""Runs that were never measured: the suites' own cases with plausible, made-up numbers that are equal every time."""
+"""Summaries of runs that were never measured: the cases of the suites with plausible, reproducible numbers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,7 +48,7 @@ CEILING = Ceiling(
 
 
 def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
-    """A measured case: torch.nn's time from its arithmetic, the cells' from launches per step."""
+    """The row of a measured case: torch.nn's time follows from its arithmetic, a cell's from its launches per step."""
     load = case.workload
     gates, work = GATES[load.reference], load.batch_size * load.hidden_size * (load.input_size + load.hidden_size)
     reference = load.num_layers * load.seq_len * (3e-6 + gates * work / 3e10) * (1 if load.phase == "inference" else 3)
@@ -99,7 +99,7 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
 
 
 def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any]:
-    """The same case, skipped or failed."""
+    """Turn the row of a measured case into that of a skipped or failed case."""
     times = ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high")
     counts = ("replicates", "windows", "calls")
     return (
@@ -111,7 +111,7 @@ def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any
 
 
 def summary_of(groups: list[Group]) -> pd.DataFrame:
-    """What `summarize` would give for these groups; combined can't be hoisted, deep-notebook is not compared."""
+    """What `summarize` would return for these groups. combined can't be hoisted; deep-notebook is not compared."""
     noise = np.random.default_rng(7)
     rows = []
     for case in (case for group in groups for case in group.cases):
@@ -182,15 +182,15 @@ def info() -> RunInfo:
 
 
 def with_one_replicate(summary: pd.DataFrame) -> pd.DataFrame:
-    """As if one replicate only had been run: values, but no intervals."""
-    one = summary.copy()
-    one.loc[one["implementation"] != "torch.nn", ["ratio_low", "ratio_high"]] = np.nan
-    one[["seconds_low", "seconds_high"]] = np.nan
-    return one
+    """As if the run had a single replicate: values, but no intervals."""
+    single = summary.copy()
+    single.loc[single["implementation"] != "torch.nn", ["ratio_low", "ratio_high"]] = np.nan
+    single[["seconds_low", "seconds_high"]] = np.nan
+    return single
 
 
 def with_none_measured(summary: pd.DataFrame, status: str = "skipped", reason: str = "no device") -> pd.DataFrame:
-    """The same cases, none of which was measured."""
+    """The same cases as if none had been measured."""
     return pd.DataFrame([without_time(row, status, reason) for row in summary.to_dict("records")])
 
 
@@ -202,21 +202,21 @@ def without_reference(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_an_older_version(summary: pd.DataFrame) -> pd.DataFrame:
-    """As if the run had been made before metrics were many: torchinfo's counts alone, no ceiling."""
+    """As if the run came from a version with few metrics: only torchinfo's counts, and no ceiling."""
     kept = ("parameters", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes")
     newer = [metric.name for metric in METRICS if metric.name not in kept]
     return summary.drop(columns=[*newer, "backend", "bound_by", "missing", "ceiling"])
 
 
 def with_unknown_metrics(summary: pd.DataFrame) -> pd.DataFrame:
-    """As `load` gives an older run: the columns are there, and empty."""
+    """As `load` returns an older run: the newer columns exist but are empty."""
     older = of_an_older_version(summary)
     absent = dict.fromkeys((column for column in summary.columns if column not in older.columns), np.nan)
     return older.assign(**absent | {"bound_by": "", "ceiling": None})
 
 
 def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:
-    """The same run of a cell of another name."""
+    """The same run with a cell renamed."""
     other = summary.copy()
     other["cell"] = other["cell"].replace(cell, to)
     other["case"] = [key.replace(f"cell={cell} ", f"cell={to} ") for key in other["case"]]
@@ -224,5 +224,5 @@ def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:
 
 
 def info_with(info: RunInfo, **changes: object) -> RunInfo:
-    """The same run but for some facts."""
+    """The same run with some fields changed."""
     return replace(info, **changes)  # type: ignore[arg-type]

@@ -11,5 +11,5 @@ from rnnbench.store.run_info import RunInfo
 
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
-    """The page of a report in a folder."""
+    """Write a report to a folder and return the path of its page."""
     return put(render(summary, noise, info), ReportFolder(folder, "test"))

@@ -1,4 +1,4 @@
-"""What follows from a machine's best rates."""
+"""Values derived from a machine's best rates."""
 
 import pytest
 

@@ -50,8 +50,8 @@ def test_windows_of_more_workers_than_files_stay_open_are_all_kept(tmp_path: Pat
     for thread in threads:
         thread.join()
     run.close()
-    kept = Counter(line["worker"] for line in read_windows(run.path))
-    assert kept == dict.fromkeys(workers, 20)
+    counts = Counter(line["worker"] for line in read_windows(run.path))
+    assert counts == dict.fromkeys(workers, 20)
 
 
 def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_windows_that_are_set_aside_stay_and_are_not_read(tmp_path: Path) -> Non
     for worker in ("0000", "0001"):
         run.add_window(window(CASE, 0, [1.0], worker=worker))
     run.set_aside("0000")
-    run.set_aside("0007")  # which never made any
+    run.set_aside("0007")  # a worker that has stored nothing
     run.close()
     assert [line["worker"] for line in read_windows(run.path)] == ["0001"]
     assert spoilt_workers(run.path) == ["0000"]
@@ -80,8 +80,8 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
             RunFolder(tmp_path, name)
         folder.close()
     assert parts(tmp_path) == ["p0", "p1"]
-    assert [one.case.workload.batch_size for one in last_measurements(tmp_path).values()] == [1, 2]
-    assert [one.case.workload.batch_size for one in last_measurements(tmp_path, "p1").values()] == [2]
+    assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path).values()] == [1, 2]
+    assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path, "p1").values()] == [2]
     assert [line["worker"] for line in read_windows(tmp_path)] == ["p1-0000"]
     assert (list(read_windows(tmp_path, "p0")), spoilt_workers(tmp_path, "p0")) == ([], ["p0-0000"])
     assert spoilt_workers(tmp_path, "p1") == []
@@ -133,7 +133,7 @@ def test_a_folder_that_is_no_run_is_refused_in_words(tmp_path: Path, content: st
 def test_a_folder_that_was_closed_can_be_discarded_and_closes_no_file_of_others(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "test")
     folder.close()
-    with (tmp_path / "other").open("w") as other:  # which gets the number of the lock that was closed
+    with (tmp_path / "other").open("w") as other:  # gets the file descriptor of the closed lock
         folder.discard()
         other.write("written")
     assert (tmp_path / "other").read_text() == "written"

@@ -72,14 +72,14 @@ def test_a_disk_that_takes_a_part_of_a_line_keeps_none_of_it_and_says_so(tmp_pat
     appender.append({"whole": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))  # as a full disk: five bytes have room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))  # a full disk but for five bytes
     try:
         with pytest.raises(OSError, match="File too large"):
             appender.append({"torn": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    appender.append({"whole": 3})  # there is room again
+    appender.append({"whole": 3})  # now there is room again
     appender.close()
     assert list(jsonlines.read(file)) == [{"whole": 1}, {"whole": 3}]
 
@@ -113,7 +113,7 @@ def table_of(path: Path) -> list[dict[str, object]]:
 
 
 def known(records: Iterable[dict[str, Any]]) -> str:
-    """What a table has of records, written so that NaN is equal to itself."""
+    """The values of records, written so that NaN equals itself."""
     return repr([[_plain(record.get(name)) for name in SCHEMA.names] for record in records])
 
 
@@ -126,8 +126,8 @@ def test_tables_hold_what_the_lines_say(tmp_path_factory, lines, odd, cut: int, 
     path = tmp_path_factory.mktemp("lines") / "file.jsonl"
     content = b"".join(line + b"\n" for line in [*(json.dumps(line).encode() for line in lines), *odd])
     path.write_bytes(content[: max(0, len(content) - cut)] if is_cut else content)
-    said = [pa.Table.from_pylist([line], SCHEMA).to_pylist()[0] for line in jsonlines.read(path)]
-    assert known(table_of(path)) == known(said)
+    rows = [pa.Table.from_pylist([line], SCHEMA).to_pylist()[0] for line in jsonlines.read(path)]
+    assert known(table_of(path)) == known(rows)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_tables_hold_what_the_lines_say(tmp_path_factory, lines, odd, cut: int, 
     [
         (b"{oops}", "line 3: not JSON"),
         (b"[1, 2]", "line 3: expected an object, found"),
-        (b"null", "line 3: expected an object, found null"),  # at which Arrow's own reader crashes
+        (b"null", "line 3: expected an object, found null"),  # Arrow's own reader crashes on it
         (b"", "line 3: not JSON"),
         (b"{} {}", "line 3: not JSON: Extra data"),
         (b'{"a":"1"}', "line 3: a: expected int64: "),
@@ -147,7 +147,7 @@ def test_tables_hold_what_the_lines_say(tmp_path_factory, lines, odd, cut: int, 
 def test_a_line_that_no_table_can_hold_is_an_error_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, words: str
 ) -> None:
-    monkeypatch.setattr(jsonlines, "PIECE_BYTES", 8)  # a piece for each line, so that lines are counted over pieces
+    monkeypatch.setattr(jsonlines, "PIECE_BYTES", 8)  # one piece for each line, so that line numbers run across pieces
     path = tmp_path / "file.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": 2}\n' + line + b'\n{"a": 4}\n')
     with pytest.raises(UserError, match=re.escape(f"{path}, {words}")):

@@ -1,4 +1,4 @@
-"""Names that files hold and that become paths: none leads out of the folder that it is meant for."""
+"""Names in files that become paths: none leads out of its folder."""
 
 import json
 import os
@@ -28,7 +28,7 @@ ESCAPES = ("../../x", "/abs", "a/../../b", "a\0b", "..", "/dev/zero", "../x-1", 
 
 
 def folder(parent: Path) -> Path:
-    """A run with all files that have names in them."""
+    """A run with all files that contain names."""
     path = stored.folder(parent, {LOOP: [[2.0]] * 2, REFERENCE: [[1.0]] * 2})
     for name, lines in {
         "profiles.jsonl": [
@@ -41,7 +41,7 @@ def folder(parent: Path) -> Path:
 
 
 def read(path: Path) -> None:
-    """Read all that is in a run, and make paths of it as commands do."""
+    """Read a whole run and make paths from its names as commands do."""
     read_info(path)
     load(path)
     read_profiles(path)
@@ -52,7 +52,7 @@ def read(path: Path) -> None:
 
 
 def changed(file: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
-    """A change of the first line of a file of a run, or of the whole of `run.json`."""
+    """Apply `change` to the first line of a run's file, or to the whole of `run.json`."""
 
     def apply(path: Path) -> None:
         text = (path / file).read_text()
@@ -91,7 +91,7 @@ def test_a_name_in_a_file_that_leads_elsewhere_is_refused_with_its_place(tmp_pat
     read(path)
     file, change = PLACES[place]
     changed(file, lambda content: change(content, name))(path)
-    if (place, name) == ("id", ""):  # as in runs of older versions; then it is the windows that are not of this run
+    if (place, name) == ("id", ""):  # valid in runs of older versions; then the windows have another run's id
         file = "windows-0000.jsonl"
     with pytest.raises(UserError, match=f"^{path / file}(, line 1)?: "):
         read(path)
@@ -100,11 +100,11 @@ def test_a_name_in_a_file_that_leads_elsewhere_is_refused_with_its_place(tmp_pat
 def test_a_history_of_a_strangers_runs_writes_nothing_outside_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = tmp_path / "a" / "b" / "here"
-    here.mkdir(parents=True)
-    monkeypatch.chdir(here)
+    cwd = tmp_path / "a" / "b" / "here"
+    cwd.mkdir(parents=True)
+    monkeypatch.chdir(cwd)
     for number in range(2):
-        path = folder(here / "results")
+        path = folder(cwd / "results")
         info = json.loads((path / "run.json").read_text()) | {"started": f"2026-01-0{number + 1}T00:00:00+00:00"}
         (path / "run.json").write_text(json.dumps(info | {"suite": "../../x"}))
     before = sorted(tmp_path.rglob("*"))
@@ -145,12 +145,12 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (path / "loop").symlink_to("loop")
     assert within(path, "loop") is None
     assert within(path, "run.json") == (path / "run.json").resolve()
-    [one] = profiled.sections(load(path), read_profiles(path), path)
-    assert one.flames == {}
+    [section] = profiled.sections(load(path), read_profiles(path), path)
+    assert section.flames == {}
     (path / "stacks.txt").unlink()
     (path / "stacks.txt").write_text(secret.read_text())
-    [one] = profiled.sections(load(path), read_profiles(path), path)
-    assert len(one.flames) == 1
+    [section] = profiled.sections(load(path), read_profiles(path), path)
+    assert len(section.flames) == 1
 
 
 @pytest.mark.parametrize("name", ESCAPES, ids=ascii)

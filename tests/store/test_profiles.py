@@ -51,8 +51,8 @@ def test_a_profile_survives_its_line(taken: Profile) -> None:
 @given(PROFILES)
 def test_keys_that_are_not_known_are_ignored_in_a_profile_and_in_its_parts(taken: Profile) -> None:
     line = json.loads(json.dumps(taken.to_json()))
-    for one in (line, *line["operators"], *line["causes"], *filter(None, [line["kernels"]])):
-        one["of_a_newer_rnnbench"] = [1]
+    for entry in (line, *line["operators"], *line["causes"], *filter(None, [line["kernels"]])):
+        entry["of_a_newer_rnnbench"] = [1]
     assert Profile.from_json(line) == taken
 
 
@@ -60,8 +60,8 @@ def test_the_last_line_of_a_case_counts(tmp_path: Path) -> None:
     assert read_profiles(tmp_path) == {}
     first, other = Profile("a", times=TIMES), Profile("b", times=TIMES)
     folder = RunFolder(tmp_path)
-    for one in (Profile("a", "failed", "busy"), first, other):
-        folder.add_profile(one)
+    for entry in (Profile("a", "failed", "busy"), first, other):
+        folder.add_profile(entry)
     folder.close()
     assert read_profiles(tmp_path) == {"a": first, "b": other}
 
@@ -70,6 +70,6 @@ def test_a_line_that_is_no_profile_is_told_with_its_place(tmp_path: Path) -> Non
     line = profile().to_json()
     del line["operators"][1]["calls"]
     file = tmp_path / "profiles.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in (profile().to_json(), line)))
+    file.write_text("".join(json.dumps(record) + "\n" for record in (profile().to_json(), line)))
     with pytest.raises(UserError, match=re.escape(f"{file}, line 2: operators[1].calls: missing")):
         read_profiles(tmp_path)

@@ -1,4 +1,4 @@
-"""pytest-benchmark's files: what is read of them, and in which words others are refused."""
+"""pytest-benchmark's files: what is read from them, and the messages for other files."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_sorted(benchmark):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which pytest-benchmark itself has written one file with its data and one without."""
+    """A folder with two files written by pytest-benchmark itself, one with its data and one without."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "test_real.py").write_text(BENCHMARKS)
     quick = [
@@ -41,7 +41,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "no:cacheprovider",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=with.json", "--benchmark-save=without", *quick]
-    # Where these tests run in parallel, pytest-benchmark would take that for itself and not measure.
+    # If these tests run in parallel, pytest-benchmark would see that in the environment and not measure.
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,7 +52,7 @@ def test_what_the_real_tool_writes_is_read_the_same_with_its_data_and_without(re
     with_data, without = read(real / "with.json"), read(real / ".benchmarks")
     assert list(with_data.benchmarks.values()) == list(without.benchmarks.values())
     assert with_data.sessions[0].rounds == without.sessions[0].rounds
-    names = {(one.key, one.name, one.group) for one in with_data.benchmarks.values()}
+    names = {(entry.key, entry.name, entry.group) for entry in with_data.benchmarks.values()}
     assert names == {
         ("test_real.py::test_sum[10]", "test_sum[10]", "sums"),
         ("test_real.py::test_sum[100]", "test_sum[100]", "sums"),
@@ -67,7 +67,7 @@ def test_what_the_real_tool_writes_is_read_the_same_with_its_data_and_without(re
 @pytest.mark.parametrize(
     ("version", "changes"),
     [
-        ("3.4.1", {"datetime": "2021-05-01T10:00:00.123456"}),  # without a zone: UTC
+        ("3.4.1", {"datetime": "2021-05-01T10:00:00.123456"}),  # no time zone: UTC
         ("4.0.0", {"datetime": "2023-02-26T15:56:42.267008", "machine_info": MACHINE | {"cpu": {"brand": "Old"}}}),
         ("5.3.1", {"commit_info": {"id": "unversioned"}}),
     ],
@@ -93,7 +93,7 @@ def test_axes_in_extra_info_make_a_case_and_anything_else_there_does_not(tmp_pat
     newer = benchmark("test_newer", [1.0], extra=case.axes() | {"implementation": "hyper"})
     other = benchmark("test_other", [1.0], extra={"cell": "of a battery", "implementation": 3})
     saved = read(write(tmp_path / "a.json", [known, newer, other]))
-    assert [one.case for one in saved.benchmarks.values()] == [case, None, None]
+    assert [entry.case for entry in saved.benchmarks.values()] == [case, None, None]
     assert saved.benchmarks["bench.py::test_known"].metrics == {"macs": 12}
 
 
@@ -174,12 +174,12 @@ OF_BENCHMARKS = ("group", "name", "fullname", "extra_info", "stats")
 def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
 ) -> None:
-    one = dict(GOOD)
+    entry = dict(GOOD)
     if key in OF_BENCHMARKS:
-        one[key] = value
+        entry[key] = value
     elif key not in KEYS:
-        one["stats"] = GOOD["stats"] | {key: value}
-    whole = content([one])
+        entry["stats"] = GOOD["stats"] | {key: value}
+    whole = content([entry])
     if key in KEYS:
         whole[key] = value
     file = tmp_path_factory.getbasetemp() / "any.json"

@@ -32,8 +32,8 @@ def test_a_case_comes_back_from_its_axes(case: Case) -> None:
 
 
 @given(cases, cases)
-def test_two_cases_share_a_key_only_if_they_are_one(one: Case, other: Case) -> None:
-    assert (one.key == other.key) == (one == other)
+def test_two_cases_share_a_key_only_if_they_are_one(first: Case, second: Case) -> None:
+    assert (first.key == second.key) == (first == second)
 
 
 names = st.sampled_from([metric.name for metric in OBSERVED])

@@ -21,7 +21,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
             tmp_path / "pipe": "a pipe",
             tmp_path: "a folder",
             Path("/dev/zero"): "a device",
-            tmp_path / "socket": "No such device",  # the system itself refuses to open one
+            tmp_path / "socket": "No such device",  # the kernel itself refuses to open a socket
         }.items():
             with pytest.raises(OSError, match=words):
                 open_regular(path)

@@ -1,4 +1,4 @@
-"""What a run's records must be: a change of one value is told with its name, what it must be, and what it is."""
+"""The schema of a run's records: a message names the wrong value, what was expected and what was found."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ INFO: dict[str, Any] = {
     **{"ceilings": [], "notes": ["a"], "seconds": None, "stage_seconds": {"ceilings": 0.5}, "status": "finished"},
 }
 TAKEN = replace(profile(causes=(cause(),), backward=4e-5), kernels=Kernels(3, {"products": 1e-5}))
-PROFILE, FAILED = (json.loads(json.dumps(one.to_json())) for one in (TAKEN, Profile("a", "failed", "busy")))
+PROFILE, FAILED = (json.loads(json.dumps(entry.to_json())) for entry in (TAKEN, Profile("a", "failed", "busy")))
 
 
 def test_what_rnnbench_writes_is_as_it_must_be() -> None:
@@ -130,8 +130,8 @@ def test_a_profile_that_is_none_is_told(at: tuple[Any, ...], value: Any, words: 
     ],
 )
 def test_what_a_profile_lacks_is_told(at: tuple[Any, ...]) -> None:
-    told = schema.profile_fault(changed(PROFILE, at, DELETED))
-    assert told == "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in at)[1:] + ": missing"
+    fault = schema.profile_fault(changed(PROFILE, at, DELETED))
+    assert fault == "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in at)[1:] + ": missing"
 
 
 @pytest.mark.parametrize("name", schema.WINDOW_KEYS)

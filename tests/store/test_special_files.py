@@ -1,4 +1,4 @@
-"""A pipe, a device, a socket, a folder or a link behind each name of a run: refused at once, never waited for."""
+"""A pipe, device, socket, folder or link behind each name of a run is refused at once, without waiting for it."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "a pipe": os.mkfifo,
     "a device": lambda path: path.symlink_to("/dev/zero"),
     "a folder": Path.mkdir,
-    "No such device": bound,  # as the system says of a socket, which it does not open
+    "No such device": bound,  # the kernel's message for a socket, which can't be opened
 }
 READ: dict[str, Callable[[Path], Any]] = {
     "run.json": read_info,
@@ -66,7 +66,7 @@ WRITTEN: dict[str, Callable[[RunFolder], Any]] = {
 
 @pytest.fixture(autouse=True)
 def at_once() -> Iterator[None]:
-    """Whoever waits for a pipe, or reads a device without end, is interrupted."""
+    """Interrupt code that waits for a pipe or reads a device without end."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise TimeoutError("it waits")
@@ -81,7 +81,7 @@ def at_once() -> Iterator[None]:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = stored.folder(tmp_path, {LOOP: [[1.0]] * 2})
-    monkeypatch.chdir(path)  # addresses of sockets are short
+    monkeypatch.chdir(path)  # the address of a socket must be short
     return path
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_regular_file_is_not_written_to(run: Path, name: str, kind: s
     (run / name).unlink(missing_ok=True)
     KINDS[kind](Path(name))
     if (name, kind) == ("run.json", "a device"):
-        return  # a link, which is replaced: see below
+        return  # a link is replaced: see below
     with pytest.raises((UserError, OSError)):
         WRITTEN[name](RunFolder(run))
 
@@ -114,7 +114,7 @@ def test_nothing_is_written_through_a_link_in_a_strangers_run(run: Path, name: s
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(mine)
     if name.startswith("run.json"):
-        WRITTEN[name](RunFolder(run))  # which replaces the link
+        WRITTEN[name](RunFolder(run))  # replaces the link
     else:
         with pytest.raises((UserError, OSError), match="it is a link"):
             WRITTEN[name](RunFolder(run))
@@ -125,7 +125,7 @@ def test_nothing_is_written_through_a_link_in_a_strangers_run(run: Path, name: s
 def test_a_line_without_an_end_is_refused_and_not_held(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonlines, "MAX_LINE_BYTES", 1000)
     with (run / "windows-0000.jsonl").open("ab") as file:
-        file.truncate(1 << 40)  # a terabyte of zeros, which takes no room
+        file.truncate(1 << 40)  # a terabyte of zeros that takes no disk space
     for read in (load, read_state):
         with pytest.raises(UserError, match=r"windows-0000\.jsonl: can't be read: a line is longer than"):
             read(run)
@@ -168,7 +168,7 @@ def test_a_pipe_or_a_folder_is_not_replaced_by_a_file(tmp_path: Path, kind: str)
 
 
 def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    device = tmp_path / "null"  # not the real one: a fault here would take it from the whole machine
+    device = tmp_path / "null"  # a copy, since a fault here would remove it for the whole machine
     try:
         os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     except PermissionError:

@@ -1,4 +1,4 @@
-"""rnnbench reads all that it writes, whatever a worker, a user's code or a file name has said."""
+"""rnnbench can read everything that it writes, whatever text came from a worker, a user's code or a file name."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from tests.analysis.profiles import cause, profile
 from tests.stored import INFO, window
 
 CASE = small.case("vanilla")
-texts = st.text(st.characters(exclude_categories=[]), max_size=8)  # with halves of surrogate pairs
+texts = st.text(st.characters(exclude_categories=[]), max_size=8)  # lone surrogates included
 numbers = (
     st.sampled_from([0, -1, 2**63, 10**30, 10**400, 10**4000, -(10**400), 1e308, 5e-324]) | st.floats() | st.integers()
 )
@@ -43,7 +43,7 @@ measurements = st.builds(
 )
 seconds = st.floats(1e-300, 1e300)
 windows = st.builds(
-    lambda made, turns: replace(made, turns=made.order + turns),
+    lambda drawn, turns: replace(drawn, turns=drawn.order + turns),
     st.builds(
         Window,
         case=st.just(CASE.key),
@@ -78,7 +78,7 @@ infos = st.builds(
 )
 
 
-def made(parent: Path) -> RunFolder:
+def make_run(parent: Path) -> RunFolder:
     folder = RunFolder.create(parent, "test")
     folder.write_info(INFO)
     return folder
@@ -87,7 +87,7 @@ def made(parent: Path) -> RunFolder:
 @settings(max_examples=60)
 @given(measurements)
 def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, known: Measurement) -> None:
-    folder = made(tmp_path_factory.getbasetemp())
+    folder = make_run(tmp_path_factory.getbasetemp())
     kept = folder.add_measurement(known)
     folder.close()
     assert repr(last_measurements(folder.path)) == repr({CASE.key: kept})
@@ -99,7 +99,7 @@ def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPat
 @settings(max_examples=25)
 @given(windows)
 def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, taken: Window) -> None:
-    folder = made(tmp_path_factory.getbasetemp())
+    folder = make_run(tmp_path_factory.getbasetemp())
     folder.add_measurement(Measurement(CASE, "measured"))
     folder.add_window(taken)
     folder.close()
@@ -114,16 +114,16 @@ def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFact
 @settings(max_examples=60)
 @given(infos)
 def test_any_run_json_is_read(tmp_path_factory: pytest.TempPathFactory, info: RunInfo) -> None:
-    folder = made(tmp_path_factory.getbasetemp())
+    folder = make_run(tmp_path_factory.getbasetemp())
     for branch in (info.resolved, info.environment):
-        for name in ("measure", "check", "machine", "worker", "software", "load"):  # objects, as rnnbench writes them
+        for name in ("measure", "check", "machine", "worker", "software", "load"):  # rnnbench writes objects here
             branch.pop(name, None)
     folder.write_info(info)
     folder.close()
-    found = read_info(folder.path)
-    assert found.id == info.id
-    assert len(found.notes) in (len(info.notes), len(info.notes) + 1)
-    assert all(one["macs_per_second"] > 0 for one in found.ceilings)
+    read_back = read_info(folder.path)
+    assert read_back.id == info.id
+    assert len(read_back.notes) in (len(info.notes), len(info.notes) + 1)
+    assert all(ceiling["macs_per_second"] > 0 for ceiling in read_back.ceilings)
 
 
 @settings(max_examples=40)
@@ -131,18 +131,18 @@ def test_any_run_json_is_read(tmp_path_factory: pytest.TempPathFactory, info: Ru
 def test_any_profile_is_read_or_has_failed_with_the_reason(
     tmp_path_factory: pytest.TempPathFactory, times: tuple[float, ...], what: str, note: str
 ) -> None:
-    folder = made(tmp_path_factory.getbasetemp())
+    folder = make_run(tmp_path_factory.getbasetemp())
     good = profile(causes=(replace(cause(), what=what),))
     taken = replace(good, times={**good.times, "call": times}, notes=(note,))
     kept = folder.add_profile(taken)
     folder.close()
     assert read_profiles(folder.path) == {kept.case: kept}
-    assert kept.works == all(1e-300 <= one <= 1e300 for one in times)
+    assert kept.works == all(1e-300 <= value <= 1e300 for value in times)
     assert kept.works or kept.reason.startswith("its profile can't be stored: times: expected ")
 
 
 def test_a_metric_that_is_no_number_is_missing_with_its_value_as_the_reason(tmp_path: Path) -> None:
-    folder = made(tmp_path)
+    folder = make_run(tmp_path)
     odd: dict[str, Any] = {"parameters": math.nan, "macs": 10**5000, "operators": ["many", 10**5000], "peak_bytes": 7}
     kept = folder.add_measurement(Measurement(CASE, "measured", metrics=odd))
     folder.close()
@@ -155,7 +155,7 @@ def test_a_metric_that_is_no_number_is_missing_with_its_value_as_the_reason(tmp_
 
 
 def test_limits_that_are_no_numbers_are_left_out_and_said_so(tmp_path: Path) -> None:
-    folder = made(tmp_path)
+    folder = make_run(tmp_path)
     good = Ceiling("cpu", "float32", 1, 1e9, ((1, 1.0),), 1e-6, None).to_json()
     folder.write_info(replace(INFO, ceilings=[good, good | {"dispatch_seconds": math.inf}]))
     folder.close()
@@ -165,7 +165,7 @@ def test_limits_that_are_no_numbers_are_left_out_and_said_so(tmp_path: Path) -> 
 
 
 def test_half_a_character_is_replaced_in_the_file_itself(tmp_path: Path) -> None:
-    folder = made(tmp_path)
+    folder = make_run(tmp_path)
     folder.add_measurement(Measurement(CASE, "failed", "ValueError: \ud800"))
     folder.add_profile(Profile(CASE.key, "failed", "\udcff"))
     folder.add_sample({"\ud800": ["\udfff"]})

@@ -1,4 +1,4 @@
-"""Windows that are not of this run, or are there twice, are refused: they would be counted as measurements."""
+"""Windows of another run, or stored twice, are refused: they would be counted as measurements."""
 
 import json
 import math
@@ -22,15 +22,15 @@ COMMITTED = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-c
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return made(tmp_path)
+    return make_run(tmp_path)
 
 
-def made(parent: Path) -> Path:
+def make_run(parent: Path) -> Path:
     return stored.folder(parent, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
 
 
 def older(path: Path) -> Path:
-    """The same run as a version wrote it that knew of no ids."""
+    """Turn a run into one of an older version, without ids."""
     info = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({key: value for key, value in info.items() if key != "id"}))
     for file in path.glob("windows-*.jsonl"):
@@ -39,16 +39,16 @@ def older(path: Path) -> Path:
 
 
 def refused(path: Path, words: str, column: str = "seconds") -> None:
-    """Whoever reads a run's windows refuses them in the same words."""
+    """Check that all readers of a run's windows refuse them with the same message."""
     for read in (load, read_state, lambda path: load(path, ["case", column])):
         with pytest.raises(UserError, match=words):
             read(path)
 
 
 def test_every_window_says_which_run_it_is_of_also_after_a_resumption(run: Path) -> None:
-    again = RunFolder(run)
-    again.add_window(stored.window(LOOP, 3, [2.0], turns=2))
-    again.close()
+    reopened = RunFolder(run)
+    reopened.add_window(stored.window(LOOP, 3, [2.0], turns=2))
+    reopened.close()
     assert {line["run"] for line in read_windows(run)} == {run_id(run)} != {""}
     assert len(load(run)) == 7
 
@@ -56,7 +56,7 @@ def test_every_window_says_which_run_it_is_of_also_after_a_resumption(run: Path)
 def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_one_or_is_added(
     run: Path, tmp_path: Path
 ) -> None:
-    other = made(tmp_path)
+    other = make_run(tmp_path)
     shutil.copy(other / "windows-0001.jsonl", run / "windows-0001.jsonl")
     refused(
         run,
@@ -66,12 +66,12 @@ def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_
 
 def test_lines_of_another_run_are_refused(run: Path, tmp_path: Path) -> None:
     with (run / "windows-0001.jsonl").open("a") as file:
-        file.write((made(tmp_path) / "windows-0001.jsonl").read_text())
+        file.write((make_run(tmp_path) / "windows-0001.jsonl").read_text())
     refused(run, r"windows-0001\.jsonl, line 3: run: expected .* the window is another run's")
 
 
 def test_lines_of_an_older_run_are_refused(run: Path, tmp_path: Path) -> None:
-    shutil.copy(older(made(tmp_path)) / "windows-0002.jsonl", run / "windows-0002.jsonl")
+    shutil.copy(older(make_run(tmp_path)) / "windows-0002.jsonl", run / "windows-0002.jsonl")
     refused(run, r"windows-0002\.jsonl, line 1: run: expected '.*', the id in run\.json, found 'none'")
 
 
@@ -106,7 +106,7 @@ def test_a_clock_rate_that_is_not_known_is_no_fault(run: Path) -> None:
 
 
 def change(file: Path, name: str, value: Any) -> None:
-    """Another value in the last line."""
+    """Set a value in the last line."""
     *lines, last = file.read_text().splitlines()
     file.write_text("".join(f"{line}\n" for line in [*lines, json.dumps(json.loads(last) | {name: value})]))
 
@@ -120,10 +120,10 @@ def test_a_torn_last_line_is_harmless(run: Path) -> None:
 
 def test_a_run_of_an_older_version_is_read_and_gone_on_with(run: Path) -> None:
     older(run)
-    again = RunFolder(run)
-    again.write_info(read_info(run))
-    again.add_window(stored.window(LOOP, 3, [2.0], turns=2))
-    again.close()
+    reopened = RunFolder(run)
+    reopened.write_info(read_info(run))
+    reopened.add_window(stored.window(LOOP, 3, [2.0], turns=2))
+    reopened.close()
     assert len(load(run)) == 7
     assert "id" not in json.loads((run / "run.json").read_text())
     assert not any("run" in line for line in read_windows(run))
@@ -132,7 +132,7 @@ def test_a_run_of_an_older_version_is_read_and_gone_on_with(run: Path) -> None:
 
 
 def test_windows_of_a_run_with_an_id_are_refused_in_an_older_one(run: Path, tmp_path: Path) -> None:
-    other = made(tmp_path)
+    other = make_run(tmp_path)
     older(run)
     shutil.copy(other / "windows-0000.jsonl", run / "windows-0000.jsonl")
     refused(run, rf"windows-0000\.jsonl, line 1: run: expected none, as in run\.json, found '{run_id(other)}'")

@@ -41,8 +41,8 @@ FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
 SIMULATED_FITS = 500
-SIMULATED_HISTORIES = 100  # of 100 cases each
-REAL_RUNS = 8  # of 30 intervals each
+SIMULATED_HISTORIES = 100  # with 100 cases each
+REAL_RUNS = 8  # with 30 intervals each
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
     "simulated-coverage": lambda: simulation.coverage(SIMULATED_RUNS),
@@ -60,7 +60,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
 }
-# Kept suite by suite, since they take long: the CSV has every case, the Markdown the rates.
+# These take long and are kept suite by suite: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-slowed": [verdicts.slowed(6, 120), verdicts.slowed(6, 60)],
     "verdicts-unchanged": [verdicts.unchanged(20, 120), verdicts.unchanged(20, 60)],
@@ -68,19 +68,19 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
 PEERS = "verdicts-peers"
-# Made only when they are named: they tell of faults, strangers' files and size, and nothing of time.
+# Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
 LOAD = "load"
 
 
 def main(arguments: list[str]) -> None:
-    """Make the tables named."""
+    """Make the named tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.validation", description=__doc__)
     parser.add_argument("tables", nargs="*")
     parser.add_argument("--only", default="", help="a part of the name of a kind of `faults` or `fuzz`")
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
-    asked = parser.parse_args(arguments)
-    names = asked.tables
+    args = parser.parse_args(arguments)
+    names = args.tables
     made_always = [*TABLES, *TRIALS, PEERS]
     known = [*made_always, *HARDENING, LOAD]
     unknown = [name for name in names if name not in known]
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
     for name in names or made_always:
         started = time.monotonic()
         if name in HARDENING:
-            _keep_rows(name, HARDENING[name](asked.share, asked.only))
+            _keep_rows(name, HARDENING[name](args.share, args.only))
         elif name in TABLES or name == LOAD:
             _keep(name, started, table := TABLES.get(name, load.load)(), table)
         else:
@@ -99,36 +99,36 @@ def main(arguments: list[str]) -> None:
                 if name == PEERS
                 else (verdicts.run(TRIALS[name]), verdicts.rates)
             )
-            found = pd.DataFrame()
+            rows = pd.DataFrame()
             for suite in suites:
-                found = pd.concat([found, suite])
-                _keep(name, started, found, rates(found))
+                rows = pd.concat([rows, suite])
+                _keep(name, started, rows, rates(rows))
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """Write all of a table as CSV, and what people look at as Markdown."""
+    """Write a whole table as CSV, and its readable part as Markdown."""
     table.to_csv(FOLDER / f"{name}.csv", index=False)
     text = f"`python -m tests.validation {name}`, {time.monotonic() - started:.0f} s\n\n{markdown(shown)}"
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def _keep_rows(name: str, made: pd.DataFrame) -> None:
-    """Put rows into a kept table, in place of those of the same kinds; the kind is the first column."""
+def _keep_rows(name: str, rows: pd.DataFrame) -> None:
+    """Replace the rows of the same kinds in a kept table; the kind is the first column."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
-    made = made.assign(commit=commit.stdout.strip())
+    rows = rows.assign(commit=commit.stdout.strip())
     file = FOLDER / f"{name}.csv"
-    kind = made.columns[0]
-    kept = pd.read_csv(file, keep_default_na=False) if file.exists() else made.head(0)
-    kept = kept[~kept[kind].isin(made[kind])].reindex(columns=made.columns, fill_value="")
-    table = pd.concat([kept, made], ignore_index=True)
+    kind = rows.columns[0]
+    kept = pd.read_csv(file, keep_default_na=False) if file.exists() else rows.head(0)
+    kept = kept[~kept[kind].isin(rows[kind])].reindex(columns=rows.columns, fill_value="")
+    table = pd.concat([kept, rows], ignore_index=True)
     table.to_csv(file, index=False)
     text = f"`python -m tests.validation {name}`\n\n{markdown(table)}"
     file.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown, numbers to four significant digits."""
+    """A table as Markdown, with numbers to four significant digits."""
     show = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split()))
     lines = [list(table.columns), ["---"] * len(table.columns), *show.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

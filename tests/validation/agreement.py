@@ -1,4 +1,4 @@
-"""Agreement: the engine's medians against torch.utils.benchmark's, taken in turns in one process."""
+"""Agreement: the engine's medians against those of torch.utils.benchmark, in turns in one process."""
 
 from statistics import median
 
@@ -15,7 +15,7 @@ SECONDS = 0.1
 
 
 def agreement() -> pd.DataFrame:
-    """One row for each of twelve cases: both medians and their ratio."""
+    """One row for each of twelve cases, with both medians and their ratio."""
     rows = []
     for case in chosen():
         call, device = timed(case), Cpu()

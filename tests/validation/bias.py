@@ -1,4 +1,4 @@
-"""Bias: calls whose duration is known by another clock are measured as long as they are."""
+"""Bias: measured times of calls whose duration another clock defines."""
 
 import time
 
@@ -13,7 +13,7 @@ TOLERANCE, SLACK_SECONDS = 0.005, 0.2e-6
 
 
 def spin(nanoseconds: int) -> None:
-    """Return as soon as the raw hardware clock, which nothing adjusts, says that the time has passed."""
+    """Return once the time has passed by the raw hardware clock, which nothing adjusts."""
     clock, raw = time.clock_gettime_ns, time.CLOCK_MONOTONIC_RAW
     end = clock(raw) + nanoseconds
     while clock(raw) < end:
@@ -21,12 +21,12 @@ def spin(nanoseconds: int) -> None:
 
 
 def bias() -> pd.DataFrame:
-    """The engine's time per call against the duration asked for; `allowed` is 0.5% + 0.2 us."""
+    """The engine's time per call against the set duration; `allowed` is 0.5% + 0.2 us."""
     device, rows = Cpu(), []
-    for wanted in MICROSECONDS:
-        seconds = wanted * 1e-6
+    for microseconds in MICROSECONDS:
+        seconds = microseconds * 1e-6
 
-        def call(nanoseconds: int = wanted * 1000) -> None:
+        def call(nanoseconds: int = microseconds * 1000) -> None:
             spin(nanoseconds)
 
         plan = calibrate(device, call, 0.01)
@@ -37,7 +37,7 @@ def bias() -> pd.DataFrame:
         allowed = TOLERANCE * seconds + SLACK_SECONDS
         rows.append(
             {
-                "duration (us)": wanted,
+                "duration (us)": microseconds,
                 "measured (us)": low * 1e6,
                 "error (us)": (low - seconds) * 1e6,
                 "allowed (us)": allowed * 1e6,

@@ -1,4 +1,4 @@
-"""Cases of the suite `quick` as plain calls, for tools that are not rnnbench."""
+"""Cases of the suite `quick` as plain calls, for other tools."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def timed(case: Case) -> TimedCall:
 
 
 def bare(case: Case) -> Callable[[], object]:
-    """The same as a function that sets its own autograd mode, for tools that know of none."""
+    """The same call as a function that sets its own autograd mode, for tools that set none."""
     call = timed(case)
 
     def run() -> object:

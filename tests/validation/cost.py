@@ -1,7 +1,7 @@
 """Cost: seconds until a ratio is known within 2%, by rnnbench and by other tools on the same cases.
 
-A tool's ratios are taken again and again in fresh runs; from their spread follows how many runs have to be averaged
-until 95% of such averages lie within 2% of each other's centre, and so the seconds for each ratio.
+A tool's ratios are measured in repeated fresh runs. Their spread gives the number of runs that must be averaged
+until 95% of such averages lie within 2% of their centre, and so the seconds for each ratio.
 """
 
 import json
@@ -60,17 +60,17 @@ def cost() -> pd.DataFrame:
 
 
 def ratios(times: Times) -> list[float]:
-    """Hand-written over torch.nn, for each pair that was measured."""
+    """The time of hand-written over torch.nn, for each measured pair."""
     return [times[own.key] / times[reference.key] for own, reference in pairs() if own.key in times]
 
 
 def rnnbench() -> list[float]:
-    """A run of the four groups until each ratio is within 2%."""
+    """The ratios from a run of the four groups until each is known within 2%."""
     suite = suites.read("quick")
     keys = [pair[0].key for pair in pairs()]
     chosen = [group for group in suite.groups({}, None, most=None) if any(case.key in keys for case in group.cases)]
-    kept = {key for pair in pairs() for key in (pair[0].key, pair[1].key)}
-    groups = [type(g)(g.workload, tuple(case for case in g.cases if case.key in kept)) for g in chosen]
+    pair_keys = {key for pair in pairs() for key in (pair[0].key, pair[1].key)}
+    groups = [type(g)(g.workload, tuple(case for case in g.cases if case.key in pair_keys)) for g in chosen]
     settings = Settings(precision=PRECISION)
     with tempfile.TemporaryDirectory() as out:
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)
@@ -79,24 +79,24 @@ def rnnbench() -> list[float]:
 
 
 def torch_benchmark() -> list[float]:
-    """One fresh process of torch.utils.benchmark."""
+    """The ratios from one fresh process of torch.utils.benchmark."""
     command = [sys.executable, "-m", "tests.validation.peers"]
     return ratios(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 def pytest_benchmark(statistic: str) -> list[float]:
-    """One run of pytest-benchmark with its own defaults."""
+    """The ratios from one run of pytest-benchmark with its defaults."""
     with tempfile.TemporaryDirectory() as out:
         file = Path(out) / "out.json"
         options = ["-q", "--benchmark-only", f"--benchmark-json={file}", "-p", "no:cacheprovider"]
         command = [sys.executable, "-m", "pytest", "tests/validation/peers.py", *options]
         subprocess.run(command, check=True, capture_output=True)
-        found = json.loads(file.read_text())["benchmarks"]
-    return ratios({one["extra_info"]["case"]: one["stats"][statistic] for one in found})
+        benchmarks = json.loads(file.read_text())["benchmarks"]
+    return ratios({benchmark["extra_info"]["case"]: benchmark["stats"][statistic] for benchmark in benchmarks})
 
 
 def pyperf() -> list[float]:
-    """One run of pyperf, five processes for each of two cases."""
+    """The ratio from one run of pyperf, with five processes for each of two cases."""
     import pyperf as tool
 
     with tempfile.TemporaryDirectory() as out:
@@ -105,4 +105,4 @@ def pyperf() -> list[float]:
         command = [sys.executable, str(Path(__file__).with_name("peer_pyperf.py")), *options]
         subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
         suite = tool.BenchmarkSuite.load(str(file))
-    return ratios({one.get_name(): one.mean() for one in suite.get_benchmarks()})
+    return ratios({benchmark.get_name(): benchmark.mean() for benchmark in suite.get_benchmarks()})

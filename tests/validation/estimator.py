@@ -1,4 +1,4 @@
-"""The choice of the estimator: which statistic, window length and number of windows is best for the time it takes."""
+"""The choice of the estimator: the statistic, window length and number of windows with the least error for its time."""
 
 import tempfile
 from pathlib import Path
@@ -49,7 +49,7 @@ def estimators() -> pd.DataFrame:
 
 
 def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
-    """The windows of a run with their turn in the visit, and the seconds that each arm costs beside its windows."""
+    """The windows of a run with their turn in the visit, and the seconds of each arm outside its windows."""
     suite = suites.read("quick")
     settings = Settings(replicates=REPLICATES, precision=None, windows=MAX_WINDOWS, window_seconds=window_seconds)
     with tempfile.TemporaryDirectory() as out:
@@ -65,22 +65,22 @@ def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
 
 
 def statistics(windows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For each statistic, each replicate's log-time of each case."""
+    """The log-time of each case in each replicate, by statistic."""
     visits = windows.groupby(["replicate", "case"])
     group = visits.ngroup().to_numpy()
     index = windows.assign(group=group).drop_duplicates("group").sort_values("group")
     index = index[["replicate", "case", "implementation", *WORKLOAD_AXES]].reset_index(drop=True)
     calls, quantiles = windows["calls"].to_numpy(), windows["quantiles"].to_list()
-    found = {
+    tables = {
         name: index.assign(log_seconds=np.log(pooled_quantiles(group, quantiles, calls, at)))
         for name, at in QUANTILES.items()
     }
     means = (visits["seconds"].sum() / visits["calls"].sum()).to_numpy()
-    return found | {"mean": index.assign(log_seconds=np.log(means))}
+    return tables | {"mean": index.assign(log_seconds=np.log(means))}
 
 
 def ratio_spread(logs: pd.DataFrame) -> float:
-    """Root of the median variance over replicates of the cases' log-ratios to torch.nn."""
+    """Square root of the cases' median variance, over replicates, of the log-ratio to torch.nn."""
     keys = ["replicate", *WORKLOAD_AXES]
     reference = logs[logs["implementation"] == "torch.nn"].set_index(keys)["log_seconds"].rename("log_reference")
     paired = logs[logs["implementation"] != "torch.nn"].join(reference, on=keys)

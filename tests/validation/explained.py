@@ -1,11 +1,11 @@
-"""Planted causes: is each named first, and is its size that by which the planted module is slower?
+"""Planted causes: is each named first, and does its size match the measured slowdown of the planted module?
 
-The sizes are those at which a fault is a tenth of the call or more: of a smaller one neither its size nor the gap can
-be told from noise within 20%. A fault's size comes of a replay, so it lacks what Python does on the way to the
+The sizes are chosen so that a fault takes a tenth of the call or more: noise hides smaller faults and gaps, whose sizes
+are not known within 20%. A fault's size comes from a replay, so it lacks the time that Python spends on the way to the
 functions that are left out, beyond fetching a parameter from its module.
 
-In training, backward holds the weights' copies of all steps, megabytes that lie in a cache shared with whatever else
-runs: there a copy's size comes out 10 to 24% above the real one on a quiet machine, and on a busy one up to 60% off.
+In training, backward holds the weights' copies of all steps, megabytes in a cache that other programs share: a copy's
+size is then 10 to 24% above the real one on a quiet machine, and up to 60% off on a busy one.
 """
 
 import pandas as pd
@@ -23,7 +23,7 @@ NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 def explained() -> pd.DataFrame:
-    """A row for each fault, phase and size: what is named first, its size, the real one, and how far it is off."""
+    """A row for each fault, phase and size: the cause named first, its size, the real size, and their ratio."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = [_row(kind, phase, batch, hidden) for kind in FAULTS for phase in PHASES for batch, hidden in SIZES]
@@ -32,10 +32,10 @@ def explained() -> pd.DataFrame:
 
 def _row(kind: str, phase: Phase, batch: int, hidden: int) -> dict[str, object]:
     input = torch.randn(STEPS, batch, INPUT)
-    found = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget_seconds=20, progress=False)
-    gap = found.gaps["faulty"]
+    result = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget_seconds=20, progress=False)
+    gap = result.gaps["faulty"]
     causes = [step for step in gap.named if step.kind in FAULTS or step.what]
-    sized = next((one for one in found.profiles["faulty"].causes if one.kind == kind and one.seconds), None)
+    sized = next((cause for cause in result.profiles["faulty"].causes if cause.kind == kind and cause.seconds), None)
     size, real = estimate(sized.seconds) if sized else NOTHING, gap.seconds
     return {
         "planted": kind,

@@ -1,7 +1,7 @@
-"""A sweep that outgrows a machine, on paper: how long it takes, what it leaves, and where it breaks first.
+"""A sweep that is too large for one machine, calculated: how long it takes, its files, and its first limit.
 
-Nothing here is measured anew: what a case costs is read off a run that was made, and jobs of that cost are dealt out to
-machines that differ in speed and die now and then, as the executor for Slurm deals them (`rnnbench.harness.slurm`).
+Nothing is measured: the cost of a case comes from a stored run, and jobs of that cost are given to machines that
+differ in speed and fail now and then, in the same way as with Slurm (`rnnbench.harness.slurm`).
 """
 
 import heapq
@@ -20,10 +20,10 @@ from rnnbench.store.records import WORKLOAD_AXES
 
 RUN = Path("results/quick-20261125T021740Z-99e6")
 CASES = 1_000_000
-FLEETS = ((1, 100), (10, 100), (100, 1), (100, 16), (100, 100), (100, 1000), (1000, 100))  # machines, groups a job
+FLEETS = ((1, 100), (10, 100), (100, 1), (100, 16), (100, 100), (100, 1000), (1000, 100))  # (machines, groups per job)
 PRECISION, MAX_REPLICATES = 0.02, 40
-FILES = 5  # of a job: `run-`, `measurements-` and Slurm's three, beside one of windows for each replicate
-JOB_SECONDS = 4.0  # from a free node to a worker that measures: scheduler, interpreter, a first import of torch
+FILES = 5  # per job: `run-`, `measurements-` and Slurm's three; windows add one for each replicate
+JOB_SECONDS = 4.0  # from a free node to a measuring worker: scheduler, interpreter, first import of torch
 SPEED_SPREAD = 0.05  # standard deviation of the logarithm of a machine's speed
 DAYS_BETWEEN_FAILURES = 30.0  # of one machine
 DAY = 86_400.0
@@ -31,21 +31,21 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Costs:
-    """What a run's cases cost on one machine."""
+    """The cost of a run's cases on one machine."""
 
     cases_per_group: float
     observing_seconds: float  # of a case, before it is timed
     replicate_seconds: float  # from the last window of a replicate to the first of the next
-    visit_seconds: float  # of a case in a replicate: its windows, and preparing it
-    window_seconds: float  # of these inside windows
-    replicates: np.ndarray  # of each group: the distribution that groups are drawn from
-    precise: np.ndarray  # the same, had each group gone on until all its ratios were within PRECISION
-    case_bytes: float  # of its line in measurements.jsonl, and of its windows in one replicate
+    visit_seconds: float  # of a case in a replicate: preparing it and its windows
+    window_seconds: float  # the part of it inside windows
+    replicates: np.ndarray  # of each group; groups are drawn from this distribution
+    precise: np.ndarray  # the same if each group went on until all its ratios were within PRECISION
+    case_bytes: float  # of a case's line in measurements.jsonl; below, of its windows in one replicate
     visit_bytes: float
 
 
 def costs(run: Path) -> Costs:
-    """What the cases of a run cost, from its own clock and files."""
+    """The cost of a run's cases, from its clock and files."""
     info, frame = read_info(run), load(run)
     windows = frame[frame["replicate"].notna()]
     visits = windows.drop_duplicates(["case", "replicate"])
@@ -71,7 +71,7 @@ def costs(run: Path) -> Costs:
 
 
 def replicates_until(precision: float, made: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """How many replicates would bring an interval of half-width `width`, by Student's t over `made`, to `precision`."""
+    """The replicates that bring an interval of half-width `width`, by Student's t over `made`, to `precision`."""
     spread = width * np.sqrt(made) / stats.t.ppf(0.975, made - 1)
     tried = np.arange(2, MAX_REPLICATES + 1)
     reached = np.outer(spread, stats.t.ppf(0.975, tried - 1) / np.sqrt(tried)) <= precision * (1 + 1e-9)
@@ -80,7 +80,7 @@ def replicates_until(precision: float, made: np.ndarray, width: np.ndarray) -> n
 
 
 def job_seconds(of: Costs, replicates: np.ndarray) -> float:
-    """The length of one job, of as many groups as there are numbers of replicates."""
+    """Seconds of one job; `replicates` holds the number of replicates of each of its groups."""
     cases = of.cases_per_group * len(replicates)
     visits = of.cases_per_group * float(replicates.sum())
     replicate_starts = float(replicates.max()) * of.replicate_seconds
@@ -88,7 +88,7 @@ def job_seconds(of: Costs, replicates: np.ndarray) -> float:
 
 
 def jobs(replicates: np.ndarray, groups: int, groups_per_job: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The replicates that each group of each job will need, drawn from those of a run."""
+    """The numbers of replicates of each job's groups, drawn from those of a run."""
     drawn = rng.choice(replicates, groups)
     for start in range(0, groups, groups_per_job):
         yield drawn[start : start + groups_per_job]
@@ -96,16 +96,16 @@ def jobs(replicates: np.ndarray, groups: int, groups_per_job: int, rng: np.rando
 
 @dataclass(frozen=True)
 class Fleet:
-    """What became of a sweep."""
+    """The result of a sweep."""
 
-    seconds: float  # until the last job had ended
+    seconds: float  # until the end of the last job
     busy: float  # machine-seconds in jobs
-    died: int  # jobs whose machine died; they go on where they were, and pay their start again
-    lost: float  # machine-seconds paid twice
+    died: int  # failures of machines during jobs; such a job is resumed and pays its start again
+    lost: float  # machine-seconds spent twice
 
 
 def deal(lengths: list[float], start_again: float, machines: int, rng: np.random.Generator) -> Fleet:
-    """Give each job to the machine that is free first; after a loss it pays `start_again` seconds once more."""
+    """Give each job to the machine that is free first; after a failure it pays `start_again` seconds once more."""
     slowness = np.exp(rng.normal(0, SPEED_SPREAD, machines))
     free = [(0.0, machine) for machine in range(machines)]
     busy = lost = 0.0
@@ -113,7 +113,7 @@ def deal(lengths: list[float], start_again: float, machines: int, rng: np.random
     for length in lengths:
         started, machine = heapq.heappop(free)
         seconds = length * slowness[machine]
-        # A job that is interrupted keeps its windows; only what came before them is done again.
+        # An interrupted job keeps its windows; only the work before them is repeated.
         deaths = int(rng.poisson(seconds / (DAYS_BETWEEN_FAILURES * DAY)))
         again = deaths * min(start_again, length) * slowness[machine]
         died, lost, busy = died + deaths, lost + again, busy + seconds + again
@@ -122,7 +122,7 @@ def deal(lengths: list[float], start_again: float, machines: int, rng: np.random
 
 
 def fleets(run: Path = RUN, cases: int = CASES, seed: int = 0) -> pd.DataFrame:
-    """One row for each size of fleet and of job, with as many replicates as the run had, and as many as 2% takes."""
+    """One row for each size of fleet and job, with the run's replicates, and with those that 2% needs."""
     of = costs(run)
     groups = round(cases / of.cases_per_group)
     rows = []

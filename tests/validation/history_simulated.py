@@ -1,7 +1,7 @@
-"""Error rates of the history by simulation: time lines whose truth is known, through the real search and tests.
+"""Error rates of the history by simulation: time lines with known truth, with the real search and tests.
 
-A case's replicates scatter by about 1% (each case and run by more or less); each run gives each case a bias of its own,
-as memory layout does; a few points are spoilt by a busy machine.
+A case's replicates scatter by about 1%, which varies over cases and runs. Each run adds a separate bias to each case,
+as memory layout does. A busy machine spoils a few points.
 """
 
 from collections.abc import Sequence
@@ -17,27 +17,27 @@ from rnnbench.store.run_info import RunInfo
 from tests import workload as small
 
 REPLICATES = 6
-SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; the second on logarithms, over cases and runs
-RUN_BIAS, BIAS_OF_CASES = 0.008, 0.3  # from run to run; the second on logarithms, over cases
-SPOILT, STALL = 0.02, 0.03  # share of points that are spoilt, and the mean of what that adds
+SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; spread of its logarithm over cases and runs
+RUN_BIAS, BIAS_OF_CASES = 0.008, 0.3  # from run to run; spread of its logarithm over cases
+SPOILT, STALL = 0.02, 0.03  # share of spoilt points, and the mean of what a stall adds
 
 
 def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS) -> History:
-    """The history of runs whose true log-ratios are given: (cases, runs)."""
+    """The history of runs with the given true log-ratios (cases, runs)."""
     cases, runs = true.shape
-    known = [small.case("gru", batch_size=place + 1) for place in range(cases)]
+    known = [small.case("gru", batch_size=number + 1) for number in range(cases)]
     biases = bias * np.exp(BIAS_OF_CASES * rng.standard_normal((cases, 1))) * rng.standard_normal((cases, runs))
     spoilt = np.where(rng.random((cases, runs)) < SPOILT, rng.exponential(STALL, (cases, runs)), 0.0)
     spread = SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal((cases, runs)))
     noise = spread[:, :, None] * rng.standard_normal((cases, runs, REPLICATES))
     logs = (true + biases + spoilt)[:, :, None] + noise
-    return history([stored_run(place, known, logs[:, place]) for place in range(runs)])
+    return history([stored_run(number, known, logs[:, number]) for number in range(runs)])
 
 
-def stored_run(place: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
-    """A run in which the replicates of the cases have these log-ratios: (cases, replicates)."""
-    started = f"2026-01-{1 + place // 24:02d}T{place % 24:02d}:00:00+00:00"
-    facts = {"git": {"commit": f"{place:040x}"}, "worker": environment}
+def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
+    """A run with the given log-ratios (cases, replicates)."""
+    started = f"2026-01-{1 + number // 24:02d}T{number % 24:02d}:00:00+00:00"
+    facts = {"git": {"commit": f"{number:040x}"}, "worker": environment}
     info = RunInfo("simulated", "", {}, "none: simulated", started, facts, status="finished")
     keys = [case.key for case in cases]
     values = logs.ravel()
@@ -45,22 +45,22 @@ def stored_run(place: int, cases: Sequence[Case], logs: np.ndarray, **environmen
         {"case": np.repeat(keys, logs.shape[1]), "log_ratio": values, "log_mean_ratio": values + 0.01}
     )
     measurements = {case.key: Measurement(case, "measured", parity="agrees") for case in cases}
-    return StoredRun(f"simulated-{place:02d}", info, measurements, ratios)
+    return StoredRun(f"simulated-{number:02d}", info, measurements, ratios)
 
 
 def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 10, 20, 40)) -> pd.DataFrame:
-    """For each number of runs and size of step: false changes of flat cases, and steps found in a tenth of them."""
+    """A row for each number of runs and size of step: false changes of flat cases, and steps found in the others."""
     rows = []
     for runs in lengths:
         for step in (0.0, 0.03, 0.05, 0.10):
             rng = np.random.default_rng([runs, round(100 * step)])
-            found = [_one(rng, cases, runs, step) for _ in range(histories)]
-            rows.append({"runs": runs, "step": step, **_summary(pd.concat(found))})
+            frames = [_one(rng, cases, runs, step) for _ in range(histories)]
+            rows.append({"runs": runs, "step": step, **_summary(pd.concat(frames))})
     return pd.DataFrame(rows)
 
 
 def _one(rng: np.random.Generator, cases: int, runs: int, step: float) -> pd.DataFrame:
-    """A row for each case of one history, of which every tenth has a step at a random place, two runs from the ends."""
+    """A row for each case of one history; every tenth has a step at a random run, at least two from the ends."""
     at = np.where(np.arange(cases) % 10 == 0, rng.integers(2, runs - 1, cases), runs) if step else np.full(cases, runs)
     true = np.log1p(step) * (np.arange(runs) >= at[:, None])
     lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true).lines}
@@ -79,8 +79,8 @@ def _facts(line: CaseHistory, at: int, runs: int, step: float) -> dict[str, Any]
     }
 
 
-def _summary(found: pd.DataFrame) -> dict[str, Any]:
-    flat, stepped = found[~found["steps"]], found[found["steps"]]
+def _summary(rows: pd.DataFrame) -> dict[str, Any]:
+    flat, stepped = rows[~rows["steps"]], rows[rows["steps"]]
     row: dict[str, Any] = {"flat lines": len(flat), "with a false change": float((flat["changes"] > 0).mean())}
     if len(stepped):
         row |= {
@@ -89,6 +89,6 @@ def _summary(found: pd.DataFrame) -> dict[str, Any]:
             "found at the very run": float(stepped["exact"].mean()),
             "of these, interval holds the step": float(stepped["covers"].dropna().astype(float).mean()),
             "with another change beside it": float((stepped["changes"] > stepped["near"]).mean()),
-            "of all changes, false": float((found["changes"] - found["near"]).sum() / max(1, found["changes"].sum())),
+            "of all changes, false": float((rows["changes"] - rows["near"]).sum() / max(1, rows["changes"].sum())),
         }
     return row

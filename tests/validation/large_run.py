@@ -1,4 +1,4 @@
-"""A run folder of any size that was never measured: real cases, times and noise as on the reference machine."""
+"""A run folder of any size, made without measuring: real cases, with times and noise like the reference machine's."""
 
 import json
 import math
@@ -27,7 +27,7 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 SLOWNESS = {"loop": 4.0, "hoisted": 2.0, "compiled": 1.2, "torch.nn": 1.0}
 WINDOW_SECONDS = 0.01
 MAX_QUANTILES = 11
-PROCESS_SPREAD, BLOCK_NOISE = 0.01, 0.02  # an arm's speed from process to process; what noise adds to a block
+PROCESS_SPREAD, BLOCK_NOISE = 0.01, 0.02  # spread of an arm's speed from process to process; what noise adds to a block
 CEILING = Ceiling("cpu", "float32", 1, 8.7e10, ((32_768, 4.7e10), (1_048_576, 9e10), (134_217_728, 1.4e10)), 4e-7, None)
 ENVIRONMENT: dict[str, Any] = {
     "machine": {"cpu": "made up", "cores_allowed": [0, 1], "cores": 2, "memory_bytes": 32_000_000_000},
@@ -52,7 +52,7 @@ def write(
     slower: Mapping[str, float] | None = None,
     **info: Any,
 ) -> Path:
-    """A finished run of a suite's cases below `parent`; `slower`: by how much some cases' times are multiplied."""
+    """A finished run of a suite's cases below `parent`; `slower`: factors on the times of some cases, by key."""
     groups = what.groups({}, None, most=None)
     run = RunFolder.create(parent, what.name)
     about = _info(what, replicates, **info)
@@ -66,8 +66,8 @@ def write(
     for replicate in range(replicates):
         file = run.path / f"windows-{replicate:04d}.jsonl"
         with file.open("w", encoding="utf-8") as out:
-            for place in rng.permutation(len(groups)):
-                out.writelines(_visit(groups[place], true, about.id, replicate, windows, rng))
+            for index in rng.permutation(len(groups)):
+                out.writelines(_visit(groups[index], true, about.id, replicate, windows, rng))
     return run.path
 
 
@@ -109,7 +109,7 @@ def _measurement(case: Case, status: Any) -> Measurement:
 
 
 def _seconds(case: Case) -> float:
-    """A call's time: arithmetic at the machine's rate, and for each step what its implementation pays beside it."""
+    """Seconds of a call: arithmetic at the machine's rate, and the overhead of its implementation for each step."""
     load = case.workload
     work = GATES[load.reference] * load.batch_size * load.hidden_size * (load.input_size + load.hidden_size)
     arithmetic = load.seq_len * work / CEILING.macs_per_second * (1 if load.phase == "inference" else 3)
@@ -119,7 +119,7 @@ def _seconds(case: Case) -> float:
 def _visit(
     group: Group, true: Mapping[str, float], run: str, replicate: int, windows: int, rng: np.random.Generator
 ) -> list[str]:
-    """The lines of one visit: `windows` turns of each case, in blocks of which there are as many for all."""
+    """The lines of one visit: `windows` turns of each case, with the same number of blocks for all."""
     keys = [case.key for case in group.cases]
     slowest = max(true[key] for key in keys)
     blocks = max(1, round(WINDOW_SECONDS / max(slowest, 2e-5)))
@@ -129,14 +129,14 @@ def _visit(
     noise = np.sort(1 + BLOCK_NOISE * rng.exponential(size=(turns, points)), axis=1)
     order = [key for _ in range(windows) for key in rng.permutation(keys)]
     lines = []
-    for place, (key, factors) in enumerate(zip(order, noise, strict=True)):
+    for index, (key, factors) in enumerate(zip(order, noise, strict=True)):
         batch = max(1, round(slowest / speeds[key]))
         calls = batch * blocks
         seconds = round(calls * speeds[key] * float(factors.mean()), 9)
         quantiles = ",".join(f"{speeds[key] * factor:.10f}" for factor in factors)
         lines.append(
-            f'{{"case":{json.dumps(key)},"replicate":{replicate},"worker":"{replicate:04d}","order":{place},'
-            f'"turns":{turns},"started":{100.0 * replicate + 0.01 * place:.9f},"calls":{calls},"batch":{batch},'
+            f'{{"case":{json.dumps(key)},"replicate":{replicate},"worker":"{replicate:04d}","order":{index},'
+            f'"turns":{turns},"started":{100.0 * replicate + 0.01 * index:.9f},"calls":{calls},"batch":{batch},'
             f'"seconds":{seconds},"host_seconds":{seconds},"submit_seconds":{seconds},"quantiles":[{quantiles}],'
             f'"cores":[{replicate % 2}],"clock_mhz":null,"device_uuid":null,"run":"{run}"}}\n'
         )

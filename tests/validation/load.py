@@ -1,4 +1,4 @@
-"""`python -m tests.validation load`: does a large run stay flat in memory, and do workers leave anything behind?"""
+"""`python -m tests.validation load`: is a large run's memory constant, and do workers leave things behind?"""
 
 import gc
 import random
@@ -26,19 +26,19 @@ Counts = Mapping[str, float]
 
 
 def load() -> pd.DataFrame:
-    """A row for each checkpoint of a run of many cases by pretended workers, and of one of many real workers."""
+    """A row for each checkpoint of a run of many cases with fake workers, and of a run with many real workers."""
     return pd.DataFrame([*_of(f"{CASES:,} cases", pretended(CASES)), *_of("real workers", real(FRESH))])
 
 
-def _of(what: str, found: Iterator[Counts]) -> Iterator[dict[str, Any]]:
-    for counts in found:
-        row = {"run": what, **counts}
+def _of(kind: str, checkpoints: Iterator[Counts]) -> Iterator[dict[str, Any]]:
+    for counts in checkpoints:
+        row = {"run": kind, **counts}
         print(row, flush=True)
         yield row
 
 
 def pretended(cases: int, replicates: int = REPLICATES) -> Iterator[Counts]:
-    """The coordinator's resources after each replicate of a run whose workers answer at once."""
+    """The coordinator's resources after each replicate of a run with fake workers, which answer at once."""
     groups = [
         Group(
             small.workload(batch_size=size),
@@ -51,7 +51,7 @@ def pretended(cases: int, replicates: int = REPLICATES) -> Iterator[Counts]:
 
 
 def real(replicates: int) -> Iterator[Counts]:
-    """The same of a run of one small group with so many real workers, after each twentieth part of them."""
+    """The coordinator's resources in a run of one small group with real workers, after each twentieth of them."""
     case, reference = small.case("vanilla", dtype="float32"), small.reference_case(dtype="float32")
     group = Group(case.workload, (case, reference))
     settings = Settings(
@@ -61,7 +61,7 @@ def real(replicates: int) -> Iterator[Counts]:
 
 
 def _checkpoints(groups: list[Group], settings: Settings, *, pretend: bool, every: int = 1) -> Iterator[Counts]:
-    clock, rng, found, began = FakeClock(), random.Random(0), list[Counts](), time.monotonic()
+    clock, rng, counts, began = FakeClock(), random.Random(0), list[Counts](), time.monotonic()
     last = 0
 
     def start(name: str) -> Any:
@@ -71,21 +71,21 @@ def _checkpoints(groups: list[Group], settings: Settings, *, pretend: bool, ever
         nonlocal last
         if step.replicate > last and (step.replicate - 1) % every == 0 and step.replicate > 1:
             last = step.replicate
-            found.append({"replicates": step.replicate - 1, **resources(began)})
+            counts.append({"replicates": step.replicate - 1, **resources(began)})
 
-    ways: dict[str, Any] = {"start_worker": start, "now": clock} if pretend else {}
+    options: dict[str, Any] = {"start_worker": start, "now": clock} if pretend else {}
     with tempfile.TemporaryDirectory(prefix="rnnbench-load-") as folder:
         run = RunFolder.create(Path(folder), "load")
         try:
-            runner = run_into(run, groups, settings, on_progress=look, seed=1, **ways)
-            found.append({"replicates": runner.replicates, **resources(began)})
+            runner = run_into(run, groups, settings, on_progress=look, seed=1, **options)
+            counts.append({"replicates": runner.replicates, **resources(began)})
         finally:
             run.close()
-    yield from found
+    yield from counts
 
 
 def resources(began: float) -> Counts:
-    """What this process holds now."""
+    """The resources that this process holds now."""
     gc.collect()
     process = psutil.Process()
     return {

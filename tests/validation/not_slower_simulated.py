@@ -1,7 +1,7 @@
-"""Error rates of `assert_not_slower` by simulation: its own engine, rounds and looks on a machine whose truth is known.
+"""Error rates of `assert_not_slower` by simulation: the real engine, rounds and looks on a machine with known truth.
 
-The machine is that of `simulation`: it drifts, has bursts and is slow for a while. One process is simulated from start
-to end, so rounds are not independent of each other, as they are not in truth.
+The machine comes from `simulation`: it drifts, has bursts and slow spells. One process is simulated from start to end,
+so its rounds are not independent of each other, like real ones.
 """
 
 import random
@@ -24,11 +24,11 @@ BUDGET_SECONDS = 10.0
 
 
 def error_rates(runs: int, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
-    """One row for each true ratio: how often it is called slower than 1.2 times, not slower, or neither."""
+    """One row for each true ratio: how often it is called slower than 1.2, not slower, or neither."""
     rows = []
     for ratio in ratios:
-        found = [_one(ratio, random.Random(f"not slower {ratio} {run}")) for run in range(runs)]
-        answers = [answer for answer, _, _ in found]
+        trials = [_one(ratio, random.Random(f"not slower {ratio} {run}")) for run in range(runs)]
+        answers = [answer for answer, _, _ in trials]
         rows.append(
             {
                 "true ratio": ratio,
@@ -37,15 +37,15 @@ def error_rates(runs: int, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
                 "slower": answers.count("slower") / runs,
                 "not slower": answers.count("not slower") / runs,
                 "undecided": answers.count(None) / runs,
-                "median rounds": median(rounds for _, rounds, _ in found),
-                "median seconds": median(seconds for _, _, seconds in found),
+                "median rounds": median(rounds for _, rounds, _ in trials),
+                "median seconds": median(seconds for _, _, seconds in trials),
             }
         )
     return pd.DataFrame(rows)
 
 
 def _one(ratio: float, rng: random.Random) -> tuple[Answer | None, int, float]:
-    """The answer, the rounds that it took, and their seconds on the simulated machine."""
+    """The answer, its rounds, and their seconds on the simulated machine."""
     machine, question = Machine(rng), Question(FACTOR)
     costs = {MINE: CALL_SECONDS * ratio, THAN: CALL_SECONDS}
     arms = {arm: TimedCall(partial(machine.spend, cost), nullcontext) for arm, cost in costs.items()}

@@ -1,4 +1,4 @@
-"""The first pair of cases under pyperf, which starts this file again for each of its processes."""
+"""The first pair of cases under pyperf, which runs this file again in each of its processes."""
 
 import pyperf
 

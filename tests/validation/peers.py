@@ -1,6 +1,6 @@
-"""The same four ratios as torch.utils.benchmark and pytest-benchmark give them.
+"""The four ratios of `cost`, measured by torch.utils.benchmark and pytest-benchmark.
 
-Run as a module, it prints one JSON object, case key -> seconds; pytest-benchmark collects the test below.
+As a module it prints one JSON object, case key -> seconds; pytest-benchmark collects the test below.
 """
 
 import json
@@ -14,24 +14,24 @@ SECONDS = 0.5
 
 
 def with_torch_benchmark() -> dict[str, float]:
-    """Medians of torch.utils.benchmark, one case after the other, as its users write it."""
+    """Medians by torch.utils.benchmark, one case after the other, as its users write it."""
     from torch.utils.benchmark import Timer
 
-    found = {}
+    medians = {}
     for case in [case for pair in pairs() for case in pair]:
         call = timed(case)
         with call.mode():
             measured = Timer("call()", globals={"call": call.call}, num_threads=1).blocked_autorange(
                 min_run_time=SECONDS
             )
-        found[case.key] = measured.median
-    return found
+        medians[case.key] = measured.median
+    return medians
 
 
-@pytest.mark.parametrize("place", range(8))
-def test_case(benchmark: Any, place: int) -> None:
+@pytest.mark.parametrize("index", range(8))
+def test_case(benchmark: Any, index: int) -> None:
     """One case under pytest-benchmark."""
-    case = [case for pair in pairs() for case in pair][place]
+    case = [case for pair in pairs() for case in pair][index]
     benchmark.extra_info["case"] = case.key
     benchmark(bare(case))
 

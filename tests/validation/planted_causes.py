@@ -1,4 +1,4 @@
-"""Sequence modules with one fault each, beside the same module without it."""
+"""Sequence modules with one fault each, and the same modules without it."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ State = tuple[Tensor, Tensor]
 
 
 class Clean(nn.Module):
-    """An LSTM that projects its input once and makes one product a step: `module(input, (h, c))`, as torch.nn.LSTM."""
+    """An LSTM that projects its input once and makes one product a step."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Clean(nn.Module):
         return torch.stack(outputs)
 
     def project(self, input: Tensor) -> tuple[Tensor, ...]:
-        """The input's part of all steps."""
+        """The input's part of the gates, for all steps."""
         return linear(input, self.weight_ih, self.bias).unbind(0)
 
     def recurrent(self, h: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Clean(nn.Module):
 
 
 class Copies(Clean):
-    """The weights are copied in every step, out of fear that something writes into them."""
+    """Copies the weights in every step, in case something writes into them."""
 
     def recurrent(self, h: Tensor) -> Tensor:
         """The state's part of one step."""
@@ -52,15 +52,15 @@ class Copies(Clean):
 
 
 class ProjectsEachStep(Clean):
-    """The input product is made in every step."""
+    """Makes the input product in every step."""
 
     def project(self, input: Tensor) -> tuple[Tensor, ...]:
-        """One product a step."""
-        return tuple(linear(one, self.weight_ih, self.bias) for one in input.unbind(0))
+        """One product in each step."""
+        return tuple(linear(x, self.weight_ih, self.bias) for x in input.unbind(0))
 
 
 class ReadsBack(Clean):
-    """Every step waits for a value, to look whether the weights are well."""
+    """Waits for a value in every step, to check the weights."""
 
     def recurrent(self, h: Tensor) -> Tensor:
         """The state's part of one step."""
@@ -70,7 +70,7 @@ class ReadsBack(Clean):
 
 
 class OneProduct(Clean):
-    """As `SmallProducts`, gates added one by one, but with one product."""
+    """Adds the gates one by one like `SmallProducts`, but with one product."""
 
     def step(self, projected: Tensor, h: Tensor, c: Tensor) -> State:
         """One step."""
@@ -83,7 +83,7 @@ class OneProduct(Clean):
 
 
 class SmallProducts(Clean):
-    """Four small products in a step instead of one."""
+    """Makes four small products in a step instead of one."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
@@ -109,7 +109,7 @@ FAULTS: dict[str, Callable[[int, int], Clean]] = {
 
 
 def pair(kind: str, input_size: int, hidden_size: int) -> dict[str, Clean]:
-    """A module with a fault and one without; the fault's cause is named `kind`."""
+    """A module with a fault and one without; `kind` names the fault's cause."""
     without = OneProduct if kind == "small products" else Clean
     clean, faulty = without(input_size, hidden_size), FAULTS[kind](input_size, hidden_size)
     faulty.load_state_dict(clean.state_dict(), strict=False)

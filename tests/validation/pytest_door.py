@@ -1,7 +1,7 @@
-"""What the pytest door costs against `rnnbench run`, on the same eight cases for the same time in windows.
+"""The cost of the pytest door against `rnnbench run`, on the same eight cases with the same time in windows.
 
-Beside both stands pytest-benchmark by itself, with the same calls and its own calibration: what any user of it pays. It
-checks nothing and observes nothing.
+For comparison, pytest-benchmark times the same calls with its own calibration, as any user would. It neither checks
+nor observes.
 """
 
 import json
@@ -28,15 +28,15 @@ OURS = ("-p", "rnnbench.pytest_plugin", "--suite", "quick", "--only", ONLY)
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a door took."""
+    """The cost of one run of a door."""
 
     wall_seconds: float
     window_seconds: float
-    times: Mapping[str, float]  # seconds of a call, by the case's key
+    times: Mapping[str, float]  # case key -> seconds of a call
 
 
 def pytest_door() -> pd.DataFrame:
-    """One row for each door, medians over the repeats; the doors take turns."""
+    """One row for each door with medians over the repeats; the doors take turns."""
     costs: dict[str, list[Cost]] = {"rnnbench run": [], "pytest suites/": [], "pytest-benchmark by itself": []}
     for _ in range(REPEATS):
         run = _run()
@@ -48,24 +48,24 @@ def pytest_door() -> pd.DataFrame:
 
 
 def table(costs: Mapping[str, Sequence[Cost]]) -> pd.DataFrame:
-    """`beside them`: what a door takes apart from its windows; `time`: how long calls take against the first door's."""
+    """`beside them`: seconds outside a door's windows; `time`: the time of calls over that of the first door."""
     first = next(iter(costs.values()))
     rows = []
-    for door, found in costs.items():
-        walls, windows = [one.wall_seconds for one in found], [one.window_seconds for one in found]
+    for door, runs in costs.items():
+        walls, windows = [run.wall_seconds for run in runs], [run.window_seconds for run in runs]
         beside = [wall - window for wall, window in zip(walls, windows, strict=True)]
         ratios = [
-            one.times[case] / other.times[case] for one, other in zip(found, first, strict=True) for case in one.times
+            run.times[case] / base.times[case] for run, base in zip(runs, first, strict=True) for case in run.times
         ]
         rows.append(
             {
                 "door": door,
-                "cases": len(found[0].times),
-                "repeats": len(found),
+                "cases": len(runs[0].times),
+                "repeats": len(runs),
                 "wall seconds": median(walls),
                 "seconds in windows": median(windows),
                 "seconds beside them": median(beside),
-                "beside them, each case": median(beside) / len(found[0].times),
+                "beside them, each case": median(beside) / len(runs[0].times),
                 "time of a call against run": median(ratios),
                 "lowest": min(ratios),
                 "highest": max(ratios),
@@ -85,19 +85,19 @@ def _run() -> Cost:
 
 
 def _pytest(tests: Sequence[str], seconds_a_case: float) -> Cost:
-    """The time of a call is the 10% quantile of its rounds, as in a run."""
+    """Time the cases with pytest-benchmark; a call's time is the 10% quantile of its rounds, as in a run."""
     with tempfile.TemporaryDirectory() as out:
         file = Path(out) / "out.json"
-        asked = ("--benchmark-only", f"--benchmark-json={file}", f"--benchmark-max-time={seconds_a_case}")
+        options = ("--benchmark-only", f"--benchmark-json={file}", f"--benchmark-max-time={seconds_a_case}")
         started = time.monotonic()
-        _call("pytest", *tests, *PLUGINS, *asked)
+        _call("pytest", *tests, *PLUGINS, *options)
         wall = time.monotonic() - started
-        found = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
-    times = {one["extra_info"]["case"]: float(np.quantile(one["stats"]["data"], 0.1)) for one in found}
-    return Cost(wall, sum(one["stats"]["total"] * one["stats"]["iterations"] for one in found), times)
+        benchmarks = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
+    times = {entry["extra_info"]["case"]: float(np.quantile(entry["stats"]["data"], 0.1)) for entry in benchmarks}
+    return Cost(wall, sum(entry["stats"]["total"] * entry["stats"]["iterations"] for entry in benchmarks), times)
 
 
 def _call(module: str, *arguments: str) -> None:
-    # Only the plugins that are named, whatever else is installed beside them.
+    # Load only the named plugins, whatever else is installed.
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, env=environment)

@@ -1,4 +1,4 @@
-"""Coverage on this machine: the intervals of real runs, in fresh processes, of ratios that are known."""
+"""Coverage on this machine: intervals of known ratios from real runs in fresh processes."""
 
 import math
 import tempfile
@@ -19,9 +19,9 @@ HEADS = {"Again200": 200, "Steps204": 204, "Steps210": 210, "Steps300": 300, "St
 
 
 def coverage(runs: int) -> pd.DataFrame:
-    """How many of the 95% intervals hold the true ratio, by ratio."""
-    found = pd.concat([intervals(one_run()) for _ in range(runs)])
-    table = found.groupby("steps over base").agg(
+    """A row for each ratio: how many of the 95% intervals hold the true ratio."""
+    rows = pd.concat([intervals(one_run()) for _ in range(runs)])
+    table = rows.groupby("steps over base").agg(
         intervals=("covers", "size"),
         covered=("covers", "mean"),
         half_width=("half_width", "median"),
@@ -30,11 +30,11 @@ def coverage(runs: int) -> pd.DataFrame:
     )
     everything = pd.DataFrame(
         {
-            "intervals": [len(found)],
-            "covered": [found["covers"].mean()],
-            "half_width": [found["half_width"].median()],
-            "median_error": [found["error"].median()],
-            "largest_error": [found["error"].abs().max()],
+            "intervals": [len(rows)],
+            "covered": [rows["covers"].mean()],
+            "half_width": [rows["half_width"].median()],
+            "median_error": [rows["error"].median()],
+            "largest_error": [rows["error"].abs().max()],
         },
         index=pd.Index(["all"], name="steps over base"),
     )
@@ -54,9 +54,9 @@ def one_run() -> pd.DataFrame:
 
 
 def intervals(times: pd.DataFrame) -> pd.DataFrame:
-    """For each workload and head: whether the interval of its ratio to the base holds the true one.
+    """A row for each workload and head: whether the interval of its ratio to the base holds the true ratio.
 
-    A call of n steps takes n s + o; o is what the cell without steps takes, some 1% of the base.
+    A call of n steps takes n s + o, where o is the time of the cell without steps, some 1% of the base.
     """
     rows = []
     for _, workload in times.groupby([*WORKLOAD_AXES]):
@@ -64,13 +64,13 @@ def intervals(times: pd.DataFrame) -> pd.DataFrame:
         overhead = float(np.exp((logs["Steps0"] - logs["Steps200"]).median()))
         for head, steps in HEADS.items():
             truth = math.log1p((steps / BASE_STEPS - 1) * (1 - overhead))
-            one = estimate((logs[head] - logs["Steps200"]).to_list())
+            ratio = estimate((logs[head] - logs["Steps200"]).to_list())
             rows.append(
                 {
                     "steps over base": f"{steps / BASE_STEPS:.2f}",
-                    "covers": one.lower <= truth <= one.upper,
-                    "half_width": (one.upper - one.lower) / 2,
-                    "error": one.value - truth,
+                    "covers": ratio.lower <= truth <= ratio.upper,
+                    "half_width": (ratio.upper - ratio.lower) / 2,
+                    "error": ratio.value - truth,
                 }
             )
     return pd.DataFrame(rows)

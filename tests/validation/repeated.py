@@ -1,4 +1,4 @@
-"""Cells that take a known number of equal steps in one call, so that the ratios of their times are known."""
+"""Cells that take a known number of equal steps in one call, so that the ratios of times are known."""
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ class Steps(nn.RNNCell):
 
 
 class Steps0(Steps):
-    """What a call costs beside its steps."""
+    """No step: the overhead of a call."""
 
 
 class Steps200(Steps):
@@ -27,7 +27,7 @@ class Steps200(Steps):
 
 
 class Again200(Steps):
-    """The base once more."""
+    """The same as the base."""
 
     steps = 200
 

@@ -1,4 +1,4 @@
-"""How long the command line takes for large runs, and how much memory: seconds, processor seconds and peak resident."""
+"""Cost of the command line on large runs: seconds, processor seconds and peak resident memory."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ import pandas as pd
 
 from tests.validation import large_run
 
-REPLICATES, WINDOWS = 10, 5  # of each of 20,160 cases: 1,008,000 windows
-SLOWED_SHARE, SLOWED_BY = 0.01, 1.1  # of the cases of the second run
+REPLICATES, WINDOWS = 10, 5  # for each of 20,160 cases: 1,008,000 windows
+SLOWED_SHARE, SLOWED_BY = 0.01, 1.1  # share of the second run's cases, and their factor
 
 
 def report_scale() -> pd.DataFrame:
@@ -37,7 +37,7 @@ def report_scale() -> pd.DataFrame:
 
 
 def runs(parent: Path) -> tuple[Path, Path]:
-    """Two runs of the same cases, of which the second has some that are slower."""
+    """Two runs of the same cases; some are slower in the second."""
     suite = large_run.suite()
     keys = [case.key for group in suite.groups({}, None, most=None) for case in group.cases if not case.is_reference]
     slower = dict.fromkeys(keys[:: round(1 / SLOWED_SHARE)], SLOWED_BY)
@@ -47,7 +47,7 @@ def runs(parent: Path) -> tuple[Path, Path]:
 
 
 def measured(command: Sequence[str]) -> dict[str, float]:
-    """What one call of the command line took; raises CalledProcessError where it failed to work at all."""
+    """The cost of one command; raises CalledProcessError if it failed."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "rnnbench", *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,7 +1,7 @@
-"""How good predictions are where nothing was fitted: sizes of real runs held out, and simulated runs of known truth.
+"""The quality of predictions at sizes that were not fitted: held out of real runs, or simulated with known truth.
 
-Every size is left out of a whole run at once, the form chosen and the intervals made from what is left, as they would
-be for somebody who had never measured it; what was measured there then judges both.
+Each size in turn is left out of a whole run. The form is chosen and the intervals are made from the rest, as for a user
+who never measured that size; the left-out measurements then judge both.
 """
 
 import itertools
@@ -36,109 +36,109 @@ def scaling(simulated_runs: int) -> pd.DataFrame:
 
 
 def held_out(run: Path) -> pd.DataFrame:
-    """Of one run: a row for each kind of what was held out, with the median error of every form beside the chosen."""
+    """A row for each kind of held-out part of a run, with the median errors of the chosen and every other form."""
     summary = summarize(load(run))
     judged = pd.concat([_judged(summary, kind, out) for kind, out in _left_out(summary)], ignore_index=True)
     rows = []
-    for kind, found in judged.groupby("kind", sort=False):
-        off = np.expm1(found["error"].abs()).groupby(found["form"], sort=False).median().to_dict()
+    for kind, errors in judged.groupby("kind", sort=False):
+        off = np.expm1(errors["error"].abs()).groupby(errors["form"], sort=False).median().to_dict()
         forms = {f"median, {form}": error for form, error in off.items() if form != CHOSEN}
-        rows.append({"run": run.name, "held out": kind, **_judgement(found[found["form"] == CHOSEN]), **forms})
+        rows.append({"run": run.name, "held out": kind, **_judgement(errors[errors["form"] == CHOSEN]), **forms})
     return pd.DataFrame(rows)
 
 
 def _left_out(summary: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[bool]"]]:
-    """What is held out at once, with its kind: each point, and each value of a size with three or more."""
+    """The parts to hold out, as (kind, mask): each point, and each value of an axis with three or more values."""
     for _, point in summary.groupby(list(MOVING)):
         yield "a point", summary.index.to_series().isin(point.index)
     for axis, values in levels(summary[list(MOVING)].dropna()).items():
         if len(values) < MIN_VALUES:
             continue
-        for place, value in enumerate(values):
-            inside = 0 < place < len(values) - 1
-            near = values[1] if place == 0 else values[-2]
+        for index, value in enumerate(values):
+            inside = 0 < index < len(values) - 1
+            near = values[1] if index == 0 else values[-2]
             beyond = f"{axis} at an end, {max(value, near) / min(value, near):g}x beyond"
             yield f"{axis} inside" if inside else beyond, summary[axis] == value
 
 
 def _judged(summary: pd.DataFrame, kind: str, out: "pd.Series[bool]") -> pd.DataFrame:
-    """The log errors of what was left out, by every form and by the one that is chosen, with its interval."""
+    """The log errors on the left-out part of every form and of the chosen form, the latter with its interval."""
     parts = []
     measured = summary[summary["status"] == "measured"]
     for fit in fits(summary[~out]).found:
         own = np.logical_and.reduce([measured[axis] == value for axis, value in fit.axes.items()])
-        asked = measured[own & out.reindex(measured.index)]
-        if asked.empty:
+        left_out = measured[own & out.reindex(measured.index)]
+        if left_out.empty:
             continue
-        seconds = asked["seconds"].to_numpy(dtype=float)
-        work = fit.work(asked)
+        seconds = left_out["seconds"].to_numpy(dtype=float)
+        work = fit.work(left_out)
         for form in fit.tried:
             costs = solve(columns(form, fit.work(fit.sizes)), fit.sizes["seconds"].to_numpy(dtype=float))
             fitted = np.maximum(columns(form, work) @ costs, 1e-12)
             parts.append(pd.DataFrame({"form": form, "error": np.log(fitted / seconds)}))
-        found = at(fit, None, asked)
-        chosen = pd.DataFrame({"form": CHOSEN, "error": np.log(fit.seconds(asked) / seconds)})
-        low, high = found["seconds_low"].to_numpy(dtype=float), found["seconds_high"].to_numpy(dtype=float)
-        held = pd.Series(np.where(np.isnan(low), np.nan, (low <= seconds) & (seconds <= high)))
-        parts.append(chosen.assign(covers=held, half=np.log(high / low) / 2))
+        predicted = at(fit, None, left_out)
+        chosen = pd.DataFrame({"form": CHOSEN, "error": np.log(fit.seconds(left_out) / seconds)})
+        low, high = predicted["seconds_low"].to_numpy(dtype=float), predicted["seconds_high"].to_numpy(dtype=float)
+        covers = pd.Series(np.where(np.isnan(low), np.nan, (low <= seconds) & (seconds <= high)))
+        parts.append(chosen.assign(covers=covers, half=np.log(high / low) / 2))
     return pd.concat(parts, ignore_index=True).assign(kind=kind)
 
 
-def _judgement(found: pd.DataFrame) -> dict[str, float]:
-    off = np.expm1(found["error"].abs())
-    told = found["covers"].dropna()
+def _judgement(errors: pd.DataFrame) -> dict[str, float]:
+    off = np.expm1(errors["error"].abs())
+    covered = errors["covers"].dropna()
     return {
-        "points": len(found),
+        "points": len(errors),
         "median error": float(off.median()),
         "90% error": float(off.quantile(0.9)),
-        "intervals": len(told),
-        "coverage": float(told.mean()) if len(told) else np.nan,
-        "median half-width": float(np.expm1(found["half"]).median()) if len(told) else np.nan,
+        "intervals": len(covered),
+        "coverage": float(covered.mean()) if len(covered) else np.nan,
+        "median half-width": float(np.expm1(errors["half"]).median()) if len(covered) else np.nan,
     }
 
 
 def simulated(runs: int, noise: tuple[float, ...] = (0.01, 0.05)) -> pd.DataFrame:
-    """Runs whose times are a known sum of terms with noise: how often intervals hold what would be measured next."""
+    """Runs whose times are a known sum of terms with noise: how often intervals hold the next measurement."""
     rng = np.random.default_rng(11)
     rows = []
     for spread in noise:
-        for kind, asked in SIMULATED.items():
-            found = pd.concat([_simulated_run(rng, spread, asked) for _ in range(runs)], ignore_index=True)
+        for kind, sizes in SIMULATED.items():
+            errors = pd.concat([_simulated_run(rng, spread, sizes) for _ in range(runs)], ignore_index=True)
             name = f"simulated, noise {spread:.0%}"
-            rows.append({"run": name, "held out": kind, **_judgement(found)})
+            rows.append({"run": name, "held out": kind, **_judgement(errors)})
     return pd.DataFrame(rows)
 
 
 SIMULATED: dict[str, dict[str, int]] = {
-    "a point": {},  # any of the grid
+    "a point": {},  # a random point of the grid
     "three new sizes inside": {"batch_size": 9, "seq_len": 25, "hidden_size": 200},
     "three sizes, 2x beyond": {"batch_size": 128, "seq_len": 128, "hidden_size": 512},
 }
 
 
-def _simulated_run(rng: np.random.Generator, spread: float, asked: dict[str, int]) -> pd.DataFrame:
-    """One series of random costs: what was predicted at a size, and whether the interval holds a measurement there."""
-    asked = asked or {axis: int(rng.choice(values)) for axis, values in zip(AXES, GRID, strict=True)}
+def _simulated_run(rng: np.random.Generator, spread: float, sizes: dict[str, int]) -> pd.DataFrame:
+    """One series with random costs: the error at a size, and whether the interval holds a measurement there."""
+    sizes = sizes or {axis: int(rng.choice(values)) for axis, values in zip(AXES, GRID, strict=True)}
     costs = np.exp([rng.uniform(np.log(low), np.log(high)) for low, high in SERIES_COSTS])
     frames = [
-        pd.DataFrame([made_up(*point) for point in points]) for points in (itertools.product(*GRID), [asked.values()])
+        pd.DataFrame([made_up(*point) for point in points]) for points in (itertools.product(*GRID), [sizes.values()])
     ]
     for frame in frames:
-        batch, steps, hidden, macs = (frame[name].to_numpy(dtype=float) for name in (*asked, "macs"))
+        batch, steps, hidden, macs = (frame[name].to_numpy(dtype=float) for name in (*sizes, "macs"))
         work = Work(batch, steps, hidden, macs, item_bytes=4, takes_gradients=False, ceiling=None)
         frame["seconds"] = columns("sum", work) @ costs * np.exp(rng.normal(0, spread, len(frame)))
-    cases, there = frames
-    is_asked = np.logical_and.reduce([cases[axis] == value for axis, value in asked.items()])
+    cases, target = frames
+    is_asked = np.logical_and.reduce([cases[axis] == value for axis, value in sizes.items()])
     fit = next(iter(fits(cases[~is_asked]).found))
-    found = at(fit, None, there)
-    low, high, truth = found["seconds_low"], found["seconds_high"], there["seconds"]
-    error = np.log(fit.seconds(there) / truth)
+    predicted = at(fit, None, target)
+    low, high, truth = predicted["seconds_low"], predicted["seconds_high"], target["seconds"]
+    error = np.log(fit.seconds(target) / truth)
     covers = float(low.iloc[0] <= truth.iloc[0] <= high.iloc[0]) if low.notna().all() else np.nan
     return pd.DataFrame({"error": error, "covers": covers, "half": np.log(high / low) / 2})
 
 
 def made_up(batch: int, steps: int, hidden: int) -> dict[str, object]:
-    """A row of a summary: an LSTM of 64 inputs, with its exact MACs."""
+    """A summary's row of an LSTM with 64 inputs and its exact MACs."""
     workload = Workload("lstm", "inference", "many_to_many", batch, steps, 64, hidden, 10, 1, "float32", "cpu", 1)
     macs = batch * steps * (4 * hidden * (hidden + 64) + 10 * hidden)
     case = Case("lstm", "loop", workload)

@@ -1,7 +1,7 @@
-"""Coverage where the truth is known: whole runs on a simulated machine, through the real engine and estimator.
+"""Coverage with known truth: whole runs on a simulated machine, with the real engine and estimator.
 
-The machine drifts, has bursts that hit single calls, and a core that is slow for a while; every process has a speed of
-its own for each arm (its memory layout). Only the ratio of the two costs is fixed.
+The machine drifts, has bursts that hit single calls and spells in which a core is slow. Each process has a different
+speed for each arm, as memory layout causes. Only the ratio of the two costs is fixed.
 """
 
 import math
@@ -26,7 +26,7 @@ from rnnbench.harness.turns.schedule import balanced_order
 RATIOS = (1.0, 1.02, 1.05, 1.5, 4.0)
 REPLICATES = (3, 4, 5, 6, 8, 12, 20)
 CALL_SECONDS = 5e-4
-PART_SECONDS = 2.5e-4  # in which noise strikes once
+PART_SECONDS = 2.5e-4  # noise strikes once in each part
 WINDOW_SECONDS = 0.01
 
 
@@ -37,10 +37,10 @@ class Machine:
     rng: random.Random
     process_spread: float = 0.009  # standard deviation of an arm's speed from process to process, as seen in `quick`
     jitter: float = 0.01  # mean of the noise that every call pays
-    burst_share: float = 0.03  # calls that are hit by something else
-    burst: float = 0.5  # mean of what that adds
-    slow_rate: float = 0.3  # slow spells a second
-    drift: float = 0.01  # a second
+    burst_share: float = 0.03  # share of calls that other work interrupts
+    burst: float = 0.5  # mean of what an interruption adds
+    slow_rate: float = 0.3  # slow spells per second
+    drift: float = 0.01  # relative, per second
 
     def __post_init__(self) -> None:
         self.seconds = 0.0
@@ -49,11 +49,11 @@ class Machine:
         self._slow_by = 0.0
 
     def __call__(self) -> float:
-        """The time."""
+        """The time of the clock in seconds."""
         return self.seconds
 
     def spend(self, seconds: float) -> None:
-        """Let a call pass that would take so long on an idle machine; noise comes with time, not with calls."""
+        """Let a call pass that takes `seconds` on an idle machine; noise comes with time, not with calls."""
         for _ in range(parts := max(1, round(seconds / PART_SECONDS))):
             self._spend(seconds / parts)
 
@@ -71,8 +71,8 @@ class Machine:
 
 
 def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int = 4) -> list[float]:
-    """The log-ratio that each replicate of one run gives, for arms whose costs differ by `ratio`."""
-    found = []
+    """The log-ratio of each replicate of one run, for arms whose costs differ by `ratio`."""
+    ratios = []
     for _ in range(replicates):
         machine = Machine(rng)
         device = Cpu(now=machine)
@@ -80,20 +80,20 @@ def log_ratios(ratio: float, replicates: int, rng: random.Random, windows: int =
         costs = {arm: cost * math.exp(rng.gauss(0, machine.process_spread)) for arm, cost in costs.items()}
         plans = {arm: Plan(1, 1, cost) for arm, cost in costs.items()}
         plans = equal_blocks(plans, WINDOW_SECONDS, Cpu.blocks)
-        taken: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
+        points: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in costs}
         for arm in balanced_order(list(costs), windows, rng):
             reading = take_window(device, partial(machine.spend, costs[arm]), plans[arm])
-            taken[arm].append(reading.quantiles)
+            points[arm].append(reading.quantiles)
         times = [
-            pooled_quantiles(np.zeros(windows, int), taken[arm], np.full(windows, plans[arm].calls), LOW_QUANTILE)[0]
+            pooled_quantiles(np.zeros(windows, int), points[arm], np.full(windows, plans[arm].calls), LOW_QUANTILE)[0]
             for arm in ("base", "head")
         ]
-        found.append(math.log(times[1] / times[0]))
-    return found
+        ratios.append(math.log(times[1] / times[0]))
+    return ratios
 
 
 def coverage(runs: int, replicates: tuple[int, ...] = REPLICATES, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
-    """How often the 95% interval of a simulated run holds the true ratio, for each number of replicates."""
+    """A row for each ratio and number of replicates: how often the 95% interval holds the true ratio."""
     rows = []
     for ratio in ratios:
         rng = random.Random(f"coverage {ratio}")
@@ -101,16 +101,20 @@ def coverage(runs: int, replicates: tuple[int, ...] = REPLICATES, ratios: tuple[
         for count in replicates:
             row: dict[str, float] = {"ratio": ratio, "replicates": count, "runs": runs}
             for name, method in METHODS.items():
-                found = [method(sample[:count]) for sample in samples]
-                row[f"{name} covers"] = _share([one.lower <= math.log(ratio) <= one.upper for one in found])
-                row[f"{name} half-width"] = float(np.median([(one.upper - one.lower) / 2 for one in found]))
+                intervals = [method(sample[:count]) for sample in samples]
+                row[f"{name} covers"] = _share(
+                    [interval.lower <= math.log(ratio) <= interval.upper for interval in intervals]
+                )
+                row[f"{name} half-width"] = float(
+                    np.median([(interval.upper - interval.lower) / 2 for interval in intervals])
+                )
             row["bias"] = float(np.mean([estimate(sample[:count]).value for sample in samples]) - math.log(ratio))
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _share(held: list[bool]) -> float:
-    return sum(held) / len(held)
+def _share(covers: list[bool]) -> float:
+    return sum(covers) / len(covers)
 
 
 METHODS = {"used": estimate, "t": t_interval, "signed rank": signed_rank_interval}

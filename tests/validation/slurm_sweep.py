@@ -1,4 +1,4 @@
-"""A sweep of 200 cases through a Slurm on loopback, left alone and disturbed: what is lost, and what appears twice."""
+"""A sweep of 200 cases on a local Slurm, undisturbed and disturbed: which windows are lost or doubled."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ hidden_size = 8
 
 
 def sweeps() -> pd.DataFrame:
-    """One row for a sweep that is left alone, and one for another that is not."""
+    """One row for an undisturbed sweep and one for a disturbed sweep."""
     try:
         with tempfile.TemporaryDirectory() as root, cluster(Path(root)) as slurm:
             return pd.DataFrame([_sweep(slurm, Path(root) / str(number), bool(number)) for number in (0, 1)])
@@ -74,7 +74,7 @@ def _sweep(slurm: Cluster, folder: Path, is_disturbed: bool) -> dict[str, object
 
 
 def _found(path: Path) -> dict[str, object]:
-    """What became of every case, and what it took."""
+    """The outcome of the cases, and the cost of the sweep."""
     frame, infos = load(path), [read_info(path, part) for part in parts(path)]
     expected = {case.key for part in read_parts(path) for case in part.cases}
     visits = complete_visits(frame[frame["replicate"].notna()]).groupby("case")["replicate"].nunique()

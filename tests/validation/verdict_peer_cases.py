@@ -1,4 +1,4 @@
-"""The planted cases for tools that are not rnnbench; the folder that holds `planted.toml` is `$PLANTED`."""
+"""The planted cases for other tools; `$PLANTED` is the folder of `planted.toml`."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ ROOT = Path(os.environ.get("PLANTED", Path(__file__).with_name("planted")))
 
 
 def cases() -> dict[str, Case]:
-    """The 24 cases, by the name that the tables use."""
+    """The 24 cases by their names in the tables."""
     groups = suites.read(str(ROOT / "planted.toml")).groups({}, None, most=None)
     own = [case for group in groups for case in group.cases if not case.is_reference]
     return {

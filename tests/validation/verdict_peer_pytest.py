@@ -1,4 +1,4 @@
-"""The planted cases under pytest-benchmark; pytest collects this file only when it is named."""
+"""The planted cases under pytest-benchmark; pytest collects this file only if it is named."""
 
 from typing import Any
 

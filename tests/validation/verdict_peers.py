@@ -1,4 +1,4 @@
-"""The same slowed suites as other tools judge them in about the same time: base first, then head."""
+"""The verdicts of other tools on the same slowed suites, in about the same time: base first, then head."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from tests.validation.verdict_peer_cases import cases
 from tests.validation.verdicts import CELLS, STEPS, write_sides
 
 SUITES = 2
-SECONDS_A_CASE = 2.0  # of 24 on each of two sides: with imports and set-up two minutes for a suite
+SECONDS_A_CASE = 2.0  # for 24 cases on two sides: with imports and set-up two minutes for a suite
 THRESHOLDS = (0.025, 0.05)
 HERE = Path(__file__).parent
 Flags = dict[str, dict[str, bool]]  # rule -> case -> whether it is called slower
 
 
 def peers() -> Iterator[pd.DataFrame]:
-    """For each suite and tool one row for each case and rule: the slowdown put in, and whether it was called slower."""
+    """For each suite and tool a row for each case and rule: the planted slowdown and whether it was called slower."""
     for number, sizes in zip(range(SUITES), permutations(STEPS), strict=False):
         plan = dict(zip(CELLS, sizes, strict=True))
         for tool in (pytest_benchmark, pyperf, asv):
@@ -38,15 +38,15 @@ def peers() -> Iterator[pd.DataFrame]:
             rows = [
                 {"rule": rule, "suite": number, "seconds": seconds, "case": case, "slower": slower}
                 | {"slowdown": plan.get(case.split()[0], 0.0)}
-                for rule, found in flags.items()
-                for case, slower in found.items()
+                for rule, flagged in flags.items()
+                for case, slower in flagged.items()
             ]
             print(f"suite {number}, {tool.__name__}: {seconds:.0f} s", flush=True)
             yield pd.DataFrame(rows)
 
 
 def rates(found: pd.DataFrame) -> pd.DataFrame:
-    """One row for each rule: the cases called slower, by the slowdown put in, and the suites with a false alarm."""
+    """One row for each rule: the cases called slower, by planted slowdown, and the suites with a false alarm."""
     rows = []
     for rule, of_rule in found.groupby("rule", sort=False):
         same = of_rule[of_rule["slowdown"] == 0]
@@ -82,7 +82,7 @@ def _pytest_stats(side: Path) -> dict[str, Mapping[str, float]]:
     file = side / "out.json"
     options = [f"--benchmark-max-time={SECONDS_A_CASE}", f"--benchmark-json={file}", "-p", "no:cacheprovider", "-q"]
     _run([sys.executable, "-m", "pytest", str(HERE / "verdict_peer_pytest.py"), *options], side)
-    return {one["extra_info"]["case"]: one["stats"] for one in json.loads(file.read_text())["benchmarks"]}
+    return {entry["extra_info"]["case"]: entry["stats"] for entry in json.loads(file.read_text())["benchmarks"]}
 
 
 def pyperf(base: Path, head: Path) -> Flags:
@@ -91,13 +91,13 @@ def pyperf(base: Path, head: Path) -> Flags:
         options = ["--quiet", "--inherit-environ=PYTHONPATH,PLANTED", f"--output={side / 'out.json'}"]
         _run([sys.executable, str(HERE / "verdict_peer_pyperf.py"), *options], side)
     command = [sys.executable, "-m", "pyperf", "compare_to", str(base / "out.json"), str(head / "out.json")]
-    told = _run(command, head)
-    slower = {case: bool(re.search(rf"^{re.escape(case)}: .*slower", told, re.MULTILINE)) for case in cases()}
+    output = _run(command, head)
+    slower = {case: bool(re.search(rf"^{re.escape(case)}: .*slower", output, re.MULTILINE)) for case in cases()}
     return {"pyperf compare_to": slower}
 
 
 def asv(base: Path, head: Path) -> Flags:
-    """What `continuous` does, without the environment that it builds for each commit: run both, then compare."""
+    """Like asv's `continuous`, without building an environment for each commit: run both sides, then compare."""
     hashes = {side: repository.commit(base, {}, side.name) for side in (base, head)}
     for side, commit in hashes.items():
         (side / "asv.conf.json").write_text(json.dumps(_asv_config(base)))
@@ -107,9 +107,9 @@ def asv(base: Path, head: Path) -> Flags:
     flags: Flags = {}
     for threshold in THRESHOLDS:
         command = [*ASV, "compare", "--machine=here", f"--factor={1 + threshold}", *hashes.values()]
-        told = _run(command, head)
+        output = _run(command, head)
         flags[f"asv continuous, factor {1 + threshold:g}"] = {
-            case: bool(re.search(rf"^\|? ?\+ .*{re.escape(case)}", told, re.M)) for case in cases()
+            case: bool(re.search(rf"^\|? ?\+ .*{re.escape(case)}", output, re.M)) for case in cases()
         }
     return flags
 

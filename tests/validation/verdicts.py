@@ -1,8 +1,8 @@
-"""Error rates of the check on this machine: suites whose truth is known, because the slowdown was put in.
+"""Error rates of the check on this machine: suites with known truth, because the slowdowns are planted.
 
-`planted/` holds 24 cases of real cells that take many steps in one call. The base runs it as it is; in the head half of
-the cases take more steps (3%, 5% or 10%, each for another cell in another suite), or half as many again in one call of
-ten, or none does.
+`planted/` holds 24 cases of real cells that take many steps in one call. The base runs it unchanged. In the head half
+of the cases take more steps: 3%, 5% or 10%, assigned to the cells differently in each suite, or 50% in one call of
+ten. In other suites nothing differs.
 """
 
 import itertools
@@ -25,14 +25,14 @@ from rnnbench.harness.check.sides import sides
 
 PLANTED = Path(__file__).with_name("planted")
 CELLS = ("VanillaSlow", "LSTMSlow", "GRUSlow")
-STEPS = {0.03: 101, 0.05: 103, 0.10: 108}  # of 98
+STEPS = {0.03: 101, 0.05: 103, 0.10: 108}  # in place of 98
 STEPS_OF_EVERY_TENTH_CALL = 147
-Plan = dict[str, float]  # cell -> slowdown put into it
+Plan = dict[str, float]  # cell -> planted slowdown
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Several suites of one kind."""
+    """A number of suites of one kind."""
 
     kind: str
     plans: Sequence[Plan]
@@ -47,34 +47,34 @@ def unchanged(number: int, budget_seconds: float, *, hog: bool = False) -> Trial
 
 
 def slowed(number: int, budget_seconds: float, *, hog: bool = False) -> Trials:
-    """Suites in which each of the three slowed cells has one of the three slowdowns, in turn."""
+    """Suites in which the three slowed cells have the three slowdowns, in changing order."""
     turns = itertools.islice(itertools.cycle(itertools.permutations(STEPS)), number)
     return Trials("slowed", [dict(zip(CELLS, sizes, strict=True)) for sizes in turns], budget_seconds, hog)
 
 
 def slowed_in_one_call_of_ten(number: int, budget_seconds: float) -> Trials:
-    """Suites in which every tenth call of the slowed cells takes half as long again: 5% in the mean."""
+    """Suites in which every tenth call of the slowed cells takes 50% longer: 5% in the mean."""
     return Trials("one call in ten", [dict.fromkeys(CELLS, 0.05)] * number, budget_seconds, every_tenth=True)
 
 
 def run(trials: Sequence[Trials]) -> Iterator[pd.DataFrame]:
-    """For each suite one row for each case: the slowdown put in, the verdict by time, and the ratios found."""
-    for one in trials:
-        for number, plan in enumerate(one.plans):
+    """A frame for each suite with a row for each case: the planted slowdown, the verdict by time, and the ratios."""
+    for trial in trials:
+        for number, plan in enumerate(trial.plans):
             started = time.monotonic()
-            with _hog(one.hog):
-                comparison = one_check(plan, one.budget_seconds, every_tenth=one.every_tenth)
+            with _hog(trial.hog):
+                comparison = one_check(plan, trial.budget_seconds, every_tenth=trial.every_tenth)
             seconds = time.monotonic() - started
-            kind = f"{one.kind}, with a hog" if one.hog else one.kind
-            about = {"kind": kind, "budget": one.budget_seconds, "suite": number, "seconds": round(seconds, 1)}
-            found = pd.DataFrame([about | row for row in _rows(comparison, plan)])
-            counts = found.groupby(["slowdown", "verdict"]).size().to_dict()
-            print(f"{kind}, {one.budget_seconds:.0f} s, suite {number}: {counts}, {seconds:.0f} s", flush=True)
-            yield found
+            kind = f"{trial.kind}, with a hog" if trial.hog else trial.kind
+            about = {"kind": kind, "budget": trial.budget_seconds, "suite": number, "seconds": round(seconds, 1)}
+            rows = pd.DataFrame([about | row for row in _rows(comparison, plan)])
+            counts = rows.groupby(["slowdown", "verdict"]).size().to_dict()
+            print(f"{kind}, {trial.budget_seconds:.0f} s, suite {number}: {counts}, {seconds:.0f} s", flush=True)
+            yield rows
 
 
 def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool, device: str | None = None) -> Comparison:
-    """A live check of the planted suite against a head in which the plan's slowdowns were put."""
+    """A live check of the planted suite against a head with the plan's slowdowns."""
     with tempfile.TemporaryDirectory() as scratch:
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, plan, every_tenth=every_tenth)
@@ -85,7 +85,7 @@ def one_check(plan: Plan, budget_seconds: float, *, every_tenth: bool, device: s
 
 
 def write_sides(base: Path, head: Path, plan: Plan, *, every_tenth: bool = False) -> None:
-    """Two folders with the planted suite, the head's slowed by the plan."""
+    """Write two folders with the planted suite, the head's slowed by the plan."""
     for folder in (base, head):
         shutil.copytree(PLANTED, folder, ignore=shutil.ignore_patterns("__pycache__"))
     table = "STEPS_OF_EVERY_TENTH_CALL" if every_tenth else "STEPS"
@@ -103,7 +103,7 @@ def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
         yield {
             "slowdown": plan.get(cell, 0.0),
             "case": f"{cell} {axes['phase']} batch {axes['batch_size']}",
-            "verdict": finding.time_verdict,  # counts alone would find all that was put in
+            "verdict": finding.time_verdict,  # the counts would reveal every planted slowdown
             "replicates": finding.replicates,
             "ratio": finding.low.value if finding.low else None,
             "mean_ratio": finding.mean.value if finding.mean else None,
@@ -135,9 +135,9 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def _hog(wanted: bool) -> Iterator[None]:
-    """Another process that keeps a core busy for a second or three, rests as long, and starts again."""
-    if not wanted:
+def _hog(is_wanted: bool) -> Iterator[None]:
+    """Run a process that keeps a core busy for one to three seconds, rests as long, and repeats."""
+    if not is_wanted:
         yield
         return
     process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)

@@ -1,8 +1,8 @@
-"""Error rates of the check by simulation: its own looks and tests, on pairs of workers that are drawn and not run.
+"""Error rates of the check by simulation: the real looks and tests, on simulated pairs of workers.
 
-What is drawn is what pairs on the reference machine showed (`planted/`, 80 pairs): a case's log-ratio of low quantiles
-has a standard deviation of 0.6% to 2% over pairs, a fifth of its variance is shared by all cases of a pair, a few pairs
-are spoilt by a stall of one side; the mean pays for more stalls than the low quantile.
+The distributions follow 80 pairs of `planted/` on the reference machine: a case's log-ratio of low quantiles has a
+standard deviation of 0.6% to 2% over pairs; all cases of a pair share a fifth of the variance; a stall of one side
+spoils a few pairs; stalls affect the mean more often than the low quantile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from tests import workload as small
 
 CASES = 24
 MARGIN = 0.025
-START_SECONDS, VISIT_SECONDS = 0.85, 0.12  # of a pair, and of one case in it
-TYPICAL_SPREAD, SPREAD_OF_SPREADS = 0.0105, 0.35  # the second on logarithms
-SHARED = 0.2  # of a case's variance
-SPOILT, STALL = 0.03, 0.03  # share of values that a stall hits in the low quantile, and the mean of what it adds
-SPOILT_MEAN, STALL_MEAN = 0.15, 0.03  # the same in the mean
+START_SECONDS, VISIT_SECONDS = 0.85, 0.12  # of a pair, and of each case in it
+TYPICAL_SPREAD, SPREAD_OF_SPREADS = 0.0105, 0.35  # the second is on logarithms
+SHARED = 0.2  # share of a case's variance that its pair shares
+SPOILT, STALL = 0.03, 0.03  # share of low quantiles that a stall hits, and the mean of what it adds
+SPOILT_MEAN, STALL_MEAN = 0.15, 0.03  # the same for the mean
 
 
 class SimulatedRunner:
-    """Draws what `PairedRunner` measures, and keeps its time."""
+    """Draws the results of `PairedRunner` and counts its time."""
 
     def __init__(self, rng: np.random.Generator, low: np.ndarray, mean: np.ndarray, groups: Sequence[Group]) -> None:
         """`low`, `mean`: true log-ratios of the cases."""
@@ -38,7 +38,7 @@ class SimulatedRunner:
         self._spread = TYPICAL_SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal(len(groups)))
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
-        """One pair: a log-ratio for each of these cases."""
+        """Draw one pair: a log-ratio for each case of the groups."""
         on_visit(0)
         count, rng = len(self._place), self._rng
         common, own = rng.standard_normal(), rng.standard_normal(count)
@@ -54,13 +54,13 @@ class SimulatedRunner:
         self.seconds += self.expected_seconds(groups)
 
     def _stalls(self, share: float, size: float) -> np.ndarray:
-        """What stalls of either side add."""
+        """What stalls of either side add to log-ratios."""
         rng, count = self._rng, len(self._place)
         struck = rng.random(count) < share
         return np.where(struck, rng.choice([-1, 1], count) * rng.exponential(size, count), 0.0)
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
-        """How long a pair takes."""
+        """Seconds that a pair takes."""
         return START_SECONDS + VISIT_SECONDS * len(groups)
 
     def failed(self, case: Case) -> bool:
@@ -71,7 +71,7 @@ class SimulatedRunner:
 def verdicts(
     rng: np.random.Generator, low: np.ndarray, mean: np.ndarray, budget_seconds: float
 ) -> tuple[list[Verdict], float]:
-    """Each case's verdict in one suite, and how long the check took."""
+    """The verdict of each case in one suite, and the seconds of the check."""
     cases = [small.case("vanilla", batch_size=number + 1) for number in range(len(low))]
     groups = [Group(case.workload, (case,)) for case in cases]
     runner: Any = SimulatedRunner(rng, low, mean, groups)
@@ -82,15 +82,15 @@ def verdicts(
 
 
 def error_rates(suites: int, budgets: Sequence[float] = (120.0, 60.0)) -> pd.DataFrame:
-    """One row for each truth and budget: verdicts of the cases that differ, and of those that do not."""
+    """One row for each truth and budget: verdicts of the cases that differ and of those that do not."""
     half = np.arange(CASES) % 2
-    one = (np.arange(CASES) == 0).astype(int)
+    single = (np.arange(CASES) == 0).astype(int)
     truths: Mapping[str, tuple[float, float, np.ndarray]] = {
         "nothing differs": (0.0, 0.0, half * 0),
         "all just at the margin": (MARGIN, MARGIN, half * 0 + 1),
         "3% in half": (0.03, 0.03, half),
         "5% in half": (0.05, 0.05, half),
-        "5% in one": (0.05, 0.05, one),
+        "5% in one": (0.05, 0.05, single),
         "10% in half": (0.10, 0.10, half),
         "one call in ten by 50%, in half": (0.0, 0.05, half),
     }
@@ -104,8 +104,8 @@ def error_rates(suites: int, budgets: Sequence[float] = (120.0, 60.0)) -> pd.Dat
 
 
 def _summary(runs: Sequence[tuple[list[Verdict], float]], differs: np.ndarray) -> dict[str, Any]:
-    found = np.array([run[0] for run in runs])  # (suite, case)
-    same, other = found[:, ~differs], found[:, differs]
+    judged = np.array([run[0] for run in runs])  # (suite, case)
+    same, other = judged[:, ~differs], judged[:, differs]
     alarms = np.isin(same, ["regressed", "improved"]).any(axis=1)
     any_regressed = (other == "regressed").any(axis=1)
     return {

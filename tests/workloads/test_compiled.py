@@ -20,27 +20,27 @@ from tests import workload as small
 
 @pytest.fixture
 def pieces(monkeypatch) -> list[int]:
-    """The steps of each piece that is given to a compiled function, which here is the function itself."""
-    given: list[int] = []
+    """The number of steps of each piece that a compiled function gets. Nothing is compiled here."""
+    lengths: list[int] = []
 
     def watched(function: Any) -> Any:
         def run(first: Any, second: Any, *rest: Any) -> Any:
-            given.append(len(second) if function is eager else rest[-1])
+            lengths.append(len(second) if function is eager else rest[-1])
             return function(first, second, *rest)
 
         return run
 
     monkeypatch.setattr(compiled, "_compiled", watched)
-    return given
+    return lengths
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(12, [10]), (10, [10]), (5, [5, 5]), (4, [4, 4, 2]), (1, [1] * 10)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_long_sequence_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: Any, reverse: bool) -> None:
     cell, input, h = GRUCell(3, 5), torch.randn(10, 2, 3), torch.randn(2, 5)
-    way = SequenceOptions(reverse=reverse, mask=torch.rand(10, 2, 1) < 0.7)
-    found = compiled.CompiledRun(steps)(cell, input, h, way)
-    torch.testing.assert_close(found, eager(cell, input, h, way))
+    options = SequenceOptions(reverse=reverse, mask=torch.rand(10, 2, 1) < 0.7)
+    result = compiled.CompiledRun(steps)(cell, input, h, options)
+    torch.testing.assert_close(result, eager(cell, input, h, options))
     assert sorted(pieces, reverse=True) == expected
 
 
@@ -48,30 +48,30 @@ def test_a_long_sequence_runs_in_pieces_with_the_same_result(pieces, steps: int,
 def test_a_long_feedback_runs_in_pieces_with_the_same_result(pieces, steps: int, expected: list[int]) -> None:
     body, head = Cells([GRUCell(3, 5)], eager), torch.nn.Linear(5, 3)
     start, h = torch.randn(2, 3), torch.randn(2, 5)
-    found = compiled.CompiledFeedBack(steps)(body, head, start, h, 7)
-    torch.testing.assert_close(found, feed_back(body, head, start, h, 7))
+    result = compiled.CompiledFeedBack(steps)(body, head, start, h, 7)
+    torch.testing.assert_close(result, feed_back(body, head, start, h, 7))
     assert pieces == expected
 
 
 def test_a_compiled_case_agrees_and_says_what_compiling_took(monkeypatch) -> None:
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)  # ten seconds, for one case
+    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)  # takes ten seconds for one case
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
     case = small.case("gru", "compiled", phase="training", seq_len=2, dtype="float32")
     with fresh_cache():
-        found = observe(build(case, Path()))
+        measurement = observe(build(case, Path()))
         compiled.forget()
         again = compiled.cost(build(case, Path()).timed_call())
         compiled.forget()
-    assert found.parity == "agrees"
-    assert found.backend == "inductor"
-    assert found.metrics["graph_breaks"] == 0
-    assert found.metrics["compile_seconds"] > 0
+    assert measurement.parity == "agrees"
+    assert measurement.backend == "inductor"
+    assert measurement.metrics["graph_breaks"] == 0
+    assert measurement.metrics["compile_seconds"] > 0
     assert again.missing == {"compile_seconds": "not compiled anew: torch found it in its cache"}
 
 
 @pytest.fixture
 def _untried() -> Iterator[None]:
-    """No device has been tried yet, and none counts as tried afterwards."""
+    """Forget which devices were tried, before the test and after it."""
     compiled.why_not.cache_clear()
     with fresh_cache():
         yield
@@ -88,7 +88,7 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason(monkeypat
 
 @pytest.mark.usefixtures("_untried")
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (
             "CppCompileError: C++ compile error\n\nOutput:\nx.h:1:9: fatal error: Python.h: No file",
@@ -97,7 +97,7 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason(monkeypat
         ("Cannot find a working triton installation.", "on cpu: Cannot find a working triton installation; install"),
     ],
 )
-def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, message: str, told: str) -> None:
+def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, message: str, expected: str) -> None:
     tried: list[Any] = []
 
     def broken(function: Any) -> Any:
@@ -107,5 +107,5 @@ def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, messag
     monkeypatch.setattr(compiled, "_compiled", broken)
     reasons = {compiled.why_not("cpu") for _ in range(5)}
     assert len(tried) == 1
-    assert told in reasons.pop()
+    assert expected in reasons.pop()
     assert not reasons

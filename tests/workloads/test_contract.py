@@ -1,4 +1,4 @@
-"""Each fault of a user's own class is found before it is timed, and said in a line."""
+"""Each error in a user's own class is found before the class is timed, and reported in one line."""
 
 import re
 from pathlib import Path
@@ -79,8 +79,8 @@ def test_a_whole_sequence_that_gives_something_else_is_described(tmp_path: Path,
 def test_what_works_in_inference_and_breaks_in_training_is_found_where_it_is_trained(
     tmp_path: Path, body: str, words: str
 ) -> None:
-    said = fault(tmp_path, CELL.format(base="RNN", body=body), phase="training")
-    assert re.match(f"Mine works in inference and breaks in training: {words}", said), said
+    message = fault(tmp_path, CELL.format(base="RNN", body=body), phase="training")
+    assert re.match(f"Mine works in inference and breaks in training: {words}", message), message
     measurement = observe(build(Case("mine.py:Mine", "loop", small.workload(reference="none")), tmp_path))
     assert measurement.works
 

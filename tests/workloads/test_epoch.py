@@ -22,7 +22,7 @@ EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}
 
 @pytest.mark.parametrize("case", [small.case("gru"), small.case("deep"), small.reference_case("lstm")])
 def test_training_from_a_loader_lowers_the_loss(case: Case) -> None:
-    """On a series whose next value is to be told: a sum of two waves."""
+    """The series is a sum of two waves, and each target is the next value."""
     torch.manual_seed(0)
     steps = torch.arange(161, dtype=torch.float64)
     wave = torch.sin(steps / 3) + 0.5 * torch.sin(steps / 7)
@@ -33,10 +33,10 @@ def test_training_from_a_loader_lowers_the_loss(case: Case) -> None:
 
     def loss() -> float:
         with torch.no_grad():
-            found: list[Tensor] = [
+            losses: list[Tensor] = [
                 mse_loss(built.model(inputs, built.state_of(inputs.shape[1]))[0], wanted) for inputs, wanted in batches
             ]
-        return float(torch.stack(found).mean())
+        return float(torch.stack(losses).mean())
 
     before = loss()
     optimizer = torch.optim.Adam(built.model.parameters(), lr=0.02)

@@ -21,7 +21,7 @@ def traced(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
 
 
 def passed(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
-    """The function's graph after both passes; what it computes has not changed."""
+    """The function's graph after both passes. Asserts that it computes the same as before."""
     module = traced(function, *inputs)
     LoopPasses()(module.graph)
     module.graph.lint()
@@ -35,7 +35,7 @@ def count(module: fx.GraphModule, operator: Operator) -> int:
 
 
 def gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
-    """A weight's and a bias' gradient as backward through a loop adds them up."""
+    """The gradients of a weight and a bias, added up as backward through a loop does."""
     half = len(parts) // 2
     weight, bias = parts[0].permute(1, 0) @ parts[half], parts[0].sum(0, keepdim=True).view(-1)
     for dz, h in zip(parts[1:half], parts[half + 1 :], strict=True):

@@ -1,4 +1,4 @@
-"""Recordings of CUDA graphs, with a fake of torch's recorder that works as it does, on the processor."""
+"""Recordings of CUDA graphs, with a fake of torch's recorder that does the same on the CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,28 @@ from tests.harness.fake_card import FakeCard
 
 @pytest.fixture
 def recordings(monkeypatch) -> list[Any]:
-    """What was recorded: the module, its samples and whether that was in inference mode."""
-    made: list[Any] = []
+    """Each recording: the module, its samples and whether inference mode was on."""
+    recorded: list[Any] = []
     card = FakeCard(1 << 30, 1 << 20)
     card.install(monkeypatch)
 
-    def record(module: nn.Module, samples: tuple[Any, ...], **how: Any) -> nn.Module:
-        assert how["allow_unused_input"]
-        made.append((module, samples, torch.is_inference_mode_enabled()))
-        return card.record(module, samples, **how)
+    def record(module: nn.Module, samples: tuple[Any, ...], **options: Any) -> nn.Module:
+        assert options["allow_unused_input"]
+        recorded.append((module, samples, torch.is_inference_mode_enabled()))
+        return card.record(module, samples, **options)
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
-    return made
+    return recorded
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 @pytest.mark.parametrize("cell", ["vanilla", "combined", "deep", "lstm", "gru"])
 def test_a_recording_agrees_after_replay_in_the_mode_in_which_it_is_timed(recordings, cell: str, phase: Any) -> None:
     built = build(small.case(cell, "cudagraph", phase=phase), Path())
-    found = observe(built)
-    assert found.parity == "agrees"
-    assert found.backend == "cuda graph"
-    assert "keeps all that it needs" in found.missing["peak_bytes"]
+    measurement = observe(built)
+    assert measurement.parity == "agrees"
+    assert measurement.backend == "cuda graph"
+    assert "keeps all that it needs" in measurement.missing["peak_bytes"]
     assert {mode for _, _, mode in recordings} == {phase == "inference"}
 
 
@@ -58,7 +58,7 @@ def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) ->
 def test_a_recording_that_computes_something_else_does_not_pass(recordings, monkeypatch) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
 
-    def stale(module: nn.Module, samples: Any, **how: Any) -> nn.Module:
+    def stale(module: nn.Module, samples: Any, **options: Any) -> nn.Module:
         kept = module(*samples)
         module.forward = lambda *_: (kept[0] + 1, kept[1])
         return module
@@ -92,8 +92,8 @@ def test_dropout_is_recorded_in_what_is_timed_and_not_in_what_is_compared(record
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 @pytest.mark.parametrize("cell", ["vanilla", "combined", "deep", "lstm", "gru"])
 def test_a_real_recording_agrees_with_cudnn(cell: str, phase: Any) -> None:
-    found = observe(build(small.case(cell, "cudagraph", phase=phase, device="cuda", dtype="float32"), Path()))
-    assert found.parity == "agrees"
+    measurement = observe(build(small.case(cell, "cudagraph", phase=phase, device="cuda", dtype="float32"), Path()))
+    assert measurement.parity == "agrees"
 
 
 @pytest.mark.cuda

@@ -40,7 +40,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 class Watch(TorchDispatchMode):
-    """Notes each operator that has to do with the host."""
+    """Records each operator that involves the host."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +57,13 @@ class Watch(TorchDispatchMode):
 
 
 def is_number(tensor: Tensor) -> bool:
-    """Such a tensor is handed to a kernel by value; Adam counts its steps in one."""
+    """Return True for a tensor that a kernel takes by value; Adam counts its steps in one."""
     return tensor.dim() == 0 and tensor.device.type == "cpu"
 
 
 @pytest.fixture(autouse=True)
 def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the device can't do, done in another way: random directions, recordings, compiling."""
+    """Replace what the meta device can't do: random directions, recordings and compiling."""
     monkeypatch.setattr(implementations, "GRAPHED_ON", DEVICE)
     monkeypatch.setattr(graphed, "record", lambda model, input, state: graphed.Replayed(model, (0, 1)))
     monkeypatch.setattr(compiled, "_compiled", lambda function: function)
@@ -73,7 +73,7 @@ def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watched(timed: TimedCall) -> list[str]:
-    """What the second call has to do with the host; the first may set up what later ones use."""
+    """The operators of the second call that involve the host; the first call may set up what later ones use."""
     watch = Watch()
     with timed.mode():
         timed.call()
@@ -89,11 +89,12 @@ def cases(task: Any, phase: Any) -> Iterator[Case]:
                 continue
             axes = SIZES[task] | kind | {"reference": reference, "task": task, "phase": phase}
             work = small.workload(device=DEVICE, dtype="float32", **axes)
-            for how in HOWS:
-                yield Case(cell, how, work)
-            for how in LAYERS:
-                if how == "torch.nn-padded" or work.lengths == "equal":  # packing is torch's own, and its copies too
-                    yield Case(f"torch.nn.{reference.upper()}", how, work)
+            for implementation in HOWS:
+                yield Case(cell, implementation, work)
+            for implementation in LAYERS:
+                # A packed layer is left out: its copies are torch's own.
+                if implementation == "torch.nn-padded" or work.lengths == "equal":
+                    yield Case(f"torch.nn.{reference.upper()}", implementation, work)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def cases(task: Any, phase: Any) -> Iterator[Case]:
     [*((task, phase) for task in SIZES for phase in ("inference", "training")), ("many_to_many", "step")],
 )
 def test_no_timed_call_has_to_do_with_the_host(task: str, phase: str) -> None:
-    found: dict[str, list[str]] = {}
+    copies_by_case: dict[str, list[str]] = {}
     timed = 0
     for case in cases(task, phase):
         try:
@@ -110,14 +111,14 @@ def test_no_timed_call_has_to_do_with_the_host(task: str, phase: str) -> None:
             continue
         timed += 1
         if copies := watched(built.timed_call()):
-            found[case.key] = copies
+            copies_by_case[case.key] = copies
     assert timed >= 5
-    assert not found
+    assert not copies_by_case
 
 
 def test_an_epoch_copies_each_batch_to_the_device_and_nothing_else() -> None:
     axes: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3, "device": DEVICE, "dtype": "float32"}
-    copies = [one for one in watched(build(small.case("lstm", **axes), Path()).timed_call()) if "meta" in one]
+    copies = [copy for copy in watched(build(small.case("lstm", **axes), Path()).timed_call()) if "meta" in copy]
     assert copies == ["aten._to_copy.default: ['cpu'] -> ['meta']"] * 2 * 3
 
 

@@ -14,8 +14,8 @@ from tests import workload as small
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
 @pytest.mark.parametrize("implementation", ["hoisted", "transposed"])
 def test_another_way_changes_nothing_in_what_is_computed(cell: str, implementation: Any) -> None:
-    one, other = (build(small.case(cell, how), Path()) for how in ("loop", implementation))
-    torch.testing.assert_close(one.model(one.input, one.state), other.model(other.input, other.state))
+    looped, other = (build(small.case(cell, how), Path()) for how in ("loop", implementation))
+    torch.testing.assert_close(looped.model(looped.input, looped.state), other.model(other.input, other.state))
 
 
 def test_outputs_have_a_row_for_every_step() -> None:

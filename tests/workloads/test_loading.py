@@ -1,4 +1,4 @@
-"""Loading as a case: an epoch is a call, both ways are held against each other, and what makes no sense is missing."""
+"""Loading as a case: a call is one epoch, both ways are compared, and metrics that make no sense are missing."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,21 +45,21 @@ def test_a_way_that_gives_other_batches_is_not_timed(monkeypatch: pytest.MonkeyP
 
 
 def test_item_by_item_takes_more_operators_and_no_value_is_a_zero() -> None:
-    counts = [loading.build(case(way)).observe().metrics for way in ("per_item", "vectorised")]
+    counts = [loading.build(case(implementation)).observe().metrics for implementation in ("per_item", "vectorised")]
     assert counts[0]["operators"] > counts[1]["operators"] > 0
-    assert all(value != 0 for found in counts for name, value in found.items() if name != "resident_bytes")
+    assert all(value != 0 for metrics in counts for name, value in metrics.items() if name != "resident_bytes")
 
 
 @forks
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:
-    found = loading.build(case("per_item", workers=workers)).observe()
-    by_others = {"energy", "compiled"} | ({"device"} if workers == 0 else set())  # probes of other parts
+    measurement = loading.build(case("per_item", workers=workers)).observe()
+    by_others = {"energy", "compiled"} | ({"device"} if workers == 0 else set())  # other probes measure these
     observed = {metric.name for metric in METRICS if metric.probe and metric.probe not in by_others}
-    assert found.metrics.keys() | found.missing.keys() == observed
-    assert found.missing["parameters"] == "loading has no model"
-    assert found.missing["macs"] == ("other processes load" if workers else "loading multiplies nothing")
-    assert ("operators" in found.metrics) == (workers == 0)
+    assert measurement.metrics.keys() | measurement.missing.keys() == observed
+    assert measurement.missing["parameters"] == "loading has no model"
+    assert measurement.missing["macs"] == ("other processes load" if workers else "loading multiplies nothing")
+    assert ("operators" in measurement.metrics) == (workers == 0)
 
 
 @forks
@@ -77,5 +77,8 @@ def test_loading_processes_end_with_the_call_and_with_the_observation() -> None:
 
 
 def test_equal_workloads_load_the_same_data_in_the_same_order() -> None:
-    one, other = (loading.build(replace(case(), implementation=way)).dataset for way in ("per_item", "vectorised"))
-    assert all(torch.equal(*pair) for pair in zip(one[3], other[3], strict=True))
+    per_item, vectorised = (
+        loading.build(replace(case(), implementation=implementation)).dataset
+        for implementation in ("per_item", "vectorised")
+    )
+    assert all(torch.equal(*pair) for pair in zip(per_item[3], vectorised[3], strict=True))

@@ -1,7 +1,7 @@
-"""The formulas against torch's own counter, which sees every product once oneDNN fuses none.
+"""The formulas against torch's own counter, which sees every product when oneDNN fuses none.
 
 `deep-notebook` is left out: nothing reads its top layer's state, so where only the last output counts, backward has
-less to do than in the stack that the formula is of. What a run records is counted there.
+less to do than in the stack that the formula describes. What a run records is counted there.
 """
 
 import random
@@ -29,9 +29,9 @@ TASKS = ("many_to_many", "many_to_one", "one_to_many", "encoder_decoder")
 
 
 def drawn(seed: int) -> Case:
-    """A case of random sizes; every cell and every way of running it comes up in turn."""
+    """A case of random sizes; the seeds go through all cells and implementations in turn."""
     draw = random.Random(seed)
-    cell, how = WAYS[seed % len(WAYS)]
+    cell, implementation = WAYS[seed % len(WAYS)]
     references: dict[Any, Any] = {layer: reference for reference, layer in LAYERS.items()}
     reference = references[cell] if cell in references else CELLS[cell].reference
     task = draw.choice(TASKS)
@@ -53,13 +53,13 @@ def drawn(seed: int) -> Case:
         output_len=draw.randint(0, 4) if task == "encoder_decoder" else 0,
         **sizes,
     )
-    return Case(cell, how, workload)  # type: ignore[arg-type]
+    return Case(cell, implementation, workload)  # type: ignore[arg-type]
 
 
 def by_formula(built: Built) -> int:
-    found = macs.of_call(built.model, built.case.workload)
-    assert found is not None
-    return found
+    counted = macs.of_call(built.model, built.case.workload)
+    assert counted is not None
+    return counted
 
 
 def counted_by_torch(built: Built) -> int:
@@ -71,7 +71,7 @@ def counted_by_torch(built: Built) -> int:
     return total // 2
 
 
-@pytest.mark.filterwarnings("ignore:.*TF32")  # torch warns of a setting that `flags` touches and we do not
+@pytest.mark.filterwarnings("ignore:.*TF32")  # torch warns of a setting that `flags` changes, unlike us
 def test_formulas_count_and_shapes_agree_for_random_configurations() -> None:
     tried = 0
     for seed in range(2 * CONFIGURATIONS):

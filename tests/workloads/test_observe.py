@@ -28,9 +28,9 @@ def metrics(case: Case) -> dict[str, Any]:
     ("cell", "parameters"), [("vanilla", 745), ("combined", 725), ("deep", 2365), ("deep-notebook", 2365)]
 )
 def test_torchinfo_counts_the_notebooks_parameters(cell: str, parameters: int) -> None:
-    found = metrics(small.case(cell, **small.NOTEBOOK))
-    assert found["parameters"] == parameters
-    assert found["parameter_bytes"] == 4 * parameters
+    values = metrics(small.case(cell, **small.NOTEBOOK))
+    assert values["parameters"] == parameters
+    assert values["parameter_bytes"] == 4 * parameters
 
 
 def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:
@@ -38,9 +38,9 @@ def test_the_reference_has_as_many_parameters_as_the_vanilla_cell() -> None:
 
 
 def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
-    found = metrics(small.case("deep", **small.NOTEBOOK))
-    assert f"{found['mult_adds'] / 1e6:.2f}" == "0.08"
-    sizes = [found[name] for name in ("input_bytes", "forward_backward_bytes", "parameter_bytes")]
+    values = metrics(small.case("deep", **small.NOTEBOOK))
+    assert f"{values['mult_adds'] / 1e6:.2f}" == "0.08"
+    sizes = [values[name] for name in ("input_bytes", "forward_backward_bytes", "parameter_bytes")]
     assert [f"{size / 1e6:.2f}" for size in sizes] == ["0.01", "0.02", "0.01"]
     assert f"{sum(sizes) / 1e6:.2f}" == "0.04"
 
@@ -49,10 +49,10 @@ def test_torchinfos_totals_are_the_ones_that_the_notebook_prints() -> None:
 @pytest.mark.parametrize("case", [small.case("lstm"), small.case("gru", "hoisted"), small.reference_case("lstm")])
 def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, phase: str) -> None:
     built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT)
-    found = observe(built)
-    assert found.status == "pending"
-    assert found.metrics.keys() == {metric.name for metric in OBSERVED if metric.probe in PROBES}
-    assert not found.missing
+    measurement = observe(built)
+    assert measurement.status == "pending"
+    assert measurement.metrics.keys() == {metric.name for metric in OBSERVED if metric.probe in PROBES}
+    assert not measurement.missing
     assert all(parameter.grad is None for parameter in built.model.parameters())
 
 
@@ -60,10 +60,10 @@ def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, p
 @pytest.mark.parametrize("case", [small.case("lstm"), small.case("gru", "hoisted"), small.reference_case("lstm")])
 def test_nothing_of_a_case_is_left_once_it_was_observed(case: Case, phase: str) -> None:
     def observed() -> int:
-        """Tensors that are there once a case has come and gone."""
+        """The number of tensors that exist after a case was built, observed and dropped."""
         observe(build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT))
         gc.collect()
-        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+        return sum(issubclass(type(candidate), torch.Tensor) for candidate in gc.get_objects())
 
     first = observed()
     assert observed() == first
@@ -95,10 +95,10 @@ def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_ar
     case = small.case("gru")
     whole = metrics(case)
     monkeypatch.setitem(observing.PROBES, "calls", broken)
-    found = observe(build(case, ROOT))
+    measurement = observe(build(case, ROOT))
     lost = {metric.name for metric in OBSERVED if metric.probe == "calls"}
-    assert found.missing == dict.fromkeys(lost, "its probe failed: ValueError: no such table")
-    assert {name: value for name, value in whole.items() if name not in lost} == found.metrics
+    assert measurement.missing == dict.fromkeys(lost, "its probe failed: ValueError: no such table")
+    assert {name: value for name, value in whole.items() if name not in lost} == measurement.metrics
 
 
 def test_what_only_the_device_knows_comes_last_and_may_fail_alone() -> None:
@@ -110,9 +110,9 @@ def test_what_only_the_device_knows_comes_last_and_may_fail_alone() -> None:
 
     built = build(small.case("gru"), ROOT)
     assert observe(built, resident).metrics == observe(built).metrics | {"resident_bytes": 4096}
-    found = observe(built, broken)
-    assert found.metrics == observe(built).metrics
-    assert found.missing["resident_bytes"] == "its probe failed: RuntimeError: no such file"
+    measurement = observe(built, broken)
+    assert measurement.metrics == observe(built).metrics
+    assert measurement.missing["resident_bytes"] == "its probe failed: RuntimeError: no such file"
 
 
 def test_the_notebooks_stack_is_not_compared_and_says_why() -> None:
@@ -172,5 +172,5 @@ def test_inference_draws_no_dropout_and_training_does(cell: str) -> None:
         observe(built)
         outputs = [built.model(built.input, built.state)[0] for _ in range(2)]
         assert torch.equal(*outputs) != draws
-        # By this cuDNN's layer knows whether to keep what backward would need.
+        # cuDNN's layer keeps what backward needs only where `training` is set.
         assert {part.training for side in (built.model, built.reference) for part in side.modules()} == {draws}

@@ -1,4 +1,4 @@
-"""A user's own class: compared where its weights can be mapped, timed alone where not, and its faults in words."""
+"""A user's own class: compared if its weights can be mapped, otherwise only timed, and its errors are named."""
 
 from pathlib import Path
 from typing import Any
@@ -173,8 +173,8 @@ def test_a_class_with_dropout_of_its_own_draws_none_in_inference(root: Path) -> 
 
 
 def test_a_weight_that_is_tied_to_another_counts_once(root: Path) -> None:
-    found = observe(build(Case("good.py:Tied", "loop", small.workload()), root))
-    assert found.metrics["parameters"] == (5 * 6 + 6) + (6 * 6 + 6) + (6 * 2 + 2)
+    measurement = observe(build(Case("good.py:Tied", "loop", small.workload()), root))
+    assert measurement.metrics["parameters"] == (5 * 6 + 6) + (6 * 6 + 6) + (6 * 2 + 2)
 
 
 def test_a_part_that_a_class_keeps_from_training_stays_so(root: Path) -> None:
@@ -192,9 +192,11 @@ def test_a_class_keeps_its_own_weights_where_they_can_not_be_mapped_and_takes_th
 
 
 def test_a_class_with_a_formula_has_multiply_accumulates_and_one_without_has_none(root: Path) -> None:
-    found = [observe(build(Case(f"good.py:{name}", "loop", small.workload()), root)) for name in ("Apart", "Renamed")]
-    assert found[0].metrics["step_macs"] == 3 * (5 * 6 + 6 * 6 + 6 * 2)
-    assert "no formula" in found[1].missing["step_macs"]
+    measurements = [
+        observe(build(Case(f"good.py:{name}", "loop", small.workload()), root)) for name in ("Apart", "Renamed")
+    ]
+    assert measurements[0].metrics["step_macs"] == 3 * (5 * 6 + 6 * 6 + 6 * 2)
+    assert "no formula" in measurements[1].missing["step_macs"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("mapping", "words"),
     [
         (
             "{'weight': reference['weight_ih_l0'].t()}",
@@ -231,8 +233,8 @@ def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
         ("[3]", "Mine.weights_from gives no tensors by name"),
     ],
 )
-def test_a_mapping_that_does_not_fit_names_both_sides(tmp_path: Path, given: str, words: str) -> None:
+def test_a_mapping_that_does_not_fit_names_both_sides(tmp_path: Path, mapping: str, words: str) -> None:
     head = "from torch import nn\nclass Mine(nn.RNNCell):\n    def weights_from(self, reference):\n"
-    (tmp_path / "bad.py").write_text(f"{head}        return {given}\n")
+    (tmp_path / "bad.py").write_text(f"{head}        return {mapping}\n")
     with pytest.raises(CellError, match=words):
         build(Case("bad.py:Mine", "loop", small.workload()), tmp_path)

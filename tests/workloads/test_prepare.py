@@ -1,4 +1,4 @@
-"""A case made ready: equal weights and inputs on both sides, and clear words where it can't be."""
+"""Preparing a case: equal weights and inputs on both sides, or a clear message why it can't be built."""
 
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ def test_the_deep_model_is_620_and_twice_820_and_the_heads_105() -> None:
 
 
 def test_cases_of_equal_workloads_get_equal_inputs_and_reference_weights() -> None:
-    one, other = (build(small.case(cell), ROOT) for cell in ("vanilla", "combined"))
-    assert torch.equal(one.input, other.input)
-    for mine, yours in zip(one.reference.parameters(), other.reference.parameters(), strict=True):
+    vanilla, combined = (build(small.case(cell), ROOT) for cell in ("vanilla", "combined"))
+    assert torch.equal(vanilla.input, combined.input)
+    for mine, yours in zip(vanilla.reference.parameters(), combined.reference.parameters(), strict=True):
         assert torch.equal(mine, yours)
 
 
@@ -50,9 +50,9 @@ def test_a_stacked_cell_is_skipped_where_two_directions_or_dropout_are_asked_for
 def test_weights_that_are_stored_transposed_have_the_same_values(implementation: Any) -> None:
     plain = build(small.case("lstm"), ROOT).model.body
     turned = build(small.case("lstm", implementation), ROOT).model.body
-    for (name, one), other in zip(plain.named_parameters(), turned.parameters(), strict=True):
-        assert torch.equal(one, other), name
-        assert other.is_contiguous() == (other.dim() == 1)
+    for (name, weight), stored in zip(plain.named_parameters(), turned.parameters(), strict=True):
+        assert torch.equal(weight, stored), name
+        assert stored.is_contiguous() == (stored.dim() == 1)
 
 
 def test_where_gradients_are_taken_a_compiled_cell_keeps_its_weights_as_they_are() -> None:

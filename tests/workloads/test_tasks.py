@@ -1,4 +1,4 @@
-"""What goes into the sequence and what comes out of it, task by task."""
+"""What each task feeds into the sequence and takes out of it."""
 
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def test_each_task_reads_and_gives_its_own_number_of_steps(task: Any, changes: A
 
 
 def test_many_to_one_is_the_last_of_many_to_many() -> None:
-    many, one = (build(small.case("gru", task=task), ROOT) for task in ("many_to_many", "many_to_one"))
-    torch.testing.assert_close(many.model(many.input, many.state)[0][-1:], one.model(one.input, one.state)[0])
+    many, last = (build(small.case("gru", task=task), ROOT) for task in ("many_to_many", "many_to_one"))
+    torch.testing.assert_close(many.model(many.input, many.state)[0][-1:], last.model(last.input, last.state)[0])
 
 
 def test_one_to_many_is_fed_what_it_has_given() -> None:

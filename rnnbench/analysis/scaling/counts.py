@@ -1,7 +1,7 @@
 """Multiply-accumulates at sizes that were not measured, exactly, from those that were.
 
-The matrix products of a call make up a polynomial of its sizes whose terms are known, whatever the cell; its
-coefficients follow from the recorded counts. Where these don't determine the count at some sizes, it is not known.
+The MACs of a call are a polynomial of its sizes whose terms are the same for every cell; its coefficients follow from
+the recorded counts. At sizes for which these don't determine the count, it is not known.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class StepCounts:
     scale: Array  # (terms)
 
     def macs(self, sizes: pd.DataFrame) -> Array:
-        """Of a call of each of `sizes`; NaN where the recorded counts leave it open."""
+        """The MACs of a call at each of `sizes`; NaN if the recorded counts do not determine them."""
         terms = _terms(sizes)
         scaled = terms / self.scale
         outside = scaled - scaled @ self.known.T @ self.known
@@ -34,22 +34,22 @@ class StepCounts:
 
 
 def counts(sizes: pd.DataFrame, macs: Array) -> StepCounts | None:
-    """The polynomial through recorded counts; None where they lie on none, as with sequences of unequal lengths."""
-    terms, each = _terms(sizes), macs / sizes["batch_size"].to_numpy(dtype=float)
-    if not np.isfinite(each).all() or not (each > 0).all():
+    """The polynomial through recorded counts; None if they lie on none, as with sequences of unequal lengths."""
+    terms, per_sequence = _terms(sizes), macs / sizes["batch_size"].to_numpy(dtype=float)
+    if not np.isfinite(per_sequence).all() or not (per_sequence > 0).all():
         return None
-    rows = terms / each[:, None]
+    rows = terms / per_sequence[:, None]
     scale = np.linalg.norm(rows, axis=0)
     left, singular, right = np.linalg.svd(rows / scale, full_matrices=False)
     rank = int((singular > DEPENDENT * singular[0]).sum())
-    found = right[:rank].T @ ((left[:, :rank].T @ np.ones(len(each))) / singular[:rank]) / scale
-    if np.abs(rows @ found - 1).max() > EXACT:
+    coefficients = right[:rank].T @ ((left[:, :rank].T @ np.ones(len(rows))) / singular[:rank]) / scale
+    if np.abs(rows @ coefficients - 1).max() > EXACT:
         return None
-    return StepCounts(found, right[:rank], scale)
+    return StepCounts(coefficients, right[:rank], scale)
 
 
 def _terms(sizes: pd.DataFrame) -> Array:
-    """For one sequence, at each step and once: state by state, input by state, state by what stands still."""
+    """For one sequence, at each step and once: state by state, input by state, and the state alone."""
     steps, inputs, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("seq_len", "input_size", "hidden_size"))
     step = np.stack([hidden**2, inputs * hidden, hidden], axis=1)
     return np.concatenate([steps[:, None] * step, step], axis=1)

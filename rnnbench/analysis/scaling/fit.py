@@ -19,24 +19,24 @@ from rnnbench.store.records import AXES
 SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
 PHASES = ("inference", "training", "step")  # whose calls run one batch
 MIN_POINTS = 6
-NO_TIME = 1e-6  # of the time that was measured
-MIN_AXES = 2  # that have `MIN_VALUES` or more
+NO_TIME = 1e-6  # of the measured time, in place of a fitted time of zero
+MIN_AXES = 2  # that have `MIN_VALUES` values or more
 TOO_FEW = (
     f"fewer than {MIN_POINTS} sizes were measured, or fewer than {MIN_AXES} of batch, length, input and hidden "
     f"size at {MIN_VALUES} values or more"
 )
 UNCOUNTED = "its MACs are not known, or follow from more than batch, length, input and hidden size"
-ALIKE = 1.05  # times the smallest held-out error: the form with the fewest terms that is within it is taken
+ALIKE = 1.05  # times the smallest held-out error; the form with the fewest terms within this is taken
 
 
 @dataclass(frozen=True)
 class SizeFit:
-    """How the time of one series grows with its sizes, and how far that is off on points that were held out."""
+    """How the time of one series grows with its sizes, and the errors at points that were held out."""
 
     axes: Mapping[str, Any]  # of `SERIES`
     form: str
     coefficients: Array  # seconds for each unit of the form's terms
-    sizes: pd.DataFrame  # measured: `MOVING`, `seconds`
+    sizes: pd.DataFrame  # the measured ones: `MOVING`, `seconds`
     errors: pd.DataFrame  # of held-out points: `MOVING`, `axis`, `place`, `log_error` of the fit over the measured
     tried: Mapping[str, float]  # form -> mean absolute log error of points held out within the measured range
     counts: StepCounts
@@ -48,11 +48,11 @@ class SizeFit:
         return levels(self.sizes)
 
     def work(self, sizes: pd.DataFrame) -> Work:
-        """What calls of some sizes have to do."""
+        """The work of a call at each of `sizes`."""
         return _work(sizes, self.counts.macs(sizes), self.axes, self.ceiling)
 
     def seconds(self, sizes: pd.DataFrame) -> Array:
-        """Fitted time of a call at each of `sizes`; NaN where its arithmetic is not known."""
+        """The fitted time of a call at each of `sizes`; NaN if its arithmetic is not known."""
         fitted: Array = columns(self.form, self.work(sizes)) @ self.coefficients
         return fitted
 
@@ -61,7 +61,7 @@ class SizeFit:
         return by_cause(self.form, self.coefficients, self.work(sizes))
 
     def cost(self, term: str) -> float:
-        """Seconds for each unit of a term; NaN where the form has none."""
+        """Seconds for each unit of a term; NaN if the form does not have it."""
         terms = FORMS[self.form]
         return float(self.coefficients[terms.index(term)]) if term in terms else np.nan
 
@@ -76,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Fits:
-    """Of a run, or several: what could be fitted, and what could not."""
+    """The series of one run or several: those that could be fitted, and those that could not."""
 
     found: tuple[SizeFit, ...]
     left_out: tuple[LeftOut, ...]
@@ -100,9 +100,10 @@ class Fits:
 def fits(summary: pd.DataFrame) -> Fits:
     """A fit for each series of a summary that has enough sizes, in its order."""
     measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
-    found = [_of_series(key, cases) for key, cases in measured.groupby(SERIES, sort=False, dropna=False)]
+    results = [_of_series(key, cases) for key, cases in measured.groupby(SERIES, sort=False, dropna=False)]
     return Fits(
-        tuple(one for one in found if isinstance(one, SizeFit)), tuple(one for one in found if isinstance(one, LeftOut))
+        tuple(result for result in results if isinstance(result, SizeFit)),
+        tuple(result for result in results if isinstance(result, LeftOut)),
     )
 
 
@@ -126,20 +127,20 @@ def _fit(key: tuple[Any, ...], content: bytes, ceiling: Ceiling | None) -> SizeF
     if counted is None:
         return LeftOut(axes, UNCOUNTED)
     work = _work(sizes, macs, axes, ceiling)
-    made = {form: columns(form, work) for form in FORMS}
-    usable = {form: terms for form, terms in made.items() if np.isfinite(terms).all()}
+    terms_of = {form: columns(form, work) for form in FORMS}
+    usable = {form: terms for form, terms in terms_of.items() if np.isfinite(terms).all()}
     left_out = folds(sizes)
     errors = frame_of(sizes, left_out)
-    found = {form: _held_out(left_out, terms, seconds) for form, terms in usable.items()}
+    log_errors = {form: _held_out(left_out, terms, seconds) for form, terms in usable.items()}
     within = errors["place"].isin(["point", "inside"]).to_numpy()
-    tried = {form: float(np.abs(logs[within]).mean()) for form, logs in found.items()}
+    tried = {form: float(np.abs(logs[within]).mean()) for form, logs in log_errors.items()}
     form = chosen(tried)
-    errors["log_error"] = found[form]
+    errors["log_error"] = log_errors[form]
     return SizeFit(axes, form, solve(usable[form], seconds), sizes, errors, tried, counted, ceiling)
 
 
 def chosen(tried: Mapping[str, float]) -> str:
-    """The first form, of those that rise in terms, whose error is about the smallest."""
+    """The first form whose error is about the smallest; `tried` is in order of rising numbers of terms."""
     least = min(tried.values())
     return next(form for form, error in tried.items() if error <= ALIKE * least)
 
@@ -152,15 +153,15 @@ def solve(terms: Array, seconds: Array) -> Array:
 def _costs(relative: Array) -> Array:
     """The non-negative costs with which the terms, relative to the time, come nearest to one: (points, terms)."""
     scale = np.linalg.norm(relative, axis=0)
-    found, _ = nnls(relative / scale, np.ones(len(relative)))
-    return np.asarray(found / scale)
+    scaled_costs, _ = nnls(relative / scale, np.ones(len(relative)))
+    return np.asarray(scaled_costs / scale)
 
 
 def _held_out(left_out: Sequence[Fold], terms: Array, seconds: Array) -> Array:
     """The fit over the time at each point of each fold, on logarithms, one fold after another."""
     relative = terms / seconds[:, None]
     fitted = [relative[fold.out] @ _costs(relative[~fold.out]) for fold in left_out]
-    # A form that gives no time at all is off by as much as can be written down.
+    # A form that gives no time at all has a very large error, but a finite one.
     return np.asarray(np.log(np.maximum(np.concatenate(fitted), NO_TIME)))
 
 

@@ -1,7 +1,7 @@
-"""How far fits are off where they were not fitted: each point left out, and each size with all of its points.
+"""The errors of fits where they were not fitted: at each point left out, and at each size left out with all its points.
 
-A point among others is easy to guess; what a prediction at a new size is worth is told by sizes that were left out
-whole. Those inside the measured range and those at its ends are kept apart, since the second kind is harder.
+A point among others is easy to guess; only sizes that were left out as a whole show what a prediction at a new size is
+worth. Those inside the measured range and those at its ends are kept apart, since the second kind is harder.
 """
 
 import math
@@ -16,20 +16,20 @@ from scipy import stats
 from rnnbench.analysis.scaling.terms import Array
 
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
-MIN_VALUES = 3  # of a size: with less, none can be held out between others
+MIN_VALUES = 3  # of a size; with fewer, none can be held out between others
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
-MAX_FOLDS = 50  # of points; where there are more, some are left out at once: each fold costs a fit of each form
-HeldOutPlace = Literal["point", "inside", "below", "above"]  # of what was left out, among what was kept
+MAX_FOLDS = 50  # of points; of more, several are left out at once, since each fold costs a fit of each form
+HeldOutPlace = Literal["point", "inside", "below", "above"]  # of the left-out points, among those that were kept
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What is left out at once."""
+    """The points that are left out at once."""
 
-    axis: str  # the size that is left out; empty for points among others
+    axis: str  # the size, one value of which is left out; empty for points among others
     place: HeldOutPlace
-    out: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (points)
+    out: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # which points: (points)
 
 
 def levels(sizes: pd.DataFrame) -> Levels:
@@ -38,42 +38,42 @@ def levels(sizes: pd.DataFrame) -> Levels:
 
 
 def folds(sizes: pd.DataFrame) -> list[Fold]:
-    """Every point, of very many one in fifty at random at once; and of sizes with three values or more, every value."""
+    """Each point, or a random fiftieth of very many; and each value of the sizes with three values or more."""
     dealt = np.random.default_rng(0).permutation(len(sizes)) % MAX_FOLDS
-    found = [Fold("", "point", dealt == number) for number in range(min(len(sizes), MAX_FOLDS))]
+    result = [Fold("", "point", dealt == number) for number in range(min(len(sizes), MAX_FOLDS))]
     for axis, values in levels(sizes).items():
         if len(values) < MIN_VALUES:
             continue
         for number, value in enumerate(values):
             place: HeldOutPlace = "below" if number == 0 else "above" if number == len(values) - 1 else "inside"
-            found.append(Fold(axis, place, (sizes[axis] == value).to_numpy()))
-    return found
+            result.append(Fold(axis, place, (sizes[axis] == value).to_numpy()))
+    return result
 
 
 def frame_of(sizes: pd.DataFrame, left_out: Sequence[Fold]) -> pd.DataFrame:
     """The held-out points of each fold, one fold after another: `MOVING`, `axis`, `place`."""
     rows = np.concatenate([np.flatnonzero(fold.out) for fold in left_out])
     counts = [int(fold.out.sum()) for fold in left_out]
-    found = sizes[list(MOVING)].iloc[rows].reset_index(drop=True)
-    found["axis"] = np.repeat([fold.axis for fold in left_out], counts)
-    found["place"] = np.repeat([fold.place for fold in left_out], counts)
-    return found
+    points = sizes[list(MOVING)].iloc[rows].reset_index(drop=True)
+    points["axis"] = np.repeat([fold.axis for fold in left_out], counts)
+    points["place"] = np.repeat([fold.place for fold in left_out], counts)
+    return points
 
 
 def places(sizes: Mapping[str, int], measured: Levels) -> list[tuple[str, HeldOutPlace]]:
-    """The kinds of held-out points that tell how good a prediction at some sizes is: one for each new size."""
-    found: list[tuple[str, HeldOutPlace]] = [("", "point")]
+    """The kinds of held-out points that show how good a prediction at some sizes is: one for each new size."""
+    kinds: list[tuple[str, HeldOutPlace]] = [("", "point")]
     for axis, values in measured.items():
         if sizes[axis] not in values:
             side: HeldOutPlace = (
                 "below" if sizes[axis] < values[0] else "above" if sizes[axis] > values[-1] else "inside"
             )
-            found.append((axis, side))
-    return found
+            kinds.append((axis, side))
+    return kinds
 
 
 def refusal(sizes: Mapping[str, int], measured: Levels) -> str:
-    """Why nothing is predicted at some sizes; empty where something is."""
+    """Why nothing is predicted at some sizes; empty if something is."""
     for axis, values in measured.items():
         if sizes[axis] != values[0] and len(values) == 1:
             return f"{axis} was measured at {values[0]} only"
@@ -83,24 +83,24 @@ def refusal(sizes: Mapping[str, int], measured: Levels) -> str:
 
 
 def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured: Levels) -> Array:
-    """Half-widths of 95% intervals for the logarithm of a prediction at some sizes; NaN where nothing tells.
+    """Half-widths of 95% intervals for the logarithm of a prediction at some sizes; NaN if the errors do not show it.
 
-    `errors`: `axis`, `place` and `log_error` of held-out points, in which is what the fit can't follow and a point's
-    noise. The widest of the kinds that a prediction belongs to counts.
+    `errors`: `axis`, `place` and `log_error` of held-out points, which include both the misfit and a point's noise. Of
+    the kinds of points that a prediction belongs to, the widest counts.
     """
     known = {key: _half_width(kind.to_numpy()) for key, kind in errors.groupby(["axis", "place"])["log_error"]}
     return np.array([_largest([known.get(kind, np.nan) for kind in places(sizes, measured)]) for sizes in at])
 
 
 def _largest(values: Sequence[float]) -> float:
-    """The largest; NaN where one is not known."""
+    """The largest; NaN if one is not known."""
     return float(np.max(values))
 
 
 def _half_width(errors: Array) -> float:
     """Student's quantile times the root mean square, or the error that 95% of the next ones stay below, if larger.
 
-    The second needs no distribution, but 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
+    The second assumes no distribution, but needs 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
     """
     count = len(errors)
     if count < 2:

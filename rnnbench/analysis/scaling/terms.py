@@ -1,8 +1,8 @@
 """What a call's time is made of: terms that grow with its sizes, each with its cause, and the forms that add them up.
 
-The forms that add (after Hockney's half-performance length, where a start-up and a rate are one straight line) share
-their terms with those that take the larger of two, as the roofline does (Williams, Waterman and Patterson 2009,
-doi:10.1145/1498765.1498785). Which one serves a series is decided by its error on points that were held out.
+Some forms add their terms (after Hockney's half-performance length, where a start-up and a rate are one straight line).
+Others, with the same terms, take the larger of two, as the roofline does (Williams, Waterman and Patterson
+2009, doi:10.1145/1498765.1498785). The error at points that were held out decides which form a series gets.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from rnnbench.store.ceilings import Ceiling
 Array = npt.NDArray[np.float64]
 Bound = Literal["dispatch", "arithmetic", "memory"]
 CAUSES: tuple[Bound, ...] = ("dispatch", "arithmetic", "memory")
-PRODUCTS_IN_TRAINING = 3  # of each weight: forward, for its gradient, for its operand's
+PRODUCTS_IN_TRAINING = 3  # with each weight: forward, for its gradient, for its operand's gradient
 
 
 @dataclass(frozen=True)
 class Work:
-    """What calls of some sizes have to do, an entry for each call."""
+    """The work of calls at some sizes, an entry for each call."""
 
     batch: Array
     steps: Array
@@ -34,18 +34,18 @@ class Work:
 
     @property
     def weight_bytes(self) -> Array:
-        """Bytes of weights read over all steps: each takes part in one product a row, and is read once for all rows."""
+        """Bytes of weights read over all steps: each is in one product for each row, and is read once for all rows."""
         return self.item_bytes * self.macs / self.batch
 
     @property
     def resident_bytes(self) -> Array:
-        """Bytes that the weights occupy, which decides how near they lie."""
+        """Bytes that the weights occupy, which decides how near to the processor they lie."""
         products = PRODUCTS_IN_TRAINING if self.takes_gradients else 1
         size: Array = self.weight_bytes / (self.steps * products)
         return size
 
     def cached_weight_seconds(self) -> Array:
-        """Least seconds in which the weights are read, at the rate of copies of their size; NaN without a ceiling."""
+        """The least seconds for reading the weights, at the rate of copies of their size; NaN without a ceiling."""
         if self.ceiling is None:
             return np.full_like(self.batch, np.nan)
         rates = np.array([self.ceiling.bytes_per_second(size) for size in self.resident_bytes])
@@ -53,7 +53,7 @@ class Work:
         return seconds
 
     def arithmetic_seconds(self) -> Array:
-        """Least seconds of the products, at the best rate; NaN without a ceiling."""
+        """The least seconds for the products, at the best rate; NaN without a ceiling."""
         return self.macs / self.ceiling.macs_per_second if self.ceiling else np.full_like(self.batch, np.nan)
 
 
@@ -67,7 +67,7 @@ def _roof_memory(work: Work) -> Array:
     return np.where(arithmetic >= memory, 0.0, memory)
 
 
-# Of each term the causes it has, and how much of it a call has; a coefficient turns that into seconds.
+# The causes of each term, and how much of it a call has; a coefficient turns that into seconds.
 TERMS: dict[str, Mapping[Bound, Callable[[Work], Array]]] = {
     "call": {"dispatch": lambda work: np.ones_like(work.batch)},
     "step": {"dispatch": lambda work: work.steps},
@@ -79,7 +79,7 @@ TERMS: dict[str, Mapping[Bound, Callable[[Work], Array]]] = {
     "roof": {"arithmetic": _roof_arithmetic, "memory": _roof_memory},
 }
 
-# From few terms to many: of two that are as good, the first is taken.
+# From few terms to many: of two forms that are equally good, the first is taken.
 FORMS: dict[str, tuple[str, ...]] = {
     "steps": ("call", "step"),
     "arithmetic": ("call", "step", "macs"),
@@ -91,7 +91,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 
 
 def columns(form: str, work: Work) -> Array:
-    """How much of each of a form's terms each call has: (calls, terms)."""
+    """How much each call has of each of a form's terms: (calls, terms)."""
     terms = (sum((part(work) for part in TERMS[term].values()), np.zeros_like(work.batch)) for term in FORMS[form])
     return np.stack(list(terms), axis=1)
 

@@ -1,1 +1,1 @@
-"""Base and head: which code each side is, and the verdict's measurements."""
+"""Base and head: the code of each side, and the measurements for the verdict."""

@@ -1,4 +1,4 @@
-"""A live check from start to end: two sides measured in turns, looked at as data grow, until all is decided."""
+"""A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
-# (share of the budget, share of the error rate that is spent there). Early looks let a suite whose cases are clear end
-# early; they cost the last look little, since a test this far out in its tail needs hardly more data for it.
+# (share of the budget at a look, share of the error rate that the look spends). Early looks end a suite of clear cases
+# early. They cost the last look little, since a test this far out in its tail needs hardly any more data.
 LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
 MIN_REPLICATES = 4  # at a look
 
@@ -41,28 +41,30 @@ class Selection:
 def select(
     base: Side, head: Side, only: Mapping[str, Sequence[str]], device: str | None, *, any_number: bool
 ) -> Selection:
-    """The cases that `only` leaves on both sides, and those on one; torch.nn's own only where interpreters differ.
+    """Select the cases that `only` keeps: those on both sides, and those on one side alone.
 
-    Raises UserError where no case is on both sides.
+    torch.nn's own cases are kept only if the interpreters differ. Raises UserError if no case is on both sides.
     """
     most = None if any_number else MAX_CASES
-    found = {}
-    for side in (head, base):  # the head's first, whose suite must have all that `only` names
+    cases_by_side = {}
+    for side in (head, base):  # the head first: its suite must have everything that `only` names
         with side.errors_in_words():
             groups = side.suite.groups(only, device, most=most, knows_all=side is head)
         cases = [case for group in groups for case in group.cases]
-        found[side.name] = {case.key: case for case in cases if base.python != head.python or not case.is_reference}
-    both = [case for key, case in found["head"].items() if key in found["base"]]
-    if not both:
+        kept = [case for case in cases if base.python != head.python or not case.is_reference]
+        cases_by_side[side.name] = {case.key: case for case in kept}
+    in_base, in_head = cases_by_side["base"], cases_by_side["head"]
+    common = [case for key, case in in_head.items() if key in in_base]
+    if not common:
         raise UserError(
             f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
             "`rnnbench list cases` shows those of a suite"
         )
-    workloads = dict.fromkeys(case.workload for case in both)
+    workloads = dict.fromkeys(case.workload for case in common)
     return Selection(
-        groups=[Group(each, tuple(case for case in both if case.workload == each)) for each in workloads],
-        only_base=[case for key, case in found["base"].items() if key not in found["head"]],
-        only_head=[case for key, case in found["head"].items() if key not in found["base"]],
+        groups=[Group(workload, tuple(case for case in common if case.workload == workload)) for workload in workloads],
+        only_base=[case for key, case in in_base.items() if key not in in_head],
+        only_head=[case for key, case in in_head.items() if key not in in_base],
     )
 
 
@@ -77,9 +79,9 @@ def check(
     start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
 ) -> tuple[Path, Comparison]:
-    """Measure both sides into a new folder below `out`, and judge.
+    """Measure both sides into a new folder below `out`, and judge them.
 
-    Raises UserError where `out` can't be written, a side can't start or its rnnbench is too old, and Interrupted on
+    Raises UserError if `out` can't be written, a side can't start or its rnnbench is too old. Raises Interrupted on
     Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
@@ -110,7 +112,7 @@ def check(
             runner.notes += runner.recorded_notes()
     verdicts = trial.verdicts()
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
-    if runner.replicates < MIN_REPLICATES and any(one.verdict == "inconclusive" for one in findings):
+    if runner.replicates < MIN_REPLICATES and any(case_finding.verdict == "inconclusive" for case_finding in findings):
         runner.notes.append(_more_budget(runner, selection.groups, settings.budget_seconds))
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return folder, Comparison(
@@ -131,7 +133,7 @@ def measure(
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Add replicates of observed cases until each is decided or the budget is spent, looking where `LOOKS` says."""
+    """Add replicates of observed cases until each is decided or the budget is spent; `LOOKS` says when to judge."""
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
@@ -145,7 +147,7 @@ def measure(
             groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
         if runner.replicates < MIN_REPLICATES and share < 1:
             continue
-        # The cases that are decided still tell how noisy cases are.
+        # Decided cases are included: they still show how noisy cases are.
         low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
         for case in _cases(groups):
@@ -158,7 +160,7 @@ def _cases(groups: Sequence[Group]) -> list[Case]:
 
 
 def _without(groups: Sequence[Group], keys: Container[str]) -> list[Group]:
-    """The groups less some of their cases, and less those that are empty then."""
+    """The groups without the cases of these keys; groups that become empty are left out."""
     kept = [replace(group, cases=tuple(case for case in group.cases if case.key not in keys)) for group in groups]
     return [group for group in kept if group.cases]
 
@@ -172,7 +174,7 @@ def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: J
 
 
 def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float) -> str:
-    """What a budget that was spent early would have to be."""
+    """A note that says how large the budget should have been."""
     seconds = runner.seconds + (MIN_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
     enough = 10 * math.ceil(1.1 * seconds / 10)
     return (
@@ -182,7 +184,7 @@ def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: 
 
 
 def _notes(settings: Settings, hellos: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What a reader must know of all of the check."""
+    """Notes for the reader about the whole check."""
     notes = []
     if not all(hello.get("fixed_addresses") for hello in hellos):
         notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
@@ -210,7 +212,7 @@ def _run(
     hello: dict[str, Any],
     command: str,
 ) -> Iterator[RunFolder]:
-    """A side's run folder, whose `run.json` says at the end how it ended."""
+    """Open a side's run folder; at the end, its `run.json` records how the check ended."""
     run = RunFolder(folder / side.name)
     info = RunInfo.begin(
         suite=side.suite.name,

@@ -1,4 +1,4 @@
-"""Whether each side of a check was measured with its own code, by the files that its workers imported."""
+"""Tell from the files that workers imported whether each side of a check was measured with its own code."""
 
 import os
 from collections import defaultdict
@@ -10,7 +10,7 @@ from rnnbench.harness.machine import git
 from rnnbench.store.regular_files import read_bytes
 
 INSTALLED = {"site-packages", "dist-packages"}
-# Folders of a tree that hold other projects' code, or copies of the tree's own: a module there is not what is meant.
+# Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
 COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
 COPIES |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
 SOURCES = (".py", ".pyx")
@@ -21,14 +21,14 @@ class Tree:
     """The code of one side."""
 
     root: Path
-    files: frozenset[str]  # relative to it
+    files: frozenset[str]  # relative to the root
 
     def has(self, file: Path) -> bool:
-        """Whether a file lies in this folder, and not in an environment within it."""
+        """Whether a file lies in this folder, but not in an environment within it."""
         return file.is_relative_to(self.root) and not INSTALLED & set(file.relative_to(self.root).parts)
 
     def owns(self, file: Path, other: "Tree | None") -> bool:
-        """Whether a file is this side's, where one of the two trees may lie in the other."""
+        """Whether a file belongs to this side; one of the two trees may lie in the other."""
         is_others = other is not None and other.root.is_relative_to(self.root) and other.has(file)
         return self.has(file) and not is_others
 
@@ -38,12 +38,12 @@ class Foreign:
     """A module that was not imported from the tree that contains it."""
 
     module: str
-    file: Path  # that was imported
-    own: str  # the tree's own, relative to it
+    file: Path  # the one that was imported
+    own: str  # the tree's own file, relative to its root
 
     @property
     def folder(self) -> str:
-        """The folder of the tree that it would have to be imported from."""
+        """The folder of the tree that the module should have been imported from."""
         file = PurePosixPath(self.own)
         path = file.parent if file.stem == "__init__" else file.with_suffix("")
         is_named = path.parts[-len(self.module.split(".")) :] == tuple(self.module.split("."))
@@ -51,9 +51,10 @@ class Foreign:
 
 
 def read_tree(root: Path) -> Tree:
-    """The files that a repository tracks, those of its submodules included; of another folder, all but hidden ones.
+    """Read which files a tree has: those that git tracks, including those of submodules.
 
-    Also where git refuses to work in the repository, another user's for example.
+    In a folder that is no repository, or in which git refuses to work (for example another user's), the tree has all
+    files outside of hidden folders, environments and `COPIES`.
     """
     root = root.resolve()
     tracked = git.files(root) if (root / ".git").exists() else None
@@ -66,12 +67,13 @@ def read_tree(root: Path) -> Tree:
 def foreign(imported: Mapping[str, Path], tree: Tree, other: Tree | None) -> list[Foreign]:
     """The modules that were imported from elsewhere though the tree contains them.
 
-    `imported`: a side's modules by name, each with its resolved file; `other`: the other side's tree, if it is another.
+    `imported`: a side's modules by name, each with its resolved file; `other`: the other side's tree, if it differs.
     A module from the other tree is foreign if the tree has a file of the same path or a module of the same name.
-    From anywhere else, such as an installed copy, only the name can tell, and more has to agree: see `_is_meant`.
+    For a module from anywhere else, such as an installed copy, only the name can tell, so more must agree: see
+    `_is_meant`.
     """
     modules = _modules(tree.files)
-    found: list[Foreign] = []
+    strays: list[Foreign] = []
     elsewhere: dict[str, dict[str, Path]] = defaultdict(dict)  # package -> its modules
     for name, file in imported.items():
         if tree.owns(file, other):
@@ -79,21 +81,21 @@ def foreign(imported: Mapping[str, Path], tree: Tree, other: Tree | None) -> lis
         if other is not None and other.has(file):
             path = str(file.relative_to(other.root))
             own = path if path in tree.files else modules.get(name)
-            found += [] if own is None else [Foreign(name, file, own)]
+            strays += [] if own is None else [Foreign(name, file, own)]
         else:
             elsewhere[name.partition(".")[0]][name] = file
     for package in elsewhere.values():
         known = [Foreign(name, file, modules[name]) for name, file in package.items() if name in modules]
         if _is_meant(known, package, tree):
-            found += known
-    return found
+            strays += known
+    return strays
 
 
 def _is_meant(known: list[Foreign], package: Mapping[str, Path], tree: Tree) -> bool:
     """Whether an installed package is the tree's own, and not another one of the same name (`utils`, `tests`).
 
-    The tree has at least half of the modules that were imported of it. A lone file, whose name says little, has the
-    same content or lies in a folder of the same name.
+    The tree must have at least half of the modules that were imported from the package. The name of a lone file says
+    little, so it must also have the same content or lie in a folder of the same name.
     """
     if not known or 2 * len(known) < len(package):
         return False
@@ -112,24 +114,24 @@ def _content(file: Path) -> bytes | None:
 
 
 def _modules(files: Iterable[str]) -> dict[str, str]:
-    """Every name that a module of a tree can be imported by, from a folder that is no package itself; and its file."""
+    """Map each name by which a module can be imported, from a folder that is not a package, to the module's file."""
     sources = [PurePosixPath(file) for file in sorted(files) if file.endswith(SOURCES)]
     packages = {file.parent for file in sources if file.stem == "__init__"}
-    found: dict[str, str] = {}
+    modules: dict[str, str] = {}
     for file in sources:
         if any(part in COPIES or part.startswith(".") for part in file.parts):
             continue
         module = file.parent if file.stem == "__init__" else file.with_suffix("")
         for depth, folder in enumerate(reversed([*module.parents])):
             if folder not in packages:
-                found.setdefault(".".join(module.parts[depth:]), str(file))
-    return found
+                modules.setdefault(".".join(module.parts[depth:]), str(file))
+    return modules
 
 
 def _walk(folder: Path, root: Path) -> Iterable[str]:
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
         if "pyvenv.cfg" in files:  # a virtual environment
             folders.clear()
         else:
-            yield from (str((Path(place) / name).relative_to(root)) for name in files)
+            yield from (str((Path(parent) / name).relative_to(root)) for name in files)

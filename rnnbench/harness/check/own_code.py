@@ -13,22 +13,22 @@ SHOWN = 2  # modules that an error names
 
 
 def refuse_foreign(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
-    """Raise UserError where modules of a side came from outside of its tree though the tree contains them.
+    """Raise UserError if a side imported modules from outside of its tree although the tree contains them.
 
-    `imported`: by the side's name, the modules that its workers imported to observe the cases.
+    `imported`: for each side's name, the modules that its workers imported to observe the cases.
     """
     trees = _trees(base, head)
     for side, other in ((base, head), (head, base)):
         if side.name in trees:
-            found = foreign(_under_test(side, imported[side.name]), trees[side.name], _another(trees, side, other))
-            if found:
-                raise UserError(_told(side, found))
+            strays = foreign(_under_test(side, imported[side.name]), trees[side.name], _another(trees, side, other))
+            if strays:
+                raise UserError(_told(side, strays))
 
 
 def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
-    """Raise UserError where no file of either tree was imported: both sides ran the same code.
+    """Raise UserError if no file of either tree was imported: both sides ran the same code.
 
-    Nothing is said of two interpreters with the same files, nor where a side's rnnbench does not tell its modules.
+    Does not judge two interpreters with the same files, or a side whose rnnbench does not report its modules.
     """
     trees = _trees(base, head)
     if len({tree.root for tree in trees.values()}) < len((base, head)) or not all(imported.values()):
@@ -50,13 +50,13 @@ def _trees(base: Side, head: Side) -> dict[str, Tree]:
 
 
 def _another(trees: Mapping[str, Tree], side: Side, other: Side) -> Tree | None:
-    """The other side's tree, unless it is the same."""
+    """The other side's tree; None if it has none, or the same one."""
     tree = trees.get(other.name)
     return None if tree is None or tree.root == trees[side.name].root else tree
 
 
 def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
-    """A side's modules, resolved; those of rnnbench only where they are to be its own."""
+    """A side's modules with their resolved files; those of rnnbench only if the side has its own."""
     return {
         name: Path(file).resolve()
         for name, file in modules.items()
@@ -64,27 +64,27 @@ def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
     }
 
 
-def _told(side: Side, found: list[Foreign]) -> str:
+def _told(side: Side, strays: list[Foreign]) -> str:
     assert side.tree is not None
     lines = [
-        f"{side.name} {side.about}: {_name(one)} was imported from {one.file}, though the {side.name} has its own: "
-        f"{side.in_words(str(side.tree / one.own))}"
-        for one in found[:SHOWN]
+        f"{side.name} {side.about}: {_name(stray)} was imported from {stray.file}, though the {side.name} has its own: "
+        f"{side.in_words(str(side.tree / stray.own))}"
+        for stray in strays[:SHOWN]
     ]
-    if len(found) > SHOWN:
-        lines.append(f"and so were {len(found) - SHOWN:,} more modules")
-    return "\n".join([*lines, _remedy(found[0])])
+    if len(strays) > SHOWN:
+        lines.append(f"and so were {len(strays) - SHOWN:,} more modules")
+    return "\n".join([*lines, _remedy(strays[0])])
 
 
-def _name(one: Foreign) -> str:
-    return "a cell's file" if one.module.startswith(USER_MODULE) else one.module
+def _name(stray: Foreign) -> str:
+    return "a cell's file" if stray.module.startswith(USER_MODULE) else stray.module
 
 
-def _remedy(one: Foreign) -> str:
-    if one.module.startswith(USER_MODULE):
+def _remedy(stray: Foreign) -> str:
+    if stray.module.startswith(USER_MODULE):
         return "Both sides would run the same file. In the suite, name it by its path relative to the suite."
     return (
         "The check would have measured other code than it names. Each side's top folder and src/ are searched before "
         "PYTHONPATH and installed packages: move the package there, or name the cell as FILE:CLASS in a file that "
-        f"begins with sys.path.insert(0, FOLDER), where FOLDER is {one.folder}/ as found from __file__."
+        f"begins with sys.path.insert(0, FOLDER), where FOLDER is {stray.folder}/ as found from __file__."
     )

@@ -21,14 +21,14 @@ from rnnbench.suite_file import Settings
 
 @dataclass
 class Ratios:
-    """Logarithms of head over base, one from each replicate."""
+    """Logarithms of the head's time over the base's, one from each replicate."""
 
     low: list[float] = field(default_factory=list)  # of the low quantile of the calls
     mean: list[float] = field(default_factory=list)  # of their mean
 
 
 class PairedRunner:
-    """Measures the same cases on both sides, each case in turns of one side and the other."""
+    """Measures the same cases on both sides; the sides take turns at each case."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class PairedRunner:
         *,
         seed: int | None = None,
     ) -> None:
-        """Measure by pairs of workers; each side's records go into its folder, which names all cases from then on."""
+        """Measure with pairs of workers; each side's records go into its folder, which lists all cases from now on."""
         self._pairs = pairs
         self._rng = random.Random(seed)
         self._visitor = Visitor(settings, self._rng, lambda: pairs.seconds)
@@ -62,9 +62,10 @@ class PairedRunner:
         return self._pairs.seconds
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Check and observe every case on both sides, at once unless they need a device alone, before any timing.
+        """Check and observe every case on both sides, before any timing.
 
-        A pair that is there is used for it, and ended.
+        Both sides are observed at the same time, unless cases need a device to themselves. A pair that was already
+        started is used for it, and ended.
         """
         cases = [case for group in groups for case in group.cases]
         shared = all(is_shared(group.workload.device) for group in groups)
@@ -83,7 +84,7 @@ class PairedRunner:
         self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
-        """One fresh pair that visits every group once; `on_visit` is told how many are done before each."""
+        """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each."""
         if not self._pairs.workers:
             self._pairs.start()
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
@@ -96,16 +97,16 @@ class PairedRunner:
         self._pairs.end_replicate()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
-        """How long another replicate of these groups would take, by the last one; 0 before any."""
+        """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
         visits = sum(self._visit_seconds.get(group.workload, 0.0) * len(group.cases) for group in groups)
         return (0.0 if self._pairs.workers else self._pairs.start_seconds) + visits
 
     def measurement(self, side: str, case: Case) -> Measurement:
-        """What is known of a case on one side, beside its windows."""
+        """What is known about a case on one side, apart from its windows."""
         return self._recorders[side].measurements[case.key]
 
     def recorded_notes(self) -> list[str]:
-        """What a reader must know of how the cases of each side were timed."""
+        """Notes for the reader about how the cases of each side were timed."""
         return [f"{side}: {note}" for side, recorder in self._recorders.items() for note in recorder.notes()]
 
     def imported(self, side: str) -> Mapping[str, str]:
@@ -113,15 +114,15 @@ class PairedRunner:
         return self._recorders[side].imported
 
     def given_up(self, case: Case) -> str:
-        """Why a case that worked was left out on one side; empty where it was not."""
-        return next((why for one in self._recorders.values() if (why := one.given_up.get(case.key))), "")
+        """Why a case that worked was left out on one side; empty if it was not."""
+        return next((why for recorder in self._recorders.values() if (why := recorder.given_up.get(case.key))), "")
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
     def _visit(self, group: Group) -> bool:
-        """Measure a group once; False where that must be done again, by a fresh pair."""
+        """Measure a group once; returns False if a fresh pair must repeat it."""
         for worker in self._pairs.workers.values():
             worker.pin(measuring_cores(group.workload.cores))
         sides = {name: VisitSide(worker, self._recorders[name]) for name, worker in self._pairs.workers.items()}

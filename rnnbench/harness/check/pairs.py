@@ -14,12 +14,12 @@ WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
 def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
-    """A worker that runs a side's code by its interpreter."""
+    """Start a worker that runs a side's code with the side's interpreter."""
     return WorkerProcess(name, side.python, side.paths, layout)
 
 
 class WorkerPairs:
-    """Starts one pair after another; at most one is there at a time."""
+    """Starts one pair after another; at most one exists at a time."""
 
     def __init__(
         self,
@@ -35,23 +35,23 @@ class WorkerPairs:
         self._rng = random.Random(seed)
         self._began = now()
         self._started = 0  # pairs
-        self.workers: WorkerPair = {}  # of the pair that is there; empty where there is none
+        self.workers: WorkerPair = {}  # of the current pair; empty if there is none
         self.start_seconds = 0.0  # that the last pair took to start
         self.replicates = 0  # pairs that visited every group
 
     @property
     def seconds(self) -> float:
-        """Seconds since the first pair was to be started."""
+        """Seconds since the check began."""
         return self.now() - self._began
 
     def start(self) -> dict[str, dict[str, Any]]:
-        """Start a pair, both workers at once; what each side's says of itself.
+        """Start both workers of a pair at the same time; returns the hello of each side's worker.
 
-        Raises UserError where one can't start or is too old.
+        Raises UserError if one can't start or is too old.
         """
         started, name = self.now(), f"{self._started:04d}"
         self._started += 1
-        # Both have the same hash seed and addresses, another in each pair: what these do to the time is shared.
+        # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
         layout = self.draw_layout()
         self.workers = {side.name: self.start_one(name, side, layout) for side in self.sides.values()}
         hellos = {name: self._hello(self.sides[name], worker) for name, worker in self.workers.items()}
@@ -59,15 +59,15 @@ class WorkerPairs:
         return hellos
 
     def start_one(self, name: str, side: Side, layout: int) -> WorkerProcess:
-        """A worker of one side, that is no part of a pair."""
+        """Start a worker of one side; it does not become part of a pair."""
         return self._start_worker(name, side, layout)
 
     def draw_layout(self) -> int:
-        """A layout for workers of both sides."""
+        """Draw a memory layout for workers of both sides."""
         return self._rng.randrange(MAX_LAYOUTS)
 
     def hand_over(self) -> WorkerPair:
-        """The pair that is there; its workers are no longer this object's to end."""
+        """Give the current pair away; the caller must end its workers."""
         workers, self.workers = self.workers, {}
         return workers
 
@@ -77,7 +77,7 @@ class WorkerPairs:
         self.replicates += 1
 
     def close(self) -> None:
-        """End both workers, whatever they do."""
+        """End both workers, whatever they are doing."""
         for worker in self.workers.values():
             worker.close()
         self.workers = {}

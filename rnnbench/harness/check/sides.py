@@ -1,4 +1,4 @@
-"""The two sides of a check: which code, in which folder, by which interpreter."""
+"""The two sides of a check: which code, in which folder, with which interpreter."""
 
 import os
 import shutil
@@ -35,11 +35,11 @@ class Side:
 
     @property
     def holds_rnnbench(self) -> bool:
-        """Whether rnnbench itself is code under test: its tree has one that is to be imported."""
+        """Whether rnnbench itself is under test: the side's tree contains one, and workers import it."""
         return self.tree is not None and (self.tree / PACKAGE).is_file()
 
     def in_words(self, text: str) -> str:
-        """The same text with files of a temporary tree by their revision, as git names them: `main:bench.toml`."""
+        """The text with paths of a temporary tree replaced by git's names for them, such as `main:bench.toml`."""
         if self.tree is None or self.revision is None:
             return text
         for folder in (self.tree, self.tree.resolve()):
@@ -48,7 +48,7 @@ class Side:
 
     @contextmanager
     def errors_in_words(self) -> Iterator[None]:
-        """What is wrong with files of a temporary tree is told by their revision."""
+        """Let errors name files of a temporary tree by their revision."""
         try:
             yield
         except UserError as error:
@@ -57,7 +57,7 @@ class Side:
 
     @property
     def about_submodules(self) -> str:
-        """What may be missing in a temporary tree, and how to get it, as the end of an error."""
+        """The end of an error: which submodules are empty in a temporary tree, and how to get them; may be empty."""
         if not self.empty_submodules:
             return ""
         names = ", ".join(self.empty_submodules)
@@ -76,12 +76,12 @@ class Side:
 def sides(
     suite: suites.Suite, base: str | None, base_python: str | None, head_python: str | None
 ) -> Iterator[tuple[Side, Side]]:
-    """Base and head; what was made for them is gone at the end.
+    """Set up base and head; temporary files are removed at the end.
 
-    `base`: a folder, a revision, or None for the head's own files. Raises UserError where it is neither, where the
-    base has no such suite, an interpreter is missing, or nothing would differ.
+    `base`: a folder, a revision, or None for the head's own files. Raises UserError if it is none of these, if the
+    base lacks the suite, if an interpreter is missing, or if nothing would differ.
     """
-    if base == "":  # as a path it would be the current folder, and a gate in CI would hold the head against itself
+    if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
         raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
     top = _repository(suite)
     pythons = [_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head"))]
@@ -94,18 +94,18 @@ def sides(
                 raise UserError(
                     "nothing to compare with: give a base (a revision or a folder), or another interpreter for a side"
                 )
-            first = replace(head, name="base", about="the same files", python=pythons[0])
+            base_side = replace(head, name="base", about="the same files", python=pythons[0])
         elif Path(base).is_dir():
-            first = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
+            base_side = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
         else:
-            first = _at_revision(stack, base, suite, top, package, pythons[0])
-        if pythons[0] == pythons[1] and first.suite.file.resolve() == suite.file.resolve():
+            base_side = _at_revision(stack, base, suite, top, package, pythons[0])
+        if pythons[0] == pythons[1] and base_side.suite.file.resolve() == suite.file.resolve():
             raise UserError(
                 f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
             )
         if pythons[0] != pythons[1]:
-            first, head = (replace(side, about=f"{side.about}, {side.python}") for side in (first, head))
-        yield first, head
+            base_side, head = (replace(side, about=f"{side.about}, {side.python}") for side in (base_side, head))
+        yield base_side, head
 
 
 def _repository(suite: suites.Suite) -> Path | None:
@@ -114,7 +114,7 @@ def _repository(suite: suites.Suite) -> Path | None:
 
 
 def _tree(suite: suites.Suite, top: Path | None) -> Path | None:
-    """The folder whose code the head is: the repository's top, or the suite's folder where it is in none."""
+    """The folder with the head's code: the repository's top, or the suite's folder if there is no repository."""
     if top is None and not suites.is_shipped(suite.file):
         return suite.file.parent.resolve()
     return top
@@ -128,17 +128,17 @@ def _about_head(suite: suites.Suite, top: Path | None) -> str:
 
 
 def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, package: Path, python: str) -> Side:
-    """The base in a folder that holds the suite where the head's repository does, or under its bare name."""
+    """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
     choices = [folder / suite.file.name]
     if (within := _within(suite, top)) is not None:
         choices.insert(0, folder / within)
-    there = next((choice for choice in choices if choice.is_file()), None)
-    if there is None:
+    file = next((choice for choice in choices if choice.is_file()), None)
+    if file is None:
         raise UserError(
             f"base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
             "give a folder that contains the suite"
         )
-    return Side("base", f"folder {given}", suites.read(str(there)), python, _paths(folder, package), tree=folder)
+    return Side("base", f"folder {given}", suites.read(str(file)), python, _paths(folder, package), tree=folder)
 
 
 def _at_revision(
@@ -174,7 +174,7 @@ def _at_revision(
 
 
 def _within(suite: suites.Suite, top: Path | None) -> Path | None:
-    """Where in the repository the suite lies; None where it is not the repository's."""
+    """The path of the suite in the repository; None if it does not belong to the repository."""
     file = suite.file.resolve()
     if top is None or not file.is_relative_to(top):
         return None
@@ -183,11 +183,11 @@ def _within(suite: suites.Suite, top: Path | None) -> Path | None:
 
 
 def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
-    """What a worker imports from: the side's own rnnbench, if it has one, and its modules."""
+    """The folders that a worker imports from: the side's own rnnbench, if it has one, and its modules."""
     if top is None:
         return (package,)
     code = top if (top / WORKER).is_file() else package
-    if (top / PACKAGE).is_file() and code != top:  # with the other side's it would seem unchanged
+    if (top / PACKAGE).is_file() and code != top:  # with the other side's rnnbench it would seem unchanged
         raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one needs; choose a revision that has it")
     own = [folder for folder in (top / "src", top) if folder.is_dir()]
     return tuple(dict.fromkeys((code, *own)))
@@ -195,20 +195,20 @@ def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def _package_alone() -> Iterator[Path]:
-    """A folder that holds this rnnbench and nothing else, so that another interpreter finds its own torch beside it."""
+    """A folder that holds only this rnnbench, so that another interpreter imports its own torch."""
     with scratch("package") as folder:
         (folder / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         yield folder
 
 
 def _interpreter(given: str | None, side: str) -> str:
-    """The interpreter that a path, a command or the folder of a virtual environment stands for."""
+    """The interpreter that is given as a path, as a command or as the folder of a virtual environment."""
     if given is None:
         return sys.executable
     candidate = Path(given) / "bin" / "python"
-    found = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
-    if found is None:
+    python = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
+    if python is None:
         raise UserError(
             f"{side}: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
         )
-    return str(Path(found).absolute())
+    return str(Path(python).absolute())

@@ -19,9 +19,9 @@ from rnnbench.suites import Suite, check_settings, margins
 def compare_files(base: Path, head: Path, *, margin: float | None, reference: str | None) -> Comparison:
     """Compare two stored runs, or two sides of pytest-benchmark's files.
 
-    `margin` is a share of the time, that of the head's suite by default; `reference` names the benchmark that
-    pytest-benchmark's others are held against. Raises UserError where a side can't be read, the sides are of different
-    kinds, or have nothing in common.
+    `margin` is a share of the time, by default that of the head's suite; `reference` names the benchmark that
+    pytest-benchmark's others are compared with. Raises UserError if a side can't be read, or if the sides are of
+    different kinds or have nothing in common.
     """
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
     if all(kinds.values()):
@@ -29,7 +29,7 @@ def compare_files(base: Path, head: Path, *, margin: float | None, reference: st
         return saved_comparison.compare(before, after, CheckSettings().margin if margin is None else margin, reference)
     if any(kinds.values()):
         files, run = sorted(kinds, key=lambda path: not kinds[path])
-        pytest_benchmark.read(files)  # or it is none of pytest-benchmark's, and says so
+        pytest_benchmark.read(files)  # raises UserError if it only looks like one of pytest-benchmark's
         raise UserError(f"{files} is pytest-benchmark's and {run} is not; rnnbench export makes such a file of a run")
     if reference is not None:
         raise UserError(f"reference {reference}: {base} and {head} are runs, which have their own references")
@@ -48,21 +48,22 @@ def check_against_run(
 ) -> tuple[Path, Comparison]:
     """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
 
-    Raises as `run_suite`, and UserError where the stored run can't be read, or has none of the cases.
+    Raises what `run_suite` raises, and UserError if the stored run can't be read or has none of the cases.
     """
-    before = stored.read(baseline)  # first: what is wrong with it should not take a run to find out
+    before = stored.read(baseline)  # first, so that an unusable baseline costs no run
     stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     folder = run_suite(suite, groups, settings, out=out, command=command, on_progress=on_progress)
     return folder, _compared(before, stored.read(folder), suite.content.check)
 
 
 def _compare_runs(base: Path, head: Path, margin: float | None) -> Comparison:
-    with ThreadPoolExecutor() as pool:  # of large ones, a half is read while the other is made sense of
+    with ThreadPoolExecutor() as pool:  # with large runs, one is read from disk while the other is parsed
         before, after = pool.map(stored.read, (base, head))
-    # The suite's own settings are read even where they are not used: a run that has none is refused.
+    # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, after.info.resolved)
     return _compared(before, after, settings if margin is None else CheckSettings(margin=margin))
 
 
 def _compared(base: StoredRun, head: StoredRun, settings: CheckSettings) -> Comparison:
-    return stored.compare(base, head, margins(settings, (one.case for one in head.measurements.values())))
+    cases = (measurement.case for measurement in head.measurements.values())
+    return stored.compare(base, head, margins(settings, cases))

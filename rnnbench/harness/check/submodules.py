@@ -15,14 +15,14 @@ class Submodule:
 
     path: str  # in the tree of that commit
     commit: str
-    name: str  # of its folder in `.git/modules`; empty where `.gitmodules` gives none
+    name: str  # of its folder in `.git/modules`; empty if `.gitmodules` gives none
 
 
 def fill(repository: Path, commit: str, tree: Path) -> list[str]:
-    """Check out the submodules of `commit` into `tree`, its worktree; the paths of those that stay empty.
+    """Check out the submodules of `commit` into `tree`, its worktree; returns the paths of those that stay empty.
 
-    Nothing is downloaded, and neither the repository nor its index is touched: a submodule stays empty where its
-    commit is not on this machine, in `.git/modules` or in the user's own checkout of it. Raises NoAnswer.
+    Downloads nothing, and touches neither the repository nor its index. A submodule stays empty if its commit is not
+    on this machine: neither in `.git/modules` nor in the user's own checkout of it. Raises NoAnswer.
     """
     common = git.folder_of(repository, "--git-common-dir")
     indexes = (tree.parent / f"index-{number}" for number in count())
@@ -30,17 +30,18 @@ def fill(repository: Path, commit: str, tree: Path) -> list[str]:
 
 
 def _fill(git_dir: Path, commit: str, checkout: Path, tree: Path, indexes: Iterable[Path]) -> list[str]:
-    """The same for the commit of a repository, whose submodules the user may have below `checkout`."""
+    """Do the same as `fill`, recursively; the user may have checked submodules out below `checkout`."""
     empty = []
     indexes = iter(indexes)
     for submodule in _submodules(git_dir, commit):
-        place, own = tree / submodule.path, checkout / submodule.path
-        source = next((one for one in _git_dirs(git_dir, own, submodule.name) if _has(one, submodule.commit)), None)
-        is_inside = place.is_dir() and place.resolve().is_relative_to(tree.resolve())
-        if source is None or not is_inside or not _check_out(source, submodule.commit, place, next(indexes)):
+        folder, own = tree / submodule.path, checkout / submodule.path
+        candidates = _git_dirs(git_dir, own, submodule.name)
+        source = next((candidate for candidate in candidates if _has(candidate, submodule.commit)), None)
+        is_inside = folder.is_dir() and folder.resolve().is_relative_to(tree.resolve())
+        if source is None or not is_inside or not _check_out(source, submodule.commit, folder, next(indexes)):
             empty.append(submodule.path)
         else:
-            below = _fill(source, submodule.commit, own, place, indexes)
+            below = _fill(source, submodule.commit, own, folder, indexes)
             empty += [f"{submodule.path}/{path}" for path in below]
     return empty
 
@@ -56,16 +57,16 @@ def _submodules(git_dir: Path, commit: str) -> list[Submodule]:
 
 
 def _names(git_dir: Path, commit: str) -> dict[str, str]:
-    """The submodules' names by their paths, as `.gitmodules` of a commit has them."""
+    """The names of submodules by their paths, from the `.gitmodules` of a commit."""
     keys = r"^submodule\..*\.path$"
-    told = _run(git_dir, git_dir, "config", "-z", f"--blob={commit}:.gitmodules", "--get-regexp", keys)
-    found = {}
-    for entry in os.fsdecode(told.stdout).split("\0")[:-1]:
+    listed = _run(git_dir, git_dir, "config", "-z", f"--blob={commit}:.gitmodules", "--get-regexp", keys)
+    names = {}
+    for entry in os.fsdecode(listed.stdout).split("\0")[:-1]:
         key, _, path = entry.partition("\n")
         name = key.removeprefix("submodule.").removesuffix(".path")
         if ".." not in PurePosixPath(name).parts and not name.startswith("/"):
-            found[path] = name
-    return found
+            names[path] = name
+    return names
 
 
 def _git_dirs(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
@@ -81,12 +82,12 @@ def _has(source: Path, commit: str) -> bool:
     return _run(source, source, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
 
-def _check_out(source: Path, commit: str, place: Path, index: Path) -> bool:
-    """Write the files of a commit into a folder, by an index of its own; False where some are missing."""
+def _check_out(source: Path, commit: str, folder: Path, index: Path) -> bool:
+    """Write the files of a commit into a folder, using a separate index; returns False if some are missing."""
     write = ("read-tree", "--reset", "-u", "--no-sparse-checkout", "--no-recurse-submodules", commit)
-    return _run(source, place, *write, GIT_INDEX_FILE=str(index)).returncode == 0
+    return _run(source, folder, *write, GIT_INDEX_FILE=str(index)).returncode == 0
 
 
 def _run(git_dir: Path, tree: Path, *arguments: str, **variables: str) -> git.Done:
-    """Ask a repository, wherever its own configuration says that its working tree is."""
+    """Run git in a repository, whatever working tree its own configuration names."""
     return git.run(tree, *arguments, GIT_DIR=str(git_dir), GIT_WORK_TREE=str(tree), **variables)

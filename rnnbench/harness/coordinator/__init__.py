@@ -1,1 +1,1 @@
-"""The process that starts workers, gives them cases and stores what they say. It never imports torch."""
+"""The process that starts workers, gives them cases and stores their replies. It never imports torch."""

@@ -1,4 +1,4 @@
-"""Asks workers: what they are, and requests by a deadline that fits; a new worker where the last one is lost."""
+"""Send requests to workers with a fitting deadline, and replace a worker that is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -13,39 +13,39 @@ PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"
 
 
 def hello(worker: WorkerProcess, of: str = "", remedy: str = PYTHONPATH) -> dict[str, Any]:
-    """Wait until a worker is ready, and return what it says of itself.
+    """Wait until a worker is ready, and return its hello, which describes it.
 
     `of`: whose worker it is, for messages. Raises UserError if it can't start or uses another protocol; `remedy` says
-    what to do about that.
+    what to do about the protocol.
     """
     prefix = f"{of}: " if of else ""
     try:
-        said = worker.wait_ready()
+        reply = worker.wait_ready()
     except WorkerLost as lost:
         raise UserError(f"{prefix}no worker can start: {lost}") from None
-    spoken = said.get("protocol")
-    if spoken != PROTOCOL_VERSION:
+    version = reply.get("protocol")
+    if version != PROTOCOL_VERSION:
         raise UserError(
-            f"{prefix}the worker uses protocol {spoken}, but this rnnbench uses {PROTOCOL_VERSION}; {remedy}"
+            f"{prefix}the worker uses protocol {version}, but this rnnbench uses {PROTOCOL_VERSION}; {remedy}"
         )
-    return said
+    return reply
 
 
 def ask(worker: WorkerProcess, request: Request[Reply], settings: Settings) -> Reply | FailedReply:
-    """The worker's reply; raises WorkerLost."""
+    """Send a request and return the worker's reply; raises WorkerLost."""
     reply: Any = worker.request(request.content, deadline_seconds(request, settings))
     return cast("Reply | FailedReply", reply)
 
 
 def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
-    """How long a worker may take; the first call of a compiled case compiles what was not found in torch's cache."""
+    """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
     if request.implementation == "compiled":
         return max(settings.deadline_seconds, settings.compile_deadline_seconds)
     return settings.deadline_seconds
 
 
 class Asker:
-    """Has a worker answer one question after another: a new one where the last was lost, or failed at a case."""
+    """Sends one request after another to a worker; starts a new one if the last was lost or failed at a case."""
 
     def __init__(
         self, settings: Settings, start: Callable[[], WorkerProcess], first: WorkerProcess | None = None
@@ -57,7 +57,7 @@ class Asker:
         self._worker = first
 
     def ask(self, request: Request[Reply], cores: Sequence[int]) -> Reply | FailedReply:
-        """The reply of a worker on these cores; a lost one is a reply too."""
+        """The reply of a worker on these cores; if the worker is lost, the reply says so."""
         try:
             if self._worker is None:
                 self._worker = self._start()
@@ -70,17 +70,17 @@ class Asker:
             if self._stopped:
                 raise Stopped from None
             reply = FailedReply(ok=False, status="failed", reason=str(lost))
-        if reply.get("status") == "failed":  # nobody knows what state it is in
+        if reply.get("status") == "failed":  # the state of the worker is unknown
             self.close()
         return reply
 
     def hand_over(self) -> WorkerProcess | None:
-        """The worker, if there is one; it is no longer this object's to end."""
+        """Give the worker away, if there is one; the caller must end it."""
         worker, self._worker = self._worker, None
         return worker
 
     def stop(self) -> None:
-        """End the worker from another thread; who waits for its answer finds itself `Stopped`."""
+        """End the worker from another thread; a waiting `ask` raises `Stopped`."""
         self._stopped, worker = True, self._worker
         if worker is not None:
             worker.kill()

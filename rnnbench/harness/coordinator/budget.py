@@ -1,4 +1,4 @@
-"""What budget would be enough for a run, judged by how far a smaller one has come."""
+"""The budget that is enough for a run, judged by how far a smaller one got."""
 
 from collections.abc import Mapping
 
@@ -7,24 +7,24 @@ from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 
-CASE_SECONDS = 0.2  # to observe a case, where not even one was reached
-ROOM = 1.5  # times what the windows of a case take, it takes with all that is not clocked
+CASE_SECONDS = 0.2  # to observe a case, if none was reached
+ROOM = 1.5  # a case takes this many times the seconds of its windows, with all that is not timed
 
 
 def enough(info: RunInfo, measurements: Mapping[str, Measurement]) -> float | None:
-    """About how many seconds let every case be observed, and timed in the fewest replicates; None if nothing is known.
+    """About how many seconds are enough to observe every case and to time it in the fewest replicates.
 
-    What the run has spent so far is in it, since that counts when the run is resumed.
+    This includes what the run has spent so far, which counts when it is resumed. None if nothing is known.
     """
     if info.seconds is None or not info.stage_seconds:
         return None
     settings = Settings.model_validate(info.resolved["measure"])
-    cases, observed = len(measurements), sum(one.works for one in measurements.values())
+    cases, observed = len(measurements), sum(measurement.works for measurement in measurements.values())
     stages = dict.fromkeys(("ceilings", "observing", "energy"), 0.0) | info.stage_seconds
     start = max(0.0, info.seconds - sum(stages.values()))  # of a worker
     at_work = stages["observing"] - start  # another worker starts there
-    each = at_work / observed if observed and at_work > 0 else CASE_SECONDS
-    before, calibrating = stages["ceilings"] + each * cases, each * cases
+    case_seconds = at_work / observed if observed and at_work > 0 else CASE_SECONDS
+    before, calibrating = stages["ceilings"] + case_seconds * cases, case_seconds * cases
     replicate = start + cases * ROOM * settings.windows * settings.window_seconds
     timing = calibrating + settings.replicates * replicate
     return info.seconds + start + max(before / OBSERVING_SHARE, before + timing)

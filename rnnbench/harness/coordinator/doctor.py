@@ -21,57 +21,57 @@ PROBE_SETTINGS = Settings(replicates=6, precision=None)
 
 
 def standing(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment with what drivers say of the devices at this moment; nothing is changed on any of them."""
+    """The environment with what drivers report about the devices at this moment; changes nothing on any of them."""
     return {**environment, **devices.standing()}
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:
-    """What to change before measuring, most harmful first; empty where nothing is known to be wrong.
+    """What to change before measuring, most harmful first; empty if no problem is known.
 
-    `environment` as `standing` gives it.
+    `environment`: what `standing` returns.
     """
     of_gpus = gpu_advice.advice(environment, gpu_advice.torch_cuda())
-    found = [*of_gpus, *((Harm.NOISE, text) for text in _of_machine(environment))]
-    return [text for _, text in sorted(found, key=lambda one: one[0])]
+    problems = [*of_gpus, *((Harm.NOISE, text) for text in _of_machine(environment))]
+    return [text for _, text in sorted(problems, key=lambda problem: problem[0])]
 
 
 def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     machine, load = environment["machine"], environment["load"]
     cores = len(machine["cores_allowed"])
-    found = []
+    texts = []
     if load["load_average"] is not None and load["load_average"] > 0.5:
-        found.append(
+        texts.append(
             f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
             "or expect wider intervals."
         )
     if load["steal_share"] is not None and load["steal_share"] > 0.01:
-        found.append(
+        texts.append(
             f"The host gives {load['steal_share']:.1%} of this machine's time to others (steal): "
             "use another hour or another host, or more replicates."
         )
     if cores == 1:
-        found.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
+        texts.append("Only one core may be used: rnnbench's coordinator shares it with the worker. Allow a second one.")
     limit = machine["cgroup_cpu_limit"]
     if limit is not None and not limit.startswith("max"):
         quota, period = (int(part) for part in limit.split())
-        found.append(
+        texts.append(
             f"The container may use {quota / period:g} cores' time and is stopped for the rest of each period: "
             "raise the CPU limit, or every window may hold such a stop."
         )
     if machine["frequency_governor"] not in (None, "performance"):
-        found.append(
+        texts.append(
             f"The clock rate follows the load (governor {machine['frequency_governor']!r}): "
             "`cpupower frequency-set -g performance` holds it."
         )
     variables = environment["software"]["variables"]
     if variables:
         settings = ", ".join(f"{name}={value}" for name, value in variables.items())
-        found.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
-    return found
+        texts.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
+    return texts
 
 
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
-    """The environment as a run records it, and the noise of a run of some 15 seconds, of which nothing is kept."""
+    """The environment as a run records it, and the noise of a run of about 15 seconds that is not kept."""
     suite = suites.read("quick")
     groups = suite.groups(parse_only(PROBE), None, most=None)
     with scratch("doctor") as out:

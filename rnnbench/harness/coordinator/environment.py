@@ -1,4 +1,4 @@
-"""The machine and the software of a run, as far as can be told without torch."""
+"""The machine and the software of a run, as far as they can be read without torch."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What a reader needs to repeat a run or to doubt it; `folder` is where the git commit is looked up."""
+    """What a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
     return {
         "machine": {
             "system": platform.platform(),

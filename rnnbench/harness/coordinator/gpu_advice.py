@@ -1,4 +1,4 @@
-"""What stands in the way of a good measurement on a GPU, and what to do about it; nothing is done here."""
+"""What stands in the way of a good measurement on a GPU, and what to do about it; nothing is changed here."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,35 +9,35 @@ from typing import Any
 
 from rnnbench.harness.devices.nvml_answers import SPOILING
 
-HOT_CELSIUS = 80  # before anything is measured; data-centre cards slow down from some 85 on
+HOT_CELSIUS = 80  # before anything is measured; data-centre cards slow down from about 85 on
 IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobody uses
 
 
 class Harm(IntEnum):
-    """What comes of it, worst first."""
+    """What a problem leads to, worst first."""
 
     UNUSABLE = 0
-    NOISE = 1  # and errors
+    NOISE = 1  # or errors
     SETTING = 2  # the figures hold for this setting only
     DELAY = 3
 
 
 def advice(environment: Mapping[str, Any], torch_cuda: str | None) -> list[tuple[Harm, str]]:
-    """What to change on each GPU of an environment, as `doctor.standing` gives it.
+    """What to change on each GPU of an environment that `doctor.standing` returned.
 
     `torch_cuda`: the CUDA version that torch was built for; None for a torch without CUDA.
     """
-    gpus = {name: one for name, one in environment.items() if name.startswith("gpu ") and isinstance(one, dict)}
+    gpus = {name: gpu for name, gpu in environment.items() if name.startswith("gpu ") and isinstance(gpu, dict)}
     if not gpus:
         return []
     if torch_cuda is None:
         return [(Harm.UNUSABLE, "There is a GPU, but torch is built without CUDA: install one with CUDA to use it.")]
-    found = []
+    problems = []
     for name, gpu in gpus.items():
         where = f"{name.replace('gpu', 'GPU')} ({gpu['name']})" if "name" in gpu else name.replace("gpu", "GPU")
         index = name.rpartition(" ")[2]
-        found += [(harm, f"{where}: {text}") for harm, text in _of_gpu(gpu, index, torch_cuda)]
-    return found
+        problems += [(harm, f"{where}: {text}") for harm, text in _of_gpu(gpu, index, torch_cuda)]
+    return problems
 
 
 def torch_cuda(package: str = "torch") -> str | None:
@@ -47,12 +47,12 @@ def torch_cuda(package: str = "torch") -> str | None:
         return None
     file = Path(spec.origin).with_name("version.py")
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    found = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
-    return found and found[1]
+    match = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return match and match[1]
 
 
 def _of_gpu(gpu: Mapping[str, Any], index: str, torch_cuda: str) -> Iterator[tuple[Harm, str]]:
-    """For one GPU; what could not be read is no fault."""
+    """Advice for one GPU; a value that could not be read is not a problem."""
     if "name" not in gpu:
         reason = gpu["not known"].get("name", "no reason is given")
         yield Harm.UNUSABLE, f"it does not answer ({reason}): look at `nvidia-smi` and at the kernel's log."

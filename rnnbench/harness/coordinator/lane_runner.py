@@ -1,4 +1,4 @@
-"""Replicates of one lane: a fresh worker visits its groups in shuffled order, arms in turns, records as they come."""
+"""Replicates of one lane: a fresh worker visits groups in shuffled order; cases take turns; windows are recorded."""
 
 import random
 import threading
@@ -25,7 +25,7 @@ from rnnbench.suite_file import Settings
 
 @dataclass
 class Shared:
-    """What the lanes of a run share; `lock` is for what one of them writes and another reads."""
+    """What the lanes of a run share; `lock` guards what one of them writes and another reads."""
 
     folder: RunFolder
     recorder: Recorder
@@ -34,7 +34,7 @@ class Shared:
     now: Callable[[], float]
     started: float
     repeats: Repeats
-    on_visit: Callable[[], None]  # told before every visit
+    on_visit: Callable[[], None]  # called before every visit
     notes: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,7 +52,7 @@ class Shared:
 
 
 class LaneRunner:
-    """Measures the groups of a lane, in as many replicates as precision asks for and the budget allows."""
+    """Measures the groups of a lane, in as many replicates as the precision needs and the budget allows."""
 
     def __init__(
         self, lane: Lane, shared: Shared, start_worker: Callable[..., WorkerProcess], rng: random.Random
@@ -66,11 +66,11 @@ class LaneRunner:
         self.replicates = 0
         self._visitor = Visitor(shared.settings, rng, lambda: shared.seconds)
         self._worker: WorkerProcess | None = None
-        self._started = 0.0  # when the worker was
-        self._began = 0.0  # the same of the replicate's first worker
+        self._started = 0.0  # when the worker was started
+        self._began = 0.0  # when the replicate's first worker was started
         self._workers: list[str] = []  # of the replicate
         self.visits: list[Group] = []  # of the replicate
-        self.done = 0  # of these
+        self.done = 0  # number of these that are finished
 
     def remember(self, visits: Sequence[Visit], replicates: int) -> None:
         """Go on after an earlier part of the run."""
@@ -80,9 +80,9 @@ class LaneRunner:
             self._visitor.remember(visit.windows)
 
     def choose(self) -> bool:
-        """Choose the groups of the next replicate; whether there are any."""
+        """Choose the groups of the next replicate; returns whether there are any."""
         chosen = self.planner.next_visits(self._shared.left)
-        # Shuffled, and yet all sweeps in turn: a budget may end within the replicate.
+        # Shuffled, but with all sweeps in turn: the budget may end within the replicate.
         self.done, self.visits = 0, sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
         return bool(self.visits)
 
@@ -93,7 +93,7 @@ class LaneRunner:
         self._began = self._started
 
     def wait_ready(self) -> None:
-        """Wait for the worker; raises UserError where none can start."""
+        """Wait for the worker; raises UserError if none can start."""
         assert self._worker is not None
         try:
             hello(self._worker)
@@ -105,7 +105,7 @@ class LaneRunner:
             self.planner.add_start(self._shared.now() - self._started)
 
     def replicate(self) -> None:
-        """Visit the groups, and take it back if the device was held back meanwhile."""
+        """Visit the groups; the replicate is taken back if the device was held back meanwhile."""
         self._sample("before")
         for group in self.visits:
             with self._shared.lock:
@@ -126,7 +126,7 @@ class LaneRunner:
             self.replicates += not self._take_back()
 
     def seconds_left(self, *, running: bool) -> float | None:
-        """Expected seconds until this lane is done; None where it can't tell yet."""
+        """Expected seconds until this lane is done; None if that is not known yet."""
         return self.planner.seconds_left(self.visits[self.done :] if running else [], self._shared.left)
 
     def kill(self) -> None:
@@ -136,7 +136,7 @@ class LaneRunner:
             worker.kill()
 
     def close(self) -> None:
-        """End the worker, whatever it does."""
+        """End the worker, whatever it is doing."""
         if self._worker is not None:
             self._worker.close()
             self._worker = None
@@ -156,7 +156,7 @@ class LaneRunner:
             self._shared.folder.add_sample(line)
 
     def _take_back(self) -> bool:
-        """Whether the replicate does not count, since the device was held back, and is to be made again."""
+        """Discard the replicate if the device was held back and it may be repeated; returns whether it was."""
         if not self.telemetry.spoilt_by:
             return False
         left, took = self._shared.left, self._shared.now() - self._began
@@ -170,7 +170,7 @@ class LaneRunner:
         return True
 
     def _visit(self, group: Group) -> list[Window] | None:
-        """Measure a group once; None where that must be done again, by a fresh worker."""
+        """Measure a group once; returns None if a fresh worker must repeat it."""
         assert self._worker is not None
         self._worker.pin(self.lane.cores(group.workload.cores))
         sides = {self.lane.name: VisitSide(self._worker, self._shared.recorder)}

@@ -21,26 +21,26 @@ class Lane:
     card: Card
     groups: tuple[Group, ...]
     is_one_of_several: bool = False  # whether the groups of its device are spread over cards
-    own_cores: tuple[int, ...] = ()  # where other lanes are at work at the same time
+    own_cores: tuple[int, ...] = ()  # if other lanes are at work at the same time
 
     @property
     def name(self) -> str:
-        """For notes: the device, and the card where there are several."""
+        """For notes: the device, and the card if there are several."""
         return f"{self.device} {self.card.uuid}" if self.is_one_of_several else self.device
 
     def cores(self, number: int) -> list[int]:
-        """Those that a worker of this lane is pinned to."""
+        """The cores that a worker of this lane is pinned to."""
         return list(self.own_cores[-number:]) or measuring_cores(number)
 
 
 class Stopped(Exception):
-    """A lane was ended, since another one failed or the user wants no more."""
+    """A lane was ended because another one failed or the user stopped the run."""
 
 
 def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> None:
-    """Do all jobs at the same time, a single one in this thread, and raise what one of them raises.
+    """Run all jobs at the same time (a single one in this thread), and raise what one of them raises.
 
-    `stop` makes those that are not done raise `Stopped` soon. Passes KeyboardInterrupt on, when no job is left.
+    `stop` makes unfinished jobs raise `Stopped` soon. Passes KeyboardInterrupt on, once no job is left.
     """
     if len(jobs) == 1:
         jobs[0]()
@@ -50,9 +50,9 @@ def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> No
         try:
             wait(running, return_when=FIRST_EXCEPTION)
         finally:
-            if not all(one.done() for one in running):
+            if not all(future.done() for future in running):
                 stop()
-    faults = [fault for one in running if (fault := one.exception()) is not None]
+    faults = [fault for future in running if (fault := future.exception()) is not None]
     for fault in sorted(faults, key=lambda fault: isinstance(fault, Stopped)):
         raise fault
 
@@ -60,62 +60,64 @@ def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> No
 def plan_lanes(
     groups: Sequence[Group], told: Mapping[str, Mapping[str, Any]], previous_cards: Mapping[Workload, str]
 ) -> tuple[list[list[Lane]], list[str]]:
-    """Plan stages, one after another, whose lanes are at work at the same time; and notes for the reader of the run.
+    """Plan the stages of a run; returns them, and notes for the reader of the run.
 
-    `told` is what a worker says of each device, `previous_cards` the UUIDs of the cards on which groups were measured
-    before. Raises UserError if one of them is missing now.
+    Stages run one after another, the lanes of a stage at the same time. `told` is a worker's reply about each device,
+    `previous_cards` the UUIDs of the cards on which groups were measured before. Raises UserError if one of these cards
+    is missing now.
     """
     on_cards = [group.workload for group in groups if told[group.workload.device]["cards"][0]["uuid"]]
-    possible = (load.cores for load in on_cards if load.cores <= len(allowed_cores()))  # others will be skipped
+    cores = len(allowed_cores())
+    possible = (workload.cores for workload in on_cards if workload.cores <= cores)  # others will be skipped
     core_sets = cores_apart(max(possible, default=1))
     lanes: list[Lane] = []
     notes: list[str] = []
     for device, reply in told.items():
-        here = [group for group in groups if group.workload.device == device]
-        cards = _alike(device, [Card(**one) for one in reply["cards"]], notes)
+        device_groups = [group for group in groups if group.workload.device == device]
+        cards = _alike(device, [Card(**fields) for fields in reply["cards"]], notes)
         if len(cards) > max(1, len(core_sets)):
             notes.append(
                 f"{device}: {max(1, len(core_sets))} of {len(cards)} are used, since each needs cores of its own"
             )
             cards = cards[: max(1, len(core_sets))]
-        lanes += _spread(device, here, cards, previous_cards)
+        lanes += _spread(device, device_groups, cards, previous_cards)
     spread = [lane for lane in lanes if lane.is_one_of_several]
     notes += [f"{lane.name} ({lane.card.name}): {len(lane.groups)} of {len(groups)} groups" for lane in spread]
     return [_with_own_cores(stage, core_sets) for stage in _stages(lanes, len(core_sets))], notes
 
 
 def on_card(lane: Lane, start_worker: Callable[..., WorkerProcess]) -> Callable[[str], WorkerProcess]:
-    """Starts workers that see no other card than the lane's, where the machine has others."""
+    """A function that starts workers which see only the lane's card, if the machine has others."""
     variables = lane.card.variables
     return partial(start_worker, variables=variables) if variables else start_worker
 
 
 def waves(lanes: Sequence[Lane]) -> list[list[Lane]]:
-    """Lanes that may observe at the same time: all but those of one card."""
-    found: list[list[Lane]] = []
+    """Split lanes into waves that observe at the same time; lanes of one card are in different waves."""
+    lane_waves: list[list[Lane]] = []
     for lane in lanes:
-        free = [wave for wave in found if lane.card.uuid is None or not _holds(wave, lane.card)]
+        free = [wave for wave in lane_waves if lane.card.uuid is None or not _holds(wave, lane.card)]
         if free:
             free[0].append(lane)
         else:
-            found.append([lane])
-    return found
+            lane_waves.append([lane])
+    return lane_waves
 
 
 def _stages(lanes: Sequence[Lane], most: int) -> list[list[Lane]]:
-    """What has a card of its own is timed beside other cards, as far as there are cores, and all else alone."""
-    found: list[list[Lane]] = []
+    """Split lanes into stages: up to `most` lanes with a card of their own are timed together, all others alone."""
+    stages: list[list[Lane]] = []
     for lane in lanes:
         free = [
             stage
-            for stage in found
+            for stage in stages
             if lane.card.uuid and stage[0].card.uuid and len(stage) < most and not _holds(stage, lane.card)
         ]
         if free:
             free[0].append(lane)
         else:
-            found.append([lane])
-    return found
+            stages.append([lane])
+    return stages
 
 
 def _holds(lanes: Sequence[Lane], card: Card) -> bool:
@@ -123,14 +125,14 @@ def _holds(lanes: Sequence[Lane], card: Card) -> bool:
 
 
 def _with_own_cores(stage: list[Lane], core_sets: Sequence[tuple[int, ...]]) -> list[Lane]:
-    """The lanes with cores of their own, unless there is but one."""
+    """The lanes, each with cores of its own unless there is only one lane."""
     if len(stage) == 1:
         return stage
     return [replace(lane, own_cores=cores) for lane, cores in zip(stage, core_sets[: len(stage)], strict=True)]
 
 
 def _alike(device: str, cards: Sequence[Card], notes: list[str]) -> list[Card]:
-    """The cards of the first one's model."""
+    """The cards of the same model as the first; a note names the other models."""
     others = sorted({card.name for card in cards} - {cards[0].name})
     if others:
         notes.append(f"{device}: left out, since of another model than the first, {cards[0].name}: {', '.join(others)}")
@@ -140,26 +142,27 @@ def _alike(device: str, cards: Sequence[Card], notes: list[str]) -> list[Card]:
 def _spread(
     device: str, groups: Sequence[Group], cards: Sequence[Card], previous_cards: Mapping[Workload, str]
 ) -> list[Lane]:
-    """A lane for each card that gets groups: those that it had before, and others so that all have as much to do."""
-    places = {card.uuid: place for place, card in enumerate(cards)}
+    """A lane for each card that gets groups: those that it had before, and others so that the work is balanced."""
+    card_indices = {card.uuid: index for index, card in enumerate(cards)}
     load = [0] * len(cards)
-    at: dict[Workload, int] = {}
+    index_of: dict[Workload, int] = {}
     for group in sorted(groups, key=lambda group: (group.workload not in previous_cards, -_work(group))):
         previous_card = previous_cards.get(group.workload)
-        if previous_card is not None and previous_card not in places:
+        if previous_card is not None and previous_card not in card_indices:
             raise UserError(
                 f"groups of {device} were measured on {previous_card}, which is missing now; start a new run"
             )
-        at[group.workload] = load.index(min(load)) if previous_card is None else places[previous_card]
-        load[at[group.workload]] += _work(group)
+        index = load.index(min(load)) if previous_card is None else card_indices[previous_card]
+        index_of[group.workload] = index
+        load[index] += _work(group)
     lanes = [
-        Lane(device, card, tuple(group for group in groups if at[group.workload] == place))
-        for place, card in enumerate(cards)
+        Lane(device, card, tuple(group for group in groups if index_of[group.workload] == index))
+        for index, card in enumerate(cards)
     ]
     busy = [lane for lane in lanes if lane.groups]
     return [replace(lane, is_one_of_several=len(busy) > 1) for lane in busy]
 
 
 def _work(group: Group) -> int:
-    """How long a visit takes, in a unit that is the same for all: cases take as long as they have steps to go."""
+    """How long a visit takes relative to others: the time of a case is proportional to its steps."""
     return len(group.cases) * group.workload.seq_len * group.workload.num_layers

@@ -1,6 +1,6 @@
 """The pass before all timing: each case's parity is checked and its metrics are observed, once.
 
-Nothing is timed meanwhile, so several workers do it at once; and none of them is timed later, since probes change how a
+Nothing is timed meanwhile, so several workers do it at once. None of them is timed later, since probes change how a
 process allocates.
 """
 
@@ -17,7 +17,7 @@ from rnnbench.harness.protocol import FailedReply, ObserveReply
 from rnnbench.store.records import Case
 
 CASES_PER_WORKER = 8  # fewer are not worth another worker's start
-MAX_WORKERS = 8  # for the memory that each holds
+MAX_WORKERS = 8  # because each holds memory
 
 
 @dataclass
@@ -28,13 +28,13 @@ class Queue:
     cases: deque[Case]
     start: Callable[[], WorkerProcess]
     workers: int
-    ready: list[WorkerProcess] = field(default_factory=list)  # that were started before
+    ready: list[WorkerProcess] = field(default_factory=list)  # workers that were started before
     side: str = ""  # of a check
 
 
 @dataclass(frozen=True)
 class ObservedCase:
-    """What became of one case: a reply, or the way in which its worker was lost."""
+    """The outcome of one case: a reply, or how its worker was lost."""
 
     queue: Queue
     case: Case
@@ -43,31 +43,31 @@ class ObservedCase:
 
 
 def workers_for(cases: int, cores: int) -> int:
-    """How many workers a queue deserves."""
+    """The number of workers for a queue of so many cases."""
     return max(1, min(cores, MAX_WORKERS, -(-cases // CASES_PER_WORKER)))
 
 
 def observe(
     waves: Sequence[Sequence[Queue]], go_on: Callable[[], bool], on_done: Callable[[int, int], None]
 ) -> list[str]:
-    """Observe every case of all queues, those of a wave at the same time; what a reader must know of lost workers.
+    """Observe every case of all queues, those of a wave at the same time; returns notes about lost workers.
 
-    `go_on` is asked by several threads before each case; `on_done` is told how many cases are done, of how many. Passes
-    KeyboardInterrupt on, and what the system raises where no worker can be had; leaves no worker.
+    Several threads call `go_on` before each case; `on_done` gets the number of cases that are done, and of all cases.
+    Passes on KeyboardInterrupt, and the system's error if no worker can be started. Ends all workers.
     """
     sizes = [sum(len(queue.cases) for queue in wave) for wave in waves]
     notes: list[str] = []
     try:
-        for place, wave in enumerate(waves):
-            notes += _observe(wave, go_on, partial(_further, on_done, sum(sizes[:place]), sum(sizes)))
+        for index, wave in enumerate(waves):
+            notes += _observe(wave, go_on, partial(_further, on_done, sum(sizes[:index]), sum(sizes)))
     finally:
         for worker in (worker for wave in waves for queue in wave for worker in queue.ready):
-            worker.close()  # its wave never came
+            worker.close()  # its wave was not reached
     return notes
 
 
 def _further(on_done: Callable[[int, int], None], before: int, total: int, done: int) -> None:
-    """Progress within a wave as progress of all."""
+    """Report the progress within a wave as progress of all waves."""
     on_done(before + done, total)
 
 
@@ -122,7 +122,7 @@ class _Crew:
                 except IndexError:
                     break
                 worker = self._one(queue, case, worker)
-        except Exception as fault:  # no worker can be started, say: for the thread that reads, or nobody would know
+        except Exception as fault:  # for example, no worker can be started: the reading thread must know
             self.answers.put(fault)
         finally:
             if worker is not None:
@@ -130,20 +130,20 @@ class _Crew:
             self.answers.put(None)
 
     def stop(self) -> None:
-        """End whatever is under way; threads that wait for a worker find it lost."""
+        """End all work; threads that wait for a worker get WorkerLost."""
         self.stopped.set()
         for worker in list(self._workers):
             worker.kill()
 
     def _one(self, queue: Queue, case: Case, worker: WorkerProcess | None) -> WorkerProcess | None:
-        """Observe a case; the worker that can take the next, if there is one."""
+        """Observe a case; returns the worker that can take the next one, if there is one."""
         try:
             if worker is None:
                 worker = queue.start()
                 self._workers.add(worker)
                 worker.wait_ready()
             self._workers.add(worker)
-            if self.stopped.is_set():  # since this worker was started
+            if self.stopped.is_set():  # `stop` may not have seen this worker
                 worker.kill()
             reply = queue.recorder.ask(worker, queue.recorder.building.observe(case))
         except WorkerLost as lost:
@@ -153,7 +153,7 @@ class _Crew:
         else:
             self.answers.put(ObservedCase(queue, case, reply))
         if worker is not None and (reply is None or reply.get("status") == "failed"):
-            self._end(worker)  # nobody knows what state the case left behind
+            self._end(worker)  # the state that the case left behind is unknown
             return None
         return worker
 

@@ -21,11 +21,11 @@ from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 
 OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
-ENERGY_SHARE = 0.2  # of what is left of it then
+ENERGY_SHARE = 0.2  # of the budget that is left then
 
 
 class Preliminaries:
-    """Fills `ceilings`, `notes` and `stage_seconds`, and the recorder with what is known of each case."""
+    """Fills `ceilings`, `notes` and `stage_seconds`, and the recorder with what is known about each case."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Preliminaries:
         self.stage_seconds: dict[str, float] = {}
 
     def run(self, left: float | None, on_done: Callable[[int, int], None]) -> None:
-        """All of it, in part of the seconds that are left of the budget; `on_done` is told of cases observed.
+        """Run all stages, in part of the seconds that are left of the budget.
 
-        Passes KeyboardInterrupt on. No worker is left.
+        `on_done` gets the numbers of observed and of all cases. Passes KeyboardInterrupt on. Ends all workers.
         """
         now = self._now()
         end = math.inf if left is None else now + left
@@ -69,9 +69,9 @@ class Preliminaries:
         self.stage_seconds[name] = round(self._now() - started, 1)
 
     def _measure_ceilings(self) -> None:
-        """What each device can do at best in each type and number of threads; pinned as its cases will be."""
-        loads = [group.workload for group in self._groups]
-        for device, dtype, threads in dict.fromkeys((load.device, load.dtype, load.threads) for load in loads):
+        """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
+        kinds = ((group.workload.device, group.workload.dtype, group.workload.threads) for group in self._groups)
+        for device, dtype, threads in dict.fromkeys(kinds):
             if device in self._start.unusable or threads > len(allowed_cores()):
                 continue  # its cases will be skipped
             reply = self._start.first.ask(protocol.ceiling(device, dtype, threads), measuring_cores(threads))
@@ -81,16 +81,16 @@ class Preliminaries:
                 self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
-        """Check and observe the cases that are new, those of a card one at a time."""
-        found = waves([lane for stage in self._start.stages for lane in stage])
-        queues = [[self._queue(lane) for lane in wave] for wave in found]
+        """Check and observe the new cases, those of one card one at a time."""
+        lane_waves = waves([lane for stage in self._start.stages for lane in stage])
+        queues = [[self._queue(lane) for lane in wave] for wave in lane_waves]
         first = self._start.first.hand_over()
-        # The first worker has been at work on every card, and holds memory there: it goes on where there is but one.
-        cards = {lane.card.uuid for wave in found for lane in wave}
+        # The first worker has used every card and holds memory there: it is used again only if there is a single card.
+        cards = {lane.card.uuid for wave in lane_waves for lane in wave}
         only = cards - {None} or cards
         reusing = [
             queue
-            for queue, lane in zip(queues[0], found[0], strict=True)
+            for queue, lane in zip(queues[0], lane_waves[0], strict=True)
             if queue.cases and {lane.card.uuid} == only and not lane.card.variables
         ]
         if first is not None and reusing:
@@ -109,7 +109,7 @@ class Preliminaries:
         return Queue(self._recorder, cases, partial(on_card(lane, self._start_worker), OBSERVER), workers)
 
     def _measure_energy(self, until: float) -> None:
-        """Each case's energy where there is a counter for it, one at a time on each card."""
+        """Measure the energy of each case if there is a counter for it, one case at a time on each card."""
         for stage in self._start.stages:
             askers = [Asker(self._settings, partial(on_card(lane, self._start_worker), OBSERVER)) for lane in stage]
             jobs = [

@@ -21,18 +21,18 @@ from rnnbench.harness.protocol import NO_RANDOMIZATION
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 START_SECONDS = 120.0  # importing torch from a cold disk
-MAX_STARTS = 3  # of a worker that somebody kills before it is ready, as the system does where memory is short
-LOOK_SECONDS = 0.5  # between looks at what a worker prints while it is waited for
-PAUSE_SECONDS = 5.0  # a wait that lasts so much longer than that tells that this process was stopped
-MAX_LAYOUTS = 1 << 32  # seeds that Python takes for its hashes
+MAX_STARTS = 3  # of a worker that is killed before it is ready, as the system does when memory is short
+LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
+PAUSE_SECONDS = 5.0  # a wait this much longer than LOOK_SECONDS shows that this process was stopped
+MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-# torch.compile would keep processes of its own, which would not end with the compiling.
+# torch.compile would start processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
 @contextlib.contextmanager
 def fixed_addresses() -> Iterator[None]:
-    """Processes that are started meanwhile have no randomized addresses, where Linux allows that."""
+    """Processes that start within the context have no randomized addresses, if Linux allows that."""
     if sys.platform != "linux":
         yield
         return
@@ -47,10 +47,10 @@ def fixed_addresses() -> Iterator[None]:
 
 @contextlib.contextmanager
 def compiler_cache() -> Iterator[None]:
-    """Workers that are started meanwhile share what torch.compile makes, and nobody else does.
+    """Let workers that start within the context share a cache of torch.compile, which nobody else uses.
 
-    So each case is compiled once in a run, and what that costs is not what an earlier run has left. A cache that the
-    shell names (`TORCHINDUCTOR_CACHE_DIR`) is used instead; what is found there is told as not compiled anew.
+    So each case is compiled once in a run, and an earlier run can't make that look cheaper. A cache that the shell
+    names (`TORCHINDUCTOR_CACHE_DIR`) is used instead; what is found there is reported as not compiled anew.
     """
     if COMPILER_CACHE in os.environ:
         yield
@@ -64,7 +64,7 @@ def compiler_cache() -> Iterator[None]:
 
 
 class WorkerLost(Exception):
-    """The worker died, hung or said something that is no reply; the reason in a clause."""
+    """The worker died, hung or sent something that is not a reply; the message is the reason in a clause."""
 
 
 class WorkerProcess:
@@ -80,21 +80,22 @@ class WorkerProcess:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start `python`, importing from `paths` first: the folder that holds rnnbench, those of a user's modules.
+        """Start `python`, which imports from `paths`: the folder that contains rnnbench, and those of a user's modules.
 
         By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
-        `paths`, nothing does. Python's standard library comes before all of them. Workers of equal `layout` have equal
-        hash seeds and, where the system allows it, equal addresses. `variables` are added to the environment.
+        `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
+        after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
+        `variables` are added to the environment.
         """
         self.name = name
-        self.paused_seconds = 0.0  # of the last request, in which this process was stopped and could not wait
+        self.paused_seconds = 0.0  # during the last request, in which this process was stopped
         self._now = now
         self._stopped = False
         self._requests = 0
         options = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
         started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
-        # -P: or the folder of the file that is run would come first on the import path.
+        # Without -P, the folder of the file that is run would come first on the import path.
         self._command = [python, "-P", str(STARTER), json.dumps(started_with)]
         self._environment = os.environ | COMPILE_ALONE | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
@@ -110,12 +111,12 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._output.fileno(),
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is the coordinator's to handle
+                start_new_session=True,  # the coordinator handles Ctrl-C
                 bufsize=0,
             )
 
     def wait_ready(self) -> dict[str, Any]:
-        """The worker's hello; raises WorkerLost where it can't start. One that is killed meanwhile starts again."""
+        """The worker's hello; raises WorkerLost if it can't start. A worker that is killed meanwhile starts again."""
         for _ in range(MAX_STARTS - 1):
             try:
                 return self._read(START_SECONDS)
@@ -126,10 +127,10 @@ class WorkerProcess:
         return self._read(START_SECONDS)
 
     def pin(self, cores: Sequence[int]) -> None:
-        """Bind every thread of the worker to `cores`, where the system can do that."""
+        """Bind every thread of the worker to `cores`, if the system can do that."""
         if not hasattr(os, "sched_setaffinity"):
             return
-        with contextlib.suppress(FileNotFoundError):  # it has ended, as the next request will tell
+        with contextlib.suppress(FileNotFoundError):  # the worker has ended, as the next request will find
             for task in Path(f"/proc/{self._process.pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)
@@ -145,7 +146,7 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerLost(self._how_it_ended()) from None
         reply = self._read(deadline_seconds)
-        if reply.pop("id", None) != self._requests:  # a case has found the stream and answers in the worker's place
+        if reply.pop("id", None) != self._requests:  # a case found the stream and answered in the worker's place
             self.close()
             raise WorkerLost(f"no reply to this request, but {json.dumps(reply)[:60]!r}")
         return reply
@@ -159,7 +160,7 @@ class WorkerProcess:
                 is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
                 now = self._now()
                 before, passed = now, now - before
-                # A wait that takes longer than was asked for: this process was stopped, and perhaps the worker too.
+                # If a wait takes longer than requested, this process was stopped, and perhaps the worker too.
                 waited += min(passed, LOOK_SECONDS)
                 if passed > LOOK_SECONDS + PAUSE_SECONDS:
                     self.paused_seconds += passed
@@ -186,7 +187,7 @@ class WorkerProcess:
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""
-        ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it ends by itself, if it has not
+        ended_itself = self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
         code, last = self._process.returncode, self._output.last_line()[:300]
         self._output.close()
         if not ended_itself and not self._stopped:
@@ -196,18 +197,18 @@ class WorkerProcess:
         return f"the worker exited with {code}{f': {last}' if last else ''}"
 
     def kill(self) -> None:
-        """End the worker from another thread: whoever waits for its answer finds it lost."""
+        """End the worker from another thread; a waiting request raises WorkerLost."""
         self._stopped = True
         self._process.kill()
 
     def close(self) -> None:
-        """End the worker and every process that it has started, whatever they do."""
+        """End the worker and every process that it started, whatever they are doing."""
         self._stopped = True
         self._end(grace_seconds=0.0)
         self._output.close()
 
     def _end(self, grace_seconds: float) -> bool:
-        """End it; whether it ended by itself in that time."""
+        """End the worker; returns whether it ended by itself within `grace_seconds`."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

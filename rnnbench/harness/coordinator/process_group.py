@@ -1,4 +1,4 @@
-"""End a process with all that it has started, also what has moved to a group of its own."""
+"""End a process and all processes that it started, even those that moved to a group of their own."""
 
 import contextlib
 import os
@@ -8,29 +8,29 @@ import time
 
 import psutil
 
-LOOK_SECONDS = 0.002  # between looks whether it has ended
+LOOK_SECONDS = 0.002  # between looks at whether the process has ended
 
 
 def end_with_descendants(process: "subprocess.Popen[bytes]", grace_seconds: float) -> bool:
-    """Wait for a process that leads a group of its own, kill what is left of both, and reap it.
+    """Wait for a process that leads a group of its own, kill what is left of its group and descendants, and reap it.
 
     Returns whether the process ended by itself within `grace_seconds`.
     """
     ended_itself = _has_ended(process.pid, grace_seconds)
     family = _descendants(process.pid)
-    # Before the process is reaped: until then its number, which is the group's, belongs to nobody else.
+    # Before the process is reaped: until then, no other process or group can get its number.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
-    for one in family:
+    for relative in family:
         with contextlib.suppress(psutil.Error):
-            one.kill()
+            relative.kill()
     process.wait()
     return ended_itself
 
 
 def _has_ended(pid: int, seconds: float) -> bool:
-    """Whether a child has ended, or does so within these seconds; it is not reaped."""
+    """Whether a child has ended or ends within these seconds; it is not reaped."""
     end = time.monotonic() + seconds
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() >= end:

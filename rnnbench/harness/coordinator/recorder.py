@@ -1,4 +1,4 @@
-"""Asks a worker for one case's preparation or window, and keeps the answer in a run's folder."""
+"""Ask a worker to prepare a case or to time a window, and keep the reply in a run's folder."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,11 +15,11 @@ from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 
-MAX_PAUSED_VISITS = 10  # of a run, that are made again; then the machine is one that often stops for seconds
+MAX_PAUSED_VISITS = 10  # of a run, that are repeated; a machine with more often stops for seconds
 
 
 class VisitCut(Exception):
-    """A visit can't be finished: it starts again in a fresh worker, without a case that has failed, if one has."""
+    """A visit can't be finished: a fresh worker must repeat it, without the case that failed, if one did."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class WindowPlace:
 
 
 class Recorder:
-    """What is known of each case of a run, in memory and in the run's folder."""
+    """What is known about each case of a run, in memory and in the run's folder."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Recorder:
         missing_on: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         in_words: Callable[[str], str] = str,
     ) -> None:
-        """Write into `folder`, where `cases` that are not among the `measurements` of before become pending.
+        """Write into `folder`; `cases` that are not among the earlier `measurements` become pending there.
 
         `root` is the folder that files of a user's own cells are relative to; `missing_on` has for each device the
-        metrics that it can't have, and why; `in_words` puts reasons for people.
+        metrics that it can't have, and why; `in_words` rewrites reasons for people.
         """
         self._folder = folder
         self._settings = settings
@@ -72,20 +72,21 @@ class Recorder:
         """Keep what was observed, or drop the case."""
         self.imported |= reply.get("imported", {})
         if reply["ok"]:
-            found = Measurement.from_json(reply["measurement"])
-            missing = {**found.missing, **self._missing_on.get(case.workload.device, {})}
-            self._record(replace(found, case=case, status="pending", reason="the run ended before it", missing=missing))
+            observed = Measurement.from_json(reply["measurement"])
+            missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
+            reason = "the run ended before it"
+            self._record(replace(observed, case=case, status="pending", reason=reason, missing=missing))
         else:
             self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
-        """Add to what is known of a case."""
+        """Add metrics to a case, and reasons why others are missing."""
         known = self.measurements[case.key]
-        apart = {name: reason for name, reason in known.missing.items() if name not in values}
-        self._record(replace(known, metrics={**known.metrics, **values}, missing={**apart, **missing}))
+        still_missing = {name: reason for name, reason in known.missing.items() if name not in values}
+        self._record(replace(known, metrics={**known.metrics, **values}, missing={**still_missing, **missing}))
 
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
-        """Make a case ready, calibrated unless a plan is given; None where it is skipped. Raises VisitCut."""
+        """Prepare a case, and calibrate it unless a plan is given; None if it is skipped. Raises VisitCut."""
         fields = plan_fields(plan) if plan else None
         settings = self._settings
         request = self.building.prepare(case, settings.window_seconds, fields, cold_cache=settings.cold_cache)
@@ -100,7 +101,7 @@ class Recorder:
         return Plan(**reply["plan"])
 
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
-        """One window, also in the folder; `started`: seconds since the run began. Raises VisitCut."""
+        """Time a window and keep it in the folder; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, window(case, plan_fields(plan)))
         if not reply["ok"]:
             self._cut_if_paused(worker)
@@ -125,21 +126,21 @@ class Recorder:
         return made
 
     def notes(self) -> list[str]:
-        """What a reader must know of how the cases were timed."""
-        found = []
+        """Notes for the reader about how the cases were timed."""
+        texts = []
         if self._printing:
             first, count = next(iter(self._printing)), len(self._printing)
             cases = first if count == 1 else f"{count} cases, the first of which is {first}"
-            found.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
+            texts.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
         if self._paused_visits:
-            found.append(
+            texts.append(
                 f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "
                 f"which were measured again (at most {MAX_PAUSED_VISITS} are)"
             )
-        return found
+        return texts
 
     def _cut_if_paused(self, worker: WorkerProcess) -> None:
-        """Raise VisitCut where the worker may have stood still during its last request."""
+        """Raise VisitCut if the worker may have stood still during its last request."""
         if worker.paused_seconds and self._paused_visits < MAX_PAUSED_VISITS:
             self._paused_visits += 1
             raise VisitCut
@@ -154,12 +155,12 @@ class Recorder:
         return known.status == "pending" and not known.works
 
     def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
-        """Leave a case out from now on; its row stays, with the reason and what was known."""
+        """Leave a case out from now on; its row stays, with the reason and what is known about it."""
         known = self.measurements[case.key]
         self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
     def drop_lost(self, case: Case, reason: str) -> str:
-        """Leave out a case at which its worker was lost; a note that says so."""
+        """Leave out a case at which its worker was lost; returns a note about it."""
         self.drop(case, "failed", reason, "lost")
         return f"a worker was lost at {case.key}: {reason}"
 
@@ -167,9 +168,9 @@ class Recorder:
         self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
 
     def _note_fault(self, case: Case, reply: FailedReply) -> None:
-        """Drop a case; raises VisitCut for a failed one, since nobody knows what state it left behind."""
+        """Drop a case; raises VisitCut for a failed one, since the state that it left behind is unknown."""
         if reply["status"] == "skipped" and self.measurements[case.key].status == "measured":
-            # Its device is gone, which undoes nothing that was measured.
+            # Its device is gone, but what was measured stays valid.
             self.given_up[case.key] = self._in_words(reply["reason"])
             return
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))

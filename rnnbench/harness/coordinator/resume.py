@@ -17,7 +17,7 @@ class Visit:
     """A group's complete visit."""
 
     group: Group
-    windows: list[Window]  # of the cases that are still measured; one that has failed since has no time
+    windows: list[Window]  # of cases that count as measured; a case that has failed since has no time
     seconds: float  # from the start of its first window to the end of its last
     device_uuid: str | None
 
@@ -35,7 +35,7 @@ class RunState:
 
     @property
     def previous_cards(self) -> dict[Workload, str]:
-        """The card that each group was measured on, where there are cards."""
+        """The UUID of the card that each group was measured on, if it has one."""
         uuids = {visit.group.workload: visit.device_uuid for visit in self.visits}
         return {workload: uuid for workload, uuid in uuids.items() if uuid is not None}
 
@@ -49,7 +49,7 @@ class RunState:
 
 
 def read_state(path: Path, part: str | None = None) -> RunState:
-    """The state of a stored run, or of a part; visits that were cut off are left out, as everywhere."""
+    """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
     measurements = last_measurements(path, part)
     groups = {group.workload: group for group in RunState(measurements).groups}
     windows = [Window.from_json(line) for line in read_windows(path, part)]
@@ -64,9 +64,9 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     return RunState(
         measurements=measurements,
         visits=[
-            _visit(groups[workload], made, measurements)
-            for (worker, workload), made in visits.items()
-            if _is_complete(path / f"windows-{worker}.jsonl", made)
+            _visit(groups[workload], visit_windows, measurements)
+            for (worker, workload), visit_windows in visits.items()
+            if _is_complete(path / f"windows-{worker}.jsonl", visit_windows)
         ],
         replicates=max((window.replicate + 1 for window in windows), default=0),
         workers=max((_number(name) + 1 for name in (*spoilt, *(window.worker for window in windows))), default=0),
@@ -75,18 +75,18 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     )
 
 
-def _is_complete(file: Path, made: Sequence[Window]) -> bool:
-    """Whether a visit has all of its windows; raises UserError where it has more."""
-    if len(made) > made[0].turns:
-        raise too_many(file, made[0].turns)
-    return len(made) == made[0].turns
+def _is_complete(file: Path, windows: Sequence[Window]) -> bool:
+    """Whether a visit has all of its windows; raises UserError if it has more."""
+    if len(windows) > windows[0].turns:
+        raise too_many(file, windows[0].turns)
+    return len(windows) == windows[0].turns
 
 
-def _visit(group: Group, made: Sequence[Window], known: Mapping[str, Measurement]) -> Visit:
-    first, last = made[0], made[-1]
+def _visit(group: Group, windows: Sequence[Window], measurements: Mapping[str, Measurement]) -> Visit:
+    first, last = windows[0], windows[-1]
     return Visit(
         group,
-        [window for window in made if known[window.case].status == "measured"],
+        [window for window in windows if measurements[window.case].status == "measured"],
         last.started + last.host_seconds - first.started,
         last.device_uuid,
     )
@@ -98,7 +98,7 @@ def _number(worker: str) -> int:
 
 
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
-    """Raise UserError where going on would mix two machines in one run."""
+    """Raise UserError if resuming would mix two machines in one run."""
     then, now = _identity(info.environment), _identity(environment)
     unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
     if unlike:
@@ -106,7 +106,7 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
-    """Raise UserError where a run is of another suite, or its sweeps or caches were not the suite's of today."""
+    """Raise UserError if a run belongs to another suite, or the suite's sweeps or cache setting have changed since."""
     if info.suite != suite["name"]:
         raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
     if info.resolved.get("sweep") != suite["sweep"]:
@@ -118,7 +118,7 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
 
 
 def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:
-    """Raise UserError where a stored case is of a cell that its suite does not have, and whose code would be run."""
+    """Raise UserError if a stored case has a cell that its suite does not have: the cell's code would be run."""
     stray = next((case.cell for case in cases if case.cell not in known), None)
     if stray is not None:
         raise UserError(

@@ -24,7 +24,7 @@ NOT_REACHED = "not reached within the budget"
 
 
 class Runner:
-    """Measures groups into a run folder, in as many replicates as precision asks for and the budget allows."""
+    """Measures groups into a run folder, in as many replicates as the precision needs and the budget allows."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class Runner:
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """Measure into `folder`, which names every case from then on, those that are new to it as pending.
+        """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state`, a run to go on with.
-        `prefix` begins the names of workers, where others measure into the same folder.
+        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run to resume.
+        `prefix` begins the names of workers, if other runners measure into the same folder.
         """
         self.groups = groups
         self.settings = settings
@@ -77,7 +77,7 @@ class Runner:
         self._running: list[LaneRunner] = []
 
     def run(self) -> None:
-        """Measure; passes KeyboardInterrupt on. No worker is left."""
+        """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
         left = self._shared.left
         try:
             self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
@@ -86,23 +86,23 @@ class Runner:
                 pass
             self._close_unreached()
         finally:
-            for lane in self._lanes():
-                lane.close()
+            for runner in self._lanes():
+                runner.close()
             for reason, cases in Counter(self._recorder.given_up.values()).items():
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
-            for lane in self._lanes():
-                self.notes += lane.telemetry.notes(lane.lane.name)
+            for runner in self._lanes():
+                self.notes += runner.telemetry.notes(runner.lane.name)
             self.notes += self._shared.repeats.notes() + self._recorder.notes()
 
     @property
     def missed(self) -> int:
-        """Groups with a ratio wider than asked."""
-        return sum(len(one.planner.missed()) for one in self._lanes())
+        """Number of groups with a ratio less precise than requested."""
+        return sum(len(runner.planner.missed()) for runner in self._lanes())
 
     @property
     def replicates(self) -> int:
-        """Those that are finished, of the lane that has most."""
-        return max((one.replicates for one in self._lanes()), default=self._state.replicates)
+        """Finished replicates of the lane that has the most."""
+        return max((runner.replicates for runner in self._lanes()), default=self._state.replicates)
 
     @property
     def seconds(self) -> float:
@@ -110,49 +110,49 @@ class Runner:
         return self._shared.seconds
 
     def _runner(self, lane: Lane, worker_seconds: float) -> LaneRunner:
-        """A lane that knows what an earlier part of the run did in it, and how long a worker takes to start."""
-        one = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
-        one.planner.add_start(worker_seconds)
-        here = {group.workload for group in lane.groups}
-        visits = [visit for visit in self._state.visits if visit.group.workload in here]
-        one.remember(visits, self._state.replicates)
-        return one
+        """A runner that knows what an earlier part of the run did in its lane, and how long a worker takes to start."""
+        runner = LaneRunner(lane, self._shared, self._start_worker, random.Random(self._rng.random()))
+        runner.planner.add_start(worker_seconds)
+        workloads = {group.workload for group in lane.groups}
+        visits = [visit for visit in self._state.visits if visit.group.workload in workloads]
+        runner.remember(visits, self._state.replicates)
+        return runner
 
     def _lanes(self) -> list[LaneRunner]:
-        return [one for stage in self._stages for one in stage]
+        return [runner for stage in self._stages for runner in stage]
 
     def _round(self) -> bool:
-        """One replicate in every lane that wants one; whether there was any."""
-        went = False
+        """Run one replicate in every lane that needs one; returns whether any did."""
+        any_ran = False
         # In another order each time: a budget that ends within a round should not always leave out the same stage.
         for stage in self._rng.sample(self._stages, len(self._stages)):
-            self._running = [one for one in stage if one.choose()]
-            for one in self._running:  # they start together, on all cores, while nothing is measured
-                one.start()
-            for one in self._running:
-                one.wait_ready()
+            self._running = [runner for runner in stage if runner.choose()]
+            for runner in self._running:  # they start together, on all cores, while nothing is measured
+                runner.start()
+            for runner in self._running:
+                runner.wait_ready()
             if self._running:
-                went = True
-                together([one.replicate for one in self._running], self._stop)
-        return went
+                any_ran = True
+                together([runner.replicate for runner in self._running], self._stop)
+        return any_ran
 
     def _stop(self) -> None:
-        """End what other threads are at; where they wait for a worker, they find it lost."""
+        """End the work of other threads; those that wait for a worker get WorkerLost."""
         self._shared.stopped.set()
-        for one in self._lanes():
-            one.kill()
+        for runner in self._lanes():
+            runner.kill()
 
     def _close_unreached(self) -> None:
-        """Say why the cases are pending that the budget left out."""
+        """Record why the cases that the budget left out are pending."""
         for group in self.groups:
             for case in group.cases:
                 if self._recorder.measurements[case.key].status == "pending":
                     self._recorder.drop(case, "pending", NOT_REACHED)
 
     def _tell(self) -> None:
-        done = sum(one.done for one in self._running)
-        visits = sum(len(one.visits) for one in self._running)
-        replicate = max(one.replicates for one in self._running) + 1
+        done = sum(runner.done for runner in self._running)
+        visits = sum(len(runner.visits) for runner in self._running)
+        replicate = max(runner.replicates for runner in self._running) + 1
         self._on_progress(Progress(replicate, done, visits, self._seconds_left()))
 
     def _seconds_left(self) -> float | None:
@@ -160,8 +160,8 @@ class Runner:
         total, left = 0.0, self._shared.left
         for stage in self._stages:
             longest = 0.0
-            for one in stage:
-                seconds = one.seconds_left(running=one in self._running)
+            for runner in stage:
+                seconds = runner.seconds_left(running=runner in self._running)
                 if seconds is None:
                     return None
                 longest = max(longest, seconds)
@@ -170,5 +170,5 @@ class Runner:
 
 
 def _missing_on(start: RunStart) -> dict[str, dict[str, str]]:
-    """The metrics that devices can't have."""
+    """The metrics that each device can't have, with the reason."""
     return {name: {"energy_joules": reply["no_energy"]} for name, reply in start.devices.items() if reply["no_energy"]}

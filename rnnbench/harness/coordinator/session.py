@@ -20,7 +20,7 @@ from rnnbench.suites import Suite
 
 
 class NoDevice(UserError):
-    """None of the devices that the cases want is there."""
+    """None of the devices that the cases need is available."""
 
 
 def run_suite(
@@ -34,8 +34,8 @@ def run_suite(
 ) -> Path:
     """Measure a suite into a new folder below `out`, and return the folder.
 
-    Raises NoDevice, before anything is written, where every case would be skipped for want of its device, UserError
-    where `out` can't be written or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
+    Raises NoDevice, before anything is written, if no case has its device. Raises UserError if `out` can't be written
+    or no worker starts, and Interrupted on Ctrl-C: what was measured stays.
     """
     with started(groups, settings) as start:
         if all(group.workload.device in start.unusable for group in groups):
@@ -49,7 +49,7 @@ def run_suite(
         )
         with closing(RunFolder.create(out, info.suite)) as folder:
             with filling(folder, out):
-                # Before run.json: a run that is killed here has all of its cases, or is none.
+                # Before run.json: if a run is killed here, either it has all of its cases or it is no run yet.
                 runner = Runner(groups, settings, start, folder, root=suite.file.parent, on_progress=on_progress)
                 folder.write_info(info)
             measure_into(folder, runner, info)
@@ -59,11 +59,11 @@ def run_suite(
 def resume_run(
     path: Path, suite: Suite, settings: Settings, *, command: str, on_progress: Callable[[Progress], None]
 ) -> None:
-    """Go on with a run that was cut off or spent its budget; every window it has is kept, and none is made twice.
+    """Resume a run that was cut off or spent its budget; its windows are kept, and none is measured twice.
 
-    Raises UserError where the folder is no run, is being written to, or belongs to another suite, machine or torch.
+    Raises UserError if the folder is no run, is being written to, or belongs to another suite, machine or torch.
     """
-    read_info(path)  # before it is locked, by which a file is made: not in a folder that is no run
+    read_info(path)  # before locking, which creates a file: not in a folder that is no run
     if parts(path):
         raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
@@ -71,12 +71,12 @@ def resume_run(
         if not state.groups:
             raise UserError(f"{path}: it was cut off before its first case; start a new run")
         refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
-        stored = (one.case for one in state.measurements.values())
+        stored = (measurement.case for measurement in state.measurements.values())
         refuse_other_cells(path, stored, suite.name, suite.values()["cell"])
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings, previous_cards=state.previous_cards) as start:
-            here = environment.describe(suite.file.parent) | {"worker": start.software}
-            refuse_other_machine(path, info, here)
+            current = environment.describe(suite.file.parent) | {"worker": start.software}
+            refuse_other_machine(path, info, current)
             root = suite.file.parent
             runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
             notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
@@ -85,7 +85,7 @@ def resume_run(
 
 @contextmanager
 def filling(folder: RunFolder, out: Path) -> Iterator[None]:
-    """Nothing is left of a new folder that is not filled to the end; raises UserError where it can't be written."""
+    """Remove a new folder if it can't be filled completely; raises UserError if it can't be written."""
     try:
         yield
     except BaseException as fault:
@@ -96,9 +96,9 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
 
 
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
-    """Run, and have `run.json` say how it ended, however it did; raises UserError where the disk refuses a line.
+    """Run, and record in `run.json` how the run ended, even after an error; raises UserError if a write fails.
 
-    Of a part it is not said how many ratios are wider than asked: that is for the whole run to tell.
+    For a part, no note counts the ratios that are less precise than requested: the whole run has that note.
     """
     try:
         folder.write_info(replace(info, status="running"))
@@ -131,12 +131,12 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence
 
 
 def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
-    """What a reader must know of the precision that was reached."""
+    """A note about the groups that missed the requested precision, if there are any."""
     if not missed or settings.precision is None:
         return []
     return [f"{missed} of {groups} groups have a ratio that is not known within ±{settings.precision:.1%}"]
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
-    """The suite as it was understood, with the settings that it is measured by."""
+    """The suite as it was read, with the settings that it is measured with."""
     return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""The start of a run: its first worker says what it is and which devices there are, and the run is planned by that."""
+"""The start of a run: the first worker describes itself and the devices, and the run is planned accordingly."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ OBSERVER = "observer"  # name of the workers that time nothing
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is known of a run before anything is measured, and the worker that said it."""
+    """What is known about a run before anything is measured, and the worker that reported it."""
 
     first: Asker  # its worker sees all devices
     hello: dict[str, Any]
@@ -34,12 +34,12 @@ class RunStart:
 
     @property
     def unusable(self) -> dict[str, str]:
-        """Why devices of the groups can't be used."""
+        """The devices of the groups that can't be used, with the reason."""
         return {name: reply["reason"] for name, reply in self.devices.items() if reply["reason"]}
 
     @property
     def software(self) -> dict[str, Any]:
-        """What the worker says of itself, and the cards that are used of each device."""
+        """The worker's hello, and the cards that are used of each device."""
         cards: dict[str, list[dict[str, Any]]] = {}
         for lane in (lane for stage in self.stages for lane in stage):
             if lane.card.uuid:
@@ -56,10 +56,10 @@ def started(
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunStart]:
-    """Start the first worker, which is ended with the context; workers of the context share what torch.compile makes.
+    """Start the first worker, which ends with the context; workers of the context share a cache of torch.compile.
 
-    `previous_cards`: the UUIDs of the cards that groups were measured on before, and are again. Raises UserError where
-    no worker can start, or one of these cards is missing.
+    `previous_cards`: the UUIDs of the cards that groups were measured on before, and will be again. Raises UserError if
+    no worker can start or one of these cards is missing.
     """
     began = now()
     with compiler_cache():
@@ -79,5 +79,5 @@ def _device(first: Asker, name: str) -> DeviceReply:
     reply = first.ask(protocol.device(name), allowed_cores())
     if reply["ok"]:
         return reply
-    # The driver lists it, and it does not work.
+    # The driver lists the device, but it does not work.
     return DeviceReply(ok=True, reason=reply["reason"], no_energy=reply["reason"], cards=[asdict(Card())])

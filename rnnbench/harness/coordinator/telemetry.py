@@ -1,4 +1,4 @@
-"""What a device of a run says of itself, before and after each replicate and never inside a window."""
+"""Samples of a run's device, taken before and after each replicate and never inside a window."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,15 +13,15 @@ def _monitor(device: str, uuid: str) -> Monitor | None:
 
 
 class Telemetry:
-    """The samples of a device, if it can be monitored; what can't be read, they say why."""
+    """The samples of a device, if it can be monitored; they say why a value can't be read."""
 
     def __init__(self, device: str, uuid: str | None, monitor: Callable[[str, str], Monitor | None] = _monitor) -> None:
-        """`uuid` as torch writes it."""
+        """`uuid`: as torch writes it."""
         self._device, self._uuid = device, uuid
         self._monitor = monitor(device, uuid) if uuid else None
         self._held_back: Counter[str] = Counter()  # reason -> samples
         self._samples = 0
-        self.spoilt_by: list[str] = []  # what held it back at the samples of the last replicate, so that it can't count
+        self.spoilt_by: list[str] = []  # what held the device back in the last replicate, which then can't count
 
     def sample(self, replicate: int, when: Literal["before", "after"], seconds: float) -> dict[str, Any] | None:
         """A line for `telemetry.jsonl`; `seconds` since the run began."""
@@ -33,12 +33,12 @@ class Telemetry:
         self.spoilt_by = list(dict.fromkeys([*(self.spoilt_by if when == "after" else ()), *spoiling]))
         self._held_back.update(reasons)
         self._samples += 1
-        place = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
-        of = {"device": self._device, "device_uuid": self._uuid}
-        return {**place, **of, **readings.values, "missing": readings.missing}
+        moment = {"replicate": replicate, "when": when, "seconds": round(seconds, 3)}
+        identity = {"device": self._device, "device_uuid": self._uuid}
+        return {**moment, **identity, **readings.values, "missing": readings.missing}
 
     def notes(self, name: str) -> list[str]:
-        """What a reader must know of the device, by the name that is given: whether its clocks were held back."""
+        """Notes for the reader if the device's clocks were held back; `name` is how they call the device."""
         return [
             f"{name} was held back ({reason}) in {count} of {self._samples} samples"
             for reason, count in self._held_back.items()

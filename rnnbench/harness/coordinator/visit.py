@@ -1,7 +1,7 @@
 """A visit to a group: its cases are prepared in random order, then take turns in windows, which are recorded.
 
-A run visits on one side, and the cases of a group take turns with each other: their ratios to the reference are what is
-wanted. A check visits on two sides, and each case takes turns with itself on the other side.
+A run visits on one side, and the cases of a group take turns with each other, because their ratios to the reference
+matter. A check visits on two sides, and each case takes turns with itself on the other side.
 """
 
 import random
@@ -38,7 +38,7 @@ class CaseLost(Exception):
 
 
 class Visitor:
-    """Visits groups, each case by the plan of its first visit."""
+    """Visits groups; each case keeps the plan of its first visit."""
 
     def __init__(self, settings: Settings, rng: random.Random, seconds: Callable[[], float]) -> None:
         """`seconds` tells how many seconds have passed since the run or check began."""
@@ -48,16 +48,16 @@ class Visitor:
         self._plans: dict[str, Plan] = {}  # case key -> calibrated plan, the same for all sides
 
     def remember(self, windows: Iterable[Window]) -> None:
-        """Take the plans by which an earlier part of the run made these windows."""
+        """Take over the plans with which an earlier part of the run timed these windows."""
         for window in windows:
             batches = window.calls // window.batch
             self._plans[window.case] = Plan(batches, window.batch, window.seconds, self._settings.cold_cache)
 
     def visit(self, group: Group, sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Window]]:
-        """Measure a group once on all sides; each side's windows, in the order in which they were made.
+        """Measure a group once on all sides; returns each side's windows, in the order in which they were timed.
 
-        A case that can't be prepared on one side is left out on all. Raises CaseLost or VisitCut if the visit must be
-        made again by fresh workers.
+        A case that can't be prepared on one side is left out on all. Raises CaseLost or VisitCut if fresh
+        workers must repeat the visit.
         """
         side, case = next(iter(sides)), group.cases[0]
         windows: dict[str, list[Window]] = {name: [] for name in sides}
@@ -71,9 +71,9 @@ class Visitor:
                 if is_ready:
                     ready.append(case)
             turns = self._turns(ready, list(sides))
-            in_all = Counter(side for side, _, _ in turns)
+            turn_counts = Counter(side for side, _, _ in turns)
             for side, case, plan in turns:
-                place = WindowPlace(replicate, len(windows[side]), in_all[side])
+                place = WindowPlace(replicate, len(windows[side]), turn_counts[side])
                 started = self._seconds()
                 windows[side].append(sides[side].recorder.window(sides[side].worker, case, plan, place, started))
             for side in sides:
@@ -83,7 +83,7 @@ class Visitor:
         return windows
 
     def _prepare(self, side: VisitSide, case: Case) -> bool:
-        """Make a case ready in a side's worker; whether it can be timed there."""
+        """Prepare a case in a side's worker; returns whether it can be timed there."""
         if side.recorder.dropped(case) or side.recorder.unobserved(case):
             return False
         plan = side.recorder.prepare(side.worker, case, self._plans.get(case.key))

@@ -1,10 +1,10 @@
-"""What a worker and its cases print: kept in a file without a name, never much of it, for the last line if it dies."""
+"""The end of what a worker and its cases print: kept in a nameless file, for its last line if the worker dies."""
 
 import fcntl
 import os
 import tempfile
 
-MAX_BYTES = 16 << 20  # that it may hold while the worker is at work
+MAX_BYTES = 16 << 20  # that the file may hold while the worker is at work
 KEPT_BYTES = 64 << 10
 
 
@@ -13,7 +13,7 @@ class WorkerOutput:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        # Whoever writes then writes at the end, also after the file was cut.
+        # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self.fileno(), fcntl.F_SETFL, fcntl.fcntl(self.fileno(), fcntl.F_GETFL) | os.O_APPEND)
 
     def fileno(self) -> int:
@@ -21,7 +21,7 @@ class WorkerOutput:
         return self._file.fileno()
 
     def cut(self) -> None:
-        """Keep the end of it, if there is much."""
+        """Keep only the end of the file if it is large."""
         if os.fstat(self.fileno()).st_size > MAX_BYTES:
             end = self._end()
             os.ftruncate(self.fileno(), 0)
@@ -33,7 +33,7 @@ class WorkerOutput:
         return lines[-1] if lines else ""
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Delete the file."""
         self._file.close()
 
     def _end(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What differs from device to device. A new one is a class beside these and a line in `BACKENDS`.
+"""What differs from device to device. To add a device: a class beside these, and a line in `BACKENDS`.
 
 Importing this package does not import torch.
 """
@@ -36,7 +36,7 @@ BACKENDS: Mapping[str, Backend] = {"cpu": Cpu, "cuda": Cuda}
 
 
 def why_not(name: str) -> str:
-    """Why a device can't be used on this machine, in a clause; empty where it can."""
+    """Why a device can't be used on this machine, as a clause; empty if it can be used."""
     kind = name.partition(":")[0]
     if kind not in BACKENDS:
         return f"no device {name!r}; there are {', '.join(BACKENDS)} (and cuda:0, cuda:1, ...)"
@@ -44,37 +44,37 @@ def why_not(name: str) -> str:
 
 
 def backend(name: str) -> Backend:
-    """The class that devices of this name are of; there must be one."""
+    """The class of the device with this name; raises KeyError for an unknown kind of device."""
     return BACKENDS[name.partition(":")[0]]
 
 
 def empty_caches() -> None:
-    """Give back the memory that torch keeps for later calls, on devices of all kinds."""
-    for one in BACKENDS.values():
-        one.empty_cache()
+    """Release the memory that torch keeps for later calls, on all devices."""
+    for device_class in BACKENDS.values():
+        device_class.empty_cache()
 
 
 def is_shared(name: str) -> bool:
-    """Whether several workers at once may observe cases on a device; cases of one that there is not are skipped."""
+    """Whether workers may observe cases on a device at once; True for an unknown device, whose cases are skipped."""
     kind = name.partition(":")[0]
     return kind not in BACKENDS or BACKENDS[kind].is_shared
 
 
 def open_device(name: str) -> Device:
-    """The device of a name for which `why_not` is empty."""
+    """Open the device with this name, for which `why_not` must be empty."""
     return backend(name)(name)
 
 
 def about() -> dict[str, Any]:
-    """What torch was built with for all kinds of devices, and which it sees."""
-    return {key: value for one in BACKENDS.values() for key, value in one.about().items()}
+    """What torch was built with for each kind of device, and which devices it sees."""
+    return {key: value for device_class in BACKENDS.values() for key, value in device_class.about().items()}
 
 
 def standing() -> dict[str, Any]:
-    """What drivers say of all devices at this moment, in the same places."""
-    return {key: value for one in BACKENDS.values() for key, value in one.standing().items()}
+    """The drivers' readings of all devices at this moment, under the keys of `described`."""
+    return {key: value for device_class in BACKENDS.values() for key, value in device_class.standing().items()}
 
 
 def described() -> dict[str, Any]:
-    """What drivers say of all devices, for the environment of a run; without torch."""
-    return {key: value for one in BACKENDS.values() for key, value in one.described().items()}
+    """The drivers' descriptions of all devices, for the environment of a run; does not use torch."""
+    return {key: value for device_class in BACKENDS.values() for key, value in device_class.described().items()}

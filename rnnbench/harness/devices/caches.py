@@ -1,4 +1,4 @@
-"""The processor's caches: how much the last level holds, and how to fill it with something else."""
+"""The processor's caches: the size of the last level, and how to fill it with other data."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,19 +9,19 @@ from torch import Tensor
 
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores
 
-UNKNOWN_BYTES = 256 << 20  # taken for the last level where the system does not tell
-MARGIN = 1.5  # caches forget what is oldest, but not strictly in that order
+UNKNOWN_BYTES = 256 << 20  # assumed size of the last level if the system does not report it
+MARGIN = 1.5  # caches evict the oldest data first, but not in strict order
 
 
 def flush() -> None:
-    """Read and write more than the last level of the allowed cores holds, each thread of torch its share."""
+    """Read and write more than the last level of the allowed cores holds; torch's threads share the work."""
     _block(int(MARGIN * (last_level_bytes(tuple(allowed_cores())) or UNKNOWN_BYTES))).add_(1)
 
 
 @cache
 def last_level_bytes(cores: Sequence[int], root: Path = SYSTEM) -> int:
-    """Bytes of the last level over these cores, what several of them share counted once; 0 where it is not known."""
-    sizes: dict[str, int] = {}  # by the cores that share one
+    """Bytes of the last cache level of these cores; a shared cache counts once; 0 if the size is unknown."""
+    sizes: dict[str, int] = {}  # key: the cores that share a cache
     for core in cores:
         levels = [file.parent for file in (root / f"cpu{core}" / "cache").glob("index*/level")]
         last = max(levels, key=lambda index: int((index / "level").read_text()), default=None)
@@ -34,6 +34,6 @@ def last_level_bytes(cores: Sequence[int], root: Path = SYSTEM) -> int:
 
 @cache
 def _block(size: int) -> Tensor:
-    """Kept for the life of the process; a normal tensor, which may be written to in every mode of autograd."""
+    """A buffer that lives as long as the process; not an inference tensor, so every autograd mode can write to it."""
     with torch.inference_mode(False):
         return torch.zeros(size // 8, dtype=torch.int64)

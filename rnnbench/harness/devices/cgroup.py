@@ -1,4 +1,4 @@
-"""How much memory Linux's control groups leave this process, in either of their two versions."""
+"""How much memory Linux's control groups (version 1 or 2) allow this process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,12 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def memory_limits(own: Path = OWN, root: Path = ROOT) -> list[int]:
-    """Bytes that the process's own group and those around it may have; none where nothing is limited or told."""
+    """Memory limits of the process's group and of its parents, in bytes; empty if nothing is limited or reported."""
     return [int(text) for text in map(_text, _files(_text(own), root)) if text.isdecimal()]
 
 
 def _files(groups: str, root: Path) -> Iterator[Path]:
-    """Those that may hold a limit; in a container that sees its group as the root, its path may not be there."""
+    """Files that may hold a limit. Some may not exist: a container can see its own group as the root."""
     for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Cpu:
-    """Does its work while it is called, so its clock is the host's."""
+    """The CPU works while it is called, so the host's clock times it."""
 
     product_sizes: tuple[int, ...] = (256, 512, 1024)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
@@ -30,29 +30,29 @@ class Cpu:
     def __init__(
         self, name: str = "cpu", now: Callable[[], float] = time.perf_counter, flush: Call | None = None
     ) -> None:
-        """`flush` empties the last-level cache; by default by writing through a block that is larger."""
+        """`flush` empties the last-level cache; by default it writes a block that is larger than the cache."""
         self.name = name
         self._now = now
         self._flush = flush or _flush
 
     @staticmethod
     def why_not(name: str) -> str:
-        """Why a device of this name can't be used; empty where it can."""
+        """Why the device with this name can't be used; empty if it can be used."""
         return "" if name == "cpu" else f"no device {name!r}: the processor is `cpu`, its cores are chosen by `threads`"
 
     @staticmethod
     def lacks(dtype: DType) -> str:
-        """Why it can't work in a type; empty where it can."""
+        """Why the device does not support a type; empty if it does."""
         return "tf32 is a way of CUDA's matrix units, and a processor has none" if dtype == "tf32" else ""
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
-        """Products as exact as their type: oneDNN may multiply float32 in less where less is allowed."""
+        """Full precision for products: oneDNN may multiply float32 with less precision if a setting allows it."""
         return {"float32 matmul precision": "highest"}
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """`onednn` and the instructions that torch's own kernels use."""
+        """`onednn`: whether torch has it; `cpu_capability`: the instruction set that torch's own kernels use."""
         import torch
 
         backends: Any = torch.backends  # untyped in torch
@@ -60,24 +60,24 @@ class Cpu:
 
     @staticmethod
     def described() -> dict[str, Any]:
-        """Nothing: the processor is described with the machine."""
+        """Empty: the description of the machine includes the processor."""
         return {}
 
     @staticmethod
     def empty_cache() -> None:
-        """Nothing: torch's allocator on the CPU keeps no memory for later."""
+        """Do nothing: torch's allocator on the CPU keeps no memory for later calls."""
 
     @staticmethod
     def standing() -> dict[str, Any]:
-        """Nothing: the machine's load is described with the machine."""
+        """Empty: the description of the machine includes its load."""
         return {}
 
     @staticmethod
     def monitor(uuid: str) -> None:
-        """None: nothing is asked of the processor around replicates."""
+        """None: the processor is not sampled around replicates."""
 
     def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
-        """Call `batches * batch` times after one that is not clocked; a processor never waits, and needs no lead."""
+        """Call `batches * batch` times after one unclocked call; `lead_seconds` is ignored, as a CPU has no queue."""
         now = self._now
         seconds = [0.0] * batches
         inner = range(batch)
@@ -92,10 +92,10 @@ class Cpu:
         return Clocked(seconds, end - first, end - first, end - first, 1 + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times after one that is not clocked; before each the last-level cache is flushed."""
+        """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
         now = self._now
         seconds = [0.0] * calls
-        self._flush()  # the first takes the memory for it
+        self._flush()  # the first flush allocates its buffer
         call()
         first = now()
         for index in range(calls):
@@ -107,37 +107,37 @@ class Cpu:
         return Clocked(seconds, sum(seconds), whole, whole, 1 + calls)
 
     def synchronize(self) -> None:
-        """Its work is done when a call returns."""
+        """Do nothing: the work is done when a call returns."""
 
     def clock_mhz(self) -> float | None:
-        """The first allowed core's clock rate, from the frequency driver where there is one."""
+        """Clock rate of the first allowed core in MHz; None if there is no frequency driver or it reports none."""
         file = SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
         try:
-            return int(file.read_text()) / 1000 or None  # some drivers say 0, or a word, where they can't tell
+            return int(file.read_text()) / 1000 or None  # some drivers report 0, or a word, for an unknown rate
         except (OSError, ValueError):
             return None
 
     def uuid(self) -> str | None:
-        """There is but one."""
+        """None: there is only one processor."""
         return None
 
     def cards(self) -> list[Card]:
-        """There is but one."""
+        """A single entry: there is only one processor."""
         return [Card()]
 
     def memory_bytes(self) -> int | None:
-        """The machine's, or less where a container or the shell allows less."""
+        """The machine's memory in bytes, or less if a container or the shell sets a limit."""
         limits = [psutil.virtual_memory().total, resource.getrlimit(resource.RLIMIT_AS)[0], *memory_limits()]
         return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`resident_bytes`: pages that a call adds."""
+        """`resident_bytes`: the memory pages that a call adds, in bytes."""
         from rnnbench.harness.devices.resident import resident_bytes
 
         return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
 
     def meter(self) -> meters.Meter:
-        """The processor's own counters; raises Unavailable."""
+        """The processor's energy counters; raises Unavailable."""
         meter = meters.Rapl(meters.POWERCAP)
         meter.read()
         return meter
@@ -146,7 +146,7 @@ class Cpu:
         """None: there are no kernels to launch."""
 
     def snapshot(self, timed: "TimedCall", file: Path) -> bool:
-        """None: torch's allocator on the CPU keeps no history; the profiler's memory line is all that there is."""
+        """False: torch's allocator on the CPU keeps no history, so only the profiler shows memory over time."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""An NVIDIA GPU: calls are queued, and marks on the device's own time line clock them."""
+"""An NVIDIA GPU: calls are queued, and marks on the device's own time line time them."""
 
 import itertools
 import os
@@ -18,15 +18,15 @@ from rnnbench.store.records import DType
 if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
 
-HISTORY_ENTRIES = 200_000  # blocks that come or go, the last ones; some 100 MB where more come
+HISTORY_ENTRIES = 200_000  # the last allocations and releases that are kept; about 100 MB when full
 
 
 class Cuda:
-    """Clocks calls between events of the stream that they are queued on."""
+    """Times calls between events on the stream on which they are queued."""
 
     product_sizes: tuple[int, ...] = (2048, 4096, 8192)
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 25, 26, 28, 30))
-    # Events have steps of 0.5 us. Rounded to whole calls, a block takes two thirds of `seconds` or more: 200 us.
+    # Events have steps of 0.5 us. Rounded to whole calls, a block takes at least two thirds of `seconds`: 200 us.
     blocks = Blocks(shortest_call=200e-6, seconds=300e-6)
     is_shared = False  # each case may need all of its memory
 
@@ -37,7 +37,7 @@ class Cuda:
 
     @staticmethod
     def why_not(name: str) -> str:
-        """Why a device of this name can't be used; empty where it can."""
+        """Why the device with this name can't be used; empty if it can be used."""
         import torch
 
         if torch.version.cuda is None:
@@ -51,21 +51,21 @@ class Cuda:
 
     @staticmethod
     def lacks(dtype: DType) -> str:
-        """Why it can't work in a type: no type is lacking, though older GPUs take float32's units for tf32."""
+        """Always empty: every type is supported, though older GPUs compute tf32 with their float32 units."""
         return ""
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
-        """TF32 is on or off in products and in cuDNN alike."""
+        """TF32 is on or off for both matrix products and cuDNN."""
         is_tf32 = dtype == "tf32"
         return {"float32 matmul precision": "high" if is_tf32 else "highest", "cuDNN TF32": is_tf32}
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """`cuda` and `cudnn`, the versions of torch's build, and the names of the `gpus`."""
+        """The versions of `cuda` and `cudnn` that torch uses, and the names of the `gpus`."""
         import torch
 
-        # Where a GPU was lost or cuDNN is not the one that torch was built with, what needs none goes on.
+        # If a GPU is lost or cuDNN is not the one that torch was built with, cases that need neither still run.
         cudnn: Any = torch.backends.cudnn  # untyped in torch
         try:
             version = cudnn.version() if cudnn.is_available() else None
@@ -79,20 +79,21 @@ class Cuda:
 
     @staticmethod
     def described() -> dict[str, Any]:
-        """Each GPU as NVML describes it, what it could not tell with the reason; or why NVML says nothing."""
+        """NVML's description of each GPU, with a reason for each missing reading; or why NVML does not answer."""
         return _of_gpus(nvml.Gpu.describe)
 
     @staticmethod
     def standing() -> dict[str, Any]:
-        """The same with what changes from moment to moment, and with the processes on each GPU."""
+        """`described`, plus the readings that change over time and the processes on each GPU."""
         return _of_gpus(nvml.Gpu.stand)
 
     @staticmethod
     def empty_cache() -> None:
-        """Give the driver what torch's allocator keeps for later calls, with cuBLAS's workspaces.
+        """Return the memory that torch's allocator keeps, and cuBLAS's workspaces, to the driver.
 
-        torch keeps a workspace for each stream that was multiplied on, and each recording uses two new streams. One
-        that was made during a recording lies in the pool of that recording, and would hold on to a part of it.
+        torch keeps a cuBLAS workspace for each stream that ran a product, and each graph recording uses two new
+        streams. A workspace created during a recording lies in the memory pool of that recording, and would keep a part
+        of the pool allocated.
         """
         import torch
 
@@ -103,18 +104,18 @@ class Cuda:
 
     @staticmethod
     def monitor(uuid: str) -> nvml.Gpu:
-        """The GPU as NVML knows it; where it can't be opened, it answers everything with the reason."""
+        """The GPU in NVML; if NVML can't open it, every reading is missing with that reason."""
         try:
             return nvml.open_gpu(uuid)
         except Unavailable as reason:
             return nvml.Gpu(None, str(reason))
 
     def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
-        """Call `batches * batch` times without a pause, clocking each batch by the marks around it.
+        """Call `batches * batch` times without a pause, timing each batch by the marks around it.
 
-        The call that is not clocked keeps the device at work while the first is queued. What lies between two marks is
-        then the device's time, as long as the host keeps ahead of it. Where it does not, the device waits between
-        kernels, which is what the user gets too; `submit_seconds` shows it.
+        The unclocked call keeps the device busy while the first clocked call is queued. The time between two marks is
+        then the device's time, as long as the host stays ahead of the device. If it does not, the device waits between
+        kernels, as it does for a user; `submit_seconds` shows this.
         """
         line, inner = self._line, range(batch)
         marks = self._marks(batches + 1)
@@ -134,15 +135,15 @@ class Cuda:
         return Clocked(seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times after one that is not clocked; before each the L2 cache is filled with something else.
+        """Call `calls` times after one unclocked call, and fill the L2 cache with other data before each call.
 
-        A call takes what lies between its marks, or what the host takes to queue it if that is more: while the device
-        flushes, the host gets ahead by as much, which it could not in calls without a pause.
+        The time of a call is the time between its marks, or the time the host takes to queue it if that is longer: the
+        host gets ahead while the device flushes, which it could not do in calls without a pause.
         """
         line, now = self._line, self._now
         seconds, waited = [0.0] * calls, 0.0
         before, after = self._marks(2)
-        line.flush()  # the first takes the memory for it
+        line.flush()  # the first flush allocates its buffer
         call()
         line.synchronize()
         first = now()
@@ -160,7 +161,7 @@ class Cuda:
         return Clocked(seconds, sum(seconds), whole, whole - waited, 1 + calls)
 
     def _marks(self, count: int) -> list[Mark]:
-        """Marks that exist: the driver creates one when it is recorded for the first time. The device is idle after."""
+        """Recorded marks, since the driver creates a mark at its first recording. The device is idle afterwards."""
         marks = [self._line.mark() for _ in range(count)]
         for mark in marks:
             mark.record()
@@ -168,40 +169,40 @@ class Cuda:
         return marks
 
     def synchronize(self) -> None:
-        """Wait for all that was queued; raises what went wrong in it: from then on no call of the process works."""
+        """Wait for all queued work; raises its error, after which no CUDA call of this process works."""
         self._line.synchronize()
 
     def clock_mhz(self) -> float | None:
-        """Not read in a window: NVML's calls take time, so the coordinator makes them around replicates."""
+        """None: NVML calls take time, so the coordinator makes them around replicates and not in a window."""
         return None
 
     def uuid(self) -> str | None:
-        """As torch writes it, without NVML's prefix."""
+        """The UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
         import torch
 
         return str(torch.cuda.get_device_properties(torch.device(self.name)).uuid)
 
     def cards(self) -> list[Card]:
-        """`cuda` stands for all GPUs that torch sees, `cuda:1` for that one."""
+        """All GPUs that torch sees for `cuda`, or the one GPU that `cuda:1` names."""
         import torch
 
         names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if self.name == "cuda" else [self.name]
-        seen = [torch.cuda.get_device_properties(torch.device(name)) for name in names]
+        gpus = [torch.cuda.get_device_properties(torch.device(name)) for name in names]
         return [
-            Card(one.name, str(one.uuid), {"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"} if len(seen) > 1 else {})
-            for one in seen
+            Card(gpu.name, str(gpu.uuid), {"CUDA_VISIBLE_DEVICES": f"GPU-{gpu.uuid}"} if len(gpus) > 1 else {})
+            for gpu in gpus
         ]
 
     def memory_bytes(self) -> int | None:
-        """The card's own."""
+        """The total memory of the card in bytes."""
         import torch
 
         return int(torch.cuda.get_device_properties(self.name).total_memory)
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`reserved_bytes` of a call, and `process_bytes`, which is read while the allocator holds no more than that.
+        """`reserved_bytes` of a call, and `process_bytes`, read while the allocator holds only what the call needs.
 
-        The process also holds the CUDA context, what libraries have loaded, and the case's models and inputs.
+        `process_bytes` also includes the CUDA context, loaded libraries, and the case's models and inputs.
         """
         gpu = partial(nvml.open_gpu, self.uuid() or "")
         return Readings.of(
@@ -212,9 +213,9 @@ class Cuda:
         )
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
-        """What torch's caching allocator asks of the driver to hold one call, starting from an empty cache.
+        """Bytes that torch's caching allocator requests from the driver for one call, starting from an empty cache.
 
-        A recorded graph asked for its memory when it was recorded, and holds it between calls.
+        A recorded graph allocates its memory at recording time and keeps it between calls.
         """
         import torch
 
@@ -231,20 +232,20 @@ class Cuda:
             return recorded + torch.cuda.max_memory_reserved(device) - before
 
     def meter(self) -> Meter:
-        """The GPU's counter; raises Unavailable."""
+        """The GPU's energy counter; raises Unavailable."""
         meter = GpuEnergy(nvml.open_gpu(self.uuid() or ""))
         meter.read()
         return meter
 
     def launch(self) -> Call:
-        """Queues a kernel that spins for no cycle."""
+        """A call that queues a kernel that does nothing."""
         import torch
 
         spin: Any = torch.cuda._sleep  # untyped in torch
         return partial(spin, 0)
 
     def snapshot(self, timed: "TimedCall", file: Path) -> bool:
-        """Write the caching allocator's history of one call, with the Python and C++ stack of each block."""
+        """Write the caching allocator's history of one call, with the Python and C++ stack of each memory block."""
         import torch
 
         memory: Any = torch.cuda.memory  # untyped in torch
@@ -262,11 +263,11 @@ class Cuda:
 
 
 def _pool_bytes(pool: tuple[int, int]) -> int:
-    """What a recorded graph's own pool holds; raises Unavailable."""
+    """Bytes in the memory pool of a recorded graph; raises Unavailable."""
     import torch
 
     snapshot: Any = torch.cuda.memory_snapshot  # untyped in torch
-    segments = [one["total_size"] for one in snapshot() if tuple(one["segment_pool_id"]) == tuple(pool)]
+    segments = [segment["total_size"] for segment in snapshot() if tuple(segment["segment_pool_id"]) == tuple(pool)]
     if not segments:
         raise Unavailable("torch's allocator does not list the pool of this recording")
     return sum(segments)
@@ -274,10 +275,10 @@ def _pool_bytes(pool: tuple[int, int]) -> int:
 
 def _of_gpus(read: Callable[[nvml.Gpu], Readings]) -> dict[str, Any]:
     try:
-        gpus = [read(gpu) for gpu in nvml.open_gpus()]
+        by_gpu = [read(gpu) for gpu in nvml.open_gpus()]
     except Unavailable as reason:
         return {"gpu": str(reason)}
-    return {f"gpu {number}": one.values | {"not known": one.missing} for number, one in enumerate(gpus)}
+    return {f"gpu {index}": readings.values | {"not known": readings.missing} for index, readings in enumerate(by_gpu)}
 
 
 def _not_told(fault: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Energy counters: read one before a window and after it, and their difference is what the window took."""
+"""Energy counters: the difference between readings before and after a window is the energy of the window."""
 
 import re
 from collections.abc import Mapping
@@ -10,35 +10,35 @@ from rnnbench.store.readings import Unavailable
 
 POWERCAP = Path("/sys/class/powercap")
 
-Counters = Mapping[str, float]  # joules since some start of its own, by the counter's name
+Counters = Mapping[str, float]  # counter's name -> joules since its own start
 
 
 class Meter(Protocol):
-    """Counters of energy that run by themselves."""
+    """Energy counters that run all the time."""
 
-    least_seconds: float  # how long a window must be for the steps of its counters to be small
-    scope: str  # what they count, for a report
+    least_seconds: float  # minimum length of a window, so that the steps of the counters are small beside it
+    scope: str  # what the counters include, for a report
 
     def read(self) -> Counters:
-        """The counters as they stand; raises Unavailable."""
+        """The current values of the counters; raises Unavailable."""
         ...
 
     def joules(self, before: Counters, after: Counters) -> float:
-        """The energy from one reading to a later one; raises Unavailable where they can't tell."""
+        """The energy between two readings; raises Unavailable if they do not determine it."""
         ...
 
 
 class Rapl:
     """The processor's own counters (Intel's name; AMD's go through the same driver), one for each package."""
 
-    least_seconds = 0.5  # steps of about a millisecond, later at times
+    least_seconds = 0.5  # the counters step about every millisecond, sometimes later
     scope = "all processor packages, idle power and other processes included, memory not"
 
     def __init__(self, root: Path = POWERCAP) -> None:
         if not root.is_dir():
             raise Unavailable(f"no RAPL: there is no {root} (usual in virtual machines and outside Linux)")
-        # `intel-rapl:N:M` are parts of `intel-rapl:N`, and `intel-rapl-mmio:N` is the same package once more; a zone of
-        # another name (psys) holds the packages. In a container the zones are links to what is hidden: none is found.
+        # `intel-rapl:N:M` are parts of `intel-rapl:N`, and `intel-rapl-mmio:N` is the same package again; a zone with
+        # another name (psys) contains the packages. In a container the zones link to hidden files, so none is found.
         names = sorted(file for file in root.glob("intel-rapl:*/name") if re.fullmatch(r"[^:]*:\d+", file.parent.name))
         self._packages = [file.parent for file in names if _read(file).startswith("package")]
         if not self._packages:
@@ -48,11 +48,11 @@ class Rapl:
             )
 
     def read(self) -> Counters:
-        """Each package's counter."""
+        """The counter of each package."""
         return {package.name: _joules(package / "energy_uj") for package in self._packages}
 
     def joules(self, before: Counters, after: Counters) -> float:
-        """The packages' sum; a counter that starts over (after minutes at full load) did so once at most."""
+        """The sum over the packages; a counter that wraps around (after minutes at full load) did so at most once."""
         return sum(self._grown(package, before, after) for package in self._packages)
 
     def _grown(self, package: Path, before: Counters, after: Counters) -> float:
@@ -63,7 +63,7 @@ class Rapl:
             limit = _joules(package / "max_energy_range_uj")
         except Unavailable as reason:
             raise Unavailable(f"{package.name} went back, and where it starts over is not known: {reason}") from reason
-        if start > limit or limit - start + end > limit / 2:  # a window takes a small part of a round
+        if start > limit or limit - start + end > limit / 2:  # a window takes only a small part of the range
             raise Unavailable(f"{package.name} went back far from where it starts over")
         return _moved(package.name, limit - start + end)
 
@@ -71,25 +71,25 @@ class Rapl:
 class GpuEnergy:
     """A GPU's total energy counter."""
 
-    least_seconds = 2.0  # steps of up to 0.1 s
+    least_seconds = 2.0  # the counter steps every 0.1 s or more often
     scope = "the whole GPU board with its memory, idle power and other processes included"
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
 
     def read(self) -> Counters:
-        """The one counter."""
+        """The total energy counter, under the name `gpu`."""
         return {"gpu": self._gpu.energy_joules()}
 
     def joules(self, before: Counters, after: Counters) -> float:
-        """The counter's growth; it starts over only with the driver."""
+        """How much the counter has grown; only a reload of the driver resets it."""
         if after["gpu"] < before["gpu"]:
             raise Unavailable("the GPU's energy counter went backwards (was the driver reloaded?)")
         return _moved("the GPU's energy counter", after["gpu"] - before["gpu"])
 
 
 def _moved(name: str, joules: float) -> float:
-    if joules == 0:  # nothing that is switched on takes no energy
+    if joules == 0:  # a running device always takes energy
         raise Unavailable(f"{name} did not move")
     return joules
 

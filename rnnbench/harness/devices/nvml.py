@@ -1,7 +1,7 @@
-"""What NVML, NVIDIA's management library, tells of a GPU. A new reading is a line in `DESCRIBED` or `SAMPLED`.
+"""What NVML, NVIDIA's management library, reports about a GPU. A new reading is a line in `DESCRIBED` or `SAMPLED`.
 
-GPUs go by UUID, since NVML's indices know nothing of `CUDA_VISIBLE_DEVICES`. Any call may fail on any machine, and
-some answer with a zero or all ones where they have no value; both leave a reading missing, with its reason.
+GPUs are identified by UUID, since NVML's indices ignore `CUDA_VISIBLE_DEVICES`. Any call may fail on any machine, and
+some return zero or all ones if they have no value; in both cases the reading is missing, with a reason.
 
 Importing this module does not import pynvml.
 """
@@ -28,12 +28,12 @@ MAX_GPUS = 1024
 SM, MEMORY = 1, 2  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
 POWER_INSTANT = 186  # a field of nvmlDeviceGetFieldValues
-UNCORRECTED, VOLATILE = 1, 0  # nvmlMemoryErrorType_t; nvmlEccCounterType_t, volatile being since the driver was loaded
+UNCORRECTED, VOLATILE = 1, 0  # nvmlMemoryErrorType_t; nvmlEccCounterType_t: since the driver was loaded
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU or a MIG instance of one; where it could not be opened, `fault` is its answer to everything."""
+    """A GPU or a MIG instance; if it could not be opened, every reading is missing with the reason `fault`."""
 
     handle: Any
     fault: str = ""
@@ -44,55 +44,55 @@ class Gpu:
         return answers.SPOILING
 
     def describe(self) -> Readings:
-        """What stays as it is while something is measured."""
+        """Take the readings that do not change during a measurement."""
         return Readings.of({name: partial(read, self) for name, read in DESCRIBED.items()})
 
     def sample(self) -> Readings:
-        """What changes from moment to moment."""
+        """Take the readings that change over time."""
         return Readings.of({name: partial(read, self) for name, read in SAMPLED.items()})
 
     def stand(self) -> Readings:
-        """All that can be read of it, and the `processes` that compute on it, by their ids."""
+        """All readings, and the ids of the `processes` that compute on the GPU."""
         processes = partial(self.ask, "nvmlDeviceGetComputeRunningProcesses")
         others = {"processes": lambda: sorted({process.pid for process in processes()})}
         return self.describe() | self.sample() | Readings.of(others)
 
     def energy_joules(self) -> float:
-        """The energy counter, which runs from the loading of the driver."""
+        """The energy counter in joules, which starts when the driver is loaded."""
         joules: float = SAMPLED["energy_joules"](self)
         return joules
 
     def process_bytes(self, pid: int) -> int:
-        """The memory that the driver accounts to a process, over all MIG instances that it uses."""
+        """The memory of a process according to the driver, over all MIG instances that it uses."""
         processes = self.ask("nvmlDeviceGetComputeRunningProcesses")
         used = [process.usedGpuMemory for process in processes if process.pid == pid]
         if not used:
             raise Unavailable(f"NVML lists no process {pid} on this GPU (in a container process ids differ)")
         if None in used:
             raise Unavailable("NVML: this driver keeps no account of a process's memory (as under Windows' WDDM)")
-        # Not even a bare CUDA context takes none: where the driver can't resolve a container's process, it says 0.
+        # Even a bare CUDA context takes memory: 0 means that the driver can't resolve the process of a container.
         return sum(believe(part, 1, answers.MAX_BYTES) for part in used)
 
     def is_mig(self) -> bool:
-        """Whether this is a MIG instance and not a whole card."""
+        """Whether this is a MIG instance rather than a whole card."""
         try:
             answer = self.ask("nvmlDeviceIsMigDeviceHandle")
-            return bool(getattr(answer, "value", answer))  # pynvml hands out the C integer itself
+            return bool(getattr(answer, "value", answer))  # pynvml returns the C integer itself
         except NvmlError as refusal:
-            if refusal.code in (FUNCTION_NOT_FOUND, NOT_SUPPORTED):  # older than MIG
+            if refusal.code in (FUNCTION_NOT_FOUND, NOT_SUPPORTED):  # the library or the GPU is older than MIG
                 return False
             raise
 
     def ask(self, function: str, *arguments: Any) -> Any:
-        """What an NVML function answers for this GPU."""
+        """Call an NVML function for this GPU; raises Unavailable."""
         if self.fault:
             raise Unavailable(self.fault)
         return ask(function, self.handle, *arguments)
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """The GPU or MIG instance of a UUID: NVML's `GPU-...` or `MIG-...`, or torch's, which has no prefix."""
-    ask("nvmlInit")  # it counts its callers, so once more does no harm, and what failed before may work now
+    """Open the GPU or MIG instance with this UUID: NVML's form (`GPU-...`, `MIG-...`) or torch's, without a prefix."""
+    ask("nvmlInit")  # it counts its calls, so another does no harm, and one that failed before may work now
     for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
         try:
             return Gpu(ask("nvmlDeviceGetHandleByUUID", name))
@@ -103,7 +103,7 @@ def open_gpu(uuid: str) -> Gpu:
 
 
 def open_gpus() -> list[Gpu]:
-    """Every GPU that the driver lists, whole cards only; one that can't be opened answers with the reason."""
+    """Open every GPU that the driver lists, whole cards only; one that can't be opened answers with the reason."""
     ask("nvmlInit")
     return [_open_at(index) for index in range(believe(ask("nvmlDeviceGetCount"), 0, MAX_GPUS))]
 
@@ -117,13 +117,13 @@ def _open_at(index: int) -> Gpu:
 
 @dataclass(frozen=True)
 class Reader:
-    """Asks NVML for one thing and takes the answer only where it can be true."""
+    """Asks NVML for one value and accepts only a plausible answer."""
 
     function: str
     take: Callable[[Any], Any]
     arguments: tuple[Any, ...] = ()
-    instead: str = ""  # the function to ask where there is no such function
-    of_card: str = ""  # "... is", where a MIG instance has no such thing of its own
+    instead: str = ""  # the function to call if `function` does not exist
+    of_card: str = ""  # "... is": for the reason, if only the whole card has this value and not a MIG instance
 
     def __call__(self, gpu: Gpu) -> Any:
         """The reading of a GPU; raises Unavailable."""
@@ -168,7 +168,7 @@ _clock_reasons = partial(
 SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
     "memory_used_bytes": Reader("nvmlDeviceGetMemoryInfo", answers.used_bytes),
     "power_watts": Reader("nvmlDeviceGetPowerUsage", WATTS, of_card="power is"),
-    # The one before is the mean of a second on most cards since Ampere.
+    # `power_watts` is the mean of one second on most cards since Ampere.
     "power_instant_watts": Reader(
         "nvmlDeviceGetFieldValues", answers.field_watts, ([POWER_INSTANT],), of_card="power is"
     ),
@@ -179,7 +179,7 @@ SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
         "nvmlDeviceGetTemperature",
         CELSIUS,
         (DIE,),
-        instead="nvmlDeviceGetTemperatureV",  # its heir when CUDA 14 removes it
+        instead="nvmlDeviceGetTemperatureV",  # its successor when CUDA 14 removes it
         of_card="temperature is",
     ),
     "throttle_reasons": _clock_reasons(answers.throttle_reasons),

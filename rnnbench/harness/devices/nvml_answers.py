@@ -1,4 +1,4 @@
-"""What an answer of NVML means and whether it can be true: some calls succeed with a zero or all ones for no value."""
+"""What NVML's answers mean, and whether they are plausible: some calls return zero or all ones for no value."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ ALL_ONES = (2**32 - 1, 2**64 - 1)  # NVML_VALUE_NOT_AVAILABLE, of either width
 
 COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
 
-# nvmlClocksEventReasons. An idle GPU (bit 0) is not held back. A ceiling that somebody set holds for every window
-# alike, so it makes the GPU slower but not the measurement worse; the others come and go with heat, power and load.
+# nvmlClocksEventReasons. An idle GPU (bit 0) is not throttled. A limit that a user set holds for every window, so it
+# makes the GPU slower but not the measurement worse; the other reasons come and go with heat, power and load.
 IDLE = 1 << 0
 CLOCK_SETTINGS = {1 << 1: "applications_clocks_setting", 1 << 8: "display_clock_setting"}
 THROTTLE_REASONS = {
@@ -26,22 +26,22 @@ THROTTLE_REASONS = {
     1 << 10: "reliability",
 }
 
-# What spoils a replicate: heat, and a supply that can't keep up, come and go, so that the next may be free of them.
-# Not the software's power cap: under sustained products a data-centre card stands at its power limit all the time. That
-# is how the case runs there, for all arms alike, and how it would run in the next replicate. Nor what is of the card or
-# set by somebody (sync boost, board limit, reliability), since it holds for every window.
+# Reasons that spoil a replicate: heat and a weak power supply come and go, so the next replicate may be free of them.
+# The software power cap is not one of them: under sustained products a data-centre card is at its power limit all the
+# time. The case runs like this there, for all arms alike, and would do so in the next replicate. Nor are the limits of
+# the card or of a user (sync boost, board limit, reliability), since they hold for every window.
 SPOILING = frozenset({"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"})
 
 
 def believe(value: int, least: int, most: int) -> int:
-    """A number as it is where it can be true."""
+    """Return a plausible number unchanged; raises Unavailable if it is out of range."""
     if not least <= value <= most:
         raise Unavailable("NVML: no value" if value in ALL_ONES else f"NVML: an implausible value, {value}")
     return value
 
 
 def number(least: int, most: int, per: int = 1) -> Callable[[Any], float]:
-    """Numbers of a range, of which `per` make one of the unit in the reading's name."""
+    """A check that a number is in a range; the result is divided by `per` to get the unit in the reading's name."""
     return lambda answer: believe(answer, least, most) if per == 1 else believe(answer, least, most) / per
 
 
@@ -53,7 +53,7 @@ ERRORS = number(0, 2**32 - 2)
 
 
 def field_watts(answer: Any) -> float:
-    """The one field that was asked for, which has an error code of its own."""
+    """The value of the one requested field, which has its own error code."""
     [field] = answer
     if field.nvmlReturn:
         raise NvmlError(field.nvmlReturn)
@@ -61,7 +61,7 @@ def field_watts(answer: Any) -> float:
 
 
 def text(answer: Any) -> str:
-    """Text that can be shown."""
+    """Printable text; raises Unavailable for any other answer."""
     if not answer:
         raise Unavailable("NVML: an empty answer")
     if not answer.isprintable():
@@ -70,7 +70,7 @@ def text(answer: Any) -> str:
 
 
 def switch(answer: Any) -> bool:
-    """On or off; of two answers the second is what will be after the next reset."""
+    """On or off; of a pair only the first counts: the second is the state after the next reset."""
     return bool(believe(answer[0] if isinstance(answer, list) else answer, 0, 1))
 
 
@@ -80,29 +80,29 @@ def compute_mode(answer: Any) -> str:
 
 
 def cuda_version(answer: Any) -> str:
-    """A version as people write it: 12040 is 12.4."""
+    """A version in its usual form: 12040 is 12.4."""
     major, rest = divmod(believe(answer, 1_000, 999_999), 1_000)
     return f"{major}.{rest // 10}"
 
 
 def total_bytes(answer: Any) -> int:
-    """All memory."""
+    """Total memory in bytes."""
     return believe(answer.total, 1, MAX_BYTES)
 
 
 def used_bytes(answer: Any) -> int:
-    """Memory in use, with what the driver reserves for itself."""
-    least = 0 if 0 < answer.free <= answer.total else 1  # an idle card may use none, but all zeros are no answer
+    """Memory in use in bytes, including what the driver reserves for itself."""
+    least = 0 if 0 < answer.free <= answer.total else 1  # an idle card may use none, but all zeros mean no answer
     return believe(answer.used, least, total_bytes(answer))
 
 
 def clock_settings(answer: Any) -> list[str]:
-    """The names of the ceilings that somebody set."""
+    """The names of the clock limits that a user set."""
     return [name for bit, name in CLOCK_SETTINGS.items() if _reasons(answer) & bit]
 
 
 def throttle_reasons(answer: Any) -> list[str]:
-    """The names of what holds the clocks back at the moment; bits that have no name here are not dropped."""
+    """The names of the reasons for reduced clocks; a bit without a name here is kept as `unknown_...`."""
     named = [name for bit, name in THROTTLE_REASONS.items() if _reasons(answer) & bit]
     unnamed = _reasons(answer) & ~(IDLE | sum(CLOCK_SETTINGS) | sum(THROTTLE_REASONS))
     return [*named, *([f"unknown_{unnamed:#x}"] if unnamed else [])]

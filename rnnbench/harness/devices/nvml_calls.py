@@ -1,4 +1,4 @@
-"""Calls into NVML, NVIDIA's management library: whatever goes wrong in one is a reason in words.
+"""Calls into NVML, NVIDIA's management library: every error becomes a reason in words.
 
 Importing this module does not import pynvml.
 """
@@ -9,7 +9,7 @@ from rnnbench.store.readings import Unavailable
 
 INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, FUNCTION_NOT_FOUND, GPU_NOT_FOUND = 2, 3, 6, 13, 28
 
-# By the codes of nvml.h; pynvml has no words of its own for the newer ones.
+# Keys are the codes of nvml.h; pynvml has no texts for the newer ones.
 REASONS = {
     1: "NVML: not initialized",
     INVALID_ARGUMENT: "NVML: an invalid argument",
@@ -54,7 +54,7 @@ class NvmlError(Unavailable):
 
 
 def ask(function: str, *arguments: Any) -> Any:
-    """What a function of pynvml answers; raises Unavailable with the reason where it does not."""
+    """Call a function of pynvml; raises Unavailable with the reason if it fails."""
     try:
         import pynvml  # type: ignore[import-untyped]
     except ImportError:
@@ -66,7 +66,7 @@ def ask(function: str, *arguments: Any) -> Any:
         return call(*arguments)
     except pynvml.NVMLError as error:
         raise NvmlError(error.value) from error
-    except pynvml.NVMLLibraryMismatchError as error:  # pynvml's own wording of it for functions that have versions
+    except pynvml.NVMLLibraryMismatchError as error:  # pynvml's error for a missing version of a function
         raise NvmlError(FUNCTION_NOT_FOUND) from error
     except UnicodeError as error:
         raise Unavailable("NVML: garbage in place of text") from error

@@ -14,27 +14,27 @@ from rnnbench.workloads.phases import TimedCall
 ROLLUP = Path("/proc/self/smaps_rollup")
 RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
 
-# glibc's `mallopt` parameters, and Linux's `prctl` to keep huge pages out, of which one byte makes 2 MB resident.
+# glibc's `mallopt` parameters, and Linux's `prctl` against huge pages: touching one byte makes 2 MB resident.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
 
 
 def resident_bytes(timed: TimedCall) -> int:
-    """Bytes of the pages that a call touches beyond those that the process holds before it; raises Unavailable.
+    """Bytes of the pages that a call adds to those that the process already holds; raises Unavailable.
 
-    The kernel's own high-water mark is off by up to 32 pages a core. So the allocator is told, for the rest of this
-    process's life, to give nothing back while a call runs: what is resident afterwards is then the most there was.
+    The kernel's own high-water mark is off by up to 32 pages per core. So the allocator is set, for the rest of this
+    process's life, to release nothing while a call runs: the resident set after the call is then its peak.
     """
     with timed.mode():
-        timed.call()  # what is set up once is not the call's
+        timed.call()  # memory of one-time set-up does not count
         return _growth(timed.call)
 
 
 def _growth(call: Callable[[], object]) -> int:
     trim = _keep_all_memory()
     trim()
-    _resident()  # what reading itself needs is touched now
+    _resident()  # touches the pages that reading itself needs
     before = _resident()
     call()
     return _resident() - before
@@ -42,7 +42,7 @@ def _growth(call: Callable[[], object]) -> int:
 
 @cache
 def _keep_all_memory() -> Callable[[], object]:
-    """Make malloc keep what is freed; what gives it back all the same, between calls. Raises Unavailable."""
+    """Make malloc keep freed memory; returns a function that releases it between calls. Raises Unavailable."""
     libc = ctypes.CDLL(None)
     if not ROLLUP.exists() or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
         raise Unavailable("the resident set can be measured under Linux and glibc only")
@@ -59,7 +59,7 @@ def _keep_all_memory() -> Callable[[], object]:
 
 
 def _resident() -> int:
-    found = RESIDENT.search(ROLLUP.read_text(encoding="utf-8"))
-    if found is None:
+    match = RESIDENT.search(ROLLUP.read_text(encoding="utf-8"))
+    if match is None:
         raise Unavailable(f"{ROLLUP} does not tell the resident set")
-    return int(found[1]) * 1024
+    return int(match[1]) * 1024

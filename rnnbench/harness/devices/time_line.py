@@ -1,4 +1,4 @@
-"""The time line of a CUDA device: marks that it passes as it works, stamped by its own clock."""
+"""The time line of a CUDA device: it passes marks as it works, and its own clock stamps them."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HIGHEST_CLOCK = 3e9  # hertz; a slower device spins for longer
-MIN_BUFFER_BYTES = 64 << 20  # where a driver tells no size of the L2 cache
+MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
 
 
 class Mark(Protocol):
-    """A point on a device's time line, that it passes once all that was queued before is done."""
+    """A point on a device's time line; the device passes it when all work queued before it is done."""
 
     def record(self) -> None:
         """Queue the point."""
         ...
 
     def seconds_until(self, later: "Mark") -> float:
-        """The device's time from this point to a later one; both have been passed."""
+        """Seconds of device time from this point to a later one; the device must have passed both."""
         ...
 
 
@@ -27,19 +27,19 @@ class TimeLine(Protocol):
     """A device's queue of work."""
 
     def mark(self) -> Mark:
-        """A point that is not queued yet."""
+        """Create a point, without queueing it."""
         ...
 
     def hold(self, seconds: float) -> None:
-        """Queue what keeps the device busy for at least so long, and takes no memory."""
+        """Queue work that keeps the device busy for at least this long and takes no memory."""
         ...
 
     def flush(self) -> None:
-        """Queue what empties the last-level cache."""
+        """Queue work that empties the last-level cache."""
         ...
 
     def synchronize(self) -> None:
-        """Wait until all that was queued is done; raises what went wrong in it."""
+        """Wait until all queued work is done; raises any error in that work."""
         ...
 
 
@@ -50,7 +50,7 @@ class Stream:
         import torch
 
         self._device = torch.device("cuda", torch.device(name).index or 0)
-        torch.cuda.set_device(self._device)  # it takes no device without a number; all that is open is on this one
+        torch.cuda.set_device(self._device)  # it requires an index; everything opened later is on this device
 
     def mark(self) -> "CudaEvent":
         """A CUDA event."""
@@ -64,11 +64,11 @@ class Stream:
         spin(int(seconds * HIGHEST_CLOCK))
 
     def flush(self) -> None:
-        """Write a buffer that the L2 cache can't hold half of."""
+        """Write a buffer of at least twice the size of the L2 cache."""
         _buffer(self._device).zero_()
 
     def synchronize(self) -> None:
-        """Wait for the device; raises what went wrong in a kernel."""
+        """Wait for the device; raises the error of a kernel that failed."""
         import torch
 
         torch.cuda.synchronize(self._device)
@@ -76,7 +76,7 @@ class Stream:
 
 @cache
 def _buffer(device: "torch.device") -> "Tensor":
-    """Kept for the life of the process; a normal tensor, which may be written to in every mode of autograd."""
+    """A buffer that lives as long as the process; not an inference tensor, so every autograd mode can write to it."""
     import torch
 
     size = max(2 * torch.cuda.get_device_properties(device).L2_cache_size, MIN_BUFFER_BYTES)
@@ -85,7 +85,7 @@ def _buffer(device: "torch.device") -> "Tensor":
 
 
 class CudaEvent:
-    """A CUDA event, which the device stamps by its own clock as it passes."""
+    """A CUDA event, which the device stamps with its own clock as it passes it."""
 
     def __init__(self) -> None:
         import torch
@@ -94,11 +94,11 @@ class CudaEvent:
         self._event = event_type(enable_timing=True)
 
     def record(self) -> None:
-        """Queue it on the current stream."""
+        """Queue the event on the current stream."""
         self._event.record()
 
     def seconds_until(self, later: "Mark") -> float:
-        """The stamps' difference, to half a microsecond."""
+        """The difference of the two stamps in seconds, with a resolution of half a microsecond."""
         assert isinstance(later, CudaEvent)
         milliseconds: float = self._event.elapsed_time(later._event)
         return milliseconds / 1e3

@@ -1,4 +1,4 @@
-"""Modules that the user holds, timed in the user's own process: what `rnnbench.measure(...)` does."""
+"""Time the user's modules in the user's own process: the work of `rnnbench.measure(...)`."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +23,12 @@ from rnnbench.workloads.phases import TimedCall
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of the arms."""
+    """The results for all arms."""
 
     taken: Taken
     reference: str
     parity: dict[str, str]
-    parameters: dict[str, int | None]  # None for a function, which does not tell
+    parameters: dict[str, int | None]  # number of parameters; None for a function, whose parameters are unknown
     device: str
     threads: int
     torch: str
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class ComparedModules:
-    """Arms whose outputs were compared, and the call of each that is timed."""
+    """Arms whose outputs were compared, with the call of each arm that is timed."""
 
     arms: dict[str, Arm]
     calls: dict[str, TimedCall]
@@ -46,7 +46,7 @@ class ComparedModules:
     device: str
     threads: int
     notes: tuple[str, ...]  # what makes the arms' work unequal
-    put_back: ExitStack  # by which whatever else is changed is put back at the end
+    put_back: ExitStack  # restores everything else that is changed when it closes
 
 
 def measure(
@@ -57,17 +57,17 @@ def measure(
     settings: Settings,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Found:
-    """Compare and time the modules; what was changed in this process on the way is put back, however it ends.
+    """Compare and time the modules, and restore everything changed in this process, even after an error.
 
-    Raises ValueError for what does not fit together, and what a module raises, with its name in front.
+    Raises ValueError if the arguments do not fit together, and any error of a module, with the module's name in front.
     """
     started = time.monotonic()
-    with ready(modules, inputs, phase, reference) as found:
-        return timed(found, settings, started, on_progress)
+    with ready(modules, inputs, phase, reference) as prepared:
+        return timed(prepared, settings, started, on_progress)
 
 
 def timed(found: ComparedModules, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
-    """Time what is ready; `started`: when, by `time.monotonic`, the budget began."""
+    """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     device = devices.open_device(found.device)
     rounds = LiveRounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
@@ -82,9 +82,9 @@ def timed(found: ComparedModules, settings: Settings, started: float, on_progres
 def ready(
     modules: Mapping[str, Callable[..., object]], inputs: object, phase: Phase, reference: str | None
 ) -> Iterator[ComparedModules]:
-    """The modules' outputs compared and their calls made; at the end what was changed in this process is put back.
+    """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
 
-    Raises ValueError for what does not fit together, and what a module raises, with its name in front.
+    Raises ValueError if the arguments do not fit together, and any error of a module, with the module's name in front.
     """
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
@@ -95,11 +95,11 @@ def ready(
         for arm in arms.values():
             if isinstance(arm.run, nn.Module):
                 keep_buffers(arm.run, put_back)
-        found = outputs(arms)
-        device = str(found[reference].device)
-        compared = parity(found, reference)
-        notes = tuple(filter(None, [uneven(found[reference].dtype, device, torch_state.capture())]))
-        del found  # before the memory of the first calls is needed again
+        by_arm = outputs(arms)
+        device = str(by_arm[reference].device)
+        compared = parity(by_arm, reference)
+        notes = tuple(filter(None, [uneven(by_arm[reference].dtype, device, torch_state.capture())]))
+        del by_arm  # frees the memory of the first calls before it is needed again
         calls = {}
         for name, arm in arms.items():
             with named(name):

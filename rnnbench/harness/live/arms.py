@@ -1,4 +1,4 @@
-"""What is passed to `rnnbench.measure`, checked and taken apart."""
+"""Check the arguments of `rnnbench.measure` and split them into arms."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of 
 
 @dataclass(frozen=True)
 class Arm:
-    """A module or a function, and the arguments that every call of it gets."""
+    """A module or a function, with the arguments of every call."""
 
     name: str
     run: Callable[..., object]
     args: tuple[Any, ...]
 
     def parameters(self) -> list[nn.Parameter]:
-        """Those that it is known to have: a function tells none."""
+        """The parameters of a module; empty for a function, whose parameters are unknown."""
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
 
 
 def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
-    """The arms by name; raises ValueError where names, modules and inputs do not fit together."""
+    """The arms by name; raises ValueError if names, modules and inputs do not fit together."""
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
         raise ValueError(
             "modules: expected a mapping from names to modules, such as {'mine': mine, 'torch': nn.LSTM(...)}"
@@ -42,7 +42,7 @@ def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dic
 
 
 def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
-    """The name asked for, else the only torch.nn layer's, else the first; raises ValueError where there is no such."""
+    """The name asked for, else the only torch.nn layer's, else the first; raises ValueError if no arm has that name."""
     if asked is None:
         layers = [name for name, arm in arms.items() if isinstance(arm.run, nn.RNNBase)]
         return layers[0] if len(layers) == 1 else next(iter(arms))
@@ -52,7 +52,7 @@ def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
 
 
 def tensors(value: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and mappings, in their order."""
+    """All tensors in nested tuples, lists and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The phases of a live arm: what one timed call of it does, as in `rnnbench.workloads.phases`."""
+"""The phases of a live arm: what one timed call does, as in `rnnbench.workloads.phases`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,26 +21,26 @@ def inference(arm: Arm, _put_back: ExitStack) -> TimedCall:
 
 
 def training(arm: Arm, put_back: ExitStack) -> TimedCall:
-    """Forward and backward, from a fixed gradient of the output to the gradients of all that needs one."""
+    """Forward and backward, from a fixed gradient of the output to all gradients that are required."""
     forward_backward, leaves = _forward_backward(arm, put_back)
 
     def call() -> None:
         for leaf in leaves:
-            leaf.grad = None  # or backward would add to the gradients of the call before
+            leaf.grad = None  # otherwise backward would add to the gradients of the previous call
         forward_backward()
 
     return TimedCall(call, with_gradients)
 
 
 def step(arm: Arm, put_back: ExitStack) -> TimedCall:
-    """Forward, backward and an Adam step, whose learning rate is zero: the arithmetic is the same."""
+    """Forward, backward and an Adam step; a learning rate of zero does the same arithmetic."""
     forward_backward, leaves = _forward_backward(arm, put_back)
     given = {id(tensor) for tensor in tensors(arm.args)}
     weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
     if not weights:
         raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
     for weight in weights:
-        put_back.callback(Kept.of(weight).put_back)  # zero times a gradient that is not finite is not zero
+        put_back.callback(Kept.of(weight).put_back)  # zero times an infinite or NaN gradient is not zero
     optimizer = torch.optim.Adam(weights, lr=0.0)
 
     def call() -> None:
@@ -60,7 +60,7 @@ PHASES: dict[Phase, Callable[[Arm, ExitStack], TimedCall]] = {
 
 
 def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None], list[Tensor]]:
-    """A call that does both, and the tensors whose gradients it makes; they are put back."""
+    """A call of forward and backward, and the tensors whose gradients it computes; the gradients are restored."""
     run, args = arm.run, arm.args
     with with_gradients():
         output = first_tensor(run(*args))
@@ -72,7 +72,7 @@ def _forward_backward(arm: Arm, put_back: ExitStack) -> tuple[Callable[[], None]
         keep_gradient(leaf, put_back)
 
     def call() -> None:
-        made: Any = first_tensor(run(*args))  # there is one, as there was above
+        made: Any = first_tensor(run(*args))  # not None, as in the call above
         made.backward(direction)
 
     return call, leaves
@@ -85,7 +85,7 @@ def _direction(output: Tensor) -> Tensor:
 
 
 def _leaves(output: Tensor) -> Iterable[Tensor]:
-    """The tensors that `backward` gives gradients to, also where a function only refers to them."""
+    """The tensors that receive gradients in `backward`, including those that a function only refers to."""
     seen, waiting = set(), [output.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -99,6 +99,6 @@ def _leaves(output: Tensor) -> Iterable[Tensor]:
 
 @contextmanager
 def with_gradients() -> Iterator[None]:
-    """Whatever mode the caller is in."""
+    """Enable gradients, whatever mode the caller is in."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield

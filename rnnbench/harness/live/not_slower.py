@@ -1,4 +1,4 @@
-"""One arm against another in this process, in rounds, until it is known whether it is slower than is allowed."""
+"""Compare two arms in this process, in rounds, until it is known whether one is slower than allowed."""
 
 import math
 import time
@@ -21,19 +21,19 @@ SETTINGS = Settings(replicates=FIRST_LOOK, most_replicates=MAX_ROUNDS, precision
 
 @dataclass(frozen=True)
 class NotSlowerResult:
-    """What became of the question, and what it rests on."""
+    """The answer to the question, with the measurements behind it."""
 
-    answer: Answer | None  # None: neither could be shown, or nothing was timed
+    answer: Answer | None  # None: neither answer could be shown, or nothing was timed
     factor: float
-    ratio: Estimate  # of a low quantile of the calls: time over that of `than`
-    mean_ratio: Estimate  # of the mean of all calls
-    seconds: dict[str, float]  # a call of `mine` and of `than`: the middle of the rounds' low quantiles
+    ratio: Estimate  # time of `mine` over time of `than`, for a low quantile of the calls
+    mean_ratio: Estimate  # the same ratio for the mean of all calls
+    seconds: dict[str, float]  # a call of `mine` and of `than`: the median of the rounds' low quantiles
     rounds: int
-    took_seconds: float  # of `budget_seconds`, calibration not included
+    took_seconds: float  # spent of `budget_seconds`, without calibration
     budget_seconds: float
-    by_the_mean: bool  # what the answer, or its lack, is owed to
-    precise_enough: bool  # the rounds ended as the ratios were known as well as asked, with no answer
-    parity: str  # whether the output of `mine` is that of `than`
+    by_the_mean: bool  # whether the answer, or its absence, is due to the mean
+    precise_enough: bool  # the rounds ended without an answer, because the ratios reached the requested precision
+    parity: str  # whether the output of `mine` agrees with that of `than`
     phase: Phase
     device: str
     threads: int
@@ -56,16 +56,16 @@ def not_slower(
     precision: float | None = None,
     equal_outputs: bool = True,
 ) -> NotSlowerResult:
-    """Take rounds until `mine` is known to be slower than `factor` times `than`, or not to be.
+    """Take rounds until it is known whether `mine` is slower than `factor` times `than`.
 
-    `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget is for the
-    rounds, after calibration; with `precision` (0.01: 1%) they end as well where the ratio is known so well without an
-    answer. Where outputs have to be equal and are not, nothing is timed. Raises ValueError for what does not fit
-    together, and what a module raises, with its name in front.
+    `inputs`: a tensor, a tuple of arguments, or a mapping with the keys `mine` and `than`. The budget covers the
+    rounds, not calibration. With `precision` (0.01: 1%), the rounds also end without an answer once the ratio is known
+    with this precision. If `equal_outputs` is set and the outputs differ, nothing is timed. Raises ValueError if the
+    arguments do not fit together, and any error of a module, with the module's name in front.
     """
-    with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as found:
-        question, parity = Question(factor), found.parity[MINE]
-        rounds = LiveRounds(devices.open_device(found.device), found.calls, THAN, SETTINGS)
+    with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as prepared:
+        question, parity = Question(factor), prepared.parity[MINE]
+        rounds = LiveRounds(devices.open_device(prepared.device), prepared.calls, THAN, SETTINGS)
         took = 0.0
         if parity.startswith("agrees") or not equal_outputs:
             took = ask(question, rounds, budget_seconds, precision)
@@ -74,7 +74,7 @@ def not_slower(
         factor=factor,
         ratio=question.low,
         mean_ratio=question.mean,
-        seconds={name: _middle([one.low for one in times]) for name, times in rounds.times.items()},
+        seconds={name: _middle([times.low for times in of_rounds]) for name, of_rounds in rounds.times.items()},
         rounds=len(rounds.times[MINE]),
         took_seconds=took,
         budget_seconds=budget_seconds,
@@ -82,9 +82,9 @@ def not_slower(
         precise_enough=question.answer is None and question.is_within(precision),
         parity=parity,
         phase=phase,
-        device=found.device,
-        threads=found.threads,
-        notes=found.notes,
+        device=prepared.device,
+        threads=prepared.threads,
+        notes=prepared.notes,
     )
 
 
@@ -95,7 +95,7 @@ def ask(
     precision: float | None,
     now: Callable[[], float] = time.monotonic,
 ) -> float:
-    """Take rounds until the question is answered or they may go on no more; the seconds that they took."""
+    """Take rounds until the question is answered or a limit ends them; returns the seconds that they took."""
     rounds.prepare()
     started = now()
     rounds.end_at(started + budget_seconds)

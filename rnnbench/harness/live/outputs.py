@@ -1,4 +1,4 @@
-"""One call of each arm before the clock starts: what it gives, and whether that is what the reference gives."""
+"""Call each arm once before timing starts, and compare its output with that of the reference."""
 
 from collections.abc import Mapping
 
@@ -18,21 +18,21 @@ ONLY_TIMES = "times only"
 def outputs(arms: Mapping[str, Arm]) -> dict[str, Tensor]:
     """The first tensor that each arm returns, all from the same state of the random generators.
 
-    Raises ValueError for an arm that returns none or writes into its input, and for outputs that lie on several devices
-    or on one that can't be used; what an arm raises comes with its name.
+    Raises ValueError for an arm that returns no tensor or writes into its input, and for outputs on several devices or
+    on a device that can't be used. An error of an arm has the arm's name in front.
     """
-    found = {name: _output(arm) for name, arm in arms.items()}
-    places = {name: str(output.device) for name, output in found.items()}
-    if len(set(places.values())) > 1:
-        told = ", ".join(f"{name}'s on {place}" for name, place in places.items())
-        raise ValueError(f"outputs are on several devices: {told}; put all modules and inputs on one")
-    if reason := devices.why_not(next(iter(places.values()))):
+    by_arm = {name: _output(arm) for name, arm in arms.items()}
+    output_devices = {name: str(output.device) for name, output in by_arm.items()}
+    if len(set(output_devices.values())) > 1:
+        listed = ", ".join(f"{name}'s on {device}" for name, device in output_devices.items())
+        raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
+    if reason := devices.why_not(next(iter(output_devices.values()))):
         raise ValueError(f"inputs: {reason}")
-    return found
+    return by_arm
 
 
 def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
-    """For each arm whether its output agrees with the reference's; raises ValueError where shapes differ."""
+    """Whether the output of each arm agrees with that of the reference; raises ValueError if shapes differ."""
     expected = found[reference]
     for name, output in found.items():
         if output.shape != expected.shape:
@@ -48,14 +48,14 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """What is compared, and what backward starts from: of torch.nn's layers the output, and not the state."""
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the commonest
+    """The tensor that is compared and that backward starts from: the output of torch.nn's layers, not their state."""
+    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):  # by far the most common
         return output[0]
     return next(tensors(output), None)
 
 
 def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
-    """What makes one arm's arithmetic coarser than another's, in a sentence; empty where nothing does."""
+    """Why one arm's arithmetic is less precise than another's, as a sentence; empty if no arm's is."""
     layers, products = tf32_allowed(settings)
     if (
         dtype != torch.float32
@@ -72,28 +72,28 @@ def uneven(dtype: torch.dtype, device: str, settings: TorchState) -> str:
 
 
 def _output(arm: Arm) -> Tensor:
-    kept = [Kept.of(tensor) for tensor in tensors(arm.args)]
+    snapshots = [Kept.of(tensor) for tensor in tensors(arm.args)]
     try:
         with named(arm.name), torch.no_grad(), torch.random.fork_rng(gpus()):
             output = first_tensor(arm.run(*arm.args))
             if output is None:
                 raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
-            if any(one.is_changed for one in kept):
+            if any(snapshot.is_changed for snapshot in snapshots):
                 raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     finally:
-        for one in kept:
-            if one.is_changed:
-                one.put_back()
+        for snapshot in snapshots:
+            if snapshot.is_changed:
+                snapshot.put_back()
     return output
 
 
-def _compared(found: Tensor, expected: Tensor) -> str:
-    if not_finite := _not_finite(found):
+def _compared(output: Tensor, expected: Tensor) -> str:
+    if not_finite := _not_finite(output):
         return f"{not_finite}: {ONLY_TIMES}"
-    types = [str(tensor.dtype).removeprefix("torch.") for tensor in (found, expected)]
+    types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
     apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
-    error = _relative_error(found, expected)
-    if error <= max(_tolerance(found), _tolerance(expected)):
+    error = _relative_error(output, expected)
+    if error <= max(_tolerance(output), _tolerance(expected)):
         return f"agrees{apart}"
     return f"differs by {error:.1e} of the largest value{apart}: {ONLY_TIMES}"
 
@@ -104,7 +104,7 @@ def _not_finite(output: Tensor) -> str:
 
 
 def _tolerance(output: Tensor) -> float:
-    """The parity gate's; none for whole numbers. What is float32 may be computed in TF32, as torch's settings say."""
+    """The tolerance of the parity check; 0 for integers. torch's settings may allow TF32 for float32 outputs."""
     is_tf32 = output.dtype == torch.float32 and not devices.backend(str(output.device)).lacks("tf32")
     if is_tf32 and tf32_allowed(capture()) != (False, False):
         return TOLERANCES["tf32"]
@@ -113,10 +113,10 @@ def _tolerance(output: Tensor) -> float:
     return tolerances.get(str(dtype).removeprefix("torch."), 0.0)
 
 
-def _relative_error(found: Tensor, expected: Tensor) -> float:
+def _relative_error(output: Tensor, expected: Tensor) -> float:
     if not expected.numel():
         return 0.0
-    wide = torch.complex128 if expected.is_complex() or found.is_complex() else torch.float64
-    found, expected = found.to(wide), expected.to(wide)
+    wide = torch.complex128 if expected.is_complex() or output.is_complex() else torch.float64
+    output, expected = output.to(wide), expected.to(wide)
     scale = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    return float((found - expected).abs().max() / scale)
+    return float((output - expected).abs().max() / scale)

@@ -1,4 +1,4 @@
-"""What measuring would leave changed in the user's process, noted before and put back after."""
+"""Save what measuring changes in the user's process, and restore it afterwards."""
 
 import random
 from contextlib import ExitStack
@@ -15,31 +15,31 @@ from rnnbench.harness.machine import torch_state
 
 @dataclass(frozen=True)
 class Kept:
-    """A tensor's values at one moment."""
+    """A copy of a tensor's values at one moment."""
 
     tensor: Tensor
     values: Tensor
-    version: int | None  # torch counts the changes of a tensor, but not of one that was made in inference mode
+    version: int | None  # torch's count of changes to the tensor; None for one created in inference mode
 
     @classmethod
     def of(cls, tensor: Tensor) -> Self:
-        """As it is now."""
+        """Copy the current values of a tensor."""
         return cls(tensor, tensor.detach().clone(), None if tensor.is_inference() else tensor._version)
 
     @property
     def is_changed(self) -> bool:
-        """Whether something was written into the tensor, which torch counts, but for some kernels' own buffers."""
+        """Whether something was written into the tensor; torch misses writes by some kernels into their own buffers."""
         return self.version is not None and self.tensor._version != self.version
 
     def put_back(self) -> None:
-        """Write the values again where there are others now; else leave it be, as a graph may hold it."""
+        """Restore the values if they differ; otherwise do not write, since a graph may hold the tensor."""
         if not torch.equal(self.tensor, self.values):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
 
 
 def keep_process(put_back: ExitStack) -> None:
-    """torch's settings, the current GPU and the states of all random generators."""
+    """Restore torch's settings, the current GPU and the states of all random generators when `put_back` closes."""
     put_back.callback(torch_state.restore, torch_state.capture())
     if gpus():
         put_back.callback(torch.cuda.set_device, torch.cuda.current_device())
@@ -49,13 +49,13 @@ def keep_process(put_back: ExitStack) -> None:
 
 
 def gpus() -> list[int]:
-    """The GPUs whose random generators may be used; asking starts none."""
+    """The GPUs whose random generators may be in use; this call does not initialize CUDA."""
     cuda: Any = torch.cuda  # partly untyped in torch
     return list(range(cuda.device_count())) if cuda.is_initialized() else []
 
 
 def keep_buffers(module: nn.Module, put_back: ExitStack) -> None:
-    """What a module notes while it runs, such as the running means of a batch norm."""
+    """Restore a module's buffers, such as the running means of a batch norm, when `put_back` closes."""
     for owner in module.modules():
         for name, buffer in owner.named_buffers(recurse=False):
             if not is_lazy(buffer):
@@ -64,5 +64,5 @@ def keep_buffers(module: nn.Module, put_back: ExitStack) -> None:
 
 
 def keep_gradient(tensor: Tensor, put_back: ExitStack) -> None:
-    """`tensor.grad`, which is the same tensor afterwards, with the same values."""
+    """Restore `tensor.grad` when `put_back` closes: the same tensor object, with the same values."""
     put_back.callback(setattr, tensor, "grad", tensor.grad)

@@ -1,4 +1,4 @@
-"""Arms that live in this process take turns; a round of turns stands where a run has a fresh process."""
+"""Arms in this process take turns; a round of turns takes the place of a run's replicate in a fresh process."""
 
 import gc
 import random
@@ -19,20 +19,20 @@ from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
-MIN_WINDOWS = 2  # of an arm in a round: one turn, and its mirror image
+MIN_WINDOWS = 2  # of an arm in a round: one turn and its mirror image
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What all rounds showed: each arm's times, one for each round."""
+    """The result of all rounds: each arm's times, one for each round."""
 
     times: dict[str, list[Times]]
-    seconds: float  # that it took, calibration included
-    cut: bool  # the budget ended it, though more rounds were wanted
+    seconds: float  # total duration, calibration included
+    cut: bool  # the budget ended the rounds although more were needed
 
 
 class LiveRounds:
-    """Takes rounds until every arm's ratio to the reference is as precise as asked, or there were enough of them."""
+    """Takes rounds until every arm's ratio to the reference is precise enough, or the maximum number is reached."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class LiveRounds:
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`deadline`, on the clock `now`, ends the rounds; one is taken in any case."""
+        """`deadline`, on the clock `now`, ends the rounds; at least one round is always taken."""
         self._device = device
         self._arms = arms
         self._reference = reference
@@ -66,7 +66,7 @@ class LiveRounds:
         return self._times
 
     def run(self) -> Taken:
-        """Calibrate, warm up and take the rounds; an arm that raises ends it, with the arm's name in the message."""
+        """Calibrate, warm up and take the rounds; an error of an arm ends them, with the arm's name in the message."""
         started = self._now()
         self.prepare()
         self.end_at(self._deadline)
@@ -75,35 +75,35 @@ class LiveRounds:
         return Taken(self._times, self._now() - started, wants_more(self._record, self._settings))
 
     def prepare(self) -> None:
-        """Calibrate and warm up; before the first round."""
+        """Calibrate and warm up; must be called before the first round."""
         seconds = self._settings.window_seconds
         plans = {}
-        for place, arm in enumerate(self._arms):
-            self._on_progress(Progress(0, place, 2 * len(self._arms), None))
+        for index, arm in enumerate(self._arms):
+            self._on_progress(Progress(0, index, 2 * len(self._arms), None))
             with self._turn(arm) as call:
                 plans[arm] = calibrate(self._device, call, seconds)
         self._plans = equal_blocks(plans, seconds, self._device.blocks)
-        for place, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
-            self._on_progress(Progress(0, place, 2 * len(plans), None))
+        for index, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
+            self._on_progress(Progress(0, index, 2 * len(plans), None))
             with self._turn(arm) as call:
                 warm_up(self._device, call, plan)
 
     def end_at(self, deadline: float | None) -> None:
-        """Another deadline, after `prepare`: rounds are shorter where the fewest that are wanted would not fit."""
+        """Set the deadline, after `prepare`; makes rounds shorter if the minimum number of rounds would not fit."""
         self._deadline = deadline
         if deadline is not None and self._cost() * self._settings.replicates > self._left():
-            self._windows = MIN_WINDOWS  # more rounds say more of the spread than longer ones
+            self._windows = MIN_WINDOWS  # more rounds show the spread better than longer ones
 
     def take(self) -> None:
-        """One round."""
+        """Take one round."""
         started = self._now()
         readings: dict[str, list[Reading]] = {arm: [] for arm in self._arms}
         order = balanced_order(list(self._arms), self._windows, self._rng)
-        for place, arm in enumerate(order):
-            self._tell(place, len(order), self._now() - started)
+        for turn, arm in enumerate(order):
+            self._tell(turn, len(order), self._now() - started)
             with self._turn(arm) as call:
                 readings[arm].append(take_window(self._device, call, self._plans[arm]))
-        found = {
+        pooled = {
             arm: pooled_times(
                 [reading.quantiles for reading in taken],
                 [self._plans[arm].calls] * len(taken),
@@ -111,20 +111,20 @@ class LiveRounds:
             )
             for arm, taken in readings.items()
         }
-        for arm, times in found.items():
+        for arm, times in pooled.items():
             self._times[arm].append(times)
-        logs = {arm: float(np.log(times.low)) for arm, times in found.items()}
+        logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
         ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:
-        """The arm's call, in its autograd mode and with nothing of Python's in between; all as before at the end."""
+        """The arm's call, in its autograd mode without interruptions by Python; everything is restored at the end."""
         with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
 
     def _cost(self) -> float:
-        """Expected seconds of a round; a window begins with a call that is not clocked."""
+        """Expected seconds of a round; a window begins with an unclocked call."""
         if self._record.visits:
             return self._record.cost
         return self._windows * sum(plan.seconds * (1 + 1 / plan.calls) for plan in self._plans.values())
@@ -133,18 +133,18 @@ class LiveRounds:
         return float("inf") if self._deadline is None else self._deadline - self._now()
 
     def fits(self) -> bool:
-        """Whether the deadline has room for another round; the first is taken in any case."""
+        """Whether there is time for another round before the deadline; always True before the first round."""
         return not self._record.visits or self._cost() <= self._left()
 
-    def _tell(self, place: int, turns: int, spent: float) -> None:
+    def _tell(self, turn: int, turns: int, spent: float) -> None:
         done, to_come = self._record.visits, visits_to_come(self._record, self._settings)
         left = min(to_come * self._cost() - spent, self._left())
-        self._on_progress(Progress(done + 1, done * turns + place, (done + to_come) * turns, max(0.0, left)))
+        self._on_progress(Progress(done + 1, done * turns + turn, (done + to_come) * turns, max(0.0, left)))
 
 
 @contextmanager
 def named(arm: str) -> Iterator[None]:
-    """Put the arm's name in front of what is raised: a ValueError stays one, all else becomes a RuntimeError."""
+    """Put the arm's name in front of an error: a ValueError stays one, any other error becomes a RuntimeError."""
     try:
         yield
     except ValueError as error:
@@ -157,7 +157,7 @@ def named(arm: str) -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without garbage collection, tracing and profiling, which make Python code slow; at the end as it was before."""
+    """Turn off garbage collection, tracing and profiling, which slow Python down; restore them at the end."""
     was_on, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
     gc.disable()
     sys.settrace(None)

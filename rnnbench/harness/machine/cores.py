@@ -1,4 +1,4 @@
-"""The cores that may be used, and those that are."""
+"""The cores that a process may use, and the cores that workers do use."""
 
 import os
 from pathlib import Path
@@ -14,16 +14,16 @@ def allowed_cores() -> list[int]:
 
 
 def measuring_cores(number: int) -> list[int]:
-    """The same cores for all workers: the last ones allowed, away from those that systems prefer for interrupts."""
+    """The last allowed cores, the same for all workers: systems prefer the first cores for interrupts."""
     return allowed_cores()[-number:]
 
 
 def cores_apart(number: int, root: Path = SYSTEM) -> list[tuple[int, ...]]:
-    """Sets of so many allowed cores, the last ones first: no physical core is in two places.
+    """Disjoint sets of `number` allowed cores, the last cores first; no physical core is in two sets.
 
-    One is left over for the coordinator.
+    At least one core is left for the coordinator.
     """
-    last: dict[str, int] = {}  # of the allowed threads of a physical core
+    last: dict[str, int] = {}  # physical core -> the last of its allowed threads
     for core in allowed_cores():
         siblings = root / f"cpu{core}" / "topology" / "thread_siblings_list"
         last[siblings.read_text() if siblings.exists() else str(core)] = core

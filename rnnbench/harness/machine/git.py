@@ -1,4 +1,4 @@
-"""What rnnbench asks of git, in words where git refuses."""
+"""The git commands that rnnbench needs; a refusal by git becomes an error in words."""
 
 import os
 import shutil
@@ -13,20 +13,20 @@ from rnnbench.errors import UserError
 from rnnbench.harness.machine import git_programs
 from rnnbench.harness.machine.scratch import scratch
 
-# What git sets for its hooks, from which rnnbench may be run: it would name the repository in place of the folder.
+# git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
-SECONDS = 60.0  # that git may take
-NO_REPOSITORY = "not a git repository (or any"  # git's words where no parent folder is one either
+SECONDS = 60.0  # timeout of a git command
+NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 Done = subprocess.CompletedProcess[bytes]
 
 
 class NoAnswer(UserError):
-    """Git is not installed, or takes too long."""
+    """Git is not installed or takes too long."""
 
 
 def state(folder: Path) -> dict[str, Any] | None:
-    """The commit and whether files differ from it; None where `folder` is in no repository or git can't tell."""
+    """The commit, and whether files differ from it; None if `folder` is in no repository or git gives no answer."""
     try:
         commit, top = (_ask(folder, "rev-parse", what) for what in ("HEAD", "--show-toplevel"))
         if commit is None or top is None:
@@ -37,43 +37,43 @@ def state(folder: Path) -> dict[str, Any] | None:
 
 
 def top(folder: Path) -> Path | None:
-    """The top folder of the repository that `folder` lies in; None where it is in none, or git is not installed.
+    """The top folder of the repository that contains `folder`; None if there is none or git is not installed.
 
-    Raises UserError with git's own words where git finds a repository and refuses to work in it.
+    Raises UserError with git's message if git finds a repository but refuses to work in it.
     """
     if shutil.which("git") is None:
         return None
     done = run(folder, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
-        found = Path(_line(done))
+        top_folder = Path(_line(done))
         # A repository's own configuration can name any folder as its top.
-        return found if folder.resolve().is_relative_to(found) else None
-    said = _said(done)
-    if NO_REPOSITORY in said:
+        return top_folder if folder.resolve().is_relative_to(top_folder) else None
+    message = _message(done)
+    if NO_REPOSITORY in message:
         return None
-    raise UserError(f"{folder}: git refuses to work in this repository: {said}")
+    raise UserError(f"{folder}: git refuses to work in this repository: {message}")
 
 
 def commit(repository: Path, revision: str) -> str:
-    """The commit that a revision names; raises UserError where it names none."""
-    found = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if found is None:
+    """The commit that a revision names; raises UserError if there is no such revision."""
+    sha = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if sha is None:
         hint = "; fetch the whole history (a shallow clone has only its tip)" if _is_shallow(repository) else ""
         raise UserError(f"base {revision}: neither a folder nor a revision of {repository}{hint}")
-    return found
+    return sha
 
 
 @contextmanager
 def worktree(repository: Path, revision: str, name: str | None = None) -> Iterator[Path]:
-    """A temporary worktree of a revision, gone at the end, however that comes; errors call it `name`."""
+    """A temporary worktree of a revision, always removed at the end; error messages call it `name`."""
     with scratch("base") as parent:
         tree = parent / "tree"
         try:
             _add_worktree(repository, revision, tree, name or revision)
             yield tree
         finally:
-            with suppress(NoAnswer):  # then the next one prunes it
-                run(repository, "worktree", "unlock", str(tree))  # it is locked where git was cut off while making it
+            with suppress(NoAnswer):  # then the next worktree prunes this one
+                run(repository, "worktree", "unlock", str(tree))  # git leaves it locked if killed halfway
                 shutil.rmtree(parent, ignore_errors=True)
                 run(repository, "worktree", "prune")
 
@@ -89,23 +89,23 @@ def _add_worktree(repository: Path, revision: str, tree: Path, name: str) -> Non
         hint = ""
         if _ask(repository, "config", "--get-regexp", r"^remote\..*\.promisor$"):
             hint = "; this clone is partial and rnnbench downloads nothing: check the revision out once, with git"
-        raise UserError(f"base {name}: git can't make a worktree: {_said(done) or 'it does not say why'}{hint}")
+        raise UserError(f"base {name}: git can't make a worktree: {_message(done) or 'it does not say why'}{hint}")
 
 
 def folder_of(folder: Path, which: str) -> Path | None:
-    """The repository that a folder belongs to, by the name of `rev-parse`'s option; None where git can't tell."""
-    found = _ask(folder, "rev-parse", "--path-format=absolute", which)
-    return Path(found) if found else None
+    """A folder of the repository that contains `folder`, named by an option of `rev-parse`; None if git gives none."""
+    path = _ask(folder, "rev-parse", "--path-format=absolute", which)
+    return Path(path) if path else None
 
 
 def files(tree: Path) -> list[str] | None:
-    """The files of a repository's top folder that git tracks, submodules as one name; None where it is none."""
+    """The tracked files below a folder, each submodule as one name; None if the folder is in no repository."""
     done = run(tree, "ls-files", "-z")
     return os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else None
 
 
 def submodules(tree: Path) -> list[Path]:
-    """The folders of the submodules of a working tree, populated or not."""
+    """The folders of a working tree's submodules, populated or not."""
     done = run(tree, "ls-files", "--stage", "-z")
     lines = os.fsdecode(done.stdout).split("\0")[:-1] if done.returncode == 0 else []
     return [tree / line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
@@ -114,15 +114,15 @@ def submodules(tree: Path) -> list[Path]:
 def run(folder: Path, *arguments: str, **variables: str) -> Done:
     """Run git in a folder, out of reach of the terminal's Ctrl-C; `variables` are added to its environment.
 
-    No program runs that only the repository names (hooks, filters, ...), nothing is downloaded, and the user's index
-    is not refreshed. Raises NoAnswer where git is not installed, or takes more than `SECONDS`.
+    Programs that only the repository names (hooks, filters, ...) do not run, nothing is downloaded, and the user's
+    index is not refreshed. Raises NoAnswer if git is not installed or takes more than `SECONDS`.
     """
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     environment |= git_programs.QUIET | variables
-    asked = _execute(folder, git_programs.QUESTION, environment)
-    if asked.returncode > 1:  # neither found nor not found: its configuration can't be read
-        return asked
-    environment |= git_programs.overrides(asked.stdout, environment)
+    programs = _execute(folder, git_programs.QUESTION, environment)
+    if programs.returncode > 1:  # 0: found, 1: not found, otherwise git can't read its configuration
+        return programs
+    environment |= git_programs.overrides(programs.stdout, environment)
     return _execute(folder, arguments, environment)
 
 
@@ -143,11 +143,11 @@ def _execute(folder: Path, arguments: Sequence[str], environment: Mapping[str, s
         output, errors = process.communicate(timeout=SECONDS)
     except BaseException as fault:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and with it what it has started
+            os.killpg(process.pid, signal.SIGKILL)  # and the processes that it started
         process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
-                stream.close()  # unread: what has left the process group may hold the other end
+                stream.close()  # without reading: a process that left the group may hold the other end
         if isinstance(fault, subprocess.TimeoutExpired):
             raise NoAnswer(f"{folder}: `git {arguments[0]}` gives no answer within {SECONDS:g} s") from None
         raise
@@ -160,19 +160,19 @@ def _ask(folder: Path, *arguments: str) -> str | None:
 
 
 def _line(done: Done) -> str:
-    """Its answer, which may hold a path with any bytes, line ends and spaces."""
+    """The output without its last line end; a path in it may contain any bytes, line ends and spaces."""
     return os.fsdecode(done.stdout.removesuffix(b"\n"))
 
 
-def _said(done: Done) -> str:
-    """Why git refused, on one line: from its last `fatal:` or `error:` on."""
+def _message(done: Done) -> str:
+    """Why git refused, on one line: its error output from the last `fatal:` or `error:` on."""
     lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
     return " ".join(lines[starts[-1] if starts else -1 :])
 
 
 def _is_changed(top: Path) -> bool:
-    """Whether tracked files differ from the commit, in submodules too; each is asked with its own configuration."""
+    """Whether tracked files differ from the commit, in submodules too; git runs in each with its own configuration."""
     done = run(top, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     populated = (folder for folder in submodules(top) if (folder / ".git").exists())
     return bool(done.stdout) or any(_is_changed(folder) for folder in populated)

@@ -1,14 +1,14 @@
 """Keep git from running programs that a repository names in its own configuration.
 
-Whoever hands over a folder with a `.git` hands over its configuration too. Programs that the user has chosen, in the
-global or the system's configuration, do run: git-lfs, for example.
+Anyone who passes on a folder with a `.git` also passes on its configuration. Programs that the user has chosen, in the
+global or the system configuration, do run: git-lfs, for example.
 """
 
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 
-# Switched off for everybody: hooks, the file watcher, and what would write beside the user's index.
+# Always off: hooks, the file watcher, and what would write the user's index or a file beside it.
 OFF = (
     "--no-optional-locks",
     "-c",
@@ -18,11 +18,11 @@ OFF = (
     "-c",
     "core.splitIndex=false",
 )
-# In a partial clone git would fetch what is missing, through programs that the repository names (an ssh command, an
-# upload-pack, a remote helper). Its messages are read, so they are asked for in English.
+# In a partial clone git would fetch missing objects, through programs that the repository names (an ssh command, an
+# upload-pack, a remote helper). The messages must be in English because rnnbench reads them.
 QUIET = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
-# Keys whose values git, or git-lfs, runs as programs while files are checked out or compared.
+# Keys whose values git or git-lfs runs as programs while it checks out or compares files.
 KEYS = (
     r"^(filter|hook|lfs\.(extension|customtransfer))\."
     r"|^lfs\.standalonetransferagent$"
@@ -35,12 +35,12 @@ OF_THE_REPOSITORY = ("local", "worktree")
 
 
 def overrides(answer: bytes, environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that undo what the repository says of `KEYS`: each key gets the user's own values, or is empty.
+    """Environment variables that override the repository's values of `KEYS` with the user's own, or with none.
 
-    `answer` is git's to `QUESTION`: scope and `key\\nvalue` in turns, each with a NUL behind it.
+    `answer` is git's output for `QUESTION`: scope and `key\\nvalue` alternate, each followed by a NUL.
     """
     fields = os.fsdecode(answer).split("\0")[:-1]
-    chosen: dict[str, list[str]] = defaultdict(list)  # by the user
+    chosen: dict[str, list[str]] = defaultdict(list)  # key -> the user's values
     foreign: dict[str, None] = {}
     for scope, entry in zip(fields[::2], fields[1::2], strict=True):
         key, is_given, value = entry.partition("\n")
@@ -48,7 +48,7 @@ def overrides(answer: bytes, environment: Mapping[str, str]) -> dict[str, str]:
             foreign[key] = None
         else:
             chosen[key].append(value if is_given else "true")
-    # An empty value first: it ends a list, and the last value of what is no list counts.
+    # An empty value comes first: it clears a list; for other keys only the last value counts.
     pairs = [(key, value) for key in foreign for value in ("", *chosen[key])]
     first = int(environment.get("GIT_CONFIG_COUNT") or 0)
     made = {"GIT_CONFIG_COUNT": str(first + len(pairs))}

@@ -1,6 +1,6 @@
-"""What a case could leave changed in its process beside torch: put back after every request, whatever the case did.
+"""The state of a process, other than torch's, that a case could change: restored after every request.
 
-To add to it: a line in `SETTINGS`, and one in `tests/harness/machine/test_process_state.py` with how a cell changes it.
+To add a setting: a line in `SETTINGS`, and one in `tests/harness/machine/test_process_state.py` that changes it.
 """
 
 import gc
@@ -26,12 +26,12 @@ def _handlers() -> tuple[Any, ...]:
 
 def _set_handlers(wanted: tuple[Any, ...]) -> None:
     for number, handler in zip(CATCHABLE, wanted, strict=True):
-        if handler is not None and signal.getsignal(number) is not handler:  # None: set by C code, out of our reach
+        if handler is not None and signal.getsignal(number) is not handler:  # None: set by C code, not restorable
             signal.signal(number, handler)
 
 
 def _timer(which: int) -> Setting:
-    """An alarm that is still to come; whether there is one, since the time that is left passes by itself."""
+    """Whether an alarm is pending. The remaining time is not compared, since it changes by itself."""
     return Setting(lambda: signal.getitimer(which) != (0.0, 0.0), lambda value: signal.setitimer(which, 0.0))
 
 
@@ -40,7 +40,7 @@ def _mask() -> set[int]:
 
 
 def _umask() -> int:
-    mask = os.umask(0o077)  # to read it is to set it
+    mask = os.umask(0o077)  # the only way to read it is to set it
     os.umask(mask)
     return mask
 
@@ -66,7 +66,7 @@ def _attribute(holder: Any, name: str) -> Setting:
 
 
 SETTINGS: dict[str, Setting] = {
-    # First, so that no alarm is handled by a handler that is being replaced.
+    # First, so that no alarm goes off while the handlers are being replaced.
     "alarm": _timer(signal.ITIMER_REAL),
     "timer of its own time": _timer(signal.ITIMER_VIRTUAL),
     "profiling timer": _timer(signal.ITIMER_PROF),
@@ -91,22 +91,22 @@ SETTINGS: dict[str, Setting] = {
     "nice value": Setting(lambda: os.getpriority(os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
     **{f"limit {name}": _limit(name) for name in LIMITS},
 }
-CORES = "allowed cores"  # which the coordinator chooses anew for each visit
+CORES = "allowed cores"  # the coordinator chooses them again for each visit
 if hasattr(os, "sched_setaffinity"):
     SETTINGS[CORES] = Setting(lambda: os.sched_getaffinity(0), partial(os.sched_setaffinity, 0))
 
 
 class ProcessState:
-    """The state at the start of a process, put back after each request."""
+    """The state at the start of a process, restored after each request."""
 
     def __init__(self) -> None:
         self._wanted = read(SETTINGS)
 
     def begin(self) -> None:
-        """Take the cores as they are now: they are the coordinator's choice and no case's."""
+        """Note the current cores: the coordinator chose them, not a case."""
         if CORES in SETTINGS:
             self._wanted[CORES] = SETTINGS[CORES].read()
 
     def restore(self) -> None:
-        """Put everything back; raises NotRestoredError where something stays as it is."""
+        """Restore everything; raises NotRestoredError if a setting does not change back."""
         put_back(SETTINGS, self._wanted)

@@ -1,7 +1,7 @@
-"""Temporary folders that are gone at the end, and after a SIGKILL at the next start of any rnnbench.
+"""Temporary folders that are removed at the end, or after a SIGKILL at the next start of any rnnbench.
 
-Only folders that rnnbench made are ever removed: each holds a marker file that names the folder by its path and its
-inode. So a folder with a similar name, and a folder that somebody copied or moved, is left alone.
+Only folders that rnnbench made are removed: each holds a marker file with the path and the inode of the folder. So a
+folder with a similar name, and a folder that somebody copied or moved, is left alone.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ MAX_MARKER = 1 << 14  # bytes; longer than any path
 
 @contextlib.contextmanager
 def scratch(kind: str) -> Iterator[Path]:
-    """A new folder in the system's place for temporary files; raises UserError where it can't be made."""
+    """A new folder in the system's folder for temporary files; raises UserError if it can't be made."""
     try:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent)
@@ -39,35 +39,35 @@ def scratch(kind: str) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that rnnbench made and whose owners have died: nobody holds their locks."""
+    """Remove folders that rnnbench made and whose owners have died: no process holds their locks."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            continue  # it is gone, another user's, or no folder
+            continue  # it is gone, belongs to another user, or is not a folder
         try:
-            if not _is_marked(folder, lock):  # nor locked: it may be somebody's who knows nothing of rnnbench
+            if not _is_marked(folder, lock):  # and not locked either: it may have nothing to do with rnnbench
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_marked(folder, lock):
                 _remove(folder)
         except OSError:
-            continue  # its owner lives
+            continue  # its owner is still running
         finally:
             os.close(lock)
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
-    """A marked folder and its lock, which ends with the process."""
+    """A marked folder and the descriptor of its lock, which the system releases when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     lock = os.open(folder, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    (folder / MARKER).write_bytes(_mark(folder, lock))  # once it is locked: nobody takes it for abandoned
+    (folder / MARKER).write_bytes(_mark(folder, lock))  # after locking, so that nobody removes it as abandoned
     return folder, lock
 
 
 def _mark(folder: Path, descriptor: int) -> bytes:
-    """What the marker of a folder says; a copy has another inode, and what was moved another path."""
+    """The content of a folder's marker; a copied folder has another inode, and a moved one another path."""
     facts = os.fstat(descriptor)
     return f"{facts.st_dev} {facts.st_ino} ".encode() + os.fsencode(os.path.realpath(folder)) + b"\n"
 
@@ -79,7 +79,7 @@ def _is_marked(folder: Path, descriptor: int) -> bool:
     try:
         marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
     except OSError:
-        return False  # it has none
+        return False  # no marker
     try:
         return stat.S_ISREG(os.fstat(marker).st_mode) and os.read(marker, MAX_MARKER) == _mark(folder, descriptor)
     finally:
@@ -87,7 +87,7 @@ def _is_marked(folder: Path, descriptor: int) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the content first and the marker last: what is cut off in between is gone on with at the next start."""
+    """Remove the content first and the marker last, so that the next start can finish an interrupted removal."""
     with contextlib.suppress(OSError):  # it is gone already, or the next start tries again
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():

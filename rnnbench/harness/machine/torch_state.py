@@ -1,8 +1,8 @@
-"""torch's global state, put back around every case, whatever the case did to it.
+"""torch's global state, restored around every case.
 
-`SETTINGS` is the one list of what a cell could leave changed for others. To add to it: a line with how to read the
-value and how to set it, and a line in `tests/harness/machine/test_torch_state.py` with how a cell changes it. Names
-that a version of torch does not have are left out.
+`SETTINGS` is the only list of what a cell could leave changed for other cells. To add a setting: a line that says how
+to read and how to set the value, and a line in `tests/harness/machine/test_torch_state.py` that changes it as a cell
+would. Names that a version of torch does not have are left out.
 """
 
 import sys
@@ -22,7 +22,7 @@ _overrides: Any = torch.overrides
 _c: Any = torch._C
 
 CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
-# What a reader of a run has to know of torch's state; the others are as torch starts.
+# The part of torch's state that a reader of a run must know; the other settings keep torch's defaults.
 DESCRIBED = (
     "default dtype",
     "grad mode",
@@ -35,7 +35,7 @@ DESCRIBED = (
 
 
 class Setting(NamedTuple):
-    """How to read and set one value of global state. Where setting it has no effect, the case that changed it fails."""
+    """How to read and set one value of global state. If setting it has no effect, the case that changed it fails."""
 
     read: Callable[[], Any]
     write: Callable[[Any], Any]
@@ -55,7 +55,7 @@ def _set_cudnn(flags: tuple[bool, ...]) -> None:
 
 
 def _default_device() -> str | None:
-    """The device of `torch.set_default_device`; None if it was never called, since even "cpu" slows every call."""
+    """The device of `torch.set_default_device`; None if it was never called: even "cpu" slows every call."""
     context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     return None if context is None else str(context.device)
 
@@ -95,7 +95,7 @@ def _dispatch_modes() -> tuple[object, ...]:
 
 
 def _set_modes(stack: Any, read_modes: Callable[[], tuple[object, ...]]) -> Callable[[Iterable[object]], None]:
-    """`stack`: the module that holds the stack of modes."""
+    """A function that sets a stack of modes; `stack` is the module that holds it."""
 
     def write(wanted: Iterable[object]) -> None:
         while read_modes():
@@ -107,21 +107,21 @@ def _set_modes(stack: Any, read_modes: Callable[[], tuple[object, ...]]) -> Call
 
 
 def _hooks_of(*modules: ModuleType) -> Setting:
-    """The global hooks of modules or optimizers: everything in these files whose name begins with `_global_`."""
-    names = [(one, name) for one in modules for name in vars(one) if name.startswith("_global_")]
+    """The global hooks of modules or optimizers: every name in these files that begins with `_global_`."""
+    names = [(module, name) for module in modules for name in vars(module) if name.startswith("_global_")]
 
     def read() -> tuple[Any, ...]:
-        values = (getattr(one, name) for one, name in names)
+        values = (getattr(module, name) for module, name in names)
         return tuple(tuple(value.items()) if isinstance(value, dict) else value for value in values)
 
     def write(wanted: tuple[Any, ...]) -> None:
-        for (one, name), value in zip(names, wanted, strict=True):
-            held = getattr(one, name)
+        for (module, name), value in zip(names, wanted, strict=True):
+            held = getattr(module, name)
             if isinstance(held, dict):
                 held.clear()
                 held.update(value)
             else:
-                setattr(one, name, value)
+                setattr(module, name, value)
 
     return Setting(read, write)
 
@@ -143,12 +143,12 @@ def _attribute(holder: Any, name: str) -> Setting:
 
 
 def _fixed(read: Callable[[], Any]) -> Setting:
-    """A value that nothing can put back."""
+    """A value that can be read but not restored."""
     return Setting(read, lambda value: None)
 
 
 def _compiler_stance() -> str:
-    """The stance that `torch.compiler.set_stance` left; reading it does not import the compiler."""
+    """The stance set by `torch.compiler.set_stance`; reading it does not import the compiler."""
     frames: Any = sys.modules.get("torch._dynamo.eval_frame")
     return "default" if frames is None else str(frames._stance.stance)
 
@@ -161,7 +161,7 @@ def _flushes_denormals() -> bool:
 
 
 SETTINGS: dict[str, Setting] = {
-    # First, since a mode is asked about much of what is done to the others.
+    # First, since torch passes many of the calls that set the others to a mode.
     "function modes": Setting(_function_modes, _set_modes(_overrides, _function_modes)),
     "dispatch modes": Setting(_dispatch_modes, _set_modes(_python_dispatch, _dispatch_modes)),
     "threads": Setting(torch.get_num_threads, torch.set_num_threads),
@@ -202,12 +202,12 @@ TorchState = dict[str, Any]
 
 
 def capture() -> TorchState:
-    """The settings as they are, but for those that torch refuses to tell."""
+    """The current settings, without those that torch refuses to report."""
     return read(SETTINGS)
 
 
 def restore(wanted: Mapping[str, Any]) -> None:
-    """Put the settings back; raises NotRestoredError where one stays as it is."""
+    """Restore the settings; raises NotRestoredError if one does not change back."""
     put_back(SETTINGS, wanted)
 
 
@@ -215,20 +215,20 @@ def read(settings: Mapping[str, Setting]) -> TorchState:
     """The value of each setting that can be read."""
     state = {}
     for name, (read_one, _) in settings.items():
-        with suppress(RuntimeError):  # TF32 by its old names, once it was set by torch's newer ones (`fp32_precision`)
+        with suppress(RuntimeError):  # TF32 by its old names, after it was set by torch's newer one (`fp32_precision`)
             state[name] = read_one()
     return state
 
 
 def put_back(settings: Mapping[str, Setting], wanted: Mapping[str, Any]) -> None:
-    """Set what is not as wanted, and nothing else, since setting some of them costs time. Raises NotRestoredError."""
+    """Set the settings that differ, and no others, since setting some costs time. Raises NotRestoredError."""
     for name, value in wanted.items():
         read_one, write = settings[name]
         if _is(read_one, value):
             continue
         try:
             write(value)
-        except Exception as error:  # torch, or a mode that the case has left, refuses
+        except Exception as error:  # torch, or a mode that the case left on, refuses
             raise NotRestoredError(name) from error
         if not _is(read_one, value):
             raise NotRestoredError(name)
@@ -237,11 +237,11 @@ def put_back(settings: Mapping[str, Setting], wanted: Mapping[str, Any]) -> None
 def _is(read_one: Callable[[], Any], value: Any) -> bool:
     try:
         return bool(read_one() == value)
-    except RuntimeError:  # set by torch's newer names since: writing by the old one sets both
+    except RuntimeError:  # set since by torch's newer name: writing by the old name sets both
         return False
 
 
 def tf32_allowed(state: TorchState) -> tuple[bool | None, bool | None]:
-    """Whether float32 may be TF32 on a GPU, in cuDNN's layers and in matrix products; None where torch did not tell."""
+    """Whether a GPU may use TF32 for float32, in cuDNN's layers and in matrix products; None where unknown."""
     precision = state.get("float32 matmul precision")
     return state.get("cuDNN TF32"), precision and precision != "highest"

@@ -1,6 +1,6 @@
-"""Where the time of one call goes: operators clocked where they stand, needless parts left out, a look by a profiler.
+"""Where the time of one call goes: timed operators, replays without needless parts, and a profiler's view.
 
-Nothing that is timed here is timed under a profiler; how much that would slow the call is measured as well, and told.
+The reported times are not taken under a profiler. How much a profiler slows the call is measured and reported, too.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 10
-MAX_ROUNDS = 3  # times as many, where a replay's time is not yet as precise as this
+MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
-MAX_OPERATORS = 100_000  # in a call that is profiled: each costs the profiler about a kilobyte
+MAX_OPERATORS = 100_000  # in a profiled call: the profiler needs about a kilobyte for each
 
 
 def profile(
@@ -37,55 +37,58 @@ def profile(
     window_seconds: float = WINDOW_SECONDS,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Profile:
-    """Take a call apart; traces and stacks are written into `folder`, if one is given.
+    """Find out where the time of a call goes; traces and stacks are written into `folder`, if one is given.
 
-    Raises whatever the call raises. A part that can't be had is told in `notes`.
+    Raises any error of the call. `notes` says which parts of the profile are missing.
     """
     with subject.call.mode():
         subject.call.call()  # lazy set-up
-    found = None if subject.opaque else listing(_seen_through(subject))
+    listed = None if subject.opaque else listing(_seen_through(subject))
     subject.forget()
     watched, notes = _watched(subject)
     suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
-    arms, (replays, told) = _arms(subject), _replays(subject, suspects, watched)
+    arms, (replays, reasons) = _arms(subject), _replays(subject, suspects, watched)
     clocked, idling = (
         ClockedOperators(_seen_through(subject)),
-        ClockedOperators(idle([] if found is None else found.kinds)),
+        ClockedOperators(idle([] if listed is None else listed.kinds)),
     )
     slow = {"unprofiled": subject.call, "profiled": _profiled(subject.call)}
-    if found is not None:
+    if listed is not None:
         slow |= {"clocked": clocked.arm(), "idle": idling.arm()}
     settings = Settings(
         replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
     longer = settings.model_copy(update={"most_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
-    # Apart, since all arms of a round are clocked in blocks as long as the slowest one's call, and the last are slow.
+    # In separate rounds: the slowest arm's call sets the block length for all arms of a round, and `slow` is slow.
     taken = [
-        LiveRounds(subject.device, one, next(iter(one)), wanted, on_progress=on_progress)
-        for one, wanted in ((arms, settings), (replays, longer), (slow, settings))
-        if one
+        LiveRounds(subject.device, calls, next(iter(calls)), wanted, on_progress=on_progress)
+        for calls, wanted in ((arms, settings), (replays, longer), (slow, settings))
+        if calls
     ]
     times = {
-        arm: tuple(time.low for time in each) for one in taken for arm, each in one.run().times.items() if arm != "idle"
+        arm: tuple(times.low for times in of_rounds)
+        for live_rounds in taken
+        for arm, of_rounds in live_rounds.run().times.items()
+        if arm != "idle"
     }
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
         times={arm: values for arm, values in times.items() if not arm.startswith("without ")},
-        operators=() if found is None else table(found, clocked, idling, rounds),
+        operators=() if listed is None else table(listed, clocked, idling, rounds),
         opaque=subject.opaque,
-        causes=tuple(_cause(one, place, times, told) for place, one in enumerate(suspects)),
+        causes=tuple(_cause(suspect, index, times, reasons) for index, suspect in enumerate(suspects)),
         notes=tuple(notes),
     )
-    del arms, replays, slow, taken, watched, suspects  # and with them the tensors of a call
-    if found is not None and len(found.order) > MAX_OPERATORS:
+    del arms, replays, slow, taken, watched, suspects  # also frees the tensors of a call
+    if listed is not None and len(listed.order) > MAX_OPERATORS:
         more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
     return _with_profiler(subject, result, folder)
 
 
 def _seen_through(subject: ProfiledCall) -> TimedCall:
-    """The call in a mode in which its operators can be seen."""
+    """The call in a mode in which its operators are visible."""
     return TimedCall(subject.call.call, eager_mode(subject.call.mode))
 
 
@@ -102,7 +105,7 @@ def _watched(subject: ProfiledCall) -> tuple[Watched | None, list[str]]:
 
 
 def _arms(subject: ProfiledCall) -> dict[str, TimedCall]:
-    """The call and what it begins with, by name."""
+    """The call and its first parts (`forward`, `forward_backward`), by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
         arms["forward"] = subject.forward
@@ -114,26 +117,26 @@ def _arms(subject: ProfiledCall) -> dict[str, TimedCall]:
 def _replays(
     subject: ProfiledCall, suspects: list[causes.Suspect], watched: Watched | None
 ) -> tuple[dict[str, TimedCall], dict[int, str]]:
-    """The call's replay and those without a suspect, if there is one; by a suspect's place why it can't be left out."""
+    """Replays of the call: whole and without each suspect; and, by a suspect's index, why it can't be left out."""
     arms: dict[str, TimedCall] = {}
-    told: dict[int, str] = {}
-    for place, suspect in enumerate(suspects):
-        assert watched is not None  # or there would be none
+    reasons: dict[int, str] = {}
+    for index, suspect in enumerate(suspects):
+        assert watched is not None  # otherwise there would be no suspects
         without = suspect.note or _replayed(subject, watched, suspect.remedies)
         if isinstance(without, str):
-            told[place] = without
+            reasons[index] = without
         else:
-            arms[f"without {place}"] = without
+            arms[f"without {index}"] = without
     if not arms:
-        return {}, told
+        return {}, reasons
     assert watched is not None
     whole = _replayed(subject, watched, ())
-    assert isinstance(whole, TimedCall)  # since a part of it could be had
-    return {"replayed": whole, **arms}, told
+    assert isinstance(whole, TimedCall)  # since a replay of a part works
+    return {"replayed": whole, **arms}, reasons
 
 
 def _replayed(subject: ProfiledCall, watched: Watched, remedies: Iterable[Remedy]) -> TimedCall | str:
-    """The call's replay with these remedies, or why it can't be had, which is our doing and no fault of its code."""
+    """The call's replay with these remedies, or why there is none, which is a limit of rnnbench, not of the code."""
     try:
         with subject.call.mode():
             replay = Replay(watched)
@@ -150,7 +153,7 @@ def _replayed(subject: ProfiledCall, watched: Watched, remedies: Iterable[Remedy
 
 
 def _profiled(timed: TimedCall) -> TimedCall:
-    """The same call as torch's profiler sees it."""
+    """The same call under torch's profiler."""
 
     @contextmanager
     def mode() -> Iterator[None]:
@@ -161,12 +164,12 @@ def _profiled(timed: TimedCall) -> TimedCall:
 
 
 def _cause(
-    suspect: causes.Suspect, place: int, times: Mapping[str, tuple[float, ...]], told: Mapping[int, str]
+    suspect: causes.Suspect, index: int, times: Mapping[str, tuple[float, ...]], reasons: Mapping[int, str]
 ) -> Cause:
-    without = times.get(f"without {place}")
+    without = times.get(f"without {index}")
     if without is None:
-        return Cause(suspect.kind, suspect.what, suspect.calls, note=told[place])
-    saved = tuple(here - there for here, there in zip(times["replayed"], without, strict=True))
+        return Cause(suspect.kind, suspect.what, suspect.calls, note=reasons[index])
+    saved = tuple(seconds - less for seconds, less in zip(times["replayed"], without, strict=True))
     return Cause(suspect.kind, suspect.what, suspect.calls, saved)
 
 
@@ -175,14 +178,16 @@ def _launches(subject: ProfiledCall) -> bool:
 
 
 def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
-    """The profile with what torch's profiler adds."""
+    """The profile, completed with the results of torch's profiler."""
     name = file_name(subject.name)
     trace = None if folder is None else folder / "traces" / f"{name}.json.gz"
     seen = profiler.see(subject.call, subject.forget, subject.device.synchronize, trace, launches=_launches(subject))
     files: dict[str, str] = {}
     if folder is not None:
         stacks = folder / "traces" / f"{name}.stacks.txt"
-        lines = (f"{';'.join(one.replace(';', ',') for one in stack)} {size}" for stack, size in seen.stacks.items())
+        lines = (
+            f"{';'.join(frame.replace(';', ',') for frame in stack)} {size}" for stack, size in seen.stacks.items()
+        )
         stacks.write_text("\n".join(lines) + "\n", encoding="utf-8")
         files = {"trace": f"traces/{name}.json.gz", "stacks": f"traces/{name}.stacks.txt"}
         snapshot = folder / "traces" / f"{name}.memory.pickle"
@@ -191,7 +196,8 @@ def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) 
     return replace(
         result,
         operators=tuple(
-            replace(one, profiler_seconds=seen.operator_seconds.get((one.name, one.shapes))) for one in result.operators
+            replace(operator, profiler_seconds=seen.operator_seconds.get((operator.name, operator.shapes)))
+            for operator in result.operators
         ),
         kernels=seen.kernels,
         no_kernels=seen.no_kernels,
@@ -205,7 +211,7 @@ def _with_profiler(subject: ProfiledCall, result: Profile, folder: Path | None) 
 
 
 def file_name(case: str) -> str:
-    """A case's key, or a module's name, as a file can have it: no longer than file systems allow, and no other's."""
+    """A file name for a case's key or a module's name: unique, and short enough for file systems."""
     values = "-".join(term.rpartition("=")[2] for term in case.split())
     plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
     return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

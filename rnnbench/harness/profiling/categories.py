@@ -1,4 +1,4 @@
-"""What kind of work an operator does."""
+"""The kind of work that an operator does."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ NOTHING = frozenset(
 
 
 def category(name: str) -> Category:
-    """Of an operator by its name, `aten::addmm` or `addmm`."""
+    """The category of an operator, by its name: `aten::addmm` or `addmm`."""
     plain = name.rpartition("::")[2]
     if plain.startswith(FUSED_LAYERS):
         return "layer"
@@ -102,7 +102,7 @@ def category(name: str) -> Category:
 
 
 def _is_pointwise(plain: str, overload: Any) -> bool:
-    """Also the backward of a pointwise operator, which torch does not tag, Adam's lists of them, and fused gates."""
+    """Whether torch tags it as pointwise; also untagged backward operators, Adam's list operators, and fused gates."""
     return (
         torch.Tag.pointwise in overload.tags
         or plain.startswith(("_foreach_", "_fused_adam", "_thnn_fused"))

@@ -1,6 +1,6 @@
-"""What a program does and need not do, found by its structure: nothing here looks at a clock.
+"""Find needless work in a program by its structure alone, without timing anything.
 
-Each suspect says how the call would be made without it; what that saves is measured by `rounds`.
+Each suspect says how the call would run without it; `rounds` measures how much time that saves.
 """
 
 from collections import defaultdict
@@ -25,30 +25,30 @@ from rnnbench.store.profiles import CauseKind
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
 NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
 JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
-GETTER = "get"  # of a property, such as `tensor.grad`
+GETTER = "get"  # reads a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
 MAX_SUSPECTS = 8
-MIN_CALLS = 2  # calls of a kind: what is done once in a whole sequence is no cause
+MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """Calls that could be done without."""
+    """Calls that may be needless."""
 
     kind: CauseKind
     what: str
     calls: int
     remedies: tuple[Remedy, ...] = ()
-    note: str = ""  # why it can't be measured; empty where it can
+    note: str = ""  # why it can't be measured; empty if it can be measured
 
 
 def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
-    """All that are found, those of most calls first; `trained`: gradients are taken."""
+    """All suspects, those with the most calls first; `trained`: whether gradients are computed."""
     calls, dead = watched.calls, _dead(watched)
     groups = _hoistable(watched)
-    # What flows back into their inputs would be lost with them.
+    # Removing the other groups would also remove the gradients that flow back into their inputs.
     kept = [group for group in groups if not (trained and any(_input(call).requires_grad for call in group))]
-    found = [
+    all_suspects = [
         *_not_hoisted(groups, kept),
         *_small_products(watched, {call.ordinal for group in kept for call in group}),
         *_copies(calls),
@@ -56,17 +56,17 @@ def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
         *_waits(calls, dead),
         *_unused(calls, dead),
     ]
-    return sorted(found, key=lambda one: -one.calls)[:MAX_SUSPECTS]
+    return sorted(all_suspects, key=lambda suspect: -suspect.calls)[:MAX_SUSPECTS]
 
 
 def steps_of(watched: Watched) -> int:
-    """Steps of the sequence: how often the weight that is used most is multiplied with what follows from itself."""
+    """Steps of the sequence: the largest number of products of one weight that depend on each other."""
     groups = _by_weight(watched.calls)
     return max((len(group) for group in groups if any(reached(watched, group))), default=1)
 
 
 def _hoistable(watched: Watched) -> list[list[ProgramCall]]:
-    """Products with one weight that don't follow from each other, and so could be one product of them all."""
+    """Groups of products with one weight that don't depend on each other, and so could be a single product."""
     groups = [
         group for group in _by_weight(watched.calls) if len(group) >= MIN_CALLS and not any(reached(watched, group))
     ]
@@ -74,16 +74,16 @@ def _hoistable(watched: Watched) -> list[list[ProgramCall]]:
 
 
 def _not_hoisted(groups: list[list[ProgramCall]], kept: list[list[ProgramCall]]) -> Iterator[Suspect]:
-    """`kept`: those of the groups that can be left out."""
+    """Products that could be made once for all steps; `kept`: the groups whose removal can be measured."""
     if kept:
         every = [call for group in kept for call in group]
-        yield Suspect("not hoisted", _said(every), len(every), tuple(map(make_whole, kept)))
+        yield Suspect("not hoisted", _described(every), len(every), tuple(map(make_whole, kept)))
     elif groups:
-        yield Suspect("not hoisted", _said(groups[0]), len(groups[0]), note="gradients flow into their inputs")
+        yield Suspect("not hoisted", _described(groups[0]), len(groups[0]), note="gradients flow into their inputs")
 
 
 def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
-    """Products of one input with several weights, which could be one product with all of them."""
+    """Products of one input with several weights, which could be a single product with all weights."""
     by_input: dict[Any, list[ProgramCall]] = defaultdict(list)
     for call in _products(watched.calls):
         if call.ordinal not in covered:
@@ -100,20 +100,20 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
             made[key] = stacked(group)
         remedies.append(make_stacked(group, made[key]))
     every = [call for group in sets for call in group]
-    yield Suspect("small products", _said(every), len(every), tuple(remedies))
+    yield Suspect("small products", _described(every), len(every), tuple(remedies))
 
 
 def _copies(calls: Sequence[ProgramCall]) -> Iterator[Suspect]:
-    """Results equal to what was given, in memory of their own, where nothing writes into either."""
+    """Copies of a tensor in new memory, where nothing writes later into the tensor or the copy."""
     written = [(call.ordinal, storages(call.args[:1])) for call in calls if call.written]
-    found: dict[str, list[ProgramCall]] = defaultdict(list)
+    by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
-        both = call.writes | call.reads
-        if _is_copy(call) and not any(ordinal > call.ordinal and into & both for ordinal, into in written):
-            found[call.where].append(call)
-    for group in found.values():
+        used = call.writes | call.reads
+        if _is_copy(call) and not any(ordinal > call.ordinal and into & used for ordinal, into in written):
+            by_line[call.where].append(call)
+    for group in by_line.values():
         if len(group) >= MIN_CALLS:
-            yield Suspect("copy", _said(group), len(group), (give_first(group),))
+            yield Suspect("copy", _described(group), len(group), (give_first(group),))
 
 
 def _is_copy(call: ProgramCall) -> bool:
@@ -128,54 +128,54 @@ def _is_copy(call: ProgramCall) -> bool:
 
 
 def _joins(calls: Sequence[ProgramCall], *, trained: bool) -> Iterator[Suspect]:
-    """Tensors put side by side again and again."""
-    found: dict[str, list[ProgramCall]] = defaultdict(list)
+    """Tensors that are concatenated again and again."""
+    by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         if call.name in JOINS and isinstance(call.result, Tensor) and not call.written:
-            found[call.where].append(call)
-    for group in found.values():
+            by_line[call.where].append(call)
+    for group in by_line.values():
         if len(group) >= MIN_CALLS:
-            note = "gradients flow through it" if trained and any(one.result.requires_grad for one in group) else ""
-            yield Suspect("concatenation", _said(group), len(group), () if note else (give_results(group),), note)
+            note = "gradients flow through it" if trained and any(call.result.requires_grad for call in group) else ""
+            yield Suspect("concatenation", _described(group), len(group), () if note else (give_results(group),), note)
 
 
 def _waits(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
-    """Values that are read back into Python, with all that is computed for that alone."""
+    """Values that are read back into Python, with the work that is done only for them."""
     waits = [call for call in calls if _is_wait(call)]
-    found: dict[str, list[ProgramCall]] = defaultdict(list)
+    by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in waits:
-        found[call.where].append(call)
-    for group in found.values():
+        by_line[call.where].append(call)
+    for group in by_line.values():
         if len(group) < MIN_CALLS:
             continue
         feeding = [] if dead is None else list(_feeding(calls, group, dead))
-        yield Suspect("synchronisation", _said(group), len(group), (give_results([*group, *feeding]),))
+        yield Suspect("synchronisation", _described(group), len(group), (give_results([*group, *feeding]),))
 
 
 def _unused(calls: Sequence[ProgramCall], dead: set[int] | None) -> Iterator[Suspect]:
-    """Results that nothing uses, not even a value that is read back."""
+    """Results that nothing uses, not even to compute a value that is read back."""
     if dead is None:
         return
     waits = [call for call in calls if _is_wait(call)]
     fed = {call.ordinal for call in _feeding(calls, waits, dead)}
-    found: dict[str, list[ProgramCall]] = defaultdict(list)
+    by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         is_work = isinstance(call.result, Tensor) and not storages(call.result) & call.reads
         if call.ordinal in dead - fed and is_work and call.name != GETTER:
-            found[call.where].append(call)
-    for group in found.values():
+            by_line[call.where].append(call)
+    for group in by_line.values():
         if len(group) >= MIN_CALLS:
-            yield Suspect("unused", _said(group), len(group), (give_results(group),))
+            yield Suspect("unused", _described(group), len(group), (give_results(group),))
 
 
 def _dead(watched: Watched) -> set[int] | None:
-    """Calls that give tensors from which nothing follows that is returned; None where not all can be followed."""
+    """Calls whose tensors do not contribute to the returned value; None if not all tensors can be followed."""
     if watched.hidden:
         return None
     fresh = {storage for call in watched.calls if not call.written for storage in storages(call.result) - call.reads}
     needed, dead = storages(watched.returned), set[int]()
     for call in reversed(watched.calls):
-        lasts = call.written and not call.writes <= fresh  # it changes what is there before and after
+        lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
         if lasts or call.writes & needed:
             needed |= call.reads
         elif storages(call.result):
@@ -184,7 +184,7 @@ def _dead(watched: Watched) -> set[int] | None:
 
 
 def _feeding(calls: Sequence[ProgramCall], waits: Sequence[ProgramCall], dead: set[int]) -> Iterator[ProgramCall]:
-    """Dead calls from which one of `waits` follows."""
+    """Dead calls on which one of `waits` depends."""
     among, needed = {call.ordinal for call in waits}, set[Storage]()
     for call in reversed(calls):
         if call.ordinal in among:
@@ -202,8 +202,8 @@ def _products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
     """Products of rows with a weight."""
     for call in calls:
         if product_of(call.name) is not None and not call.kwargs.get("out") and isinstance(call.result, Tensor):
-            place = product_of(call.name) or 0
-            if len(call.args) > place + 1 and _input(call).dim() == 2:
+            index = product_of(call.name) or 0
+            if len(call.args) > index + 1 and _input(call).dim() == 2:
                 yield call
 
 
@@ -215,8 +215,8 @@ def _by_weight(calls: Sequence[ProgramCall]) -> list[list[ProgramCall]]:
 
 
 def _weight_key(call: ProgramCall) -> Any:
-    place = product_of(call.name)
-    rest = [arg for index, arg in enumerate(call.args) if index != place] + list(call.kwargs.values())
+    rows_index = product_of(call.name)
+    rest = [arg for index, arg in enumerate(call.args) if index != rows_index] + list(call.kwargs.values())
     return (call.name, *(_tensor_key(arg) for arg in rest))
 
 
@@ -229,8 +229,8 @@ def _input(call: ProgramCall) -> Tensor:
     return tensor
 
 
-def _said(group: Sequence[ProgramCall]) -> str:
-    """`clone (my_cell.py:31)`, or with several lines `linear (my_cell.py:31, 33)`."""
+def _described(group: Sequence[ProgramCall]) -> str:
+    """Names and lines of calls: `clone (my_cell.py:31)`, or with several lines `linear (my_cell.py:31, 33)`."""
     names = list(dict.fromkeys(call.name for call in group))
     lines: dict[str, list[str]] = defaultdict(list)
     for where in sorted({call.where for call in group if call.where}):

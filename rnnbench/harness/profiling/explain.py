@@ -1,4 +1,4 @@
-"""Modules of the user's process, timed in turns and then each taken apart: what `rnnbench.explain(...)` does."""
+"""Time modules of the user's process in turns, then profile each: the work of `rnnbench.explain(...)`."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,11 +24,11 @@ def explain(
     folder: Path | None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Found, dict[str, Profile]]:
-    """Times and profiles by module; one that fails under the profiler has its reason. Raises as `live.measure`."""
+    """Times, and a profile for each module, or why profiling it failed. Raises the same errors as `live.measure`."""
     started = time.monotonic()
     profiles: dict[str, Profile] = {}
     with ready(modules, inputs, phase, reference) as prepared:
-        found = timed(prepared, settings, started, on_progress)
+        result = timed(prepared, settings, started, on_progress)
         device = devices.open_device(prepared.device)
         for name, arm in prepared.arms.items():
             subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)
@@ -38,6 +38,6 @@ def explain(
                         subject, folder, window_seconds=settings.window_seconds, on_progress=on_progress
                     )
             except (RuntimeError, ValueError) as error:
-                told = f"under the profiler: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
-                profiles[name] = Profile(name, "failed", told)
-    return found, profiles
+                reason = f"under the profiler: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+                profiles[name] = Profile(name, "failed", reason)
+    return result, profiles

@@ -1,9 +1,9 @@
-"""The operators of a call, each clocked where it stands: with the caches, the memory and the autograd of the call.
+"""The operators of a call, each timed within the call: with the caches, the memory and the autograd of the call.
 
-Torch's profiler slows short operators several times over, each by another factor. Here a clock is read before and after
-each operator and nothing else is done in between, so what is added is the same for all of them; it is measured on the
-same operators with a single value in each tensor, and what is left is the kernel's time. (Operators run again and again
-by themselves, the other way that was tried, find their weights in a nearer cache than the call does.)
+Torch's profiler makes short operators several times slower, each by a different factor. Here a clock is read before and
+after each operator and nothing else is done, so the added time is the same for all operators. It is measured on the
+same operators with a single value in each tensor; the remaining time is the kernel's. (Running each operator repeatedly
+on its own was tried, too, but then its weights are in a nearer cache than in the call.)
 """
 
 from collections.abc import Callable, Iterator
@@ -22,65 +22,65 @@ from rnnbench.harness.profiling.categories import category
 from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.workloads.phases import Mode, TimedCall
 
-MAX_SHAPES = 4  # that are told of an operator that takes a list of many
-# Operators that can be given tensors of one value whatever else they are told: none reads an index or a size.
+MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
+# Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
 WINDOWS = 2  # of each arm in a round
-IDLE_CALLS = 20  # of each operator in a call of the arm
-NOTHING: Any = torch.ops.aten.relu.default  # stands for those that can't
+IDLE_CALLS = 20  # of each operator in one call of the arm
+NOTHING: Any = torch.ops.aten.relu.default  # takes the place of operators that can't be shrunk
 
 
 @dataclass
 class OperatorKind:
-    """The calls of one operator on tensors of the same shapes and strides."""
+    """All calls of one operator on tensors of the same shapes and strides."""
 
     function: Any
     shapes: str
     category: Category
     part: CallPart
-    args: tuple[Any, ...]  # single values in place of the tensors
+    args: tuple[Any, ...]  # with tensors of a single value
     kwargs: dict[str, Any]
     calls: int = 0
     new_bytes: int = 0
 
     @property
     def name(self) -> str:
-        """`aten::addmm`."""
+        """The operator's name, such as `aten::addmm`."""
         return plain_name(self.function)
 
 
 class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
-    """Notes while it is entered which operators are called."""
+    """Records the operators that are called while this mode is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kinds: list[OperatorKind] = []
-        self.order: list[int] = []  # of each call, the place in `kinds`
-        self._places: dict[Any, int] = {}
+        self.order: list[int] = []  # for each call, its index in `kinds`
+        self._indices: dict[Any, int] = {}
         self._seen_backward = False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note a call, and make it."""
+        """Record a call, and make it."""
         kwargs = kwargs or {}
-        place = self._place(function, args, kwargs)
-        self.order.append(place)
+        index = self._index(function, args, kwargs)
+        self.order.append(index)
         result = function(*args, **kwargs)
-        one = self.kinds[place]
-        one.calls += 1
+        kind = self.kinds[index]
+        kind.calls += 1
         given = {_storage(tensor) for tensor in _tensors((args, kwargs))}
         fresh = {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in _tensors(result)}
-        one.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
+        kind.new_bytes += sum(size for storage, size in fresh.items() if storage not in given)
         return result
 
-    def _place(self, function: Any, args: Any, kwargs: Any) -> int:
+    def _index(self, function: Any, args: Any, kwargs: Any) -> int:
         part, kind = self._part(), category(plain_name(function))
         tensors = () if kind == "views" else tuple(_tensors((args, kwargs)))
         key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
-        if key not in self._places:
-            self._places[key] = len(self.kinds)
+        if key not in self._indices:
+            self._indices[key] = len(self.kinds)
             small, smaller = (tree_map(_shrunk, args), tree_map(_shrunk, kwargs)) if kind in SHRINKABLE else ((), {})
             self.kinds.append(OperatorKind(function, _shapes(tensors), kind, part, small, smaller))
-        return self._places[key]
+        return self._indices[key]
 
     def _part(self) -> CallPart:
         if torch._C._current_autograd_node() is not None:
@@ -90,14 +90,14 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
 
 
 class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Clocks each operator while it is entered, in its order."""
+    """Times each operator, in order, while this mode is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seconds: list[float] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Make a call between two looks at the clock."""
+        """Time a call and make it."""
         if kwargs is None:
             kwargs = {}
         start = perf_counter()
@@ -108,13 +108,13 @@ class OperatorClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass
 class ClockedOperators:
-    """A call whose operators are clocked; `windows` has a list of rows, one row for each call, for each window."""
+    """A call whose operators are timed. `windows` has a list of rows for each window, and a row for each call."""
 
     timed: TimedCall
     windows: list[list[list[float]]] = field(default_factory=list)
 
     def arm(self) -> TimedCall:
-        """The call to be taken in turns with others."""
+        """The timed call, as an arm that takes turns with others."""
 
         def call() -> None:
             with OperatorClock() as clock:
@@ -131,36 +131,36 @@ class ClockedOperators:
 
 
 def listing(timed: TimedCall) -> Listing:
-    """The operators of a call; whatever it raises is passed on."""
-    found = Listing()
-    with timed.mode(), found:
+    """The operators of a call; raises any error of the call."""
+    recorder = Listing()
+    with timed.mode(), recorder:
         timed.call()
-    return found
+    return recorder
 
 
 def idle(kinds: list[OperatorKind]) -> TimedCall:
-    """A call of each operator several times with nothing to do; those that can't be are stood for by one that can."""
+    """A call that runs each operator several times on single values; a fixed one replaces any that can't be shrunk."""
     calls = [_idle_call(kind) for kind in kinds]
 
     def call() -> None:
-        for one in calls:
+        for idle_call in calls:
             for _ in range(IDLE_CALLS):
-                one()
+                idle_call()
 
     return TimedCall(call, torch.no_grad)
 
 
 def eager_mode(mode: Mode) -> Mode:
-    """The mode in which operators can be seen: in inference mode composite ones would hide what they are made of."""
+    """A mode in which operators are visible: inference mode hides the parts of composite operators."""
     return torch.no_grad if mode is torch.inference_mode else mode
 
 
 def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, rounds: int) -> tuple[Operator, ...]:
-    """The operators with their times in each round, from the last windows of both, as many for each round."""
+    """The operators with their times in each round, from the last `WINDOWS * rounds` windows of both arms."""
     full = [_per_kind(rows, found.order, len(found.kinds)) for rows in _rounds(clocked, rounds, len(found.order))]
-    rows = [np.asarray(one) for one in _rounds(idling, rounds, IDLE_CALLS * len(found.kinds))]
-    # The lowest quarter of the calls of an operator that has nothing to do: all else is noise.
-    each = [np.quantile(one.reshape(-1, len(found.kinds), IDLE_CALLS), 0.25, axis=(0, 2)) for one in rows]
+    idle_rounds = [np.asarray(rows) for rows in _rounds(idling, rounds, IDLE_CALLS * len(found.kinds))]
+    # The lower quartile of the calls of an idle operator: everything above is noise.
+    overhead = [np.quantile(rows.reshape(-1, len(found.kinds), IDLE_CALLS), 0.25, axis=(0, 2)) for rows in idle_rounds]
     return tuple(
         Operator(
             kind.name,
@@ -169,20 +169,20 @@ def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, r
             kind.part,
             kind.calls,
             kind.new_bytes,
-            tuple(float(one[place]) for one in full),
-            tuple(float(kind.calls * one[place]) for one in each),
+            tuple(float(seconds[index]) for seconds in full),
+            tuple(float(kind.calls * seconds[index]) for seconds in overhead),
         )
-        for place, kind in enumerate(found.kinds)
+        for index, kind in enumerate(found.kinds)
     )
 
 
 def plain_name(function: Any) -> str:
-    """`aten::add` of `aten::add.Tensor`."""
+    """The name without the overload: `aten::add` for `aten::add.Tensor`."""
     return str(function.name()).partition(".")[0]
 
 
 def _rounds(clocked: ClockedOperators, rounds: int, width: int) -> list[list[list[float]]]:
-    """Rows of each round; a call that took another way through its code is left out."""
+    """The rows of each round, without calls that took another path through their code."""
     last = clocked.windows[-WINDOWS * rounds :]
     starts = range(0, len(last), WINDOWS)
     merged = [[row for window in last[start : start + WINDOWS] for row in window] for start in starts]
@@ -190,7 +190,7 @@ def _rounds(clocked: ClockedOperators, rounds: int, width: int) -> list[list[lis
 
 
 def _per_kind(rows: list[list[float]], order: list[int], kinds: int) -> Any:
-    """Seconds of each kind in a call: the mean over the faster half of the calls, as whole calls are taken."""
+    """Seconds of each kind in a call: the mean over the faster half of the calls, by the time of the whole call."""
     table = np.asarray(rows)
     totals = table.sum(axis=1)
     faster = table[totals <= np.median(totals)].mean(axis=0)
@@ -203,7 +203,7 @@ def _idle_call(kind: OperatorKind) -> Callable[[], object]:
         try:
             with torch.no_grad():
                 kind.function(*kind.args, **kind.kwargs)
-        except (RuntimeError, IndexError, ValueError, TypeError):  # it was told a size beside its tensors
+        except (RuntimeError, IndexError, ValueError, TypeError):  # it has an argument that is a size
             return lambda: NOTHING(nothing)
         return lambda: kind.function(*kind.args, **kind.kwargs)
     return lambda: NOTHING(nothing)
@@ -223,6 +223,6 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _shapes(tensors: tuple[Tensor, ...]) -> str:
-    told = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
+    shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
     more = [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
-    return ", ".join([*told, *more])
+    return ", ".join([*shapes, *more])

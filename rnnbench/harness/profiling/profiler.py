@@ -1,6 +1,6 @@
-"""One call under torch's profiler: its trace, its stacks, its blocks of memory, and the kernels that it launched.
+"""One call under torch's profiler: its trace, its stacks, its memory blocks, and the kernels that it launched.
 
-Times of a profile are slowed and are shown as such; what is derived from them are counts, and shares of a picture.
+The profiler slows the call, and reports say so. Only counts, and proportions in a figure, come from these times.
 """
 
 import gzip
@@ -20,11 +20,11 @@ from rnnbench.store.profiles import CallPart, Category, Kernels
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import ProfilerEvent  # that module mutes the profiler's log before its first use
 
-MAX_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB where a browser unpacks it
+MAX_EVENTS = 200_000  # in a trace: about 10 MB packed, and 100 MB in a browser
 MAX_POINTS = 400  # of a memory line
 MAX_DEPTH = 60  # of a stack
-UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # by which torch calls a module
-TRIES = 3  # of which the shortest is shown: the first of a process is slow
+UNTOLD = (": _call_impl", ": _wrapped_call_impl", ": __getattr__")  # frames with which torch calls a module
+TRIES = 3  # the shortest is shown: the first in a process is slow
 MARK = ": the_call"
 NO_ACTIVITY = "torch's profiler can't see what this device does: it was built without CUPTI, or does not find it"
 NO_KERNELS = "torch's profiler saw no kernel of this call: another profiler may hold CUPTI, or the driver forbids it"
@@ -33,21 +33,21 @@ WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize
 
 @dataclass(frozen=True)
 class Seen:
-    """What one profiled call showed."""
+    """The results of one profiled call."""
 
     allocations: int
     allocated_bytes: int
     memory: tuple[tuple[float, int], ...]
     memory_parts: tuple[tuple[CallPart, float], ...]
     kernels: Kernels | None
-    no_kernels: str  # why there are none; empty where there are, and on a device that launches none
-    operator_seconds: dict[tuple[str, str], float]  # name and shapes -> in itself
-    stacks: dict[tuple[str, ...], int]  # from the outside in -> nanoseconds in the innermost alone
+    no_kernels: str  # why there are no kernels; empty if there are, or if the device launches none
+    operator_seconds: dict[tuple[str, str], float]  # name and shapes -> seconds in the operator itself
+    stacks: dict[tuple[str, ...], int]  # frames from outside in -> nanoseconds in the innermost alone
     notes: tuple[str, ...] = field(default=())
 
 
 def profiler(*, whole: bool = True) -> Any:
-    """As a call is profiled; `whole`: with Python's frames, shapes and memory."""
+    """torch's profiler with the settings used here; `whole`: with Python's frames, shapes and memory."""
     supported: Any = torch.profiler.supported_activities  # untyped in torch
     return torch.profiler.profile(activities=supported(), profile_memory=whole, with_stack=whole, record_shapes=whole)
 
@@ -60,7 +60,7 @@ def see(
     *,
     launches: bool = False,
 ) -> Seen:
-    """Profile one call, after one that warms up; its trace is written into the file, if one is given.
+    """Profile one call, after a warm-up call; its trace is written to the file `trace`, if given.
 
     `launches`: whether the call's device launches kernels.
     """
@@ -90,12 +90,12 @@ def see(
 
 
 def the_call(call: Callable[[], object]) -> None:
-    """The frame below which all else is the call's."""
+    """Make the call in a frame of its own: everything below this frame belongs to the call."""
     call()
 
 
 def _profiled(timed: TimedCall, forget: Callable[[], object], synchronize: Callable[[], object]) -> Any:
-    forget()  # the profiler complains when a block is freed that it never saw
+    forget()  # the profiler complains if a block is freed whose allocation it did not see
     synchronize()
     with profiler() as watched:
         the_call(timed.call)
@@ -111,7 +111,7 @@ def _length(watched: Any) -> int:
 
 
 def of_call(tree: Iterable[ProfilerEvent]) -> list[ProfilerEvent]:
-    """What happens within the call, and what autograd does for it in another thread; not the profiler's own frames."""
+    """Events of the call, including autograd's in another thread, without the profiler's own frames."""
     inside: list[ProfilerEvent] = []
     waiting = list(tree)
     while waiting:
@@ -134,7 +134,7 @@ def _walk(tree: Iterable[ProfilerEvent]) -> Iterator[ProfilerEvent]:
 
 
 def _changes(blocks: Iterable[ProfilerEvent], began: int) -> list[tuple[float, int, int]]:
-    """Seconds, address and size of each block that comes (above 0) or goes."""
+    """Seconds, address and size of each allocation (size above 0) or release of a block."""
     ordered = sorted(blocks, key=lambda event: int(event.start_time_ns))
     return [
         (
@@ -147,7 +147,7 @@ def _changes(blocks: Iterable[ProfilerEvent], began: int) -> list[tuple[float, i
 
 
 def held(changes: Iterable[tuple[float, int, int]]) -> list[tuple[float, int]]:
-    """Bytes held after each change; what was there before the first does not count."""
+    """Seconds and bytes held after each change; blocks from before the first change do not count."""
     sizes: dict[int, int] = {}
     total, line = 0, [(0.0, 0)]
     for seconds, address, size in changes:
@@ -160,7 +160,7 @@ def held(changes: Iterable[tuple[float, int, int]]) -> list[tuple[float, int]]:
 
 
 def thinned(line: Sequence[tuple[float, int]], most: int) -> tuple[tuple[float, int], ...]:
-    """At most so many points, of each stretch the highest: no peak is lost."""
+    """At most `most` points: the highest of each stretch, so that no peak is lost."""
     if len(line) <= most:
         return tuple(line)
     size = -(-len(line) // most)
@@ -182,7 +182,7 @@ def _parts(events: Iterable[ProfilerEvent], began: int) -> Iterator[tuple[CallPa
 
 
 def kernels(flat: Iterable[ProfilerEvent]) -> Kernels | None:
-    """Those of a profile's flat list, by what launched them; None where there are none."""
+    """The kernels in a profile's flat list, by category of the operator that launched them; None if there are none."""
     seconds: dict[Category, float] = defaultdict(float)
     launches = waits = 0
     for event in flat:
@@ -200,39 +200,39 @@ def _no_kernels() -> str:
 
 
 def _operator_seconds(flat: Iterable[ProfilerEvent]) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = defaultdict(float)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
     for event in flat:
         if event.name.startswith("aten::"):
             shapes = ", ".join("x".join(map(str, shape)) for shape in event.input_shapes or () if shape)
-            found[event.name, shapes] += event.self_cpu_time_total / 1e6
-    return dict(found)
+            seconds[event.name, shapes] += event.self_cpu_time_total / 1e6
+    return dict(seconds)
 
 
 def folded(tree: Iterable[ProfilerEvent]) -> dict[tuple[str, ...], int]:
-    """Nanoseconds spent in each stack of Python frames and operators, less those spent in what it calls."""
-    found: dict[tuple[str, ...], int] = defaultdict(int)
+    """Nanoseconds in each stack of Python frames and operators, without the time in what it calls."""
+    nanoseconds: dict[tuple[str, ...], int] = defaultdict(int)
     waiting: list[tuple[ProfilerEvent, tuple[str, ...]]] = [(event, ()) for event in tree]
     while waiting:
         event, above = waiting.pop()
-        is_told = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MAX_DEPTH
-        stack = (*above, frame(str(event.name))) if is_told else above
+        is_shown = event.tag != _EventType.PyCCall and not str(event.name).endswith(UNTOLD) and len(above) < MAX_DEPTH
+        stack = (*above, frame(str(event.name))) if is_shown else above
         inner = [child for child in event.children if child.tag != _EventType.Allocation]
         alone = int(event.duration_time_ns) - sum(int(child.duration_time_ns) for child in inner)
         if stack and alone > 0:
-            found[stack] += alone
+            nanoseconds[stack] += alone
         waiting += [(child, stack) for child in inner]
-    return dict(found)
+    return dict(nanoseconds)
 
 
 def frame(name: str) -> str:
-    """`my_cell.py(31): forward` of a whole path; operators as they are."""
-    place, colon, function = name.rpartition(": ")
-    return f"{place.rpartition('/')[2]}: {function}" if colon and "(" in place else name
+    """`my_cell.py(31): forward`, without the folders of the path; operators are unchanged."""
+    line, colon, function = name.rpartition(": ")
+    return f"{line.rpartition('/')[2]}: {function}" if colon and "(" in line else name
 
 
 def _write_trace(watched: Any, file: Path) -> list[str]:
-    """The trace as Chrome and Perfetto read it, packed; what to say where it was too large."""
-    with scratch("trace") as folder:  # gone also where the worker is killed at its deadline
+    """Write the trace for Chrome and Perfetto, packed; returns a note if it was too large."""
+    with scratch("trace") as folder:  # removed even if the worker is killed at its deadline
         whole = folder / "trace.json"
         watched.export_chrome_trace(str(whole))
         content = json.loads(whole.read_text(encoding="utf-8"))
@@ -245,7 +245,7 @@ def _write_trace(watched: Any, file: Path) -> list[str]:
 
 
 def cut(events: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """The first so many events by their time, those without one (names of threads) kept; and what to say of it."""
+    """The first `most` events by time, plus those without a time (thread names), and a note if any were cut."""
     timed = sorted((event for event in events if "ts" in event), key=lambda event: float(event["ts"]))
     if len(timed) <= most:
         return events, []

@@ -1,6 +1,6 @@
-"""What a call does as its code says it: the torch functions that it calls, what flows from one into another, and where.
+"""The torch functions that a call's code calls, how values flow between them, and the lines that call them.
 
-Operators (`tape`) are what these end up as; causes are found here, since this is what its author can change.
+The functions become operators (`operators.py`). Causes are found at this level because the author can change it.
 """
 
 import sys
@@ -14,15 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 from rnnbench.harness.live.arms import tensors
 
-MAX_CALLS = 20_000  # of torch functions whose tensors are held while the program is looked at
+MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
 TORCH = str(Path(torch.__file__).parent)
 OURS = str(Path(__file__).parents[1])
 
-Storage = int  # its address: all tensors of a call are held, so no address comes twice
+Storage = int  # the address: all tensors of a call are held, so no address is used twice
 
 
 class TooLong(Exception):
-    """The call has more functions than are looked at."""
+    """The call makes more function calls than can be recorded."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +39,31 @@ class ProgramCall:
 
     @property
     def name(self) -> str:
-        """`linear`, `clone`; operators by the function that they stand for: `add`, `matmul`."""
+        """The function's name, such as `linear`; for an operator, the name of its function, such as `matmul`."""
         plain = str(getattr(self.function, "__name__", self.function))
         return plain.strip("_") if plain.startswith("__") else plain
 
     @property
     def reads(self) -> set[Storage]:
-        """Storages of all tensors that it is given."""
+        """Storages of all tensors in the arguments."""
         return storages((self.args, self.kwargs))
 
     @property
     def writes(self) -> set[Storage]:
-        """Storages of what it gives, and of what it writes into."""
+        """Storages of the result, and of the tensors that the call writes into."""
         into = storages((self.args[:1], self.kwargs.get("out"))) if self.written else set()
         return storages(self.result) | into
 
 
 class Program(TorchFunctionMode):
-    """Records while it is entered."""
+    """Records the torch functions that are called while this mode is active."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[ProgramCall] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Make a call and note it; raises TooLong."""
+        """Make a call and record it; raises TooLong."""
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         ordinal = len(self.calls)
@@ -75,19 +75,19 @@ class Program(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class Watched:
-    """A program that was recorded, up to where backward begins."""
+    """A recorded program, up to the start of backward."""
 
     calls: tuple[ProgramCall, ...]
-    returned: object  # what it gave, or what its backward begins at
-    hidden: frozenset[Storage]  # of tensors that come from nowhere: scripted code, an autograd function of one's own
+    returned: object  # the returned value, or the tensor that backward starts from
+    hidden: frozenset[Storage]  # of tensors of unknown origin: from scripted code or a custom autograd function
     backward: ProgramCall | None = None
 
 
 def watch(call: Callable[[], object]) -> Watched:
-    """Record a call twice, in the modes of the moment; raises TooLong, and whatever the call raises.
+    """Record a call twice, in the current modes; raises TooLong, and any error of the call.
 
-    What is read and was made by nothing is a parameter or constant if it is there in both, for the first's tensors
-    are still held while the second is recorded; else it was made where nobody can look.
+    A tensor that is read but that no recorded call made is a parameter or constant if both recordings read it: the
+    tensors of the first are still held during the second. Otherwise it was made where it can't be recorded.
     """
     first, *_ = _forward(call)
     second, returned, backward = _forward(call)
@@ -98,27 +98,27 @@ def watch(call: Callable[[], object]) -> Watched:
 def _forward(call: Callable[[], object]) -> tuple[list[ProgramCall], object, ProgramCall | None]:
     with Program() as program:
         returned = call()
-    for place, one in enumerate(program.calls):
-        if one.name == "backward":
-            return program.calls[:place], one.args[0], one
+    for index, recorded in enumerate(program.calls):
+        if recorded.name == "backward":
+            return program.calls[:index], recorded.args[0], recorded
     return program.calls, returned, None
 
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
-    made, found = set[Storage](), set[Storage]()
+    made, unmade = set[Storage](), set[Storage]()
     for call in calls:
-        found |= call.reads - made
+        unmade |= call.reads - made
         made |= call.writes
-    return found
+    return unmade
 
 
 def storages(value: object) -> set[Storage]:
-    """Addresses of the storages of all tensors in nested tuples, lists and mappings; empty ones have none."""
+    """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
     return {address for tensor in tensors(value) if (address := tensor.untyped_storage().data_ptr())}
 
 
 def reached(watched: Watched, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
-    """Those of `sources` whose arguments follow from the result of an earlier one, or from who knows what."""
+    """The `sources` whose arguments depend on the result of an earlier source, or on tensors of unknown origin."""
     among, tainted = {call.ordinal for call in sources}, set(watched.hidden)
     for call in watched.calls:
         is_tainted = bool(call.reads & tainted)
@@ -135,7 +135,7 @@ def _writes(function: Any, kwargs: dict[str, Any]) -> bool:
 
 
 def _where() -> str:
-    """The innermost line that is neither torch's nor of what watches."""
+    """The innermost line of code that belongs neither to torch nor to rnnbench's harness."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename

@@ -1,7 +1,6 @@
-"""What a recorded call would be without something that it does: each remedy rewrites its replay.
+"""Change a recorded call so that it does without some of its work: each remedy rewrites the replay of the call.
 
-What can be made once before the clock starts is made there: stacked weights and inputs, as a cell without such a fault
-would have them.
+Values that can be made once are made before timing starts: stacked weights and inputs, as in a better cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +13,17 @@ from rnnbench.harness.profiling.program import ProgramCall
 from rnnbench.harness.profiling.replay import Replay
 
 Remedy = Callable[[Replay], None]
-# Functions that multiply rows with a weight, and which of their arguments the rows are.
+# Functions that multiply rows with a weight -> the index of the argument that holds the rows.
 ROWS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
 
 
 def product_of(name: str) -> int | None:
-    """Which argument of a product the rows are; None where it is none."""
+    """The index of the argument that holds the rows of a product; None if the function is not a product."""
     return ROWS.get(name)
 
 
 def give_first(calls: Sequence[ProgramCall]) -> Remedy:
-    """What was given first, in place of its copy."""
+    """Use the first argument in place of its copy."""
 
     def rewrite(replay: Replay) -> None:
         for call in calls:
@@ -34,10 +33,10 @@ def give_first(calls: Sequence[ProgramCall]) -> Remedy:
 
 
 def give_results(calls: Sequence[ProgramCall]) -> Remedy:
-    """The recorded results, without a gradient, where anything needs them."""
+    """Use the recorded results, without gradients, wherever they are needed."""
 
     def rewrite(replay: Replay) -> None:
-        for call in sorted(calls, key=lambda one: -one.ordinal):
+        for call in sorted(calls, key=lambda call: -call.ordinal):
             node = replay.node(call)
             if isinstance(call.result, Tensor) and node.users:
                 node.replace_all_uses_with(replay.constant(call.result.detach()))
@@ -47,7 +46,7 @@ def give_results(calls: Sequence[ProgramCall]) -> Remedy:
 
 
 def make_whole(group: Sequence[ProgramCall]) -> Remedy:
-    """The products of one weight with all steps' rows as one product, at the first of them."""
+    """Make the products of one weight with the rows of all steps a single product, in place of the first."""
     at = product_of(group[0].name) or 0
     rows = torch.cat([call.args[at].detach() for call in group])
 
@@ -64,9 +63,9 @@ def make_whole(group: Sequence[ProgramCall]) -> Remedy:
 
 
 def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Remedy:
-    """The products of one input with several weights as one product; `weights` as `stacked` has them."""
+    """Make the products of one input with several weights a single product; `weights` is the result of `stacked`."""
     at, sizes = product_of(group[0].name) or 0, [int(call.result.shape[-1]) for call in group]
-    is_even = len(set(sizes)) == 1  # `chunk` is quicker, and what a cell would do
+    is_even = len(set(sizes)) == 1  # `chunk` is faster, and a cell would use it
 
     def rewrite(replay: Replay) -> None:
         first = replay.node(group[0])
@@ -81,7 +80,7 @@ def make_stacked(group: Sequence[ProgramCall], weights: Sequence[Tensor]) -> Rem
 
 
 def stacked(group: Sequence[ProgramCall]) -> list[Tensor]:
-    """The weights of calls of the same function side by side, in the order of the arguments, the rows left out."""
+    """Concatenate the weights of calls of one function, in the order of the arguments, without the rows."""
     columns = [_weights(call) for call in group]
     along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
     return [_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in zip(*columns, strict=True)]

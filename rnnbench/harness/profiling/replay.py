@@ -1,11 +1,11 @@
-"""A recorded call as a straight line of the torch functions that it called, which can be timed without some of them.
+"""A recorded call as a straight sequence of its torch functions, which can be timed without some of them.
 
-A line of Python stands for each function, as it would in a cell; values are let go of where nothing needs them any
-more, and parameters are fetched from a module for each function that is given them. What a replay lacks is all else of
-the program's own Python: the frames of its methods, its loops and conditions.
+Each function becomes a line of Python, as in a cell. Values are released as soon as nothing needs them, and parameters
+are read from a module for each function that uses them. A replay lacks the rest of the program's own Python: the frames
+of its methods, its loops and conditions.
 
-The other way that was tried, intercepting functions in the running program, sized them too low: small products by up to
-a third, an input's product by up to a quarter (`python -m tests.validation explained`, as it was then).
+Intercepting functions in the running program was tried, too. Its estimates were too low: by up to a third for small
+products, and up to a quarter for an input's product (`python -m tests.validation explained`, as it was then).
 """
 
 import operator
@@ -21,21 +21,21 @@ from torch.fx.node import _get_qualified_name
 from rnnbench.harness.live.arms import tensors
 from rnnbench.harness.profiling.program import ProgramCall, Watched, storages
 
-CONTEXTS = ("_set_grad_enabled",)  # what has to do with no tensor and still changes what follows
+CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change later calls
 
 
 class ReplayDiffers(Exception):
-    """The replay is not what was recorded."""
+    """The replay does not match the recording."""
 
 
 class Replay:
-    """The calls of a program, in their order, up to its backward where it has one."""
+    """The calls of a program, in order, up to its backward if it has one."""
 
     def __init__(self, watched: Watched) -> None:
-        """Raises ReplayDiffers where a part can't be seen."""
+        """Raises ReplayDiffers if a part of the program could not be recorded."""
         self._graph = Graph()
         self._made = set(watched.hidden).union(*(call.writes - call.reads for call in watched.calls))
-        self._values: dict[int, Node] = {}  # by the tensor's id: `watched` holds them all, so none comes twice
+        self._values: dict[int, Node] = {}  # key: the tensor's id, unique since `watched` holds all tensors
         self._constants: list[Tensor] = []  # in the order of the placeholders
         self._parameters: dict[str, nn.Parameter] = {}
         self._nodes = {call.ordinal: self._add(call) for call in watched.calls if _is_work(call)}
@@ -49,33 +49,33 @@ class Replay:
                 self._graph.erase_node(node)
 
     def node(self, call: ProgramCall) -> Node:
-        """What stands for a call."""
+        """The node of a call."""
         return self._nodes[call.ordinal]
 
     def replace(self, call: ProgramCall, value: Node) -> None:
-        """Give a value in the place of a call's result, and leave the call out with the views made for it alone."""
+        """Use a value in place of a call's result, and remove the call and the views made only for it."""
         node = self.node(call)
         node.replace_all_uses_with(value)
         self.erase(node, "is_view")
 
     def before(self, node: Node) -> Any:
-        """A context in which calls are added before that one."""
+        """A context in which new calls are added before `node`."""
         return self._graph.inserting_before(node)
 
     def again(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
-        """Another call of the same function."""
+        """Add another call of the same function."""
         return self._graph.create_node(node.op, node.target, args, kwargs)
 
     def method(self, name: str, *args: Any) -> Node:
-        """A call of a tensor's method."""
+        """Add a call of a tensor's method."""
         return self._graph.call_method(name, args)
 
     def parts(self, whole: Node, count: int) -> list[Node]:
-        """The values of a tuple."""
-        return [self._graph.call_function(operator.getitem, (whole, place)) for place in range(count)]
+        """Add nodes for the `count` values of a tuple."""
+        return [self._graph.call_function(operator.getitem, (whole, index)) for index in range(count)]
 
     def constant(self, tensor: Tensor) -> Node:
-        """A tensor that is there before the call."""
+        """A node for a tensor that exists before the call."""
         if isinstance(tensor, nn.Parameter):
             name = f"parameter_{id(tensor)}"
             self._parameters[name] = tensor
@@ -87,9 +87,9 @@ class Replay:
         return self._values[id(tensor)]
 
     def argument(self, value: Any) -> Any:
-        """An argument, with what stands for the tensors in it; raises ReplayDiffers for one that comes from nowhere."""
+        """An argument with nodes in place of its tensors; raises ReplayDiffers for a tensor of unknown origin."""
         if isinstance(value, Tensor):
-            if isinstance(value.grad_fn, FunctionCtx):  # an autograd function of one's own
+            if isinstance(value.grad_fn, FunctionCtx):  # a custom autograd function
                 raise ReplayDiffers("a part of its code can't be seen")
             if id(value) in self._values:
                 return self._values[id(value)]
@@ -103,22 +103,23 @@ class Replay:
         return value
 
     def erase(self, node: Node, also: str = "is_part") -> None:
-        """Leave out a call, if nothing needs it any more, and with it what was fetched for it alone."""
+        """Remove a call if nothing needs it any more, along with what was fetched only for it."""
         if node.users:
             return
-        given = node.all_input_nodes
+        inputs = node.all_input_nodes
         self._graph.erase_node(node)
-        for one in given:
-            if one.op == "get_attr" or one.meta.get(also):
-                self.erase(one, also)
+        for source in inputs:
+            if source.op == "get_attr" or source.meta.get(also):
+                self.erase(source, also)
 
     def call(self) -> Callable[[], object]:
-        """What makes the call, from gradients that were dropped, after having made it once.
+        """A function that makes the call, starting without gradients; the call is made once here to check it.
 
-        Raises ReplayDiffers where a result has another shape or type than the recorded one.
+        Raises ReplayDiffers if a result has another shape or type than the recorded one.
         """
         module, constants = GraphModule(self._parameters, self._graph), tuple(self._constants)
-        leaves = [one for one in (*self._parameters.values(), *constants) if one.requires_grad and one.is_leaf]
+        tensors_before = (*self._parameters.values(), *constants)
+        leaves = [tensor for tensor in tensors_before if tensor.requires_grad and tensor.is_leaf]
         dropped, forward = leaves if self._trained else [], module.forward
 
         def call() -> object:
@@ -153,10 +154,10 @@ class Replay:
             node.meta["like"] = (result.shape, result.dtype)
             self._values.setdefault(id(result), node)
         elif isinstance(result, list | tuple) and any(True for _ in tensors(result)):
-            for place, part in enumerate(result):
-                one = self._graph.call_function(operator.getitem, (node, place))
-                one.meta |= {"is_view": True, "is_part": True}
-                self._bind(one, part)
+            for index, part in enumerate(result):
+                part_node = self._graph.call_function(operator.getitem, (node, index))
+                part_node.meta |= {"is_view": True, "is_part": True}
+                self._bind(part_node, part)
 
 
 class _Checked(Interpreter):
@@ -169,7 +170,7 @@ class _Checked(Interpreter):
 
 
 def _is_work(call: ProgramCall) -> bool:
-    """Not what only gradients of the call before need, which are dropped, and what has to do with no tensor."""
+    """False for access to `grad`, since a replay drops earlier gradients, and for calls that involve no tensor."""
     if call.name in ("get", "set"):
         return _property(call) != "grad"
     return bool(call.reads or storages(call.result)) or call.name in CONTEXTS
@@ -180,7 +181,7 @@ def _property(call: ProgramCall) -> str:
 
 
 def _nameable(function: Any) -> Any:
-    """The same, or where generated code has no name for it, another that calls it."""
+    """The function, or a function that calls it if generated code can't name it."""
     with suppress(RuntimeError, AttributeError):
         _get_qualified_name(function)
         return function

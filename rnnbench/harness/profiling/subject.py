@@ -1,4 +1,4 @@
-"""What is taken apart: the call of a built case, or of a module that lives in the user's process."""
+"""The call to be profiled: of a built case, or of a module in the user's process."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,43 +19,43 @@ from rnnbench.workloads.prepare import Built
 
 @dataclass(frozen=True)
 class ProfiledCall:
-    """What is taken apart."""
+    """A call to be profiled, with its parts."""
 
     name: str
     device: Device
     call: TimedCall
-    forward: TimedCall | None = None  # the part of it that comes first; None where it is all of it
-    forward_backward: TimedCall | None = None  # the same with the one after; None where there is no third
+    forward: TimedCall | None = None  # the first part of the call; None if the call is only a forward
+    forward_backward: TimedCall | None = None  # the first two parts; None if there is no third part
     forget: Callable[[], object] = lambda: None  # drops the gradients that a call leaves
-    steps: int | None = None  # of the sequence; None where the program has to tell
-    opaque: str = ""  # why its operators can't be seen: it is compiled, or a recording
-    own: bool = True  # whether causes are looked for: it is somebody's code, and not torch's layer
+    steps: int | None = None  # of the sequence; None if they must be found from the program
+    opaque: str = ""  # why its operators are not visible: it is compiled, or a recording
+    own: bool = True  # whether to look for causes: it is a user's or a cell's code, not torch's own layer
 
     @property
     def trained(self) -> bool:
-        """Whether gradients are taken."""
+        """Whether gradients are computed."""
         return self.forward is not None
 
 
 def of_built(built: Built, device: Device) -> ProfiledCall:
-    """A case of a suite; raises Skip for an epoch."""
+    """The call of a case of a suite; raises Skip for an epoch."""
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
         raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
     shape = (workload.output_steps, workload.batch_size, workload.output_size)
-    forward = both = None
+    forward = forward_backward = None
     if workload.phase != "inference":
         runner = built.runner()
         forward = TimedCall(lambda: runner(built.input, built.state), torch.enable_grad)
     if workload.phase == "step":
-        both = timed_call("training", built.runner(), built.input, built.state, shape)
+        forward_backward = timed_call("training", built.runner(), built.input, built.state, shape)
     backend = GRAPH_BACKENDS.get(case.implementation, "")
     return ProfiledCall(
         case.key,
         device,
         built.timed_call(),
         forward,
-        both,
+        forward_backward,
         forget=lambda: built.model.zero_grad(set_to_none=True),
         steps=workload.seq_len,
         opaque=f"{case.implementation} code calls its kernels without operators ({backend})" if backend else "",
@@ -64,12 +64,12 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
 
 
 def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
-    """A module or function of the user's process; `timed` is its call in the phase."""
-    forward = both = None
+    """The call of a module or function of the user's process; `timed` is that call in the phase."""
+    forward = forward_backward = None
     if phase != "inference":
         forward = TimedCall(partial(arm.run, *arm.args), with_gradients)
     if phase == "step":
-        both = training(arm, put_back)
+        forward_backward = training(arm, put_back)
 
     def forget() -> None:
         for parameter in arm.parameters():
@@ -81,7 +81,7 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         device,
         timed,
         forward,
-        both,
+        forward_backward,
         forget,
         opaque="compiled code calls its kernels without operators" if is_compiled else "",
         own=not isinstance(arm.run, nn.RNNBase),

@@ -22,19 +22,19 @@ from rnnbench.store.folder import RunFolder, info_bytes, read_info, read_info_fi
 from rnnbench.store.run_info import RunInfo, now
 from rnnbench.suite_file import Settings
 
-UNLIKE = 75  # exit code where the node is not like that of the run's first job
-MACHINE = "machine.json"  # what that one was
+UNLIKE = 75  # exit code if the node is unlike that of the run's first job
+MACHINE = "machine.json"  # describes the node of the first job
 
 
 class UnlikeMachine(Exception):
-    """This node's times can't stand beside those of the run's first job; the reason in a clause."""
+    """This node's times can't be compared with those of the run's first job; the message is the reason in a clause."""
 
 
 def measure_part(folder: str, part: str, root: str) -> None:
-    """Measure what of a part is not measured yet; `root` is what files of a user's own cells are relative to.
+    """Measure the rest of a part; `root` is the folder that files of a user's own cells are relative to.
 
-    Ends the process: with 0 where nothing is left to do, with UNLIKE, or with 1 and why in the last line of standard
-    error. Told to end, it ends at once, and what was measured stays.
+    The job's exit code is 0 if nothing is left to do, UNLIKE on an unlike node, and 1 otherwise, with the reason in the
+    last line of standard error. SIGTERM and SIGUSR2 end it at once; what was measured stays.
     """
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, _stop)
@@ -50,7 +50,7 @@ def measure_part(folder: str, part: str, root: str) -> None:
 
 
 def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
-    """Whether a part was measured to its end by these settings."""
+    """Whether a part was measured to its end with these settings."""
     if not (path / f"run-{part}.json").exists():
         return False
     info = read_info(path, part)
@@ -58,7 +58,7 @@ def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
 
 
 def first_machine(path: Path) -> RunInfo | None:
-    """What the run's first job said of its node; None where no job has come so far."""
+    """What the run's first job recorded about its node; None if no job has started yet."""
     file = path / MACHINE
     return read_info_file(file) if file.exists() else None
 
@@ -70,26 +70,26 @@ def _measure(path: Path, part: str, root: Path) -> None:
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
-        # Cards of one model stand in for each other: a job that is sent again does not come to the same one.
+        # Cards of one model replace each other: a job that is sent again may get a different one.
         with started(state.groups, settings) as start:
-            here = replace(
+            job_info = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
                 environment=environment.describe(root) | {"worker": start.software, "job": _about_job()},
                 notes=_unbound(),
             )
-            refuse_unlike(path, here)
+            refuse_unlike(path, job_info)
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
-            measure_into(folder, runner, here, is_part=True)
+            measure_into(folder, runner, job_info, is_part=True)
 
 
 def refuse_unlike(path: Path, here: RunInfo) -> None:
-    """Raise UnlikeMachine if the run's first job was on another kind of machine; that job says which."""
+    """Raise UnlikeMachine if the run's first job ran on another kind of machine; the first job records its own."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
     temporary.write_bytes(info_bytes(here))
     try:
-        os.link(temporary, path / MACHINE)  # in one step, also where several jobs are first
+        os.link(temporary, path / MACHINE)  # in one step, since several jobs may be first
     except FileExistsError:
         first = first_machine(path)
         assert first is not None
@@ -100,7 +100,7 @@ def refuse_unlike(path: Path, here: RunInfo) -> None:
 
 
 def _about_job() -> dict[str, Any]:
-    """Where it is, and what it was given."""
+    """Where the job runs, and what Slurm gave it."""
     names = {
         "id": "SLURM_JOB_ID",
         "node": "SLURMD_NODENAME",
@@ -111,7 +111,7 @@ def _about_job() -> dict[str, Any]:
 
 
 def _unbound() -> list[str]:
-    """What a reader must know where the job could run on more cores than it was given, and others on these."""
+    """A note if the job could run on more cores than it was given, and other jobs on its cores."""
     given = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
     if 0 < given < len(allowed_cores()):
         return [f"Slurm bound no job to its {given} cores (TaskPlugin), so others of the node may have run on them"]

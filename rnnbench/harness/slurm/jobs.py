@@ -1,4 +1,4 @@
-"""Which job has which part: kept in the run's folder, so that whoever goes on with the run finds its jobs."""
+"""Which job has which part: kept in the run's folder, so that a resumed run finds its jobs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,27 +17,27 @@ FILE = "jobs.jsonl"
 
 @dataclass
 class Standing:
-    """How far a part is."""
+    """How far a part is, and its jobs."""
 
     part: JobPart
-    ticket: Ticket | None = None  # of its last job; None: it wants one
-    without: tuple[str, ...] = ()  # nodes that were left out when that was submitted
-    in_doubt: bool = False  # Slurm gave no answer when that was submitted
-    lost: list[str] = field(default_factory=list)  # why its jobs ended before it was finished
+    ticket: Ticket | None = None  # of its last job; None: it needs one
+    without: tuple[str, ...] = ()  # nodes that were left out when that job was submitted
+    in_doubt: bool = False  # Slurm gave no answer when that job was submitted
+    lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
     state: Literal["open", "finished", "given up"] = "open"
-    seconds: float | None = None  # that a finished one took
+    seconds: float | None = None  # that a finished part took
     running_since: float | None = None
-    unseen_since: float | None = None  # since when its job should have left a sign here
+    unseen_since: float | None = None  # since when the log of its job has been missing
 
 
 class Ledger:
-    """Writes down what is about to be submitted, by a name that no other array of jobs has."""
+    """Records what is about to be submitted, under a name that no other array of jobs has."""
 
     def __init__(self, path: Path) -> None:
         self._run = path.name
         file = path / FILE
         lines = list(jsonlines.read(file)) if file.exists() else []
-        self.tickets: dict[str, Ticket] = {}  # part -> its last
+        self.tickets: dict[str, Ticket] = {}  # part -> its last ticket
         for number, line in enumerate(lines, 1):
             check_line(file, number, _fault(line))
             self._note(line["name"], line["parts"])
@@ -45,7 +45,7 @@ class Ledger:
         self._file = jsonlines.Appender(file)
 
     def enter(self, parts: Sequence[str]) -> str:
-        """The name by which jobs for these parts, in this order, are to be submitted now."""
+        """Record jobs for these parts, in this order; returns the name under which they must be submitted."""
         name = f"{self._run}.{self._count}"
         self._count += 1
         self._file.append({"name": name, "parts": list(parts)})
@@ -54,7 +54,7 @@ class Ledger:
 
     @property
     def names(self) -> list[str]:
-        """All names that were ever given."""
+        """All names given so far."""
         return [f"{self._run}.{number}" for number in range(self._count)]
 
     def close(self) -> None:
@@ -62,11 +62,11 @@ class Ledger:
         self._file.close()
 
     def _note(self, name: str, parts: Sequence[str]) -> None:
-        self.tickets |= {part: Ticket(name, place) for place, part in enumerate(parts)}
+        self.tickets |= {part: Ticket(name, index) for index, part in enumerate(parts)}
 
 
 def _fault(line: Mapping[str, Any]) -> str:
-    """What is wrong with a line of the ledger; empty where it is as it should be."""
+    """What is wrong with a line of the ledger; empty if the line is valid."""
     name, parts = line.get("name"), line.get("parts")
     if not isinstance(name, str) or "," in name or not name.isprintable():
         return f"name: expected the name of a job, found {shown(name)}"

@@ -1,4 +1,4 @@
-"""What `run.json` says of a run whose parts were measured by jobs."""
+"""The content of `run.json` for a run whose parts were measured by jobs."""
 
 from collections import Counter
 from dataclasses import replace
@@ -19,58 +19,60 @@ from rnnbench.suite_file import Settings
 
 
 def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
-    """`info` with what all parts have said, and what a reader must know of them together."""
+    """`info` with what all parts have recorded, and notes about all of them together."""
     names = [standing.part.name for standing in watch.standings]
-    found = [read_info(path, name) for name in names if (path / f"run-{name}.json").exists()]
+    part_infos = [read_info(path, name) for name in names if (path / f"run-{name}.json").exists()]
     first = first_machine(path)
     ceilings: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for part in found:
-        for ceiling in part.ceilings:  # the machines are alike: one part's limits are those of all
+    for part_info in part_infos:
+        for ceiling in part_info.ceilings:  # the machines are alike: one part's limits are those of all
             ceilings.setdefault(tuple(ceiling[axis] for axis in PLACE), ceiling)
-    stages = {stage for part in found for stage in part.stage_seconds}
-    notes = [*info.notes, *_notes(found, watch)]
+    stages = {stage for part_info in part_infos for stage in part_info.stage_seconds}
+    notes = [*info.notes, *_notes(part_infos, watch)]
     if finished:
         notes += _imprecise(path, names, settings)
     return replace(
         info,
         status="finished" if finished else "interrupted",
         seconds=_seconds(info, watch),
-        replicates=max((part.replicates for part in found), default=0),
+        replicates=max((part_info.replicates for part_info in part_infos), default=0),
         ceilings=list(ceilings.values()),
-        stage_seconds={stage: max(part.stage_seconds.get(stage, 0.0) for part in found) for stage in sorted(stages)},
+        stage_seconds={
+            stage: max(part_info.stage_seconds.get(stage, 0.0) for part_info in part_infos) for stage in sorted(stages)
+        },
         notes=list(dict.fromkeys(notes)),
-        environment=_environment(info, first, found, watch),
+        environment=_environment(info, first, part_infos, watch),
     )
 
 
-def _environment(info: RunInfo, first: RunInfo | None, found: list[RunInfo], watch: Watch) -> dict[str, Any]:
-    """That of the first job, which all others are like, and which nodes they were on."""
+def _environment(info: RunInfo, first: RunInfo | None, part_infos: list[RunInfo], watch: Watch) -> dict[str, Any]:
+    """The environment of the first job, which all others share, and the nodes that the jobs ran on."""
     if first is None:
         return info.environment
-    said = {name: value for name, value in first.environment.items() if name != "job"}
-    nodes = sorted({str(part.environment["job"]["node"]) for part in found})
+    environment = {name: value for name, value in first.environment.items() if name != "job"}
+    nodes = sorted({str(part_info.environment["job"]["node"]) for part_info in part_infos})
     jobs = {
         "jobs": len(watch.standings),
         "nodes": nodes,
         "nodes left out": sorted(watch.left_out),
         "sent again": sum(len(standing.lost) for standing in watch.standings),
     }
-    return said | {"slurm": jobs}
+    return environment | {"slurm": jobs}
 
 
-def _notes(found: list[RunInfo], watch: Watch) -> list[str]:
-    """What the parts have said, once; nodes that are left out; jobs that were lost."""
-    said = Counter(note for part in found for note in part.notes)
+def _notes(part_infos: list[RunInfo], watch: Watch) -> list[str]:
+    """Each note of the parts once; nodes that were left out; jobs that were lost."""
+    notes = Counter(note for part_info in part_infos for note in part_info.notes)
     lost = Counter(why for standing in watch.standings for why in standing.lost)
     return [
-        *(note if count == 1 else f"{note} ({count} jobs)" for note, count in said.items()),
+        *(note if count == 1 else f"{note} ({count} jobs)" for note, count in notes.items()),
         *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
         *(f"jobs lost: {count}, since {why}" for why, count in lost.items()),
     ]
 
 
 def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
-    """One part after another, since all windows at once might be too many."""
+    """A note about imprecise ratios; parts are read one by one, since all windows at once might be too many."""
     missed = groups = 0
     for name in names:
         state = read_state(path, name)
@@ -83,6 +85,6 @@ def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
 
 
 def _seconds(info: RunInfo, watch: Watch) -> float:
-    """Wall time of the whole run, without that between its parts where it is known."""
+    """Wall time of the whole run, without the time from an interruption to its resumption, if that is known."""
     since = (datetime.now(UTC) - datetime.fromisoformat(info.started)).total_seconds()
     return round(since if info.seconds is None else info.seconds + watch.seconds, 1)

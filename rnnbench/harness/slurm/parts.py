@@ -24,17 +24,17 @@ class JobPart:
 
     @property
     def cards(self) -> int:
-        """Cards that a job needs to itself; none: it needs the processor."""
+        """Number of cards that a job needs to itself; 0 if its cases run on the processor."""
         return 0 if is_shared(self.cases[0].workload.device) else 1
 
     @property
     def cores(self) -> int:
-        """Cores that the widest of its cases runs on."""
+        """Number of cores that the widest of its cases runs on."""
         return max(case.workload.cores for case in self.cases)
 
 
 def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
-    """Neighbours together, at most so many groups, as even as can be; raises UserError where jobs would be unlike."""
+    """Split groups into even pieces of at most `most` neighbours; raises UserError if jobs would be unlike."""
     kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
     if len(kinds) > 1:
         raise UserError(
@@ -47,7 +47,7 @@ def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
 
 
 def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
-    """Give each part its file, with all of its cases pending: which part a case is in stands nowhere else."""
+    """Give each part its file, with all of its cases pending; nothing else records which part a case is in."""
     for number, piece in enumerate(pieces):
         folder = RunFolder(path, f"p{number:05d}")
         for group in piece:

@@ -1,4 +1,4 @@
-"""How far the jobs of a run are, from what is known of each part and the names of the files that it has."""
+"""How far the jobs of a run are, from the state of each part and the names of its files."""
 
 import os
 from collections import Counter
@@ -11,69 +11,72 @@ from rnnbench.harness.slurm.jobs import Standing
 from rnnbench.store.folder import read_info
 from rnnbench.suite_file import Settings
 
-MAX_SHARE = 0.9  # of a job that is at work: it is not done before it says so
+MAX_SHARE = 0.9  # of a running job: it is not done before it says so
 
 
 @dataclass(frozen=True)
 class JobsProgress:
-    """How far the jobs of a run are, for whoever shows it."""
+    """How far the jobs of a run are, for display."""
 
     jobs: int
     done: int
     running: int
     waiting: int
-    lost: int  # that were sent again, or given up
+    lost: int  # jobs that were sent again or given up
     cases: int
-    cases_done: float  # in fractions, where a job is at work
+    cases_done: float  # with fractions for running jobs
     seconds_left: float | None  # None before anything is known
-    trouble: str  # what keeps them waiting; empty where nothing does
+    trouble: str  # what keeps jobs waiting; empty if nothing does
 
 
 def progress(
     path: Path, standings: Sequence[Standing], settings: Settings, now: float, *, ran: int = 0, trouble: str = ""
 ) -> JobsProgress:
-    """Of all parts of the run in `path`, at `now` by the clock that `running_since` is of; `ran`: at the last look."""
-    at_work = [one for one in standings if one.state == "open" and one.running_since is not None]
-    ended = [one for one in standings if one.state != "open"]
+    """All parts of the run in `path`; `now` is by the clock of `running_since`, `ran` counts jobs at the last look."""
+    at_work = [standing for standing in standings if standing.state == "open" and standing.running_since is not None]
+    ended = [standing for standing in standings if standing.state != "open"]
     begun = _replicates_begun(path) if at_work else {}
-    shares = [min(MAX_SHARE, begun.get(one.part.name, 0) / (settings.replicates + 1)) for one in at_work]
-    spent = [now - one.running_since for one in at_work if one.running_since is not None]
-    each = _seconds_of_a_job(
+    replicates = [begun.get(standing.part.name, 0) for standing in at_work]
+    shares = [min(MAX_SHARE, number / (settings.replicates + 1)) for number in replicates]
+    spent = [now - standing.running_since for standing in at_work if standing.running_since is not None]
+    job_seconds = _seconds_of_a_job(
         path, standings, [took / share for took, share in zip(spent, shares, strict=True) if share]
     )
-    if each is not None and settings.budget_seconds is not None:
-        each = min(each, settings.budget_seconds)
-    done = sum(len(one.part.cases) for one in ended)
+    if job_seconds is not None and settings.budget_seconds is not None:
+        job_seconds = min(job_seconds, settings.budget_seconds)
+    done = sum(len(standing.part.cases) for standing in ended)
+    fractions = (len(standing.part.cases) * share for standing, share in zip(at_work, shares, strict=True))
     return JobsProgress(
         jobs=len(standings),
         done=len(ended),
         running=len(at_work),
         waiting=len(standings) - len(ended) - len(at_work),
-        lost=sum(len(one.lost) for one in standings),
-        cases=sum(len(one.part.cases) for one in standings),
-        cases_done=done + sum(len(one.part.cases) * share for one, share in zip(at_work, shares, strict=True)),
-        seconds_left=_seconds_left(each, len(standings) - len(ended), spent, ran),
+        lost=sum(len(standing.lost) for standing in standings),
+        cases=sum(len(standing.part.cases) for standing in standings),
+        cases_done=done + sum(fractions),
+        seconds_left=_seconds_left(job_seconds, len(standings) - len(ended), spent, ran),
         trouble=trouble,
     )
 
 
 def _replicates_begun(path: Path) -> Counter[str]:
-    """For each part: its workers that have written windows."""
+    """For each part, the number of its workers that have written windows."""
     names = (entry.name for entry in os.scandir(path))
     return Counter(name.split("-")[1] for name in names if name.startswith("windows-"))
 
 
 def _seconds_of_a_job(path: Path, standings: Sequence[Standing], expected: Sequence[float]) -> float | None:
-    """From those that are finished; before the first one is, from how long those at work are expected to take."""
-    for one in standings:
-        if one.state == "finished" and one.seconds is None:
-            one.seconds = read_info(path, one.part.name).seconds
-    took = [one.seconds for one in standings if one.seconds is not None] or expected
+    """Mean over finished jobs; before the first one is finished, over how long running jobs are expected to take."""
+    for standing in standings:
+        if standing.state == "finished" and standing.seconds is None:
+            standing.seconds = read_info(path, standing.part.name).seconds
+    took = [standing.seconds for standing in standings if standing.seconds is not None] or expected
     return fmean(took) if took else None
 
 
-def _seconds_left(each: float | None, still: int, spent: Sequence[float], ran: int) -> float | None:
-    """If as many jobs go on to run at the same time as do now: one that has just ended is about to be followed."""
-    if each is None or not spent:
+def _seconds_left(job_seconds: float | None, open_jobs: int, spent: Sequence[float], ran: int) -> float | None:
+    """Seconds left if as many jobs keep running at the same time; one that has just ended is about to be followed."""
+    if job_seconds is None or not spent:
         return None
-    return max(0.0, each * still - sum(min(each, seconds) for seconds in spent)) / min(max(len(spent), ran), still)
+    at_once = min(max(len(spent), ran), open_jobs)
+    return max(0.0, job_seconds * open_jobs - sum(min(job_seconds, seconds) for seconds in spent)) / at_once

@@ -1,4 +1,4 @@
-"""Slurm's commands: to submit jobs, to ask what they are at, and to cancel them."""
+"""Slurm's commands: submit jobs, ask for their states, and cancel them."""
 
 import shutil
 import subprocess
@@ -27,10 +27,10 @@ ALIVE = (
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 )
-# Why jobs wait that are to start soon, or when they are told to.
+# Why jobs wait that will start soon, or at the time that they were given.
 USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Prolog")
 FIELDS = ("JobArrayID", "Name", "State", "exit_code", "NodeList", "Reason")
-# Words of commands that did not reach the controller, or got no answer in time.
+# Messages of commands that did not reach the controller, or got no answer in time.
 UNREACHED = (
     "Unable to contact slurm controller",
     "timed out",
@@ -45,18 +45,18 @@ UNREACHED = (
 
 
 class ControllerDown(Exception):
-    """Slurm's controller gives no answer; the words of the command that asked."""
+    """Slurm's controller gives no answer; the message is that of the command."""
 
 
 class JobRefused(Exception):
-    """Slurm does not take a job; its own words."""
+    """Slurm does not take a job; the message is Slurm's own."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What the controller says of a job."""
+    """A job as the controller reports it."""
 
-    job: str  # its number, with its place in an array: 12 or 12_3
+    job: str  # its number, with its index in an array: 12 or 12_3
     state: str
     exit_code: str  # of its script, and the signal that ended it: 1:0 or 0:15
     node: str
@@ -64,22 +64,22 @@ class JobState:
 
     @property
     def alive(self) -> bool:
-        """Whether it may still do something."""
+        """Whether the job may still do something."""
         return self.state in ALIVE
 
     @property
     def runs(self) -> bool:
-        """Whether it is at work, as far as Slurm knows."""
+        """Whether the job is running, as far as Slurm knows."""
         return self.state == "RUNNING"
 
     @property
     def waits_for(self) -> str:
-        """Slurm's word for what keeps it from starting; empty where that is only its turn."""
+        """Slurm's word for what keeps the job from starting; empty if it only waits for its turn."""
         return self.reason if self.state == "PENDING" and self.reason not in USUAL else ""
 
     @property
     def how_it_ended(self) -> str:
-        """In a clause."""
+        """How the job ended, in a clause."""
         match self.state:
             case "CANCELLED":
                 return "it was cancelled"
@@ -96,13 +96,13 @@ class JobState:
 
     @property
     def killed_by(self) -> int:
-        """The number of the signal that ended it; 0 where none did. A shell adds 128 to that of what it has started."""
+        """The signal that ended the job, or 0; a shell adds 128 to the signal of a program that it started."""
         code, _, signal = self.exit_code.partition(":")
         return int(signal or 0) or max(0, int(code) - 128)
 
 
 def require() -> None:
-    """Raise UserError where Slurm or submitit is not installed."""
+    """Raise UserError if Slurm or submitit is not installed."""
     missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
         raise UserError(f"Slurm: no {missing[0]} on PATH; run rnnbench where Slurm's commands are")
@@ -114,65 +114,66 @@ def require() -> None:
 
 @dataclass(frozen=True)
 class Ticket:
-    """A job as it can be found: the name that it was submitted by, and its place in the array."""
+    """What a job is found by: the name under which it was submitted, and its index in the array."""
 
     name: str
-    place: int | None  # None: a job that is in no array, and what is left of one that was cancelled before it started
+    place: int | None  # None: a job in no array, or what is left of an array that was cancelled before it started
 
 
 JobStates = Mapping[Ticket, JobState]
 
 
 def state_of(ticket: Ticket, states: JobStates) -> JobState | None:
-    """What a job is at; None where Slurm knows nothing of it any more."""
+    """The state of a job; None if Slurm no longer knows the job."""
     return states.get(ticket) or states.get(Ticket(ticket.name, None))
 
 
 def states(names: Sequence[str]) -> JobStates:
-    """What the user's jobs of these names are at; those long ended are not there. Raises ControllerDown."""
+    """The states of the user's jobs with these names, except jobs that ended long ago. Raises ControllerDown."""
     if not names:
         return {}
     shown = ",".join(f"{field}:|" for field in FIELDS)
     try:
-        told = _ask("squeue", "--me", "--array", "--states=all", "--noheader", f"--name={','.join(names)}", "-O", shown)
+        named = f"--name={','.join(names)}"
+        listing = _ask("squeue", "--me", "--array", "--states=all", "--noheader", named, "-O", shown)
     except JobRefused as words:
-        raise ControllerDown(str(words)) from None  # whatever it was, a question can be asked again
-    found = {}
-    for line in told.splitlines():
+        raise ControllerDown(str(words)) from None  # whatever the reason, a question can be asked again
+    jobs = {}
+    for line in listing.splitlines():
         job, name, *rest = (field.strip() for field in line.split("|")[: len(FIELDS)])
-        if name not in names:  # of a name with a comma squeue makes two, and one may be somebody's other job
+        if name not in names:  # squeue splits a name at a comma, and a half may be the name of another job
             continue
-        for one, place in elements(job):
-            found[Ticket(name, place)] = JobState(one, *rest)
-    return found
+        for element, index in elements(job):
+            jobs[Ticket(name, index)] = JobState(element, *rest)
+    return jobs
 
 
 def elements(job: str) -> list[tuple[str, int | None]]:
-    """The jobs that Slurm means by `12`, `12_3` or `12_[0-2,5%4]`, each with its place in the array."""
-    number, _, places = job.partition("_")
-    if not places:
+    """The jobs that Slurm means by `12`, `12_3` or `12_[0-2,5%4]`, each with its index in the array."""
+    number, _, indices = job.partition("_")
+    if not indices:
         return [(job, None)]
-    bounds = [term.partition("-") for term in places.strip("[]").partition("%")[0].split(",")]
+    bounds = [term.partition("-") for term in indices.strip("[]").partition("%")[0].split(",")]
     return [
-        (f"{number}_{place}", place) for first, _, last in bounds for place in range(int(first), int(last or first) + 1)
+        (f"{number}_{index}", index) for first, _, last in bounds for index in range(int(first), int(last or first) + 1)
     ]
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Have jobs end; raises ControllerDown."""
+    """Cancel jobs; raises ControllerDown."""
     for start in range(0, len(jobs), AT_ONCE):
         try:
             _ask("scancel", *jobs[start : start + AT_ONCE])
         except JobRefused:
-            continue  # one has ended meanwhile, which is as well
+            continue  # one has ended meanwhile, which is just as good
 
 
 def submit(
     folder: Path, name: str, function: Any, arguments: Sequence[tuple[Any, ...]], asked: Mapping[str, Any]
 ) -> None:
-    """One job for each tuple of arguments, as an array: the order of the arguments is that of the array.
+    """Submit one job for each tuple of arguments, as an array in the order of the arguments.
 
-    `folder` keeps their logs. Raises ControllerDown, after which they may have been submitted or not, and Refused.
+    `folder` keeps their logs. Raises JobRefused, and ControllerDown, after which they may have been submitted or not.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -186,7 +187,7 @@ def submit(
 
 
 def log(folder: Path, job: str) -> Path:
-    """Where a job's standard error goes."""
+    """The file that a job's standard error goes to."""
     return folder / f"{job}_0_log.err"
 
 
@@ -201,8 +202,8 @@ def _ask(*command: str) -> str:
 
 
 def _fault(command: str, words: str) -> ControllerDown | JobRefused:
-    """What a command has said, in its last line that says something."""
+    """The error of a command, with the last line of its output that says something."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
-    said = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
+    reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
     kind = ControllerDown if any(unreached in words for unreached in UNREACHED) else JobRefused
-    return kind(f"{command}: {said}")
+    return kind(f"{command}: {reason}")

@@ -35,10 +35,10 @@ def run_by_slurm(
     groups_per_job: int,
     on_progress: OnProgress,
 ) -> Path:
-    """Measure a suite into a new folder below `out` by jobs of so many groups, and return the folder.
+    """Measure a suite into a new folder below `out` by jobs of at most `groups_per_job` groups; returns the folder.
 
-    Budget and precision hold in each job. Raises UserError where Slurm is not there or takes no such jobs, or a folder
-    can't be written, and Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
+    Budget and precision apply to each job. Raises UserError if Slurm is missing or refuses the jobs, or if a folder
+    can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
     queue.require()
     given = parse(options)
@@ -65,9 +65,9 @@ def run_by_slurm(
 def resume_by_slurm(
     path: Path, suite: Suite, settings: Settings, *, command: str, options: Sequence[str], on_progress: OnProgress
 ) -> None:
-    """Go on with a run: wait for those of its jobs that are still there, and submit what is missing.
+    """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Raises as `run_by_slurm`, and UserError where the folder is no such run or belongs to another suite.
+    Raises what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
     given = parse(options)
@@ -87,7 +87,7 @@ def resume_by_slurm(
 def _go_on(
     folder: RunFolder, info: RunInfo, settings: Settings, root: Path, given: dict[str, str], on_progress: OnProgress
 ) -> None:
-    """Submit and wait, and have `run.json` say how it ended, however it did. Raises UserError if the disk refuses."""
+    """Submit and wait; `run.json` records how the run ended, even after an error. Raises UserError if a write fails."""
     path = folder.path
     stored = read_parts(path)
     finished = False

@@ -1,4 +1,4 @@
-"""Waits for the jobs of a run, and submits what has no job, or has lost it."""
+"""Wait for the jobs of a run, and submit parts that have no job or have lost it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +19,10 @@ from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
-MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks, the longer the run has taken
-SUBMIT_SECONDS = 300.0  # that a controller is waited for before anything was submitted
+MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
+SUBMIT_SECONDS = 300.0  # to wait for a controller before anything was submitted
 UNSEEN_SECONDS = 90.0  # until a job's log must be here; caches of NFS hold for a minute
-CANCEL_SECONDS = 20.0  # that cancelled jobs are waited for
+CANCEL_SECONDS = 20.0  # to wait for the end of cancelled jobs
 LOST = "its job was lost"
 MAX_LOG_BYTES = 1 << 16  # of the end of a job's log
 LOGS = "slurm"  # folder of a run, with what submitit writes
@@ -33,7 +33,7 @@ class NotTaken(UserError):
 
 
 class Watch:
-    """Every part of a run with its job, until all are finished or given up."""
+    """Watches every part of a run with its job, until all parts are finished or given up."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Watch:
         root: Path,
         on_progress: Callable[[JobsProgress], None],
     ) -> None:
-        """Goes on where jobs of the run are already there. `root`: what files of a user's own cells are relative to."""
+        """Take over jobs of the run that already exist. `root`: what files of a user's own cells are relative to."""
         self._path = path.resolve()
         self._settings = settings
         self._asked = dict(asked)
@@ -54,13 +54,16 @@ class Watch:
         self._ledger = Ledger(path)
         self.standings = [Standing(part, self._ledger.tickets.get(part.name)) for part in parts]
         self.left_out: dict[str, str] = {}  # node -> why the run can't be measured there
-        self._taken = False  # whether a job of it was seen alive, or submitted
+        self._taken = False  # whether a job of the run was seen alive, or submitted
         self._is_first_look = True
         self._trouble = ""
         self._ran = 0  # jobs at the last look
 
     def until_done(self) -> None:
-        """Raises UserError where no job can be had, or one does not see the run; passes KeyboardInterrupt on."""
+        """Wait for all parts; passes KeyboardInterrupt on.
+
+        Raises UserError if no job can be submitted, or a job can't see the run's folder.
+        """
         while True:
             self._trouble = ""
             try:
@@ -83,7 +86,7 @@ class Watch:
         self._on_progress(step)
 
     def cancel(self) -> str:
-        """Have all jobs end, and wait a little for it; in a clause what came of it."""
+        """Cancel all jobs, and wait a little for their end; returns the outcome in a clause."""
         end = time.monotonic() + CANCEL_SECONDS
         try:
             while alive := [state.job for state in queue.states(self._ledger.names).values() if state.alive]:
@@ -97,7 +100,7 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        """Since it began to watch."""
+        """Seconds since the watch began."""
         return time.monotonic() - self._began
 
     def close(self) -> None:
@@ -116,7 +119,7 @@ class Watch:
                 standing.state = "finished"
 
     def _look(self, states: queue.JobStates) -> None:
-        """Judge each part by what the controller has said, and then its files, which may be newer."""
+        """Judge each part by the controller's answer, then by its own files, which may be newer."""
         self._note_finished()
         for standing in self._open():
             if standing.ticket is None:
@@ -137,7 +140,7 @@ class Watch:
         self._is_first_look = False
 
     def _is_unseen(self, standing: Standing, state: JobState) -> bool:
-        """Whether a job should have left its log here, and has not yet; raises UserError where it never will."""
+        """Whether a job has started, but its log is not here yet; raises UserError if it stays missing."""
         started = state.runs or state.state in ("FAILED", "COMPLETED")
         if not started or queue.log(self._path / LOGS, state.job).exists():
             standing.unseen_since = None
@@ -151,12 +154,12 @@ class Watch:
         return True
 
     def _note_ended(self, standing: Standing, state: JobState | None) -> None:
-        """A job has ended, and its part is not finished."""
+        """Note that a job has ended though its part is not finished."""
         never_was = state is None and standing.in_doubt
         standing.ticket = standing.running_since = None
         if state is not None and state.exit_code == f"{UNLIKE}:0" and state.node not in standing.without:
             self.left_out[state.node] = self._last_words(state)
-        elif not (self._is_first_look or never_was):  # at the first look: it ended while nobody waited for it
+        elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
             if len(standing.lost) >= MAX_LOST:
                 self._give_up(standing, f"{LOST} {MAX_LOST} times: {standing.lost[-1]}")
@@ -176,16 +179,16 @@ class Watch:
         return lines[-1][:300] if lines else ""
 
     def _give_up(self, standing: Standing, why: str) -> None:
-        """Its cases that were not measured have failed; the others keep what they have."""
+        """Mark the cases of a part that were not measured as failed; the others keep what they have."""
         standing.state = "given up"
         folder = RunFolder(self._path, standing.part.name)
-        for known in last_measurements(self._path, standing.part.name).values():
-            if known.status == "pending":
-                folder.add_measurement(replace(known, status="failed", reason=why))
+        for measurement in last_measurements(self._path, standing.part.name).values():
+            if measurement.status == "pending":
+                folder.add_measurement(replace(measurement, status="failed", reason=why))
         folder.close()
 
     def _submit(self) -> None:
-        """Submit jobs for the parts that want one; raises ControllerDown."""
+        """Submit jobs for the parts that need one; raises ControllerDown."""
         wanting = [standing for standing in self._open() if standing.ticket is None]
         for start in range(0, len(wanting), MAX_IN_ARRAY):
             array = wanting[start : start + MAX_IN_ARRAY]
@@ -193,7 +196,7 @@ class Watch:
             self._reset_failed(names)
             name = self._ledger.enter(names)
             arguments = [(str(self._path), part, str(self._root)) for part in names]
-            # Before it is asked: where it gives no answer it may have them, and two jobs of a part must not be.
+            # Before Slurm is asked: if it gives no answer it may have the jobs, and a part must never have two.
             for standing in array:
                 standing.ticket, standing.in_doubt = self._ledger.tickets[standing.part.name], True
                 standing.without = tuple(self.left_out)
@@ -209,16 +212,16 @@ class Watch:
                 standing.in_doubt = False
 
     def _asked_now(self) -> dict[str, Any]:
-        """What is asked, less the nodes that are left out."""
-        more = dict(self._asked["additional_parameters"])
+        """The parameters for submitit, which exclude the nodes that are left out."""
+        options = dict(self._asked["additional_parameters"])
         if self.left_out:
-            more["exclude"] = ",".join(filter(None, [more.get("exclude"), *self.left_out]))
-        return {**self._asked, "additional_parameters": more}
+            options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
+        return {**self._asked, "additional_parameters": options}
 
     def _refuse(self, array: Sequence[Standing], words: str) -> None:
-        """Slurm takes no such jobs: where others of the run are there, perhaps since they are too many, else never."""
-        asked = self._asked_now()["additional_parameters"]
-        shown = " ".join(f"{name.replace('_', '-')}={value}" for name, value in asked.items() if value is not True)
+        """Handle a refusal: if the run has other jobs, these may be too many for now; else Slurm never takes them."""
+        options = self._asked_now()["additional_parameters"]
+        shown = " ".join(f"{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True)
         fault = f"Slurm takes no such job: {words}{f' (asked: {shown})' if shown else ''}"
         if self._names():
             self._trouble = fault
@@ -230,12 +233,15 @@ class Watch:
             self._give_up(standing, f"{LOST}: {unlike or fault}")
 
     def _reset_failed(self, names: Sequence[str]) -> None:
-        """Cases that failed since jobs were lost, in an earlier part of the run, are wanted again."""
+        """Make cases pending again that failed because jobs were lost in an earlier part of the run."""
         for name in names:
-            known = last_measurements(self._path, name).values()
-            again = [one for one in known if one.status == "failed" and one.reason.startswith(LOST)]
-            if again:
+            failed = [
+                measurement
+                for measurement in last_measurements(self._path, name).values()
+                if measurement.status == "failed" and measurement.reason.startswith(LOST)
+            ]
+            if failed:
                 folder = RunFolder(self._path, name)
-                for one in again:
-                    folder.add_measurement(replace(one, status="pending", reason=NO_JOB_YET))
+                for measurement in failed:
+                    folder.add_measurement(replace(measurement, status="pending", reason=NO_JOB_YET))
                 folder.close()

@@ -1,1 +1,1 @@
-"""The clock and who gets a turn: calibration and windows, the order of cases, and when there are enough replicates."""
+"""Timing and turns: calibration and windows, the order of cases, and how many replicates are enough."""

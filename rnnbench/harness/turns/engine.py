@@ -1,4 +1,4 @@
-"""Calibration, warm-up and the window, on whatever device is given."""
+"""Calibration, warm-up and timed windows, on any device."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from rnnbench.harness.devices import Blocks, Call, Clocked, Device
 from rnnbench.harness.protocol import PlanFields
 
 MAX_CALLS = 1_000_000
-MIN_COLD_CALLS = 5  # in a window whose calls are short, however long the flush before each takes
+MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before each call takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
-STILL_FALLING = 0.98  # a window this much faster than the best before it says that the case is not warm yet
+STILL_FALLING = 0.98  # a window this much faster than the best before it means that the case is not warm yet
 QUANTILES = 11
 
 
@@ -21,7 +21,7 @@ class Plan:
     batches: int
     batch: int
     seconds: float
-    cold: bool = False  # caches are flushed before every call, which is a batch of its own
+    cold: bool = False  # caches are flushed before every call, and each call is its own batch
 
     @property
     def calls(self) -> int:
@@ -30,13 +30,13 @@ class Plan:
 
 
 def plan_fields(plan: Plan) -> PlanFields:
-    """A plan as a request has it."""
+    """A plan in the form that requests use."""
     return PlanFields(batches=plan.batches, batch=plan.batch, seconds=plan.seconds, cold=plan.cold)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one window showed."""
+    """The times of one window."""
 
     seconds: float
     host_seconds: float
@@ -53,7 +53,7 @@ def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool =
         seconds = device.clock(call, 1, calls).seconds
         if seconds >= window_seconds / 4 or calls >= MAX_CALLS:
             break
-        # Aim at half a window, and never grow more than tenfold on the word of so short a run.
+        # Aim for half a window, and grow tenfold at most, since such a short run is not reliable.
         aim = calls * window_seconds / 2 / seconds if seconds > 0 else MAX_CALLS
         calls = int(min(max(aim, calls + 1), 10 * calls, MAX_CALLS))
     per_call = seconds / calls
@@ -65,7 +65,7 @@ def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool =
 
 
 def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
-    """The same where each call has a flush before it, which counts for the window's length and not for the call's."""
+    """Calibrate with a flush before each call: it counts toward the length of the window, not of the call."""
     clocked = device.clock_cold(call, 1)
     per_call, with_flush = clocked.seconds, clocked.host_seconds
     longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
@@ -75,15 +75,15 @@ def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
 
 
 def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks) -> dict[str, Plan]:
-    """The plans of a group's arms, remade so that all are clocked in as many blocks of about the slowest arm's call.
+    """Change the plans of a group so that all arms have equally many blocks, each about as long as the slowest call.
 
-    `blocks` are those of the group's device.
+    `blocks` belongs to the group's device.
 
-    Noise averages out in a long block and not in a short one, so the low quantile of short calls lies lower; of more
-    blocks it lies lower too, hence their equal number.
+    Noise averages out in long blocks but not in short ones, so the low quantile of short blocks is lower. It is also
+    lower with more blocks, hence the equal number.
     """
     per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
-    if any(plan.cold for plan in plans.values()):  # a block is one call, whatever the others take
+    if any(plan.cold for plan in plans.values()):  # a block is one call, however long the other arms' calls take
         calls = min(plan.batches for plan in plans.values())
         return {arm: Plan(calls, 1, calls * seconds, cold=True) for arm, seconds in per_call.items()}
     block = min(max(per_call.values(), default=0.0), window_seconds)
@@ -98,9 +98,9 @@ def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Block
 
 
 def warm_up(device: Device, call: Call, plan: Plan) -> int:
-    """Run short windows until they stop getting faster; the number that it took.
+    """Run short windows until they stop getting faster; returns how many were needed.
 
-    A case whose window is a single call is warm after one, which pays for all lazy set-up.
+    A case whose window is a single call is warm after one call, which does all lazy set-up.
     """
     if plan.calls == 1:
         call()
@@ -118,19 +118,19 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
 
 
 def take_window(device: Device, call: Call, plan: Plan) -> Reading:
-    """One window of back-to-back calls."""
+    """Time one window of back-to-back calls."""
     clocked = clock_window(device, call, plan)
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
     return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
 
 
 def clock_window(device: Device, call: Call, plan: Plan) -> Clocked:
-    """The same, block by block."""
+    """Time one window, block by block."""
     return device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
 
 
 def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:
-    """Up to 11 evenly spaced order statistics, smallest and largest included."""
+    """Up to 11 evenly spaced order statistics, including the smallest and the largest."""
     if len(ordered) <= QUANTILES:
         return tuple(ordered)
     last = len(ordered) - 1

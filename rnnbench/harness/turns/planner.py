@@ -1,4 +1,4 @@
-"""Which groups deserve another replicate, and how long that will take."""
+"""Decide which groups get another replicate, and estimate how long that takes."""
 
 import itertools
 import math
@@ -15,39 +15,39 @@ from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
 
-EXPECTED_SPREAD = 0.015  # standard deviation of a log-ratio over replicates, before three of them tell
+EXPECTED_SPREAD = 0.015  # assumed standard deviation of a log-ratio over replicates, before there are three
 MIN_FOR_SPREAD = 3
 
 
 @dataclass
 class GroupRecord:
-    """What is known of one group."""
+    """The results of one group so far."""
 
     seconds: list[float] = field(default_factory=list)  # of each visit
-    log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one for each visit
-    dead: bool = False  # no case of it can be measured
-    spread: float = EXPECTED_SPREAD  # largest standard deviation of a case's log-ratios
-    half_width: float = math.inf  # widest half of a case's 95% interval, on logarithms
+    log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
+    dead: bool = False  # no case of the group can be measured
+    spread: float = EXPECTED_SPREAD  # largest standard deviation of any case's log-ratios
+    half_width: float = math.inf  # largest half-width of any case's 95% interval, in logarithms
 
     @property
     def visits(self) -> int:
-        """Visits made, each in a replicate of its own."""
+        """The number of visits made, each in its own replicate."""
         return len(self.seconds)
 
     @property
     def cost(self) -> float:
-        """Seconds of a further visit; the first, which also checks parity and calibrates, counts only if alone."""
+        """Expected seconds of another visit. The first also checks parity and calibrates: it counts only if alone."""
         return fmean(self.seconds[1:] or self.seconds)
 
     def add(self, seconds: float, log_ratios: Mapping[str, float]) -> None:
-        """Note a visit."""
+        """Record a visit."""
         self.seconds.append(seconds)
-        # A case that is missing has failed, and no longer says how precise the group is.
+        # A missing case has failed, so it no longer counts for the precision of the group.
         self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
         self._judge()
 
     def forget(self) -> None:
-        """Take the last visit back, from the cases that it measured."""
+        """Remove the last visit from the cases that it measured."""
         self.seconds.pop()
         self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
         self._judge()
@@ -56,15 +56,17 @@ class GroupRecord:
         self.spread = EXPECTED_SPREAD
         if self.visits >= MIN_FOR_SPREAD:
             self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
-        found = [estimate(ratios) for ratios in self.log_ratios.values()]
-        widths = [math.inf if math.isnan(one.lower) else (one.upper - one.lower) / 2 for one in found]
-        self.half_width = max(widths, default=0.0 if self.seconds else math.inf)
+        intervals = [estimate(ratios) for ratios in self.log_ratios.values()]
+        half_widths = [
+            math.inf if math.isnan(interval.lower) else (interval.upper - interval.lower) / 2 for interval in intervals
+        ]
+        self.half_width = max(half_widths, default=0.0 if self.seconds else math.inf)
 
 
 class Planner:
-    """Adds replicates where ratios are wider than asked; where the budget can't serve all, each sweep's cheapest first.
+    """Adds replicates for imprecise ratios; if the budget is too small for all, each sweep's cheapest come first.
 
-    What is asked before every visit is kept as sums, since a run may have ten thousand groups.
+    The values needed before every visit are kept as running sums, since a run may have ten thousand groups.
     """
 
     def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
@@ -72,18 +74,18 @@ class Planner:
         self._settings = settings
         self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
-        # Of the groups that were visited: visits to come of each, their seconds, the seconds of one visit of each.
+        # For the visited groups: visits to come for each, their seconds in total, and the seconds of one visit to each.
         self._later: dict[Workload, int] = {}
         self._seconds_to_come = 0.0
         self._one_of_each = 0.0
         self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
 
     def add_start(self, seconds: float) -> None:
-        """Note how long a worker took to start."""
+        """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
     def add_visit(self, group: Group, seconds: float, log_seconds: Mapping[str, float]) -> None:
-        """Note a visit: how long it took, and each measured case's time."""
+        """Record a visit: its duration, and the log of each measured case's time."""
         record = self._records[group.workload]
         self._leave(group, record)
         record.dead = not log_seconds
@@ -93,14 +95,14 @@ class Planner:
         self._enter(group, record)
 
     def forget_visit(self, group: Group) -> None:
-        """Take back what was noted last, since it does not count."""
+        """Remove the last recorded visit of a group, since it does not count."""
         record = self._records[group.workload]
         self._leave(group, record)
         record.forget()
         self._enter(group, record)
 
     def next_visits(self, left: float | None) -> list[Group]:
-        """The groups of the next replicate, given the seconds left of the budget; none where the run is done."""
+        """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
         wanted = [group for group in self._groups if self._wants_more(group)]
         if left is None:
             return wanted
@@ -114,29 +116,29 @@ class Planner:
         return chosen
 
     def seconds_left(self, now: Sequence[Group], budget_left: float | None) -> float | None:
-        """Expected seconds until the end, `now` being still to be visited in this replicate; None before any visit."""
+        """Expected seconds until the end; `now` are the groups left in this replicate. None before the first visit."""
         if not self._later:
             return None
         unvisited = visits_to_come(GroupRecord(), self._settings) * (len(self._groups) - len(self._later))
         seconds = self._seconds_to_come + unvisited * self._usual_cost()
         most = max((visits for visits, groups in self._counts.items() if groups), default=0)
-        # The worker that is at work takes one of the visits of each group that it has still to come to.
+        # The running worker needs no new start: it still makes one visit to each group in `now`.
         seconds += fmean(self._start_seconds) * max(0, most - bool(now))
         return seconds if budget_left is None else min(seconds, max(0.0, budget_left))
 
     def missed(self) -> list[Group]:
-        """The groups with a ratio less precise than asked."""
+        """The groups with a ratio that missed the requested precision."""
         return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
     def _leave(self, group: Group, record: GroupRecord) -> None:
-        """Take a group out of the sums, before its record changes."""
+        """Remove a group from the sums, before its record changes."""
         self._counts[visits_to_come(record, self._settings)] -= 1
         if group.workload in self._later:
             self._seconds_to_come -= self._later.pop(group.workload) * record.cost
             self._one_of_each -= record.cost
 
     def _enter(self, group: Group, record: GroupRecord) -> None:
-        """And back into them."""
+        """Add a group to the sums, after its record has changed."""
         later = visits_to_come(record, self._settings)
         self._counts[later] += 1
         if record.visits:
@@ -148,17 +150,17 @@ class Planner:
         return wants_more(self._records[group.workload], self._settings)
 
     def _by_urgency(self, groups: Sequence[Group]) -> list[Group]:
-        """Groups furthest from the fewest replicates first; of equals those of all sweeps in turn, cheapest first."""
+        """Order groups by missing replicates, most first; among equals the sweeps take turns, cheapest group first."""
         cheapest = sorted(groups, key=self._seconds_of)
         equals = itertools.groupby(sorted(cheapest, key=self._visits_short, reverse=True), self._visits_short)
         return [group for _, several in equals for group in sweeps_in_turn(several)]
 
     def _visits_short(self, group: Group) -> int:
-        """Visits that a group lacks of the fewest replicates."""
+        """Visits that a group needs to reach the minimum number of replicates."""
         return max(0, self._settings.replicates - self._records[group.workload].visits)
 
     def _seconds_of(self, group: Group) -> float:
-        """Seconds of a group's visits to come."""
+        """Expected seconds of a group's remaining visits."""
         return visits_to_come(self._records[group.workload], self._settings) * self._cost(group)
 
     def _cost(self, group: Group) -> float:
@@ -166,17 +168,17 @@ class Planner:
         return record.cost if record.visits else self._usual_cost()
 
     def _usual_cost(self) -> float:
-        """Seconds of a visit to a group of which nothing is known yet."""
+        """Expected seconds of a visit to a group that was not visited yet."""
         return self._one_of_each / len(self._later) if self._later else 0.0
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
-    """Whether some ratio is less precise than asked."""
+    """Whether any ratio misses the requested precision."""
     return settings.precision is not None and record.half_width > math.log1p(settings.precision)
 
 
 def wants_more(record: GroupRecord, settings: Settings) -> bool:
-    """Whether another visit is called for, were there no budget."""
+    """Whether the group needs another visit, regardless of the budget."""
     if record.dead:
         return False
     is_short = record.visits < settings.replicates
@@ -184,7 +186,7 @@ def wants_more(record: GroupRecord, settings: Settings) -> bool:
 
 
 def visits_to_come(record: GroupRecord, settings: Settings) -> int:
-    """Further visits until a group is expected to be as precise as asked."""
+    """Number of further visits until a group should reach the requested precision."""
     if not wants_more(record, settings):
         return 0
     needed = max(settings.replicates, record.visits + 1)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, for whoever shows it."""
+    """How far a run is, for a display."""
 
-    replicate: int  # counted from 1; 0: cases are checked and observed, and nothing is timed
+    replicate: int  # counted from 1; 0 while cases are checked and observed, before anything is timed
     visits_done: int  # groups visited in this replicate, or cases observed
-    visits: int  # of how many
-    seconds_left: float | None  # None before anything is known
+    visits: int  # total for `visits_done`
+    seconds_left: float | None  # None before there is an estimate

@@ -1,4 +1,4 @@
-"""In which order the arms of a group take their turns, and the groups of several sweeps."""
+"""The order of turns for the arms of a group, and for the groups of several sweeps."""
 
 import itertools
 import random
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 def balanced_order(arms: Sequence[Item], turns: int, rng: random.Random) -> list[Item]:
     """An even number of turns for each arm, in pairs of rounds: a random order, then its mirror image.
 
-    For two arms that is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all arms by the same amount.
+    For two arms, this is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all arms by the same amount.
     """
     order: list[Item] = []
     for _ in range(turns // 2):
@@ -23,9 +23,9 @@ def balanced_order(arms: Sequence[Item], turns: int, rng: random.Random) -> list
 
 
 def sweeps_in_turn(groups: Iterable[Group]) -> list[Group]:
-    """The first group of each sweep, then the second of each, and so on: wherever a budget ends, each has its share."""
+    """The first group of each sweep, then the second, and so on, so that each sweep gets its share of the budget."""
     sweeps: dict[int, list[Group]] = {}
     for group in groups:
         sweeps.setdefault(group.sweep, []).append(group)
     rounds = itertools.zip_longest(*sweeps.values())
-    return [group for each in rounds for group in each if group is not None]
+    return [group for groups_in_turn in rounds for group in groups_in_turn if group is not None]

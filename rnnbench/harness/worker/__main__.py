@@ -1,7 +1,7 @@
 """Start a worker: set its import path, then hand over to `rnnbench.harness.worker.loop`.
 
-The coordinator runs this file by its path, since no import may happen before the path is set. Its argument is JSON:
-`paths`, the folders to import from before all installed packages, and the worker's `options`.
+The coordinator runs this file by its path, since nothing may be imported before the import path is set. The argument is
+JSON: `paths`, the folders to import from before all installed packages, and the worker's `options`.
 """
 
 import json
@@ -13,8 +13,8 @@ import sysconfig
 def import_path(entries: list[str], first: list[str]) -> list[str]:
     """The standard library, then `first`, then the other entries of a `sys.path`.
 
-    Python itself puts $PYTHONPATH and the current folder before the standard library, so that a file `random.py` there
-    would be imported in place of Python's own.
+    Python itself puts $PYTHONPATH and the current folder before the standard library, so a file `random.py` there
+    would be imported instead of Python's own.
     """
     folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     folders |= {os.path.join(folder, "lib-dynload") for folder in folders}  # noqa: PTH118 - pathlib takes 5 ms to import

@@ -1,4 +1,4 @@
-"""What a worker does around each request, so that a case can't do harm to the cases that come after it."""
+"""Protection around each request, so that a case can't harm the cases after it."""
 
 from rnnbench.cells import CellError
 from rnnbench.harness.machine.process_state import ProcessState
@@ -7,7 +7,7 @@ from rnnbench.harness.worker.streams import WorkerStreams
 
 
 class CaseGuard:
-    """Puts the process back as it was, and tells what can't be put back."""
+    """Restores the process after a request, and reports what can't be restored."""
 
     def __init__(self, streams: WorkerStreams) -> None:
         self._streams = streams
@@ -17,12 +17,12 @@ class CaseGuard:
         child_processes.adopt_orphans()
 
     def begin(self) -> None:
-        """Note what is there before a request."""
+        """Note the state before a request."""
         self._state.begin()
         self._children = frozenset(child_processes.running())
 
     def end(self, *, may_have_children: bool) -> None:
-        """Put the process back; raises NotRestoredError, and CellError where a case has left a process running."""
+        """Restore the process; raises NotRestoredError, and CellError if a case has left a process running."""
         try:
             self._state.restore()
         finally:
@@ -32,9 +32,9 @@ class CaseGuard:
             raise CellError(f"it leaves processes running: {', '.join(new)}; end them within the call")
 
     def restore_streams(self) -> None:
-        """Make standard input, output and error usable again."""
+        """Restore standard input, output and error."""
         self._streams.restore()
 
     def printed_bytes(self) -> int:
-        """How much all cases have printed so far."""
+        """Number of bytes that all cases have printed so far."""
         return self._streams.printed_bytes()

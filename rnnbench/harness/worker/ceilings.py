@@ -1,6 +1,6 @@
-"""The machine's best rates, measured in a second or so: the roof that a roofline needs.
+"""The best rates of the machine, measured in about a second: the ceilings of a roofline plot.
 
-A ceiling is the best of several tries, unlike a case's time: what disturbs a try only lowers it.
+A ceiling is the best of several tries, unlike the time of a case, since noise only lowers a measured rate.
 """
 
 import math
@@ -14,15 +14,15 @@ from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 
-SECONDS_PER_RATE = 0.3  # for all sizes of products, and for all sizes of copies
-SECONDS_PER_CALL = 0.05  # for calls that have nothing to do
+SECONDS_PER_RATE = 0.3  # for the products of all sizes, and again for the copies of all sizes
+SECONDS_PER_CALL = 0.05  # for calls that do nothing
 MIN_TRIES, MAX_TRIES = 3, 200
-MAX_QUEUED = 500  # calls of one kernel each; a device's queue holds at least twice as many
-LEAD = 2  # times what queueing takes: for so long the device is kept busy before
+MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
+LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
 
 def measure(device: Device, dtype: DType, threads: int) -> Ceiling:
-    """The ceiling of a device that torch is set up for; the worker has set the threads."""
+    """Measure the ceiling of a device. The caller has already set torch's settings and threads."""
     launch = device.launch()
     with torch.inference_mode():
         return Ceiling(
@@ -31,21 +31,21 @@ def measure(device: Device, dtype: DType, threads: int) -> Ceiling:
             threads,
             macs_per_second=_products(device, torch_dtype(dtype)),
             copies=tuple(_copies(device)),
-            # The host's time, which the device waits for: it is not to be hidden by what is queued.
+            # The host's time. Without a lead the device waits for the host, so that queued work can't hide this time.
             dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0],
             launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
         )
 
 
 def _products(device: Device, dtype: torch.dtype) -> float:
-    """MACs per second of the best square product."""
+    """MACs per second of the fastest square product."""
     rates, budget = [], SECONDS_PER_RATE
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
         out = torch.empty(size, size, device=device.name, dtype=dtype)
         seconds, spent = _best(device, partial(torch.mm, left, right, out=out), budget / 3)
         rates.append(size**3 / seconds)
-        if spent > budget:  # the next would take eight times as long
+        if spent > budget:  # the next size would take eight times as long
             break
     return max(rates)
 
@@ -59,19 +59,19 @@ def _copies(device: Device) -> Iterable[tuple[int, float]]:
 
 
 def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:
-    """The least time of a call that is tried for about `seconds`, and what all tries took.
+    """The shortest time of a call, from tries for about `seconds`, and the total time of all tries.
 
-    A device that is given work has all calls of a try in its queue before it begins with them, so that it never waits
-    for the host, which takes longer to launch a small copy than the device takes to make it.
+    A device with a queue gets all calls of a try before it starts them, so that it never waits for the host: launching
+    a small copy takes the host longer than the copy takes the device.
     """
     first = device.clock(call, MIN_TRIES, 1)
-    each, spent = max(min(first.batch_seconds), 1e-9), first.seconds
-    batch = min(math.ceil(device.blocks.seconds / each), MAX_QUEUED)
+    per_call, spent = max(min(first.batch_seconds), 1e-9), first.seconds
+    batch = min(math.ceil(device.blocks.seconds / per_call), MAX_QUEUED)
     tries = first.batch_seconds if batch == 1 else []
     while len(tries) < MIN_TRIES or (spent < seconds and len(tries) < MAX_TRIES):
-        batches = min(max(1, round((seconds - spent) / (batch * each))), MAX_QUEUED // batch)
+        batches = min(max(1, round((seconds - spent) / (batch * per_call))), MAX_QUEUED // batch)
         lead_seconds = lead * batches * batch * first.submit_seconds / MIN_TRIES
         clocked = device.clock(call, batches, batch, lead_seconds=lead_seconds)
-        tries += [one / batch for one in clocked.batch_seconds]
+        tries += [batch_seconds / batch for batch_seconds in clocked.batch_seconds]
         spent += clocked.seconds + lead_seconds
     return min(tries), spent

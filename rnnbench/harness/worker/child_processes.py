@@ -1,4 +1,4 @@
-"""Processes that a case starts: copies of the worker are refused, and what still runs after a call is told."""
+"""Processes that a case starts: the worker refuses copies of itself, and reports processes that outlive a call."""
 
 import ctypes
 import os
@@ -9,21 +9,20 @@ from typing import Any, NoReturn
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-# Python's own helper, which lives as long as the process that needed it and does nothing.
+# Python's own helper. It lives as long as the process that started it, and is idle.
 HELPERS = ("multiprocessing.resource_tracker",)
 
 
 def adopt_orphans() -> None:
-    """On Linux: processes whose parent has ended become children of this one, however far they have gone."""
+    """On Linux: all descendants whose parent has ended become children of this process."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def refuse_copies() -> None:
-    """Make `os.fork` raise in this process, but for `multiprocessing`, whose processes never return to the caller.
+    """Make `os.fork` raise in this process, except for `multiprocessing`, whose processes never return to the caller.
 
-    A copy of a worker would go on with the call that it was copied in, and with all that come after it, on the cores
-    that are being timed.
+    A copy of a worker would continue the current call and all later ones, on the cores that are being timed.
     """
     for name in ("fork", "forkpty"):
         if hasattr(os, name):
@@ -45,22 +44,22 @@ def _refuse() -> NoReturn:
 
 
 def running() -> dict[int, str]:
-    """The processes below this one that have not ended: number -> name for people."""
+    """Descendants of this process that have not ended: process id -> a readable name."""
     if not _has_children():
         return {}
-    found = {}
+    descriptions = {}
     for process in psutil.Process().children(recursive=True):
         try:
             command = " ".join(process.cmdline())
             if process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in HELPERS):
-                found[process.pid] = f"{process.pid} ({command[:60] or process.name()})"
-        except psutil.NoSuchProcess:  # it has ended since it was listed
+                descriptions[process.pid] = f"{process.pid} ({command[:60] or process.name()})"
+        except psutil.NoSuchProcess:  # it ended after it was listed
             continue
-    return found
+    return descriptions
 
 
 def _has_children() -> bool:
-    """Whether there is any child, also one that has ended: a question to the system that takes a microsecond."""
+    """Whether there is any child process, even one that has ended; this system call takes a microsecond."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

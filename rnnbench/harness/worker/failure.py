@@ -1,4 +1,4 @@
-"""What a worker says of an exception: what kind of failure it is, and the reason in a line."""
+"""How a worker reports an exception: the kind of failure, and the reason in one line."""
 
 import os
 import traceback
@@ -11,18 +11,19 @@ from rnnbench.cells import CellMissing
 from rnnbench.harness.protocol import FailedReply
 from rnnbench.store.records import Failure
 
-HIDDEN = ("child_processes.py",)  # whose line is none of the cell's
+HIDDEN = ("child_processes.py",)  # files whose frames do not belong to the cell
 
 
 def reply(error: BaseException, reason: str) -> dict[str, Any]:
-    """The reply to a request in which this was raised."""
+    """The reply to a request in which this error was raised."""
     return {**FailedReply(ok=False, status="failed", reason=reason, failure=kind(error))}
 
 
 def kind(error: BaseException) -> Failure:
-    """`loading` where code or a file was missing or unreadable, in what was raised or what led to it; else `running`.
+    """`loading` if the error or one of its causes is missing or unreadable code or a file; otherwise `running`.
 
-    Files can be missing because of where a case is run, a temporary worktree for example, and not because of its code.
+    Files can be missing because of the place where a case runs, such as a temporary worktree, and not because of its
+    code.
     """
     link: BaseException | None = error
     while link is not None:
@@ -33,7 +34,7 @@ def kind(error: BaseException) -> Failure:
 
 
 def reason(error: Exception) -> str:
-    """One line: what was raised, and where in code that is not torch's."""
+    """One line with the error, and the innermost line of code outside installed packages."""
     name = "out of memory" if _is_out_of_memory(error) else type(error).__name__
     message = str(error).strip().splitlines()
     frames = [
@@ -46,6 +47,6 @@ def reason(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Also where it shows in the host's allocator, in the driver below torch's, or in a library's set-up."""
-    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in str(error) for one in words)
+    """Whether memory ran out: in torch, in the host's allocator, in the driver, or while a library is set up."""
+    phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)

@@ -13,29 +13,29 @@ from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.workloads.processes import end_with_parent
 
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
-MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, none of it touched
+MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
 
 
 def _die_with_parent() -> None:
-    """On Linux: end when the coordinator ends, also in the middle of a call, and be the first to go without memory."""
+    """On Linux: end when the coordinator ends, even in the middle of a call, and be killed first if memory runs out."""
     end_with_parent()
-    # Schedulers tell every process of a job to end, and a worker that obeys is taken for one that its case has killed.
+    # Schedulers send SIGTERM to every process of a job; a worker that ended would look as if its case had killed it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # no Linux, or a sandbox whose /proc is read only: the system chooses
+    with contextlib.suppress(OSError):  # not Linux, or a sandbox with a read-only /proc: the system chooses
         OUT_OF_MEMORY.write_text("1000")
 
 
 def main(layout: int | None, current_folder: str | None) -> None:
     """Answer requests until the input ends.
 
-    `layout` is the seed of the memory's layout. `current_folder`: where modules that a suite names may come from.
+    `layout` is the seed of the memory layout. `current_folder`: a folder from which modules of a suite may be imported.
     """
     _die_with_parent()
     streams = WorkerStreams()
     draw = random.Random(layout)
-    # What is mapped later, torch's libraries included, lies that much lower.
+    # Everything mapped later, including torch's libraries, gets an address that is lower by this much.
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
-    from rnnbench.harness.worker.operations import Operations, hello  # first, so that a missing torch is what is told
+    from rnnbench.harness.worker.operations import Operations, hello  # first, so that a missing torch is reported
 
     gc.disable()
     from rnnbench.harness.worker.case_guard import CaseGuard
@@ -48,7 +48,7 @@ def main(layout: int | None, current_folder: str | None) -> None:
     for line in streams.requests:
         request = json.loads(line)
         reply = operations.handle(request)
-        if os.getpid() != worker:  # a copy that a case has made of this process, by other means than `os.fork`
+        if os.getpid() != worker:  # a copy that a case made of this process, by other means than `os.fork`
             os._exit(0)
         streams.replies.write(json.dumps(reply | {"id": request["id"]}) + "\n")
     shift.close()

@@ -1,4 +1,4 @@
-"""What a worker does on request: the operations of `rnnbench.harness.protocol`."""
+"""The operations of a worker, which the requests of `rnnbench.harness.protocol` name."""
 
 import gc
 import random
@@ -43,13 +43,13 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.size import least_bytes
 
-LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # requests after which no case is held
+LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # after these requests, the worker holds no case
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """A prepared case."""
+    """A case that is ready to be timed."""
 
     case: Case
     device: devices.Device
@@ -58,12 +58,12 @@ class PreparedCase:
 
 
 class Operations:
-    """Holds the prepared cases of the group that is visited."""
+    """Holds the prepared cases of the current group, and performs the requested operations."""
 
     def __init__(
         self, layout: random.Random, guard: CaseGuard | None = None, modules: UserModules | None = None
     ) -> None:
-        """`layout` draws where a case's memory begins; `guard` and `modules` want a process that does nothing else."""
+        """`layout` draws where a case's memory begins; `guard` and `modules` need a process that does nothing else."""
         self._layout = layout
         self._guard = guard
         self._modules = modules
@@ -72,7 +72,7 @@ class Operations:
         self._imported = Imported()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to one request; whatever a case raises becomes a reply too."""
+        """The reply to one request; an error of a case becomes a reply, too."""
         if self._guard is not None:
             self._guard.begin()
         reply = self._reply(request, self._answer)
@@ -94,7 +94,7 @@ class Operations:
             return failure.reply(error, f"parity: {error}")
         except Exception as error:
             if self._guard is not None:
-                self._guard.restore_streams()  # a case that raises may have closed them before
+                self._guard.restore_streams()  # a case that raises may have closed them
             traceback.print_exc()
             return failure.reply(error, failure.reason(error))
 
@@ -112,9 +112,9 @@ class Operations:
         return operations[request["op"]](request)
 
     def _put_back(self, request: dict[str, Any]) -> FineReply:
-        """Leave the process as the next case wants to find it; raises NotRestoredError and CellError.
+        """Prepare the process for the next case; raises NotRestoredError and CellError.
 
-        Also where a request has failed: only now is nothing left that refers to its case.
+        Also runs after a failed request: only now does nothing refer to its case any more.
         """
         if request.get("op") in LAST_OF_A_CASE:
             _forget()
@@ -124,10 +124,10 @@ class Operations:
         return FineReply(ok=True)
 
     def _loads_in_children(self, request: dict[str, Any]) -> bool:
-        """Whether processes that load data belong to the case of a request, or to one that is prepared."""
-        ready = (one.case for one in self._ready.values())
-        asked = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
-        return any(case.workload.workers for case in (*ready, *asked))
+        """Whether the case of a request or a prepared case uses processes that load data."""
+        prepared = (ready.case for ready in self._ready.values())
+        requested = [Case.from_axes(request["case"])] if isinstance(request.get("case"), dict) else []
+        return any(case.workload.workers for case in (*prepared, *requested))
 
     def _device(self, request: dict[str, Any]) -> DeviceReply:
         name = request["device"]
@@ -146,33 +146,33 @@ class Operations:
     def _ceiling(self, request: dict[str, Any]) -> CeilingReply:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._restore(name, dtype, threads)
-        found = ceilings.measure(devices.open_device(name), dtype, threads)
-        return CeilingReply(ok=True, ceiling=found.to_json())
+        ceiling = ceilings.measure(devices.open_device(name), dtype, threads)
+        return CeilingReply(ok=True, ceiling=ceiling.to_json())
 
     def _observe(self, request: dict[str, Any]) -> ObserveReply:
-        """Everything beside time; some probes change how this process allocates, so it is not to time anything."""
+        """All metrics except time. This process must not time cases later, since some probes change its allocator."""
         built = self._build(request)
         device = devices.open_device(built.case.workload.device)
         if isinstance(built, Built):
             measurement = observe(built, lambda built: device.memory(built.timed_call()))
         else:
             measurement = built.observe(device.memory)
-        device.synchronize()  # a probe that fails is no fault of the case, but one that broke the device is
+        device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
         return ObserveReply(ok=True, measurement=measurement.to_json())
 
     def _energy(self, request: dict[str, Any]) -> EnergyReply:
-        """Joules of a call, from calls back to back for as long as the counter needs."""
+        """Joules per call, over back-to-back calls for as long as the counter needs."""
         built = self._build(request)
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
         with timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
             meter = device.meter()
-            found = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
+            readings = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
         timed.end()
-        return EnergyReply(ok=True, values=found.values, missing=found.missing)
+        return EnergyReply(ok=True, values=readings.values, missing=readings.missing)
 
     def _profile(self, request: dict[str, Any]) -> ProfileReply:
-        """Where a call's time goes."""
+        """Where the time of a call goes."""
         from rnnbench.harness.profiling import profile
         from rnnbench.harness.profiling.subject import of_built
 
@@ -187,9 +187,9 @@ class Operations:
         name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
         if unusable := devices.why_not(name):
             raise Skip(unusable)
-        least, there = least_bytes(case.workload), devices.open_device(name).memory_bytes()
-        if there is not None and least > there:
-            raise Skip(f"it needs at least {least / 1e9:,.1f} GB of memory, but {name} has {there / 1e9:,.1f} GB")
+        least, available = least_bytes(case.workload), devices.open_device(name).memory_bytes()
+        if available is not None and least > available:
+            raise Skip(f"it needs at least {least / 1e9:,.1f} GB of memory, but {name} has {available / 1e9:,.1f} GB")
         if threads > len(allowed_cores()):
             raise Skip(f"threads={threads}, but the number of allowed cores is {len(allowed_cores())}")
         if case.workload.workers > len(allowed_cores()):
@@ -200,11 +200,11 @@ class Operations:
         if self._modules is not None:
             self._modules.add(case.cell, Path(request["root"]))
         built = build_case(case, Path(request["root"]), request["compiled_steps"])
-        self._restore(name, dtype, threads)  # whatever a user's file did when it was imported
+        self._restore(name, dtype, threads)  # the import of a user's file may have changed them
         return built
 
     def _prepare(self, request: dict[str, Any]) -> PrepareReply:
-        # Memory of a random size before the case's own, so that its place differs from process to process.
+        # Allocates a random size before the case's own memory, so that its addresses differ from process to process.
         padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
         built = self._build(request)
         case = built.case
@@ -243,12 +243,12 @@ class Operations:
         return 0 if self._guard is None else self._guard.printed_bytes()
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
-        """torch's settings as a case wants them, whatever the case before it did."""
+        """Set torch's settings for a case, whatever the case before it did."""
         self._wanted = settings_of(device, dtype, threads, self._state)
         torch_state.restore(self._wanted)
 
     def _release(self, _request: dict[str, Any]) -> FineReply:
-        """Forget the group."""
+        """Forget the cases of the group."""
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
@@ -256,28 +256,28 @@ class Operations:
 
 
 def _forget() -> None:
-    """Free all that is left of cases that nothing refers to: collection is off while cases run.
+    """Free everything left of earlier cases: garbage collection is off while cases run.
 
-    Much of it is in reference cycles: what was compiled, a recorded graph with all its memory, a profile.
+    Much of it is in reference cycles: compiled code, a recorded graph with all its memory, a profile.
     """
     compiled.forget()
     gc.collect()
-    gc.freeze()  # what is left is torch's own, and is not searched again
+    gc.freeze()  # the remaining objects are torch's own; later collections skip them
     devices.empty_caches()
 
 
 def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.Loading:
-    """The case, built but not called; raises Skip, CellError and whatever its cell raises."""
+    """Build the case without calling it; raises Skip, CellError and any error of its cell."""
     return loading.build(case) if case.workload.phase == "loading" else build(case, root, compiled_steps)
 
 
 def settings_of(device: str, dtype: DType, threads: int, before: torch_state.TorchState) -> torch_state.TorchState:
-    """torch's settings as a case on this device wants them, what it does not care for as it was `before`."""
+    """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
 
 
 def hello() -> dict[str, Any]:
-    """What this worker is: versions, and which devices it sees."""
+    """Description of this worker: versions, and the devices that it sees."""
     settings = torch_state.capture()
     return {
         "protocol": PROTOCOL_VERSION,
@@ -290,6 +290,6 @@ def hello() -> dict[str, Any]:
 
 
 def _has_fixed_addresses() -> bool:
-    """Whether Linux was told, and has agreed, not to randomize this process's addresses."""
+    """Whether address randomization is off for this process, which only Linux supports."""
     flags = Path("/proc/self/personality")
     return flags.exists() and bool(int(flags.read_text(), 16) & NO_RANDOMIZATION)

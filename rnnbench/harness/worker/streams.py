@@ -1,13 +1,13 @@
-"""A worker's streams: the protocol's two, out of reach of its cases, and those that cases print to and read from."""
+"""A worker's streams: the two of the protocol, out of reach of its cases, and the standard streams for the cases."""
 
 import os
 import sys
 
 
 class WorkerStreams:
-    """Requests and replies, on the descriptors that the process was started with.
+    """Requests and replies, on the standard input and output that the process was started with.
 
-    Descriptor 0 is at its end from then on; 1 and 2 are what the process was given as standard error.
+    For the cases, descriptor 0 is empty, and 1 and 2 are the standard error that the process was started with.
     """
 
     def __init__(self) -> None:
@@ -19,23 +19,23 @@ class WorkerStreams:
         self.restore()
 
     def restore(self) -> None:
-        """Make descriptors 0 to 2 what they were, whatever a case has closed or opened in their place."""
+        """Restore descriptors 0 to 2, whatever a case has closed or opened in their place."""
         for descriptor, source in ((0, self._nothing), (1, self._errors), (2, self._errors)):
             if not _is_same(descriptor, source):
                 os.dup2(source, descriptor)
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-            if getattr(getattr(sys, name), "closed", True):  # a case may have put anything there
+            if getattr(getattr(sys, name), "closed", True):  # a case may have put any object there
                 descriptor = ("stdin", "stdout", "stderr").index(name)
                 setattr(sys, name, os.fdopen(os.dup(descriptor), mode, encoding="utf-8", errors="backslashreplace"))
 
     def printed_bytes(self) -> int:
-        """How much was printed so far; less than before only if the coordinator has cut it short meanwhile."""
+        """Number of bytes printed so far; it decreases only when the coordinator truncates the file."""
         sys.stdout.flush()
         sys.stderr.flush()
         return os.fstat(self._errors).st_size
 
     def _close(self) -> None:
-        """In a process that was forked: it neither takes requests nor keeps the coordinator waiting for their end."""
+        """Run in a forked process, so that it takes no requests and does not keep the coordinator's pipes open."""
         for stream in (self.requests, self.replies):
             os.dup2(self._nothing, stream.fileno(), inheritable=False)
 
@@ -43,5 +43,5 @@ class WorkerStreams:
 def _is_same(descriptor: int, other: int) -> bool:
     try:
         return os.path.sameopenfile(descriptor, other)
-    except OSError:  # it is closed
+    except OSError:  # a descriptor is closed
         return False

@@ -1,4 +1,4 @@
-"""Where a worker imports a user's cells from: nothing else in these folders can take the place of another module."""
+"""Import a user's cells into a worker, so that nothing else in their folders can replace another module."""
 
 import importlib.machinery
 import importlib.util
@@ -12,14 +12,14 @@ from rnnbench.cells import is_own
 
 
 class UserModules(MetaPathFinder):
-    """Makes the modules importable that suites name, and what lies beside them.
+    """Makes the modules that suites name importable, and the files beside them.
 
-    `mine.cells:Cell` is looked for in the current folder first, if it has such a module; a folder that holds a cell's
-    file, or a module that was named, comes last on the import path, for what they import in turn.
+    `mine.cells:Cell` comes from the current folder if there is such a module. The folder of a cell's file or of a named
+    module goes to the end of the import path, for the imports of that file or module.
     """
 
     def __init__(self, current: Path | None) -> None:
-        """`current`: the current folder, or None where nothing may come from it."""
+        """`current`: the current folder, or None if nothing may be imported from it."""
         self._current = current
         self._names: set[str] = set()
         sys.meta_path.insert(0, self)
@@ -41,7 +41,7 @@ class UserModules(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Python's protocol for finders; None where this one has no say."""
+        """Python's protocol for finders; returns None for modules that this finder does not handle."""
         return _spec_in(self._current, fullname) if self._current and fullname in self._names else None
 
 

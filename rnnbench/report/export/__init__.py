@@ -1,4 +1,4 @@
-"""A run in the formats of other tools: one module for each, and the table of them."""
+"""A run in the formats of other tools: a module for each format, and the table of all formats."""
 
 import importlib
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """Where a format is made, and what it has a place for."""
+    """The module that writes a format, and what the format can hold."""
 
     module: str  # below this package
     suffix: str  # of its files
     keeps_all: bool = False  # also cases that were not measured, and windows
     is_text: bool = True  # may go to standard output
-    less_only: bool = False  # of metrics only those of which less is better
-    has_remarks: bool = True  # a place for what must be said of every number
+    less_only: bool = False  # only metrics of which less is better
+    has_remarks: bool = True  # a place for remarks that hold for every number
 
 
 FORMATS = {
@@ -33,9 +33,9 @@ FORMATS = {
 
 
 def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "RunInfo", *, windows: bool) -> bytes:
-    """The whole file; `frame` as `rnnbench.load` gives it, `summary` as `rnnbench.summarize`.
+    """The whole file; `frame` comes from `rnnbench.load`, `summary` from `rnnbench.summarize`.
 
-    Raises UserError where the format can't hold a case.
+    Raises UserError if the format can't hold a case.
     """
     from rnnbench.text import encoded
 
@@ -45,7 +45,7 @@ def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "Run
 
 
 def notes(to: str, summary: "pd.DataFrame", info: "RunInfo") -> Iterator[str]:
-    """What of the run the format has no place for, a line each."""
+    """What the format can't hold of the run, one line each."""
     from rnnbench.report.export import cases
     from rnnbench.store.metrics import METRICS
 

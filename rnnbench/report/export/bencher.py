@@ -1,7 +1,7 @@
 """Bencher Metric Format: benchmark -> measure -> value with its bounds (schema: https://bencher.dev/bmf.json).
 
-A benchmark is named by its case's key, which stays the same from run to run. Its measures are `latency`, Bencher's own,
-which it counts in nanoseconds, `ratio` to the case's reference, and each metric under its column's name.
+A benchmark is named by its case's key, which stays the same from run to run. Its measures are `latency` (Bencher's own,
+in nanoseconds), `ratio` to the case's reference, and each metric under its column's name.
 """
 
 import json
@@ -15,12 +15,12 @@ from rnnbench.report.export.cases import known, timed
 from rnnbench.store.records import REFERENCES
 from rnnbench.store.run_info import RunInfo
 
-MAX_NAME_LENGTH = 1024  # characters of a benchmark's name that Bencher takes
+MAX_NAME_LENGTH = 1024  # characters of a benchmark's name that Bencher accepts
 NANOSECONDS = 1e9
 
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
-    """One JSON object; raises UserError where a case's key is longer than Bencher takes."""
+    """One JSON object; raises UserError if a case's key is longer than Bencher accepts."""
     content = {}
     for row in timed(summary):
         if len(row["case"]) > MAX_NAME_LENGTH:

@@ -1,4 +1,4 @@
-"""The cases of a run as other tools are given them: who they are, which have a time, and why others have none."""
+"""The cases of a run for other tools: which have a time, why others have none, and their values in words or JSON."""
 
 import math
 from collections import Counter
@@ -11,8 +11,8 @@ from rnnbench.report.words.units import plural
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, reference_cell
 
-REASONS = 3  # that are named; more are counted
-TOLD = ("phase", "task", "device", "dtype", "threads")  # first of a workload's axes, after its reference
+REASONS = 3  # the number of reasons that are named; more are counted
+TOLD = ("phase", "task", "device", "dtype", "threads")  # a workload's first axes in words, after its reference
 
 
 def timed(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -34,20 +34,20 @@ def left_out(summary: pd.DataFrame) -> str:
 
 
 def workload(row: dict[Any, Any]) -> str:
-    """A case's workload in words, every axis of it, so that two runs of it have the same."""
+    """A case's workload in words, with every axis, so that the words are the same in every run."""
     order = [*TOLD, *(axis for axis in WORKLOAD_AXES if axis not in ("reference", *TOLD))]
     axes = [axis for axis in order if axis not in OF_DATA or row["samples"]]
     return f"{reference_cell(row['reference'])}: {say_all(axes, (row[axis] for axis in axes))}"
 
 
 def known(row: dict[Any, Any], metrics: tuple[Metric, ...] = METRICS) -> list[tuple[Metric, float]]:
-    """The metrics that have a finite value; JSON has no other."""
+    """The metrics that have a finite value; JSON has no others."""
     values = ((metric, row.get(metric.name)) for metric in metrics)
     return [(metric, plain(value)) for metric, value in values if value is not None and math.isfinite(value)]
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON takes it: whole numbers without a fraction, None for what is missing or infinite."""
+    """A value for JSON: whole numbers without a fraction, None for what is missing or infinite."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}

@@ -1,4 +1,4 @@
-"""What the columns of exported tables are called and what is in them; the same for CSV and Parquet."""
+"""The names and the content of exported columns, the same for CSV and Parquet."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,7 +22,7 @@ OF_WINDOWS = {
 
 
 def of_cases(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `rnnbench.summarize`, times and ratios under names that say what they are."""
+    """The rows of `rnnbench.summarize`; the names of the columns say the unit of times and ratios."""
     named = {column: name.format(words(summary).key) for column, name in UNITS.items()}
     return _plain(summary).rename(columns=named)
 
@@ -33,14 +33,14 @@ def of_windows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Counts as whole numbers, nested values as lists and dictionaries, None where there is none."""
+    """Counts as whole numbers, nested values as lists and dictionaries, None for missing ones."""
     rows = frame.copy()
     counts = [metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")]
     for column in (*WHOLE, *counts):
         if column in rows and _are_whole(rows[column].dropna().astype(float)):
             rows[column] = rows[column].astype("Int64")
     if "clock_mhz" in rows:
-        rows["clock_mhz"] = pd.to_numeric(rows["clock_mhz"])  # None all over where the system does not tell
+        rows["clock_mhz"] = pd.to_numeric(rows["clock_mhz"])  # all None if the system does not report it
     for column in ("missing", "ceiling", "quantiles", "cores"):
         if column in rows:
             rows[column] = pd.Series([_nested(value) for value in rows[column]], index=rows.index, dtype=object)

@@ -22,5 +22,5 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, *, windows
 def _text(value: Any) -> str:
     """A nested value as JSON; empty where there is none."""
     if isinstance(value, dict):
-        value = {key: plain(one) for key, one in value.items()}
+        value = {key: plain(inner) for key, inner in value.items()}
     return json.dumps(value, allow_nan=False) if isinstance(value, dict | list) else ""

@@ -1,9 +1,9 @@
 """github-action-benchmark's custom JSON, for its tool `customSmallerIsBetter`: an array of named values.
 
 An entry has `name`, `unit`, `value` and, where there is an interval, `range`; the dashboard shows `extra` beside it
-(https://github.com/benchmark-action/github-action-benchmark). The action finds last time's value by its name, so names
-are keys of cases, which stay the same from run to run. Less is better for all that is in such a file: metrics of which
-more is better, or neither, are left out.
+(https://github.com/benchmark-action/github-action-benchmark). The action finds the previous value by its name, so
+names are keys of cases, which stay the same from run to run. For every value in such a file less is better, so metrics
+of which more is better, or neither, are left out.
 """
 
 import json
@@ -47,7 +47,7 @@ def _entries(row: dict[Any, Any], info: RunInfo) -> list[dict[str, Any]]:
 
 
 def _bounded(row: dict[Any, Any], label: str, column: str, unit: str, scale: float, info: RunInfo) -> dict[str, Any]:
-    """A value, with the farther end of its interval as its range: the format has but one number for both sides."""
+    """A value, its range the distance to the farther end of the interval: the format has one number for both sides."""
     value, low, high = (scale * row[f"{column}{end}"] for end in ("", "_low", "_high"))
     entry = {"name": f"{row['case']}: {label}", "unit": unit, "value": value}
     replicates = plural(int(row["replicates"]), "replicate")

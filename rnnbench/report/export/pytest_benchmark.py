@@ -1,9 +1,9 @@
 """pytest-benchmark's JSON, which `pytest-benchmark compare` and other tools read.
 
 A round is a replicate: its time per call is the low quantile of all its calls, as everywhere in rnnbench. So `stddev`
-and `iqr` are those from process to process, which is what a comparison has to beat, and `median` is near the time that
-a report shows. `fullname` is the case's key, the same in every run; `name` tells the cases of one run apart, the group
-is the workload in words, and `extra_info` has every axis and all that is known.
+and `iqr` are the scatter between processes, which a difference must exceed, and `median` is near the time that a report
+shows. `fullname` is the case's key, the same in every run; `name` is unique among the cases of one run; the group is
+the workload in words; and `extra_info` has every axis and every known value.
 """
 
 import json
@@ -30,7 +30,7 @@ DIFFER = ("phase", *SIZES, *SETTINGS)
 
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
-    """One JSON object, with what `--benchmark-json` writes and what rnnbench knows beside it."""
+    """One JSON object: what `--benchmark-json` writes, and what else rnnbench knows."""
     replicates = replicate_times(complete_visits(frame[frame["replicate"].notna()]))
     replicates["seconds"] = np.exp(replicates["log_seconds"].astype(float))
     replicates["mean"] = np.exp(replicates["log_mean"].astype(float))
@@ -76,7 +76,7 @@ def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -
 
 
 def _machine(info: RunInfo) -> dict[str, Any]:
-    """Under pytest-benchmark's names what the run has recorded of it, None for the rest; all of it as `rnnbench`."""
+    """The recorded machine under pytest-benchmark's names, None for the rest; the whole environment as `rnnbench`."""
     machine, worker = (info.environment.get(part) or {} for part in ("machine", "worker"))
     python = worker.get("python") or info.environment.get("software", {}).get("python")
     return {

@@ -1,4 +1,4 @@
-"""What pytest-benchmark says of a benchmark's rounds: its statistics, under its names."""
+"""The statistics of a benchmark's rounds, as pytest-benchmark computes and names them."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ FENCE = 1.5  # interquartile ranges beyond the quartiles, outside which Tukey ca
 
 
 def stats(rounds: Sequence[float]) -> dict[str, Any]:
-    """Of seconds per call, one for each round; at least one."""
+    """The statistics of at least one round; `rounds` has the seconds per call of each."""
     ordered = sorted(rounds)
     # Halfway between neighbours, as the median is: the third method of the textbooks, which pytest-benchmark uses.
     q1, q3 = (float(value) for value in np.quantile(ordered, [0.25, 0.75], method="hazen"))

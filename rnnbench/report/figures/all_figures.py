@@ -1,4 +1,4 @@
-"""All figures of a report, in its order; those that make no sense for a run are left out."""
+"""All figures of a report, in order. Figures that make no sense for a run are left out."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure in both formats, and its words."""
+    """A figure drawn as SVG and as PNG, with its title and caption."""
 
-    name: str  # of its files
+    name: str  # of its files, without the extension
     title: str
     caption: str
     svg: str
@@ -73,7 +73,7 @@ class Picture:
 
 
 def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None = None) -> dict[str, Picture]:
-    """Each figure, or each of those named, under the name of its files, with a label above it where there is one."""
+    """Draw all figures, or only those named in `only`, by name. `label` is written above each if it is not empty."""
     pictures, name_of = {}, words(summary).name
     for name, draw, title, caption in FIGURES:
         figure = draw(summary) if only is None or name in only else None
@@ -85,6 +85,6 @@ def render(summary: pd.DataFrame, label: str = "", only: Container[str] | None =
 
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
-    """A figure in both formats; its layout is settled by that."""
+    """Draw a figure in both formats. This fixes its layout."""
     canvas.settle(figure)
     return Picture(name, title, caption, canvas.svg(figure, name), canvas.png(figure))

@@ -1,4 +1,4 @@
-"""What all figures share: one look, log axes with plain numbers, and files that redraw to the same bytes."""
+"""What all figures share: one look, log axes with plain numbers, and files that are always the same bytes."""
 
 import io
 import math
@@ -29,12 +29,12 @@ LOOK: Any = {
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "legend.frameon": False,
-    "text.parse_math": False,  # a name with a $ is a name
+    "text.parse_math": False,  # a name may contain a $
     "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
 }
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 DOTS_PER_INCH = 160
-MAX_NAME_LENGTH = 40  # letters beside a figure
+MAX_NAME_LENGTH = 40  # letters of a name beside a figure
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 ROUND_STEPS = (
@@ -48,28 +48,28 @@ ROUND_STEPS = (
 
 @contextmanager
 def look(salt: str = "rnnbench") -> Iterator[None]:
-    """The look of all figures; `salt` makes the ids in an SVG depend on nothing else."""
+    """Apply the look of all figures. The ids in an SVG depend only on `salt`."""
     with matplotlib.rc_context({**LOOK, "svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out once for all formats, which differ by less than a point and take as long as the drawing."""
+    """Lay the figure out once for all formats: they differ by under a point, and layout takes as long as drawing."""
     with look():
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG, every id of which starts with `name`, so that several can stand in one page.
+    """The figure as SVG. Every id starts with `name`, so that one page can hold several figures.
 
-    What `mark` noted stands in attributes `data-cases`.
+    The rows that `mark` noted are in attributes `data-cases`.
     """
     out = io.StringIO()
     with look(name):
         figure.savefig(out, format="svg", metadata=NO_METADATA)
-    marked = MARKED.sub(lambda found: f'data-cases="{found[1][1:].replace("-", " ")}"', out.getvalue())
+    marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', out.getvalue())
     return ANCHORS.sub(rf"\g<0>{name}-", marked)
 
 
@@ -82,7 +82,7 @@ def png(figure: Figure) -> bytes:
 
 
 def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
-    """Note which rows of the summary something shows, in the order in which it draws them, for pages to select by."""
+    """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows."""
     noted = "-".join(["cases", *map(str, cases)])
     if isinstance(drawn, ErrorbarContainer):
         line, caps, bars = drawn.lines
@@ -99,17 +99,17 @@ def log_axis(axis: Axis, low: float, high: float, label: Callable[[float], str],
 
 
 def fixed_ticks(axis: Axis, places: Sequence[float], label: Callable[[float], str]) -> None:
-    """Ticks at just these places of a log axis."""
+    """Set ticks at exactly these values of a log axis."""
     axis.set_major_locator(FixedLocator(list(places)))
-    axis.set_major_formatter(FuncFormatter(lambda place, _: label(place)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
 
 
 def legible(sizes: Sequence[float], most: int, ends: tuple[float, float] | None = None) -> list[float]:
-    """Those of some rising sizes whose numbers have room on a log axis: both ends, and between them what fits.
+    """Select the sizes whose numbers have room on a log axis: both ends, and what fits between them.
 
-    `ends` are those of the axis, where it goes beyond the sizes.
+    `sizes` are in rising order. `ends` are the ends of the axis if it goes beyond the sizes.
     """
     first, last = ends or (sizes[0], sizes[-1])
     room = math.log(last / first) / most
@@ -121,7 +121,7 @@ def legible(sizes: Sequence[float], most: int, ends: tuple[float, float] | None 
 
 
 def round_numbers(low: float, high: float, most: int) -> list[float]:
-    """The finest set of round numbers between two positive ones that has no more than `most`."""
+    """The finest set of at most `most` round numbers between two positive ones."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     best: list[float] = []
     for steps in ROUND_STEPS:
@@ -130,12 +130,12 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
         if len(within) <= most or not best:
             best = within
     if len(best) < 3:  # a span too short for these steps
-        best = [float(f"{place:.6g}") for place in MaxNLocator(most - 2).tick_values(low, high) if low <= place <= high]
+        best = [float(f"{tick:.6g}") for tick in MaxNLocator(most - 2).tick_values(low, high) if low <= tick <= high]
     return best
 
 
 def short(name: str, most: int = MAX_NAME_LENGTH) -> str:
-    """A name that leaves a figure its room: what is too long loses letters before its end, which tells names apart."""
+    """Shorten a name to `most` letters. It loses letters before its end, since the end tells names apart."""
     if len(name) <= most:
         return name
     head = most // 3
@@ -143,7 +143,7 @@ def short(name: str, most: int = MAX_NAME_LENGTH) -> str:
 
 
 def beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> None:
-    """Text to the right of a row, so many points from the axes, since their width is not known yet."""
+    """Write text to the right of a row, `points` away from the axes because their width is not known yet."""
     axes.annotate(
         text,
         (1, place),
@@ -156,7 +156,7 @@ def beside(axes: Axes, place: float, points: float, text: str, **how: Any) -> No
 
 
 def quiet(axes: Axes) -> None:
-    """Without frame or tick marks, for panels whose content speaks for itself."""
+    """Remove frame and tick marks, for panels that do not need them."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)

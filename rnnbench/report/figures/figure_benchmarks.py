@@ -1,4 +1,4 @@
-"""Figure: each benchmark's time, a row a benchmark, groups together, the ratio to the reference beside it."""
+"""Figure: the time of each benchmark, one row each, by group, with the ratio to the reference beside it."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration, duration_tick, ratio
 from rnnbench.store.pytest_benchmark import Saved
 
-MAX_ROWS = 60  # more are no figure any more; the table has them
+MAX_ROWS = 60  # more do not fit a figure; the table has them
 NAME_LENGTH = 48
 ROW_INCHES = 0.24
 PADDING = 0.05  # of the axis, at both ends
@@ -24,31 +24,31 @@ TIME_AT, RATIO_AT = 58, 118  # points from the axes to where a column of text en
 
 
 def render(summary: pd.DataFrame, saved: Saved) -> Figure | None:
-    """The figure; None where there are too many benchmarks for one."""
+    """The figure, or None if there are more than `MAX_ROWS` benchmarks."""
     if len(summary) > MAX_ROWS:
         return None
     lines = _lines(by_group(summary))
     with look():
         figure = Figure(figsize=(8.2, ROW_INCHES * len(lines) + 1.0), layout="constrained")
         axes = figure.subplots()
-        for place, line in enumerate(lines):
+        for y, line in enumerate(lines):
             if isinstance(line, str):
                 axes.annotate(
-                    line, (0, place), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                    line, (0, y), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
                     va="center", fontsize=8, color="#555555",
                 )  # fmt: skip
             else:
-                _row(axes, place, line)
+                _row(axes, y, line)
         axes.set_ylim(len(lines) - 0.5, -1.4)
-        rows = [(place, line) for place, line in enumerate(lines) if not isinstance(line, str)]
-        axes.set_yticks([place for place, _ in rows], [short(one_line(row["name"]), NAME_LENGTH) for _, row in rows])
+        rows = [(y, line) for y, line in enumerate(lines) if not isinstance(line, str)]
+        axes.set_yticks([y for y, _ in rows], [short(one_line(row["name"]), NAME_LENGTH) for _, row in rows])
         _across(axes, summary)
         figure.legend(handles=_legend(summary, saved), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
 def _lines(frame: pd.DataFrame) -> list[str | dict[Any, Any]]:
-    """The rows, with the name of each group above it where there are several."""
+    """The rows. If there are several groups, the name of each stands above its rows."""
     lines: list[str | dict[Any, Any]] = []
     for group, rows in frame.groupby("group", sort=False):
         if frame["group"].nunique() > 1:
@@ -57,20 +57,20 @@ def _lines(frame: pd.DataFrame) -> list[str | dict[Any, Any]]:
     return lines
 
 
-def _row(axes: Axes, place: int, row: dict[Any, Any]) -> None:
+def _row(axes: Axes, y: int, row: dict[Any, Any]) -> None:
     color = "black" if row["is_reference"] else COLORS[0]
     if math.isfinite(row["rounds_high_seconds"]):
         ends = [row["rounds_low_seconds"], row["rounds_high_seconds"]]
-        axes.plot(ends, [place, place], color=SPREAD, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
+        axes.plot(ends, [y, y], color=SPREAD, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=2)
     if math.isfinite(row["seconds_low"]):
         ends = [row["seconds_low"], row["seconds_high"]]
-        axes.plot(ends, [place, place], color=color, linewidth=1.4, marker="|", markersize=7, zorder=3)
-    axes.plot(row["seconds"], place, "d" if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
-    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=8.5)
+        axes.plot(ends, [y, y], color=color, linewidth=1.4, marker="|", markersize=7, zorder=3)
+    axes.plot(row["seconds"], y, "d" if row["is_reference"] else "o", color=color, markersize=4.5, zorder=4)
+    beside(axes, y, TIME_AT, duration(row["seconds"]), ha="right", fontsize=8.5)
     if not math.isnan(row["ratio"]):
         is_reference = row["is_reference"]
         text = "reference" if is_reference else ratio(row["ratio"])
-        beside(axes, place, RATIO_AT, text, ha="right", fontsize=8.5, weight="normal" if is_reference else "bold")
+        beside(axes, y, RATIO_AT, text, ha="right", fontsize=8.5, weight="normal" if is_reference else "bold")
 
 
 def _across(axes: Axes, summary: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Figure: where a call's time goes, a bar for each way to run a cell and one for the reference."""
+"""Figure: where a call's time goes, with a bar for each way to run a cell and one for the reference."""
 
 from collections.abc import Mapping
 
@@ -25,31 +25,31 @@ COLOR: dict[What, str] = {
     "whole": "#777777",
 }
 HATCH = {"forward": "", "backward": "///", "optimizer": "..."}
-MIN_WIDTH = 0.06  # of the axis, for a share to be written into its piece
+MIN_WIDTH = 0.06  # of the axis; narrower pieces have no number
 
 
 def render(profiles: Mapping[str, Profile]) -> Figure | None:
-    """`profiles` by the names that stand beside the bars; None where none worked."""
+    """The figure, or None if no profile worked. The keys of `profiles` are the names beside the bars."""
     taken = {one_line(name): breakdown(profile) for name, profile in profiles.items() if profile.works}
     if not taken:
         return None
-    longest = max(sum(max(0.0, one.seconds.value) for one in shares) for shares in taken.values())
+    longest = max(sum(max(0.0, share.seconds.value) for share in shares) for shares in taken.values())
     with look():
         figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(taken)), layout="constrained")
         axes = figure.subplots()
-        for place, shares in enumerate(taken.values()):
+        for y, shares in enumerate(taken.values()):
             left = 0.0
-            for one in shares:
-                width = max(0.0, one.seconds.value)
+            for share in shares:
+                width = max(0.0, share.seconds.value)
                 axes.barh(
-                    place, width, 0.66, left, color=COLOR[one.what], hatch=HATCH[one.part], edgecolor="white", lw=0.4
+                    y, width, 0.66, left, color=COLOR[share.what], hatch=HATCH[share.part], edgecolor="white", lw=0.4
                 )
                 if width > MIN_WIDTH * longest:
                     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-                    axes.text(left + width / 2, place, whole_percent(one.share), ha="center", va="center", bbox=box)
+                    axes.text(left + width / 2, y, whole_percent(share.share), ha="center", va="center", bbox=box)
                 left += width
-            call = sum(one.seconds.value for one in shares)  # less than the pieces where one is below 0 by noise
-            axes.text(left + 0.008 * longest, place, duration(call), va="center", weight="bold")
+            call = sum(share.seconds.value for share in shares)  # less than the pieces if one is below 0 by noise
+            axes.text(left + 0.008 * longest, y, duration(call), va="center", weight="bold")
         axes.set_yticks(range(len(taken)), list(map(short, taken)))
         axes.invert_yaxis()
         axes.set_xlim(0, longest * 1.13)
@@ -60,8 +60,8 @@ def render(profiles: Mapping[str, Profile]) -> Figure | None:
 
 
 def _legend(taken: Mapping[str, list[Share]]) -> list[Patch]:
-    there = {one.what for shares in taken.values() for one in shares}
-    parts = {one.part for shares in taken.values() for one in shares}
-    kinds = [Patch(color=color, label=NAMES[what]) for what, color in COLOR.items() if what in there]
+    shown = {share.what for shares in taken.values() for share in shares}
+    parts = {share.part for shares in taken.values() for share in shares}
+    kinds = [Patch(color=color, label=NAMES[what]) for what, color in COLOR.items() if what in shown]
     hatches = [Patch(facecolor="white", edgecolor="#555555", hatch=HATCH[part], label=part) for part in PARTS[1:]]
     return [*kinds, *(patch for patch in hatches if patch.get_label() in parts)]

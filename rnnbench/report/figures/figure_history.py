@@ -23,12 +23,12 @@ MAX_PANELS = 12
 COLUMNS = 3
 SLOWER, FASTER, PLAIN = COLORS[1], COLORS[0], "#666666"
 TITLE_WIDTH = 44  # characters
-REACH = 1.5  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
-MIN_SPAN = 1.1  # of the axis from end to end, so that a percent does not look like much
+REACH = 1.5  # times the farthest mark: intervals are cut there, since longer ones would push all marks together
+MIN_SPAN = 1.1  # least ratio between the ends of the axis, so that 1% looks small
 
 
 def render(history: History, names: Names) -> Figure | None:
-    """The figure; None where no case is in two runs."""
+    """The figure, or None if no case is in two runs."""
     chosen = telling(history)
     if not chosen:
         return None
@@ -47,7 +47,7 @@ def render(history: History, names: Names) -> Figure | None:
         for column in range(columns):
             lowest = max(row for row in range(rows) if row * columns + column < len(chosen))
             axes = grid[lowest, column]
-            axes.set_xticks(ticks, _dates([when(history.runs[place][1]) for place in ticks]), fontsize=7.5)
+            axes.set_xticks(ticks, _dates([when(history.runs[tick][1]) for tick in ticks]), fontsize=7.5)
             axes.tick_params(labelbottom=True)
         figure.supylabel("time over that of the reference", fontsize=9)
         figure.legend(handles=_legend(history), loc="outside lower center", ncols=4, fontsize=8)
@@ -55,11 +55,11 @@ def render(history: History, names: Names) -> Figure | None:
 
 
 def telling(history: History) -> list[Case]:
-    """The cases worth a panel: those that changed first, by how much; then those that vary most."""
+    """The cases worth a panel: first those that changed, the largest change first; then those that vary most."""
 
     def rank(case: Case) -> tuple[float, float]:
         lines = [line for line in history.lines if line.case == case]
-        changes = [abs(math.log(one.ratio.value)) for line in lines for one in line.significant]
+        changes = [abs(math.log(level_change.ratio.value)) for line in lines for level_change in line.significant]
         spread = max(float(np.std([math.log(point.ratio.value) for point in line.points])) for line in lines)
         return -max(changes, default=0.0), -spread
 
@@ -82,13 +82,13 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
         marks += [*ratios[0]]
         ends += [*ratios[np.isfinite(ratios)]]
         _levels(axes, line, runs)
-        for one in line.significant:
-            color = SLOWER if one.ratio.value > 1 else FASTER
-            place = (runs[one.after - 1] + runs[one.after]) / 2
-            axes.axvline(place, color=color, linewidth=1.2, linestyle="--", zorder=2)
+        for level_change in line.significant:
+            color = SLOWER if level_change.ratio.value > 1 else FASTER
+            x = (runs[level_change.after - 1] + runs[level_change.after]) / 2
+            axes.axvline(x, color=color, linewidth=1.2, linestyle="--", zorder=2)
             axes.annotate(
-                change(one.ratio.value),
-                (place, 1),
+                change(level_change.ratio.value),
+                (x, 1),
                 (2, -2),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
@@ -108,8 +108,8 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
 
 
 def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
-    """Each level as a line over its runs, with its interval as a band."""
-    starts = [0, *(one.after for one in line.significant)]
+    """Draw each level as a line over its runs, with its interval as a band."""
+    starts = [0, *(level_change.after for level_change in line.significant)]
     for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
         level, span = line.levels[start], [runs[start] - 0.4, runs[end - 1] + 0.4]
         axes.plot(span, [level.value, level.value], color="black", linewidth=1.3, zorder=2)
@@ -118,11 +118,11 @@ def _levels(axes: Axes, line: CaseHistory, runs: Sequence[int]) -> None:
 
 
 def _eras(axes: Axes, history: History) -> None:
-    """Dotted lines where the runs go over to another environment."""
-    era = {run: number for number, one in enumerate(history.eras) for run in one.runs}
-    for place in range(1, len(history.runs)):
-        if era[place] != era[place - 1]:
-            axes.axvline(place - 0.5, color="#999999", linewidth=1, linestyle=":", zorder=1)
+    """Draw dotted lines between runs of different environments."""
+    era_of = {run: number for number, era in enumerate(history.eras) for run in era.runs}
+    for run in range(1, len(history.runs)):
+        if era_of[run] != era_of[run - 1]:
+            axes.axvline(run - 0.5, color="#999999", linewidth=1, linestyle=":", zorder=1)
 
 
 def _legend(history: History) -> list[Line2D | Patch]:
@@ -147,7 +147,7 @@ def _legend(history: History) -> list[Line2D | Patch]:
 
 
 def _dates(times: Sequence[str]) -> list[str]:
-    """The day of each, or where all are of one day the time."""
+    """The day of each run, or its time of day if all are of the same day."""
     days = [time[:10] for time in times]
     return days if len(set(days)) > 1 else [time[11:] for time in times]
 

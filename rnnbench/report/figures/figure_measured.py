@@ -1,4 +1,4 @@
-"""Figure: each live module's time over the reference's, a row a module, with the numbers beside it."""
+"""Figure: the time of each live module over that of the reference, one row each, with the numbers beside it."""
 
 import math
 import textwrap
@@ -15,29 +15,29 @@ from rnnbench.report.words.units import digits, duration, ratio, ratio_tick
 
 FASTER, SLOWER, ALIKE = COLORS[0], COLORS[1], "#555555"
 PADDING = 0.06  # of the axis, at both ends
-MIN_SPAN = 1.1  # from end to end, so that a percent does not look like much
+MIN_SPAN = 1.1  # least ratio between the ends of the axis, so that 1% looks small
 NAME_WIDTH = 28  # characters; longer names are folded
 ROW_INCHES = 0.46
-RATIO_AT, TIME_AT = 12, 222  # points from the axes to where the one column begins and the other ends
+RATIO_AT, TIME_AT = 12, 222  # points from the axes to the start of the ratios and the end of the times
 
 
 class Shown(Figure):
-    """A figure that a notebook shows also where nobody has told it how to show figures."""
+    """A figure that a notebook shows even if the display of figures was not set up."""
 
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
 def render(measured: pd.DataFrame) -> Figure:
-    """The figure of a frame that `rnnbench.measure` gave."""
+    """The figure of a frame that `rnnbench.measure` returned."""
     facts = measured.attrs
     reference = str(facts["reference"])
     rows: list[dict[Any, Any]] = [{"name": name} | row for name, row in measured.to_dict("index").items()]
     with look():
         figure = Shown(figsize=(8.2, ROW_INCHES * len(rows) + 1.25), layout="constrained")
         axes = figure.subplots()
-        for place, row in enumerate(rows):
-            _row(axes, place, row, is_reference=row["name"] == reference)
+        for y, row in enumerate(rows):
+            _row(axes, y, row, is_reference=row["name"] == reference)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), [_name(row["name"]) for row in rows], fontsize=10)
         _across(axes, measured, reference)
@@ -46,27 +46,27 @@ def render(measured: pd.DataFrame) -> Figure:
     return figure
 
 
-def _row(axes: Axes, place: int, row: dict[Any, Any], *, is_reference: bool) -> None:
+def _row(axes: Axes, y: int, row: dict[Any, Any], *, is_reference: bool) -> None:
     value, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
     color = "black" if is_reference else SLOWER if low > 1 else FASTER if high < 1 else ALIKE
     only_times = "times only" in row["parity"]
-    axes.plot([1, value], [place, place], color=color, linewidth=5, alpha=0.25, solid_capstyle="butt", zorder=2)
+    axes.plot([1, value], [y, y], color=color, linewidth=5, alpha=0.25, solid_capstyle="butt", zorder=2)
     if not math.isnan(low):
-        axes.plot([low, high], [place, place], color=color, linewidth=2, marker="|", markersize=9, zorder=3)
+        axes.plot([low, high], [y, y], color=color, linewidth=2, marker="|", markersize=9, zorder=3)
     axes.plot(
-        value, place, "D" if is_reference else "o", color=color, markersize=6.5,
+        value, y, "D" if is_reference else "o", color=color, markersize=6.5,
         markerfacecolor="white" if only_times else color, zorder=4,
     )  # fmt: skip
     interval = "" if is_reference or math.isnan(low) else f" [{digits(low)}, {digits(high)}]"
     text = "reference" if is_reference else ratio(value) + interval
-    beside(axes, place, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
-    beside(axes, place, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)
+    beside(axes, y, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
+    beside(axes, y, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)
     if only_times:
-        beside(axes, place + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
+        beside(axes, y + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
 
 
 def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
-    """What all rows share: the reference's line, the log axis, which way is which, and the columns' heads."""
+    """Draw what all rows share: the line of the reference, the log axis with its label, and the column heads."""
     ends = measured[["ratio", "ratio_low", "ratio_high"]]
     low, high = min(1.0, float(ends.min().min())), max(1.0, float(ends.max().max()))
     wider = max(1.0, MIN_SPAN / (high / low)) ** 0.5

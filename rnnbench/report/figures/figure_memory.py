@@ -10,12 +10,12 @@ from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration_tick, memory
 from rnnbench.store.profiles import Profile
 
-MIN_WIDTH = 0.09  # of the axis, for a part to be named
+MIN_WIDTH = 0.09  # of the axis; narrower parts have no name
 SHADES = {"forward": "#ffffff", "backward": "#eef3f7", "optimizer": "#f7f1e6"}
 
 
 def render(profile: Profile) -> Figure | None:
-    """None where the profiler saw no block."""
+    """The figure, or None if the profiler saw no block of memory."""
     if len(profile.memory) < 2:
         return None
     seconds, sizes = zip(*profile.memory, strict=True)

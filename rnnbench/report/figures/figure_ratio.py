@@ -1,4 +1,4 @@
-"""Figure: how far each cell is from its reference, at a glance. A row a series, a dot a size, a bar for the median."""
+"""Figure: how far each cell is from its reference. One row per series, one dot per size, a bar for the median."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ from rnnbench.store.records import LOADS, OF_DATA
 
 SPREAD = 0.32  # dots of a row lie within this distance of its middle
 MARGIN = 1.08  # room at the ends of the axis
-REACH = 3  # times the farthest mark: what intervals reach beyond it is cut, since it would push all marks together
-FEW = 2  # dots of a row; of no more, a bar for the median would hide them and say nothing new
-MANY = 120  # dots of a row; of more, where most lie is drawn instead
+REACH = 3  # times the farthest mark: intervals are cut there, since longer ones would push all marks together
+FEW = 2  # dots in a row; a bar for the median would hide so few and say nothing new
+MANY = 120  # dots in a row; for more, their range and quartiles are drawn instead
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure; None where no case has a ratio."""
+    """The figure, or None if no case has a ratio."""
     frame = with_series(summary)
     look_of = styles(frame)
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
@@ -49,13 +49,13 @@ def render(summary: pd.DataFrame) -> Figure | None:
         grid = figure.subplots(len(settings), len(phases), sharex=True, sharey=True, squeeze=False)
         for line, setting in zip(grid, settings, strict=True):
             for axes, phase in zip(line, phases, strict=True):
-                here = compared[compared["phase"] == phase]
+                panel_cases = compared[compared["phase"] == phase]
                 for axis, value in zip(context, setting, strict=True):
-                    here = here[here[axis] == value]
-                _panel(axes, here, rows, look_of, limits)
+                    panel_cases = panel_cases[panel_cases[axis] == value]
+                _panel(axes, panel_cases, rows, look_of, limits)
                 _mark_reference(axes, words(summary).name, limits)
                 axes.set_title(", ".join([phase, *filter(None, [_say(context, setting, phase)])]), loc="left", pad=16)
-                axes.set_visible(not here.empty)
+                axes.set_visible(not panel_cases.empty)
             _name_rows([axes for axes in line if axes.get_visible()], compared, rows)
         for column in grid.T:
             last = [axes for axes in column if axes.get_visible()][-1]
@@ -68,7 +68,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 
 def _say(context: Sequence[str], setting: Sequence[Any], phase: str) -> str:
-    """What a panel's cases share; a phase that loads nothing has no workers."""
+    """The settings that all cases of a panel share. A phase that loads nothing has no workers."""
     own = [(axis, value) for axis, value in zip(context, setting, strict=True) if phase in LOADS or axis not in OF_DATA]
     return say_all([axis for axis, _ in own], [value for _, value in own])
 
@@ -76,21 +76,21 @@ def _say(context: Sequence[str], setting: Sequence[Any], phase: str) -> str:
 def _panel(
     axes: Axes, cases: pd.DataFrame, rows: Sequence[str], look_of: dict[str, Style], limits: tuple[float, float]
 ) -> None:
-    for place, series in enumerate(rows):
-        found = cases[cases["series"] == series]
-        if found.empty:
+    for y, series in enumerate(rows):
+        series_cases = cases[cases["series"] == series]
+        if series_cases.empty:
             continue
         style = look_of[series]
-        values = found["ratio"].to_numpy(dtype=float)
-        if len(found) > MANY:
-            _spread(axes, place, values, style)
+        values = series_cases["ratio"].to_numpy(dtype=float)
+        if len(series_cases) > MANY:
+            _spread(axes, y, values, style)
         else:
-            _dots(axes, place, found, style)
+            _dots(axes, y, series_cases, style)
         median = float(np.median(values))
-        if len(found) > FEW:
-            axes.plot([median, median], [place - 0.4, place + 0.4], color="black", linewidth=2, zorder=4)
+        if len(series_cases) > FEW:
+            axes.plot([median, median], [y - 0.4, y + 0.4], color="black", linewidth=2, zorder=4)
         axes.text(
-            1.01, place, ratio(median), transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=8.5
+            1.01, y, ratio(median), transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=8.5
         )
     axes.text(1.01, 1.02, "median", transform=axes.transAxes, fontsize=8, color="#555555", va="bottom")
     axes.set_xscale("log")
@@ -100,14 +100,14 @@ def _panel(
     quiet(axes)
 
 
-def _dots(axes: Axes, place: int, found: pd.DataFrame, style: Style) -> None:
-    """One mark for each workload of a series, with its interval."""
-    offsets = np.linspace(-SPREAD, SPREAD, len(found)) if len(found) > 1 else np.zeros(1)
-    values = found["ratio"].to_numpy(dtype=float)
-    reach = np.abs(found[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
+def _dots(axes: Axes, y: int, cases: pd.DataFrame, style: Style) -> None:
+    """Draw one mark for each workload of a series, with its interval."""
+    offsets = np.linspace(-SPREAD, SPREAD, len(cases)) if len(cases) > 1 else np.zeros(1)
+    values = cases["ratio"].to_numpy(dtype=float)
+    reach = np.abs(cases[["ratio_low", "ratio_high"]].to_numpy(dtype=float).T - values)
     drawn = axes.errorbar(
         values,
-        place + offsets,
+        y + offsets,
         xerr=reach,
         fmt=style.marker,
         color=style.color,
@@ -117,15 +117,15 @@ def _dots(axes: Axes, place: int, found: pd.DataFrame, style: Style) -> None:
         elinewidth=0.9,
         alpha=0.8,
     )
-    mark(drawn, found.index)
+    mark(drawn, cases.index)
 
 
-def _spread(axes: Axes, place: int, values: np.ndarray, style: Style) -> None:
-    """Where the workloads of a series lie: all of them, and the half in the middle."""
+def _spread(axes: Axes, y: int, values: np.ndarray, style: Style) -> None:
+    """Draw the range of a series as a line and the middle half of its workloads as a box."""
     low, lower, upper, high = np.quantile(values, (0, 0.25, 0.75, 1))
     face = style.color if style.filled else "white"
-    axes.plot([low, high], [place, place], color=style.color, linewidth=1.2, solid_capstyle="butt")
-    axes.barh(place, upper - lower, 0.5, lower, color=face, edgecolor=style.color, linewidth=1.1, zorder=3)
+    axes.plot([low, high], [y, y], color=style.color, linewidth=1.2, solid_capstyle="butt")
+    axes.barh(y, upper - lower, 0.5, lower, color=face, edgecolor=style.color, linewidth=1.1, zorder=3)
 
 
 def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
@@ -142,18 +142,18 @@ def _mark_reference(axes: Axes, name: str, limits: tuple[float, float]) -> None:
 
 
 def _name_rows(line: Sequence[Axes], compared: pd.DataFrame, rows: Sequence[str]) -> None:
-    """Row names on the left, a fine line between families."""
+    """Write row names on the left and draw a fine line between families."""
     line[0].set_yticks(range(len(rows)), list(map(short, rows)))
     line[0].tick_params(labelleft=True)
     line[0].set_ylim(len(rows) - 0.5, -0.5)
     families = compared.drop_duplicates("series").set_index("series").loc[list(rows), "family"].to_numpy()
     for panel in line:
-        for place in np.flatnonzero(families[1:] != families[:-1]):
-            panel.axhline(place + 0.5, color="#bbbbbb", linewidth=0.7)
+        for row in np.flatnonzero(families[1:] != families[:-1]):
+            panel.axhline(row + 0.5, color="#bbbbbb", linewidth=0.7)
 
 
 def _legend(sizes: pd.Series) -> Iterator[Artist]:
-    """What the panels show, whose rows have so many cases."""
+    """The legend of panels whose rows have these numbers of cases."""
     if (sizes <= MANY).any():
         yield Line2D([], [], color="#555555", marker="o", markersize=4, linewidth=1, label="one workload, 95% interval")
     if (sizes > MANY).any():

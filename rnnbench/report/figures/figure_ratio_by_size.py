@@ -25,20 +25,20 @@ from rnnbench.report.words.units import ratio_box, ratio_tick
 
 COLORS = ["#0071b1", "#8cc4e6", "#fcfcfc", "#f2a679", "#d45d00"]
 SCALE = LinearSegmentedColormap.from_list("faster-slower", COLORS)
-INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which are bright in any light
+INK, PALE = "#111111", "#4d4d4d"  # of numbers on boxes, which stay bright in the dark theme
 MAX_COLUMNS = 28  # columns that a panel can hold with legible numbers
-LINE = 1.25  # from one line of the column heads to the next, in heights of their letters
+LINE = 1.25  # spacing of the lines of the column heads, in heights of their letters
 GAPS = 0.12, 0.22  # between blocks of columns and of rows, in boxes
 BOX = 0.42, 0.22  # inches
-LETTER = 0.075  # inches, of a name
-MAX_BOXES = 1_200  # nobody reads more, and they take long to draw
+LETTER = 0.075  # inches for each letter of a name
+MAX_BOXES = 1_200  # more are not legible and take long to draw
 
 Places = dict[tuple[Any, ...], float]
 
 
 @dataclass(frozen=True)
 class RatioPanel:
-    """One figure's part: the values that hold for all of it, and its cases."""
+    """One panel of the figure: a title with the values that all its cases share, and these cases."""
 
     title: str
     cases: pd.DataFrame
@@ -47,12 +47,12 @@ class RatioPanel:
 
 @dataclass(frozen=True)
 class Grid:
-    """Which axes run down within each series and which across, and where each row and column stands."""
+    """The axes that run down within each series and across, and the position of each row and column."""
 
     down: list[str]
     across: list[str]
-    rows: Places  # of a series and its values of `down`
-    columns: Places  # of the values of `across`
+    rows: Places  # by series and its values of `down`
+    columns: Places  # by the values of `across`
 
     @property
     def size(self) -> tuple[float, float]:
@@ -61,7 +61,7 @@ class Grid:
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure; None where no case has a ratio, or there is but one size. Series without any ratio are left out."""
+    """The figure, or None if no case has a ratio or no size varies. Series without any ratio are left out."""
     frame = with_series(summary)
     own = frame[~is_reference(frame)]
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
@@ -71,7 +71,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
     down, across, panels = _panels(own, over)
     phases, columns = own["phase"].nunique(), len(own[across].drop_duplicates())
     beside = phases if columns * phases <= MAX_COLUMNS and len(panels) % phases == 0 else 1
-    lines = [panels[place : place + beside] for place in range(0, len(panels), beside)]
+    lines = [panels[start : start + beside] for start in range(0, len(panels), beside)]
     layouts = [_layout(own, line, down, across) for line in lines]
     logs = np.log2(own["ratio"].to_numpy(dtype=float))
     span = float(min(np.nanmin(logs), -0.5)), float(max(np.nanmax(logs), 0.5))
@@ -94,7 +94,11 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 
 def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[RatioPanel]]:
-    """Batch runs down where hidden size varies too, other sizes across; settings, and sizes too many, are panels."""
+    """Choose the axes that run down and across, and split the cases into panels.
+
+    Batch runs down if hidden size varies too; other sizes run across. Each setting gets its own panels, and so does
+    each size that would make too many columns.
+    """
     sizes = swept(own, SIZES)
     down = ["batch_size"] if {"batch_size", "hidden_size"} <= set(sizes) else []
     across = [axis for axis in sizes if axis not in down]
@@ -109,8 +113,8 @@ def _panels(own: pd.DataFrame, over: str) -> tuple[list[str], list[str], list[Ra
 
 
 def _layout(own: pd.DataFrame, line: Sequence[RatioPanel], down: list[str], across: list[str]) -> Grid:
-    """Rows for what the panels of a line have, columns that all lines share."""
-    order = {series: place for place, series in enumerate(own["series"].unique())}
+    """The layout of a line of panels: rows for its own cases, columns that all lines share."""
+    order = {series: index for index, series in enumerate(own["series"].unique())}
     keys = set(_keys(pd.concat([panel.cases for panel in line]), ["series", *down]))
     rows = sorted(keys, key=lambda key: (order[key[0]], key[1:]))
     columns = sorted(set(_keys(own, across)))
@@ -122,13 +126,13 @@ def _keys(frame: pd.DataFrame, columns: list[str]) -> Any:
 
 
 def _places(keys: Sequence[tuple[Any, ...]], gap: float) -> Places:
-    """One after another, with a gap where the first value of several changes."""
+    """Place the keys one after another, with a gap where the first of several values changes."""
     places: Places = {}
-    at = 0.0
+    position = 0.0
     for before, key in zip([keys[0], *keys[:-1]], keys, strict=True):
-        at += gap if len(key) > 1 and before[0] != key[0] else 0
-        places[key] = at
-        at += 1
+        position += gap if len(key) > 1 and before[0] != key[0] else 0
+        places[key] = position
+        position += 1
     return places
 
 
@@ -137,19 +141,19 @@ def _heat_map(axes: Axes, panel: RatioPanel, layout: Grid, norm: Normalize) -> N
     shown = panel.cases[panel.cases["ratio"].notna()]
     rows = [layout.rows[key] for key in _keys(shown, ["series", *layout.down])]
     columns = [layout.columns[key] for key in _keys(shown, layout.across)]
-    places = list(zip(columns, rows, strict=True))
-    empty = set(product(layout.columns.values(), layout.rows.values())) - set(places)
+    positions = list(zip(columns, rows, strict=True))
+    empty = set(product(layout.columns.values(), layout.rows.values())) - set(positions)
     axes.add_collection(_boxes(sorted(empty), facecolor="#eeeeee", edgecolor="#c4c4c4", hatch="////", lw=0))
     colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
-    boxes = _boxes(places, facecolor=colors, edgecolor="white", lw=0.8)
+    boxes = _boxes(positions, facecolor=colors, edgecolor="white", lw=0.8)
     axes.add_collection(boxes)
     if not panel.is_pooled:
         mark(boxes, shown.index)
-    for index, place, case in zip(shown.index, places, shown.to_dict("records"), strict=True):
+    for index, position, case in zip(shown.index, positions, shown.to_dict("records"), strict=True):
         is_open = not panel.is_pooled and bool(undecided(case))
         text = f"({ratio_box(case['ratio'])})" if is_open else ratio_box(case["ratio"])
-        number = axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
-        number.set_in_layout(False)  # it is within its box, and laying out many takes long
+        number = axes.text(*position, text, ha="center", va="center", fontsize=7.5, color=PALE if is_open else INK)
+        number.set_in_layout(False)  # it is inside its box, and laying out many takes long
         if not panel.is_pooled:
             mark(number, [index])
     axes.xaxis.tick_top()
@@ -161,13 +165,13 @@ def _heat_map(axes: Axes, panel: RatioPanel, layout: Grid, norm: Normalize) -> N
     quiet(axes)
 
 
-def _boxes(places: Sequence[tuple[float, float]], **how: Any) -> PatchCollection:
-    """A box of size 1 about each column and row."""
-    return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in places], **how)
+def _boxes(positions: Sequence[tuple[float, float]], **style: Any) -> PatchCollection:
+    """Boxes of size 1, each centred on a column and row."""
+    return PatchCollection([Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in positions], **style)
 
 
 def _name_columns(axes: Axes, layout: Grid) -> None:
-    """What the lines of the column heads are, at their left; and what runs down."""
+    """Name the lines of the column heads, at their left, and the axis that runs down."""
     heads = [word(axis) for axis in layout.across]
     heads[-1] += "".join(f" →  {word(axis)} ↓" for axis in layout.down)
     axes.annotate(
@@ -185,7 +189,7 @@ def _name_columns(axes: Axes, layout: Grid) -> None:
 
 
 def _name_rows(axes: Axes, layout: Grid) -> None:
-    """The series at their rows; with sizes that run down, these at the rows and the series once, at the first."""
+    """Name the series beside their rows. If sizes run down, they name the rows, and a series is named at its first."""
     if not layout.down:
         axes.set_yticks(list(layout.rows.values()), [short(str(series)) for series, *_ in layout.rows])
         return
@@ -200,7 +204,7 @@ def _name_rows(axes: Axes, layout: Grid) -> None:
 
 
 def _color_bar(figure: Figure, panels: list[Axes], norm: Normalize, span: tuple[float, float], name: str) -> None:
-    """The scale, cut to the ratios that there are: colours are symmetric about 1, ratios seldom."""
+    """Draw the colour scale, cut to the ratios shown: the colours are symmetric about 1, the ratios rarely are."""
     bar = figure.colorbar(ScalarMappable(norm, SCALE), ax=panels, location="bottom", aspect=50, shrink=0.6, pad=0.02)
     bar.ax.set_xlim(*span)
     ratios = round_numbers(2 ** span[0], 2 ** span[1], 7)

@@ -26,7 +26,7 @@ SAID: dict[Bound, str] = {
     "arithmetic": "arithmetic: matrix products",
     "memory": "memory: weights, states, element by element",
 }
-PALE = 0.5  # of white over the colours where nothing was measured
+PALE = 0.5  # opacity of the white over sizes that were not measured
 NOTHING = 1e-15  # seconds
 MAX_NUMBERS = 6  # along a side
 TITLE_WIDTH = 26  # letters of a panel's title
@@ -35,20 +35,20 @@ STEPS = 28  # along each side of a panel
 
 @dataclass(frozen=True)
 class Map:
-    """One series' fit over batch and hidden size, the other sizes held."""
+    """The fit of one series over batch and hidden size, with the other sizes held."""
 
     series: str
     fit: SizeFit
     reference: SizeFit | None
-    sizes: pd.DataFrame  # `MOVING`, all of the grid
+    sizes: pd.DataFrame  # columns `MOVING`, a row for each point of the grid
     across: np.ndarray
     up: np.ndarray
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure; None where no fitted series has three batch and hidden sizes."""
-    found = fits(summary)
-    rows = _rows(summary, found)
+    """The figure, or None if no fitted series has three batch sizes and three hidden sizes."""
+    fitted = fits(summary)
+    rows = _rows(summary, fitted)
     if not rows:
         return None
     columns = max(len(maps) for maps in rows.values())
@@ -58,29 +58,30 @@ def render(summary: pd.DataFrame) -> Figure | None:
         for line, (title, maps) in zip(grid, rows.items(), strict=True):
             for axes in line[len(maps) :]:
                 axes.axis("off")
-            for place, (axes, one) in enumerate(zip(line, maps, strict=False)):
-                _panel(axes, one, f"{title if place == 0 else ''}\n{short(one.series, TITLE_WIDTH)}")
+            for column, (axes, map_) in enumerate(zip(line, maps, strict=False)):
+                _panel(axes, map_, f"{title if column == 0 else ''}\n{short(map_.series, TITLE_WIDTH)}")
             line[0].set_ylabel(word(UP))
         _label_sides(grid, list(rows.values()))
         _legend(figure)
     return figure
 
 
-def _rows(summary: pd.DataFrame, found: Fits) -> dict[str, list[Map]]:
-    """The maps of each family and phase by what is said above them, of the first setting where there are several.
+def _rows(summary: pd.DataFrame, fitted: Fits) -> dict[str, list[Map]]:
+    """The maps of each family and phase, by the title above them. Of several settings, only the first is shown.
 
-    None of a series whose arithmetic is not known all over, as where input and hidden size were only varied together.
+    A series is left out if its arithmetic is not known at all sizes of its map, for example because input and hidden
+    size were only varied together.
     """
     varied = several(summary, SETTINGS)
     rows: dict[tuple[str, str], list[Map]] = {}
-    for number, (family, series) in named(summary, found).items():
-        fit = found.found[number]
+    for number, (family, series) in named(summary, fitted).items():
+        fit = fitted.found[number]
         shown = rows.setdefault((family, fit.axes["phase"]), [])
         first = shown[0].fit if shown else fit
         is_mapped = all(len(fit.levels[axis]) >= MIN_VALUES for axis in (ACROSS, UP))
         if is_mapped and all(fit.axes[axis] == first.axes[axis] for axis in varied):
-            one = _map(series, fit, found.reference_of(fit))
-            shown += [one] if np.isfinite(fit.seconds(one.sizes)).all() else []
+            map_ = _map(series, fit, fitted.reference_of(fit))
+            shown += [map_] if np.isfinite(fit.seconds(map_.sizes)).all() else []
     return {_title(maps[0].fit, family, varied): maps for (family, _), maps in rows.items() if maps}
 
 
@@ -88,69 +89,74 @@ def _map(series: str, fit: SizeFit, reference: SizeFit | None) -> Map:
     held = middle(fit.levels)
     across, up = (along(axis, held, fit.levels, STEPS)[axis].to_numpy(dtype=float) for axis in (ACROSS, UP))
     sizes = pd.DataFrame({axis: np.full(len(across) * len(up), held[axis]) for axis in MOVING})
-    sizes[ACROSS], sizes[UP] = (place.ravel() for place in np.meshgrid(across, up))
+    sizes[ACROSS], sizes[UP] = (coordinates.ravel() for coordinates in np.meshgrid(across, up))
     return Map(series, fit, reference, sizes, across, up)
 
 
 def _title(fit: SizeFit, family: str, varied: list[str]) -> str:
-    """What all maps of a row share."""
+    """The title of a row: what all its maps share."""
     setting = say_all(varied, [fit.axes[axis] for axis in varied])
     length = say_all(["seq_len"], [middle(fit.levels)["seq_len"]])
     return ", ".join(filter(None, [f"{family} and its cells: {fit.axes['phase']}", length, setting]))
 
 
-def _panel(axes: Axes, one: Map, title: str) -> None:
-    shape = (len(one.up), len(one.across))
-    causes = one.fit.by_cause(one.sizes)
+def _panel(axes: Axes, map_: Map, title: str) -> None:
+    shape = (len(map_.up), len(map_.across))
+    causes = map_.fit.by_cause(map_.sizes)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    # Memory lies under the others: a form that takes the larger of arithmetic and memory leaps from one to the other.
+    # Memory is the background: a form that takes the larger of arithmetic and memory jumps from one to the other.
     axes.set_facecolor(COLORS["memory"])
     for cause in ("dispatch", "arithmetic"):
         others = np.max([causes[other] for other in CAUSES if other != cause], axis=0)
         ahead = np.log(np.maximum(causes[cause], NOTHING)) - np.log(np.maximum(others, NOTHING))
         if ahead.max() > 0:
             axes.contourf(
-                one.across, one.up, ahead.reshape(shape), levels=[0, ahead.max() + 1], colors=[COLORS[cause]], zorder=1
+                map_.across,
+                map_.up,
+                ahead.reshape(shape),
+                levels=[0, ahead.max() + 1],
+                colors=[COLORS[cause]],
+                zorder=1,
             )
-    if one.reference is not None:
-        logs = np.log(one.fit.seconds(one.sizes) / one.reference.seconds(one.sizes)).reshape(shape)
+    if map_.reference is not None:
+        logs = np.log(map_.fit.seconds(map_.sizes) / map_.reference.seconds(map_.sizes)).reshape(shape)
         if logs.min() < 0 < logs.max():
-            axes.contour(one.across, one.up, logs, levels=[0.0], colors="black", linewidths=1.4, zorder=3)
-        _write_ratios(axes, one.fit, one.reference)
-    points = one.fit.sizes[[ACROSS, UP]].drop_duplicates()
+            axes.contour(map_.across, map_.up, logs, levels=[0.0], colors="black", linewidths=1.4, zorder=3)
+        _write_ratios(axes, map_.fit, map_.reference)
+    points = map_.fit.sizes[[ACROSS, UP]].drop_duplicates()
     axes.plot(points[ACROSS], points[UP], linestyle="", marker=".", markersize=3, color="#444444")
-    _frame(axes, one)
+    _frame(axes, map_)
     for axis, side, ends in ((axes.xaxis, ACROSS, axes.get_xlim()), (axes.yaxis, UP, axes.get_ylim())):
-        fixed_ticks(axis, legible(one.fit.levels[side], MAX_NUMBERS, ends), lambda size: f"{size:g}")
+        fixed_ticks(axis, legible(map_.fit.levels[side], MAX_NUMBERS, ends), lambda size: f"{size:g}")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=8, loc="left")
 
 
 def _write_ratios(axes: Axes, fit: SizeFit, reference: SizeFit) -> None:
-    """The fitted ratio to torch.nn at the corners of what was measured."""
+    """Write the fitted ratio to torch.nn at the corners of the measured sizes."""
     corners = [(fit.levels[ACROSS][x], fit.levels[UP][y]) for x in (0, -1) for y in (0, -1)]
-    there = pd.DataFrame([{**middle(fit.levels), ACROSS: batch, UP: hidden} for batch, hidden in corners])
-    values = fit.seconds(there) / reference.seconds(there)
-    places = [(side, edge) for side in ("left", "right") for edge in ("bottom", "top")]
-    for corner, value, (side, edge) in zip(corners, values, places, strict=True):
+    corner_sizes = pd.DataFrame([{**middle(fit.levels), ACROSS: batch, UP: hidden} for batch, hidden in corners])
+    values = fit.seconds(corner_sizes) / reference.seconds(corner_sizes)
+    alignments = [(side, edge) for side in ("left", "right") for edge in ("bottom", "top")]
+    for corner, value, (side, edge) in zip(corners, values, alignments, strict=True):
         away = (3 if side == "left" else -3, 3 if edge == "bottom" else -3)
         axes.annotate(
             f"{ratio_box(float(value))}×", corner, away, textcoords="offset points", ha=side, va=edge, fontsize=6.5
         )
 
 
-def _frame(axes: Axes, one: Map) -> None:
-    """A frame about the measured sizes; what lies outside is called predicted."""
-    (left, *_, right), (low, *_, high) = one.fit.levels[ACROSS], one.fit.levels[UP]
-    ends = (one.across[0], one.across[-1]), (one.up[0], one.up[-1])
+def _frame(axes: Axes, map_: Map) -> None:
+    """Draw a frame around the measured sizes, and call what lies outside predicted."""
+    (left, *_, right), (low, *_, high) = map_.fit.levels[ACROSS], map_.fit.levels[UP]
+    ends = (map_.across[0], map_.across[-1]), (map_.up[0], map_.up[-1])
     for first, last in ((ends[0][0], left), (right, ends[0][1])):
         axes.fill_between([first, last], *ends[1], color="white", alpha=PALE, linewidth=0, zorder=2)
     for first, last in ((ends[1][0], low), (high, ends[1][1])):
         axes.fill_between([left, right], first, last, color="white", alpha=PALE, linewidth=0, zorder=2)
     axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, linewidth=0.7, edgecolor="#555555"))
     axes.annotate(
-        "predicted", ((right * one.across[-1]) ** 0.5, (low * high) ** 0.5), rotation=90, ha="center", va="center",
+        "predicted", ((right * map_.across[-1]) ** 0.5, (low * high) ** 0.5), rotation=90, ha="center", va="center",
         fontsize=6.5, color="#555555",
     )  # fmt: skip
     axes.set_xlim(*ends[0])
@@ -158,12 +164,12 @@ def _frame(axes: Axes, one: Map) -> None:
 
 
 def _label_sides(grid: np.ndarray, rows: Sequence[Sequence[Map]]) -> None:
-    """Sizes below the lowest panel of each column and left of each row; at every panel where sizes are not the same."""
-    are_alike = len({(one.fit.levels[ACROSS], one.fit.levels[UP]) for maps in rows for one in maps}) == 1
+    """Write sizes below the lowest panel of each column and left of each row; if they differ, at every panel."""
+    are_alike = len({(map_.fit.levels[ACROSS], map_.fit.levels[UP]) for maps in rows for map_ in maps}) == 1
     for number, maps in enumerate(rows):
-        for place, axes in enumerate(grid[number][: len(maps)]):
-            is_lowest = not are_alike or all(len(below) <= place for below in rows[number + 1 :])
-            axes.tick_params(labelbottom=is_lowest, labelleft=not are_alike or place == 0)
+        for column, axes in enumerate(grid[number][: len(maps)]):
+            is_lowest = not are_alike or all(len(below) <= column for below in rows[number + 1 :])
+            axes.tick_params(labelbottom=is_lowest, labelleft=not are_alike or column == 0)
             if is_lowest:
                 axes.set_xlabel(word(ACROSS), labelpad=1)
 

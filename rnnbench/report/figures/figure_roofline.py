@@ -1,7 +1,7 @@
 """Figure: how near each case comes to what the machine can do at best, as a roofline on log-log axes.
 
 The roof (Williams, Waterman and Patterson 2009, doi:10.1145/1498765.1498785) is the lower of two limits: the best rate
-of arithmetic, and that of the arithmetic which the bytes that must be moved can feed.
+of arithmetic, and the rate of arithmetic for which memory can just move the bytes that must be moved.
 """
 
 import math
@@ -24,17 +24,17 @@ from rnnbench.report.words.units import rate, rate_tick
 from rnnbench.store.ceilings import PLACE, Ceiling
 
 SHAPE = 0.78  # height of a panel over its width, fixed so that the angle of a slope is known
-SLOPE_DECADES = 1.15  # of the slope left of where it meets the flat part: room for its name
+SLOPE_DECADES = 1.15  # length of the slope left of the flat part: room for its name
 GUIDES = (10, 100, 1_000, 10_000)  # times below the roof, as faint lines
 MANY = 60  # marks in a panel; more are drawn small and pale
-GRID = 250  # places across a panel; of the marks of a series that fall on one, the first is drawn
+GRID = 250  # cells along each side of a panel; of several marks of a series in one cell, the first is drawn
 LEGEND_WIDTH = 24  # letters
 INK, FAINT = "#333333", "#c8c8c8"
 
 
 @dataclass(frozen=True)
 class Span:
-    """What all panels span."""
+    """The ends of both axes, which all panels share."""
 
     left: float
     right: float
@@ -43,35 +43,35 @@ class Span:
 
     @property
     def slope_degrees(self) -> float:
-        """The angle on paper of a line whose height grows as its place does."""
+        """The angle on paper of a line along which y is proportional to x."""
         decades = math.log10(self.right / self.left) / math.log10(self.top / self.bottom)
         return math.degrees(math.atan(SHAPE * decades))
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure; None where no case has both a rate and a ceiling."""
+    """The figure, or None if no case has both a rate and a ceiling."""
     if "ceiling" not in summary:
         return None
     cases = with_metrics(with_series(summary))
     look_of = styles(cases)
     cases["moved_bytes"] = pd.Series(map(moved_bytes, cases.to_dict("records")), index=cases.index, dtype=float)
     cases["intensity"] = cases["macs"] / cases["moved_bytes"]
-    has_ceiling = cases["ceiling"].map(lambda one: isinstance(one, Ceiling)).astype(bool)
+    has_ceiling = cases["ceiling"].map(lambda ceiling: isinstance(ceiling, Ceiling)).astype(bool)
     cases = cases[has_ceiling & cases["macs_per_second"].gt(0) & cases["intensity"].gt(0)]
     if cases.empty:
         return None
     varied = several(cases, PLACE)
     phases = list(cases["phase"].unique())
-    places = [group for _, group in cases.groupby(list(PLACE), sort=False)]
+    groups = [group for _, group in cases.groupby(list(PLACE), sort=False)]
     span = _span(cases)
     with look():
-        size = (2.3 + 3.6 * len(phases), 0.5 + (3.6 * SHAPE + 0.3) * len(places))
+        size = (2.3 + 3.6 * len(phases), 0.5 + (3.6 * SHAPE + 0.3) * len(groups))
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(places), len(phases), sharex=True, sharey=True, squeeze=False)
-        for line, here in zip(grid, places, strict=True):
+        grid = figure.subplots(len(groups), len(phases), sharex=True, sharey=True, squeeze=False)
+        for line, group in zip(grid, groups, strict=True):
             for axes, phase in zip(line, phases, strict=True):
-                _panel(axes, here[here["phase"] == phase], here["ceiling"].iloc[0], span, look_of)
-                setting = say_all(varied, here[varied].iloc[0])
+                _panel(axes, group[group["phase"] == phase], group["ceiling"].iloc[0], span, look_of)
+                setting = say_all(varied, group[varied].iloc[0])
                 axes.set_title(", ".join(filter(None, [phase, setting])), loc="left")
             line[0].set_ylabel("MACs per second")
         for axes in grid[-1]:
@@ -81,10 +81,10 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 
 def _span(cases: pd.DataFrame) -> Span:
-    """Room for all marks, the roofs above them and enough of each slope to name it."""
+    """The ends of both axes: room for all marks, the roofs above them, and enough of each slope for its name."""
     ceilings = list(cases["ceiling"])
-    ridges = [one.macs_per_second / speed for one in ceilings for _, speed in _slopes(one)]
-    peaks = [one.macs_per_second for one in ceilings]
+    ridges = [ceiling.macs_per_second / speed for ceiling in ceilings for _, speed in _slopes(ceiling)]
+    peaks = [ceiling.macs_per_second for ceiling in ceilings]
     return Span(
         left=min(cases["intensity"].min() / 1.5, min(ridges) / 10**SLOPE_DECADES),
         right=max(cases["intensity"].max() * 2, max(ridges) * 10),
@@ -94,7 +94,7 @@ def _span(cases: pd.DataFrame) -> Span:
 
 
 def _slopes(ceiling: Ceiling) -> list[tuple[str, float]]:
-    """The rates at which bytes come, the fastest first."""
+    """The rates of memory in bytes per second, each with its name, the fastest first."""
     best, largest = max(speed for _, speed in ceiling.copies), ceiling.copies[-1][1]
     return [("in cache", best), ("main memory", largest)] if best > 1.05 * largest else [("memory", best)]
 
@@ -107,12 +107,12 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Span, look_o
     axes.set_box_aspect(SHAPE)
     _roof(axes, ceiling, span)
     is_crowded = len(cases) > MANY
-    for series, every in cases.groupby("series", sort=False):
+    for series, series_cases in cases.groupby("series", sort=False):
         style = look_of[str(series)]
-        found = _apart(every, span)
+        shown = _apart(series_cases, span)
         (marks,) = axes.plot(
-            found["intensity"],
-            found["macs_per_second"],
+            shown["intensity"],
+            shown["macs_per_second"],
             linestyle="",
             marker=style.marker,
             color=style.color,
@@ -122,21 +122,21 @@ def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Span, look_o
             alpha=0.55 if is_crowded else 0.85,
             zorder=3,
         )
-        mark(marks, found.index)
-    log_axis(axes.xaxis, span.left, span.right, lambda place: f"{place:,g}", most=6)
+        mark(marks, shown.index)
+    log_axis(axes.xaxis, span.left, span.right, lambda intensity: f"{intensity:,g}", most=6)
     log_axis(axes.yaxis, span.bottom, span.top, rate_tick, most=6)
 
 
 def _apart(cases: pd.DataFrame, span: Span) -> pd.DataFrame:
-    """The cases without those that would be drawn on top of another."""
+    """Leave out cases that would be drawn on top of another."""
     across = np.log(cases["intensity"] / span.left) / math.log(span.right / span.left)
     up = np.log(cases["macs_per_second"] / span.bottom) / math.log(span.top / span.bottom)
-    places = pd.DataFrame({"across": (GRID * across).round(), "up": (GRID * up).round()})
-    return cases[~places.duplicated()]
+    cells = pd.DataFrame({"across": (GRID * across).round(), "up": (GRID * up).round()})
+    return cases[~cells.duplicated()]
 
 
 def _roof(axes: Axes, ceiling: Ceiling, span: Span) -> None:
-    """The limits, each with its name and number on its line, and faint copies of the roof below."""
+    """Draw the limits, each with its name and number on its line, and faint copies of the roof below."""
     peak = ceiling.macs_per_second
     slopes = _slopes(ceiling)
     fastest = slopes[0][1]
@@ -148,8 +148,8 @@ def _roof(axes: Axes, ceiling: Ceiling, span: Span) -> None:
             _write(axes, f"{times:,}× below", span.right, peak / times, "#8a8a8a", ha="right")
     axes.plot(corners, roof, color=INK, linewidth=1.4, zorder=2)
     _write(axes, f"arithmetic {rate(peak, 'MAC')}", span.right, peak, INK, ha="right")
-    for place, (name, speed) in enumerate(slopes):
-        if place:  # the fastest is part of the roof
+    for index, (name, speed) in enumerate(slopes):
+        if index:  # the fastest is part of the roof
             axes.plot(
                 [span.left, peak / speed], [speed * span.left, peak], color=INK, linewidth=1, linestyle="--", zorder=2
             )
@@ -162,7 +162,7 @@ def _roof(axes: Axes, ceiling: Ceiling, span: Span) -> None:
             speed * middle,
             INK,
             rotation=span.slope_degrees,
-            below=place > 0,
+            below=index > 0,
         )
 
 
@@ -177,7 +177,7 @@ def _write(
     rotation: float = 0,
     below: bool = False,
 ) -> None:
-    """A few words along a line, just off it."""
+    """Write a few words along a line, just off it."""
     turned = math.radians(rotation)
     off = -3.0 if below else 3.0
     axes.annotate(
@@ -197,14 +197,16 @@ def _write(
 
 
 def _legend(figure: Figure, cases: pd.DataFrame, look_of: dict[str, Style]) -> None:
-    """Every series, those whose marks look alike in one line: torch.nn's layers, and rungs that are not the first."""
+    """List every series. Those with the same mark share a line: torch.nn's layers, and the rungs after the first."""
     names: dict[tuple[str, Style], list[str]] = {}
-    for series, cell, how in cases[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False):
-        alike = ("", look_of[series]) if how == "torch.nn" else (cell, replace(look_of[series], line="-"))
-        first = "torch.nn" if how == "torch.nn" else short(series)
+    for series, cell, implementation in (
+        cases[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False)
+    ):
+        alike = ("", look_of[series]) if implementation == "torch.nn" else (cell, replace(look_of[series], line="-"))
+        first = "torch.nn" if implementation == "torch.nn" else short(series)
         known = names.setdefault(alike, [first])
-        known += [] if first in known else [how]
-    handles = [_handle(style) for _, style in names]  # handed over, so that any name will do
+        known += [] if first in known else [implementation]
+    handles = [_handle(style) for _, style in names]  # passed explicitly, so that any name will do
     labels = [textwrap.fill(", ".join(known), LEGEND_WIDTH) for known in names.values()]
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
 

@@ -1,7 +1,7 @@
 """Figure: how time per call grows with batch, length and hidden size, on log-log axes.
 
-Where a series can be fitted its line is the fit, with the interval of a prediction as a band; it goes on beyond the
-measured sizes as far as predictions do, on grey, and says so.
+If a series can be fitted, its line is the fit and a band is the interval of a prediction. Both go beyond the measured
+sizes as far as predictions do, on a grey background that is labelled as predicted.
 """
 
 import textwrap
@@ -27,19 +27,19 @@ GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
 MAX_NUMBERS = 10  # that fit below a panel
 TITLE_WIDTH = 40  # letters of a panel's title
-PREDICTED = "#f0f0f0"  # behind what lies beyond the measured sizes
+PREDICTED = "#f0f0f0"  # background beyond the measured sizes
 
 
 @dataclass(frozen=True)
 class ScalingPanel:
-    """The cases of one family and phase along one axis, the others held."""
+    """The cases of one family and phase along one axis, with the others held."""
 
     family: str
     phase: str
     axis: str
     held: str
     cases: pd.DataFrame
-    curves: Mapping[str, "Curve"]  # by series, where it can be fitted
+    curves: Mapping[str, "Curve"]  # by series; only those that can be fitted
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Curve:
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure; None where no axis has two measured values with the others equal."""
+    """The figure, or None if no axis has two measured values with the others equal."""
     frame = with_series(summary)
     look_of = styles(frame)
     measured = frame[frame["seconds"].notna()]
@@ -78,7 +78,7 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 
 def _places(panels: list[ScalingPanel]) -> tuple[list[dict[str, ScalingPanel]], list[str]]:
-    """Rows of panels by column: an axis a column where several grow, else a phase a column."""
+    """Rows of panels by column, and the columns: one for each axis if several grow, else one for each phase."""
     axes = [axis for axis in GROWING if any(panel.axis == axis for panel in panels)]
     by_axis = len(axes) > 1
     rows: dict[tuple[str, ...], dict[str, ScalingPanel]] = {}
@@ -104,14 +104,17 @@ def _row(line: Sequence[Axes], panels: Sequence[ScalingPanel | None], look_of: d
     first.set_ylim(low, high)
     log_axis(first.yaxis, low, high, duration_tick, most=6)
     names = list(dict.fromkeys(str(name) for _, panel in shown for name in panel.cases["series"]))
-    handles = [_handle(look_of[name]) for name in names]  # handed over, so that any name will do
+    handles = [_handle(look_of[name]) for name in names]  # passed explicitly, so that any name will do
     line[-1].legend(handles, list(map(short, names)), loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=8)
 
 
 def _panels(
     family: str, phase: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], SizeFit]
 ) -> Iterator[ScalingPanel]:
-    """For each axis that grows: of the cases that differ in it alone, the most; of equally many, the largest sizes."""
+    """One panel for each axis that grows, with cases that differ in this axis alone.
+
+    The other axes are held where this one has the most values; if several are equal, at the largest sizes.
+    """
     axes = swept(cases, (*SIZES, *SETTINGS))
     for axis in (axis for axis in GROWING if axis in axes):
         others = [other for other in axes if other != axis]
@@ -126,19 +129,19 @@ def _panels(
 
 
 def _curves(axis: str, cases: pd.DataFrame, fitted: Mapping[tuple[object, ...], SizeFit]) -> dict[str, Curve]:
-    """The fits of a panel's series along its axis, the other sizes as its cases have them."""
-    found = {}
+    """The fits of a panel's series along its axis, at the other sizes of its cases."""
+    curves = {}
     for series, rows in cases.groupby("series", sort=False):
         first = rows.iloc[0]
         fit = fitted.get(tuple(first[SERIES]))
         if fit is not None and len(fit.levels[axis]) >= MIN_VALUES:
             sizes = along(axis, {other: int(first[other]) for other in MOVING}, fit.levels, STEPS)
-            found[str(series)] = Curve(fit, sizes[axis].to_numpy(dtype=float), *interval(fit, sizes))
-    return found
+            curves[str(series)] = Curve(fit, sizes[axis].to_numpy(dtype=float), *interval(fit, sizes))
+    return curves
 
 
 def _drawn(panel: ScalingPanel) -> np.ndarray:
-    """All times that a panel has to have room for."""
+    """All times that a panel must have room for."""
     curves = [curve.seconds for curve in panel.curves.values()]
     return np.concatenate([panel.cases["seconds"].to_numpy(dtype=float), *curves])
 
@@ -186,12 +189,12 @@ def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
 
 
 def _mark_predicted(axes: Axes, panel: ScalingPanel) -> None:
-    """Grey behind what lies beyond the measured sizes, with the word for it."""
+    """Draw a grey background beyond the measured sizes, and label it as predicted."""
     sizes = np.concatenate([curve.sizes for curve in panel.curves.values()])
     ends = [curve.fit.levels[panel.axis] for curve in panel.curves.values()]
     first, last = min(values[0] for values in ends), max(values[-1] for values in ends)
     axes.set_xlim(sizes.min() / 1.06, sizes.max() * 1.06)
-    # Where sizes are small so are times, which leaves room for the word above; and the other way round.
+    # Small sizes take little time, which leaves room for the word above; large sizes leave room below.
     for low, high, height, side in (
         (sizes.min() / 1.06, first, 0.97, "top"),
         (last, sizes.max() * 1.06, 0.03, "bottom"),

@@ -1,4 +1,4 @@
-"""Figure: how far each cell is from the reference in several runs: a row a series, a mark a run, the same cases."""
+"""Figure: how far each cell is from the reference in several runs: one row per series, a mark per run, same cases."""
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,11 @@ from rnnbench.report.words.series import COLORS, MARKERS, name
 from rnnbench.report.words.units import ratio_tick
 
 MARGIN = 1.1  # room at the ends of the axis
-STEP = 0.62  # of a row's height, that its runs share
+STEP = 0.62  # share of a row's height that its runs fill
 
 
 def render(found: Together, runs: list[str]) -> Figure | None:
-    """The figure; None where no case is in all runs."""
+    """The figure, or None if no case is in all runs."""
     frame = medians(found)
     if frame.empty:
         return None
@@ -37,7 +37,7 @@ def render(found: Together, runs: list[str]) -> Figure | None:
             quiet(axes)
         grid[0, 0].set_yticks(range(len(rows)), list(map(short, rows)))
         grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)
-        handles = [_handle(place, run) for place, run in enumerate(runs)]
+        handles = [_handle(index, run) for index, run in enumerate(runs)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(runs)), fontsize=8)
     return figure
 
@@ -48,32 +48,32 @@ def medians(found: Together) -> pd.DataFrame:
         {
             "series": name(row.case.cell, row.case.implementation),
             "phase": row.case.workload.phase,
-            "run": place,
-            "ratio": one.value,
+            "run": index,
+            "ratio": ratio.value,
         }
         for row in found.rows
         if all(row.ratios)
-        for place, one in enumerate(row.ratios)
-        if one is not None
+        for index, ratio in enumerate(row.ratios)
+        if ratio is not None
     ]
     frame = pd.DataFrame(rows, columns=["series", "phase", "run", "ratio"])
     ratios = frame.groupby(["series", "phase", "run"], sort=False)["ratio"]
     named = {"median": 0.5, "lower": 0.25, "upper": 0.75}
-    return pd.DataFrame({column: ratios.quantile(at) for column, at in named.items()}).reset_index()
+    return pd.DataFrame({column: ratios.quantile(quantile) for column, quantile in named.items()}).reset_index()
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, rows: list[str], runs: int) -> None:
     axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     offsets = np.linspace(-STEP / 2, STEP / 2, runs) if runs > 1 else [0.0]
     for row in frame.to_dict("records"):
-        place = rows.index(row["series"]) + offsets[row["run"]]
+        y = rows.index(row["series"]) + offsets[row["run"]]
         color = COLORS[row["run"] % len(COLORS)]
-        axes.plot([row["lower"], row["upper"]], [place, place], color=color, linewidth=1.4, alpha=0.7)
-        axes.plot(row["median"], place, MARKERS[row["run"] % len(MARKERS)], color=color, markersize=4.5, zorder=3)
+        axes.plot([row["lower"], row["upper"]], [y, y], color=color, linewidth=1.4, alpha=0.7)
+        axes.plot(row["median"], y, MARKERS[row["run"] % len(MARKERS)], color=color, markersize=4.5, zorder=3)
     for edge in range(len(rows) - 1):
         axes.axhline(edge + 0.5, color="#dddddd", linewidth=0.6)
 
 
-def _handle(place: int, run: str) -> Line2D:
-    color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
+def _handle(index: int, run: str) -> Line2D:
+    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
     return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=short(run))

@@ -1,4 +1,4 @@
-"""Figure: from a cell's time down to its reference's, a bar for each thing that explains some of the way."""
+"""Figure: from a cell's time down to that of its reference, with a bar for each step that explains part of the gap."""
 
 import math
 
@@ -20,17 +20,17 @@ MAX_LETTERS = 16  # of a line below a bar
 
 
 def render(gap: Gap, name: str, reference_name: str) -> Figure:
-    """`name` and `reference_name` stand below the first and the last bar."""
+    """The figure. `name` and `reference_name` stand below the first and the last bar."""
     steps = [*gap.steps, gap.rest]
     with look():
         figure = Figure(figsize=(1.6 + 1.25 * (len(steps) + 2), 3.6), layout="constrained")
         axes = figure.subplots()
         _whole(axes, 0, gap.start)
         level = gap.start.value
-        for place, step in enumerate(steps, start=1):
-            level = _step(axes, place, step, level)
+        for x, step in enumerate(steps, start=1):
+            level = _step(axes, x, step, level)
         _whole(axes, len(steps) + 1, gap.end)
-        first, last = (_wrapped(short(one_line(one), 2 * MAX_LETTERS)) for one in (name, reference_name))
+        first, last = (_wrapped(short(one_line(bar_name), 2 * MAX_LETTERS)) for bar_name in (name, reference_name))
         names = [first, *map(_named, steps), last]
         axes.set_xticks(range(len(names)), names, fontsize=8)
         axes.tick_params(axis="x", length=0)
@@ -41,37 +41,37 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
     return figure
 
 
-def _whole(axes: Axes, place: int, time: Estimate) -> None:
-    axes.bar(place, time.value, WIDTH, color=WHOLE)
-    _whisker(axes, place, time.value, time)
-    _write(axes, place, max(time.value, _finite(time.upper, time.value)), duration(time.value))
+def _whole(axes: Axes, x: int, time: Estimate) -> None:
+    axes.bar(x, time.value, WIDTH, color=WHOLE)
+    _whisker(axes, x, time.value, time)
+    _write(axes, x, max(time.value, _finite(time.upper, time.value)), duration(time.value))
 
 
-def _step(axes: Axes, place: int, step: Step, level: float) -> float:
-    """Draw what a step takes off the level, and give the new one."""
+def _step(axes: Axes, x: int, step: Step, level: float) -> float:
+    """Draw what a step takes off the level, and return the new level."""
     after = level - step.seconds.value
     color = REST if step.kind == "rest" else GAIN if step.seconds.value >= 0 else LOSS
-    axes.plot([place - 1 + WIDTH / 2, place + WIDTH / 2], [level, level], color="#888888", linewidth=0.8)
-    axes.bar(place, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
-    axes.plot([place - WIDTH / 2, place + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
-    _whisker(axes, place, after, Estimate(after, level - step.seconds.upper, level - step.seconds.lower))
+    axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color="#888888", linewidth=0.8)
+    axes.bar(x, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
+    axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
+    _whisker(axes, x, after, Estimate(after, level - step.seconds.upper, level - step.seconds.lower))
     sign = MINUS if step.seconds.value >= 0 else "+"
     text = f"{sign}{duration(abs(step.seconds.value))}"
     if math.isfinite(step.share.value):
         text += f"\n{share_text(step.share.value)} of the gap"
     highest = max(level, after, _finite(level - step.seconds.lower, level))
-    _write(axes, place, highest, text)
+    _write(axes, x, highest, text)
     return after
 
 
-def _whisker(axes: Axes, place: float, value: float, ends: Estimate) -> None:
+def _whisker(axes: Axes, x: float, value: float, ends: Estimate) -> None:
     if math.isfinite(ends.lower) and math.isfinite(ends.upper):
         reach = [[max(0.0, value - ends.lower)], [max(0.0, ends.upper - value)]]
-        axes.errorbar(place, value, yerr=reach, color="black", elinewidth=0.9, capsize=2.5, capthick=0.9)
+        axes.errorbar(x, value, yerr=reach, color="black", elinewidth=0.9, capsize=2.5, capthick=0.9)
 
 
-def _write(axes: Axes, place: int, height: float, text: str) -> None:
-    axes.annotate(text, (place, height), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+def _write(axes: Axes, x: int, height: float, text: str) -> None:
+    axes.annotate(text, (x, height), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=8)
 
 
 def _named(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""A flame graph as an SVG that needs nothing beside it: stacks of Python frames and operators, wide as their time."""
+"""A flame graph as a self-contained SVG: stacks of Python frames and operators, as wide as their time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import duration
 from rnnbench.store.regular_files import read_bytes
 
-WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; of a letter its width at this size
-MIN_SHARE = 0.0015  # of the whole, below which a frame is left out
+WIDTH, ROW, TOP, LETTER = 1200, 17, 40, 6.3  # pixels; LETTER is the width of a letter
+MIN_SHARE = 0.0015  # of the whole; smaller frames are left out
 MAX_ROWS = 60
 MAX_BYTES = 64 << 20  # of a file of stacks
 MAX_DIGITS = 18  # of nanoseconds: 30 years
@@ -20,44 +20,44 @@ PYTHON, OPERATOR, AUTOGRAD = "#f2c879", "#8fc1e3", "#9fd3b6"
 
 @dataclass
 class FlameNode:
-    """A node: nanoseconds in it and in what it calls."""
+    """A frame: the nanoseconds spent in it and in what it calls."""
 
     total: int = 0
     inner: dict[str, "FlameNode"] = field(default_factory=dict)
 
 
 def read(file: Path) -> dict[tuple[str, ...], int]:
-    """Stacks as `name;name;name nanoseconds`, a line each, which other tools read as well; lines of others are left.
+    """Read stacks, one per line, as `name;name;name nanoseconds`, which other tools read as well.
 
-    Raises UserError where the file can't be read.
+    Lines of any other form are skipped. Raises UserError if the file can't be read.
     """
     try:
         text = read_bytes(file, MAX_BYTES).decode(errors="replace")
     except OSError as fault:
         raise UserError(f"{file}: can't be read: {fault.strerror}") from None
-    found: dict[tuple[str, ...], int] = {}
+    stacks: dict[tuple[str, ...], int] = {}
     for line in text.splitlines():
         stack, _, size = line.rpartition(" ")
         if stack and size.isdecimal() and len(size) <= MAX_DIGITS:
-            found[tuple(stack.split(";"))] = int(size)
-    return found
+            stacks[tuple(stack.split(";"))] = int(size)
+    return stacks
 
 
 def render(stacks: Mapping[tuple[str, ...], int], title: str) -> str | None:
-    """The SVG; None where there is no stack."""
+    """The SVG, or None if there is no stack."""
     root = _tree(stacks)
     if not root.total:
         return None
     boxes = list(_boxes(root, root.total, 0.0, 0))
     rows = 1 + max((row for row, *_ in boxes), default=0)
     height = TOP + ROW * rows + 8
-    said = f"{one_line(title)}: {duration(root.total / 1e9)} under the profiler, which slows Python and short operators"
+    text = f"{one_line(title)}: {duration(root.total / 1e9)} under the profiler, which slows Python and short operators"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
             'font-family="DejaVu Sans, sans-serif" font-size="11">',
             f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-            f'<text x="4" y="15" font-weight="bold">{escape(said)}</text>',
+            f'<text x="4" y="15" font-weight="bold">{escape(text)}</text>',
             *_legend(),
             *(_box(*box, whole=root.total) for box in boxes),
             "</svg>",
@@ -70,20 +70,20 @@ def _tree(stacks: Mapping[tuple[str, ...], int]) -> FlameNode:
     root = FlameNode()
     for stack, size in stacks.items():
         root.total += size
-        at = root
+        node = root
         for name in stack[:MAX_ROWS]:
-            at = at.inner.setdefault(name, FlameNode())
-            at.total += size
+            node = node.inner.setdefault(name, FlameNode())
+            node.total += size
     return root
 
 
 def _boxes(frame: FlameNode, whole: int, left: float, row: int) -> Iterable[tuple[int, str, int, float]]:
     """Row, name, nanoseconds and left edge of each frame that is wide enough to be seen."""
-    for name, one in sorted(frame.inner.items(), key=lambda pair: -pair[1].total):
-        if one.total >= MIN_SHARE * whole:
-            yield row, name, one.total, left
-            yield from _boxes(one, whole, left, row + 1)
-        left += WIDTH * one.total / whole
+    for name, child in sorted(frame.inner.items(), key=lambda pair: -pair[1].total):
+        if child.total >= MIN_SHARE * whole:
+            yield row, name, child.total, left
+            yield from _boxes(child, whole, left, row + 1)
+        left += WIDTH * child.total / whole
 
 
 def _box(row: int, name: str, total: int, left: float, *, whole: int) -> str:
@@ -91,10 +91,10 @@ def _box(row: int, name: str, total: int, left: float, *, whole: int) -> str:
     width = WIDTH * total / whole
     room = int((width - 6) / LETTER)
     text = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
-    told = f"{name}: {duration(total / 1e9)}, {total / whole:.1%}"
+    tooltip = f"{name}: {duration(total / 1e9)}, {total / whole:.1%}"
     y = TOP + ROW * row
     return (
-        f'<g><title>{escape(told)}</title><rect x="{left:.2f}" y="{y}" width="{max(width - 0.5, 0.5):.2f}" '
+        f'<g><title>{escape(tooltip)}</title><rect x="{left:.2f}" y="{y}" width="{max(width - 0.5, 0.5):.2f}" '
         f'height="{ROW - 1}" rx="1" fill="{_color(name)}"/>'
         + (f'<text x="{left + 3:.2f}" y="{y + 12}">{escape(text)}</text>' if text else "")
         + "</g>"

@@ -1,4 +1,4 @@
-"""What `rnnbench.explain(...)` gives: words, the breakdown as a frame, and figures."""
+"""What `rnnbench.explain(...)` returns: words, the breakdown as a frame, and figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ from rnnbench.store.regular_files import within
 
 @dataclass(frozen=True, repr=False)
 class Explained:
-    """Why each module takes as long as it does against the reference; printed, it is `words` for each.
+    """Why the time of each module differs from the reference's; printing it shows `words` for each.
 
-        found = rnnbench.explain({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), folder="why")
-        print(found)
-        found.plot("mine").savefig("waterfall.svg")
+        explained = rnnbench.explain({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), folder="why")
+        print(explained)
+        explained.plot("mine").savefig("waterfall.svg")
 
-    Methods that take a `name` raise KeyError for one that is none of the modules'.
+    Methods that take a `name` raise KeyError if no module has that name.
     """
 
-    measured: Measured  # what `rnnbench.measure` gives
+    measured: Measured  # what `rnnbench.measure` returns
     profiles: Mapping[str, Profile]  # by module
-    gaps: Mapping[str, Gap]  # by module, the reference left out
+    gaps: Mapping[str, Gap]  # by module, without the reference
     folder: Path | None = None  # where traces and stacks are
 
     @property
     def reference(self) -> str:
-        """What the others are held against."""
+        """The name of the module that the others are compared with."""
         return str(self.measured.attrs["reference"])
 
     @property
     def breakdown(self) -> pd.DataFrame:
-        """A row for each module, part and kind of work: `seconds` a call with their 95% interval, `share`, counts."""
+        """A row for each module, part and kind of work: `seconds` per call with their 95% interval, `share`, counts."""
         return frame(self.profiles)
 
     def words(self, name: str) -> str:
-        """Why one module is slower, in a few sentences; raises KeyError for the reference and for what is none."""
+        """Why one module is slower, in a few sentences; raises KeyError for the reference and for unknown names."""
         return why.words(self.gaps[name], name, self.reference, self.profiles[name])
 
     def operators(self, name: str) -> pd.DataFrame:
@@ -54,7 +54,7 @@ class Explained:
         return pd.DataFrame() if table is None else table.frame
 
     def plot(self, name: str | None = None) -> Figure | None:
-        """The waterfall from one module down to the reference; without a name all modules' breakdowns."""
+        """The waterfall from one module down to the reference; without a name, the breakdowns of all modules."""
         if name is None:
             return figure_breakdown.render(self.profiles)
         return figure_waterfall.render(self.gaps[name], name, self.reference)
@@ -64,14 +64,16 @@ class Explained:
         return figure_memory.render(self.profiles[name])
 
     def flame_graph(self, name: str) -> str | None:
-        """An SVG of the stacks of one module; None without a folder, or where there are none."""
+        """An SVG of the stacks of one module; None without a folder or without stacks."""
         stacks = self.profiles[name].files.get("stacks")
         file = None if self.folder is None or stacks is None else within(self.folder, stacks)
         return None if file is None else flame.render(flame.read(file), name)
 
     def __repr__(self) -> str:
-        failed = [f"{name} is not profiled: {one.reason}" for name, one in self.profiles.items() if not one.works]
+        failed = [
+            f"{name} is not profiled: {profile.reason}" for name, profile in self.profiles.items() if not profile.works
+        ]
         return "\n\n".join([*map(self.words, self.gaps), *failed])
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{escape(one)}</p>" for one in repr(self).split("\n\n"))
+        return "".join(f"<p>{escape(paragraph)}</p>" for paragraph in repr(self).split("\n\n"))

@@ -1,4 +1,4 @@
-"""What `rnnbench.measure(...)` gives: a frame that prints with units and draws itself."""
+"""What `rnnbench.measure(...)` returns: a frame that prints with units and draws itself."""
 
 import math
 import shutil
@@ -33,12 +33,13 @@ class Measured(pd.DataFrame):
 
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over rounds;
     - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
-    - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
+    - `mean_seconds`: the plain mean over all calls, which shows what a low quantile can't;
     - `replicates`: rounds;
-    - `parity`: whether the output is the reference's, or why it is not compared;
+    - `parity`: whether the output agrees with the reference's, or why it is not compared;
     - `parameters`: how many a module has; missing for a function.
 
-    `attrs` has `phase`, `reference`, `device`, `threads`, `torch` (its version) and `note`, what to know of them.
+    `attrs` has `phase`, `reference`, `device`, `threads`, `torch` (its version) and `note`, what to know
+    about the numbers.
     """
 
     @property
@@ -57,22 +58,24 @@ class Measured(pd.DataFrame):
         return f"{self._written().to_html()}\n<p>{escape(self.attrs.get('note', ''))}</p>"
 
     def _written(self) -> pd.DataFrame:
-        """The same as text, with units."""
+        """The frame as text, with units."""
         columns = {name: FORMATS.get(name, str) for name in self.columns}
-        written = {name: [MISSING if pd.isna(one) else say(one) for one in self[name]] for name, say in columns.items()}
+        written = {
+            name: [MISSING if pd.isna(value) else say(value) for value in self[name]] for name, say in columns.items()
+        }
         return pd.DataFrame(written, index=self.index)
 
 
 def note(frame: pd.DataFrame, settings: Settings, *, cut: bool) -> str:
-    """What to know of the numbers: what the intervals hold, and what was asked for and missed."""
+    """What to know about the numbers: what the intervals hold, and which target was missed."""
     sentences = [ONE_PROCESS]
     rounds = int(frame["replicates"].iloc[0])
     why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide:
         reason = f" ({why})" if cut else ""
-        asked = f"±{round_percent(settings.precision or 0)}"
-        sentences.append(f"Wider than {asked} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")
+        target = f"±{round_percent(settings.precision or 0)}"
+        sentences.append(f"Wider than {target} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")
     elif cut:
         sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")
     held_up = frame["mean_seconds"] / frame["seconds"]

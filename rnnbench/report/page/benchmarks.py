@@ -1,4 +1,4 @@
-"""The report of pytest-benchmark's files: `index.html`, its figure and its tables, as a run's has them."""
+"""The report of pytest-benchmark's files: `index.html`, a figure and tables, laid out as for a run."""
 
 from typing import Any
 
@@ -24,9 +24,9 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
     figure = figure_benchmarks.render(summary, saved)
     title = "Time per call of each benchmark"
     pictures = {} if figure is None else {FIGURE: picture(FIGURE, title, benchmark_names.note(saved), figure)}
-    tables = {one.name: one for one in (table_benchmarks.render(summary, saved), environment(saved))}
+    tables = {rendered.name: rendered for rendered in (table_benchmarks.render(summary, saved), environment(saved))}
     benchmarks, where = map(Listed, tables.values())
-    shown = Page(
+    page = Page(
         name=one_line(saved.name),
         heading=benchmark_names.heading(saved),
         answer=benchmark_names.answer(summary),
@@ -41,11 +41,11 @@ def render(saved: Saved, reference: str | None) -> dict[str, bytes]:
         pictures=pictures,
         tables=tables,
     )
-    return files(shown)
+    return files(page)
 
 
 def environment(saved: Saved) -> Table:
-    """What the files say of where they were made."""
+    """A table of the commit and the machine that the files record."""
     facts: dict[str, Any] = {
         "files": saved.describes,
         "commit": saved.commit or "not known",

@@ -1,4 +1,4 @@
-"""Where cases were profiled: a page for each cell, with its ladder, what its distance is made of, and how it grows."""
+"""A page for each profiled cell: its ladder, what its gap to the reference is made of, and how its time grows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,30 +28,32 @@ class CellPage:
 
 
 def render(summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str) -> list[CellPage]:
-    """A page for each cell of the sections of `profiled`, in their order; `label` stands above its figures."""
-    cells = dict.fromkeys(why.cell for why in found)
+    """A page for each cell in `found`, in order; `label` stands above its figures."""
+    cells = dict.fromkeys(workload.cell for workload in found)
     return [
-        _cell(f"cells/{number:02d}", cell, summary, [why for why in found if why.cell == cell], label)
+        _cell(f"cells/{number:02d}", cell, summary, [workload for workload in found if workload.cell == cell], label)
         for number, cell in enumerate(cells, start=1)
     ]
 
 
-def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[ProfiledCell], label: str) -> CellPage:
+def _cell(folder: str, cell: str, summary: pd.DataFrame, workloads: Sequence[ProfiledCell], label: str) -> CellPage:
     own = _with_references(summary, cell)
     drawn = all_figures.render(own, label, only=(LADDER, GROWS))
-    pictures = drawn | {one.name: one for why in found for one in why.pictures}
-    tables = {one.name: one for why in found for one in why.tables}
-    flames = {f"flames/{why.name}-{name}.svg": svg for why in found for name, svg in why.flames.items()}
-    sections = [_why(why) for why in found]
+    pictures = drawn | {picture.name: picture for workload in workloads for picture in workload.pictures}
+    tables = {table.name: table for workload in workloads for table in workload.tables}
+    flames = {
+        f"flames/{workload.name}-{name}.svg": svg for workload in workloads for name, svg in workload.flames.items()
+    }
+    sections = [_why(workload) for workload in workloads]
     if GROWS in drawn:
         sections.append(Section("grows", "How does it grow?", "How it grows", [Drawn(drawn[GROWS])]))
     name = one_line(cell)
-    shown = Page(
+    page = Page(
         name=name,
         heading=f"{name}: why it takes as long as it does",
-        answer=found[0].far,
+        answer=workloads[0].far,
         more="",
-        facts=(f"{plural(len(found), 'workload')} profiled",),
+        facts=(f"{plural(len(workloads), 'workload')} profiled",),
         warning="",
         first=drawn.get(LADDER),
         sections=sections,
@@ -60,7 +62,7 @@ def _cell(folder: str, cell: str, summary: pd.DataFrame, found: Sequence[Profile
         home=f"../../{PAGE}",
         titles=selection.titles(own),
     )
-    contents = files(shown) | {name: encoded(svg) for name, svg in flames.items()}
+    contents = files(page) | {name: encoded(svg) for name, svg in flames.items()}
     return CellPage(cell, f"{folder}/{PAGE}", {f"{folder}/{name}": content for name, content in contents.items()})
 
 
@@ -71,11 +73,16 @@ def _with_references(summary: pd.DataFrame, cell: str) -> pd.DataFrame:
     return pd.concat([references, own]).sort_index().reset_index(drop=True)
 
 
-def _why(why: ProfiledCell) -> Section:
-    parts: list[SectionPart] = [Paragraph(why.words), *map(Drawn, why.pictures), *map(Listed, why.tables)]
-    if why.flames:
-        parts.append(Links("Flame graphs", tuple((name, f"flames/{why.name}-{name}.svg") for name in why.flames)))
-    if why.traces:
-        where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in why.traces.items())
+def _why(workload: ProfiledCell) -> Section:
+    parts: list[SectionPart] = [
+        Paragraph(workload.words),
+        *map(Drawn, workload.pictures),
+        *map(Listed, workload.tables),
+    ]
+    if workload.flames:
+        links = tuple((name, f"flames/{workload.name}-{name}.svg") for name in workload.flames)
+        parts.append(Links("Flame graphs", links))
+    if workload.traces:
+        where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in workload.traces.items())
         parts.append(Paragraph(f"Traces for ui.perfetto.dev or chrome://tracing, in the run's folder: {where}."))
-    return Section(f"why-{why.name}", f"Why, {why.title}?", why.title, parts)
+    return Section(f"why-{workload.name}", f"Why, {workload.title}?", workload.title, parts)

@@ -1,4 +1,4 @@
-"""The files of a report: what stands beside a page, and how all of them are written, whole or not at all."""
+"""The files of a report: which files stand beside a page, and how each is written, whole or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,28 +13,28 @@ from rnnbench.text import encoded
 
 def beside(pictures: Mapping[str, Picture], tables: Mapping[str, Table]) -> dict[str, bytes]:
     """The files beside a page: each figure and each table in its formats."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for name, picture in pictures.items():
-        found |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
+        contents |= {f"figures/{name}.svg": encoded(picture.svg), f"figures/{name}.png": picture.png}
     for name, table in tables.items():
-        found |= {
+        contents |= {
             f"tables/{name}.csv": encoded(as_csv.render(table)),
             f"tables/{name}.md": encoded(as_markdown.render(table)),
             f"tables/{name}.tex": encoded(as_latex.render(table)),
         }
-    return found
+    return contents
 
 
 def write(folder: Path, content: Mapping[str, bytes]) -> None:
-    """Files by their names below a folder; raises UserError where it can't be written."""
+    """Write files below a folder, by their names; raises UserError if one can't be written."""
     for name, data in content.items():
         replace(folder / name, data, folder)
 
 
 def replace(file: Path, data: bytes, asked: Path) -> None:
-    """Write beside the file and rename, so that no reader ever sees half of it.
+    """Write a file beside the target and rename it, so that no reader ever sees half of it.
 
-    Raises UserError, naming the path that was asked for, where that can't be done.
+    Raises UserError, which names the path `asked`, if it can't be written.
     """
     if not file.name:  # `.` or `/`
         raise UserError(f"{asked}: can't be written: Is a directory; give a file in it")

@@ -24,62 +24,62 @@ CAPTION = (
 
 def section(history: History) -> Section:
     """Words, figure and tables of a history."""
-    called = names(dict.fromkeys(line.case for line in history.lines))
+    case_names = names(dict.fromkeys(line.case for line in history.lines))
     caption = CAPTION.format(panels=figure_history.MAX_PANELS)
-    figure = figure_history.render(history, called)
+    figure = figure_history.render(history, case_names)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
-    tables = (table_history.changes(history, called), table_history.lines(history, called))
+    tables = (table_history.changes(history, case_names), table_history.lines(history, case_names))
     return of_runs(
         "history",
         "How it changed over the runs",
-        tuple(_words(history, called)),
+        tuple(_words(history, case_names)),
         notes(history),
         pictures,
         tables,
     )
 
 
-def _words(history: History, called: Names) -> Iterator[str]:
+def _words(history: History, case_names: Names) -> Iterator[str]:
     cases = len({line.case for line in history.lines})
     if not cases:
         yield "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return
-    first, last = (history.runs[place][1] for place in (0, -1))
-    found = [(line, one) for line in history.lines for one in line.significant]
-    of_which = [[pair for pair in found if (pair[1].ratio.value > 1) == is_slower] for is_slower in (True, False)]
+    first, last = (history.runs[index][1] for index in (0, -1))
+    changes = [(line, change) for line in history.lines for change in line.significant]
+    by_direction = [[pair for pair in changes if (pair[1].ratio.value > 1) == is_slower] for is_slower in (True, False)]
     span = f"{plural(len(history.runs), 'run')} from {when(first)[:10]} to {when(last)[:10]}"
     counts = [
         f"{len({line.case for line, _ in pairs}):,} became {word}"
-        for pairs, word in zip(of_which, ("slower", "faster"), strict=True)
+        for pairs, word in zip(by_direction, ("slower", "faster"), strict=True)
         if pairs
     ]
     if max(len(line.points) for line in history.lines) < 2 * MIN_LEVEL_POINTS:
         too_few = "too few for a lasting change, which takes two before and two after"
         yield f"{plural(cases, 'case')} over {span}: {too_few}."
         return
-    said = " and ".join(counts) if counts else "none changed for good"
+    summary = " and ".join(counts) if counts else "none changed for good"
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
-    yield f"Of {plural(cases, 'case')} over {span}, {said} against their reference ({tested})."
-    for pairs, word in zip(of_which, ("slowdown", "gain"), strict=True):
+    yield f"Of {plural(cases, 'case')} over {span}, {summary} against their reference ({tested})."
+    for pairs, word in zip(by_direction, ("slowdown", "gain"), strict=True):
         if pairs:
-            line, one = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
-            info = history.runs[line.points[one.after].run][1]
+            line, change = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
+            info = history.runs[line.points[change.after].run][1]
             where = " ".join(filter(None, [when(info), commit(info)]))
-            size = f"{slower(one.ratio.value)} {change_interval(one.ratio)}"
-            yield f"The largest {word}: {called.name(line.case)}, {size}, since {where}."
+            size = f"{slower(change.ratio.value)} {change_interval(change.ratio)}"
+            yield f"The largest {word}: {case_names.name(line.case)}, {size}, since {where}."
     spreads = [era.spread for era in history.eras if len(era.runs) > 1]
     scatter = f"{max(spreads):.1%} (standard deviation) more than its own interval says"
     yield f"From run to run an unchanged case's ratio varies by {scatter}."
 
 
 def notes(history: History) -> tuple[str, ...]:
-    """Which environments there are, if not one alone."""
-    found = []
+    """A note on each environment after the first; empty if all runs share one."""
+    texts = []
     for number, era in enumerate(history.eras[1:], 2):
         info = history.runs[era.runs[0]][1]
         differ = one_line("; ".join(era.differences))
-        found.append(
+        texts.append(
             f"Environment {number}, {plural(len(era.runs), 'run')} since {when(info)}: {differ}. "
             "Its runs are not compared with those before."
         )
-    return tuple(found)
+    return tuple(texts)

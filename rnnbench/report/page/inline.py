@@ -1,4 +1,4 @@
-"""Figures as elements of a page: in its colours, light or dark, and with each mark told apart."""
+"""Figures as elements of a page: in its colours, light or dark, and with the case of each mark."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 CASES = "data-cases"
-# Colours of the figures' look and of marks, as variables of the page; boxes of heat maps keep theirs.
+# Colours of figures and their marks, as variables of the page; boxes of heat maps keep their colours.
 VARIABLES = {
     "#000000": "ink",
     "#ffffff": "card",
@@ -36,10 +36,11 @@ Xml.register_namespace("xlink", XLINK)
 
 
 def inline(svg: str, label: str, titles: Mapping[int, str]) -> Markup:
-    """An SVG of our own making (`canvas.svg`) as an element of a page, with a label for those who can't see it.
+    """Turn an SVG that `canvas.svg` made into an element of a page, with a label for readers who can't see it.
 
-    Each mark says which rows of the summary it shows (`data-cases="3"`), and one that shows a single row has its title,
-    which browsers show to a pointer. Its size stands in variables, so that the page's style can keep letters legible.
+    Each mark lists the rows of the summary that it shows (`data-cases="3"`). A mark of a single row also has the row's
+    title, which browsers show as a tooltip. CSS variables hold the size, so that the page's style can keep letters
+    legible.
     """
     root = Xml.fromstring(svg)
     width, height = (float(POINTS.findall(root.attrib.pop(side))[0]) for side in ("width", "height"))
@@ -49,21 +50,21 @@ def inline(svg: str, label: str, titles: Mapping[int, str]) -> Markup:
     for element in root.iter():
         for name in ("style", "fill", "stroke"):
             if value := element.get(name):
-                element.set(name, COLOR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", value))
+                element.set(name, COLOR.sub(lambda match: f"var(--{VARIABLES[match[0]]})", value))
     for group in [group for group in root.iter() if CASES in group.attrib]:
         _tell_apart(group, titles)
     return Markup(Xml.tostring(root, encoding="unicode"))
 
 
 def _tell_apart(group: Xml.Element, titles: Mapping[int, str]) -> None:
-    """Hand the rows of a group over to what it draws, if that is one thing for each of them and at most a line."""
+    """Move the rows of a group to its marks, if it draws one mark for each row; lines beside marks keep all rows."""
     rows = group.attrib[CASES].split()
     hidden = {id(part) for defs in group.iter(f"{{{SVG}}}defs") for part in defs.iter()}
     marks, paths = (
         [part for part in group.iter(f"{{{SVG}}}{kind}") if id(part) not in hidden] for kind in ("use", "path")
     )
     marks, lines = (marks, paths) if marks else (paths, [])
-    if len(marks) != len(rows):  # the letters of a number
+    if len(marks) != len(rows):  # such as the letters of a number
         return
     del group.attrib[CASES]
     for part in lines:

@@ -1,4 +1,4 @@
-"""A page with all that it needs inside: figures, style and one script; it asks for nothing outside."""
+"""A self-contained page: it has figures, style and one script inside, and loads nothing else."""
 
 import base64
 import hashlib
@@ -20,12 +20,12 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file
-TITLE = "{}: rnnbench report</title>"  # what the title of every page ends in, by which folders of reports are known
+TITLE = "{}: rnnbench report</title>"  # the end of every page's title, by which folders of reports are recognized
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that stands on a page, in its order; what can be filtered is told by the rows of a frame of cases."""
+    """The content of a page, in its order; rows of a frame of cases say what filters show and hide."""
 
     name: str  # in the window's title and the navigation
     heading: str
@@ -33,7 +33,7 @@ class Page:
     more: str
     facts: Sequence[str]  # in small letters below
     warning: str
-    first: Picture | None  # of the first screen
+    first: Picture | None  # on the first screen
     sections: Sequence[Section]
     pictures: Mapping[str, Picture]
     tables: Mapping[str, Table]
@@ -45,7 +45,7 @@ class Page:
 
 
 def files(page: Page) -> dict[str, bytes]:
-    """The page and the files beside it, each figure and table in its formats, by their paths within its folder."""
+    """The page, and each figure and table in its formats, by path within the page's folder."""
     return beside(page.pictures, page.tables) | {PAGE: encoded(html(page))}
 
 
@@ -81,5 +81,5 @@ def _pages() -> Environment:
 
 
 def _script() -> str:
-    """The page's script, to the byte as the page has it, since its hash is what allows it to run."""
+    """The page's script, byte for byte as on the page, which allows it to run by its hash."""
     return resources.files("rnnbench.report.page").joinpath("templates/page.js").read_text(encoding="utf-8")

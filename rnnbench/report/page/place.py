@@ -1,7 +1,7 @@
-"""The folder that a report goes into: one of its own, and never one that is somebody else's.
+"""The folder that a report is written to: its own, never somebody else's.
 
-A marker file in each report's folder says what the report is of. So a report is replaced by one of the same run, gets
-another folder beside one of another run, and never touches a folder that rnnbench did not make.
+A marker file in each report's folder says what the report is of. So a report replaces an older one of the same run,
+gets another folder if there is one of another run, and never touches a folder that rnnbench did not make.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ MAX_PAGE_BYTES = 64 << 20
 class ReportSubject:
     """What a report is of."""
 
-    name: str  # of its folder, where nothing else has that
+    name: str  # of its folder, unless another report has that folder
     parent: str  # name of the folder above it; empty where there is none
-    identity: str  # no other subject's; it tells nothing of the machine
-    shows: str  # what its page says, by which a page without a marker is told from others
+    identity: str  # differs from every other subject's; reveals nothing about the machine
+    shows: str  # text of its page, which identifies a page without a marker
 
 
 @dataclass(frozen=True)
@@ -45,30 +45,30 @@ class ReportFolder:
     identity: str
 
     def mark(self) -> None:
-        """Write the marker, before anything else; raises UserError where that can't be done."""
+        """Write the marker, before any other file; raises UserError if it can't be written."""
         replace(self.folder / MARKER, f"{self.identity}\n{WORDS}".encode(), self.folder)
 
 
 def of_one(path: Path) -> ReportSubject:
-    """A run, or what pytest-benchmark saved; raises UserError where the path is neither."""
+    """The subject of a path: a run, or files of pytest-benchmark; raises UserError if it is neither."""
     if not is_saved(path):
         return of_run(path, read_info(path))
-    whole = path.resolve()
-    name = whole.stem if whole.is_file() else whole.name
-    return ReportSubject(name, whole.parent.name, _hash("saved", str(whole)), TITLE.format(whole.name))
+    resolved = path.resolve()
+    name = resolved.stem if resolved.is_file() else resolved.name
+    return ReportSubject(name, resolved.parent.name, _hash("saved", str(resolved)), TITLE.format(resolved.name))
 
 
 def of_run(path: Path, info: RunInfo) -> ReportSubject:
-    """A run; the side of a check is named after the check."""
-    whole = path.resolve()
-    above = whole.parent
-    name = f"{above.name}-{whole.name}" if is_check(above) else whole.name
+    """The subject of a run; a run that is a side of a check is named after the check."""
+    resolved = path.resolve()
+    above = resolved.parent
+    name = f"{above.name}-{resolved.name}" if is_check(above) else resolved.name
     parent = above.parent.name if is_check(above) else above.name
-    return ReportSubject(name or info.suite, parent, _of_run(whole, info), run_page.when(info.started))
+    return ReportSubject(name or info.suite, parent, _of_run(resolved, info), run_page.when(info.started))
 
 
 def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> ReportSubject:
-    """Several runs side by side."""
+    """The subject of several runs side by side."""
     name = f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
     return ReportSubject(
         name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1]
@@ -76,15 +76,15 @@ def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> Repor
 
 
 def of_history(suite: str, runs: Sequence[Path]) -> ReportSubject:
-    """All runs of a suite in some folders; there will be more of them."""
+    """The subject of all runs of a suite in some folders; it stays the same when runs are added."""
     folders = sorted({str(run.resolve().parent) for run in runs})
     return ReportSubject(f"{suite}-history", "", _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
 
 
 def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
-    """Where a report goes: into `out`, or a folder below `reports/` that no report of another subject is in.
+    """Choose the folder of a report: `out`, or one below `reports/` without a report of another subject.
 
-    Raises UserError where that folder is there, is not empty, and was not made by rnnbench.
+    Raises UserError if that folder exists, is not empty, and was not made by rnnbench.
     """
     if out is not None:
         _owner(out, subject)
@@ -99,11 +99,11 @@ def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
 
 
 def _owner(folder: Path, subject: ReportSubject) -> str:
-    """The identity of what the report in a folder is of; empty where the folder is, or is not there."""
+    """The identity of the report in a folder; empty if the folder is empty or does not exist."""
     try:
         if not any(folder.iterdir()):
             return ""
-    except OSError:  # it is not there, or can't be written either, as writing will tell
+    except OSError:  # it does not exist, or can't be written either, which writing reports
         return ""
     if marker := MARKED.fullmatch(_read(folder / MARKER)):
         return marker[1]
@@ -117,7 +117,7 @@ def _owner(folder: Path, subject: ReportSubject) -> str:
 
 
 def _read(file: Path) -> str:
-    """The text of a file of a report; empty where there is none that can be read."""
+    """The text of a report's file; empty if it can't be read."""
     try:
         return read_bytes(file, MAX_PAGE_BYTES).decode(errors="replace")
     except OSError:
@@ -125,7 +125,7 @@ def _read(file: Path) -> str:
 
 
 def _of_run(path: Path, info: RunInfo) -> str:
-    """Runs of older versions have no id."""
+    """The identity of a run; runs of older versions have no id."""
     return _hash("run", info.id) if info.id else _hash("run", path.name, info.started, info.command)
 
 

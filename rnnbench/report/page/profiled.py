@@ -1,4 +1,4 @@
-"""What a run's profiles say, a section for each cell and workload: words, figures, tables and a flame graph."""
+"""The profiles of a run: words, figures, tables and flame graphs for each cell and workload."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -47,47 +47,51 @@ class ProfiledCell:
 
 
 def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[ProfiledCell]:
-    """All of a run whose frame `rnnbench.load` gave; stacks are read from its `folder`, if that is given."""
+    """Every profiled cell and workload of a run.
+
+    `frame` comes from `rnnbench.load`; `folder`, the run's, has the stacks: without it there are no flame graphs.
+    """
     cases = frame.drop_duplicates("case")
     axes = several(cases, (*SIZES, *SETTINGS))
     rows: dict[str, SummaryRow] = {str(row["case"]): row for row in cases.to_dict("records")}
-    found = []
-    for place, gap in enumerate(gaps(frame, profiles), start=1):
+    described = []
+    for number, gap in enumerate(gaps(frame, profiles), start=1):
         own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
         own |= {gap.reference: rows[gap.reference]}
         names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
         order = sorted(own, key=lambda case: _rank(str(own[case]["implementation"])))
-        there = {case: profiles[case] for case in order if case in profiles}
-        said = say_all(axes, [gap.axes[axis] for axis in axes])
-        found.append(_section(f"{place:02d}-{_plain(gap.axes['cell'])}", gap, said, there, names, folder))
-    return found
+        own_profiles = {case: profiles[case] for case in order if case in profiles}
+        workload = say_all(axes, [gap.axes[axis] for axis in axes])
+        name = f"{number:02d}-{_plain(gap.axes['cell'])}"
+        described.append(_section(name, gap, workload, own_profiles, names, folder))
+    return described
 
 
 def _section(
-    name: str, gap: Gap, said: str, there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
+    name: str, gap: Gap, workload: str, profiles: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
 ) -> ProfiledCell:
-    first, reference, base = names[gap.case], names[gap.reference], there.get(gap.case)
-    named = {names[case]: profile for case, profile in there.items()}
+    first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
+    by_name = {names[case]: profile for case, profile in profiles.items()}
     pictures = [
         picture(
             f"{name}-waterfall",
             f"From {first} to {reference}",
-            " ".join([WATERFALL, *_unseen(there)]),
+            " ".join([WATERFALL, *_unseen(profiles)]),
             figure_waterfall.render(gap, first, reference),
         )
     ]
-    parts = figure_breakdown.render(named)
+    parts = figure_breakdown.render(by_name)
     if parts is not None:
         pictures.append(picture(f"{name}-breakdown", "Where a call's time goes", BREAKDOWN, parts))
     tables: list[Table | None] = []
-    if there:
-        tables += [table_breakdown.render(there, names), table_breakdown.counts(there, names)]
+    if profiles:
+        tables += [table_breakdown.render(profiles, names), table_breakdown.counts(profiles, names)]
     if base is not None and base.works:
         tables.append(table_operators.render(base, first))
         line = figure_memory.render(base)
         if line is not None:
             pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
-    title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", said]))
+    title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", workload]))
     return ProfiledCell(
         name,
         str(gap.axes["cell"]),
@@ -96,25 +100,25 @@ def _section(
         why.words(gap, first, reference, base),
         tuple(pictures),
         tuple(replace(table, name=f"{name}-{table.name}") for table in tables if table is not None),
-        _flames(there, names, folder),
-        {names[case]: profile.files["trace"] for case, profile in there.items() if "trace" in profile.files},
+        _flames(profiles, names, folder),
+        {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files},
     )
 
 
-def _unseen(there: Mapping[str, Profile]) -> list[str]:
-    """What a waterfall lacks where the kernels of a GPU were not seen."""
-    reasons = {profile.no_kernels for profile in there.values()} - {""}
-    return [f"Kernels and what lies between them are not told apart: {one_line(one)}." for one in sorted(reasons)]
+def _unseen(profiles: Mapping[str, Profile]) -> list[str]:
+    """Sentences on what a waterfall lacks if the kernels of a GPU were not seen."""
+    reasons = {profile.no_kernels for profile in profiles.values()} - {""}
+    return [f"Kernels and what lies between them are not told apart: {one_line(reason)}." for reason in sorted(reasons)]
 
 
-def _flames(there: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
-    found = {}
-    for case, profile in there.items():
+def _flames(profiles: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None) -> dict[str, str]:
+    flames = {}
+    for case, profile in profiles.items():
         file = None if folder is None or "stacks" not in profile.files else within(folder, profile.files["stacks"])
         svg = None if file is None else flame.render(flame.read(file), names[case])
         if svg is not None:
-            found[f"flame-{_plain(names[case])}"] = svg
-    return found
+            flames[f"flame-{_plain(names[case])}"] = svg
+    return flames
 
 
 def _is_of(row: SummaryRow, gap: Gap) -> bool:

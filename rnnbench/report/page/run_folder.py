@@ -27,7 +27,7 @@ def render(
 ) -> dict[str, bytes]:
     """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    waterfalls = {one.name: one for section in profiled[:MAX_SHOWN] for one in section.pictures[:1]}
+    waterfalls = {picture.name: picture for section in profiled[:MAX_SHOWN] for picture in section.pictures[:1]}
     pages = cell_pages.render(summary, profiled, info.caches)
     content = Content(
         summary,
@@ -36,16 +36,16 @@ def render(
         all_figures.render(summary, info.caches) | waterfalls,
         all_tables.render(summary, info, asked),
         profiled,
-        {one.cell: one.path for one in pages},
+        {page.cell: page.path for page in pages},
     )
     contents = files(run_page(content))
-    for one in pages:
-        contents |= one.contents
+    for page in pages:
+        contents |= page.contents
     return contents
 
 
 def put(content: Mapping[str, bytes], place: ReportFolder) -> Path:
-    """Write files that `render` gave, and give the path of `index.html`; raises UserError where that can't be done."""
+    """Write the files that `render` returned, and return the path of `index.html`; raises UserError if that fails."""
     place.mark()
     write(place.folder, content)
     return place.folder / PAGE

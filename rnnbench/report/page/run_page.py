@@ -12,10 +12,10 @@ FIRST = "ratio"  # the figure of the first screen
 
 
 def run_page(content: Content) -> Page:
-    """All that stands on it."""
+    """The page of a run from its content."""
     summary, info = content.summary, content.info
     first, *more = headline.sentences(summary, info)
-    told = "still running" if info.status == "running" else "interrupted"
+    status = "still running" if info.status == "running" else "interrupted"
     name, about = one_line(info.suite), one_line(info.description)
     return Page(
         name=name,
@@ -23,7 +23,7 @@ def run_page(content: Content) -> Page:
         answer=first,
         more=" ".join([*more, headline.limit(summary)]).strip(),
         facts=[*filter(None, [headline.counts(summary), when(info.started), noise.brief(content.noise)])],
-        warning="" if info.status == "finished" else f"this run was {told} when this was written",
+        warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=content.pictures.get(FIRST),
         sections=sections.of(content),
         pictures=content.pictures,
@@ -36,7 +36,7 @@ def run_page(content: Content) -> Page:
 
 
 def when(started: str) -> str:
-    """`2026-11-25 02:17 UTC`; as it was recorded where it is no time."""
+    """`2026-11-25 02:17 UTC`; the recorded text if it is not a time."""
     try:
         return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.tables.table import Table
 
-MAX_OPEN_ROWS = 200  # a longer table is folded away until it is asked for
+MAX_OPEN_ROWS = 200  # a longer table is folded until the reader opens it
 DIFFERENCES = "Not the same in these runs:"
 
 
@@ -21,7 +21,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Commands:
-    """Lines to be typed."""
+    """Commands for the reader to type."""
 
     kind: ClassVar[str] = "commands"
     lines: tuple[str, ...]
@@ -38,7 +38,7 @@ class Warnings:
 
 @dataclass(frozen=True)
 class Terms:
-    """Words and what they mean, folded away."""
+    """Words and their meanings, folded."""
 
     kind: ClassVar[str] = "terms"
     title: str
@@ -47,11 +47,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Links:
-    """Where there is more."""
+    """Links to more."""
 
     kind: ClassVar[str] = "links"
     title: str
-    pairs: tuple[tuple[str, str], ...]  # words, and what they lead to
+    pairs: tuple[tuple[str, str], ...]  # the text and the target of each link
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Listed:
-    """A table; a long one is folded away under its title."""
+    """A table; a long one is folded under its title."""
 
     kind: ClassVar[str] = "table"
     table: Table
 
     @property
     def is_long(self) -> bool:
-        """Whether it is folded away."""
+        """Whether the table is folded."""
         return len(self.table.rows) > MAX_OPEN_ROWS
 
 
@@ -82,7 +82,7 @@ SectionPart = Paragraph | Commands | Warnings | Terms | Links | Drawn | Listed
 class Section:
     """A question and its answer."""
 
-    id: str  # what links name; stays the same from report to report
+    id: str  # the target of links; the same in every report
     title: str
     short: str  # in the page's navigation
     parts: Sequence[SectionPart]
@@ -94,7 +94,7 @@ class Section:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must not miss, a line each."""
+        """What a reader must not miss, one line each."""
         return [line for part in self.parts if isinstance(part, Warnings) for line in part.lines]
 
     @property

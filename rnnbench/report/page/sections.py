@@ -1,7 +1,8 @@
-"""The sections of a report's page, one a question, in its order.
+"""The sections of a report's page, one for each question, in order.
 
-To add one: a function from `Content` to a `Section`, or to None where a run has nothing to say of it, and its place in
-`SECTIONS`. Its figures and tables come from `figures.FIGURES` and `tables.render`, so that they are files too.
+To add one, write a function that returns a `Section` for a `Content`, or None if the run has nothing to show, and list
+it in `SECTIONS`. Take its figures and tables from `all_figures.FIGURES` and `all_tables.render`, which also make the
+files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,16 +50,16 @@ class Content:
 
 
 def of(content: Content) -> list[Section]:
-    """Every section that the run has something to say of."""
+    """Every section for which the run has content."""
     return [section for make in SECTIONS if (section := make(content)) is not None]
 
 
 def far(content: Content) -> Section:
     """How far from the reference, from the medians down to each case."""
     reference = words(content.summary)
-    said = headline.significance(content.summary)
+    significance = headline.significance(content.summary)
     parts = [
-        *([Paragraph(said)] if said else []),
+        *([Paragraph(significance)] if significance else []),
         *_tables(content, "medians", "fastest"),
         *_figures(content, "ratio_by_size"),
         *_tables(content, "epochs", "ratios"),
@@ -83,26 +84,26 @@ def costs(content: Content) -> Section:
 
 
 def limit(content: Content) -> Section:
-    """How near the machine's limit."""
+    """How near the cases are to the machine's limit."""
     nothing = "No case has both its arithmetic and the limits of the machine, so how near they are is not known."
-    said = headline.limit(content.summary)
-    parts = [*([Paragraph(said)] if said else []), *_figures(content, "roofline")]
+    nearness = headline.limit(content.summary)
+    parts = [*([Paragraph(nearness)] if nearness else []), *_figures(content, "roofline")]
     return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Paragraph(nothing)])
 
 
 def why(content: Content) -> Section | None:
-    """What the distance is made of, where cases were profiled; a page for each cell has the rest."""
+    """What the gap is made of, if cases were profiled; each cell's page has the rest."""
     if not content.profiled:
         return None
     pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
     parts: list[SectionPart] = [Links("All of it, a page for each cell", pages)]
-    for one in content.profiled[:MAX_SHOWN]:
-        parts += [Paragraph(f"{one.title}: {one.words}"), *map(Drawn, one.pictures[:1])]
+    for workload in content.profiled[:MAX_SHOWN]:
+        parts += [Paragraph(f"{workload.title}: {workload.words}"), *map(Drawn, workload.pictures[:1])]
     return Section("why", "Why, and what would close the gap?", "Why", parts)
 
 
 def missing(content: Content) -> Section:
-    """What has no time, and why."""
+    """Which cases have no time, and why."""
     rows = content.tables["not_measured"].rows
     parts = _tables(content, "not_measured") if rows else [Paragraph("Nothing: every case was measured.")]
     return Section("missing", "What was skipped or failed, and why?", "Skipped and failed", parts)
@@ -112,7 +113,7 @@ def measured(content: Content) -> Section:
     """How it was measured, how precise that is, and how to do it again."""
     summary, info = content.summary, content.info
     run = f"results/{summary['run'].iloc[0]}" if len(summary) else "RUN"
-    said = (
+    paragraphs = (
         f"Each measured case ran in {_range(summary, 'replicates')} replicates, {_range(summary, 'windows')} windows "
         "in all. A replicate is a fresh process, in which all cases of a workload take turns with their reference on "
         "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
@@ -125,7 +126,7 @@ def measured(content: Content) -> Section:
     parts = [
         Paragraph("To measure it again, and to make this page again:"),
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
-        *map(Paragraph, said),
+        *map(Paragraph, paragraphs),
         *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
         *_tables(content, "environment"),
     ]
@@ -144,9 +145,9 @@ def _tables(content: Content, *names: str) -> list[SectionPart]:
 
 
 def _range(summary: pd.DataFrame, column: str) -> str:
-    """`6`, or `4 to 6`, of the measured cases."""
-    found = summary.loc[summary["status"] == "measured", column]
-    if found.empty:
+    """The range of a column over the measured cases: `6`, or `4 to 6`."""
+    values = summary.loc[summary["status"] == "measured", column]
+    if values.empty:
         return "0"
-    low, high = int(found.min()), int(found.max())
+    low, high = int(values.min()), int(values.max())
     return f"{low}" if low == high else f"{low} to {high}"

@@ -16,49 +16,49 @@ CHOSEN_BY = ("cell", "implementation", "phase", *SIZES, *SETTINGS, "run")
 
 
 def choices(summary: pd.DataFrame) -> dict[str, Any]:
-    """What a page's script needs to filter, as JSON: the axes that vary, their values, and those of each case.
+    """What a page's script needs to filter, for JSON: the axes that vary, their values, and the values of each case.
 
     - `axes`: `{"name": "batch_size", "word": "batch", "values": ["1", "32"]}`;
-    - `cases`: for each row of the summary the place of its value on each axis, -1 for the cell of a reference;
-    - `beside`: for each reference the cases of its group, since it stays as long as one of these does.
+    - `cases`: for each row of the summary, the index of its value on each axis; -1 for the cell of a reference;
+    - `beside`: for each reference, the cases of its group, since it is shown as long as one of them is.
     """
     axes = several(summary, CHOSEN_BY)
     own = ~is_reference(summary)
-    places, described = [], []
+    indices, described = [], []
     for axis in axes:
-        among = summary.loc[own, axis] if axis == "cell" else summary[axis]
-        values = among.drop_duplicates().to_list()
+        column = summary.loc[own, axis] if axis == "cell" else summary[axis]
+        values = column.drop_duplicates().to_list()
         values = sorted(values) if axis in SIZES else values
         described.append({"name": axis, "word": word(axis), "values": [one_line(axis_text(value)) for value in values]})
-        known = {value: place for place, value in enumerate(values)}
-        places.append([known.get(value, -1) for value in summary[axis]])
+        index_of = {value: index for index, value in enumerate(values)}
+        indices.append([index_of.get(value, -1) for value in summary[axis]])
     groups = summary.groupby(["run", *WORKLOAD_AXES], sort=False).ngroup()
     members = {group: rows.index.to_list() for group, rows in groups[own].groupby(groups[own])}
     return {
         "axes": described,
-        "cases": list(zip(*places, strict=True)) if places else [()] * len(summary),
+        "cases": list(zip(*indices, strict=True)) if indices else [()] * len(summary),
         "beside": {int(row): members.get(groups[row], []) for row in summary.index[~own]},
     }
 
 
 def rows_of(table: Table, summary: pd.DataFrame) -> list[list[int]]:
-    """For each row of a table the rows of the summary that it is about; none for rows that are about no case."""
+    """For each row of a table, the rows of the summary that it is about; empty if it is about no case."""
     keys = ["run", "case"] if {"run", "case"} <= set(table.about) else [str(column) for column in table.about]
     if not keys:
         return [[] for _ in table.rows]
-    found: dict[tuple[Any, ...], list[int]] = {}
+    rows: dict[tuple[Any, ...], list[int]] = {}
     for row, values in zip(summary.index, _tuples(summary, keys), strict=True):
-        found.setdefault(values, []).append(int(row))
-    return [found.get(values, []) for values in _tuples(table.about, keys)]
+        rows.setdefault(values, []).append(int(row))
+    return [rows.get(values, []) for values in _tuples(table.about, keys)]
 
 
 def is_pooled(table: Table) -> bool:
-    """Whether its rows are about several cases each, which a filter then can't take apart."""
+    """Whether each row is about several cases, which a filter can't separate."""
     return bool(len(table.about.columns)) and "case" not in table.about
 
 
 def titles(summary: pd.DataFrame) -> dict[int, str]:
-    """What each case is and how long it takes, in a line, by the row of the summary."""
+    """One line for each row of the summary: the case and its time."""
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     frame = with_series(summary)
     cases: Iterable[dict[Any, Any]] = frame.to_dict("records")

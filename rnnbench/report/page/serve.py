@@ -16,7 +16,7 @@ from rnnbench.report.page.page import PAGE
 from rnnbench.text import printable
 
 LOOPBACK = "127.0.0.1"
-OWN_NAMES = ("localhost", LOOPBACK, "::1")  # what a browser calls this server; any other name is not its own
+OWN_NAMES = ("localhost", LOOPBACK, "::1")  # names of this server; requests under any other name are refused
 TYPES = {
     "html": "text/html",
     "svg": "image/svg+xml",
@@ -28,17 +28,17 @@ TYPES = {
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "frame-ancestors 'none'",  # the page has the rest
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the page itself has the rest
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 LOOK_SECONDS = 1.0  # between looks at the run
-REST = 10  # times what the last rendering took passes before the next: it takes time from cores that are measured
+REST = 10  # wait so many times the last rendering's duration: rendering takes time from measured cores
 
 Files = Mapping[str, bytes]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the files that it was last given, from memory: it never looks at the disk for what it is asked."""
+    """Serves the files that it was last given, from memory: a request never reads the disk."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -53,23 +53,23 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/"
 
     def show(self, files: Files) -> None:
-        """Serve these from now on; pages that are open load themselves again."""
+        """Serve these files from now on; open pages reload themselves."""
         version = hashlib.sha256(files[PAGE]).hexdigest()[:16]
         live = f'<html data-live="{version}" '.encode()
         self._files = {**files, PAGE: files[PAGE].replace(b"<html ", live, 1)}
         self.version = version
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that has gone before it had all, and let Python tell of other faults."""
+        """Ignore a browser that closed its connection early; Python reports other errors."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
-        """The type and content of what is asked for; None where there is no such thing."""
+        """The content type and the content for a path; None if there is no such file."""
         name = unquote(urlsplit(path).path).removeprefix("/") or PAGE
         if name == "version":
             return "text/plain", self.version.encode()
@@ -78,31 +78,31 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD for a browser that calls this server by a name of this machine."""
+    """Answers GET and HEAD requests that call this server by a name of this machine."""
 
     server: Server
     server_version = "rnnbench"
     sys_version = ""
-    timeout = 10  # seconds for a request to come
+    timeout = 10  # seconds to wait for a request
 
     def do_GET(self) -> None:
-        """Send what is asked for."""
+        """Send the requested file."""
         self._send(is_head=False)
 
     def do_HEAD(self) -> None:
-        """Send its headers."""
+        """Send the headers of the requested file."""
         self._send(is_head=True)
 
     def _send(self, *, is_head: bool) -> None:
-        # A page of another site whose name was pointed here would otherwise read the report.
+        # Otherwise a site could point its own name at this machine, and its page could read the report.
         if not _is_own(self.headers.get("Host", "")):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server is for this machine alone")
             return
-        found = self.server.answer(self.path)
-        if found is None:
+        reply = self.server.answer(self.path)
+        if reply is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        kind, content = found
+        kind, content = reply
         self.send_response(HTTPStatus.OK)
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -113,11 +113,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not worth a line each."""
+        """Print nothing: requests are not worth a line each."""
 
 
 def _is_own(host: str) -> bool:
-    """Whether a `Host` header names this machine, on whatever port it is reached through a tunnel."""
+    """Whether a `Host` header names this machine; the port may be any, since a tunnel may change it."""
     try:
         return urlsplit(f"//{host}").hostname in OWN_NAMES
     except ValueError:
@@ -125,9 +125,9 @@ def _is_own(host: str) -> bool:
 
 
 def state(run: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells that a run has changed: its files with their sizes and times."""
-    found = [(file.name, file.stat()) for file in sorted(run.glob("*.json*")) if file.suffix != ".new"]
-    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in found)
+    """The files of a run with their sizes and times, which change with the run."""
+    files = [(file.name, file.stat()) for file in sorted(run.glob("*.json*")) if file.suffix != ".new"]
+    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in files)
 
 
 def follow(
@@ -142,10 +142,10 @@ def follow(
 ) -> None:
     """Render and serve, call `ready`, and render again whenever the run has changed, until Ctrl-C.
 
-    What can't be rendered, since the run is just being written, is told once and tried again; the last page stays.
-    Raises UserError where the first page can't be rendered.
+    Rendering may fail while the run is being written: the last page stays, `tell` reports the error once, and rendering
+    is tried again. Raises UserError if the first page can't be rendered.
     """
-    seen, told = state(run), ""
+    seen, last_error = state(run), ""
     server.show(render())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     ready()
@@ -158,10 +158,10 @@ def follow(
                 if now == seen:
                     continue
                 server.show(render())
-                seen, told = now, ""
+                seen, last_error = now, ""
             except (UserError, OSError) as error:
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != last_error:
+                    last_error = str(error)
                     tell(f"the page stays as it is: {printable(str(error))}")
             sleep(REST * (clock() - started))
     except KeyboardInterrupt:

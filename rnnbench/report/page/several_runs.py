@@ -1,4 +1,4 @@
-"""A report of several runs as a folder: `index.html`, `figures/` and `tables/`, as that of one run has them."""
+"""The report of several runs: a folder with `index.html`, `figures/` and `tables/`, as for one run."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -22,43 +22,44 @@ MAX_NOTED = 8  # keys of the environment that are named in the notes; the table 
 
 def section(found: Together) -> Section:
     """Words, figure and tables of runs side by side."""
-    called, runs = names(row.case for row in found.rows), short(found.runs)
+    case_names, runs = names(row.case for row in found.rows), short(found.runs)
     figure = figure_together.render(found, runs)
     pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
-    tables = (table_together.cases(found, called, runs), table_together.environments(found, runs))
-    words = tuple(_words(found, called, runs))
+    tables = (table_together.cases(found, case_names, runs), table_together.environments(found, runs))
+    words = tuple(_words(found, case_names, runs))
     return of_runs("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
 
 
-def _words(found: Together, called: Names, runs: list[str]) -> Iterator[str]:
-    for place, run in enumerate(runs[1:]):
-        judged = [(row, one) for row in found.rows if (one := row.changes[place]) is not None]
+def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[str]:
+    for index, run in enumerate(runs[1:]):
+        judged = [(row, change) for row in together.rows if (change := row.changes[index]) is not None]
         if not judged:
             yield f"{run} has no case in common with {runs[0]}."
             continue
         counts = [
-            f"{count:,} {said}"
-            for verdict, said in table_together.SAID.items()
-            if (count := sum(one.verdict == verdict for _, one in judged))
+            f"{count:,} {word}"
+            for verdict, word in table_together.SAID.items()
+            if (count := sum(change.verdict == verdict for _, change in judged))
         ]
         yield (
             f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
-            f"{', '.join(counts)} (margin {round_percent(found.margin)})."
+            f"{', '.join(counts)} (margin {round_percent(together.margin)})."
         )
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:
-            row, one = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
-            size = f"{slower(one.low.value)} {change_interval(one.low)}"
-            yield f"The largest difference: {called.name(row.case)}, {size}."
-    if found.alone:
-        yield f"{plural(found.alone, 'case')} {'is' if found.alone == 1 else 'are'} in one run only, and left out."
+            row, change = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
+            size = f"{slower(change.low.value)} {change_interval(change.low)}"
+            yield f"The largest difference: {case_names.name(row.case)}, {size}."
+    if together.alone:
+        verb = "is" if together.alone == 1 else "are"
+        yield f"{plural(together.alone, 'case')} {verb} in one run only, and left out."
 
 
-def _notes(found: Together, runs: list[str]) -> Iterator[str]:
-    """What is not the same in the environments, a line each."""
-    for key, values in list(found.unlike.items())[:MAX_NOTED]:
+def _notes(together: Together, runs: list[str]) -> Iterator[str]:
+    """The differences between the environments, one line each."""
+    for key, values in list(together.unlike.items())[:MAX_NOTED]:
         texts = (one_line(MISSING if value is None else value) for value in values)
         sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
         yield one_line(f"{key.replace('_', ' ')}: {sides}")
-    if len(found.unlike) > MAX_NOTED:
-        yield f"{len(found.unlike) - MAX_NOTED} more keys of the environment differ; the table has all."
+    if len(together.unlike) > MAX_NOTED:
+        yield f"{len(together.unlike) - MAX_NOTED} more keys of the environment differ; the table has all."

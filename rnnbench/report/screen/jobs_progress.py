@@ -1,4 +1,4 @@
-"""How far the jobs of a run are, on standard error: a bar on a terminal, a line for each change elsewhere."""
+"""Progress of a run's jobs on standard error: a bar on a terminal, a line for each change elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ ShowJobs = Callable[[JobsProgress], None]
 
 @contextmanager
 def shown_jobs() -> Iterator[ShowJobs]:
-    """A function to call with every look at the jobs; what it shows is gone from a terminal at the end."""
+    """Yield a function that shows the progress of jobs; on a terminal, its bar disappears at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lines(lambda line: console.print(line, soft_wrap=True, highlight=False, markup=False))
@@ -23,21 +23,21 @@ def shown_jobs() -> Iterator[ShowJobs]:
 
 
 def lines(write: Callable[[str], None]) -> ShowJobs:
-    """Writes a line whenever a job is done, starts or is lost, or something else keeps them waiting."""
+    """A function that writes a line when a job starts, ends or is lost, or the reason for waiting changes."""
     shown = ""
 
     def show(step: JobsProgress) -> None:
         nonlocal shown
-        said = sentence(step)
-        if said != shown:
-            shown = said
-            write(", ".join(filter(None, [said, time_left(step.seconds_left)])))
+        text = sentence(step)
+        if text != shown:
+            shown = text
+            write(", ".join(filter(None, [text, time_left(step.seconds_left)])))
 
     return show
 
 
 def sentence(step: JobsProgress) -> str:
-    """Jobs by what they are at, and what is in the way."""
+    """The number of jobs in each state, and what keeps them waiting."""
     counts = {"running": step.running, "waiting": step.waiting, "lost": step.lost}
     parts = [f"{step.done} of {step.jobs} jobs done", *(f"{count} {word}" for word, count in counts.items() if count)]
     return ", ".join(parts) + (f"; {step.trouble}" if step.trouble else "")

@@ -1,4 +1,4 @@
-"""How far a run is, on standard error: a bar on a terminal, a line for each replicate elsewhere."""
+"""Progress of a run on standard error: a bar on a terminal, a line for each replicate elsewhere."""
 
 import sys
 import time
@@ -12,15 +12,15 @@ from rnnbench.harness.turns.progress import Progress as RunProgress
 from rnnbench.report.words.units import plural
 
 ShowRun = Callable[[RunProgress], None]
-Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many, seconds left
+Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left
 
-REDRAW_SECONDS = 0.1  # rounds in one's own process have turns of some 10 ms
+REDRAW_SECONDS = 0.1  # rounds in the user's own process have turns of about 10 ms
 BAR_WIDTH = 24  # characters, in a notebook
 
 
 @contextmanager
 def shown_progress() -> Iterator[ShowRun]:
-    """A function to call with every step of a run; what it shows is gone from a terminal at the end."""
+    """Yield a function that shows each step of a run; on a terminal, its bar disappears at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(console)
@@ -31,7 +31,7 @@ def shown_progress() -> Iterator[ShowRun]:
 
 @contextmanager
 def shown_profiling() -> Iterator[ShowRun]:
-    """The same for cases that are profiled one after another."""
+    """Like `shown_progress`, for cases that are profiled one after another."""
     console = Console(stderr=True)
     if console.is_terminal:
         with _bar(console, "starting a worker", lambda step: "profiling") as show:
@@ -42,7 +42,7 @@ def shown_profiling() -> Iterator[ShowRun]:
 
 @contextmanager
 def shown_rounds() -> Iterator[ShowRun]:
-    """The same for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
+    """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
     console = Console(stderr=True)
     if console.is_jupyter:
         # Not rich's own bar, which needs ipywidgets there, warns without it, and leaves an empty output behind.
@@ -64,9 +64,9 @@ def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> I
 
 @contextmanager
 def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
-    """A bar on a terminal that says `first` until it is drawn, and is gone at the end; it is given plain words.
+    """Show a bar on a terminal until the end; yields a function that draws it, with words without markup.
 
-    `auto_refresh`: a thread keeps its spinner turning.
+    `first`: words until the first drawing; `auto_refresh`: a thread keeps the spinner turning.
     """
     columns = (
         SpinnerColumn(),
@@ -84,7 +84,7 @@ def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
 
 @contextmanager
 def _written_over() -> Iterator[ShowRun]:
-    """One line, each time over the one before, and over with spaces at the end."""
+    """Write each line over the one before, and spaces over the last at the end."""
     longest = 0
 
     def write(line: str) -> None:
@@ -138,7 +138,7 @@ def _stage(step: RunProgress, unit: str) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """In words; empty where it is not known."""
+    """The time left in words; empty if it is not known."""
     if seconds is None:
         return ""
     minutes, seconds = divmod(round(seconds), 60)

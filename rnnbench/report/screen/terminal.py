@@ -25,11 +25,11 @@ from rnnbench.store.metrics import Metric
 from rnnbench.store.records import REFERENCES
 from rnnbench.store.run_info import RunInfo
 
-GAP = 2  # between columns; one of it is rich's own divider
+GAP = 2  # spaces between columns; one of them is rich's own divider
 HEADS = ("cell", "time", "ratio to\n{}", "95%\ninterval")
 HEAD_WIDTH = 9  # of a metric's label before it goes to the next line
 MAX_NAME_LENGTH = 28  # longer names are folded
-NARROWEST = 8  # to which other columns than numbers are folded where all have no room
+NARROWEST = 8  # minimum width of columns of words, which are folded if not all columns fit
 NOTE_WIDTH = 9  # "no parity"; the rest of a note goes to the next line
 COLORS = {"failed": "red", "skipped": "yellow"}
 
@@ -41,25 +41,25 @@ class CaseLine:
     axes: tuple[Any, ...]
     group: int
     texts: tuple[str, ...]  # as in HEADS
-    metrics: tuple[str, ...]  # least important: they go where there is no room
+    metrics: tuple[str, ...]  # least important: left out first if there is no room
     note: str
     style: str
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """What of a full table stands in columns, and how wide they are."""
+    """Which values of the cases have a column, and the widths of the columns."""
 
     axes: tuple[str, ...]  # in columns
-    up: int  # axes before these, which are headings
+    up: int  # number of axes before these, which are headings
     heads: tuple[str, ...]  # of all columns after the axes
-    metrics: int  # how many of them are columns
+    metrics: int  # number of metrics that have a column
     widths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class RunScreen:
-    """The whole output; laid out when the width of the console is known."""
+    """The whole output, laid out when the width of the console is known."""
 
     summary: pd.DataFrame
     info: RunInfo
@@ -70,12 +70,12 @@ class RunScreen:
 
 
 def render(summary: pd.DataFrame, info: RunInfo) -> RenderableType:
-    """What to hand to a rich console of any width."""
+    """The output for a rich console of any width."""
     return RunScreen(summary, info)
 
 
 def text(summary: pd.DataFrame, info: RunInfo, width: int = 100) -> str:
-    """The same as plain text."""
+    """The output as plain text."""
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(summary, info))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -113,7 +113,7 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
 def _line(
     row: dict[Any, Any], axes: Sequence[str], metrics: Sequence[Metric], info: RunInfo, notes: dict[str, int]
 ) -> CaseLine:
-    """A case as text; its reason is numbered in `notes`, since many cases share one."""
+    """A case as text; its reason is a number in `notes`, since many cases share a reason."""
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
     reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
@@ -139,7 +139,7 @@ def _line(
 def _sections(
     axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
 ) -> Iterable[RenderableType]:
-    """Tables whose columns fit, a heading above each where some axes have no room as columns."""
+    """Tables whose columns fit the width; axes without a column are in a heading above each table."""
     layout = _layout(axes, named, metrics, lines, width)
     sections: dict[tuple[Any, ...], list[CaseLine]] = {}
     for line in lines:
@@ -154,15 +154,15 @@ def _sections(
 def _layout(
     axes: Sequence[str], named: Sequence[str], metrics: Sequence[Metric], lines: Sequence[CaseLine], width: int
 ) -> TableLayout:
-    """The most metrics for which axes make room, the slowest first, that become headings; two axes stay columns.
+    """The layout that fits the most metrics: axes become headings to make room, the slowest-varying first.
 
-    `named` are the heads of the columns that are always there.
+    Two axes stay columns as long as a metric does. `named`: the heads of the columns that are always there.
     """
     heads = [textwrap.fill(one_line(metric.label), HEAD_WIDTH) for metric in metrics]
-    first = [_widest([word(axis)], (one_line(line.axes[place]) for line in lines)) for place, axis in enumerate(axes)]
-    middle = [_widest(head.split("\n"), (line.texts[place] for line in lines)) for place, head in enumerate(named)]
+    first = [_widest([word(axis)], (one_line(line.axes[index]) for line in lines)) for index, axis in enumerate(axes)]
+    middle = [_widest(head.split("\n"), (line.texts[index] for line in lines)) for index, head in enumerate(named)]
     middle[0] = min(middle[0], MAX_NAME_LENGTH)
-    last = [_widest(head.split("\n"), (line.metrics[place] for line in lines)) for place, head in enumerate(heads)]
+    last = [_widest(head.split("\n"), (line.metrics[index] for line in lines)) for index, head in enumerate(heads)]
     longest_note = _widest(["note"], (line.note for line in lines))
     note = min(longest_note, NOTE_WIDTH)
 
@@ -192,23 +192,24 @@ def _grid(layout: TableLayout, lines: Sequence[CaseLine]) -> Grid:
     for head, width, is_number in zip(heads, layout.widths, numeric, strict=True):
         justify: Literal["right", "left"] = "right" if is_number else "left"
         grid.add_column(Text(head), justify=justify, overflow="fold", width=width)
-    before: tuple[Any, ...] = ()
-    for place, line in enumerate(lines):
-        here = line.axes[layout.up :]
-        if place and line.group != lines[place - 1].group:
+    previous: tuple[Any, ...] = ()
+    for index, line in enumerate(lines):
+        values = line.axes[layout.up :]
+        if index and line.group != lines[index - 1].group:
             grid.add_section()
-            before = lines[place - 1].axes[layout.up :]
-        same = place > 0 and line.group == lines[place - 1].group
-        kept = len(here) if same else _shared(before, here)
-        shown = ["" if index < kept else one_line(value) for index, value in enumerate(here)]
+            previous = lines[index - 1].axes[layout.up :]
+        same = index > 0 and line.group == lines[index - 1].group
+        kept = len(values) if same else _shared(previous, values)
+        shown = ["" if column < kept else one_line(value) for column, value in enumerate(values)]
         texts = (*shown, *line.texts, *line.metrics[: layout.metrics], line.note)
         grid.add_row(*map(Text, texts), style=line.style)
     return grid
 
 
-def _shared(before: Sequence[Any], here: Sequence[Any]) -> int:
-    """How many of the first values are those of the row above, and need no repeating."""
-    return next((place for place, (old, new) in enumerate(zip(before, here, strict=False)) if old != new), len(before))
+def _shared(previous: Sequence[Any], values: Sequence[Any]) -> int:
+    """How many of the first values are the same as in the row above, and are not repeated."""
+    pairs = enumerate(zip(previous, values, strict=False))
+    return next((index for index, (old, new) in pairs if old != new), len(previous))
 
 
 def _empty_grid() -> Grid:
@@ -216,10 +217,10 @@ def _empty_grid() -> Grid:
 
 
 def _grid_of(table: Table) -> Grid:
-    """A table of the report; where its columns have no room, words are folded and numbers are not."""
+    """A table of the report; if its columns do not fit, words are folded and numbers are not."""
     grid = _empty_grid()
-    for place, (header, is_number) in enumerate(zip(table.headers, table.numeric, strict=True)):
-        longest = max((len(row[place]) for row in table.rows), default=0)
+    for index, (header, is_number) in enumerate(zip(table.headers, table.numeric, strict=True)):
+        longest = max((len(row[index]) for row in table.rows), default=0)
         grid.add_column(
             textwrap.fill(header, max(longest, 8)),
             justify="right" if is_number else "left",

@@ -1,1 +1,1 @@
-"""One module for each table. Each gives a `Table`, whatever shows it later."""
+"""One module for each table. Each returns a `Table`, which any format can show."""

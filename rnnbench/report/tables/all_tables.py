@@ -1,4 +1,4 @@
-"""All tables of a report, in its order."""
+"""All tables of a report, in order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ Asked = Mapping[str, Sequence[Any]]  # axis -> values
 
 
 def render(summary: pd.DataFrame, info: RunInfo, asked: Asked | None = None) -> dict[str, Table]:
-    """Each table under the name of its files; `asked`: sizes to predict."""
+    """All tables, by name. `asked` holds the sizes to predict."""
     tables = [
         table_medians.render(summary),
         table_ratios.render(summary, info),

@@ -22,7 +22,7 @@ UNITS = {
 
 
 def render(summary: pd.DataFrame, saved: Saved) -> Table:
-    """One row a benchmark, groups together."""
+    """One row per benchmark, group by group."""
     frame = by_group(summary)
     several = frame["group"].nunique() > 1
     columns = [
@@ -52,7 +52,7 @@ def _quartiles(row: dict[str, float]) -> str:
 
 
 def _ratios(frame: pd.DataFrame) -> list[Column]:
-    """The columns of ratios, where there are any."""
+    """The columns of ratios; empty if there are no ratios."""
     to = reference(frame)
     if not to:
         return []

@@ -1,4 +1,4 @@
-"""Table: where a call's time goes, a row for each case and part of it."""
+"""Table: where a call's time goes, with a row for each case and part of its call."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ OF_DEVICE = (
 
 
 def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
-    """`profiles` by case; `names` says how rows call them, where that is not the case itself."""
+    """One row for each part of a call. `profiles` are by case; rows show `names[case]` if given, else the case."""
     shares = frame(profiles)
     shares["name"] = [one_line((names or {}).get(case, case)) for case in shares["case"]]
     columns = [
@@ -34,13 +34,13 @@ def render(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("operators", lambda row: count(row["operators"]) if row["operators"] else MISSING, numeric=True),
         Column("new bytes", lambda row: memory(row["new_bytes"]) if row["new_bytes"] else MISSING, numeric=True),
     ]
-    breaks = [place for place, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
+    breaks = [index for index, is_new in enumerate(shares["case"] != shares["case"].shift()) if is_new]
     note = f"{NOTE} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else NOTE
     return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
 
 
 def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = None) -> Table:
-    """Table: operators, launches and bytes of a step, and what watching costs; cases that failed, with their reason."""
+    """Table: operators, launches and bytes of a step, and the cost of profiling; for cases that failed, the reason."""
     rows = pd.DataFrame(
         [_counts(case, (names or {}).get(case, case), profile) for case, profile in profiles.items()],
         columns=[
@@ -63,8 +63,8 @@ def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
 
 def _counts(case: str, name: str, profile: Profile) -> dict[str, object]:
     row: dict[str, object] = {"case": case, "name": name, "steps": profile.steps}
-    told = [profile.reason if not profile.works else in_one_piece(profile), *profile.notes]
-    told += [f"{cause.what}: {cause.note}" for cause in profile.causes if cause.note]
+    notes = [profile.reason if not profile.works else in_one_piece(profile), *profile.notes]
+    notes += [f"{cause.what}: {cause.note}" for cause in profile.causes if cause.note]
     if profile.works:
         row |= {
             "operators_per_step": operators_per_step(profile),
@@ -73,7 +73,7 @@ def _counts(case: str, name: str, profile: Profile) -> dict[str, object]:
             "allocations_per_step": _per(profile.allocations, profile.steps),
             "profiler_cost": profiler_cost(profile),
         }
-    return row | {"told": "; ".join(filter(None, told))}
+    return row | {"told": "; ".join(filter(None, notes))}
 
 
 def _per(number: float | None, steps: int) -> float | None:

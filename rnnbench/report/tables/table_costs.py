@@ -16,7 +16,7 @@ from rnnbench.store.records import AXES
 
 
 def render(summary: pd.DataFrame) -> Table:
-    """One row a case, by workload, each with its reference first; metrics that no case has are left out."""
+    """One row per case, by workload, with the reference first. Metrics that no case has are left out."""
     frame = with_metrics(by_workload(summary))
     axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
     columns = [
@@ -27,7 +27,7 @@ def render(summary: pd.DataFrame) -> Table:
         Column("limit set by, or why not measured", _bound),
     ]
     machine = frame.assign(
-        missing=["; ".join(f"{name}: {why}" for name, why in each.items()) for each in frame.missing]
+        missing=["; ".join(f"{name}: {why}" for name, why in reasons.items()) for reasons in frame.missing]
     )
     return table(
         "costs",

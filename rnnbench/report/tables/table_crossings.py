@@ -22,19 +22,19 @@ COURSES = {
 
 
 def render(summary: pd.DataFrame) -> Table | None:
-    """One row for each fitted series that has a fitted reference; None where none has."""
-    found = fits(summary)
-    order = [(found.found[number], series) for number, (_, series) in named(summary, found).items()]
-    pairs = [(fit, series, reference) for fit, series in order if (reference := found.reference_of(fit))]
+    """One row for each fitted series with a fitted reference, or None if there is none."""
+    fitted = fits(summary)
+    order = [(fitted.found[number], series) for number, (_, series) in named(summary, fitted).items()]
+    pairs = [(fit, series, reference) for fit, series in order if (reference := fitted.reference_of(fit))]
     if not pairs:
         return None
     axes = [axis for axis in MOVING if any(_is_swept(fit, axis) for fit, _, _ in pairs)]
     rows, machine = [], []
     for fit, series, reference in pairs:
-        ways = {axis: crossing(fit, reference, axis) for axis in axes if _is_swept(fit, axis)}
+        crossings = {axis: crossing(fit, reference, axis) for axis in axes if _is_swept(fit, axis)}
         own = {axis: fit.axes[axis] for axis in SERIES}
-        rows.append({"series": series} | own | {f"over {axis}": text(ways.get(axis)) for axis in axes})
-        machine += [own | _numbers(way) for way in ways.values()]
+        rows.append({"series": series} | own | {f"over {axis}": text(crossings.get(axis)) for axis in axes})
+        machine += [own | _numbers(point) for point in crossings.values()]
     held = pairs[0][0].levels
     at = say_all(axes, [held[axis][len(held[axis]) // 2] for axis in axes])
     frame = pd.DataFrame(rows)
@@ -78,14 +78,14 @@ def _is_swept(fit: SizeFit, axis: str) -> bool:
     return len(fit.levels[axis]) >= MIN_VALUES
 
 
-def _numbers(way: Crossing) -> dict[str, Any]:
+def _numbers(point: Crossing) -> dict[str, Any]:
     return {
-        "axis": way.axis,
-        **{f"at_{axis}": size for axis, size in way.held.items()},
-        "course": way.course,
-        "is_sure": way.is_sure,
-        "crossing": way.value,
-        "crossing_low": way.low,
-        "crossing_high": way.high,
-        "status": "" if math.isnan(way.value) else "within the measured range" if way.is_within else "predicted",
+        "axis": point.axis,
+        **{f"at_{axis}": size for axis, size in point.held.items()},
+        "course": point.course,
+        "is_sure": point.is_sure,
+        "crossing": point.value,
+        "crossing_low": point.low,
+        "crossing_high": point.high,
+        "status": "" if math.isnan(point.value) else "within the measured range" if point.is_within else "predicted",
     }

@@ -1,4 +1,4 @@
-"""Table: the run, the machine and the software, whatever keys they were recorded under."""
+"""Table: the run, the machine and the software, with whatever keys were recorded."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rnnbench.store.run_info import RunInfo
 
 
 def render(info: RunInfo) -> Table:
-    """One row for each fact; lists of plain values in one row, dictionaries one row for each entry."""
+    """One row for each fact: a list of plain values is one row, a dictionary one row for each entry."""
     run = {
         "suite": info.suite,
         "description": info.description,
@@ -30,7 +30,7 @@ def render(info: RunInfo) -> Table:
     facts = [
         *(("run", label, value) for label, value in run.items()),
         *_facts("before the timing", stages),
-        *(("limits", _place(one), one) for one in map(Ceiling.from_json, info.ceilings)),
+        *(("limits", _place(ceiling), ceiling) for ceiling in map(Ceiling.from_json, info.ceilings)),
         *_facts("environment", info.environment),
     ]
     frame = pd.DataFrame(facts, columns=["about", "what", "value"])
@@ -43,7 +43,7 @@ def render(info: RunInfo) -> Table:
 
 
 def lines(environment: dict[str, Any]) -> list[str]:
-    """The same facts of an environment, one a line, for a terminal."""
+    """The facts of an environment, one per line, for a terminal."""
     facts = [
         (f"{_label(about)}: {_label(what)}", _show(what, value))
         for about, what, value in _facts("environment", environment)
@@ -57,7 +57,7 @@ def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     branches = {key: value for key, value in tree.items() if isinstance(value, dict)}
     for key, value in tree.items():
         if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            branches |= {f"{key} {place}": item for place, item in enumerate(value) if isinstance(item, dict)}
+            branches |= {f"{key} {index}": item for index, item in enumerate(value) if isinstance(item, dict)}
         elif key not in branches:
             yield about, key, value
     for key, value in branches.items():
@@ -70,7 +70,7 @@ def _place(ceiling: Ceiling) -> str:
 
 
 def _limits(ceiling: Ceiling) -> str:
-    """The best that a machine does, in words."""
+    """The best rates of a machine, in words."""
     best = max(speed for _, speed in ceiling.copies)
     launch = [] if ceiling.launch_seconds is None else [f"{duration(ceiling.launch_seconds)} a kernel in a queue"]
     parts = [
@@ -103,12 +103,12 @@ def _show(key: str, value: Any) -> str:
 
 
 def _number(key: str, value: float) -> str:
-    """With the unit that the key names."""
+    """A number with the unit that its key names."""
     return memory(value) if key.endswith("_bytes") else duration(value) if key.endswith("_seconds") else str(value)
 
 
 def _plain(value: Any) -> str:
-    """For programs: text that says the value exactly; nothing where it is not known."""
+    """The exact value as text, for programs; empty if it is not known."""
     if isinstance(value, Ceiling):
         return json.dumps(value.to_json())
     return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

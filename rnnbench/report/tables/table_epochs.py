@@ -1,4 +1,4 @@
-"""Table: an epoch of training beside its parts, steps on a batch in memory and loading alone."""
+"""Table: an epoch of training beside its parts: steps on a batch in memory, and loading alone."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ LOADED = ["run", "batch_size", "seq_len", "input_size", "output_size", "dtype", 
 
 
 def render(summary: pd.DataFrame) -> Table | None:
-    """One row for each case of the phase `epoch`; None where there is none."""
+    """One row for each case of the phase `epoch`, or None if there is none."""
     frame = with_series(summary)
     epochs = frame[frame["phase"] == "epoch"]
     if epochs.empty:

@@ -17,7 +17,7 @@ NEAR = 1.1  # times the reference's time
 
 
 def render(summary: pd.DataFrame) -> Table | None:
-    """One row for each cell that is run in several ways, and phase; None where no cell is."""
+    """One row for each phase of each cell with several implementations, or None if no cell has several."""
     frame = with_series(summary)
     own = frame[~is_reference(frame) & frame["ratio"].notna()]
     own = own[own.groupby("cell")["implementation"].transform("nunique") > 1]
@@ -30,7 +30,10 @@ def render(summary: pd.DataFrame) -> Table | None:
             dict(zip(keys, key, strict=True))
             | {
                 "workloads": len(cases),
-                "fastest": ", ".join(f"{how} {count}" for how, count in Counter(cases["implementation"]).most_common()),
+                "fastest": ", ".join(
+                    f"{implementation} {count}"
+                    for implementation, count in Counter(cases["implementation"]).most_common()
+                ),
                 "median": cases["ratio"].median(),
                 "lowest": cases["ratio"].min(),
                 "highest": cases["ratio"].max(),
@@ -63,5 +66,5 @@ def render(summary: pd.DataFrame) -> Table | None:
     )
 
 
-def _of_all(some: int, workloads: int) -> str:
-    return f"{some} of {workloads}"
+def _of_all(number: int, workloads: int) -> str:
+    return f"{number} of {workloads}"

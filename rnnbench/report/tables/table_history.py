@@ -1,4 +1,4 @@
-"""Tables: the lasting changes over many runs, and every case's line."""
+"""Tables: the lasting changes over many runs, and a line for every case."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ NOTE = (
 
 
 def changes(history: History, names: Names) -> Table:
-    """One row for each change that was found, the significant ones first, the largest first."""
-    found = [(line, one) for line in history.lines for one in line.changes]
-    found.sort(key=lambda pair: (not pair[1].is_significant, -abs(pair[1].ratio.value - 1)))
+    """One row for each change: the significant ones before the others, larger ones before smaller ones."""
+    rows = [(line, level_change) for line in history.lines for level_change in line.changes]
+    rows.sort(key=lambda pair: (not pair[1].is_significant, -abs(pair[1].ratio.value - 1)))
     columns = ["case", "key", "from_run", "to_run", "between", "ratio", "low", "high", "p", "is_significant", "change"]
-    frame = pd.DataFrame([_change(history, names, line, one) for line, one in found], columns=columns)
+    frame = pd.DataFrame([_change(history, names, line, level_change) for line, level_change in rows], columns=columns)
     shown = [
         Column("case", of("case")),
         Column("change", lambda row: f"{change(row['ratio'])} {row['change']}".strip(), numeric=True),
@@ -36,24 +36,24 @@ def changes(history: History, names: Names) -> Table:
         Column("significant", lambda row: "yes" if row["is_significant"] else "no"),
         Column("p", lambda row: f"{row['p']:.2g}", numeric=True),
     ]
-    text = frame.assign(change="", change_interval=[change_interval(one.ratio) for _, one in found])
+    text = frame.assign(change="", change_interval=[change_interval(level_change.ratio) for _, level_change in rows])
     machine = frame.drop(columns=["case", "change"]).rename(columns={"key": "case", "p": "p_value"})
     return table("history_changes", "Lasting changes over the runs", NOTE, shown, text, machine=machine)
 
 
-def _change(history: History, names: Names, line: CaseHistory, one: LevelChange) -> dict[str, Any]:
-    before, after = (history.runs[line.points[place].run] for place in (one.after - 1, one.after))
+def _change(history: History, names: Names, line: CaseHistory, level_change: LevelChange) -> dict[str, Any]:
+    before, after = (history.runs[line.points[index].run] for index in (level_change.after - 1, level_change.after))
     return {
         "case": names.name(line.case),
         "key": line.case.key,
         "from_run": before[0],
         "to_run": after[0],
         "between": " → ".join(" ".join(filter(None, [when(info), commit(info)])) for _, info in (before, after)),
-        "ratio": one.ratio.value,
-        "low": one.ratio.lower,
-        "high": one.ratio.upper,
-        "p": one.p_value,
-        "is_significant": one.is_significant,
+        "ratio": level_change.ratio.value,
+        "low": level_change.ratio.lower,
+        "high": level_change.ratio.upper,
+        "p": level_change.p_value,
+        "is_significant": level_change.is_significant,
         "change": "",
     }
 
@@ -68,7 +68,7 @@ def lines(history: History, names: Names) -> Table:
             "first": line.points[0].ratio.value,
             "last": line.points[-1].ratio.value,
             "level": line.levels[-1].value,
-            "changes": "; ".join(slower(one.ratio.value) for one in line.significant),
+            "changes": "; ".join(slower(level_change.ratio.value) for level_change in line.significant),
         }
         for line in history.lines
     ]

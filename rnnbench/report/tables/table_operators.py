@@ -12,23 +12,23 @@ MAX_ROWS = 15
 
 
 def render(profile: Profile, name: str) -> Table | None:
-    """The hottest of one profile, by what they take where they stand; None where no operator can be seen."""
+    """The hottest operators of a profile, by their time within the call, or None if no operator can be seen."""
     if not profile.operators:
         return None
     rows = pd.DataFrame(
         [
             {
-                "operator": one.name,
-                "shapes": one.shapes,
-                "part": one.part,
-                "category": one.category,
-                "calls": one.calls,
-                "seconds": _middle(one.seconds),
-                "kernel_seconds": None if profile.launches else _kernel_seconds(one),
-                "profiler_seconds": one.profiler_seconds,
-                "new_bytes": one.new_bytes,
+                "operator": operator.name,
+                "shapes": operator.shapes,
+                "part": operator.part,
+                "category": operator.category,
+                "calls": operator.calls,
+                "seconds": _middle(operator.seconds),
+                "kernel_seconds": None if profile.launches else _kernel_seconds(operator),
+                "profiler_seconds": operator.profiler_seconds,
+                "new_bytes": operator.new_bytes,
             }
-            for one in profile.operators
+            for operator in profile.operators
         ]
     ).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
@@ -53,8 +53,8 @@ def render(profile: Profile, name: str) -> Table | None:
     return table("operators", title, note, columns, rows.head(MAX_ROWS), machine=rows)
 
 
-def _kernel_seconds(one: Operator) -> float:
-    return max(0.0, _middle(one.seconds) - _middle(one.idle_seconds))
+def _kernel_seconds(operator: Operator) -> float:
+    return max(0.0, _middle(operator.seconds) - _middle(operator.idle_seconds))
 
 
 def _middle(values: tuple[float, ...]) -> float:

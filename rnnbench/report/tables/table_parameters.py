@@ -11,7 +11,7 @@ from rnnbench.store.records import OF_DATA
 BYTES = ["input_bytes", "forward_backward_bytes", "parameter_bytes"]
 KNOWN = ["parameters", "step_macs", "mult_adds", *BYTES]
 KEYS = ["cell", "batch_size", *(axis for axis in SIZES if axis not in ("batch_size", "seq_len", *OF_DATA))]
-AGREEMENT = 0.05  # torchinfo counts a bias as a multiply-add, which is no disagreement worth a sentence
+AGREEMENT = 0.05  # torchinfo counts a bias as a multiply-add, and so small a difference needs no sentence
 NOTE = (
     "The model is the cell with its output head; all but the parameters are for one step of a whole batch. "
     "MB are millions of bytes; total is the sum of the three before it."
@@ -26,7 +26,7 @@ def render(summary: pd.DataFrame) -> Table:
         .drop_duplicates()
         .sort_values([axis for axis in KEYS if axis != "cell"], kind="stable")
     )
-    order = pd.Series({cell: place for place, cell in enumerate(frame["cell"].unique())}, dtype=int)
+    order = pd.Series({cell: index for index, cell in enumerate(frame["cell"].unique())}, dtype=int)
     frame = frame.sort_values("cell", key=lambda cells: cells.map(order), kind="stable")
     frame["total_bytes"] = frame[BYTES].sum(axis=1, skipna=False)
     by_formula = [Column("MACs (M)", of("step_macs", millions), numeric=True)]
@@ -47,9 +47,9 @@ def render(summary: pd.DataFrame) -> Table:
 
 
 def agreement(frame: pd.DataFrame) -> str:
-    """For which cells torchinfo's multiply-adds are not the MACs of the formula, and by how much; empty if not known.
+    """Say for which cells torchinfo's multiply-adds differ from the MACs of the formula, and by how much.
 
-    Needs the columns `cell`, `step_macs` and `mult_adds`.
+    `frame` needs the columns `cell`, `step_macs` and `mult_adds`. The sentence is empty if they are not known.
     """
     compared = frame.dropna(subset=["step_macs", "mult_adds"])
     times = (compared["mult_adds"] / compared["step_macs"]).groupby(compared["cell"], sort=False)
@@ -63,8 +63,8 @@ def agreement(frame: pd.DataFrame) -> str:
     if not differ:
         all_agree = f"torchinfo's mult-adds and the MACs of the formula {within} for every cell."
         return all_agree if agree else ""
-    said = f"torchinfo's mult-adds are not the MACs of the formula for {', '.join(differ)}"
-    return f"{said}; they {within} for {', '.join(agree)}." if agree else f"{said}."
+    sentence = f"torchinfo's mult-adds are not the MACs of the formula for {', '.join(differ)}"
+    return f"{sentence}; they {within} for {', '.join(agree)}." if agree else f"{sentence}."
 
 
 def _off(low: float, high: float) -> str:

@@ -17,7 +17,7 @@ from rnnbench.report.words.units import MISSING, duration, duration_interval, ra
 
 
 def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
-    """One row for each fitted series and size; raises UserError as `rnnbench.predict` does."""
+    """One row for each fitted series and size. Raises UserError as `rnnbench.predict` does."""
     predicted = predict(summary, asked)
     names = with_series(summary).drop_duplicates(SERIES)[[*SERIES, "series"]]
     rows = predicted.merge(names, on=SERIES, how="left")

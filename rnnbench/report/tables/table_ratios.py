@@ -27,7 +27,7 @@ UNITS = {
 
 
 def render(summary: pd.DataFrame, info: RunInfo) -> Table:
-    """One row a case, by workload, each with its reference first."""
+    """One row per case, by workload, with the reference first."""
     workload = ["phase", *several(summary, (*SETTINGS, *SIZES))]
     frame = by_workload(summary)
     columns = [
@@ -55,21 +55,21 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
 
 
 def _machine(summary: pd.DataFrame) -> pd.DataFrame:
-    """All that the summary holds of the case and its time; what else it costs is in the table of costs."""
+    """The columns of the summary about a case and its time. Its other costs are in the table of costs."""
     elsewhere = {"ceiling", "missing", "backend", "bound_by", *(metric.name for metric in metrics.METRICS)}
     units = {column: name.format(words(summary).key) for column, name in UNITS.items()}
     return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=units)
 
 
 def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
-    """The cases with their `series`, the members of a workload together, the reference first."""
+    """The cases with their `series`, sorted by workload, with the reference first."""
     frame = with_series(summary)
     frame["group"] = group_numbers(frame)
     return frame.sort_values("group", kind="stable")
 
 
 def group_numbers(frame: pd.DataFrame) -> Any:
-    """A number for each workload, rising with phase, settings and sizes; phases and settings as they come first."""
+    """Number the workloads by phase, settings and sizes; phases and settings count in order of appearance."""
     ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
     keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
     order = [*("phase", *SETTINGS), *SIZES, "family"]

@@ -16,7 +16,7 @@ from rnnbench.store.records import WORKLOAD_AXES
 
 
 def render(summary: pd.DataFrame) -> Table | None:
-    """One row for each series and phase; None where no metric is known of both sides."""
+    """One row for each series and phase, or None if no metric is known of both a series and its reference."""
     frame = with_metrics(with_series(summary))
     group = ["run", *WORKLOAD_AXES]
     observed = _observed()
@@ -51,6 +51,6 @@ def render(summary: pd.DataFrame) -> Table | None:
 
 
 def _observed() -> list[Metric]:
-    """The metrics that are observed of any case; of what torchinfo estimates, only what is judged."""
+    """The metrics that are observed of any case; of torchinfo's estimates, only those that have a verdict."""
     every = (metric for metric in metrics.METRICS if metric.probe and not metric.implementation)
     return [metric for metric in every if metric.probe != "summary" or metric.verdict]

@@ -1,4 +1,4 @@
-"""Table: what each series' time is made of, fitted over its sizes, and how far the fit is off where it was not made."""
+"""Table: what each series' time is made of, fitted over its sizes, and how far the fit is off at held-out sizes."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ WITHIN = ("point", "inside")
 
 
 def render(summary: pd.DataFrame) -> Table | None:
-    """One row for each fitted series; None where none can be fitted."""
-    found = fits(summary)
-    if not found.found:
+    """One row for each fitted series, or None if none can be fitted."""
+    fitted = fits(summary)
+    if not fitted.found:
         return None
-    rows = pd.DataFrame([_row(found.found[number], series) for number, (_, series) in named(summary, found).items()])
+    rows = pd.DataFrame([_row(fitted.found[number], series) for number, (_, series) in named(summary, fitted).items()])
     context = several(summary, CONTEXT)
     columns = [
         Column("cell", of("series", one_line)),
@@ -41,7 +41,7 @@ def render(summary: pd.DataFrame) -> Table | None:
     return table(
         "scaling",
         "What time is made of, fitted over all sizes",
-        note(found),
+        note(fitted),
         columns,
         rows,
         machine=rows.drop(columns="series"),
@@ -66,7 +66,7 @@ def note(found: Fits) -> str:
         else ".",
         f"Nothing is predicted beyond {REACH:g} times that range.",
     ]
-    reasons = list(dict.fromkeys(one.reason for one in found.left_out))
+    reasons = list(dict.fromkeys(series.reason for series in found.left_out))
     left = [f"{len(found.left_out)} series are not fitted: {'; '.join(reasons)}."] if reasons else []
     return " ".join([*parts, *left]).replace(" .", ".")
 
@@ -77,7 +77,7 @@ def _row(fit: SizeFit, series: str) -> dict[str, Any]:
     causes, work = fit.by_cause(ends), fit.work(ends)
     total = np.sum([causes[cause] for cause in CAUSES], axis=0)
     bounds = bound_by(causes)
-    shares = [float(causes[bound][place] / total[place]) for place, bound in enumerate(bounds)]
+    shares = [float(causes[bound][index] / total[index]) for index, bound in enumerate(bounds)]
     arithmetic = float(causes["arithmetic"][-1])
     errors = np.expm1(fit.errors.loc[fit.errors["place"].isin(WITHIN), "log_error"].abs())
     return (

@@ -1,4 +1,4 @@
-"""Tables: each case in several runs, and what of their environments is not the same."""
+"""Tables: each case in several runs, and how the environments of these runs differ."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ SAID: dict[Verdict, str] = {
 
 
 def cases(found: Together, names: Names, runs: list[str]) -> Table:
-    """One row for each case: its ratio in each run, and each run against the first; the largest differences first."""
+    """One row for each case: its ratio in each run, and each run against the first. Largest differences first."""
     rows = sorted(found.rows, key=_rank)
     columns = [Column("case", lambda row: names.name(row["row"].case))]
-    columns += [_ratio(place, name) for place, name in enumerate(runs)]
-    for place, name in enumerate(runs[1:]):
-        columns += _change(place, name if len(runs) > 2 else "")
+    columns += [_ratio(index, name) for index, name in enumerate(runs)]
+    for index, name in enumerate(runs[1:]):
+        columns += _change(index, name if len(runs) > 2 else "")
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
         f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {round_percent(found.margin)}, "
@@ -39,68 +39,68 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
 
 
 def environments(found: Together, runs: list[str]) -> Table:
-    """One row for each key that is not the same in all runs."""
+    """One row for each key that differs between the runs."""
     frame = pd.DataFrame(
         [{"what": key, **dict(enumerate(values))} for key, values in found.unlike.items()],
         columns=["what", *range(len(runs))],
     )
     columns = [Column("what", lambda row: one_line(row["what"].replace("_", " ")))]
-    columns += [Column(name, _value(place)) for place, name in enumerate(runs)]
+    columns += [Column(name, _value(index)) for index, name in enumerate(runs)]
     machine = pd.DataFrame(
         {"what": list(found.unlike)}
-        | {name: [str(values[place]) for values in found.unlike.values()] for place, (name, _) in enumerate(found.runs)}
+        | {name: [str(values[index]) for values in found.unlike.values()] for index, (name, _) in enumerate(found.runs)}
     )
     return table("together_environment", "What is not the same in the runs", "", columns, frame, machine=machine)
 
 
 def _rank(row: TogetherRow) -> tuple[int, float]:
-    known = [one for one in row.changes if one is not None]
-    decided = [abs(one.low.value - 1) for one in known if one.verdict in ("regressed", "improved")]
+    known = [judged for judged in row.changes if judged is not None]
+    decided = [abs(judged.low.value - 1) for judged in known if judged.verdict in ("regressed", "improved")]
     return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
 
 
-def _ratio(place: int, name: str) -> Column:
+def _ratio(index: int, name: str) -> Column:
     def text(row: dict[str, Any]) -> str:
-        one: Estimate | None = row["row"].ratios[place]
-        return f"{ratio(one.value)} ({ratio_interval(one.lower, one.upper)})" if one else MISSING
+        estimate: Estimate | None = row["row"].ratios[index]
+        return f"{ratio(estimate.value)} ({ratio_interval(estimate.lower, estimate.upper)})" if estimate else MISSING
 
     return Column(name, text, numeric=True)
 
 
-def _change(place: int, name: str) -> list[Column]:
+def _change(index: int, name: str) -> list[Column]:
     def of(row: dict[str, Any]) -> Judged | None:
-        found: Judged | None = row["row"].changes[place]
-        return found
+        judged: Judged | None = row["row"].changes[index]
+        return judged
 
     def size(row: dict[str, Any]) -> str:
-        one = of(row)
-        return f"{change(one.low.value)} {change_interval(one.low)}".strip() if one else MISSING
+        judged = of(row)
+        return f"{change(judged.low.value)} {change_interval(judged.low)}".strip() if judged else MISSING
 
     def word(row: dict[str, Any]) -> str:
-        one = of(row)
-        return SAID[one.verdict] if one else MISSING
+        judged = of(row)
+        return SAID[judged.verdict] if judged else MISSING
 
     head = f"change, {name}" if name else "change"
     return [Column(head, size, numeric=True), Column("verdict", word)]
 
 
-def _value(place: int) -> Any:
-    return lambda row: one_line(MISSING if row[place] is None else row[place])
+def _value(index: int) -> Any:
+    return lambda row: one_line(MISSING if row[index] is None else row[index])
 
 
-def _machine(found: Together, rows: list[TogetherRow]) -> pd.DataFrame:
+def _machine(together: Together, rows: list[TogetherRow]) -> pd.DataFrame:
     """One row for each case and run, so that any number of runs fits the same columns."""
     lines = []
     for row in rows:
-        for place, ((name, _), one) in enumerate(zip(found.runs, row.ratios, strict=True)):
-            judged = row.changes[place - 1] if place else None
+        for index, ((name, _), estimate) in enumerate(zip(together.runs, row.ratios, strict=True)):
+            judged = row.changes[index - 1] if index else None
             line = {"case": row.case.key, "run": name}
-            line |= _estimate("ratio_to_reference", one)
+            line |= _estimate("ratio_to_reference", estimate)
             line |= _estimate("change_to_first_run", judged.low if judged else None)
             lines.append(line | {"verdict": judged.verdict if judged else None})
     return pd.DataFrame(lines)
 
 
-def _estimate(name: str, one: Estimate | None) -> dict[str, Any]:
-    values = (one.value, one.lower, one.upper) if one else (None, None, None)
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    values = (estimate.value, estimate.lower, estimate.upper) if estimate else (None, None, None)
     return {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), values, strict=True)}

@@ -16,7 +16,7 @@ WAYS = {
     "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
     "where there is one, else by time",
 }
-LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first that some case has gives the answer
+LEADS: tuple[tuple[Verdict, str, str, str], ...] = (  # the first verdict that a case has gives the answer
     ("regressed", "", "regressed", "the worst is"),
     ("incomparable", "", "can't be compared", "the first is"),
     ("inconclusive", "No regression was found, but ", "are not decided", "the widest is"),
@@ -30,14 +30,15 @@ def answer(comparison: Comparison, names: Names) -> str:
 
 
 def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
-    """The answer proper, and the counts of what it does not speak of, which may be empty."""
+    """The answer, and the counts of the verdicts that it leaves out, which may be empty."""
     findings = comparison.findings
-    judged = [one for one in findings if one.verdict is not None]
+    judged = [finding for finding in findings if finding.verdict is not None]
     if not judged:
         why = one_line(findings[0].reason) if findings else "there is no case"
         return sentence.shortened(f"No case was compared: {why}."), ""
     if not comparison.compares and not comparison.count("regressed") and not comparison.count("incomparable"):
-        why = next((sentence.render(one) for one in judged if one.verdict == "inconclusive"), "there is no interval")
+        undecided = (sentence.render(finding) for finding in judged if finding.verdict == "inconclusive")
+        why = next(undecided, "there is no interval")
         first = sentence.shortened(f"No time was compared: {why[:1].lower()}{why[1:]}.")
         return first, _rest(comparison, "inconclusive")
     for verdict, before, word, leader in LEADS:
@@ -58,15 +59,15 @@ def method(comparison: Comparison, names: Names) -> str:
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
     low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
     what = [f"{WAYS[comparison.way]}{spent}", f"Change: head over base in the {low}; mean: in their mean"]
-    if all(one.low is None for one in comparison.findings):
+    if all(finding.low is None for finding in comparison.findings):
         what = [f"No times were compared{spent}"]
     parts = [*what, f"Margin: {margins(comparison)}"]
     return ". ".join([*parts, *([f"Everywhere: {names.shared}"] if names.shared else [])]) + "."
 
 
 def margins(comparison: Comparison) -> str:
-    """`2.5%`, or `2.5% to 5%` where the cases have their own; those that were not compared have none."""
-    known = {one.margin for one in comparison.findings if one.verdict is not None}
+    """`2.5%`, or `2.5% to 5%` if margins differ; cases that were not compared have none."""
+    known = {finding.margin for finding in comparison.findings if finding.verdict is not None}
     if not known:
         return "none"
     low, high = round_percent(min(known)), round_percent(max(known))
@@ -74,7 +75,7 @@ def margins(comparison: Comparison) -> str:
 
 
 def told(finding: Finding) -> str:
-    """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence where time is not what counts."""
+    """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence if the time does not decide."""
     estimate = quoted(finding)
     if estimate is None or finding.reason or _is_by_counts(finding) or not math.isfinite(estimate.value):
         return sentence.render(finding)
@@ -87,28 +88,28 @@ def told(finding: Finding) -> str:
 
 
 def _is_by_counts(finding: Finding) -> bool:
-    """Whether it is the counts alone that give the verdict: the time stayed, or went the other way."""
+    """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
     return bool(finding.judged_changes) and direction(finding) != (1 if finding.verdict == "regressed" else -1)
 
 
 def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:
-    """How many cases have the verdict, and the one that stands for them."""
-    found = [one for one in comparison.findings if one.verdict == verdict]
-    judged = sum(one.verdict is not None for one in comparison.findings)
-    chosen = _chosen(found)
-    verb = word.replace("are ", "is ") if len(found) == 1 else word
+    """How many cases have the verdict, and the case that is named for them."""
+    findings = [finding for finding in comparison.findings if finding.verdict == verdict]
+    judged = sum(finding.verdict is not None for finding in comparison.findings)
+    chosen = _chosen(findings)
+    verb = word.replace("are ", "is ") if len(findings) == 1 else word
     why = told(chosen)
-    text = f"{len(found):,} of {plural(judged, 'case')} {verb}"
-    if len(found) == 1 or not chosen.reason or any(one.reason != chosen.reason for one in found):
-        text += f"{f'; {leader} ' if len(found) > 1 else ': '}{names.name(chosen.case)}"
+    text = f"{len(findings):,} of {plural(judged, 'case')} {verb}"
+    if len(findings) == 1 or not chosen.reason or any(finding.reason != chosen.reason for finding in findings):
+        text += f"{f'; {leader} ' if len(findings) > 1 else ': '}{names.name(chosen.case)}"
     return sentence.shortened(f"{text}: {why}" if why else text) + "."
 
 
-def _chosen(found: list[Finding]) -> Finding:
-    """The case to name: the worst, the least known or the best."""
-    if found[0].verdict == "inconclusive":
-        return max(found, key=_width)
-    return min(found, key=_value) if found[0].verdict == "improved" else found[0]
+def _chosen(findings: list[Finding]) -> Finding:
+    """The case to name: the worst, the least certain or the best."""
+    if findings[0].verdict == "inconclusive":
+        return max(findings, key=_width)
+    return min(findings, key=_value) if findings[0].verdict == "improved" else findings[0]
 
 
 def _width(finding: Finding) -> float:
@@ -122,8 +123,8 @@ def _value(finding: Finding) -> float:
     return estimate.value if estimate else math.inf
 
 
-def _rest(comparison: Comparison, said: Verdict) -> str:
-    """The other verdicts, which the first sentence does not speak of."""
-    others = [verdict for verdict in RANKS if verdict != said and comparison.count(verdict)]
+def _rest(comparison: Comparison, stated: Verdict) -> str:
+    """The counts of the verdicts that the first sentence leaves out."""
+    others = [verdict for verdict in RANKS if verdict != stated and comparison.count(verdict)]
     parts = [f"{comparison.count(verdict):,} {verdict or 'not compared'}" for verdict in others]
     return f"Also {', '.join(parts)}." if parts else ""

@@ -1,4 +1,4 @@
-"""The comparison for programs: one JSON object, or one a line for each finding."""
+"""The comparison for programs: one JSON object, or one JSON line for each finding."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The files that are left beside what was measured, for people and for CI services."""
+"""The files of verdicts in a check's folder, for people and for CI services."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ FILES: dict[str, Callable[[Comparison], str]] = {
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Write `FILES` into a folder that is there; raises UserError where it can't be written."""
+    """Write `FILES` into an existing folder; raises UserError if it can't be written."""
     try:
         for name, render in FILES.items():
             replace(folder / name, encoded(render(comparison)))

@@ -17,29 +17,29 @@ NAMED = 3  # cases that one line names; more are counted
 
 
 def annotations(comparison: Comparison, most: int = 9) -> list[str]:
-    """Workflow commands: an error for each of the `most` worst regressions, one for the rest, warnings for the open.
+    """Workflow commands: an error for each of the `most` worst regressions, one for the rest, warnings for doubts.
 
     GitHub shows ten errors of a step and drops the others, so by default the line for the rest is the tenth.
     """
-    found = all_rows(comparison)
-    regressed = _having(found, "regressed")
+    rows = all_rows(comparison)
+    regressed = _having(rows, "regressed")
     lines = [_command("error", f"Regressed: {row.case}", _message(row)) for row in regressed[:most]]
     if rest := regressed[most:]:
         lines.append(_command("error", f"{plural(len(rest), 'more case')} regressed", _listed(rest)))
     doubts: tuple[tuple[Verdict, str], ...] = (("incomparable", "not comparable"), ("inconclusive", "not decided"))
     for verdict, words in doubts:
-        if doubtful := _having(found, verdict):
+        if doubtful := _having(rows, verdict):
             lines.append(_command("warning", f"{plural(len(doubtful), 'case')} {words}", _listed(doubtful)))
     return lines
 
 
 @contextmanager
 def without_commands(say: Callable[[str], None]) -> Iterator[None]:
-    """GitHub takes no line that is printed meanwhile for a command, whatever the names in it; nothing elsewhere."""
+    """Keep GitHub from reading lines printed meanwhile as commands, whatever is in them; does nothing elsewhere."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         yield
         return
-    token = secrets.token_hex(16)  # that no name can know
+    token = secrets.token_hex(16)  # no printed name can contain it
     say(f"::stop-commands::{token}")
     try:
         yield
@@ -50,14 +50,14 @@ def without_commands(say: Callable[[str], None]) -> Iterator[None]:
 def append_summary(comparison: Comparison, path: Path) -> None:
     """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names, within GitHub's limit for the whole file.
 
-    Raises OSError where it can't be written.
+    Raises OSError if it can't be written.
     """
-    # Not to wait for whoever reads, where it is a pipe.
+    # O_NONBLOCK: if it is a pipe, do not wait for its reader.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-        there = os.fstat(descriptor).st_size
-        gap = "\n" if there else ""
-        text = markdown.render(comparison, max(0, MAX_SUMMARY_BYTES - there - len(gap)))
+        size = os.fstat(descriptor).st_size
+        gap = "\n" if size else ""
+        text = markdown.render(comparison, max(0, MAX_SUMMARY_BYTES - size - len(gap)))
         if text:
             file.write(gap + text)
 
@@ -67,13 +67,13 @@ def _message(row: VerdictRow) -> str:
     return ". ".join(filter(None, dict.fromkeys([row.brief, row.why])))
 
 
-def _having(found: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:
-    return [row for row in found if row.finding.verdict == verdict]
+def _having(rows: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:
+    return [row for row in rows if row.finding.verdict == verdict]
 
 
-def _listed(found: Sequence[VerdictRow]) -> str:
-    parts = [f"{row.case}: {row.brief}" for row in found[:NAMED]]
-    more = len(found) - NAMED
+def _listed(rows: Sequence[VerdictRow]) -> str:
+    parts = [f"{row.case}: {row.brief}" for row in rows[:NAMED]]
+    more = len(rows) - NAMED
     return "; ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])])
 
 

@@ -20,15 +20,15 @@ def render(comparison: Comparison) -> str:
     suite = ET.SubElement(root, "testsuite", _totals(comparison))
     for row in all_rows(comparison):
         _add_case(suite, comparison, row)
-    called = names(finding.case for finding in comparison.findings)
-    said = [subject(comparison), answer(comparison, called), *comparison.notes]
-    ET.SubElement(suite, "system-out").text = _legal("\n".join(said))
+    case_names = names(finding.case for finding in comparison.findings)
+    lines = [subject(comparison), answer(comparison, case_names), *comparison.notes]
+    ET.SubElement(suite, "system-out").text = _legal("\n".join(lines))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
 def _tag(comparison: Comparison, finding: Finding) -> str | None:
-    """The element for a finding; where no case was compared, nothing may look as if it had passed."""
+    """The element for a finding; if no case was compared, nothing may look as if it had passed."""
     tag = TAGS.get(finding.verdict)
     return tag if comparison.compares or tag == "failure" else "error"
 
@@ -46,8 +46,8 @@ def _totals(comparison: Comparison) -> dict[str, str]:
 
 
 def _add_case(suite: ET.Element, comparison: Comparison, row: VerdictRow) -> None:
-    place = {"classname": _legal(f"rnnbench.{comparison.suite}"), "name": _legal(row.finding.case.key)}
-    case = ET.SubElement(suite, "testcase", place)
+    attributes = {"classname": _legal(f"rnnbench.{comparison.suite}"), "name": _legal(row.finding.case.key)}
+    case = ET.SubElement(suite, "testcase", attributes)
     tag, details = _tag(comparison, row.finding), _details(row)
     if tag is not None:
         kind = {} if tag == "skipped" else {"type": row.verdict}  # JUnit's <skipped> has a message only
@@ -62,13 +62,17 @@ def _message(row: VerdictRow) -> str:
 
 
 def _details(row: VerdictRow) -> str:
-    """Everything that is known, a line each."""
+    """Everything that is known, one line each."""
     finding = row.finding
-    found = [("low quantile of the calls", finding.low), ("mean of the calls", finding.mean)]
-    times = [f"{name}: {change(one.value)} {change_interval(one)}".rstrip() for name, one in found if one]
+    estimates = [("low quantile of the calls", finding.low), ("mean of the calls", finding.mean)]
+    times = [
+        f"{name}: {change(estimate.value)} {change_interval(estimate)}".rstrip()
+        for name, estimate in estimates
+        if estimate
+    ]
     counts = [
-        f"{one.metric.label}: {one.base} -> {one.head}{' bytes' if one.metric.unit == 'bytes' else ''}"
-        for one in finding.changes
+        f"{count.metric.label}: {count.base} -> {count.head}{' bytes' if count.metric.unit == 'bytes' else ''}"
+        for count in finding.changes
     ]
     measured = [f"margin: {round_percent(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
     return "\n".join(filter(None, [finding.reason or row.why, *times, *counts, *measured]))

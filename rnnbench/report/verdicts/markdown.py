@@ -15,11 +15,11 @@ STRONG = ("regressed", "improved")
 
 
 def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
-    """At most `most_bytes` of UTF-8: what does not fit is counted, the unchanged cases first, then the least bad."""
-    called = names(one.case for one in comparison.findings)
+    """At most `most_bytes` of UTF-8: rows that do not fit are counted, unchanged cases first, then the least bad."""
+    case_names = names(finding.case for finding in comparison.findings)
     with_margin = has_margins(comparison)
-    head = _head(comparison, called)
-    lines = [_line(row, with_margin=with_margin) for row in rows(comparison.findings, called)]
+    head = _head(comparison, case_names)
+    lines = [_line(row, with_margin=with_margin) for row in rows(comparison.findings, case_names)]
     table = [_row(_with_margin(HEADS, "margin") if with_margin else HEADS)]
     table += [_row(_with_margin(RULES, "---:") if with_margin else RULES)]
     notes = ["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else []
@@ -28,26 +28,26 @@ def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
     if room < 0:
         return _cut(head, most_bytes)
     kept = _kept(comparison, lines, room)
-    return "\n".join([*head, *table, *(lines[place] for place in kept), *_left_out(len(lines) - len(kept)), *notes, ""])
+    return "\n".join([*head, *table, *(lines[index] for index in kept), *_left_out(len(lines) - len(kept)), *notes, ""])
 
 
-def _head(comparison: Comparison, called: Names) -> list[str]:
-    first, rest = answer.sentences(comparison, called)
-    subject, method = answer.subject(comparison), answer.method(comparison, called)
+def _head(comparison: Comparison, case_names: Names) -> list[str]:
+    first, rest = answer.sentences(comparison, case_names)
+    subject, method = answer.subject(comparison), answer.method(comparison, case_names)
     parts = (f"## {escape(first)}", escape(rest), escape(subject), escape(method))
     return [line for part in parts if part for line in (part, "")]
 
 
 def _kept(comparison: Comparison, lines: Sequence[str], room: int) -> list[int]:
-    """The places of the lines that fit, in their order."""
-    # The findings come worst first; what is unchanged is left out before what was not compared.
-    ranked = sorted(range(len(lines)), key=lambda place: comparison.findings[place].verdict == "unchanged")
+    """The indices of the lines that fit, in order."""
+    # The findings come worst first; unchanged cases are left out before those that were not compared.
+    ranked = sorted(range(len(lines)), key=lambda index: comparison.findings[index].verdict == "unchanged")
     kept = []
-    for place in ranked:
-        room -= _size([lines[place]])
+    for index in ranked:
+        room -= _size([lines[index]])
         if room < 0:
             break
-        kept.append(place)
+        kept.append(index)
     return sorted(kept)
 
 
@@ -79,5 +79,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _size(lines: Sequence[str]) -> int:
-    """Bytes of UTF-8, with a line's end each."""
+    """Bytes of UTF-8, each line with its line end."""
     return sum(len(line.encode()) + 1 for line in lines)

@@ -1,4 +1,4 @@
-"""What every output says of a case: its verdict, its numbers and why, in words."""
+"""What every output says about a case: its verdict, its numbers and why, in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from rnnbench.report.words.units import round_percent
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """One case; the texts are those of the terminal, Markdown, JUnit, GitHub and JSON alike."""
+    """One case; the terminal, Markdown, JUnit, GitHub and JSON all take their texts from here."""
 
     finding: Finding
-    case: str  # its name, less what all cases share
+    case: str  # its name, without what all cases share
     verdict: str
     change: str  # of the low quantile; empty where no time was compared
     interval: str  # of the change
@@ -27,25 +27,25 @@ class VerdictRow:
 
 
 def rows(findings: Iterable[Finding], called: Names) -> list[VerdictRow]:
-    """One for each finding."""
+    """A row for each finding."""
     return [_row(finding, called) for finding in findings]
 
 
 def all_rows(comparison: Comparison) -> list[VerdictRow]:
-    """One for each finding of a comparison."""
+    """A row for each finding of a comparison."""
     return rows(comparison.findings, names(finding.case for finding in comparison.findings))
 
 
 def has_margins(comparison: Comparison) -> bool:
     """Whether margins differ between the cases that were judged, so that each must be shown."""
-    return len({one.margin for one in comparison.findings if one.verdict is not None}) > 1
+    return len({finding.margin for finding in comparison.findings if finding.verdict is not None}) > 1
 
 
-def _row(finding: Finding, called: Names) -> VerdictRow:
+def _row(finding: Finding, case_names: Names) -> VerdictRow:
     low, mean = finding.low, finding.mean
     return VerdictRow(
         finding,
-        called.name(finding.case),
+        case_names.name(finding.case),
         finding.verdict or "not compared",
         change(low.value) if low else "",
         change_interval(low) if low else "",

@@ -22,7 +22,7 @@ from rnnbench.report.words.series import COLORS
 GAP = 2  # between columns
 INDENT = 4  # of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "margin")
-NARROWEST = 16  # of the names' column; longer names are folded
+NARROWEST = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
 MAX_LISTED = 200  # of any verdict, the worst first; `--json` has all
 NAMED = 3  # cases that are named for one reason not to compare; more are counted
@@ -37,7 +37,7 @@ STYLES = {  # colours that stay apart under every common colour blindness, and t
 
 @dataclass(frozen=True)
 class VerdictScreen:
-    """The whole output; laid out when the width of the console is known."""
+    """The whole output, laid out when the width of the console is known."""
 
     comparison: Comparison
 
@@ -47,52 +47,52 @@ class VerdictScreen:
 
 
 def render(comparison: Comparison) -> RenderableType:
-    """What to hand to a rich console of any width."""
+    """The output for a rich console of any width."""
     return VerdictScreen(comparison)
 
 
 def text(comparison: Comparison, width: int = 100) -> str:
-    """The same as plain text."""
+    """The output as plain text."""
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, legacy_windows=False).print(render(comparison))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _parts(comparison: Comparison, width: int) -> Iterable[RenderableType]:
-    called = names(one.case for one in comparison.findings)
+    case_names = names(finding.case for finding in comparison.findings)
     yield Text(answer.subject(comparison), style="bold")
-    yield Text(answer.method(comparison, called), style="dim")
+    yield Text(answer.method(comparison, case_names), style="dim")
     yield Text()
-    judged = [one for one in comparison.findings if one.verdict is not None]
+    judged = [finding for finding in comparison.findings if finding.verdict is not None]
     shown, hidden = _shown(judged)
-    listed = rows(shown, called)
+    listed = rows(shown, case_names)
     if listed:
         yield from _table(listed, HEADS if has_margins(comparison) else HEADS[:-1], width)
         yield Text()
-    for verdict, count in Counter(one.verdict for one in hidden).items():
+    for verdict, count in Counter(finding.verdict for finding in hidden).items():
         yield Text(f"{count:,} more {'case is' if count == 1 else 'cases are'} {verdict}.", style="dim")
     if hidden:
         yield Text()
-    missing = [one for one in comparison.findings if one.verdict is None]
+    missing = [finding for finding in comparison.findings if finding.verdict is None]
     if missing:
-        yield from _missing(missing, called)
+        yield from _missing(missing, case_names)
         yield Text()
-    yield Text(answer.answer(comparison, called), style="bold")
+    yield Text(answer.answer(comparison, case_names), style="bold")
     yield from (Text(one_line(note)) for note in comparison.notes)
 
 
 def _shown(judged: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """The cases that are worth a line each, and the others: unchanged ones, and all beyond what anybody reads."""
-    unchanged = [one for one in judged if one.verdict == "unchanged"]
+    """The cases to list, and those to count only: many unchanged ones, and all after the first `MAX_LISTED`."""
+    unchanged = [finding for finding in judged if finding.verdict == "unchanged"]
     is_many = MAX_UNCHANGED < len(unchanged) < len(judged)
-    shown = [one for one in judged if not (is_many and one.verdict == "unchanged")]
+    shown = [finding for finding in judged if not (is_many and finding.verdict == "unchanged")]
     return shown[:MAX_LISTED], [*shown[MAX_LISTED:], *(unchanged if is_many else [])]
 
 
 def _table(listed: Sequence[VerdictRow], heads: Sequence[str], width: int) -> Iterable[RenderableType]:
-    """Each case's numbers and below them why; neighbours that share the sentence share its line."""
+    """The numbers of each case and the reason below; neighbours with the same reason share its line."""
     lines = [_cells(row)[: len(heads)] for row in listed]
-    widths = [max(cell_len(line[place]) for line in [tuple(heads), *lines]) for place in range(len(heads))]
+    widths = [max(cell_len(line[index]) for line in [tuple(heads), *lines]) for index in range(len(heads))]
     room = width - sum(widths[1:]) - GAP * (len(heads) - 1)
     widths[0] = max(NARROWEST, min(widths[0], room))
     yield _grid([[Text(head, style="dim") for head in heads]], widths)
@@ -111,24 +111,24 @@ def _cells(row: VerdictRow) -> tuple[str, ...]:
 
 
 def _styled(cells: Sequence[str], style: str) -> list[Text]:
-    return [Text(cell, style=style if place in (1, 2) else "") for place, cell in enumerate(cells)]
+    return [Text(cell, style=style if index in (1, 2) else "") for index, cell in enumerate(cells)]
 
 
 def _grid(lines: Iterable[Sequence[Text]], widths: Sequence[int]) -> Grid:
     grid = Grid.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    for place, width in enumerate(widths):
-        grid.add_column(width=width, justify="left" if place < 2 else "right", overflow="fold")
+    for index, width in enumerate(widths):
+        grid.add_column(width=width, justify="left" if index < 2 else "right", overflow="fold")
     for line in lines:
         grid.add_row(*line)
     return grid
 
 
-def _missing(findings: Sequence[Finding], called: Names) -> Iterable[RenderableType]:
+def _missing(findings: Sequence[Finding], case_names: Names) -> Iterable[RenderableType]:
     """The cases that were not compared, by reason."""
     yield Text("Not compared")
     by_reason: dict[str, list[str]] = {}
-    for one in findings:
-        by_reason.setdefault(sentence.render(one), []).append(called.name(one.case))
+    for finding in findings:
+        by_reason.setdefault(sentence.render(finding), []).append(case_names.name(finding.case))
     for reason, cases in by_reason.items():
         more = f"; and {len(cases) - NAMED:,} more" if len(cases) > NAMED else ""
         yield Padding(Text(f"{reason}: {'; '.join(cases[:NAMED])}{more}"), (0, 0, 0, GAP))

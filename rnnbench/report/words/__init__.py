@@ -1,1 +1,1 @@
-"""How things are said: units, axes, names, and every sentence of a report. It draws nothing."""
+"""The wording of reports: units, axes, names, and every sentence. Nothing here draws."""

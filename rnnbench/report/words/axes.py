@@ -17,8 +17,8 @@ WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hid
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
 SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths")
-COUNTED = ("num_layers", "threads", *OF_DATA)  # said as `3 layers`
-OF_MODELS = ("hidden_size", "num_layers")  # which a data set has not
+COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
+OF_MODELS = ("hidden_size", "num_layers")  # a data set has neither
 
 
 SAID: dict[str, Callable[[Any], str]] = {
@@ -30,7 +30,7 @@ SAID: dict[str, Callable[[Any], str]] = {
 
 
 def word(axis: str) -> str:
-    """An axis as headings name it."""
+    """The name of an axis in headings."""
     return WORDS.get(axis, axis)
 
 
@@ -44,20 +44,20 @@ def say(axis: str, value: Any) -> str:
 
 
 def say_all(axes: Iterable[Hashable], values: Iterable[Any]) -> str:
-    """Several axes in running text: `batch 32, length 16`; what most runs do without is said only where it is there."""
+    """Several axes in running text: `batch 32, length 16`. Axes in `SAID` are left out at their default value."""
     pairs = [(str(axis), value) for axis, value in zip(axes, values, strict=True)]
     return ", ".join(say(axis, value) for axis, value in pairs if axis not in SAID or value != DEFAULTS[axis])
 
 
 def several(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
-    """Those of `axes` that have more than one value in the run."""
+    """The axes with more than one value in the run."""
     return [axis for axis in axes if summary[axis].nunique() > 1]
 
 
 def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
-    """Those of `axes` that some cell was given more than one value of.
+    """The axes with more than one value for at least one cell.
 
-    `deep` has three layers and `vanilla` one: the number of layers then belongs to the cell and is not swept.
+    If `deep` has three layers and `vanilla` one, the number of layers belongs to the cell and is not swept.
     """
     own = summary[~is_reference(summary)]
     cells = (own if len(own) else summary).groupby("cell", sort=False)
@@ -65,7 +65,7 @@ def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
 
 
 def constants(summary: pd.DataFrame) -> str:
-    """The axes that stand still over the run, in running text."""
+    """The axes with a single value in the run, in running text."""
     without = (
         *(OF_MODELS if set(summary["phase"]) == {"loading"} else ()),
         *(() if summary["samples"].any() else OF_DATA),
@@ -78,5 +78,5 @@ def one_line(value: object) -> str:
     """A value from outside as one line of printable characters, so that it can't move a cursor or break a row."""
     text = str(value)
     if text.isprintable() and "  " not in text and text == text.strip():
-        return text  # as nearly all are
+        return text  # true of nearly all
     return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What can be concluded from pytest-benchmark's files, in words that stand below every figure and table of them."""
+"""What the files of pytest-benchmark show, in words for the figures and tables made from them."""
 
 import numpy as np
 import pandas as pd
@@ -29,12 +29,12 @@ def note(saved: Saved) -> str:
 
 
 def heading(saved: Saved) -> str:
-    """What the page is about."""
+    """The heading of the page."""
     return f"{one_line(saved.name)}: {'exported by rnnbench' if saved.is_exported else 'measured by pytest-benchmark'}"
 
 
 def reference(summary: pd.DataFrame) -> str:
-    """What ratios are to: the benchmark, or the reference of each group; empty where there are none."""
+    """What the ratios are to: one benchmark, or the reference of each group; empty if there are no ratios."""
     names = {one_line(name) for name in summary.loc[summary["ratio"].notna(), "reference"]}
     return "" if not names else names.pop() if len(names) == 1 else "the reference of its group"
 
@@ -63,6 +63,6 @@ def _times(row: "pd.Series[float]") -> str:
 
 
 def by_group(summary: pd.DataFrame) -> pd.DataFrame:
-    """Groups together, in the order in which they come first, each with its reference before the others."""
-    place = pd.factorize(summary["group"])[0]
-    return summary.iloc[np.lexsort((~summary["is_reference"].to_numpy(dtype=bool), place))].reset_index(drop=True)
+    """Sort by group, in order of first appearance, with the reference of each group first."""
+    group_index = pd.factorize(summary["group"])[0]
+    return summary.iloc[np.lexsort((~summary["is_reference"].to_numpy(dtype=bool), group_index))].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Cases by name: the cell, how it is run, and of the other axes just those that differ between the cases."""
+"""Names of cases: the cell, its implementation, and only those other axes that differ between the cases."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from rnnbench.store.records import AXES, Case
 
 @dataclass(frozen=True)
 class Names:
-    """How the cases of one comparison are called."""
+    """Short, unique names for the cases of one comparison."""
 
     axes: tuple[str, ...]  # those that differ
     layered: frozenset[str]  # cells with several numbers of layers; elsewhere the number belongs to the cell
-    shared: str  # the others in words; may be empty
+    shared: str  # the axes that do not differ, in words; may be empty
 
     def name(self, case: Subject) -> str:
-        """`lstm loop training, batch 16`; a benchmark of somebody else has the name that its author gave it."""
+        """`lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it."""
         if not isinstance(case, Case):
             return one_line(case.key)
         values = case.axes()
@@ -41,8 +41,8 @@ def names(cases: Iterable[Subject]) -> Names:
 
 
 def _with_several(axes: Iterable[Mapping[str, Any]], axis: str) -> set[Any]:
-    """The cells of cases that have more than one value of an axis; not by pandas, which can't hold every name."""
+    """The cells with more than one value of an axis. Does not use pandas, which can't hold every name."""
     values: dict[Any, set[Any]] = {}
-    for one in axes:
-        values.setdefault(one["cell"], set()).add(one[axis])
-    return {cell for cell, found in values.items() if len(found) > 1}
+    for case_axes in axes:
+        values.setdefault(case_axes["cell"], set()).add(case_axes[axis])
+    return {cell for cell, cell_values in values.items() if len(cell_values) > 1}

@@ -10,7 +10,7 @@ from rnnbench.report.words.units import count, memory, percent
 
 
 def change(ratio: float) -> str:
-    """`+5.1%` for 1.051; empty where it is not known."""
+    """`+5.1%` for 1.051; empty if it is not known."""
     if not math.isfinite(ratio):
         return ""
     size = percent(ratio - 1)
@@ -18,7 +18,7 @@ def change(ratio: float) -> str:
 
 
 def change_interval(estimate: Estimate) -> str:
-    """`[+4.2%, +6.0%]`; empty where it is not known."""
+    """`[+4.2%, +6.0%]`; empty if it is not known."""
     known = math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
     return f"[{change(estimate.lower)}, {change(estimate.upper)}]" if known else ""
 
@@ -45,25 +45,25 @@ def difference(one: Change) -> str:
     more = abs(one.head - one.base)
     is_bytes = one.metric.unit == "bytes"
     label = one.metric.label.removesuffix("s") if more == 1 else one.metric.label
-    way = "more" if one.head > one.base else "less" if is_bytes else "fewer"
-    return f"{memory(more) if is_bytes else count(more)} {way} {label} ({_from_to(one)}{_share(one, ', {}')})"
+    comparative = "more" if one.head > one.base else "less" if is_bytes else "fewer"
+    return f"{memory(more) if is_bytes else count(more)} {comparative} {label} ({_from_to(one)}{_share(one, ', {}')})"
 
 
 def relative(one: Change) -> str:
-    """`peak memory +0.4%`, or from base to head where that would read as nothing."""
+    """`peak memory +0.4%`, or the values of base and head if there is no percentage to show."""
     share = _share(one, "{}")
     return f"{one.metric.label} {share}" if share else counted(one)
 
 
 def direction(finding: Finding) -> Literal[-1, 0, 1]:
-    """Whether the time got longer (1) or shorter (-1) by more than the margin."""
-    told = quoted(finding)
-    if told is None or finding.verdict not in ("regressed", "improved"):
+    """1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
+    estimate = quoted(finding)
+    if estimate is None or finding.verdict not in ("regressed", "improved"):
         return 0
-    if not finding.judged_changes:  # then it is the time that the verdict speaks of
+    if not finding.judged_changes:  # then the verdict is about the time
         return 1 if finding.verdict == "regressed" else -1
     edge = 1 + finding.margin
-    return 1 if told.lower > edge else -1 if told.upper < 1 / edge else 0
+    return 1 if estimate.lower > edge else -1 if estimate.upper < 1 / edge else 0
 
 
 def is_of_some_calls(finding: Finding) -> bool:
@@ -78,7 +78,7 @@ def is_of_some_calls(finding: Finding) -> bool:
 
 
 def quoted(finding: Finding) -> Estimate | None:
-    """The estimate that tells of a case: the low quantile's, or the mean's where that decides or is the wider."""
+    """The estimate to quote for a case: that of the low quantile, or of the mean if it decides or is the wider."""
     low, mean = finding.low, finding.mean
     if low is None or mean is None:
         return low
@@ -88,14 +88,14 @@ def quoted(finding: Finding) -> Estimate | None:
     return mean if is_of_some_calls(finding) else low
 
 
-def _from_to(one: Change) -> str:
-    show = memory if one.metric.unit == "bytes" else count
-    if show(one.base) == show(one.head):  # they differ in digits that are not shown
-        return f"{count(one.base)} -> {count(one.head)}{' bytes' if one.metric.unit == 'bytes' else ''}"
-    return f"{show(one.base)} -> {show(one.head)}"
+def _from_to(delta: Change) -> str:
+    show = memory if delta.metric.unit == "bytes" else count
+    if show(delta.base) == show(delta.head):  # they differ in digits that are not shown
+        return f"{count(delta.base)} -> {count(delta.head)}{' bytes' if delta.metric.unit == 'bytes' else ''}"
+    return f"{show(delta.base)} -> {show(delta.head)}"
 
 
-def _share(one: Change, pattern: str) -> str:
-    """The relative change in `pattern`; empty where it is none that can be said."""
-    share = change(one.ratio)
+def _share(delta: Change, pattern: str) -> str:
+    """The relative change, put into `pattern`; empty if it is not known or rounds to zero."""
+    share = change(delta.ratio)
     return pattern.format(share) if share and share != "0.0%" else ""

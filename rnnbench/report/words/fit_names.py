@@ -1,4 +1,4 @@
-"""What tables and figures of fits share: which series a fit is of."""
+"""The series that each fit belongs to, for the tables and figures of fits."""
 
 import pandas as pd
 

@@ -18,17 +18,17 @@ MAX_NAMED = 4  # cases that a sentence names
 
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> str:
-    """How far, in a few sentences that hold for just the cases of this run."""
+    """The answer in a few sentences, which hold only for the cases of this run."""
     return " ".join(sentences(summary, info))
 
 
 def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
-    """The answer's sentences, the one that says most first.
+    """The sentences of the answer, the most important first.
 
-    A cell that was not checked to do torch.nn's work is named apart, where there are others.
+    Cells that were not checked to do torch.nn's work are named apart if there are others.
     """
     measured = summary[summary["status"] == "measured"]
-    # torch's own cells and padded layers are rungs beside the hand-written cells, and not what the answer is about.
+    # The answer is not about torch's own cells and padded layers, which are rungs beside the hand-written cells.
     is_hand_written = ~measured["implementation"].isin(TORCH_OWN) & ~is_reference(measured)
     own, name = measured[is_hand_written], words(summary).name
     compared = own.dropna(subset=["ratio"])
@@ -47,7 +47,7 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
 
 
 def significance(summary: pd.DataFrame) -> str:
-    """How many cases are slower and faster beyond doubt, and which are neither; empty where none has an interval."""
+    """How many cases are slower and faster by their intervals, and which are neither; empty if none has an interval."""
     frame = with_series(summary)
     known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
     if known.empty:
@@ -56,18 +56,18 @@ def significance(summary: pd.DataFrame) -> str:
     open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
     are = "is" if slower == 1 else "are"
     counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
-    said = f"Of {plural(len(known), 'case')} {counted}"
+    sentence = f"Of {plural(len(known), 'case')} {counted}"
     if open_.empty:
-        return f"{said}: no 95% interval holds 1."
+        return f"{sentence}: no 95% interval holds 1."
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
     listed = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
     shows = "shows" if len(named) == 1 else "show"
-    return f"{said}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
+    return f"{sentence}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
 
 
 def limit(summary: pd.DataFrame) -> str:
-    """How near the machine's limit the nearest and the farthest series come, by their medians; empty if not known."""
+    """The series nearest to the machine's limit and the farthest from it, by their medians; empty if not known."""
     if "times_limit" not in summary:
         return ""
     frame = with_series(summary[summary["times_limit"].notna()])
@@ -93,7 +93,7 @@ def counts(summary: pd.DataFrame) -> str:
 
 
 def where(summary: pd.DataFrame, info: RunInfo) -> str:
-    """`this CPU (AMD EPYC, 1 thread)`: the devices of the run, and the processor's name where it is known."""
+    """`this CPU (AMD EPYC, 1 thread)`: the devices of the run, and the processor's name if it is known."""
     devices = [one_line(str(device)) for device in summary["device"].unique()]
     processor = next((text for device in devices if (text := _model(info.environment, device))), None)
     threads = sorted({int(number) for number in summary["threads"]})
@@ -108,15 +108,15 @@ def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     reference = words(compared)
     span = lowest if lowest == highest else f"{lowest} to {highest}"
     taken = f"{span} times as long as {reference.name}"
-    place = where(compared, info) + (f", {info.caches}," if info.caches else "")
+    machine = where(compared, info) + (f", {info.caches}," if info.caches else "")
     if len(compared) == 1:
         row = compared.iloc[0]
-        return f"On {place} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
-    return f"On {place} {reference.others} take {taken}."
+        return f"On {machine} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
+    return f"On {machine} {reference.others} take {taken}."
 
 
 def _ends(counted: pd.DataFrame) -> Iterable[str]:
-    """The closest and the farthest series by their medians, where there are two or more."""
+    """The closest and the farthest series by their medians, if there are at least two."""
     ranked = medians(counted).sort_values("median", kind="stable")
     if len(ranked) > 1:
         context = several(counted, CONTEXT)
@@ -128,12 +128,12 @@ def _ends(counted: pd.DataFrame) -> Iterable[str]:
 def _named(row: "pd.Series[Any]", context: list[str]) -> str:
     """A series and its median: `lstm loop in training (median 3.00×)`."""
     known = (axis for axis in context if axis not in OF_DATA or row["phase"] in LOADS)
-    where = (f"{'with' if axis in COUNTED else 'on'} {say(axis, row[axis])}" for axis in known)
-    return f"{' '.join([row['series'], 'in', row['phase'], *where])} (median {ratio(row['median'])})"
+    settings = (f"{'with' if axis in COUNTED else 'on'} {say(axis, row[axis])}" for axis in known)
+    return f"{' '.join([row['series'], 'in', row['phase'], *settings])} (median {ratio(row['median'])})"
 
 
 def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
-    """Which cases are faster beyond doubt, and which show no difference."""
+    """How many cases are faster by their intervals, and how many show no difference."""
     known = compared.dropna(subset=["ratio_low", "ratio_high"])
     if known.empty:
         yield "With one replicate there are no intervals: take these numbers as a first look."
@@ -151,7 +151,7 @@ def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
 
 
 def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
-    """The cells that may do other work than torch.nn."""
+    """The cells that may not do the same work as torch.nn."""
     cells = {
         one_line(cell): ratio_interval(cases["ratio"].min(), cases["ratio"].max())
         for cell, cases in compared[compared["parity"] != "agrees"].groupby("cell", sort=False)
@@ -164,13 +164,13 @@ def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
 
 
 def _alone(own: pd.DataFrame) -> Iterable[str]:
-    """The cells that have no reference, where others have."""
+    """The cells without a reference, if others have one."""
     if cells := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
         yield f"Time only, without a reference: {', '.join(cells)}."
 
 
 def _model(environment: dict[str, Any], device: str) -> str:
-    """The model of a device, or of the cards over which its cases were spread; empty where it was not recorded."""
+    """The model of a device, or of the cards over which its cases were spread; empty if it was not recorded."""
     cards = environment.get("worker", {}).get("devices", {}).get(device, [])
     models = Counter(one_line(card["name"]) for card in cards)
     named = [model if count == 1 else f"{count} x {model}" for model, count in models.items()]

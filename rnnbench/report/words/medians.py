@@ -1,4 +1,4 @@
-"""The ratio to the reference of each cell, implementation and phase over all sizes: median and range."""
+"""Median and range over all sizes of the ratio to the reference, for each cell, implementation and phase."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from rnnbench.report.words.axes import several
 from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.series import with_series
 
-CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would speak of neither
+CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would describe neither
 
 
 def medians(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row for each series, phase, and device or type where these vary, the references left out.
+    """One row for each series, phase and combination of the `CONTEXT` axes that vary, without the references.
 
     Columns: the keys, `cases`, `compared` (cases with a ratio), `median`, `lowest`, `highest`, `parity`.
     """
@@ -23,13 +23,13 @@ def medians(summary: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, cases in own.groupby(keys, sort=False):
         ratios = cases["ratio"].dropna()
-        found = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
+        statistics = [ratios.median(), ratios.min(), ratios.max()] if len(ratios) else [np.nan] * 3
         parities = set(cases.loc[cases["status"] == "measured", "parity"])
         parity = "" if not parities else "agrees" if parities == {"agrees"} else "not checked"
         rows.append(
             dict(zip(keys, key, strict=True))
             | {"cases": len(cases), "compared": len(ratios)}
-            | dict(zip(("median", "lowest", "highest"), found, strict=True))
+            | dict(zip(("median", "lowest", "highest"), statistics, strict=True))
             | {"parity": parity}
         )
     return pd.DataFrame(rows, columns=[*keys, "cases", "compared", "median", "lowest", "highest", "parity"])

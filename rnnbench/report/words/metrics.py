@@ -1,4 +1,4 @@
-"""The metrics of a run's cases, whichever there are: which are known, and why others are not. Names none."""
+"""The metrics of a run's cases: which are known, and why others are not. Works for any metric and names none."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
@@ -17,7 +17,7 @@ UNDERIVED = "they follow from what is not known"
 
 
 def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with every metric as numbers; those, and texts, that an older run lacks are NaN and empty."""
+    """The summary with every metric as numbers. In an older run, missing metrics are NaN and missing texts empty."""
     frame = summary.copy()
     for metric in metrics.METRICS:
         values = frame[metric.name] if metric.name in frame else pd.Series(float("nan"), index=frame.index)
@@ -31,23 +31,23 @@ def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_calls() -> list[Metric]:
-    """The metrics of a call, brief ones first; the others describe a model, by torchinfo and by formula."""
+    """The metrics of a call, brief ones first. Leaves out those that describe a model, by torchinfo and by formula."""
     calls = (metric for metric in metrics.METRICS if metric.probe != "summary")
     return sorted(calls, key=lambda metric: not metric.is_brief)
 
 
 def brief(phases: Container[str]) -> list[Metric]:
-    """The metrics that are worth a column on a terminal, of a run of these phases."""
+    """The metrics that are worth a column on a terminal, for a run of these phases."""
     return [metric for metric in metrics.METRICS if metric.is_brief or metric.brief_in in phases]
 
 
 def known(frame: pd.DataFrame, among: Iterable[Metric]) -> list[Metric]:
-    """Those that some case of a frame that `with_metrics` gave has a value of."""
+    """The metrics that at least one case has a value of. `frame` comes from `with_metrics`."""
     return [metric for metric in among if frame[metric.name].notna().any()]
 
 
 def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
-    """Which metrics no case has a value of, or some measured ones have not, and why; each reason once."""
+    """Say which metrics are missing for all measured cases or for some, and why. Each reason is given once."""
     measured = frame[frame["status"] == "measured"]
     devices = {str(device).partition(":")[0] for device in measured["device"]}
     nowhere: dict[str, list[str]] = {}
@@ -57,7 +57,7 @@ def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
             continue
         owners = measured[measured["implementation"] == metric.implementation] if metric.implementation else measured
         lacking = owners[owners[metric.name].isna()]
-        reasons = Counter(reason for each in lacking["missing"] if (reason := each.get(metric.name)))
+        reasons = Counter(reason for missing in lacking["missing"] if (reason := missing.get(metric.name)))
         if len(lacking) and len(lacking) == len(owners):
             why = _said(reasons) or (UNOBSERVED if metric.probe else UNDERIVED)
             nowhere.setdefault(why, []).append(metric.label)
@@ -85,6 +85,6 @@ def _sentence(start: str, groups: Mapping[str, list[str]]) -> list[str]:
 
 
 def _numbered(why: str, number: int) -> str:
-    """Our own reasons in the singular where one metric has them."""
+    """The reason, with our own reasons in the singular if they apply to one metric."""
     singular = {UNOBSERVED: "this run did not observe it", UNDERIVED: "it follows from what is not known"}
     return singular.get(why, why) if number == 1 else why

@@ -24,5 +24,5 @@ def render(noise: Noise) -> str:
 
 
 def brief(noise: Noise) -> str:
-    """`noise floor ±1.2%`; empty where it is not known."""
+    """`noise floor ±1.2%`; empty if it is not known."""
     return "" if math.isnan(noise.floor) else f"noise floor ±{noise.floor:.1%}"

@@ -1,4 +1,4 @@
-"""One module's time against another's, and the factor that it is held to, in two or three lines."""
+"""One module's time against another's, and the factor that it may reach, in two or three lines."""
 
 import math
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ REMEDY = (
 
 
 def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool = False) -> str:
-    """`slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it what that rests on.
+    """`slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
 
-    `is_shared`: other tests ran at the same time.
+    `is_shared` means that other tests ran at the same time.
     """
     if not found.rounds:
         return _unequal(found, mine, than)
@@ -31,48 +31,48 @@ def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool 
     return "\n".join([*lines, *found.notes])
 
 
-def _unequal(found: "NotSlowerResult", mine: str, than: str) -> str:
-    parity = found.parity.removesuffix(": times only")
+def _unequal(result: "NotSlowerResult", mine: str, than: str) -> str:
+    parity = result.parity.removesuffix(": times only")
     return (
         f"outputs differ: {mine}'s output is not {than}'s, and nothing was timed: {parity}\n"
         "Give both the same weights, or say equal_outputs=False to compare the time of unequal work"
     )
 
 
-def _answer(found: "NotSlowerResult", mine: str, than: str) -> str:
-    answer = found.answer or "undecided"
-    shown, where = (found.mean_ratio, " in the mean") if found.by_the_mean else (found.ratio, "")
-    said = f"{answer}{where}: {mine} takes {_ratio(shown.value)} as long as {than} ({_interval(shown)})"
-    match found.answer:
+def _answer(result: "NotSlowerResult", mine: str, than: str) -> str:
+    answer = result.answer or "undecided"
+    shown, where = (result.mean_ratio, " in the mean") if result.by_the_mean else (result.ratio, "")
+    text = f"{answer}{where}: {mine} takes {_ratio(shown.value)} as long as {than} ({_interval(shown)})"
+    match result.answer:
         case "slower":
-            said += f", more than the {found.factor:g}× allowed"
+            text += f", more than the {result.factor:g}× allowed"
         case "not slower":
-            said += f", at most the {found.factor:g}× allowed"
+            text += f", at most the {result.factor:g}× allowed"
         case _:
-            said += f"; {found.factor:g}× is allowed"
+            text += f"; {result.factor:g}× is allowed"
     if where:
-        said += f"; by a low quantile of the calls {_ratio(found.ratio.value)} ({_interval(found.ratio)})"
-    return said
+        text += f"; by a low quantile of the calls {_ratio(result.ratio.value)} ({_interval(result.ratio)})"
+    return text
 
 
-def _interval(found: "Estimate") -> str:
-    if math.isnan(found.lower):
+def _interval(estimate: "Estimate") -> str:
+    if math.isnan(estimate.lower):
         return "no interval"
-    return f"{round_percent(CONFIDENCE)} interval {_ratio(found.lower)} to {_ratio(found.upper)}"
+    return f"{round_percent(CONFIDENCE)} interval {_ratio(estimate.lower)} to {_ratio(estimate.upper)}"
 
 
 def _ratio(value: float) -> str:
-    """With one digit more than elsewhere: an end of the interval may lie next to the factor."""
+    """A ratio with one digit more than elsewhere, since an end of the interval may lie next to the factor."""
     return f"{value:.3f}×" if value < 10 else ratio(value)
 
 
-def _basis(found: "NotSlowerResult") -> str:
-    times = " against ".join(duration(seconds) for seconds in found.seconds.values())
-    outputs = "outputs agree" if found.agrees else f"outputs: {found.parity.removesuffix(': times only')}"
-    where = f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}"
-    spent = f"{plural(found.rounds, 'round')} in {duration(found.took_seconds)}"
-    return f"{where}: {times}; {spent}, budget {duration(found.budget_seconds)}; {outputs}"
+def _basis(result: "NotSlowerResult") -> str:
+    times = " against ".join(duration(seconds) for seconds in result.seconds.values())
+    outputs = "outputs agree" if result.agrees else f"outputs: {result.parity.removesuffix(': times only')}"
+    where = f"{result.phase} on {result.device}, {plural(result.threads, 'thread')}"
+    spent = f"{plural(result.rounds, 'round')} in {duration(result.took_seconds)}"
+    return f"{where}: {times}; {spent}, budget {duration(result.budget_seconds)}; {outputs}"
 
 
-def _why_undecided(found: "NotSlowerResult") -> str:
-    return "The ratio is known as precisely as asked" if found.precise_enough else "The budget is spent"
+def _why_undecided(result: "NotSlowerResult") -> str:
+    return "The ratio is known as precisely as asked" if result.precise_enough else "The budget is spent"

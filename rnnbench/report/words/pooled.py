@@ -1,18 +1,18 @@
-"""Cases of very many sizes, pooled to medians over some of them, for figures that nobody could read otherwise."""
+"""Cases of very many sizes, pooled to medians over some sizes, for figures that nobody could read otherwise."""
 
 import pandas as pd
 
 from rnnbench.report.words.axes import SETTINGS, SIZES, swept, word
 
-# From what is pooled first to what is kept longest: batch and hidden size say most of a ratio.
+# From what is pooled first to what is kept longest. Ratios depend most on batch and hidden size.
 ORDER = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_size", "num_layers", "hidden_size")
 
 
 def pooled(own: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
-    """At most about `most` rows, with the median `ratio` of those that are pooled, and what they are, in words.
+    """Pool `own` to at most about `most` rows, with median ratios. Returns these and, in words, what was pooled.
 
-    From a frame with `series`, without references. The first of the pooled rows stands for all, so an axis that is
-    pooled has one value. Nothing is pooled, and the words are empty, where there are few rows or a single size.
+    `own` has the column `series` and no references. The first of the pooled rows stands for all, so an axis that is
+    pooled has one value. If there are few rows or a single size, nothing is pooled and the words are empty.
     """
     sizes = swept(own, SIZES)
     over: list[str] = []

@@ -1,4 +1,4 @@
-"""What to know of a case's time: whether its ratio is less precise than asked, and whether its device waited."""
+"""Notes on the time of a case: whether its ratio missed the requested precision, and whether its device waited."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from rnnbench.store.run_info import RunInfo
 
 
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
-    """`interval wider than ±2%` for a case whose ratio missed the precision asked for; empty for all others."""
-    asked = _asked(info)
-    # On logarithms, as the planner asks it; false where there is no interval.
-    if asked is None or not row["ratio_high"] / row["ratio_low"] > (1 + asked) ** 2:
+    """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
+    precision = _asked(info)
+    # On a log scale, as in the planner; false if there is no interval.
+    if precision is None or not row["ratio_high"] / row["ratio_low"] > (1 + precision) ** 2:
         return ""
-    return f"interval wider than ±{round_percent(asked)}"
+    return f"interval wider than ±{round_percent(precision)}"
 
 
 def undecided(row: Mapping[Any, Any]) -> str:
@@ -25,23 +25,23 @@ def undecided(row: Mapping[Any, Any]) -> str:
 
 
 def reached(summary: pd.DataFrame, info: RunInfo) -> str:
-    """How many ratios are as precise as was asked, and how precise they are; empty where none has an interval."""
+    """How many ratios have the requested precision, and how precise they are; empty if none has an interval."""
     cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
     if cases.empty:
         return ""
     half = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1
     spread = f"±{half.median():.1%} in the median and ±{half.max():.1%} at the widest"
-    asked = _asked(info)
-    if asked is None:
+    precision = _asked(info)
+    if precision is None:
         return f"The intervals of {plural(len(cases), 'ratio')} are {spread}; no precision was asked for."
     met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
-    target = f"The target was ±{round_percent(asked)} for every ratio"
+    target = f"The target was ±{round_percent(precision)} for every ratio"
     return f"{target}; {met:,} of {len(cases):,} reached it. They are {spread}."
 
 
 def _asked(info: RunInfo) -> float | None:
-    asked: float | None = info.resolved.get("measure", {}).get("precision")
-    return asked
+    precision: float | None = info.resolved.get("measure", {}).get("precision")
+    return precision
 
 
 def waits(row: Mapping[Any, Any]) -> str:

@@ -9,17 +9,17 @@ from rnnbench.store.records import REFERENCES
 
 @dataclass(frozen=True)
 class ReferenceWords:
-    """How the references of a run are called, and what is held against them."""
+    """Words for the references of a run, and for what is compared with them."""
 
     name: str
     others: str
     key: str  # in names of columns
-    compared: str  # what was held against what before anything was timed
+    compared: str  # what was compared with what before anything was timed
     has_ratios: bool = True
 
     @property
     def heading(self) -> str:
-        """Of the part of a report that has the times."""
+        """The heading of the part of a report that has the times."""
         return f"How far from {self.name}?" if self.has_ratios else "How long does each call take?"
 
     @property
@@ -40,7 +40,7 @@ NOTHING = ReferenceWords(
 
 
 def words(summary: pd.DataFrame) -> ReferenceWords:
-    """The words for a run of cells, of data sets, or of both; or of cells that no reference is named for."""
+    """The words for a run of cells, of data sets, of both, or of cells without a reference."""
     if len(summary) and (summary["reference"] == "none").all():
         return NOTHING
     loads = summary["phase"] == "loading"
@@ -48,5 +48,5 @@ def words(summary: pd.DataFrame) -> ReferenceWords:
 
 
 def is_reference(cases: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows are those that the others of their group are held against."""
+    """Boolean mask of the reference rows."""
     return cases["implementation"].isin(REFERENCES)

@@ -1,4 +1,4 @@
-"""Runs by name: short where that tells them apart, with when and what was measured."""
+"""Short names that tell runs apart, and when and what each run measured."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,23 @@ def when(info: RunInfo) -> str:
 
 
 def commit(info: RunInfo) -> str:
-    """`1713406`, with `+` for changes that were not committed; empty where there is no repository."""
+    """`1713406`, with `+` for changes that were not committed; empty if there is no repository."""
     git = info.environment.get("git") or {}
-    found = str(git.get("commit") or "")[:7]
-    return one_line(f"{found}{'+' if found and git.get('dirty') else ''}")
+    revision = str(git.get("commit") or "")[:7]
+    return one_line(f"{revision}{'+' if revision and git.get('dirty') else ''}")
 
 
 def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """What tells the runs apart: torch's version, the processor, the commit or when it was, the first that does."""
-    ways = (
+    """Names that tell runs apart: the first of torch's version, processor, commit and time that differs for each."""
+    candidates = (
         [_software(info, "torch") for _, info in runs],
         [one_line((info.environment.get("machine") or {}).get("cpu") or "") for _, info in runs],
         [commit(info) for _, info in runs],
         [when(info) for _, info in runs],
     )
     return next(
-        (texts for texts in ways if all(texts) and len(set(texts)) == len(texts)), [one_line(name) for name, _ in runs]
+        (texts for texts in candidates if all(texts) and len(set(texts)) == len(texts)),
+        [one_line(name) for name, _ in runs],
     )
 
 

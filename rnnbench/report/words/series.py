@@ -37,10 +37,10 @@ def name(cell: str, implementation: str) -> str:
 
 
 def with_series(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with each row's `series` and `family`, sorted so that what is compared stands together.
+    """The summary with each row's `series` and `family`, sorted so that rows to compare stand together.
 
-    A family is what shares a reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` where that number belongs to the
-    cell, or a data set. Rows of torch.nn carry the family's name as their series.
+    A family shares one reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` if that number belongs to the cell, or
+    a data set. Rows of torch.nn have the family's name as their series.
     """
     frame = summary.copy()
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
@@ -50,39 +50,43 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     def family(reference: Any, is_plain: bool, *sizes: Any) -> str:
         return reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
 
-    def series(family: str, cell: str, how: str) -> str:
-        return family if how == "torch.nn" else name(cell, how)
+    def series(family: str, cell: str, implementation: str) -> str:
+        return family if implementation == "torch.nn" else name(cell, implementation)
 
     frame["family"] = _each(frame, ["reference", "is_plain", *fixed], family)
     frame["series"] = _each(frame, ["family", "cell", "implementation"], series)
     del frame["is_plain"]
     own = ~is_reference(frame).to_numpy()
-    by_family, by_cell, by_how = (pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation"))
+    by_family, by_cell, by_implementation = (
+        pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation")
+    )
     # By family first; within it the reference, then each cell as it came.
-    order = np.lexsort((by_how, by_cell, own, by_family))
+    order = np.lexsort((by_implementation, by_cell, own, by_family))
     return frame.iloc[order]
 
 
 def _each(frame: pd.DataFrame, columns: list[str], say: Callable[..., str]) -> list[str]:
-    """What `say` makes of some columns of each row; it is asked once for each set of values."""
+    """Apply `say` to some columns of each row, but only once for each set of values."""
     number = frame.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
     firsts = np.unique(number, return_index=True)[1]
-    said = [say(*values) for values in frame[columns].iloc[firsts].itertuples(index=False, name=None)]
-    return [said[place] for place in number]
+    texts = [say(*values) for values in frame[columns].iloc[firsts].itertuples(index=False, name=None)]
+    return [texts[index] for index in number]
 
 
 def styles(frame: pd.DataFrame) -> dict[str, Style]:
-    """How to draw each series of a frame that `with_series` gave."""
+    """How to draw each series of a frame from `with_series`."""
     own = frame[~is_reference(frame)]
-    cells = {cell: place for place, cell in enumerate(own["cell"].unique())}
-    ways = {how: place for place, how in enumerate(own["implementation"].unique())}
+    cells = {cell: index for index, cell in enumerate(own["cell"].unique())}
+    implementations = {implementation: index for index, implementation in enumerate(own["implementation"].unique())}
     drawn = {series: Style("black", "d", filled=True, line="-") for series in frame.loc[is_reference(frame), "series"]}
-    for series, cell, how in own[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False):
-        place = cells[cell]
+    for series, cell, implementation in (
+        own[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False)
+    ):
+        index = cells[cell]
         drawn[series] = Style(
-            COLORS[place % len(COLORS)],
-            MARKERS[place % len(MARKERS)],
-            filled=ways[how] == 0,
-            line=LINES[ways[how] % len(LINES)],
+            COLORS[index % len(COLORS)],
+            MARKERS[index % len(MARKERS)],
+            filled=implementations[implementation] == 0,
+            line=LINES[implementations[implementation] % len(LINES)],
         )
     return drawn

@@ -10,7 +10,7 @@ TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
-MAX_NUMBER = 1e9  # an end of an interval that tells nothing may have hundreds of digits
+MAX_NUMBER = 1e9  # the end of an uninformative interval may have hundreds of digits
 MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
@@ -60,14 +60,14 @@ def ratio_tick(value: float) -> str:
 
 
 def ratio_box(value: float) -> str:
-    """What fits the boxes of a heat map: 0.002, 0.95, 1.04, 6.9, 12; finest about 1, where it matters."""
+    """A ratio that fits a box of a heat map: 0.002, 0.95, 1.04, 6.9, 12; most precise near 1, where it matters."""
     if value < 0.0995:  # never 0.00
         return f"{value:.1g}"
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
 
 
 def percent(share: float) -> str:
-    """`5.1%`, `58%`: a share without its sign; one decimal below 10%, and where a whole number would say all."""
+    """`5.1%`, `58%`: a share without its sign. One decimal below 10% and just below 100%."""
     size = abs(100 * share)
     if 99.5 <= size < 100:
         return f"{min(size, 99.9):.1f}%"
@@ -85,7 +85,7 @@ def percent_digits(share: float) -> str:
 
 
 def round_percent(share: float) -> str:
-    """`2.5%`, `5%`: a round share, as someone chose it."""
+    """`2.5%`, `5%`: a round share, as somebody chose it."""
     return f"{100 * share:.3g}%"
 
 
@@ -111,7 +111,7 @@ def rate(value: float, what: str = "") -> str:
 
 
 def rate_tick(value: float) -> str:
-    """`200 M`, `1 G`: a round number a second, for axes."""
+    """`200 M`, `1 G`: a round number per second, for axes."""
     size, prefix = _unit(value, PREFIXES)
     return f"{value / size:g} {prefix}".rstrip()
 

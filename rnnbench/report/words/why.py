@@ -12,9 +12,9 @@ from rnnbench.store.records import GRAPH_BACKENDS
 
 MAX_NAMED = 3
 MINUS = "\u2212"
-AHEAD = "ahead of the reference"  # what is left where the last rung is faster
-REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size goes with the number of operators
-# What a step is called in a figure, and in a sentence in which it takes off part of the gap.
+AHEAD = "ahead of the reference"  # what is left if the last rung is faster
+REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size depends on the number of operators
+# The name of a step in a figure, and in a sentence that says how much of the gap it explains.
 LABELS: dict[str, tuple[str, str]] = {
     "hoisted": ("input product hoisted", "hoisting the input product recovers"),
     "transposed": ("weights stored as read", "storing the weights in the order of reading recovers"),
@@ -34,28 +34,31 @@ LABELS: dict[str, tuple[str, str]] = {
 
 
 def far(gap: Gap, name: str, reference_name: str) -> str:
-    """How far it is from the reference."""
+    """How long the cell takes compared with the reference, in one sentence."""
     times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.lower, gap.ratio.upper)})"
-    both = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
-    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {both}."
+    durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
+    return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."
 
 
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
-    """How far, what explains it, what is left, and where the call's time goes; `base` is the profile of the first."""
-    told = [far(gap, name, reference_name)]
+    """How large the gap is, what explains it, what is left, and where the call's time goes.
+
+    `base` is the profile of the cell called `name`.
+    """
+    sentences = [far(gap, name, reference_name)]
     if math.isnan(gap.seconds.lower):
-        told.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
+        sentences.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
     elif not gap.seconds.lower > 0:
-        told.append("That is no slower beyond chance, so there is no gap to take apart.")
+        sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
     else:
-        told += _explained(gap, base)
+        sentences += _explained(gap, base)
     if base is not None and base.works:
-        told += _goes(base)
-    return " ".join(told)
+        sentences += _goes(base)
+    return " ".join(sentences)
 
 
 def label(step: Step) -> str:
-    """As figures name it."""
+    """The name of a step in figures."""
     if step.kind == "rest" and step.seconds.upper < 0:
         return AHEAD
     return LABELS[step.kind][0]
@@ -64,10 +67,10 @@ def label(step: Step) -> str:
 def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     named = gap.named
     gains = [step for step in named if step.seconds.value > 0]
-    of = f"Of the {duration(gap.seconds.value)} between them, "
+    opening = f"Of the {duration(gap.seconds.value)} between them, "
     if gains:
         parts = [_part(step, base) for step in gains[:MAX_NAMED]]
-        yield of + "; ".join(parts) + "."
+        yield opening + "; ".join(parts) + "."
     for step in (step for step in named if step.seconds.value < 0):
         longer = duration(-step.seconds.value)
         if step.kind == "kernels":
@@ -77,7 +80,7 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     share = gap.rest.share.value
     rest = duration(abs(gap.rest.seconds.value)) + (f" ({share_text(abs(share))})" if math.isfinite(share) else "")
     if not gains:
-        yield f"{of}nothing that was looked for explains any."
+        yield f"{opening}nothing that was looked for explains any."
     elif gap.rest.seconds.lower > 0:
         yield f"{rest} is left unexplained."
     elif gap.rest.seconds.upper < 0:
@@ -95,9 +98,9 @@ def _part(step: Step, base: Profile | None) -> str:
     if step.what:
         text += f": {one_line(step.what)}, {step.calls:,} times a call"
     if step.kind in REMOVES and base is not None and base.works and base.operators:
-        each = operators_per_step(base)
+        operators = operators_per_step(base)
         saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
-        text += f", {saved} {digits(each)} operators a step"
+        text += f", {saved} {digits(operators)} operators a step"
     return text
 
 
@@ -108,8 +111,12 @@ def _goes(base: Profile) -> Iterable[str]:
         return
     above = max(0.0, overhead(shares))  # below 0 by noise
     kind = "launches and gaps" if base.kernels is not None else "dispatch and Python"
-    each = operators_per_step(base)
-    counted = f" ({digits(each)} operators a step, {duration(_each(base, shares))} each)" if each >= 1 and above else ""
+    operators = operators_per_step(base)
+    counted = (
+        f" ({digits(operators)} operators a step, {duration(_each(base, shares))} each)"
+        if operators >= 1 and above
+        else ""
+    )
     rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
     kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
     yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
@@ -117,17 +124,17 @@ def _goes(base: Profile) -> Iterable[str]:
 
 def _each(base: Profile, shares: list[Share]) -> float:
     """Seconds between kernels for each operator that is called."""
-    calls = sum(one.calls for one in base.operators)
-    return sum(one.seconds.value for one in shares if one.what in ("overhead", "gaps")) / calls
+    calls = sum(operator.calls for operator in base.operators)
+    return sum(share.seconds.value for share in shares if share.what in ("overhead", "gaps")) / calls
 
 
 def _by_what(shares: list[Share]) -> Iterable[tuple[str, float]]:
-    kinds = dict.fromkeys(one.what for one in shares if one.what not in ("overhead", "gaps"))
-    return ((what, sum(one.share for one in shares if one.what == what)) for what in kinds)
+    kinds = dict.fromkeys(share.what for share in shares if share.what not in ("overhead", "gaps"))
+    return ((what, sum(share.share for share in shares if share.what == what)) for what in kinds)
 
 
 def share_text(share: float) -> str:
-    """`35%`; with a minus that is as wide as a plus."""
+    """`35%`, with a minus that is as wide as a plus."""
     return whole_percent(share).replace("-", MINUS)
 
 

@@ -33,7 +33,7 @@ class RegularDataset(Dataset[Example]):
     """Samples that lie one after another: item i is `(inputs[i], targets[i])`."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        """`inputs`: (items, ...), `targets`: (items, ...); raises ValueError where their numbers differ."""
+        """`inputs`: (items, ...), `targets`: (items, ...); raises ValueError if their numbers differ."""
         if len(inputs) != len(targets):
             raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets; expected a target for each input")
         self.inputs = inputs
@@ -53,13 +53,13 @@ class RegularDataset(Dataset[Example]):
 class WindowDataset(Dataset[Example]):
     """Windows over one series: item i is the `length` steps from `i * stride` on, and `targets[i]`.
 
-    A stride equal to the length has windows without overlap, a smaller one overlapping windows, a larger one gaps.
+    A stride equal to the length gives windows without overlap, a smaller one overlapping windows, a larger one gaps.
     """
 
     def __init__(self, series: Tensor, targets: Tensor, length: int, stride: int) -> None:
         """`series`: (steps, ...), `targets`: (windows, ...).
 
-        Raises ValueError where there is no whole window, or another number of targets than of windows.
+        Raises ValueError if there is no whole window, or if the numbers of targets and windows differ.
         """
         if length < 1 or stride < 1:
             raise ValueError(f"length {length} and stride {stride}; expected both to be 1 or more")

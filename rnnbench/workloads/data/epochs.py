@@ -1,4 +1,4 @@
-"""One epoch of a case's data after another."""
+"""Epochs over a case's data, one after another."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ SEED = 4
 
 
 class Epochs:
-    """Each pass over it is an epoch, in an order of its own, with batches on the case's device."""
+    """Each iteration over it is one epoch in a new order, with batches on the case's device."""
 
     def __init__(self, dataset: Batched, way: LoadingWay, workload: Workload) -> None:
         self._device = workload.device
@@ -28,5 +28,5 @@ class Epochs:
             yield inputs.to(self._device), targets.to(self._device)
 
     def close(self) -> None:
-        """End the processes that load; no epoch comes after."""
+        """End the processes that load; no epoch can follow."""
         self._loader = None

@@ -20,10 +20,10 @@ def loader(
 ) -> DataLoader[Any]:
     """Batches `(inputs, targets)`, each (seq, batch, ...), or (batch, ...) where an item has no steps.
 
-    `per_item` is the `DataLoader` as everyone writes it: one item after another, then stacked. `vectorised` reads each
-    batch at once. `workers` are processes, which last from epoch to epoch and end once nothing holds the loader; with 0
-    of them this process loads. Shuffled anew in each epoch by `generator`, else in the data set's order. The last batch
-    may be smaller.
+    `per_item` is the usual `DataLoader`: one item after another, then stacked. `vectorised` reads each batch at once.
+    `workers` is the number of processes that load. They last from epoch to epoch and end once nothing holds the loader;
+    with 0, this process loads. `generator` shuffles anew in each epoch; without it the data set's order is kept. The
+    last batch may be smaller.
     """
     common: dict[str, Any] = {
         "num_workers": workers,
@@ -34,9 +34,9 @@ def loader(
         items: Any = dataset
         order = None if generator is None else RandomSampler(items, generator=generator)
         return DataLoader(items, batch_size, sampler=order, collate_fn=_collate_items, **common)
-    # Of the ways to have batches at once, the fastest in this process: windows of 32 steps in shuffled batches of 32
-    # came at 0.84 M a second; at 0.68 M by `__getitems__` with a collate that does nothing, and at 0.48 M by a
-    # `BatchSampler` as sampler, both of which go through a list of numbers; item by item at 0.26 M.
+    # The fastest way to read whole batches in this process: it gave 0.84 M windows a second (of 32 steps, in shuffled
+    # batches of 32). `__getitems__` with a collate that does nothing gave 0.68 M, and a `BatchSampler` as sampler gave
+    # 0.48 M: both go through a list of numbers. Item by item gave 0.26 M.
     batches = IndexBatches(len(dataset), batch_size, generator)
     whole: Any = _Whole(dataset)
     return DataLoader(whole, batch_size=None, sampler=batches, collate_fn=steps_first, **common)
@@ -64,7 +64,7 @@ class IndexBatches(Sampler[Indices]):
 
 
 class _Whole(Dataset[Example]):
-    """A data set whose items are whole batches: what `DataLoader` asks for where it is not to make batches itself."""
+    """A data set whose items are whole batches, as `DataLoader` needs it to make no batches itself."""
 
     def __init__(self, dataset: Batched) -> None:
         self.dataset = dataset
@@ -74,7 +74,7 @@ class _Whole(Dataset[Example]):
 
 
 def steps_first(batch: Any) -> Example:
-    """(batch, seq, ...) as (seq, batch, ...), the models' order, as a view; (batch,) and (batch, ...) as they are."""
+    """Turn (batch, seq, ...) into a view (seq, batch, ...), the models' order; keep (batch,) and (batch, size)."""
     inputs, targets = (part.transpose(0, 1) if part.dim() > 2 else part for part in batch)
     return inputs, targets
 
@@ -85,5 +85,5 @@ def _collate_items(items: list[Example]) -> Example:
 
 
 def _end_with_parent(_worker: int) -> None:
-    """torch's own workers look only every 5 s whether the process that feeds them is still there."""
+    """End a worker with its parent: torch's own workers check only every 5 s whether it is alive."""
     end_with_parent()

@@ -1,4 +1,4 @@
-"""The data sets of a case: normal draws from a fixed seed, as large as its workload says."""
+"""The data sets of a case: normal draws from a fixed seed, in the sizes of its workload."""
 
 import torch
 
@@ -11,8 +11,8 @@ SEED = 3
 def make(name: DataSet, workload: Workload, dtype: torch.dtype) -> Batched:
     """`samples` inputs (seq, input) with targets (seq, output), in the memory of the host.
 
-    The series that windows are cut from is as long as `samples` sequences, or where they overlap, as a sequence and a
-    step more for each further sample.
+    The series that windows are cut from is as long as `samples` sequences. If windows overlap, it is as long as one
+    sequence and one step for each further sample.
     """
     generator = torch.Generator().manual_seed(SEED)
 

@@ -1,4 +1,4 @@
-"""What one call does, counted rather than timed: equal from run to run, so that a change in it is a change of code."""
+"""Counts of what one call does. They are equal from run to run, so a changed count means changed code."""
 
 import os
 import re
@@ -19,28 +19,28 @@ from rnnbench.workloads.prepare import Built
 
 ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
 
-# In torch 2.13 every profile notes its start and end on standard error, where the coordinator looks for a dead
-# worker's last words. Read once, by the first profile of a process; it mutes the profiler's log and nothing else.
+# In torch 2.13 every profile logs its start and end on standard error, where the coordinator looks for a dead worker's
+# last lines. The first profile of a process reads this variable, which mutes the profiler's log and nothing else.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 # `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
 # `MmBackward0`, `Optimizer.step#Adam.step`).
 OPERATOR = re.compile(r"\w+::\w+")
 
-PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # what the others are made of
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
 
-# Operators that are a backend of their own; every other way of running is made of ATen's plain ones.
+# Operators that are backends of their own; everything else consists of ATen's plain operators.
 BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
 
 @dataclass(frozen=True)
 class CallCounts:
-    """Of one call."""
+    """The counts of one call."""
 
     macs: int  # multiply-accumulates of the matrix products that torch shows
-    operators: int  # torch operators that its code or autograd calls, without those that these call in turn
-    allocations: int  # blocks that it asks of the allocator of its device
-    peak_bytes: int  # most bytes of such blocks that it holds at once; blocks that were there before it don't count
+    operators: int  # torch operators that its code or autograd calls, without those called by other operators
+    allocations: int  # blocks that it requests from its device's allocator
+    peak_bytes: int  # most bytes of such blocks that it holds at once; earlier blocks don't count
     backend: str  # one of BACKENDS, or `aten`
 
 
@@ -62,20 +62,20 @@ def probe(built: Built) -> Readings:
     if backend in OPAQUE_BACKENDS:
         body = built.model.body
         lengths = body.lengths if isinstance(body, TorchLayer) and not body.is_padded else None
-        found = macs.of_call(built.model, built.case.workload, lengths)
-        if found is None:
+        call_macs = macs.of_call(built.model, built.case.workload, lengths)
+        if call_macs is None:
             del values["macs"]
             missing["macs"] = f"{backend} hides its products, and the cell has no formula for them"
         else:
-            values["macs"] = found
+            values["macs"] = call_macs
     return Readings(values, missing)
 
 
 def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] = lambda: None) -> CallCounts:
     """Run a call twice, to warm up and to watch it; whatever the call raises is passed on.
 
-    `forget` drops what the first call leaves behind, such as gradients: the profiler complains when a block is freed
-    that it never saw.
+    `forget` drops what the first call leaves behind, such as gradients: the profiler complains about freed blocks whose
+    allocation it never saw.
     """
     with timed.mode():
         timed.call()
@@ -96,7 +96,7 @@ def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] =
 
 
 def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str], blocks: list[ProfilerEvent]) -> int:
-    """Operators that no other operator calls; adds the backends that run, and what the device's allocator does.
+    """Count operators that no other operator calls; adds to `backends`, and the allocator's events to `blocks`.
 
     The events are a tree: an operator's children are what happens while it runs.
     """
@@ -118,12 +118,12 @@ def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str],
 
 
 def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
-    """Blocks that are allocated, and the most bytes that are held at once."""
+    """The number of allocated blocks, and the most bytes held at once."""
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address
     for block in sorted(blocks, key=lambda event: int(event.start_time_ns)):
-        size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # a size below 0: freed
-        # A block that is freed and was not allocated here is one of an earlier call, such as its gradients.
+        size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # a negative size: freed
+        # A freed block that was not allocated here is from an earlier call: its gradients, for example.
         held -= sizes.pop(address, 0)
         if size > 0:
             sizes[address] = size

@@ -9,7 +9,7 @@ from rnnbench.workloads.prepare import Built
 
 
 def probe(built: Built) -> Readings:
-    """Bytes of the storages that one forward saves, each counted once; parameters and what is given don't count."""
+    """Bytes of the storages that one forward saves, each counted once; parameters and inputs don't count."""
     if built.case.workload.phase == "inference":
         return Readings({"saved_bytes": 0})  # inference mode records nothing
     given = {_address(tensor) for tensor in (*built.model.parameters(), built.input, *leaves(built.layer_state))}
@@ -18,7 +18,7 @@ def probe(built: Built) -> Readings:
     def pack(tensor: Tensor) -> Tensor:
         if _address(tensor) not in given:
             sizes[_address(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # an output that is kept itself would keep its graph, which keeps the output
+        return tensor.detach()  # an output saved with its graph would make a cycle with the graph
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         output, _ = built.model(built.input, built.state)

@@ -14,14 +14,14 @@ from rnnbench.workloads.prepare import Built
 
 def probe(built: Built) -> Readings:
     """The model's parameters, and torchinfo's counts of one step with the head."""
-    found = _of_step(built)
+    statistics = _of_step(built)
     values = {
-        # Not `total_params`, which has a tied weight twice, as it has all of a module that was scripted.
+        # Not `total_params`, which counts a tied weight twice, and all weights of a scripted module.
         "parameters": sum(parameter.numel() for parameter in built.model.parameters()),
-        "mult_adds": int(found.total_mult_adds),
-        "input_bytes": int(found.total_input),
-        "forward_backward_bytes": int(found.total_output_bytes),
-        "parameter_bytes": int(found.total_param_bytes),
+        "mult_adds": int(statistics.total_mult_adds),
+        "input_bytes": int(statistics.total_input),
+        "forward_backward_bytes": int(statistics.total_output_bytes),
+        "parameter_bytes": int(statistics.total_param_bytes),
     }
     step_macs = macs.of_step(built.model, built.case.workload)
     if step_macs is None:
@@ -36,13 +36,13 @@ def _of_step(built: Built) -> Any:
     try:
         return _summary(StepModel(built.model, built.state), *given)
     finally:
-        for module, mode in modes:  # torchinfo leaves all in that of the outermost
+        for module, mode in modes:  # torchinfo leaves all modules in the outermost one's mode
             module.training = mode
-        getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # where it keeps the model
+        getattr(torchinfo.torchinfo, "_cached_forward_pass", {}).clear()  # torchinfo keeps the model here
 
 
 def _summary(model: nn.Module, *inputs: Any) -> Any:
     try:
         return torchinfo.summary(model, input_data=list(inputs), verbose=0)
     except RuntimeError as error:
-        raise error.__cause__ or error from None  # torchinfo puts its own words before what the model raised
+        raise error.__cause__ or error from None  # torchinfo wraps the model's exception in its own

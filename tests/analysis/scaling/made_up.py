@@ -11,24 +11,24 @@ from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Case, Measurement, Workload
 from tests.stored import folder
 
-Law = Callable[[Workload, float], float]  # of a workload and its MACs: seconds
+Law = Callable[[Workload, float], float]  # (workload, MACs) -> seconds
 
 CEILING = Ceiling("cpu", "float32", 1, 5e10, ((4096, 8e10), (1_048_576, 4e10), (134_217_728, 1e10)), 1e-6, None)
 BATCHES, STEPS, HIDDEN = (1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256)
 
 
 def loop(workload: Workload, macs: float) -> float:
-    """A loop of cells: dear steps."""
+    """Seconds of a loop of cells, whose steps are expensive."""
     return 1e-5 + 2e-5 * workload.seq_len + macs / 6e10 + 4 * macs / workload.batch_size / 1e11
 
 
 def layer(workload: Workload, macs: float) -> float:
-    """A fused layer: dear calls, cheap steps, slower products."""
+    """Seconds of a fused layer, with expensive calls, cheap steps and slower products."""
     return 1e-4 + 1e-6 * workload.seq_len + macs / 5e10 + 4 * macs / workload.batch_size / 1e11
 
 
 def macs(workload: Workload) -> float:
-    """Of an LSTM with its head; in training the input needs no gradient, nor does the initial state."""
+    """MACs of an LSTM with its head; in training neither the input nor the initial state needs a gradient."""
     hidden, inputs, rows = workload.hidden_size, workload.input_size, workload.batch_size * workload.seq_len
     head = rows * hidden * workload.output_size
     forward = rows * 4 * hidden * (hidden + inputs) + head
@@ -46,7 +46,7 @@ def summary(
     steps: Sequence[int] = STEPS,
     hidden: Sequence[int] = HIDDEN,
 ) -> pd.DataFrame:
-    """What `summarize` would give for each (cell, implementation) at all sizes, with a measured time by its law."""
+    """A summary like `summarize` returns, with each (cell, implementation) at all sizes and its times by its law."""
     rng = np.random.default_rng(3)
     rows = []
     for (cell, how), law in laws.items():
@@ -66,7 +66,7 @@ BOTH: dict[tuple[str, str], Law] = {("torch.nn.LSTM", "torch.nn"): layer, ("lstm
 
 
 def stored(parent: Path, law: Law = loop) -> Path:
-    """A run folder of lstm loop over 27 sizes, three of each axis, one replicate each."""
+    """A run folder of `lstm loop` at 27 sizes, three values of each axis, with one replicate each."""
     times: dict[Case, list[list[float]]] = {}
     counted = []
     for batch, length, size in itertools.product((1, 4, 16), (4, 16, 64), (32, 64, 128)):

@@ -18,16 +18,16 @@ from . import made_up
 
 
 def pair(slow: made_up.Law, fast: made_up.Law = made_up.layer, noise: float = 0.0) -> tuple[SizeFit, SizeFit]:
-    found = fits(made_up.summary({("torch.nn.LSTM", "torch.nn"): fast, ("lstm", "loop"): slow}, noise=noise))
-    reference, own = found.found
-    assert found.reference_of(own) is reference
+    fitted = fits(made_up.summary({("torch.nn.LSTM", "torch.nn"): fast, ("lstm", "loop"): slow}, noise=noise))
+    reference, own = fitted.found
+    assert fitted.reference_of(own) is reference
     return own, reference
 
 
 def rising(
     one_at: float, doubt: float = 1.1, *, steps: Sequence[int] = made_up.STEPS, hidden: Sequence[int] = made_up.HIDDEN
 ) -> tuple[SizeFit, SizeFit]:
-    """Fits whose ratio is the length over `one_at`, with an interval from 1 / `doubt` to `doubt` times that."""
+    """Fits whose ratio is the length over `one_at`, with an interval from 1 / `doubt` to `doubt` times the ratio."""
     sizes = pd.DataFrame(itertools.product(made_up.BATCHES, steps, [64], hidden), columns=list(MOVING))
     errors = frame_of(sizes, folds(sizes))
     kinds = errors.groupby(["axis", "place"])["axis"].transform("size")
@@ -89,7 +89,7 @@ def test_a_difference_within_the_interval_is_not_sure() -> None:
     [
         (10.5, 1.0, 10, 11, True),
         (10.5, 1.4, 7, 15, True),
-        (9.0, 1.2, 7, 11, True),  # just at a whole size
+        (9.0, 1.2, 7, 11, True),  # exactly at a whole size
         (40.0, 3.0, 13, 123, True),
         (60.0, 4.0, 14, math.nan, True),
         (5.5, 3.0, math.nan, 17, True),
@@ -129,12 +129,12 @@ def test_what_crosses_twice_is_said_to_and_has_its_first_crossing() -> None:
 @pytest.mark.parametrize(
     ("lengths", "one_at", "doubt", "is_sure"),
     [
-        ([4, 16, 64], 1.0, 3.9, True),  # one is in the interval below a length of 4 only, where nothing was measured
+        ([4, 16, 64], 1.0, 3.9, True),  # the interval holds 1 only at lengths below 4, which were not measured
         ([4, 16, 64], 1.0, 4.1, False),
         ([4, 16, 64], 1.0, 6.1, False),
-        ([4, 16, 64], 200.0, 3.0, True),  # above 66
+        ([4, 16, 64], 200.0, 3.0, True),  # the interval holds 1 only above 66
         ([4, 16, 64], 200.0, 3.3, False),
-        ([4, 6, 8], 20.0, 2.4, True),  # above 8.3
+        ([4, 6, 8], 20.0, 2.4, True),  # the interval holds 1 only above 8.3
         ([4, 6, 8], 20.0, 2.6, False),
     ],
 )

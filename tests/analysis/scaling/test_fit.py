@@ -60,12 +60,12 @@ def test_a_form_with_more_terms_must_be_better_to_be_taken() -> None:
 def test_series_with_few_sizes_or_unknown_arithmetic_are_left_out_with_the_reason() -> None:
     few = made_up.summary({("lstm", "loop"): made_up.loop}, batches=[1, 4], steps=[4, 16])
     uncounted = made_up.summary({("gru", "loop"): made_up.loop}).assign(macs=np.nan)
-    one = made_up.summary({("rnn", "loop"): made_up.loop}, batches=[1], steps=[4], hidden=[32])
-    found = fits(pd.concat([few, uncounted, one]))
-    assert not found.found
-    assert [one.reason for one in found.left_out] == [TOO_FEW, UNCOUNTED, TOO_FEW]
-    assert [one.reason for one in fits(few.drop(columns="macs")).left_out] == [TOO_FEW]
-    assert [one.reason for one in fits(uncounted.drop(columns="macs")).left_out] == [UNCOUNTED]
+    single = made_up.summary({("rnn", "loop"): made_up.loop}, batches=[1], steps=[4], hidden=[32])
+    fitted = fits(pd.concat([few, uncounted, single]))
+    assert not fitted.found
+    assert [series.reason for series in fitted.left_out] == [TOO_FEW, UNCOUNTED, TOO_FEW]
+    assert [series.reason for series in fits(few.drop(columns="macs")).left_out] == [TOO_FEW]
+    assert [series.reason for series in fits(uncounted.drop(columns="macs")).left_out] == [UNCOUNTED]
 
 
 def test_a_run_of_an_older_version_without_ceilings_is_fitted_by_the_forms_that_need_none() -> None:
@@ -80,8 +80,8 @@ def test_a_series_without_a_value_on_some_axis_is_fitted_too() -> None:
 
 
 def test_the_reference_is_that_of_the_same_workloads() -> None:
-    both = made_up.summary(made_up.BOTH)
-    found = fits(pd.concat([both.assign(threads=2), both]))
-    hand_written = [fit for fit in found.found if fit.axes["cell"] == "lstm"]
-    assert [found.reference_of(fit).axes["threads"] for fit in hand_written] == [2, 1]  # type: ignore[union-attr]
-    assert all(found.reference_of(fit) is None for fit in found.found if fit.axes["cell"] != "lstm")
+    rows = made_up.summary(made_up.BOTH)
+    fitted = fits(pd.concat([rows.assign(threads=2), rows]))
+    hand_written = [fit for fit in fitted.found if fit.axes["cell"] == "lstm"]
+    assert [fitted.reference_of(fit).axes["threads"] for fit in hand_written] == [2, 1]  # type: ignore[union-attr]
+    assert all(fitted.reference_of(fit) is None for fit in fitted.found if fit.axes["cell"] != "lstm")

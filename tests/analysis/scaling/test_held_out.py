@@ -27,18 +27,18 @@ def test_each_point_is_held_out_once_among_others_whatever_their_number(lengths:
 def test_each_value_of_a_size_with_three_or_more_is_held_out_with_all_of_its_points() -> None:
     rows = [(1, 8, 64, 32), (4, 8, 64, 32), (16, 8, 64, 32), (4, 32, 64, 32), (16, 32, 64, 32)]
     sizes = pd.DataFrame(rows, columns=list(MOVING), index=[7, 7, 3, 2, 1]).assign(seconds=1.0)
-    found = folds(sizes)
-    assert all((fold.axis, fold.place, int(fold.out.sum())) == ("", "point", 1) for fold in found[:5])
-    assert [(fold.axis, fold.place, np.flatnonzero(fold.out).tolist()) for fold in found[5:]] == [
+    all_folds = folds(sizes)
+    assert all((fold.axis, fold.place, int(fold.out.sum())) == ("", "point", 1) for fold in all_folds[:5])
+    assert [(fold.axis, fold.place, np.flatnonzero(fold.out).tolist()) for fold in all_folds[5:]] == [
         ("batch_size", "below", [0]),
         ("batch_size", "inside", [1, 3]),
         ("batch_size", "above", [2, 4]),
     ]
-    out = [rows[np.flatnonzero(fold.out)[0]] for fold in found[:5]] + [rows[place] for place in (0, 1, 3, 2, 4)]
+    out = [rows[np.flatnonzero(fold.out)[0]] for fold in all_folds[:5]] + [rows[index] for index in (0, 1, 3, 2, 4)]
     kinds = [("", "point")] * 5 + [("batch_size", place) for place in ("below", "inside", "inside", "above", "above")]
     expected = [(*size, *kind) for size, kind in zip(out, kinds, strict=True)]
     pd.testing.assert_frame_equal(
-        frame_of(sizes, found), pd.DataFrame(expected, columns=[*MOVING, "axis", "place"]), check_dtype=False
+        frame_of(sizes, all_folds), pd.DataFrame(expected, columns=[*MOVING, "axis", "place"]), check_dtype=False
     )
 
 
@@ -88,8 +88,8 @@ def test_nothing_is_predicted_beyond_twice_the_measured_sizes_nor_where_one_stoo
         ([0.1, -0.1], stats.t.ppf(0.975, 1) * 0.1),
         ([0.0, 0.1, -0.2], stats.t.ppf(0.975, 2) * math.sqrt(0.05 / 3)),
         ([0.0] * 17 + [-1.0], stats.t.ppf(0.975, 17) / math.sqrt(18)),
-        ([0.0] * 18 + [-1.0], 1.0),  # from 19 on, 95% of the next ones stay below the largest
-        ([0.0] * 37 + [0.5, -1.0], 0.5),  # the 38th of 39
+        ([0.0] * 18 + [-1.0], 1.0),  # of 19 or more, the largest bounds 95% of new values
+        ([0.0] * 37 + [0.5, -1.0], 0.5),  # the 38th of 39 values
         ([0.1, -0.1] * 20, stats.t.ppf(0.975, 39) * 0.1),
     ],
 )
@@ -106,6 +106,6 @@ def test_the_widest_of_the_kinds_that_a_prediction_belongs_to_counts_and_none_wh
         [(axis, place, sign * size) for axis, place, size in kinds for sign in (1, -1)],
         columns=["axis", "place", "log_error"],
     )
-    asked = [{}, {"batch_size": 3}, {"hidden_size": 300}, {"batch_size": 3, "hidden_size": 300}, {"hidden_size": 16}]
-    found = half_widths(held_out, [INSIDE | new for new in asked], MEASURED)
-    assert found / stats.t.ppf(0.975, 1) == pytest.approx([0.1, 0.3, 0.1, 0.3, math.nan], nan_ok=True)
+    requests = [{}, {"batch_size": 3}, {"hidden_size": 300}, {"batch_size": 3, "hidden_size": 300}, {"hidden_size": 16}]
+    widths = half_widths(held_out, [INSIDE | new for new in requests], MEASURED)
+    assert widths / stats.t.ppf(0.975, 1) == pytest.approx([0.1, 0.3, 0.1, 0.3, math.nan], nan_ok=True)

@@ -14,16 +14,16 @@ NEW = {"batch_size": [9], "seq_len": [33], "hidden_size": [200]}
 
 
 def test_times_and_ratios_at_new_sizes_are_those_of_the_law() -> None:
-    found = predict(made_up.summary(made_up.BOTH), NEW).set_index("cell")
+    predicted = predict(made_up.summary(made_up.BOTH), NEW).set_index("cell")
     work = Workload("lstm", "inference", "many_to_many", 9, 33, 64, 200, 10, 1, "float32", "cpu", 1)
     loop, layer = (law(work, made_up.macs(work)) for law in (made_up.loop, made_up.layer))
-    assert found.loc["lstm", "seconds"] == pytest.approx(loop, rel=1e-4)
-    assert found.loc["lstm", "ratio"] == pytest.approx(loop / layer, rel=1e-4)
-    assert found.loc["torch.nn.LSTM", "ratio"] == 1
-    assert set(found["status"]) == {"predicted"}
-    assert found.loc["lstm", "dispatch"] == pytest.approx((1e-5 + 33 * 2e-5) / loop, rel=1e-3)
-    assert found.loc["lstm", ["dispatch", "arithmetic", "memory"]].sum() == pytest.approx(1)
-    assert set(found["reason"]) == {""}
+    assert predicted.loc["lstm", "seconds"] == pytest.approx(loop, rel=1e-4)
+    assert predicted.loc["lstm", "ratio"] == pytest.approx(loop / layer, rel=1e-4)
+    assert predicted.loc["torch.nn.LSTM", "ratio"] == 1
+    assert set(predicted["status"]) == {"predicted"}
+    assert predicted.loc["lstm", "dispatch"] == pytest.approx((1e-5 + 33 * 2e-5) / loop, rel=1e-3)
+    assert predicted.loc["lstm", ["dispatch", "arithmetic", "memory"]].sum() == pytest.approx(1)
+    assert set(predicted["reason"]) == {""}
 
 
 def test_the_reference_s_ratio_is_one_without_doubt_and_that_of_a_cell_without_a_reference_is_not_known() -> None:
@@ -49,17 +49,17 @@ def test_what_both_fits_miss_alike_cancels_in_their_ratio() -> None:
 
 
 def test_each_row_says_what_bounds_it() -> None:
-    asked = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
-    found = predict(made_up.summary({("lstm", "loop"): made_up.loop}), asked)
-    assert found["bound_by"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
-    assert found[["dispatch", "arithmetic", "memory"]].to_numpy().dtype == float
+    sizes = {"batch_size": [1, 64], "seq_len": [4], "hidden_size": [32, 256]}
+    predicted = predict(made_up.summary({("lstm", "loop"): made_up.loop}), sizes)
+    assert predicted["bound_by"].tolist() == ["dispatch", "dispatch", "dispatch", "arithmetic"]
+    assert predicted[["dispatch", "arithmetic", "memory"]].to_numpy().dtype == float
 
 
 def test_the_interval_along_a_curve_is_that_of_its_predictions() -> None:
-    found = fits(made_up.summary({("lstm", "loop"): made_up.loop}, noise=0.05)).found[0]
+    fit = fits(made_up.summary({("lstm", "loop"): made_up.loop}, noise=0.05)).found[0]
     sizes = pd.DataFrame({"batch_size": [9, 1, 300], "seq_len": 33, "input_size": 64, "hidden_size": 200})
-    rows = at(found, None, sizes)
-    seconds, low, high = interval(found, sizes)
+    rows = at(fit, None, sizes)
+    seconds, low, high = interval(fit, sizes)
     assert (low < seconds).all()
     assert (seconds < high).all()
     np.testing.assert_allclose(
@@ -68,9 +68,9 @@ def test_the_interval_along_a_curve_is_that_of_its_predictions() -> None:
 
 
 def test_rows_are_numbered_and_have_no_other_columns_than_they_should() -> None:
-    found = predict(made_up.summary(made_up.BOTH), NEW)
-    assert found.index.tolist() == [0, 1]
-    assert list(found.columns) == [
+    predicted = predict(made_up.summary(made_up.BOTH), NEW)
+    assert predicted.index.tolist() == [0, 1]
+    assert list(predicted.columns) == [
         *SERIES, "batch_size", "seq_len", "input_size", "hidden_size", "status", "reason",
         "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
         "bound_by", "dispatch", "arithmetic", "memory", "measured_seconds",
@@ -78,21 +78,21 @@ def test_rows_are_numbered_and_have_no_other_columns_than_they_should() -> None:
 
 
 def test_sizes_whose_arithmetic_does_not_follow_from_the_recorded_are_not_predicted() -> None:
-    """Where the input was always as wide as the state, what each of them costs can't be told apart."""
+    """If the input was always as wide as the state, their costs can't be told apart."""
     tied = made_up.summary({("lstm", "loop"): made_up.loop})
     hidden = tied["hidden_size"]
     tied = tied.assign(input_size=hidden, macs=tied["batch_size"] * tied["seq_len"] * (8 * hidden**2 + 10 * hidden))
-    found = predict(tied, {"batch_size": [4], "seq_len": [16], "input_size": [200], "hidden_size": [200, 128]})
-    assert found["status"].tolist() == ["predicted", "not predicted"]
-    assert found["reason"].tolist() == ["", UNCOUNTED]
-    assert found["seconds"].isna().tolist() == [False, True]
+    predicted = predict(tied, {"batch_size": [4], "seq_len": [16], "input_size": [200], "hidden_size": [200, 128]})
+    assert predicted["status"].tolist() == ["predicted", "not predicted"]
+    assert predicted["reason"].tolist() == ["", UNCOUNTED]
+    assert predicted["seconds"].isna().tolist() == [False, True]
 
 
 def test_intervals_hold_what_would_be_measured_next() -> None:
-    found = scaling.simulated(6, noise=(0.01, 0.05))
-    # 36 intervals at 95%: fewer than 28 would happen once in 5,000 tries.
-    assert (found["coverage"] * found["intervals"]).sum() >= 28
-    assert found["intervals"].sum() == 36
+    table = scaling.simulated(6, noise=(0.01, 0.05))
+    # 36 intervals at 95%: fewer than 28 happen once in 5,000 tries.
+    assert (table["coverage"] * table["intervals"]).sum() >= 28
+    assert table["intervals"].sum() == 36
 
 
 def test_an_interval_is_wider_beyond_the_measured_sizes() -> None:
@@ -101,14 +101,14 @@ def test_an_interval_is_wider_beyond_the_measured_sizes() -> None:
 
     measured = made_up.summary({("lstm", "loop"): bent})
     at = {"batch_size": [4], "seq_len": [16]}
-    found = predict(measured, at | {"hidden_size": [200, 512]})
-    inside, beyond = found["seconds_high"] / found["seconds_low"]
+    predicted = predict(measured, at | {"hidden_size": [200, 512]})
+    inside, beyond = predicted["seconds_high"] / predicted["seconds_low"]
     assert beyond > inside > 1
 
 
 def test_nothing_is_predicted_beyond_twice_the_measured_sizes_and_the_row_says_why() -> None:
-    found = predict(made_up.summary(made_up.BOTH), NEW | {"batch_size": [128, 129], "cell": ["lstm"]})
-    rows = found[found["cell"] == "lstm"]
+    predicted = predict(made_up.summary(made_up.BOTH), NEW | {"batch_size": [128, 129], "cell": ["lstm"]})
+    rows = predicted[predicted["cell"] == "lstm"]
     assert list(rows["status"]) == ["predicted", "not predicted"]
     assert rows["reason"].iloc[1] == "batch_size was measured from 1 to 64; 129 is beyond 2 times that"
     assert rows[["seconds", "seconds_low", "ratio", "dispatch"]].iloc[1].isna().all()
@@ -116,31 +116,31 @@ def test_nothing_is_predicted_beyond_twice_the_measured_sizes_and_the_row_says_w
 
 
 def test_a_size_of_two_measured_values_gives_no_interval_at_a_third_and_says_why() -> None:
-    found = predict(made_up.summary(made_up.BOTH, steps=[4, 64]), NEW)
-    assert found["seconds"].notna().all()
-    assert found["seconds_low"].isna().all()
-    assert set(found["reason"]) == {UNTOLD}
+    predicted = predict(made_up.summary(made_up.BOTH, steps=[4, 64]), NEW)
+    assert predicted["seconds"].notna().all()
+    assert predicted["seconds_low"].isna().all()
+    assert set(predicted["reason"]) == {UNTOLD}
 
 
 def test_what_was_measured_at_just_this_size_stands_beside_the_prediction() -> None:
     measured = made_up.summary(made_up.BOTH)
-    found = predict(measured, {"batch_size": [4], "seq_len": [16], "hidden_size": [64, 65], "cell": ["lstm"]})
-    rows = found[found["cell"] == "lstm"]
+    predicted = predict(measured, {"batch_size": [4], "seq_len": [16], "hidden_size": [64, 65], "cell": ["lstm"]})
+    rows = predicted[predicted["cell"] == "lstm"]
     assert rows["measured_seconds"].iloc[0] == pytest.approx(rows["seconds"].iloc[0], rel=1e-4)
     assert np.isnan(rows["measured_seconds"].iloc[1])
 
 
 def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
-    more: dict[tuple[str, str], made_up.Law] = {**made_up.BOTH, ("lstm", "hoisted"): made_up.loop}
-    found = predict(made_up.summary(more), NEW | {"implementation": ["hoisted"]})
-    assert set(zip(found["cell"], found["implementation"], strict=True)) == {
+    laws: dict[tuple[str, str], made_up.Law] = {**made_up.BOTH, ("lstm", "hoisted"): made_up.loop}
+    predicted = predict(made_up.summary(laws), NEW | {"implementation": ["hoisted"]})
+    assert set(zip(predicted["cell"], predicted["implementation"], strict=True)) == {
         ("torch.nn.LSTM", "torch.nn"),
         ("lstm", "hoisted"),
     }
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("sizes", "words"),
     [
         ({"batch_size": [9], "hidden_size": [200]}, "which seq_len? It was measured at 4, 16, 64"),
         ({"batch_size": [9], "hidden_size": [200]}, "say for example seq_len=64"),
@@ -152,9 +152,9 @@ def test_the_reference_of_a_series_that_is_kept_is_kept_too() -> None:
         ({axis: range(1, 60) for axis in NEW}, "205,379 sizes are more than 100,000"),
     ],
 )
-def test_what_can_t_be_answered_is_said(asked: dict[str, list[object]], words: str) -> None:
+def test_what_can_t_be_answered_is_said(sizes: dict[str, list[object]], words: str) -> None:
     with pytest.raises(UserError) as fault:
-        predict(made_up.summary(made_up.BOTH), asked)
+        predict(made_up.summary(made_up.BOTH), sizes)
     assert words in str(fault.value)
 
 
@@ -166,5 +166,5 @@ def test_a_run_without_enough_sizes_says_how_many_are_enough() -> None:
 
 
 def test_the_largest_sizes_that_can_be_asked_for_are_not_predicted() -> None:
-    found = predict(made_up.summary(made_up.BOTH), {axis: ["9" * 18] for axis in NEW})
-    assert set(found["status"]) == {"not predicted"}
+    predicted = predict(made_up.summary(made_up.BOTH), {axis: ["9" * 18] for axis in NEW})
+    assert set(predicted["status"]) == {"not predicted"}

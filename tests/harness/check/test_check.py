@@ -1,4 +1,4 @@
-"""A whole check on a runner that is not run: when it looks, when it stops, and what it leaves behind."""
+"""A whole check on a fake runner: when it looks, when it stops, and what it leaves behind."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ PAIR_SECONDS, CASE_SECONDS = 1.0, 0.5
 
 
 class FakeRunner:
-    """Gives the log-ratios that the test says, at a known cost."""
+    """Returns the log-ratios that the test sets, at a known cost."""
 
     def __init__(self, ratio: Callable[[Case], float], noise: float, fault: BaseException | None) -> None:
         self.log_ratios: dict[str, Ratios] = {}
@@ -45,7 +45,7 @@ class FakeRunner:
         self._rng = np.random.default_rng(1)
 
     def __call__(self, *_: Any) -> Any:
-        """In place of the classes of pairs and of the runner."""
+        """Stands in for the classes of the pairs and of the runner."""
         return self
 
     def start(self) -> dict[str, dict[str, Any]]:
@@ -110,7 +110,7 @@ def run(
     runner = FakeRunner(ratio, noise, fault)
     runner.broken = broken or {}
     chosen = select(base, head, {}, None, any_number=False)
-    found = check(
+    result = check(
         base,
         head,
         chosen,
@@ -120,11 +120,11 @@ def run(
         start_pairs=runner,
         start_runner=runner,
     )
-    return *found, runner
+    return *result, runner
 
 
 def verdicts(comparison: Comparison) -> dict[str, Any]:
-    return {"{cell} {batch_size}".format(**one.case.axes()): one.verdict for one in comparison.findings}
+    return {"{cell} {batch_size}".format(**finding.case.axes()): finding.verdict for finding in comparison.findings}
 
 
 def test_clear_cases_end_the_check_early(tmp_path: Path) -> None:
@@ -211,10 +211,10 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
 
 def test_cases_of_one_side_are_listed_and_not_compared(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
-    found = select(base, head, {}, None, any_number=False)
-    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
-    assert {case.workload.batch_size for case in found.only_base} == {1}
-    assert {case.workload.batch_size for case in found.only_head} == {3}
+    selected = select(base, head, {}, None, any_number=False)
+    assert {case.workload.batch_size for group in selected.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in selected.only_base} == {1}
+    assert {case.workload.batch_size for case in selected.only_head} == {3}
 
 
 def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_sides_without_a_common_case_are_refused(tmp_path: Path) -> None:
 
 def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_not(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base", sizes=(1, 2)), side(tmp_path, "head", sizes=(2, 3))
-    found = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
-    assert {case.workload.batch_size for group in found.groups for case in group.cases} == {2}
-    assert {case.workload.batch_size for case in found.only_head} == {3}
+    selected = select(base, head, {"batch_size": ["2", "3"]}, None, any_number=False)
+    assert {case.workload.batch_size for group in selected.groups for case in group.cases} == {2}
+    assert {case.workload.batch_size for case in selected.only_head} == {3}
     for values in (["2", "4"], ["1", "2"]):
         with pytest.raises(UserError, match=r"head.*batch_size=\d: the suite has batch_size=2,3"):
             select(base, head, {"batch_size": values}, None, any_number=False)
@@ -235,10 +235,10 @@ def test_a_value_that_only_the_heads_suite_has_may_be_asked_for_and_a_typo_may_n
 
 def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Path) -> None:
     base, head = side(tmp_path, "base"), side(tmp_path, "head")
-    found = select(base, head, {}, None, any_number=False)
-    assert not any(case.is_reference for group in found.groups for case in group.cases)
-    found = select(replace(base, python="another"), head, {}, None, any_number=False)
-    assert sum(case.is_reference for group in found.groups for case in group.cases) == 3
+    selected = select(base, head, {}, None, any_number=False)
+    assert not any(case.is_reference for group in selected.groups for case in group.cases)
+    selected = select(replace(base, python="another"), head, {}, None, any_number=False)
+    assert sum(case.is_reference for group in selected.groups for case in group.cases) == 3
 
 
 def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any_timing(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any
         check(base, head, chosen, **options)
     assert runner.visited == []
     runner.broken = {("base", case.key): "it fails" for group in chosen.groups for case in group.cases}
-    check(base, head, chosen, **options)  # where nothing could be loaded, that is what is to be told
+    check(base, head, chosen, **options)  # if nothing could be loaded, the message must say so
 
 
 def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which imported files are not those of the tree under test, on real folders and repositories."""
+"""Which imported files do not belong to the tree under test, on real folders and repositories."""
 
 from pathlib import Path
 
@@ -26,16 +26,16 @@ def head(tmp_path: Path) -> Tree:
     return tree(tmp_path / "head")
 
 
-def named(found: list[Foreign]) -> dict[str, str]:
-    return {one.module: one.own for one in found}
+def named(modules: list[Foreign]) -> dict[str, str]:
+    return {module.module: module.own for module in modules}
 
 
 def test_modules_of_the_other_side_are_foreign(base: Tree, head: Tree) -> None:
     imported = {"mypkg": head.root / "python/mypkg/__init__.py", "mypkg.cell": head.root / "python/mypkg/cell.py"}
     assert foreign(imported, head, base) == []
-    found = foreign(imported, base, head)
-    assert named(found) == {"mypkg": "python/mypkg/__init__.py", "mypkg.cell": "python/mypkg/cell.py"}
-    assert {one.folder for one in found} == {"python"}
+    modules = foreign(imported, base, head)
+    assert named(modules) == {"mypkg": "python/mypkg/__init__.py", "mypkg.cell": "python/mypkg/cell.py"}
+    assert {module.folder for module in modules} == {"python"}
 
 
 def test_one_module_of_the_other_side_among_others_is_enough(base: Tree, head: Tree) -> None:
@@ -96,7 +96,7 @@ def test_other_projects_of_a_known_name_raise_no_alarm(tmp_path: Path) -> None:
     installed = tmp_path / "venv/lib/python3.11/site-packages"
     files = [
         "mypkg/__init__.py",
-        "mypkg/utils.py",  # mypkg.utils, and not utils
+        "mypkg/utils.py",  # mypkg.utils, not utils
         "tests/utils.py",
         "docs/numpy/__init__.py",
         "third_party/yaml/__init__.py",
@@ -122,9 +122,9 @@ def test_other_projects_of_a_known_name_raise_no_alarm(tmp_path: Path) -> None:
 
 def test_two_projects_in_one_repository_are_both_its_own(tmp_path: Path) -> None:
     files = {"a/one/__init__.py": "", "a/tests/__init__.py": "", "b/two/__init__.py": "", "b/tests/__init__.py": ""}
-    both = tree(tmp_path / "both", files)
-    imported = {"one": both.root / "a/one/__init__.py", "tests": both.root / "b/tests/__init__.py"}
-    assert foreign(imported, both, None) == []
+    projects = tree(tmp_path / "both", files)
+    imported = {"one": projects.root / "a/one/__init__.py", "tests": projects.root / "b/tests/__init__.py"}
+    assert foreign(imported, projects, None) == []
 
 
 def test_a_base_within_the_heads_folder_is_not_the_heads(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checks that would measure other code than they name, on real repositories and folders."""
+"""Checks that would measure code other than they name are refused, on real repositories and folders."""
 
 import json
 import os
@@ -22,7 +22,7 @@ FILES = {"bench/mine.toml": SUITE, "python/mypkg/__init__.py": "", "python/mypkg
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Path:
+def repo(tmp_path: Path) -> Path:
     folder = tmp_path / "there"
     repository.commit(folder, FILES)
     repository.commit(folder, {"python/mypkg/cell.py": "note = 'new'"})
@@ -30,13 +30,13 @@ def there(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def both(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None) -> Iterator[tuple[Side, Side]]:
+def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None) -> Iterator[tuple[Side, Side]]:
     with sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python, None) as (first, second):
         yield first, second
 
 
 def imported(side: Side, module: str, *environment: str, **variables: str) -> dict[str, str]:
-    """What a process with a side's paths imports; `environment` are the folders of its PYTHONPATH."""
+    """The modules that a process with a side's paths imports; `environment`: more folders of its PYTHONPATH."""
     code = f"""
 import sys, json
 import {module}
@@ -45,35 +45,35 @@ print(json.dumps({{name: module.__file__ for name, module in sys.modules.items()
     path = os.pathsep.join([*map(str, side.paths), *environment])
     command = [side.python, "-P", "-c", code]
     done = subprocess.run(command, env={"PYTHONPATH": path, **variables}, check=True, capture_output=True, cwd="/")
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    modules: dict[str, str] = json.loads(done.stdout)
+    return modules
 
 
-def test_a_package_of_the_repository_that_pythonpath_finds_stops_the_check(there: Path) -> None:
-    with both(there) as (base, head):
-        modules = {side.name: imported(side, "mypkg.cell", str(there / "python")) for side in (base, head)}
+def test_a_package_of_the_repository_that_pythonpath_finds_stops_the_check(repo: Path) -> None:
+    with sides_of(repo) as (base, head):
+        modules = {side.name: imported(side, "mypkg.cell", str(repo / "python")) for side in (base, head)}
         with pytest.raises(UserError) as refused:
             refuse_foreign(base, head, modules)
     first, second, remedy = str(refused.value).splitlines()
-    own = f"{there}/python/mypkg/cell.py, though the base has its own: HEAD~1:python/mypkg/cell.py"
+    own = f"{repo}/python/mypkg/cell.py, though the base has its own: HEAD~1:python/mypkg/cell.py"
     assert second == f"base {base.about}: mypkg.cell was imported from {own}"
     assert "mypkg/__init__.py" in first
     assert "FOLDER is python/ as found from __file__" in remedy
 
 
 @pytest.mark.parametrize("kind", ["editable", "copy"])
-def test_an_installed_package_of_the_repository_stops_the_check(there: Path, tmp_path: Path, kind: str) -> None:
+def test_an_installed_package_of_the_repository_stops_the_check(repo: Path, tmp_path: Path, kind: str) -> None:
     installed = tmp_path / "env" / "site-packages"
     installed.mkdir(parents=True)
     if kind == "editable":
-        (installed / "mypkg.pth").write_text(f"{there / 'python'}\n")
+        (installed / "mypkg.pth").write_text(f"{repo / 'python'}\n")
     else:
-        repository.git(there, "worktree", "add", "--quiet", str(tmp_path / "other"), "HEAD~1")
+        repository.git(repo, "worktree", "add", "--quiet", str(tmp_path / "other"), "HEAD~1")
         (tmp_path / "other" / "python" / "mypkg").rename(installed / "mypkg")
     code = f"import site; site.addsitedir({str(installed)!r})"
     (tmp_path / "custom").mkdir()
     (tmp_path / "custom" / "sitecustomize.py").write_text(code)
-    with both(there) as (base, head):
+    with sides_of(repo) as (base, head):
         modules = {side.name: imported(side, "mypkg.cell", str(tmp_path / "custom")) for side in (base, head)}
         with pytest.raises(UserError, match=r"base HEAD~1 .*: mypkg was imported from .*mypkg/__init__.py"):
             refuse_foreign(base, head, modules)
@@ -86,23 +86,23 @@ def test_an_installed_package_of_the_repository_stops_the_check(there: Path, tmp
 def test_a_package_in_the_top_folder_or_in_src_is_each_sides_own_whatever_is_installed(
     tmp_path: Path, layout: str
 ) -> None:
-    there = tmp_path / "there"
+    repo = tmp_path / "there"
     files = {name.replace("python/", layout): text for name, text in FILES.items()}
-    repository.commit(there, files)
-    with both(there, "HEAD") as (base, head):
-        modules = {side.name: imported(side, "mypkg.cell", str(there / layout)) for side in (base, head)}
+    repository.commit(repo, files)
+    with sides_of(repo, "HEAD") as (base, head):
+        modules = {side.name: imported(side, "mypkg.cell", str(repo / layout)) for side in (base, head)}
         for side in (base, head):
             assert modules[side.name]["mypkg.cell"] == str(Path(side.tree or "", layout, "mypkg", "cell.py"))
         refuse_foreign(base, head, modules)
         refuse_equal(base, head, modules)
 
 
-def test_a_base_that_is_a_folder_is_held_to_its_own_files_too(there: Path, tmp_path: Path) -> None:
-    repository.git(tmp_path, "clone", "--quiet", str(there), "other")
+def test_a_base_that_is_a_folder_is_held_to_its_own_files_too(repo: Path, tmp_path: Path) -> None:
+    repository.git(tmp_path, "clone", "--quiet", str(repo), "other")
     other = tmp_path / "other"
-    with both(there, str(other)) as (base, head):
+    with sides_of(repo, str(other)) as (base, head):
         modules = {side.name: imported(side, "mypkg.cell", str(other / "python")) for side in (base, head)}
-        with pytest.raises(UserError, match=rf"head .* has its own: {there}/python/mypkg/__init__\.py"):
+        with pytest.raises(UserError, match=rf"head .* has its own: {repo}/python/mypkg/__init__\.py"):
             refuse_foreign(base, head, modules)
 
 
@@ -118,59 +118,59 @@ def test_folders_outside_of_any_repository_are_compared_with_their_own_modules(t
         refuse_equal(base, head, modules)
 
 
-def test_two_interpreters_with_the_same_files_are_fine_and_one_with_a_copy_is_not(there: Path, tmp_path: Path) -> None:
+def test_two_interpreters_with_the_same_files_are_fine_and_one_with_a_copy_is_not(repo: Path, tmp_path: Path) -> None:
     other = repository.executable(tmp_path / "python", f'exec "{sys.executable}" "$@"')
-    own = {"mypkg.cell": str(there / "python/mypkg/cell.py")}
+    own = {"mypkg.cell": str(repo / "python/mypkg/cell.py")}
     copy = {"mypkg.cell": str(tmp_path / "env/lib/site-packages/mypkg/cell.py")}
-    with both(there, None, str(other)) as (base, head):
+    with sides_of(repo, None, str(other)) as (base, head):
         refuse_foreign(base, head, {"base": own, "head": own})
         refuse_equal(base, head, {"base": copy, "head": copy})
         with pytest.raises(UserError, match=r"base the same files, .*: mypkg\.cell was imported from"):
             refuse_foreign(base, head, {"base": copy, "head": own})
 
 
-def test_a_cells_file_with_an_absolute_path_stops_the_check(there: Path) -> None:
-    file = {"rnnbench_user_cell_0": str(there / "python" / "mypkg" / "cell.py")}
-    with both(there) as (base, head), pytest.raises(UserError) as refused:
+def test_a_cells_file_with_an_absolute_path_stops_the_check(repo: Path) -> None:
+    file = {"rnnbench_user_cell_0": str(repo / "python" / "mypkg" / "cell.py")}
+    with sides_of(repo) as (base, head), pytest.raises(UserError) as refused:
         refuse_foreign(base, head, {"base": file, "head": file})
     assert "a cell's file was imported from" in str(refused.value)
     assert "name it by its path relative to the suite" in str(refused.value)
 
 
-def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(there: Path) -> None:
+def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo: Path) -> None:
     running = {"rnnbench.cells.gru": str(PACKAGE_PARENT / "rnnbench" / "cells" / "gru.py")}
     vendored = {"tools/rnnbench/rnnbench/__init__.py": "", "tools/rnnbench/rnnbench/cells/gru.py": ""}
-    repository.commit(there, vendored)
-    with both(there, "HEAD") as (base, head):
+    repository.commit(repo, vendored)
+    with sides_of(repo, "HEAD") as (base, head):
         refuse_foreign(base, head, {"base": running, "head": running})
-    held = dict.fromkeys(["rnnbench/__init__.py", "rnnbench/harness/worker/loop.py", "rnnbench/cells/gru.py"], "")
-    repository.commit(there, held)
-    with both(there, "HEAD") as (base, head):
+    files = dict.fromkeys(["rnnbench/__init__.py", "rnnbench/harness/worker/loop.py", "rnnbench/cells/gru.py"], "")
+    repository.commit(repo, files)
+    with sides_of(repo, "HEAD") as (base, head):
         with pytest.raises(UserError, match=r"rnnbench\.cells\.gru was imported from"):
             refuse_foreign(base, head, {"base": running, "head": running})
         own = {
-            side.name: {"rnnbench.cells.gru": str((side.tree or there) / "rnnbench/cells/gru.py")}
+            side.name: {"rnnbench.cells.gru": str((side.tree or repo) / "rnnbench/cells/gru.py")}
             for side in (base, head)
         }
         refuse_foreign(base, head, own)
         refuse_equal(base, head, own)
 
 
-def test_a_revision_whose_rnnbench_is_built_otherwise_is_refused(there: Path) -> None:
-    repository.commit(there, {"rnnbench/__init__.py": "", "rnnbench/measure/worker.py": ""})
-    repository.commit(there, {"rnnbench/harness/worker/loop.py": ""})
+def test_a_revision_whose_rnnbench_is_built_otherwise_is_refused(repo: Path) -> None:
+    repository.commit(repo, {"rnnbench/__init__.py": "", "rnnbench/measure/worker.py": ""})
+    repository.commit(repo, {"rnnbench/harness/worker/loop.py": ""})
     with (
         pytest.raises(UserError, match=r"HEAD~1: its rnnbench has no rnnbench/harness/worker/loop\.py"),
-        both(there, "HEAD~1"),
+        sides_of(repo, "HEAD~1"),
     ):
         pass
 
 
-def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(there: Path) -> None:
+def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(repo: Path) -> None:
     elsewhere = {"other": "/usr/lib/other.py", "rnnbench.cells.gru": "/usr/lib/rnnbench/cells/gru.py"}
-    with both(there) as (base, head):
+    with sides_of(repo) as (base, head):
         with pytest.raises(UserError, match=r"nothing differs between base .* no case imported a file from"):
             refuse_equal(base, head, {"base": elsewhere, "head": elsewhere})
-        refuse_equal(base, head, {"base": {}, "head": elsewhere})  # an older rnnbench does not tell
+        refuse_equal(base, head, {"base": {}, "head": elsewhere})  # an older rnnbench does not report its imports
         moved = {"mypkg.cell": str(head.root.parent / "python" / "mypkg" / "cell.py")}
         refuse_equal(base, head, {"base": elsewhere, "head": moved})

@@ -1,4 +1,4 @@
-"""Pairs of workers that cost what the test says and die where it says."""
+"""Pairs of workers whose costs and deaths the test sets."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ HEAD_COSTS = 1.05
 
 
 class Bench:
-    """A runner on fake workers; `turns` is which side worked on which case, in the order of time."""
+    """A runner on fake workers; `turns`: (side, case) of each window, in order of time."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Bench:
         fault: Any = lambda side, message: None,
         protocol: int = PROTOCOL_VERSION,
         worker: type[FakeWorker] = FakeWorker,
-        **more: Any,
+        **options: Any,
     ) -> None:
         self.clock = FakeClock()
         self.workers: list[tuple[str, int, FakeWorker]] = []
@@ -52,21 +52,21 @@ class Bench:
                 fault(side.name, message)
 
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
-            made = worker(name, self.clock, watch, lambda key: seconds)
-            made.protocol = protocol
-            self.workers.append((side.name, layout, made))
-            return made
+            fake = worker(name, self.clock, watch, lambda key: seconds)
+            fake.protocol = protocol
+            self.workers.append((side.name, layout, fake))
+            return fake
 
-        both = [Side(name, f"the {name}", suite, **more) for name in ("base", "head")]
+        sides = [Side(name, f"the {name}", suite, **options) for name in ("base", "head")]
         self.settings = Settings(windows=4, window_seconds=0.01)
-        self.pairs = WorkerPairs(both, start=start, now=self.clock, seed=1)
+        self.pairs = WorkerPairs(sides, start=start, now=self.clock, seed=1)
         self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
         for folder in self.folders.values():
             folder.write_info(INFO)
         self.runner = self.runner_of(CASES)
 
     def runner_of(self, cases: Sequence[Case]) -> PairedRunner:
-        """A runner of these cases, into the folders."""
+        """A runner of these cases that writes into the folders."""
         runner = PairedRunner(self.pairs, self.folders, cases, self.settings, seed=1)
         for case in cases:
             observed = Measurement(case, "pending", parity="agrees").to_json()
@@ -84,55 +84,55 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
+def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
 
     def make(*arguments: Any, **options: Any) -> Bench:
-        made.append(Bench(tmp_path, *arguments, **options))
-        return made[-1]
+        benches.append(Bench(tmp_path, *arguments, **options))
+        return benches[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for bench in benches:
+        bench.close()
 
 
-def test_the_sides_of_a_case_take_turns_and_nothing_comes_between(bench: Callable[..., Bench]) -> None:
-    made = bench()
-    made.runner.replicate(GROUPS)
-    assert len(made.turns) == 6 * 8
-    for start in range(0, len(made.turns), 8):
-        visit = made.turns[start : start + 8]
+def test_the_sides_of_a_case_take_turns_and_nothing_comes_between(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    bench.runner.replicate(GROUPS)
+    assert len(bench.turns) == 6 * 8
+    for start in range(0, len(bench.turns), 8):
+        visit = bench.turns[start : start + 8]
         assert len({case for _, case in visit}) == 1
         order = "".join(side[0] for side, _ in visit)
         assert order[:4] in ("bhhb", "hbbh")
         assert order[4:] in ("bhhb", "hbbh")
 
 
-def test_the_ratio_of_each_replicate_is_that_of_the_costs(bench: Callable[..., Bench]) -> None:
-    made = bench()
+def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
     for _ in range(3):
-        made.runner.replicate(GROUPS)
-    assert set(made.runner.log_ratios) == {case.key for case in CASES}
-    for ratios in made.runner.log_ratios.values():
+        bench.runner.replicate(GROUPS)
+    assert set(bench.runner.log_ratios) == {case.key for case in CASES}
+    for ratios in bench.runner.log_ratios.values():
         assert ratios.low == pytest.approx([math.log(HEAD_COSTS)] * 3)
         assert ratios.mean == pytest.approx([math.log(HEAD_COSTS)] * 3)
 
 
-def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(bench: Callable[..., Bench]) -> None:
-    made = bench()
+def test_a_pair_is_fresh_and_shares_a_layout_that_no_other_pair_has(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
     for _ in range(3):
-        made.runner.replicate(GROUPS)
-    layouts = [layout for _, layout, _ in made.workers]
+        bench.runner.replicate(GROUPS)
+    layouts = [layout for _, layout, _ in bench.workers]
     assert layouts[::2] == layouts[1::2]
     assert len(set(layouts)) == 3
-    assert all(worker.closed for _, _, worker in made.workers)
+    assert all(worker.closed for _, _, worker in bench.workers)
 
 
-def test_both_sides_are_stored_as_runs_whose_visits_are_complete(bench: Callable[..., Bench]) -> None:
-    made = bench()
+def test_both_sides_are_stored_as_runs_whose_visits_are_complete(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
     for _ in range(2):
-        made.runner.replicate(GROUPS)
-    for frame in made.frames().values():
+        bench.runner.replicate(GROUPS)
+    for frame in bench.frames().values():
         assert set(frame.groupby(["case", "replicate"]).size()) == {4}
         assert set(frame["turns"]) == {8}  # two cases of a group, four windows each
         visits = frame.sort_values("order").groupby(["replicate", "batch_size"])["order"]
@@ -150,62 +150,64 @@ def losing(case: Case, side: str, op: str) -> Any:
 @pytest.mark.parametrize("op", ["prepare", "window"])
 @pytest.mark.parametrize("side", ["base", "head"])
 def test_a_case_that_kills_its_worker_on_one_side_fails_there_alone(
-    bench: Callable[..., Bench], side: str, op: str
+    make_bench: Callable[..., Bench], side: str, op: str
 ) -> None:
     culprit = CASES[2]
-    made = bench(losing(culprit, side, op))
-    made.runner.replicate(GROUPS)
+    bench = make_bench(losing(culprit, side, op))
+    bench.runner.replicate(GROUPS)
     other = {"base": "head", "head": "base"}[side]
-    assert made.runner.measurement(side, culprit).status == "failed"
-    assert made.runner.measurement(side, culprit).reason == "the worker was killed by SIGSEGV"
-    assert made.runner.measurement(side, culprit).failure == "lost"
-    assert made.runner.measurement(other, culprit).status == "measured"
-    assert made.runner.failed(culprit)
-    assert set(made.runner.log_ratios) == {case.key for case in CASES if case != culprit}
-    assert {len(ratios.low) for ratios in made.runner.log_ratios.values()} == {1}
-    assert len(made.workers) == 4
-    assert made.runner.notes == [f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
+    assert bench.runner.measurement(side, culprit).status == "failed"
+    assert bench.runner.measurement(side, culprit).reason == "the worker was killed by SIGSEGV"
+    assert bench.runner.measurement(side, culprit).failure == "lost"
+    assert bench.runner.measurement(other, culprit).status == "measured"
+    assert bench.runner.failed(culprit)
+    assert set(bench.runner.log_ratios) == {case.key for case in CASES if case != culprit}
+    assert {len(ratios.low) for ratios in bench.runner.log_ratios.values()} == {1}
+    assert len(bench.workers) == 4
+    assert bench.runner.notes == [f"{side}: a worker was lost at {culprit.key}: the worker was killed by SIGSEGV"]
 
 
-def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(bench: Callable[..., Bench]) -> None:
-    made = bench()
-    made.runner.replicate(GROUPS)
-    expected, before = made.runner.expected_seconds(GROUPS), made.clock.seconds
-    made.runner.replicate(GROUPS)
-    assert made.clock.seconds - before == pytest.approx(expected)
-    assert made.runner.expected_seconds(GROUPS[:1]) < expected
+def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    bench.runner.replicate(GROUPS)
+    expected, before = bench.runner.expected_seconds(GROUPS), bench.clock.seconds
+    bench.runner.replicate(GROUPS)
+    assert bench.clock.seconds - before == pytest.approx(expected)
+    assert bench.runner.expected_seconds(GROUPS[:1]) < expected
 
 
-def test_a_base_that_speaks_another_protocol_is_refused_in_words(bench: Callable[..., Bench]) -> None:
-    made = bench(protocol=1)
+def test_a_base_that_speaks_another_protocol_is_refused_in_words(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(protocol=1)
     with pytest.raises(UserError, match=r"base \(the base\): the worker uses protocol 1, but this rnnbench uses"):
-        made.pairs.start()
+        bench.pairs.start()
 
 
 def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
-    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(worker: FakeWorker) -> None:
         raise WorkerLost(f"the worker exited with 1: {tmp_path}/rnnbench/harness/worker/loop.py is broken")
 
     monkeypatch.setattr(FakeWorker, "wait_ready", lose)
-    made = bench(tree=tmp_path, revision="main")
+    bench = make_bench(tree=tmp_path, revision="main")
     with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
-        made.pairs.start()
+        bench.pairs.start()
 
 
-def test_reasons_name_the_revision_and_keep_the_kind_of_failure(bench: Callable[..., Bench], tmp_path: Path) -> None:
+def test_reasons_name_the_revision_and_keep_the_kind_of_failure(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
     class Broken(FakeWorker):
         def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
             failed = {"ok": False, "status": "failed", "reason": f"{tmp_path}/a.py", "failure": "loading"}
             return failed | {"imported": {"a": f"{tmp_path}/a.py"}}
 
-    made = bench(tree=tmp_path, revision="main", worker=Broken)
-    made.runner.observe(GROUPS)
-    found = made.runner.measurement("base", CASES[0])
-    assert (found.status, found.reason, found.failure) == ("failed", "main:a.py", "loading")
-    assert made.runner.imported("base") == {"a": f"{tmp_path}/a.py"}
-    stored = made.folders["base"].path / "measurements.jsonl"
+    bench = make_bench(tree=tmp_path, revision="main", worker=Broken)
+    bench.runner.observe(GROUPS)
+    measurement = bench.runner.measurement("base", CASES[0])
+    assert (measurement.status, measurement.reason, measurement.failure) == ("failed", "main:a.py", "loading")
+    assert bench.runner.imported("base") == {"a": f"{tmp_path}/a.py"}
+    stored = bench.folders["base"].path / "measurements.jsonl"
     assert '"failure":"loading"' in stored.read_text()
 
 
@@ -216,28 +218,30 @@ def on(device: str) -> list[Group]:
 CELLS = ("vanilla", "combined", "deep", "deep-notebook")
 
 
-def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(bench: Callable[..., Bench]) -> None:
-    asked: list[str] = []
-    made = bench(lambda side, message: asked.append(side) if message["op"] == "observe" else None)
+def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
+    make_bench: Callable[..., Bench],
+) -> None:
+    observed: list[str] = []
+    bench = make_bench(lambda side, message: observed.append(side) if message["op"] == "observe" else None)
     groups = on("cuda")
-    made.runner = made.runner_of(groups[0].cases)
-    made.pairs.start()
-    told: list[tuple[int, int]] = []
-    made.runner.observe(groups, lambda done, total: told.append((done, total)))
-    assert asked == ["base"] * len(CELLS) + ["head"] * len(CELLS)
-    assert [done for done, _ in told] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
-    assert {total for _, total in told} == {8}
-    assert all(worker.closed for _, _, worker in made.workers)
-    assert len(made.workers) == 2
+    bench.runner = bench.runner_of(groups[0].cases)
+    bench.pairs.start()
+    progress: list[tuple[int, int]] = []
+    bench.runner.observe(groups, lambda done, total: progress.append((done, total)))
+    assert observed == ["base"] * len(CELLS) + ["head"] * len(CELLS)
+    assert [done for done, _ in progress] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert {total for _, total in progress} == {8}
+    assert all(worker.closed for _, _, worker in bench.workers)
+    assert len(bench.workers) == 2
 
 
-def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(bench: Callable[..., Bench]) -> None:
+def test_an_interrupt_leaves_no_worker_of_the_side_that_was_to_come(make_bench: Callable[..., Bench]) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    made, groups = bench(), on("cuda")
-    made.runner = made.runner_of(groups[0].cases)
-    made.pairs.start()
+    bench, groups = make_bench(), on("cuda")
+    bench.runner = bench.runner_of(groups[0].cases)
+    bench.pairs.start()
     with pytest.raises(KeyboardInterrupt):
-        made.runner.observe(groups, interrupt)
-    assert all(worker.closed for _, _, worker in made.workers)
+        bench.runner.observe(groups, interrupt)
+    assert all(worker.closed for _, _, worker in bench.workers)

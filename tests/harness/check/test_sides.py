@@ -17,7 +17,7 @@ CELL = "from torch import nn\nclass Mine(nn.RNNCell):\n    note = {note!r}\n"
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Path:
+def repo(tmp_path: Path) -> Path:
     folder = tmp_path / "there"
     repository.commit(folder, {"bench/mine.toml": SUITE, "bench/cell.py": CELL.format(note="old")})
     repository.commit(folder, {"bench/cell.py": CELL.format(note="new")})
@@ -36,61 +36,61 @@ def cell(side: Side) -> str:
     return (side.root / "cell.py").read_text()
 
 
-def test_a_revision_is_compared_with_the_working_tree(there: Path) -> None:
-    with opened(there, "HEAD~1") as (base, head):
+def test_a_revision_is_compared_with_the_working_tree(repo: Path) -> None:
+    with opened(repo, "HEAD~1") as (base, head):
         assert "old" in cell(base)
         assert "new" in cell(head)
-        assert head.root == there.resolve() / "bench"
+        assert head.root == repo.resolve() / "bench"
         assert base.about.startswith("HEAD~1 (")
         assert head.about.startswith("the working tree at ")
         assert "uncommitted" not in head.about
-        assert base.commit == repository.git(there, "rev-parse", "HEAD~1")
+        assert base.commit == repository.git(repo, "rev-parse", "HEAD~1")
     assert not base.root.exists()
 
 
-def test_uncommitted_changes_are_said(there: Path) -> None:
-    (there / "bench" / "cell.py").write_text(CELL.format(note="newer"))
-    with opened(there, "HEAD") as (_, head):
+def test_uncommitted_changes_are_said(repo: Path) -> None:
+    (repo / "bench" / "cell.py").write_text(CELL.format(note="newer"))
+    with opened(repo, "HEAD") as (_, head):
         assert head.about.endswith(", with uncommitted changes")
 
 
-def test_a_folder_is_compared_by_the_suites_place_or_its_bare_name(there: Path, tmp_path: Path) -> None:
+def test_a_folder_is_compared_by_the_suites_place_or_its_bare_name(repo: Path, tmp_path: Path) -> None:
     for place in ("bench", "."):
         other = tmp_path / f"other-{place}" / place
         other.mkdir(parents=True)
         (other / "mine.toml").write_text(SUITE)
         (other / "cell.py").write_text(CELL.format(note=place))
-        with opened(there, str(tmp_path / f"other-{place}")) as (base, _):
+        with opened(repo, str(tmp_path / f"other-{place}")) as (base, _):
             assert repr(place) in cell(base)
 
 
 @pytest.mark.parametrize("place", [".", "bench"])
-def test_the_heads_own_folder_is_no_base(there: Path, tmp_path: Path, place: str) -> None:
-    (tmp_path / "link").symlink_to(there)
+def test_the_heads_own_folder_is_no_base(repo: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(repo)
     with pytest.raises(UserError, match="nothing differs: that folder contains the head's own files"):
-        opened(there, str(tmp_path / "link" / place)).__enter__()
+        opened(repo, str(tmp_path / "link" / place)).__enter__()
 
 
-def test_a_sides_own_modules_and_rnnbench_come_first(there: Path) -> None:
-    with opened(there, "HEAD") as (base, head):
-        assert head.paths[-1] == there.resolve()
+def test_a_sides_own_modules_and_rnnbench_come_first(repo: Path) -> None:
+    with opened(repo, "HEAD") as (base, head):
+        assert head.paths[-1] == repo.resolve()
         assert base.paths[-1] == base.root.parent
         assert (base.paths[0] / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
         assert {entry.name for entry in base.paths[0].iterdir()} == {"rnnbench", MARKER}
 
 
-def test_a_repository_that_holds_rnnbench_is_measured_with_its_own(there: Path) -> None:
-    repository.commit(there, {"rnnbench/harness/worker/loop.py": ""})
-    with opened(there, "HEAD") as (base, head):
-        assert head.paths[0] == there.resolve()
+def test_a_repository_that_holds_rnnbench_is_measured_with_its_own(repo: Path) -> None:
+    repository.commit(repo, {"rnnbench/harness/worker/loop.py": ""})
+    with opened(repo, "HEAD") as (base, head):
+        assert head.paths[0] == repo.resolve()
         assert base.paths[0] == base.root.parent
 
 
-def test_two_interpreters_run_the_same_files(there: Path, tmp_path: Path) -> None:
+def test_two_interpreters_run_the_same_files(repo: Path, tmp_path: Path) -> None:
     other = tmp_path / "venv" / "bin" / "python"
     other.parent.mkdir(parents=True)
     other.symlink_to(sys.executable)
-    with opened(there, base_python=str(tmp_path / "venv")) as (base, head):
+    with opened(repo, base_python=str(tmp_path / "venv")) as (base, head):
         assert base.root == head.root
         assert (base.python, head.python) == (str(other), sys.executable)
         assert str(other) in base.about
@@ -107,16 +107,16 @@ def test_two_interpreters_run_the_same_files(there: Path, tmp_path: Path) -> Non
     ],
 )
 def test_what_can_not_be_compared_is_refused_in_words(
-    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], words: str
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=words), opened(there, **arguments):
+    with pytest.raises(UserError, match=words), opened(repo, **arguments):
         pass
 
 
-def test_a_revision_without_the_suite_is_refused(there: Path) -> None:
-    (there / "bench" / "mine.toml").rename(there / "bench" / "other.toml")
-    other = suites.read(str(there / "bench" / "other.toml"))
+def test_a_revision_without_the_suite_is_refused(repo: Path) -> None:
+    (repo / "bench" / "mine.toml").rename(repo / "bench" / "other.toml")
+    other = suites.read(str(repo / "bench" / "other.toml"))
     with pytest.raises(UserError, match=r"has no bench/other\.toml"), sides(other, "HEAD", None, None):
         pass
 
@@ -133,39 +133,39 @@ def test_a_revision_without_the_suite_is_refused(there: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_the_bases_suite_is_told_by_revision_and_path(
-    there: Path, suite_text: str, words: str
+    repo: Path, suite_text: str, words: str
 ) -> None:
-    repository.commit(there, {"bench/mine.toml": suite_text})
-    repository.commit(there, {"bench/mine.toml": SUITE})
-    with pytest.raises(UserError) as refused, opened(there, "HEAD~1"):
+    repository.commit(repo, {"bench/mine.toml": suite_text})
+    repository.commit(repo, {"bench/mine.toml": SUITE})
+    with pytest.raises(UserError) as refused, opened(repo, "HEAD~1"):
         pass
     assert str(refused.value).startswith(words)
     assert "rnnbench.base" not in str(refused.value)
 
 
-def test_a_submodule_is_in_the_base_and_named_where_its_commit_is_not_here(there: Path, tmp_path: Path) -> None:
+def test_a_submodule_is_in_the_base_and_named_where_its_commit_is_not_here(repo: Path, tmp_path: Path) -> None:
     repository.commit(tmp_path / "lib", {"other.py": CELL.format(note="old")})
-    repository.add_submodule(there, tmp_path / "lib", "bench/libs")
-    repository.commit(there, {"bench/mine.toml": SUITE.replace("cell.py", "libs/other.py")})
-    with opened(there, "HEAD") as (base, _):
+    repository.add_submodule(repo, tmp_path / "lib", "bench/libs")
+    repository.commit(repo, {"bench/mine.toml": SUITE.replace("cell.py", "libs/other.py")})
+    with opened(repo, "HEAD") as (base, _):
         assert (base.root / "libs" / "other.py").exists()
         assert base.empty_submodules == ()
-    repository.git(tmp_path, "clone", "--quiet", str(there), "clone")
+    repository.git(tmp_path, "clone", "--quiet", str(repo), "clone")
     (tmp_path / "clone" / "bench" / "libs" / "other.py").write_text(CELL.format(note="new"))
     with pytest.raises(UserError, match=r"no file HEAD:bench/libs/other\.py; submodules that are empty in HEAD, since"):
         opened(tmp_path / "clone", "HEAD").__enter__()
 
 
-def test_paths_of_a_temporary_tree_are_told_as_git_names_them(there: Path) -> None:
-    with opened(there, "HEAD~1") as (base, head):
+def test_paths_of_a_temporary_tree_are_told_as_git_names_them(repo: Path) -> None:
+    with opened(repo, "HEAD~1") as (base, head):
         assert base.in_words(f"{base.root}/cell.py:3 and {base.tree}") == "HEAD~1:bench/cell.py:3 and HEAD~1"
-        assert head.in_words(f"{head.root}/cell.py:3") == f"{there}/bench/cell.py:3"
+        assert head.in_words(f"{head.root}/cell.py:3") == f"{repo}/bench/cell.py:3"
 
 
-def test_a_revision_without_git_is_refused(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_without_git_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="base HEAD: git is not installed, or not on PATH, and no folder has"):
-        opened(there, "HEAD").__enter__()
+        opened(repo, "HEAD").__enter__()
 
 
 def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_outside_of_a_repository_a_revision_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_shipped_suite_says_nothing_of_a_repository_without_rnnbench(
-    there: Path, monkeypatch: pytest.MonkeyPatch
+    repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(there)
+    monkeypatch.chdir(repo)
     with (
         pytest.raises(UserError, match="quick measures rnnbench's own cells"),
         sides(suites.read("quick"), "HEAD", None, None),
@@ -187,10 +187,10 @@ def test_a_shipped_suite_says_nothing_of_a_repository_without_rnnbench(
         pass
 
 
-def test_nothing_is_left_in_the_temporary_folder(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_in_the_temporary_folder(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    with opened(there, "HEAD"):
+    with opened(repo, "HEAD"):
         assert len(list(scratch.iterdir())) == 2
     assert list(scratch.iterdir()) == []

@@ -1,4 +1,4 @@
-"""How long a worker may take for a request."""
+"""The deadlines of requests to a worker."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ PLAN = PlanFields(batches=1, batch=1, seconds=0.01, cold=False)
 
 
 class Patient:
-    """A worker that answers with the seconds that it was given."""
+    """A worker that records the deadlines that it was given."""
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         return {"ok": True, "deadline": deadline_seconds}
@@ -27,7 +27,7 @@ def deadline(request: Request[Any], settings: Settings) -> float:
 
 
 def deadlines(implementation: Implementation, **settings: float) -> set[float]:
-    """Of all requests that build a case."""
+    """The deadlines of all requests that build a case."""
     building, case = Building("", 16), small.case("gru", implementation)
     requests: list[Request[Any]] = [
         building.observe(case),

@@ -1,4 +1,4 @@
-"""What breaks a device fails the case that did it and no other: its process is never asked again."""
+"""A case that breaks a device fails alone: its process gets no further request."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ REASONS = [
 
 
 class Poisoned(OnMachine):
-    """Fails at a request for a case, and at every one that comes after it."""
+    """A worker that fails at a request for one case and at every later request."""
 
     reason = ILLEGAL
     op = "window"
@@ -43,7 +43,7 @@ class Poisoned(OnMachine):
 
 
 def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, op: str, reason: str = ILLEGAL) -> Any:
-    """The frame, the run and the culprit, of a machine on which a case breaks whatever process runs it."""
+    """The frame, the run and the culprit, on a machine on which one case breaks every process that runs it."""
     groups = gpu_groups(3)
     culprit = groups[1].cases[0]
     for name, value in {"op": op, "culprit": culprit, "reason": reason}.items():
@@ -153,7 +153,7 @@ class Bad(nn.RNNCell):
 """
 
 
-@pytest.mark.parametrize("most_calls", [1, 150])  # it is observed in some 40 calls, and timed in many more
+@pytest.mark.parametrize("most_calls", [1, 150])  # observing takes some 40 calls, timing many more
 def test_real_workers_are_replaced_after_an_illegal_access(tmp_path: Path, most_calls: int) -> None:
     (tmp_path / "cells.py").write_text(CELLS.format(most_calls=most_calls))
     workload = small.workload(dtype="float32")

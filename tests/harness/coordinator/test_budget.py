@@ -14,15 +14,15 @@ def cut_off(cases: int, observed: int, seconds: float | None = 7.0, stages: dict
     info = RunInfo("test", "", {"measure": SETTINGS.model_dump()}, "", "", {}, seconds=seconds, stage_seconds=stages)
     all_cases = [small.case("gru", batch_size=1 + number) for number in range(cases)]
     known = [
-        Measurement(case, "pending", "", parity="agrees" if place < observed else "")
-        for place, case in enumerate(all_cases)
+        Measurement(case, "pending", "", parity="agrees" if index < observed else "")
+        for index, case in enumerate(all_cases)
     ]
-    return enough(info, {one.case.key: one for one in known})
+    return enough(info, {measurement.case.key: measurement for measurement in known})
 
 
 def test_what_is_enough_follows_from_what_was_seen() -> None:
-    # A worker took 2 s to start, and 20 cases 2 s: 100 take 10 s, and with the limits half of 22 s.
-    # 9 s were spent, 11 s go by before the timing, 10 s with calibration, and five replicates of 2 + 6 s.
+    # A worker took 2 s to start and 20 cases took 2 s, so 100 cases take 10 s, with the ceilings 11 s: half of 22 s.
+    # 9 s for the past and a start, 11 s before timing, 10 s for calibration, and five replicates of 2 + 6 s.
     assert cut_off(100, 20) == pytest.approx(7 + 2 + 11 + 10 + 5 * (2 + 100 * 0.06))
 
 
@@ -33,9 +33,9 @@ def test_half_of_a_budget_is_for_observing() -> None:
 
 
 def test_it_grows_with_the_cases_also_where_none_was_reached() -> None:
-    found = [cut_off(cases, 0, 3.0, STAGES | {"observing": 0.0}) for cases in (10, 100, 1000)]
-    assert all(one is not None for one in found)
-    assert found == sorted(found, key=float)  # type: ignore[arg-type]
+    budgets = [cut_off(cases, 0, 3.0, STAGES | {"observing": 0.0}) for cases in (10, 100, 1000)]
+    assert all(budget is not None for budget in budgets)
+    assert budgets == sorted(budgets, key=float)  # type: ignore[arg-type]
 
 
 def test_nothing_is_said_of_a_run_that_tells_nothing() -> None:

@@ -35,18 +35,18 @@ def test_a_quiet_machine_needs_no_advice() -> None:
     ],
 )
 def test_each_fault_is_told_with_what_to_do(room: str, key: str, value: object, words: str) -> None:
-    found = deepcopy(QUIET)
-    found[room][key] = value
-    [told] = advice(found)
-    assert words in told
+    facts = deepcopy(QUIET)
+    facts[room][key] = value
+    [message] = advice(facts)
+    assert words in message
 
 
 def test_what_a_system_does_not_tell_is_no_fault() -> None:
-    found = deepcopy(QUIET)
-    found["machine"] |= {"cgroup_cpu_limit": None, "frequency_governor": None}
-    found["load"] = {"load_average": None, "steal_share": None}
-    assert advice(found) == []
+    facts = deepcopy(QUIET)
+    facts["machine"] |= {"cgroup_cpu_limit": None, "frequency_governor": None}
+    facts["load"] = {"load_average": None, "steal_share": None}
+    assert advice(facts) == []
 
 
 def test_advice_understands_this_machine(tmp_path: Path) -> None:
-    assert all(isinstance(told, str) for told in advice(environment.describe(tmp_path)))
+    assert all(isinstance(message, str) for message in advice(environment.describe(tmp_path)))

@@ -8,12 +8,12 @@ from rnnbench.harness.machine import git as repository
 
 
 def test_the_environment_says_what_a_reader_needs_and_fits_into_json(tmp_path: Path) -> None:
-    found = environment.describe(tmp_path)
-    assert json.loads(json.dumps(found)) == found
-    assert found["machine"]["cpu"]
-    assert found["machine"]["cores_allowed"] == cores.allowed_cores()
-    assert found["software"]["packages"]["torch"]
-    assert found["git"] is None
+    facts = environment.describe(tmp_path)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["machine"]["cpu"]
+    assert facts["machine"]["cores_allowed"] == cores.allowed_cores()
+    assert facts["software"]["packages"]["torch"]
+    assert facts["git"] is None
 
 
 def test_the_commit_is_named_and_a_change_to_it_is_seen(tmp_path: Path) -> None:

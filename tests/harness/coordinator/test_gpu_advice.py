@@ -1,4 +1,4 @@
-"""What doctor says of a GPU, read from the fake NVML library."""
+"""The doctor's advice on a GPU, read from the fake NVML library."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from rnnbench.harness.coordinator.gpu_advice import Harm, advice, torch_cuda
 from tests.harness import fake_nvml
 from tests.harness.fake_nvml import Fake
 
-# The first card as one would wish it, by the numbers of the fake library.
+# Numbers of the fake library that describe a card without faults.
 GOOD = {"clock_reasons": 1, "ecc_errors": 0, "compute_mode": 0, "power_limit": 650000}
 
 FAULTS: list[tuple[dict[str, int], Harm, str]] = [
@@ -35,13 +35,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stand_each(fake: Fake, cases: list[dict[str, int]]) -> list[Any]:
-    found = []
+    standings = []
     for numbers in cases:
         fake.reset()
         for number, value in ({"cards": 1} | numbers).items():
             fake.set(0, number, value)
-        found.append(devices.standing())
-    return found
+        standings.append(devices.standing())
+    return standings
 
 
 def stand_with_others(fake: Fake) -> Any:
@@ -52,36 +52,36 @@ def stand_with_others(fake: Fake) -> Any:
 
 
 def test_a_gpu_is_described_as_it_stands_and_with_the_processes_on_it(folder: Path) -> None:
-    found = fake_nvml.run(folder, stand_with_others)
-    assert found["gpu 0"] == fake_nvml.FACTS | fake_nvml.MOMENT | {"processes": [77, 4242], "not known": {}}
-    assert found["gpu 1"]["not known"]["processes"] == "NVML: the GPU is lost"
+    standing = fake_nvml.run(folder, stand_with_others)
+    assert standing["gpu 0"] == fake_nvml.FACTS | fake_nvml.MOMENT | {"processes": [77, 4242], "not known": {}}
+    assert standing["gpu 1"]["not known"]["processes"] == "NVML: the GPU is lost"
 
 
 def test_a_gpu_as_one_would_wish_it_needs_no_advice(folder: Path) -> None:
     [good] = fake_nvml.run(folder, stand_each, [GOOD])
     assert advice(good, "13.0") == []
-    assert advice(good, "12.8") == []  # a newer driver runs what was built for an older CUDA
+    assert advice(good, "12.8") == []  # a newer driver runs programs built for an older CUDA
     assert advice({"gpu": "no NVML library (libnvidia-ml.so.1)"}, "13.0") == []
 
 
 def test_each_fault_of_a_gpu_is_told_with_what_to_do(folder: Path) -> None:
     standing = fake_nvml.run(folder, stand_each, [GOOD | numbers for numbers, _, _ in FAULTS])
-    for (numbers, harm, words), one in zip(FAULTS, standing, strict=True):
-        [(told, text)] = advice(one, "13.0")
-        assert told == harm, numbers
+    for (numbers, harm, words), facts in zip(FAULTS, standing, strict=True):
+        [(found_harm, text)] = advice(facts, "13.0")
+        assert found_harm == harm, numbers
         assert words in text, numbers
         assert text.startswith("GPU 0 (Fake H100): "), numbers
 
 
 def test_what_can_not_be_measured_at_all_comes_before_the_rest(folder: Path) -> None:
-    found = fake_nvml.run(folder, stand_with_others)
-    told = sorted(advice(found, "13.0"))
-    assert told[0] == (
+    standing = fake_nvml.run(folder, stand_with_others)
+    messages = sorted(advice(standing, "13.0"))
+    assert messages[0] == (
         Harm.UNUSABLE,
         "GPU 1: it does not answer (NVML: the GPU is lost): look at `nvidia-smi` and at the kernel's log.",
     )
-    assert "other processes use it (77, 4242)" in " ".join(text for _, text in told)
-    [(harm, text)] = advice(found, None)
+    assert "other processes use it (77, 4242)" in " ".join(text for _, text in messages)
+    [(harm, text)] = advice(standing, None)
     assert harm == Harm.UNUSABLE
     assert "torch is built without CUDA" in text
 

@@ -1,4 +1,4 @@
-"""A run that is killed between any two of its writes, or in the middle of one, and resumed."""
+"""A run that is killed between two writes or in the middle of one, and resumed."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ CASES = {case.key for group in GROUPS for case in group.cases}
 
 
 def measure(folder: RunFolder, state: RunState | None = None) -> None:
-    """As `rnnbench run` does it, and with a state as `--resume` does."""
+    """Measure as `rnnbench run` does, or with a state as `--resume` does."""
     clock = FakeClock()
 
     def start(name: str) -> Any:
@@ -34,21 +34,21 @@ def measure(folder: RunFolder, state: RunState | None = None) -> None:
 
 @pytest.fixture
 def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
-    """What a kill would leave before and after each write and in the middle of it, with the windows kept by then."""
-    found: list[tuple[Path, list[str]]] = []
+    """The folder that a kill would leave before, after and in the middle of each write, and the windows kept so far."""
+    copies: list[tuple[Path, list[str]]] = []
     kept: list[str] = []
     folder = RunFolder.create(tmp_path, "test")
     append = jsonlines.Appender.append
 
     def copy() -> Path:
-        found.append((tmp_path / f"moment-{len(found)}", list(kept)))
-        return Path(shutil.copytree(folder.path, found[-1][0]))
+        copies.append((tmp_path / f"moment-{len(copies)}", list(kept)))
+        return Path(shutil.copytree(folder.path, copies[-1][0]))
 
     def watched(self: jsonlines.Appender, record: dict[str, Any]) -> None:
         copy()
         append(self, record)
         torn = copy() / self.path.name
-        torn.write_bytes(torn.read_bytes()[: -1 - len(found) % 200])
+        torn.write_bytes(torn.read_bytes()[: -1 - len(copies) % 200])
         if self.path.name.startswith("windows-"):
             kept.append(json.dumps(record, separators=(",", ":")))
 
@@ -56,11 +56,11 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path,
         patch.setattr(jsonlines.Appender, "append", watched)
         measure(folder)
     copy()
-    return found
+    return copies
 
 
 def lines(folder: Path) -> Counter[str]:
-    """The whole lines of all windows' files."""
+    """The complete lines of all windows' files."""
     return Counter(line for file in folder.glob("windows-*.jsonl") for line in file.read_text().split("\n")[:-1])
 
 
@@ -68,7 +68,7 @@ def test_wherever_a_run_is_killed_no_window_is_lost_or_doubled_and_it_ends_with_
     assert len(moments) > 50
     for number, (path, kept) in enumerate(moments):
         if not (path / "run.json").exists():
-            assert not lines(path)  # it never began
+            assert not lines(path)  # this run never began
             continue
         assert lines(path) == Counter(kept)
         assert set(last_measurements(path)) == CASES
@@ -76,9 +76,9 @@ def test_wherever_a_run_is_killed_no_window_is_lost_or_doubled_and_it_ends_with_
         after = lines(path)
         assert not Counter(kept) - after
         assert set(after.values()) == {1}
-        places = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, after))
-        assert set(places.values()) == {1}
-        assert {one.status for one in last_measurements(path).values()} == {"measured"}
+        keys = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, after))
+        assert set(keys.values()) == {1}
+        assert {measurement.status for measurement in last_measurements(path).values()} == {"measured"}
         if number % 10 == 0:
             summary = summarize(load(path))
             assert set(summary["case"]) == CASES

@@ -1,4 +1,4 @@
-"""The pass before timing, on workers that answer what the test says."""
+"""The observation pass before timing, on workers whose replies the test sets."""
 
 import errno
 import threading
@@ -34,9 +34,9 @@ def run(
     on_done: Any = lambda done: None,
     on_start: Any = lambda: None,
 ) -> Any:
-    """The run's frame, the notes, the workers started and what was told."""
+    """The run's frame, its notes, the workers started and the progress reported."""
     started: list[FakeWorker] = []
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
 
     def start() -> Any:
         on_start()
@@ -50,13 +50,13 @@ def run(
         queue = Queue(recorder, deque(CASES), start, workers)
 
         def tell(done: int, total: int) -> None:
-            told.append((done, total))
+            progress.append((done, total))
             on_done(done)
 
         notes = observe([[queue]], go_on, tell)
     finally:
         folder.close()
-    return load(folder.path).set_index("case"), notes, started, told
+    return load(folder.path).set_index("case"), notes, started, progress
 
 
 def at(case: Case, raised: BaseException) -> Ask:
@@ -68,13 +68,13 @@ def at(case: Case, raised: BaseException) -> Ask:
 
 
 def test_every_case_is_observed_once_by_the_workers_together(tmp_path: Path) -> None:
-    frame, notes, started, told = run(tmp_path)
+    frame, notes, started, progress = run(tmp_path)
     assert frame["parameters"].tolist() == [7] * len(CASES)
     assert set(frame["status"]) == {"pending"}
     assert notes == []
     assert 1 <= len(started) <= 2
     assert all(worker.closed for worker in started)
-    assert told == [(done, len(CASES)) for done in range(len(CASES) + 1)]
+    assert progress == [(done, len(CASES)) for done in range(len(CASES) + 1)]
 
 
 def test_a_case_that_kills_its_worker_fails_alone_and_is_told(tmp_path: Path) -> None:

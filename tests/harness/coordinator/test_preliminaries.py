@@ -1,4 +1,4 @@
-"""What comes before timing, on workers that answer what the test says."""
+"""The preliminaries before timing, on workers whose replies the test sets."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=s
 
 
 class Metered(FakeWorker):
-    """A worker whose device has an energy counter; each look takes two seconds."""
+    """A worker whose device has an energy counter; each reading takes two seconds."""
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         reply = super().request(message, deadline_seconds)
@@ -47,9 +47,9 @@ def run(
 
     folder = RunFolder.create(parent, "test")
     settings = Settings()
-    ways: dict[str, Any] = {"start_worker": start, "now": clock}
-    with started(groups, settings, **ways) as begun:
-        runner = Runner(groups, settings, begun, folder, root=parent, **ways)
+    options: dict[str, Any] = {"start_worker": start, "now": clock}
+    with started(groups, settings, **options) as begun:
+        runner = Runner(groups, settings, begun, folder, root=parent, **options)
         folder.write_info(INFO)
         before = runner.preliminaries
         before.run(left, lambda done, total: None)
@@ -59,7 +59,7 @@ def run(
 
 def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
     frame, before, workers = run(tmp_path)
-    assert [one["device"] for one in before.ceilings] == ["cpu"]
+    assert [ceiling["device"] for ceiling in before.ceilings] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing["energy_joules"] for missing in frame["missing"]] == ["no counter"] * 3
     assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
@@ -94,7 +94,7 @@ def test_a_budget_that_ends_while_cases_are_observed_leaves_each_sweep_its_share
         Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
         for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
     ]
-    frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half of it is for this: six cases, the last begun at 15
+    frame, *_ = run(tmp_path, Slow, left=31.0, groups=groups)  # half is for observing: six cases, the last from 15 s on
     assert frame.loc[frame["parameters"].notna(), "batch_size"].tolist() == [11, 12, 21, 22, 31, 32]
 
 
@@ -103,5 +103,5 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_ev
         Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),), sweep=size // 10)
         for size in (11, 12, 13, 21, 22, 23, 31, 32, 33)
     ]
-    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s of it: a start and four energies
+    frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s for energy: a start and four cases
     assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]

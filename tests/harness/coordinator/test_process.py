@@ -1,4 +1,4 @@
-"""A real worker process: what it says, and how its end is told."""
+"""A real worker process: its replies, and how its end is reported."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def worker() -> Iterator[WorkerProcess]:
 
 @pytest.fixture(scope="module")
 def shared_worker() -> Iterator[WorkerProcess]:
-    """For cases after which another process would be taken, which tests need not."""
+    """One worker for several tests: a run would replace it after such cases, but tests need not."""
     process = WorkerProcess("0000")
     process.wait_ready()
     yield process
@@ -148,12 +148,12 @@ def test_what_a_case_has_started_ends_with_its_worker(worker: WorkerProcess, tmp
     assert family
     worker.close()
     psutil.wait_procs(family, 10)
-    assert not any(one.is_running() for one in family)
+    assert not any(process.is_running() for process in family)
 
 
 def test_a_copy_of_a_worker_neither_answers_nor_stays(worker: WorkerProcess, tmp_path: Path) -> None:
     body = "self.copied = getattr(self, 'copied', False) or bool(ctypes.CDLL(None).fork()) or True"
-    reply = prepare(worker, tmp_path, body)  # past Python, so that only the worker's number tells
+    reply = prepare(worker, tmp_path, body)  # a fork that Python does not see; only the process number shows it
     assert reply.get("ok") or "it leaves processes running" in reply["reason"]
     assert worker.request({"op": "release"}, 60)["ok"]
 
@@ -177,12 +177,12 @@ def test_what_a_cell_prints_is_bounded_and_told(worker: WorkerProcess, tmp_path:
         assert os.fstat(worker._output.fileno()).st_size <= MAX_BYTES
 
 
-@pytest.mark.parametrize(("pause", "told"), [(3600.0, 3600.0), (3.0, 0.0)])
-def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, pause: float, told: float) -> None:
+@pytest.mark.parametrize(("pause", "expected"), [(3600.0, 3600.0), (3.0, 0.0)])
+def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, pause: float, expected: float) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nsleep 1\nprintf '{\"id\": 1, \"ok\": true}\\n'\n")
     python.chmod(0o755)
-    stops: list[float] = []  # how much more time passes until each look at the clock
+    stops: list[float] = []  # extra seconds that pass before each look at the clock
     shift = 0.0
 
     def clock() -> float:
@@ -194,7 +194,7 @@ def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, pause
     assert worker.wait_ready() == {}
     stops += [0.0, pause]  # during the first wait for the reply
     assert worker.request({"op": "release"}, deadline_seconds=2.0)["ok"]
-    assert worker.paused_seconds == pytest.approx(told, abs=1.0)
+    assert worker.paused_seconds == pytest.approx(expected, abs=1.0)
     worker.close()
 
 
@@ -284,18 +284,18 @@ def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux
     pair = [WorkerProcess(f"000{number}", layout=7) for number in range(2)]
     alone = WorkerProcess("0002")
     try:
-        told = [worker.wait_ready() for worker in (*pair, alone)]
+        hellos = [worker.wait_ready() for worker in (*pair, alone)]
         maps = [sorted(addresses(worker)) for worker in pair]
-        assert told[0]["fixed_addresses"] == told[1]["fixed_addresses"]
-        assert not told[2]["fixed_addresses"]
-        assert (maps[0] == maps[1]) == told[0]["fixed_addresses"]
+        assert hellos[0]["fixed_addresses"] == hellos[1]["fixed_addresses"]
+        assert not hellos[2]["fixed_addresses"]
+        assert (maps[0] == maps[1]) == hellos[0]["fixed_addresses"]
     finally:
         for worker in (*pair, alone):
             worker.close()
 
 
 def addresses(worker: WorkerProcess) -> set[str]:
-    """Where torch's libraries lie in a worker."""
+    """The addresses of torch's libraries in a worker."""
     lines = Path(f"/proc/{worker._process.pid}/maps").read_text().splitlines()
     return {line.split()[0] for line in lines if "libtorch_cpu" in line}
 
@@ -335,11 +335,11 @@ def test_words_that_are_no_reply_are_told_and_end_the_worker(tmp_path: Path, wor
 
 
 def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
-    def held() -> tuple[int, int, int]:
-        this = psutil.Process()
-        return this.num_fds(), len(this.children()), this.num_threads()
+    def resources() -> tuple[int, int, int]:
+        process = psutil.Process()
+        return process.num_fds(), len(process.children()), process.num_threads()
 
-    before = held()
+    before = resources()
     for _ in range(5):
         WorkerProcess("0000").close()
-    assert held() == before
+    assert resources() == before

@@ -22,13 +22,13 @@ def test_all_that_a_process_has_started_ends_with_it(script: str) -> None:
     assert not end_with_descendants(process, grace_seconds=0.0)
     assert process.returncode is not None
     psutil.wait_procs(family, 10)
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family)
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
 
 
 def wait_for_children(pid: int, number: int) -> list[psutil.Process]:
-    while len(found := psutil.Process(pid).children(recursive=True)) < number:
+    while len(children := psutil.Process(pid).children(recursive=True)) < number:
         time.sleep(0.01)
-    return found
+    return children
 
 
 def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_what_is_left_of_a_group_ends_though_its_leader_has_ended_before(tmp_pat
     assert process.stdout is not None
     process.stdout.close()
     assert end_with_descendants(process, grace_seconds=10.0)
-    left = int((tmp_path / "pid").read_text())
-    while psutil.pid_exists(left) and psutil.Process(left).status() != psutil.STATUS_ZOMBIE:
+    pid = int((tmp_path / "pid").read_text())
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""Profiles of a run's cases, with workers that only say what the test wants."""
+"""Profiles of a run's cases, with workers whose replies the test sets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ TIMES: dict[str, tuple[float, ...]] = dict.fromkeys(("call", "unprofiled", "prof
 
 
 class Profiling(FakeWorker):
-    """Takes a second for each profile."""
+    """A worker that takes one second for each profile."""
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         reply = super().request(message, deadline_seconds)
@@ -38,14 +38,14 @@ def nothing(message: dict[str, Any]) -> None: ...
 
 
 def profiled(
-    path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **more: Any
+    path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **options: Any
 ) -> dict[str, Profile]:
     clock = FakeClock()
 
     def start(name: str) -> Any:
         return Profiling(name, clock, fault, lambda case: 1e-3)
 
-    return profile_run(path, path, Settings(), start_worker=start, now=clock, on_progress=on_progress, **more)
+    return profile_run(path, path, Settings(), start_worker=start, now=clock, on_progress=on_progress, **options)
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def run(tmp_path: Path) -> Path:
 
 def test_every_case_that_was_measured_is_profiled_and_kept(run: Path) -> None:
     steps: list[Progress] = []
-    found = profiled(run, on_progress=steps.append)
-    assert list(found) == [LOOP.key, REFERENCE.key]
-    assert all(one.works for one in found.values())
-    assert read_profiles(run) == found
+    profiles = profiled(run, on_progress=steps.append)
+    assert list(profiles) == [LOOP.key, REFERENCE.key]
+    assert all(profile.works for profile in profiles.values())
+    assert read_profiles(run) == profiles
     assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2)]
 
 
@@ -68,16 +68,16 @@ def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run
         if message["op"] == "profile" and Case.from_axes(message["case"]) == LOOP:
             raise WorkerLost("the worker was killed by SIGSEGV")
 
-    found = profiled(run, dies)
-    assert found[LOOP.key] == Profile(LOOP.key, "failed", "under the profiler: the worker was killed by SIGSEGV")
-    assert found[REFERENCE.key].works
-    assert read_profiles(run) == found
+    profiles = profiled(run, dies)
+    assert profiles[LOOP.key] == Profile(LOOP.key, "failed", "under the profiler: the worker was killed by SIGSEGV")
+    assert profiles[REFERENCE.key].works
+    assert read_profiles(run) == profiles
 
 
 def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
-    found = profiled(run, left=1.0)
-    assert found[LOOP.key].works
-    assert found[REFERENCE.key] == Profile(REFERENCE.key, "failed", NOT_REACHED)
+    profiles = profiled(run, left=1.0)
+    assert profiles[LOOP.key].works
+    assert profiles[REFERENCE.key] == Profile(REFERENCE.key, "failed", NOT_REACHED)
 
 
 def test_ctrl_c_keeps_what_was_profiled(run: Path) -> None:

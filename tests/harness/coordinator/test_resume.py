@@ -1,4 +1,4 @@
-"""A run that was cut off anywhere goes on where it ended."""
+"""A run that was cut off at any point goes on from there."""
 
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits
     [path] = (tmp_path / "whole").iterdir()
     files = sorted(path.glob("windows-*.jsonl"))
     content = b"".join(file.read_bytes() for file in files)
-    left = round(cut * len(content))
+    remaining = round(cut * len(content))
     for file in files:
         size = file.stat().st_size
-        file.write_bytes(file.read_bytes()[:left])
-        left = max(0, left - size)
+        file.write_bytes(file.read_bytes()[:remaining])
+        remaining = max(0, remaining - size)
         if not file.stat().st_size:
             file.unlink()
 

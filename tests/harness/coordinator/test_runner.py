@@ -1,4 +1,4 @@
-"""The coordinator against workers that cost what the test says and die where it says."""
+"""The coordinator with workers whose costs and deaths the test sets."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ def measure(
     worker: type[FakeWorker] = FakeWorker,
     **settings: Any,
 ):
-    """The run's frame, the runner, the workers started, and every progress told."""
+    """The run's frame, the runner, the workers started, and every progress report."""
     clock = FakeClock()
     workers: list[FakeWorker] = []
     steps: list[Progress] = []
@@ -55,18 +55,18 @@ def measure(
 
 
 def timing(workers: list[FakeWorker]) -> list[FakeWorker]:
-    """Without those that only observe."""
+    """The workers without those that only observe."""
     return [worker for worker in workers if worker.name != OBSERVER]
 
 
 def at(case: Case, op: str, count: int = 1) -> Fault:
     """Lose the worker at the n-th request of this kind for this case."""
-    seen: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
         if message["op"] == op and message["case"] == (case.key if op == "window" else case.axes()):
-            seen[op] += 1
-            if seen[op] == count:
+            requests[op] += 1
+            if requests[op] == count:
                 raise WorkerLost("the worker was killed by SIGSEGV")
 
     return fault
@@ -108,12 +108,12 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path, op: str, count
 
 
 def pausing(op: str, pause: Pause, times: int = 1) -> Fault:
-    """Stand still during the fifth request of this kind, and the ones after it."""
-    seen: Counter[str] = Counter()
+    """Stand still during the fifth request of this kind and the `times - 1` after it."""
+    requests: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
-        seen[message["op"]] += 1
-        if message["op"] == op and 5 <= seen[op] < 5 + times:
+        requests[message["op"]] += 1
+        if message["op"] == op and 5 <= requests[op] < 5 + times:
             raise pause
 
     return fault
@@ -184,10 +184,10 @@ def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None
 def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     _, runner, _, steps = measure(tmp_path, replicates=5, seconds=lambda key: 0.05)
     second = next(step for step in steps if step.replicate == 2)
-    per_replicate = (runner._shared.now() - START_SECONDS) / 5  # less the start of the worker that timed nothing
+    per_replicate = (runner._shared.now() - START_SECONDS) / 5  # without the start of the worker that timed nothing
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
-    told = [(step.replicate, step.visits_done) for step in steps]
-    assert told == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
+    progress = [(step.replicate, step.visits_done) for step in steps]
+    assert progress == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
 
 
 def test_a_device_that_is_missing_is_told_before_anything_runs() -> None:
@@ -223,7 +223,7 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], w
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("changes", "words"),
     [
         ({"seconds": float("nan")}, "seconds: expected a number above 0, found nan"),
         ({"seconds": 0.0}, "seconds: expected a number above 0, found 0.0"),
@@ -234,14 +234,14 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], w
     ],
 )
 def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_alone(
-    tmp_path: Path, said: dict[str, Any], words: str
+    tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     culprit = small.case("vanilla", batch_size=2)
 
     class Odd(FakeWorker):
         def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
             reply = super().request(message, deadline_seconds)
-            return reply | said if message["op"] == "window" and message["case"] == culprit.key else reply
+            return reply | changes if message["op"] == "window" and message["case"] == culprit.key else reply
 
     frame, *_ = measure(tmp_path, worker=Odd)
     rows = frame.drop_duplicates("case").set_index("case")

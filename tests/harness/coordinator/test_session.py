@@ -1,4 +1,4 @@
-"""A run from start to end, where the disk or the user ends it early."""
+"""A run from start to end, also when the disk or the user ends it early."""
 
 import errno
 from dataclasses import replace
@@ -56,10 +56,10 @@ def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, m
 def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_from_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_info, seen = RunFolder.write_info, list[int]()
+    write_info, counts = RunFolder.write_info, list[int]()
 
     def look(folder: RunFolder, info: RunInfo) -> None:
-        seen.append(len(last_measurements(folder.path)))
+        counts.append(len(last_measurements(folder.path)))
         write_info(folder, info)
 
     monkeypatch.setattr(RunFolder, "write_info", look)
@@ -69,7 +69,7 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
 
     with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.* and can be resumed"):
         run(tmp_path, on_progress=stop)
-    assert set(seen) == {2}
+    assert set(counts) == {2}
 
 
 def test_a_run_is_not_resumed_as_another_suite(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
     path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
     (tmp_path / "test.toml").write_text(SUITE.replace("tiny", stored.INFO.suite))
     suite = suites.read(str(tmp_path / "test.toml"))
-    monkeypatch.setattr(session, "read_state", pytest.fail)  # what it read would be old by the time it may write
+    monkeypatch.setattr(session, "read_state", pytest.fail)  # its result would be out of date once the folder is free
     other = RunFolder(path)
     with pytest.raises(UserError, match="another rnnbench is writing to this run; wait for it"):
         resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
@@ -111,10 +111,10 @@ def test_a_run_that_another_goes_on_with_is_not_even_read(tmp_path: Path, monkey
 
 def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run(tmp_path)
-    seen: list[int] = []
+    sweeps: list[int] = []
 
     def look(groups: Any, *_: Any, **__: Any) -> None:
-        seen.extend(group.sweep for group in groups)
+        sweeps.extend(group.sweep for group in groups)
         raise UserError("seen enough")
 
     with monkeypatch.context() as patch:
@@ -125,4 +125,4 @@ def test_a_resumed_run_knows_the_sweeps_of_its_groups(tmp_path: Path, monkeypatc
         patch.setattr(session, "refuse_other_suite", lambda *_: None)
         with pytest.raises(UserError, match="seen enough"):
             resume_run(path, replace(suite, content=other), suite.settings, command="y", on_progress=lambda step: None)
-    assert seen == [1]
+    assert sweeps == [1]

@@ -65,7 +65,7 @@ def test_without_a_gpu_there_is_nothing_to_sample(device: str, uuid: str | None)
 
 
 class Scripted(Gpu):
-    """Held back as the test says, sample by sample."""
+    """A GPU whose throttle reasons the test sets, sample by sample."""
 
     script: ClassVar[list[list[str]]] = []
 
@@ -77,7 +77,7 @@ class Scripted(Gpu):
     ("before", "after", "spoilt_by"),
     [
         ([], [], []),
-        (["sw_power_cap"], ["sw_power_cap"], []),  # how a card runs that is at full load
+        (["sw_power_cap"], ["sw_power_cap"], []),  # normal for a card under full load
         (["sync_boost", "board_limit", "reliability", "unknown_0x800"], [], []),
         (["hw_thermal_slowdown"], [], ["hw_thermal_slowdown"]),
         ([], ["sw_power_cap", "sw_thermal_slowdown"], ["sw_thermal_slowdown"]),

@@ -1,4 +1,4 @@
-"""Groups spread over two GPUs: each on one card for the whole run, the cards at the same time, never two on one."""
+"""Groups on two GPUs: each stays on one card, cards work at the same time, and no card gets two requests at once."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Run:
-    """A run on a machine, into a new folder or one that is there."""
+    """A run on a machine, into a new or an existing folder."""
 
     def __init__(self, parent: Path, machine: Machine, groups: Sequence[Group], path: Path | None = None) -> None:
         self.machine = machine
@@ -48,9 +48,9 @@ class Run:
 
     def go(self) -> pd.DataFrame:
         settings = Settings(replicates=3, windows=2, precision=None)
-        ways: dict[str, Any] = {"start_worker": self.machine.start, "now": self.machine.clock}
+        options: dict[str, Any] = {"start_worker": self.machine.start, "now": self.machine.clock}
         try:
-            with started(self.groups, settings, previous_cards=self.state.previous_cards, **ways) as start:
+            with started(self.groups, settings, previous_cards=self.state.previous_cards, **options) as start:
                 self.said = start.software | {"unusable": start.unusable}
                 self.runner = Runner(
                     self.groups,
@@ -61,7 +61,7 @@ class Run:
                     state=self.state,
                     on_progress=self.steps.append,
                     seed=1,
-                    **ways,
+                    **options,
                 )
                 self.folder.write_info(INFO)
                 self.runner.run()
@@ -90,13 +90,13 @@ def test_groups_are_spread_over_both_cards_and_each_stays_on_its_own(tmp_path: P
 
 
 def test_the_cards_are_at_work_at_the_same_time_and_never_asked_for_two_things_at_once(tmp_path: Path) -> None:
-    both = threading.Barrier(2, timeout=20)
+    barrier = threading.Barrier(2, timeout=20)
     met = set[str]()
 
     def watch(worker: OnMachine, message: dict[str, Any]) -> None:
         if message["op"] in ("observe", "energy", "window") and (message["op"], worker.seen[0]) not in seen:
             seen.add((message["op"], worker.seen[0]))
-            both.wait()  # breaks where one card waits for the other to be done
+            barrier.wait()  # times out if one card waits until the other is done
             met.add(message["op"])
 
     seen = set[tuple[str, str]]()
@@ -126,7 +126,7 @@ def test_energy_is_measured_on_the_card_that_times_the_case(tmp_path: Path) -> N
     machine = Machine(TWO)
     frame = Run(tmp_path, machine, gpu_groups(4)).go()
     assert set(frame["energy_joules"]) == {0.5}
-    energy = [place for place, op, _ in machine.asked if op == "energy"]
+    energy = [card for card, op, _ in machine.asked if op == "energy"]
     assert (energy.count(A), energy.count(B)) == (4, 4)
 
 
@@ -154,9 +154,9 @@ def test_a_worker_that_is_lost_on_one_card_does_not_disturb_the_other(tmp_path: 
     assert set(cases.drop(culprit.key)["status"]) == {"measured"}
     assert f"a worker was lost at {culprit.key}: the worker was killed by SIGSEGV" in run.runner.notes
     started = [worker.seen[0] for worker in machine.workers if worker.name != OBSERVER]
-    here = next(iter(cards_of(frame)[groups[0].cases[1].key]))
-    assert (started.count(here), len(started)) == (4, 7)
-    others = frame[frame["device_uuid"] != here]
+    card = next(iter(cards_of(frame)[groups[0].cases[1].key]))
+    assert (started.count(card), len(started)) == (4, 7)
+    others = frame[frame["device_uuid"] != card]
     assert set(others.groupby(["case", "replicate"]).size()) == {2}
     assert machine.overlaps == []
 
@@ -192,9 +192,9 @@ def test_a_resumed_run_keeps_each_group_on_its_card_whatever_their_order_is_now(
     [path] = tmp_path.iterdir()
     for file in sorted(path.glob("windows-*.jsonl"))[2:]:  # all but the first replicate
         file.unlink()
-    again = Run(tmp_path, Machine({B: "H100", A: "H100"}), [], path).go()
-    assert set(again.groupby("case")["replicate"].nunique()) == {3}
-    assert cards_of(again) == cards_of(frame)
+    resumed = Run(tmp_path, Machine({B: "H100", A: "H100"}), [], path).go()
+    assert set(resumed.groupby("case")["replicate"].nunique()) == {3}
+    assert cards_of(resumed) == cards_of(frame)
 
 
 def test_a_run_is_not_resumed_without_its_card(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_device_that_is_named_by_its_number_is_that_one_alone(tmp_path: Path) 
     machine = Machine(TWO)
     frame = Run(tmp_path, machine, gpu_groups(4, "cuda:1")).go()
     assert set(frame["device_uuid"]) == {B}
-    assert {place for place, _, _ in machine.asked} == {B}
+    assert {card for card, _, _ in machine.asked} == {B}
 
 
 def test_a_numbered_card_is_not_used_beside_the_lane_that_has_it_too(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_progress_counts_the_visits_of_all_lanes_and_the_time_of_the_longest(tmp
     run.go()
     timed = [step for step in run.steps if step.replicate > 0]
     assert {step.visits for step in timed} == {5}
-    assert max(step.visits_done for step in timed) >= 3  # both lanes may be at their last visit
+    assert max(step.visits_done for step in timed) >= 3  # both lanes may be at their last visits
     assert [step.replicate for step in timed] == sorted(step.replicate for step in timed)
     assert timed[-1].seconds_left is not None
 
@@ -280,7 +280,7 @@ def test_ctrl_c_ends_both_lanes_and_fails_no_case(tmp_path: Path) -> None:
         if windows[worker.seen[0]] == 5:
             if worker.seen[0] == A:
                 signal.pthread_kill(main, signal.SIGINT)
-            worker.killed.wait(20)  # as a call that takes long
+            worker.killed.wait(20)  # like a long call
 
     run = Run(tmp_path, Machine(TWO, watch), gpu_groups(4))
     before = threading.active_count()
@@ -311,7 +311,7 @@ def test_where_no_worker_can_start_on_one_card_the_run_ends_in_words_and_the_oth
 
     def start(name: str, variables: Any = None) -> Any:
         worker = start_worker(name, variables)
-        if name == "0002":  # the one after the first of each card
+        if name == "0002":  # the next worker after the first of each card
             worker.__class__ = Stillborn
         return worker
 
@@ -326,17 +326,17 @@ def test_where_no_worker_can_start_on_one_card_the_run_ends_in_words_and_the_oth
 
 def test_with_a_single_gpu_nothing_is_said_of_cards_and_no_environment_is_changed(tmp_path: Path) -> None:
     machine = Machine({A: "H100"})
-    given: list[Any] = []
+    passed: list[Any] = []
 
     start_worker = machine.start
 
     def start(name: str, variables: Any = None) -> Any:
-        given.append(variables)
+        passed.append(variables)
         return start_worker(name, variables)
 
     machine.start = start  # type: ignore[method-assign]
     run = Run(tmp_path, machine, gpu_groups(3))
     frame = run.go()
-    assert set(given) == {None}
+    assert set(passed) == {None}
     assert run.runner.notes == []
     assert set(frame["device_uuid"]) == {A}

@@ -1,4 +1,4 @@
-"""A visit on one side, as in a run, and on two, as in a check."""
+"""A visit with one side, as in a run, and with two, as in a check."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ SETTINGS = Settings(windows=4, window_seconds=0.01)
 
 
 class Visits:
-    """Sides with a worker each; `turns` is which side worked on which case, in the order of time."""
+    """Sides with one worker each; `turns`: (side, case) of each window, in order of time."""
 
     def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
         self.clock = FakeClock()
@@ -51,20 +51,20 @@ class Visits:
 
 @pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
 def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    found: tuple[str, ...] = request.param
-    return found
+    names: tuple[str, ...] = request.param
+    return names
 
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
-    made: list[Visits] = []
+    opened: list[Visits] = []
 
     def make(sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None) -> Visits:
-        made.append(Visits(tmp_path, sides, fault))
-        return made[-1]
+        opened.append(Visits(tmp_path, sides, fault))
+        return opened[-1]
 
     yield make
-    for visits in made:
+    for visits in opened:
         for folder in visits.folders:
             folder.close()
 
@@ -73,7 +73,7 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
     visits = begin(["run"])
     windows = visits.visitor.visit(GROUP, visits.sides, replicate=7)["run"]
     order = [case for _, case in visits.turns]
-    for start in (0, 6):  # a random order of all, and its mirror image
+    for start in (0, 6):  # a random order of all and its mirror image
         assert sorted(order[start : start + 3]) == sorted(KEYS)
         assert order[start : start + 3] == order[start + 3 : start + 6][::-1]
     assert [window.case for window in windows] == order

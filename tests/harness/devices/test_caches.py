@@ -10,7 +10,7 @@ from rnnbench.harness.devices import Cpu, caches
 
 
 def system(root: Path, *shared: str) -> Path:
-    """A folder like the kernel's: each core has a first level of its own and a third that it shares as told."""
+    """A folder like the kernel's: each core has its own first level and shares the third as the test sets."""
     for core, group in enumerate(shared):
         for index, (level, size, cores) in enumerate([(1, "32K", f"{core}"), (3, "16384K", group)]):
             folder = root / f"cpu{core}" / "cache" / f"index{index}"

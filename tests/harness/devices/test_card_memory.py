@@ -1,4 +1,4 @@
-"""What a worker holds of a GPU's memory from case to case, on a fake card. Garbage collection is off, as in one."""
+"""GPU memory that a worker holds from case to case, on a fake card. Garbage collection is off, as in a worker."""
 
 import gc
 import random
@@ -19,20 +19,20 @@ PLAN = {"batches": 1, "batch": 1, "seconds": 0.001, "cold": False}
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
-    """A card with room for four recordings and a half."""
-    found = FakeCard(4500 * MEGABYTE, POOL)
-    found.install(monkeypatch)
+    """A card with room for four and a half recordings."""
+    fake = FakeCard(4500 * MEGABYTE, POOL)
+    fake.install(monkeypatch)
     gc.collect()
     gc.disable()
-    yield found
+    yield fake
     gc.enable()
     gc.unfreeze()
     gc.collect()
 
 
-def ask(worker: Operations, op: str, case: Case, **more: Any) -> dict[str, Any]:
+def ask(worker: Operations, op: str, case: Case, **options: Any) -> dict[str, Any]:
     request = {"op": op, "case": case.axes(), "root": ".", "compiled_steps": 64, "window_seconds": 0.002}
-    return worker.handle(request | {"cold_cache": False, "plan": PLAN} | more)
+    return worker.handle(request | {"cold_cache": False, "plan": PLAN} | options)
 
 
 def graphed(hidden_size: int = 6, **changes: Any) -> Case:
@@ -75,8 +75,8 @@ def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: 
 
 
 def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
-    found = ask(Operations(random.Random(0)), "observe", graphed())["measurement"]
-    assert found["reserved_bytes"] == POOL
+    measurement = ask(Operations(random.Random(0)), "observe", graphed())["measurement"]
+    assert measurement["reserved_bytes"] == POOL
     eager = ask(Operations(random.Random(0)), "observe", small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0
 
@@ -89,17 +89,17 @@ def test_the_memory_of_the_process_is_that_of_one_case(card: FakeCard, monkeypat
 
     monkeypatch.setattr(nvml, "open_gpu", lambda uuid: Gpu)
     worker = Operations(random.Random(0))
-    found = [ask(worker, "observe", graphed(size))["measurement"]["process_bytes"] for size in (1, 2, 3)]
-    assert len(set(found)) == 1
-    card.cached = 200 * MEGABYTE  # which a probe before has left behind
+    sizes = [ask(worker, "observe", graphed(size))["measurement"]["process_bytes"] for size in (1, 2, 3)]
+    assert len(set(sizes)) == 1
+    card.cached = 200 * MEGABYTE  # left behind by an earlier probe
     eager = ask(worker, "observe", small.case("gru"))["measurement"]
     assert eager["process_bytes"] == CONTEXT_BYTES
 
 
 def test_dropout_is_recorded_for_the_timed_calls_and_not_for_those_that_are_compared(card: FakeCard) -> None:
     case = graphed(phase="training", num_layers=2, dropout=0.5)
-    found = ask(Operations(random.Random(0)), "observe", case)
-    assert found["ok"], found
-    assert found["measurement"]["parity"] == "agrees"
+    reply = ask(Operations(random.Random(0)), "observe", case)
+    assert reply["ok"], reply
+    assert reply["measurement"]["parity"] == "agrees"
     assert card.recordings == 2
-    assert card.peak < 2 * POOL  # the first is gone before the second is made
+    assert card.peak < 2 * POOL  # the first recording is freed before the second is made

@@ -1,4 +1,4 @@
-"""Control groups as Linux shows them, in files that the test writes."""
+"""Linux control groups, in files that the test writes."""
 
 from pathlib import Path
 

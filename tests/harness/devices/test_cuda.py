@@ -1,6 +1,6 @@
-"""What only a GPU can show: clocks, memory of known size, energy against power, cards alone, cases that break it.
+"""Tests that need a GPU: clocks, memory of known size, energy against power, single cards, cases that break one.
 
-`tests.gpu.truth` holds the same instruments against other tools, which takes minutes.
+`tests.gpu.truth` compares the same instruments with other tools, which takes minutes.
 """
 
 import gc
@@ -59,7 +59,7 @@ def test_a_known_block_is_the_allocators_peak() -> None:
     assert Cuda("cuda").reserved_bytes(block(64 * MEGABYTE)) == 64 * MEGABYTE
 
 
-def held(card: str = "cuda") -> int:
+def memory_reserved(card: str = "cuda") -> int:
     gc.collect()
     Cuda.empty_cache()
     return torch.cuda.memory_reserved(card)
@@ -67,9 +67,9 @@ def held(card: str = "cuda") -> int:
 
 def test_twenty_observations_leave_the_memory_that_they_found() -> None:
     worker = Operations(random.Random(0))
-    torch.empty(1, device="cuda")  # the context
+    torch.empty(1, device="cuda")  # creates the context
     reserved = []
-    before = held()
+    before = memory_reserved()
     gc.disable()
     try:
         for number in range(20):
@@ -85,15 +85,15 @@ def test_twenty_observations_leave_the_memory_that_they_found() -> None:
 
 
 def test_a_recording_holds_at_least_what_its_call_allocates_and_gives_it_back() -> None:
-    before = held()
+    before = memory_reserved()
     axes: Any = {"phase": "training", "device": "cuda", "dtype": "float32", "batch_size": 64, "hidden_size": 512}
     eager = count(build(small.case("lstm", **axes), Path()).timed_call(), torch.device("cuda")).peak_bytes
     built = build(small.case("lstm", "cudagraph", **axes), Path())
-    found = Cuda("cuda").reserved_bytes(built.timed_call())
-    print("a recording holds", found, "bytes, and an eager call", eager)
-    assert found >= eager / 2  # what forward keeps for backward is in both
+    reserved = Cuda("cuda").reserved_bytes(built.timed_call())
+    print("a recording holds", reserved, "bytes, and an eager call", eager)
+    assert reserved >= eager / 2  # both hold what forward keeps for backward
     del built
-    assert held() == before
+    assert memory_reserved() == before
 
 
 @pytest.mark.parametrize("task", ["many_to_many", "many_to_one"])
@@ -136,7 +136,7 @@ def test_torch_compile_works_or_says_why_not() -> None:
 
 
 def spin(seconds: float) -> Callable[[], None]:
-    """A call of one kernel that lasts at least so long."""
+    """A call of one kernel that lasts at least `seconds`."""
     line = Stream("cuda")
     return lambda: line.hold(seconds)
 
@@ -144,13 +144,13 @@ def spin(seconds: float) -> Callable[[], None]:
 def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> None:
     for seconds in (1e-4, 5e-3):
         lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
-        assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card has a low clock
+        assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card runs at a low clock
 
 
 def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
     device, empty = Cuda("cuda"), Cuda("cuda").launch()
     windows = [device.clock(empty, 10, 50).batch_seconds for _ in range(20)]
-    firsts, others = [window[0] for window in windows], [one for window in windows for one in window[1:]]
+    firsts, others = [window[0] for window in windows], [seconds for window in windows for seconds in window[1:]]
     assert median(firsts) == pytest.approx(median(others), rel=0.2)
 
 
@@ -160,11 +160,11 @@ def test_the_first_block_of_a_window_is_no_longer_than_the_others() -> None:
 def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
     seconds: float, calls: int, is_bound: bool
 ) -> None:
-    one = spin(seconds)
+    kernel = spin(seconds)
 
     def call() -> None:
         for _ in range(calls):
-            one()
+            kernel()
 
     device = Cuda("cuda")
     plan = calibrate(device, call, 0.01)
@@ -175,15 +175,15 @@ def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
 
 
 def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
-    found = ceilings.measure(Cuda("cuda"), "float32", 1)
-    print(found)
-    rates = dict(found.copies)
+    ceiling = ceilings.measure(Cuda("cuda"), "float32", 1)
+    print(ceiling)
+    rates = dict(ceiling.copies)
     last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
     cached = max(rate for size, rate in rates.items() if size <= last_level)
     assert cached > 1.2 * rates[max(rates)]
-    assert found.launch_seconds is not None
-    assert 2e-7 < found.launch_seconds < 1e-5
-    assert 2e-7 < found.dispatch_seconds < 2e-5
+    assert ceiling.launch_seconds is not None
+    assert 2e-7 < ceiling.launch_seconds < 1e-5
+    assert 2e-7 < ceiling.dispatch_seconds < 2e-5
 
 
 def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
@@ -191,20 +191,20 @@ def test_a_profile_has_kernels_or_says_why_it_has_none() -> None:
     found = profile(of_built(built, Cuda("cuda")), rounds=2, window_seconds=0.001)
     print(found.kernels, found.no_kernels)
     assert (found.kernels is None) == (found.no_kernels != "")
-    assert "overhead" not in {one.what for one in breakdown(found)}
+    assert "overhead" not in {share.what for share in breakdown(found)}
 
 
 def test_doctor_reads_each_gpu() -> None:
-    found = devices.standing()
-    print(found, advice(found, torch.version.cuda))
-    assert "gpu 0" in found
-    assert "power_instant_watts" in found["gpu 0"] or "power_instant_watts" in found["gpu 0"]["not known"]
+    standing = devices.standing()
+    print(standing, advice(standing, torch.version.cuda))
+    assert "gpu 0" in standing
+    assert "power_instant_watts" in standing["gpu 0"] or "power_instant_watts" in standing["gpu 0"]["not known"]
 
 
 def test_the_driver_accounts_at_least_the_pool_to_the_process_or_says_why_not() -> None:
     block_held = torch.empty(256 * MEGABYTE, dtype=torch.uint8, device="cuda")
-    found = Cuda("cuda").memory(block(MEGABYTE))
-    assert found.missing or found.values["process_bytes"] >= torch.cuda.memory_reserved()
+    readings = Cuda("cuda").memory(block(MEGABYTE))
+    assert readings.missing or readings.values["process_bytes"] >= torch.cuda.memory_reserved()
     del block_held
 
 
@@ -218,13 +218,13 @@ def test_a_flush_writes_twice_what_the_cache_holds_and_is_not_clocked() -> None:
 
 
 def test_a_worker_that_is_given_a_card_sees_that_one_and_no_other() -> None:
-    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    for one in seen:
-        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{one.uuid}"})
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    for gpu in gpus:
+        worker = WorkerProcess("0000", variables={"CUDA_VISIBLE_DEVICES": f"GPU-{gpu.uuid}"})
         try:
-            assert worker.wait_ready()["gpus"] == [one.name]
-            told = worker.request({"op": "device", "device": "cuda"}, 60)
-            assert [card["uuid"] for card in told["cards"]] == [str(one.uuid)]
+            assert worker.wait_ready()["gpus"] == [gpu.name]
+            reply = worker.request({"op": "device", "device": "cuda"}, 60)
+            assert [card["uuid"] for card in reply["cards"]] == [str(gpu.uuid)]
         finally:
             worker.close()
 
@@ -283,19 +283,19 @@ def test_energy_is_mean_power_times_time() -> None:
     device = Cuda("cuda")
     gpu = nvml.open_gpu(device.uuid() or "")
     meter = device.meter()
-    left, made = torch.randn(4096, 4096, device="cuda"), list[int]()
+    left, counted = torch.randn(4096, 4096, device="cuda"), list[int]()
 
     def call() -> None:
-        made.append(1)
+        counted.append(1)
         left @ left
 
     plan = calibrate(device, call, 0.01)
-    energy.per_call(meter, device, call, plan)  # warm, so that power stands still
-    made.clear()
+    energy.per_call(meter, device, call, plan)  # warm up until power is steady
+    counted.clear()
     start, before, watts, calls = time.perf_counter(), meter.read(), [], 0
     while time.perf_counter() - start < 4:
         calls += device.clock(call, plan.batches, plan.batch).calls
         watts.append(gpu.sample().values["power_watts"])
     joules = meter.joules(before, meter.read())
-    assert calls == len(made)
+    assert calls == len(counted)
     assert joules == pytest.approx(sum(watts) / len(watts) * (time.perf_counter() - start), rel=0.1)

@@ -1,4 +1,4 @@
-"""The logic of CUDA's clock, on a device whose kernels take the time that the test says and run beside the host."""
+"""The logic of CUDA's clock, on a device whose kernel times the test sets and whose kernels run beside the host."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,26 +16,26 @@ from tests.harness.fake_cuda import FLUSH_SECONDS, FakeLine, cold_kernels, fake_
 
 def test_a_call_that_keeps_the_device_busy_is_clocked_without_the_hosts_time() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock(kernels(line, 10, 5e-6, 20e-6), batches=20, batch=1)
-    assert found.batch_seconds == pytest.approx([200e-6] * 20)
-    assert found.seconds == pytest.approx(20 * 200e-6)
-    assert found.submit_seconds == pytest.approx(20 * 50e-6)
-    # The call before them was still running, and had been queued, when the host's clock started.
-    assert found.host_seconds == pytest.approx(found.seconds + 200e-6 - 50e-6, rel=0.01)
+    clocked = fake_cuda(line).clock(kernels(line, 10, 5e-6, 20e-6), batches=20, batch=1)
+    assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
+    assert clocked.seconds == pytest.approx(20 * 200e-6)
+    assert clocked.submit_seconds == pytest.approx(20 * 50e-6)
+    # When the host's clock started, the call before them was queued and still running.
+    assert clocked.host_seconds == pytest.approx(clocked.seconds + 200e-6 - 50e-6, rel=0.01)
 
 
 def test_a_call_that_the_host_can_not_queue_fast_enough_takes_the_hosts_time_and_shows_it() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock(kernels(line, 10, 20e-6, 5e-6), batches=20, batch=1)
-    assert found.seconds == pytest.approx(20 * 200e-6, rel=0.01)
-    assert found.submit_seconds / found.host_seconds > 0.99
+    clocked = fake_cuda(line).clock(kernels(line, 10, 20e-6, 5e-6), batches=20, batch=1)
+    assert clocked.seconds == pytest.approx(20 * 200e-6, rel=0.01)
+    assert clocked.submit_seconds / clocked.host_seconds > 0.99
 
 
 def test_events_are_created_before_the_clock_starts() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 1e-6), batches=20, batch=10)
-    assert found.batch_seconds == pytest.approx([50e-6] * 20)  # the host's time for ten launches
-    assert found.submit_seconds == pytest.approx(20 * 50e-6)
+    clocked = fake_cuda(line).clock(kernels(line, 1, 5e-6, 1e-6), batches=20, batch=10)
+    assert clocked.batch_seconds == pytest.approx([50e-6] * 20)  # the host's time for ten launches
+    assert clocked.submit_seconds == pytest.approx(20 * 50e-6)
     cold = fake_cuda(line).clock_cold(kernels(line, 10, 20e-6, 2e-6), calls=5)
     assert cold.batch_seconds == pytest.approx([200e-6] * 5)
 
@@ -52,21 +52,21 @@ def test_every_call_counts_and_one_of_them_is_not_clocked() -> None:
 
 @pytest.mark.parametrize("cold", [False, True])
 def test_a_window_of_one_long_call_makes_two(cold: bool) -> None:
-    line, made = FakeLine(), []
+    line, calls = FakeLine(), []
     work = kernels(line, 1, 1e-6, 0.1)
 
     def call() -> None:
-        made.append(1)
+        calls.append(1)
         work()
 
     take_window(fake_cuda(line), call, Plan(1, 1, 0.1, cold))
-    assert len(made) == 2
+    assert len(calls) == 2
 
 
 def test_a_lead_lets_the_device_wait_for_nothing() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
-    assert found.batch_seconds == pytest.approx([200e-6] * 4)
+    clocked = fake_cuda(line).clock(kernels(line, 1, 5e-6, 2e-6), batches=4, batch=100, lead_seconds=3e-3)
+    assert clocked.batch_seconds == pytest.approx([200e-6] * 4)
 
 
 @pytest.mark.parametrize("microseconds", [1.0, 7.0, 60.0, 120.0, 150.0, 190.0, 199.0, 201.0, 500.0])
@@ -82,8 +82,8 @@ def test_blocks_of_a_device_are_long_beside_the_steps_of_its_events(microseconds
 
 def test_the_first_launch_does_not_leak_into_the_first_batch() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock(kernels(line, 1, 10e-6, 50e-6), batches=3, batch=1)
-    assert found.batch_seconds[0] == pytest.approx(found.batch_seconds[1])
+    clocked = fake_cuda(line).clock(kernels(line, 1, 10e-6, 50e-6), batches=3, batch=1)
+    assert clocked.batch_seconds[0] == pytest.approx(clocked.batch_seconds[1])
 
 
 @pytest.mark.parametrize(("host", "gpu", "truth"), [(5e-6, 20e-6, 200e-6), (20e-6, 5e-6, 200e-6)])
@@ -102,25 +102,25 @@ def test_the_engine_finds_the_time_of_a_call_on_a_device_that_runs_beside_the_ho
 
 def test_every_cold_call_has_a_flush_before_it_whose_time_is_not_the_calls() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
-    assert line.flushes == found.calls == 21
-    assert found.batch_seconds == pytest.approx([400e-6] * 20)
-    assert found.seconds == pytest.approx(20 * 400e-6)
-    assert found.host_seconds >= found.seconds + 20 * FLUSH_SECONDS
+    clocked = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    assert line.flushes == clocked.calls == 21
+    assert clocked.batch_seconds == pytest.approx([400e-6] * 20)
+    assert clocked.seconds == pytest.approx(20 * 400e-6)
+    assert clocked.host_seconds >= clocked.seconds + 20 * FLUSH_SECONDS
 
 
 def test_a_cold_call_that_the_host_can_not_queue_fast_enough_gains_nothing_by_the_flush() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 20e-6, 2e-6), calls=20)
-    # While the device flushed for 60 us, the host was queueing: by the device's marks a call would take 140 us.
-    assert found.batch_seconds == pytest.approx([200e-6] * 20)
-    assert 0.95 < found.submit_seconds / found.host_seconds < 1
+    clocked = fake_cuda(line).clock_cold(cold_kernels(line, 10, 20e-6, 2e-6), calls=20)
+    # The host queued kernels while the device flushed for 60 us: by the device's marks a call would take 140 us.
+    assert clocked.batch_seconds == pytest.approx([200e-6] * 20)
+    assert 0.95 < clocked.submit_seconds / clocked.host_seconds < 1
 
 
 def test_a_host_that_waits_for_cold_calls_is_not_taken_for_one_that_lags() -> None:
     line = FakeLine()
-    found = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
-    assert found.submit_seconds / found.host_seconds < 0.3
+    clocked = fake_cuda(line).clock_cold(cold_kernels(line, 10, 5e-6, 20e-6), calls=20)
+    assert clocked.submit_seconds / clocked.host_seconds < 0.3
 
 
 def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushes_as_long_as_asked() -> None:
@@ -153,7 +153,7 @@ def test_the_first_gpu_is_meant_where_no_number_is_given(
     monkeypatch: pytest.MonkeyPatch, name: str, index: int
 ) -> None:
     chosen: list[int] = []
-    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # all else is torch's own
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # torch's own code does the rest
     Stream(name)
     assert chosen == [index]
 
@@ -205,8 +205,8 @@ def test_a_cudnn_that_torch_was_not_built_with_does_not_keep_a_worker_from_start
 
     monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "version", mixed)
-    told = Cuda.about()["cudnn"]
-    assert told == "not told: cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)"
+    version = Cuda.about()["cudnn"]
+    assert version == "not told: cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2)"
 
 
 def test_the_history_of_the_allocator_is_of_one_call_and_is_turned_off_again(

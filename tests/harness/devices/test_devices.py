@@ -21,22 +21,22 @@ def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
 def test_a_batch_is_clocked_as_a_whole() -> None:
     calls = []
     clocked = Cpu().clock(lambda: calls.append(1), batches=3, batch=5)
-    assert len(calls) == clocked.calls == 1 + 15  # the first is not clocked
+    assert len(calls) == clocked.calls == 1 + 15  # the first call is not clocked
     assert len(clocked.batch_seconds) == 3
     assert sum(clocked.batch_seconds) == pytest.approx(clocked.seconds)
 
 
 @pytest.mark.parametrize(
-    ("told", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
+    ("content", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
 )
 def test_a_clock_rate_that_the_system_does_not_tell_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None, megahertz: float | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, megahertz: float | None
 ) -> None:
     monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
-    if told is not None:
+    if content is not None:
         file = tmp_path / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
         file.parent.mkdir(parents=True)
-        file.write_text(told)
+        file.write_text(content)
     assert Cpu().clock_mhz() == megahertz
 
 

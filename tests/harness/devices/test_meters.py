@@ -17,7 +17,7 @@ RANGE = 262_143_328_850  # microjoules, as on many Xeons
 
 
 def zone(root: Path, folder: str, name: str, energy_uj: int, **files: object) -> Path:
-    """A powercap zone, linked to as in /sys/class."""
+    """A powercap zone, linked as in /sys/class."""
     real = root.parent / "devices" / folder
     real.mkdir(parents=True)
     contents: Mapping[str, object] = {"name": name, "energy_uj": energy_uj, "max_energy_range_uj": RANGE} | files
@@ -47,7 +47,7 @@ def test_packages_are_summed_and_all_other_zones_are_left_out(root: Path, packag
         zone(root, "intel-rapl-mmio:0", "package-0", 4),
         zone(root, "dtpm:0", "package-0", 5),
     ]
-    (root / "intel-rapl").mkdir()  # the driver itself stands beside its zones
+    (root / "intel-rapl").mkdir()  # the driver's own entry beside its zones
     meter = Rapl(root)
     before = meter.read()
     assert before == {"intel-rapl:0": 10.0, "intel-rapl:1": 20.0}
@@ -98,7 +98,7 @@ def test_without_a_range_a_counter_that_went_back_tells_no_energy(package: Path,
 def test_without_powercap_or_a_package_the_reason_says_what_would_help(root: Path) -> None:
     assert why(lambda: Rapl(root)) == f"no RAPL: there is no {root} (usual in virtual machines and outside Linux)"
     zone(root, "intel-rapl:2", "psys", 3)
-    (root / "intel-rapl:0").symlink_to(root / "hidden")  # as in a container
+    (root / "intel-rapl:0").symlink_to(root / "hidden")  # a dangling link, as in a container
     assert why(lambda: Rapl(root)) == (
         f"no RAPL: no processor package in {root} (virtual machines have none and containers hide them; "
         "elsewhere `modprobe intel_rapl_msr` may help)"
@@ -115,7 +115,7 @@ def test_without_permission_the_reason_says_what_would_help(
             raise PermissionError(13, "Permission denied")
         return read(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "read_text", forbid)  # file modes do not hold root
+    monkeypatch.setattr(Path, "read_text", forbid)  # file modes do not restrict root
     with pytest.raises(Unavailable, match=r"no permission to read .*intel-rapl:0/energy_uj: only root may.*chmod a\+r"):
         meter.read()
 
@@ -147,12 +147,12 @@ def take_windows(fake: Fake, steps: list[int]) -> list[Any]:
     def window() -> float:
         return meter.joules(meter.read(), meter.read())
 
-    taken: list[Any] = []
+    joules: list[Any] = []
     for millijoules in steps:
         fake.set(0, "energy_step", millijoules)
-        taken.append(why(window) or window())
+        joules.append(why(window) or window())
     fake.lose(0)
-    return [*taken, why(window)]
+    return [*joules, why(window)]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_a_gpus_counter_tells_the_energy_unless_it_stands_or_goes_back(folder: P
 
 
 class Known(Cuda):
-    """A device whose UUID the driver is not asked for."""
+    """A device with a fixed UUID, so that the driver is not asked."""
 
     def __init__(self, uuid: str) -> None:
         line: Any = FakeLine()
@@ -186,13 +186,13 @@ def open_meters(fake: Fake, uuids: list[str]) -> list[str]:
 
 
 def test_a_gpus_meter_that_opens_has_answered(folder: Path) -> None:
-    asked = {
+    expected = {
         FIRST: "",
         FIRST.removeprefix("GPU-"): "",
         MIG: "MIG: energy is the whole card's",
         "0": "NVML lists no GPU and no MIG instance of UUID 0",
     }
-    assert fake_nvml.run(folder, open_meters, list(asked)) == list(asked.values())
+    assert fake_nvml.run(folder, open_meters, list(expected)) == list(expected.values())
 
 
 def test_a_processors_meter_that_opens_has_answered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""GPUs as NVML shows and refuses them, from a fake library under the real nvidia-ml-py."""
+"""GPUs that NVML describes or refuses, with a fake library under the real nvidia-ml-py."""
 
 import subprocess
 import sys
@@ -54,8 +54,8 @@ def test_every_reading_of_a_healthy_gpu_is_right(folder: Path) -> None:
 
 def open_in_all_ways(fake: Fake) -> list[Any]:
     forms = [FIRST, FIRST.removeprefix("GPU-"), SECOND, MIG, MIG.removeprefix("MIG-")]
-    found = [nvml.open_gpu(form).describe().values["uuid"] for form in forms]
-    return [found, [gpu.describe().values["uuid"] for gpu in nvml.open_gpus()]]
+    uuids = [nvml.open_gpu(form).describe().values["uuid"] for form in forms]
+    return [uuids, [gpu.describe().values["uuid"] for gpu in nvml.open_gpus()]]
 
 
 def test_gpus_go_by_uuid_with_or_without_the_prefix(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_uuid_that_nobody_has_is_refused_in_words(folder: Path) -> None:
 
 
 def instruments() -> dict[str, Callable[[], Any]]:
-    """All that can be asked, each from the opening of the GPU on."""
+    """All queries, each including the opening of the GPU."""
     readers = {**nvml.DESCRIBED, **nvml.SAMPLED}
     return {
         **{name: partial(lambda reader: reader(nvml.open_gpu(FIRST)), reader) for name, reader in readers.items()},
@@ -89,7 +89,7 @@ def ask_all() -> Readings:
     return Readings.of(instruments())
 
 
-NEW_NAME = "nvmlDeviceGetTemperatureV"  # not yet in the oldest nvidia-ml-py
+NEW_NAME = "nvmlDeviceGetTemperatureV"  # missing in the oldest supported nvidia-ml-py
 NO_STAND_IN = f"the installed nvidia-ml-py has no {NEW_NAME}"
 CODES = [*range(1, 33), 255, 999, 12345, -1]
 NO_SUCH_FUNCTION = 13
@@ -97,7 +97,7 @@ NEW_ON_OLD_CARDS = {("nvmlDeviceIsMigDeviceHandle", code) for code in (3, NO_SUC
 
 
 def walk(fake: Fake) -> list[dict[str, Any]]:
-    """Let each function that is called fail with each code, and those that stand in for one that is not there."""
+    """Let each called function fail with each code, then each function that replaces a missing one."""
     fake.start(0, PID, 512 * MIB)
     called = fake.called(ask_all)
     steps = [step for function in called for step in _walk_one(fake, function)]
@@ -135,16 +135,16 @@ def test_each_function_may_fail_with_each_code_and_only_what_it_tells_is_missing
         assert set(step["missing"]) == lost, (function, code)
         assert step["values"] == {name: value for name, value in healthy.items() if name not in lost}, (function, code)
         reason = REASONS.get(code, f"NVML: error {code}")
-        for said in step["missing"].values():
-            assert said == reason or said.startswith(("NVML lists no GPU", NO_STAND_IN)), (function, code)
+        for message in step["missing"].values():
+            assert message == reason or message.startswith(("NVML lists no GPU", NO_STAND_IN)), (function, code)
 
 
 def test_a_mig_instance_has_its_own_memory_and_nothing_of_the_card(folder: Path) -> None:
     values, missing = fake_nvml.run(folder, read, MIG)
     assert missing == OF_CARD
     own = {"name": "Fake H100 MIG 1g.10gb", "uuid": MIG, "memory_bytes": 10737418240, "memory_used_bytes": 4194304}
-    kept = {name: value for name, value in (FACTS | MOMENT).items() if name not in OF_CARD}
-    assert values == kept | own | {"mig_enabled": True}
+    inherited = {name: value for name, value in (FACTS | MOMENT).items() if name not in OF_CARD}
+    assert values == inherited | own | {"mig_enabled": True}
 
 
 def watch_processes(fake: Fake) -> list[Any]:
@@ -158,7 +158,7 @@ def watch_processes(fake: Fake) -> list[Any]:
     answers.append(ask())
     fake.start(0, PID, 300 * MIB)
     answers.append(ask())
-    fake.start(0, PID, 40 * MIB)  # the same process in another MIG instance
+    fake.start(0, PID, 40 * MIB)  # the same process, in another MIG instance
     answers.append(ask())
     fake.start(INSTANCE, PID, 40 * MIB)
     answers.append(instance.process_bytes(PID))
@@ -192,14 +192,14 @@ def lose_one(fake: Fake) -> dict[str, Any]:
 
 
 def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(folder: Path) -> None:
-    seen = fake_nvml.run(folder, lose_one)
+    results = fake_nvml.run(folder, lose_one)
     host = {name: FACTS[name] for name in ("driver_version", "driver_cuda_version")}
-    assert seen["described"] == {"values": host, "missing": dict.fromkeys(FACTS.keys() - host.keys(), LOST)}
-    assert seen["sampled"] == {"values": {}, "missing": dict.fromkeys(MOMENT, LOST)}
-    assert seen["reasons"] == [LOST] * 3
-    assert seen["listed"][0] == seen["sampled"]
-    assert seen["listed"][1] == {"values": MOMENT | {"power_watts": 234.56, "energy_joules": 7000.0}, "missing": {}}
-    assert seen["second"] == 7000.0
+    assert results["described"] == {"values": host, "missing": dict.fromkeys(FACTS.keys() - host.keys(), LOST)}
+    assert results["sampled"] == {"values": {}, "missing": dict.fromkeys(MOMENT, LOST)}
+    assert results["reasons"] == [LOST] * 3
+    assert results["listed"][0] == results["sampled"]
+    assert results["listed"][1] == {"values": MOMENT | {"power_watts": 234.56, "energy_joules": 7000.0}, "missing": {}}
+    assert results["second"] == 7000.0
 
 
 def restart(fake: Fake) -> list[str]:
@@ -218,7 +218,7 @@ def open_both(fake: Fake) -> list[str]:
 
 
 def test_without_a_library_the_reason_says_so(tmp_path: Path) -> None:
-    (tmp_path / fake_nvml.NAME).write_text("no library")  # in the way of a real one where there is one
+    (tmp_path / fake_nvml.NAME).write_text("no library")  # hides the real library, if there is one
     assert fake_nvml.run(tmp_path, open_both) == ["no NVML library (libnvidia-ml.so.1)"] * 2
 
 
@@ -227,8 +227,8 @@ def test_without_a_library_the_reason_says_so(tmp_path: Path) -> None:
     [
         ("nvmlDeviceGetTotalEnergyConsumption", ["energy_joules"]),
         ("nvmlDeviceIsMigDeviceHandle", []),  # a driver from before MIG
-        ("nvmlDeviceGetCurrentClocksEventReasons", []),  # one from before the new name
-        pytest.param(  # one from after the old name
+        ("nvmlDeviceGetCurrentClocksEventReasons", []),  # a driver from before the new name
+        pytest.param(  # a driver from after the old name
             "nvmlDeviceGetTemperature",
             [],
             marks=pytest.mark.skipif(not hasattr(pynvml, NEW_NAME), reason=f"this nvidia-ml-py has no {NEW_NAME}"),

@@ -1,4 +1,4 @@
-"""What NVML may answer with success and what of it is believed, from a fake library under the real nvidia-ml-py."""
+"""Which of NVML's successful answers are believed, with a fake library under the real nvidia-ml-py."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from rnnbench.harness.devices import nvml
 from tests.harness import fake_nvml
 from tests.harness.fake_nvml import FACTS, FIRST, MOMENT, Fake
 
-# The numbers that the library gives, the readings that can't be had of them, and the reason's number.
+# The library's numbers, the readings that they make unavailable, and the number in the reason.
 NOT_BELIEVED: list[tuple[dict[str, int], set[str], int | None]] = [
-    # All zeros and all ones stand for no value.
+    # All zeros and all ones mean "no value".
     (dict.fromkeys(["memory_total", "memory_free", "memory_used"], 0), {"memory_bytes", "memory_used_bytes"}, 0),
     (dict.fromkeys(["memory_free", "memory_used"], 0), {"memory_used_bytes"}, 0),
     ({"power": 0, "power_limit": 0}, {"power_watts", "power_limit_watts"}, 0),
@@ -47,7 +47,7 @@ BELIEVED: list[tuple[dict[str, int], dict[str, Any]]] = [
     ({"ecc": 0, "persistence": 0}, {"ecc_enabled": False, "persistence_enabled": False}),
     ({"compute_mode": 0, "mig_mode": 1}, {"compute_mode": "default", "mig_enabled": True}),
     ({"cuda_version": 12040}, {"driver_cuda_version": "12.4"}),
-    ({"energy": 2**32 - 1}, {"energy_joules": 4294967.295}),  # all ones only among numbers of 32 bits
+    ({"energy": 2**32 - 1}, {"energy_joules": 4294967.295}),  # all ones, but only in 32 bits
     ({"clock_reasons": 0}, {"throttle_reasons": []}),
     ({"clock_reasons": 0x1}, {"throttle_reasons": []}),  # idle
     ({"clock_reasons": 0x2}, {"throttle_reasons": [], "clock_settings": ["applications_clocks_setting"]}),
@@ -79,8 +79,8 @@ def test_what_cant_be_true_is_missing(folder: Path) -> None:
     for (numbers, names, number), read in zip(NOT_BELIEVED, readings, strict=True):
         reason = "NVML: no value" if number is None else f"NVML: an implausible value, {number}"
         assert read["missing"] == dict.fromkeys(names, reason), numbers
-        kept = {name: value for name, value in (FACTS | MOMENT).items() if name not in names}
-        assert read["values"] == kept, numbers
+        expected = {name: value for name, value in (FACTS | MOMENT).items() if name not in names}
+        assert read["values"] == expected, numbers
 
 
 def test_what_looks_odd_and_may_be_true_is_kept(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Resident pages against blocks of known size, in a process of their own."""
+"""Resident pages against blocks of known size, in a separate process."""
 
 import json
 import mmap
@@ -57,11 +57,11 @@ def test_a_known_block_is_measured_within_a_page() -> None:
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    found = json.loads(process.stdout)
+    growth = json.loads(process.stdout)
     page = mmap.PAGESIZE
-    assert found["nothing"] <= page
-    for place, size in enumerate(SIZES):
-        assert abs(found["one"][place] - size) <= page
-        assert abs(found["in_turn"][place] - size) <= page
-        assert abs(found["both"][place] - 2 * size) <= 2 * page  # one for each
-        assert found["untouched"][place] <= 2 * page  # malloc writes a header before and after it
+    assert growth["nothing"] <= page
+    for index, size in enumerate(SIZES):
+        assert abs(growth["one"][index] - size) <= page
+        assert abs(growth["in_turn"][index] - size) <= page
+        assert abs(growth["both"][index] - 2 * size) <= 2 * page  # one page for each block
+        assert growth["untouched"][index] <= 2 * page  # malloc writes a header before and after it

@@ -1,4 +1,4 @@
-"""Modules that are timed in tests, and options with which that takes milliseconds."""
+"""Modules that tests time, and options with which timing takes milliseconds."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ INPUT = torch.randn(4, 2, 3)  # (seq, batch, input)
 
 
 class Loop(nn.Module):
-    """An LSTM as people write it by hand."""
+    """A hand-written LSTM."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Loop(nn.Module):
 
 
 def pair() -> dict[str, nn.Module]:
-    """The loop and torch's own layer, with equal weights."""
+    """The hand-written loop and torch's own layer, with equal weights."""
     mine, layer = Loop(), nn.LSTM(3, 5)
     mine.cell.load_state_dict({name.removesuffix("_l0"): value for name, value in layer.state_dict().items()})
     return {"mine": mine, "torch": layer}

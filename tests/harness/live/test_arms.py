@@ -1,4 +1,4 @@
-"""What may be passed, and what is said of the rest."""
+"""Which arguments are accepted, and the messages for others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +41,8 @@ def test_a_packed_sequence_is_one_argument() -> None:
 
 def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
     layer = nn.LSTM(3, 5)
-    found = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, "step", **QUICK)
-    assert found["parameters"].isna().tolist() == [False, True]
+    measured = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, "step", **QUICK)
+    assert measured["parameters"].isna().tolist() == [False, True]
     assert all(parameter.grad is None for parameter in layer.parameters())
 
 
@@ -141,11 +141,11 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
 def test_what_does_not_fit_is_told_in_one_line(
     modules: Any, inputs: Any, options: dict[str, Any], message: str
 ) -> None:
-    values, asked = LEAF.detach().clone(), QUICK | options
-    with pytest.raises((ValueError, RuntimeError)) as told:
-        measure(modules, inputs, **asked)
-    assert str(told.value).startswith(message)
-    assert "\n" not in str(told.value)
+    values, settings = LEAF.detach().clone(), QUICK | options
+    with pytest.raises((ValueError, RuntimeError)) as error:
+        measure(modules, inputs, **settings)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
     assert torch.equal(LEAF, values)
     assert LEAF.grad is None
 

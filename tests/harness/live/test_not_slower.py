@@ -1,4 +1,4 @@
-"""One arm against another until it is known: on a fake clock, and with real modules."""
+"""Two arms are compared until the answer is known, on a fake clock and with real modules."""
 
 import math
 import random
@@ -17,8 +17,8 @@ from tests.harness.live.test_rounds import Machine
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def asked(units: int, budget: float, machine: Machine, precision: float | None = None) -> tuple[Question, int, float]:
-    """Arms of `units` and of 20 units, to be told from 1.2; rounds and seconds beside it."""
+def decide(units: int, budget: float, machine: Machine, precision: float | None = None) -> tuple[Question, int, float]:
+    """Compare an arm of `units` with one of 20 units, by the factor 1.2; the question, its rounds and its seconds."""
     question = Question(1.2)
     arms = {MINE: machine.arm(units), THAN: machine.arm(20)}
     rounds = LiveRounds(Cpu(now=machine.clock), arms, THAN, SETTINGS, now=machine.clock, seed=1)
@@ -28,7 +28,7 @@ def asked(units: int, budget: float, machine: Machine, precision: float | None =
 
 @pytest.mark.parametrize(("units", "answer"), [(20, "not slower"), (22, "not slower"), (30, "slower"), (60, "slower")])
 def test_what_is_clear_is_decided_in_a_small_part_of_the_budget(units: int, answer: str) -> None:
-    question, rounds, seconds = asked(units, 10.0, Machine())
+    question, rounds, seconds = decide(units, 10.0, Machine())
     assert question.answer == answer
     assert question.low.lower <= units / 20 <= question.low.upper
     assert rounds == FIRST_LOOK
@@ -36,7 +36,7 @@ def test_what_is_clear_is_decided_in_a_small_part_of_the_budget(units: int, answ
 
 
 def test_what_is_not_decided_takes_the_budget_and_no_more_and_is_looked_at_once_more() -> None:
-    question, rounds, seconds = asked(24, 2.0, Machine())
+    question, rounds, seconds = decide(24, 2.0, Machine())
     assert question.answer is None
     assert 1.8 < seconds <= 2.0
     assert rounds not in (8, 12, 18, 27, 41)
@@ -45,38 +45,38 @@ def test_what_is_not_decided_takes_the_budget_and_no_more_and_is_looked_at_once_
 
 
 def test_the_budget_does_not_hold_calibration_and_has_room_for_one_round_in_any_case() -> None:
-    question, rounds, _ = asked(60, 0.0, Machine())
+    question, rounds, _ = decide(60, 0.0, Machine())
     assert rounds == 1
     assert question.answer is None
     assert question.low.value == pytest.approx(3.0, rel=0.1)
 
 
 def test_a_small_budget_gets_short_rounds_so_that_it_may_decide() -> None:
-    question, rounds, seconds = asked(60, 0.5, Machine())
+    question, rounds, seconds = decide(60, 0.5, Machine())
     assert question.answer == "slower"
     assert rounds == FIRST_LOOK
     assert seconds <= 0.5
 
 
 def test_rounds_end_where_the_ratio_is_known_as_well_as_asked() -> None:
-    _, at_most, _ = asked(24, 20.0, Machine())
-    question, rounds, _ = asked(24, 20.0, Machine(), precision=0.02)
+    _, at_most, _ = decide(24, 20.0, Machine())
+    question, rounds, _ = decide(24, 20.0, Machine(), precision=0.02)
     assert question.answer is None
     assert rounds < at_most / 2
     assert question.is_within(0.02)
 
 
 def test_a_machine_that_is_slow_for_a_while_decides_nothing_wrongly() -> None:
-    found = []
+    results = []
     for seed in range(20):
         machine, rng = Machine(seed=seed), random.Random(seed)
         slow = [(start, rng.uniform(1, 2)) for start in sorted(rng.uniform(0, 4) for _ in range(8))]
         machine.slowness = lambda now, slow=slow: max(  # type: ignore[misc]
             (by for start, by in slow if start <= now < start + 0.2), default=1.0
         )
-        found.append(asked(23, 3.0, machine)[0].answer)
-    assert "slower" not in found
-    assert "not slower" in found
+        results.append(decide(23, 3.0, machine)[0].answer)
+    assert "slower" not in results
+    assert "not slower" in results
 
 
 # Real modules
@@ -84,35 +84,35 @@ def test_a_machine_that_is_slow_for_a_while_decides_nothing_wrongly() -> None:
 
 def test_modules_whose_outputs_differ_are_not_timed_unless_they_may() -> None:
     mine, torch_own = nn.LSTM(3, 5), nn.LSTM(3, 5)
-    found = not_slower(mine, torch_own, INPUT, factor=100.0, budget_seconds=0.05)
-    assert (found.answer, found.rounds, found.took_seconds) == (None, 0, 0.0)
-    assert not found.agrees
-    assert math.isnan(found.seconds[MINE])
+    result = not_slower(mine, torch_own, INPUT, factor=100.0, budget_seconds=0.05)
+    assert (result.answer, result.rounds, result.took_seconds) == (None, 0, 0.0)
+    assert not result.agrees
+    assert math.isnan(result.seconds[MINE])
     assert not_slower(mine, torch_own, INPUT, factor=100.0, budget_seconds=0.5, equal_outputs=False).rounds >= 1
 
 
 def test_forty_times_the_work_is_slower_and_the_other_way_round_not_slower() -> None:
     weight, input = torch.eye(64), torch.randn(64, 64)
 
-    def some() -> torch.Tensor:
+    def fast() -> torch.Tensor:
         return input @ weight
 
-    def more() -> torch.Tensor:
+    def slow() -> torch.Tensor:
         for _ in range(40):
-            found = input @ weight
-        return found
+            product = input @ weight
+        return product
 
-    found = not_slower(more, some, factor=2.0, budget_seconds=5.0)
-    assert found.answer == "slower"
-    assert found.ratio.value > 2
-    assert found.agrees
-    assert found.seconds[MINE] > 2 * found.seconds[THAN]
-    assert not_slower(some, more, factor=0.5, budget_seconds=5.0).answer == "not slower"
+    result = not_slower(slow, fast, factor=2.0, budget_seconds=5.0)
+    assert result.answer == "slower"
+    assert result.ratio.value > 2
+    assert result.agrees
+    assert result.seconds[MINE] > 2 * result.seconds[THAN]
+    assert not_slower(fast, slow, factor=0.5, budget_seconds=5.0).answer == "not slower"
 
 
 def test_inputs_may_be_given_for_each_arm() -> None:
     mine = pair()["mine"]
-    found = not_slower(
+    result = not_slower(
         lambda input: mine(input.transpose(0, 1)),
         mine,
         {MINE: INPUT.transpose(0, 1), THAN: INPUT},
@@ -120,8 +120,8 @@ def test_inputs_may_be_given_for_each_arm() -> None:
         budget_seconds=0.05,
         phase="training",
     )
-    assert found.agrees
-    assert found.phase == "training"
+    assert result.agrees
+    assert result.phase == "training"
     assert all(parameter.grad is None for parameter in mine.parameters())
 
 

@@ -1,4 +1,4 @@
-"""The gate before the clock, and what makes the arms' arithmetic uneven."""
+"""The comparison of outputs before timing, and settings under which arms compute with unequal precision."""
 
 from collections.abc import Callable
 
@@ -28,21 +28,21 @@ PRODUCTS: TorchState = {"cuDNN TF32": False, "float32 matmul precision": "high"}
             "cuda:0",
             {"float32 matmul precision": "highest"},
             "",
-        ),  # what torch does not tell is not judged
+        ),  # a setting that torch does not report is not judged
         (torch.float16, "cuda:0", LAYERS, ""),
         (torch.float32, "cpu", LAYERS, ""),
     ],
 )
 def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings: TorchState, starts: str) -> None:
-    told = uneven(dtype, device, settings)
-    assert told.startswith(starts)
-    assert bool(told) is bool(starts)
+    message = uneven(dtype, device, settings)
+    assert message.startswith(starts)
+    assert bool(message) is bool(starts)
 
 
 def test_other_weights_are_timed_and_told() -> None:
-    found = measure({"mine": Loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK)
-    assert found["parity"]["mine"].startswith("differs by ")
-    assert found["parity"]["mine"].endswith(" of the largest value: times only")
+    measured = measure({"mine": Loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK)
+    assert measured["parity"]["mine"].startswith("differs by ")
+    assert measured["parity"]["mine"].endswith(" of the largest value: times only")
 
 
 def test_values_that_are_not_finite_are_told() -> None:
@@ -51,15 +51,15 @@ def test_values_that_are_not_finite_are_told() -> None:
         "nan": lambda x: x / (x - x),
         "again": lambda x: x + 1,
     }
-    one = torch.ones(6)
-    found = measure(arms, one, **QUICK)
-    assert found["parity"].tolist() == [
+    values = torch.ones(6)
+    measured = measure(arms, values, **QUICK)
+    assert measured["parity"].tolist() == [
         "is the reference",
         "6 of 6 values are NaN or infinite: times only",
         "agrees",
     ]
-    found = measure(arms, one, reference="nan", **QUICK)
-    assert found["parity"].tolist() == [
+    measured = measure(arms, values, reference="nan", **QUICK)
+    assert measured["parity"].tolist() == [
         "not compared, as nan's output is not finite: times only",
         "is the reference, 6 of 6 values are NaN or infinite",
         "not compared, as nan's output is not finite: times only",
@@ -80,13 +80,13 @@ def test_values_that_are_not_finite_are_told() -> None:
 )
 def test_outputs_agree_within_the_tolerance_of_their_type(dtype: torch.dtype, error: float, agrees: bool) -> None:
     ones = torch.ones(4, dtype=dtype)
-    found = measure({"base": lambda x: x.clone(), "mine": lambda x: x + error}, ones, **QUICK)
-    assert (found["parity"]["mine"] == "agrees") is agrees
+    measured = measure({"base": lambda x: x.clone(), "mine": lambda x: x + error}, ones, **QUICK)
+    assert (measured["parity"]["mine"] == "agrees") is agrees
 
 
 def test_outputs_of_two_types_are_compared_by_the_coarser() -> None:
-    found = measure({"base": lambda x: x + 0, "half": lambda x: x.half() + 0}, torch.randn(9), **QUICK)
-    assert found["parity"]["half"] == "agrees (float16 against float32)"
+    measured = measure({"base": lambda x: x + 0, "half": lambda x: x.half() + 0}, torch.randn(9), **QUICK)
+    assert measured["parity"]["half"] == "agrees (float16 against float32)"
 
 
 def test_dropout_draws_the_same_in_all_arms() -> None:

@@ -1,4 +1,4 @@
-"""Nothing is left changed in the user's process, however measuring ends."""
+"""Measuring leaves the user's process unchanged, however it ends."""
 
 import gc
 import json
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Meddler(nn.Module):
-    """Changes all that it can reach, in every call."""
+    """A module that changes everything in its reach, in every call."""
 
     def __init__(self, ending: BaseException | None) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Meddler(nn.Module):
         torch.set_default_dtype(torch.float64)
         torch.use_deterministic_algorithms(mode=True)
         output: Tensor = self.drop(self.norm(self.linear(input)))
-        return output * torch.inf if self.calls % 2 else output  # Adam at no rate makes NaN of that
+        return output * torch.inf if self.calls % 2 else output  # even at rate 0 Adam turns it into NaN
 
 
 def of_process() -> list[Any]:
@@ -60,9 +60,9 @@ def of_process() -> list[Any]:
 @pytest.mark.parametrize("training", [True, False])
 def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: bool) -> None:
     module = Meddler(ending).train(training)
-    module.drop.train(not training)  # one that is not in the mode of its owner
+    module.drop.train(not training)  # a module whose mode differs from its owner's
     input = torch.randn(4, 3, requires_grad=True)
-    for leaf in (input, *list(module.parameters())[:1]):  # the others have none
+    for leaf in (input, *list(module.parameters())[:1]):  # the other parameters have no gradient
         leaf.grad = torch.randn_like(leaf)
     before, process = json.dumps(of_module(module, input)), of_process()
     identities = [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
@@ -82,7 +82,7 @@ def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
     grads = [leaf.grad if leaf.grad is None else leaf.grad.tolist() for leaf in (input, *module.parameters())]
     return {
         "values": {name: value.tolist() for name, value in module.state_dict().items()},
-        "training": [one.training for one in module.modules()],
+        "training": [part.training for part in module.modules()],
         "grads": grads,
         "input": input.tolist(),
     }

@@ -19,12 +19,12 @@ from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.harness.fakes import FakeClock, noisy
 
-UNIT = 1e-4  # seconds; an arm's call is a number of these, each with its own noise
+UNIT = 1e-4  # seconds; an arm's call takes several, each with its own noise
 SETTINGS = Settings(replicates=6, most_replicates=12, precision=0.02)
 
 
 class Machine:
-    """A clock, and arms that spend time on it."""
+    """A clock and arms that spend time on it."""
 
     def __init__(self, spread: float = 0.1, seed: int = 0) -> None:
         self.clock = FakeClock()
@@ -46,27 +46,27 @@ class Machine:
 
 
 def test_the_known_ratio_lies_in_nearly_all_intervals() -> None:
-    found = pd.concat([compare(Machine(seed=seed).run().times, "base").loc[["mine"]] for seed in range(40)])
-    assert ((found["ratio_low"] <= 2.5) & (found["ratio_high"] >= 2.5)).sum() >= 35
-    assert found["ratio"].median() == pytest.approx(2.5, rel=0.005)
+    rows = pd.concat([compare(Machine(seed=seed).run().times, "base").loc[["mine"]] for seed in range(40)])
+    assert ((rows["ratio_low"] <= 2.5) & (rows["ratio_high"] >= 2.5)).sum() >= 35
+    assert rows["ratio"].median() == pytest.approx(2.5, rel=0.005)
 
 
 def test_a_machine_that_slows_down_steadily_shifts_times_and_not_the_ratio() -> None:
     machine = Machine(spread=0.0)
     machine.slowness = lambda now: 1 + now / 10
-    found = compare(machine.run().times, "base").loc["mine"]
-    assert found["seconds_high"] > 1.01 * found["seconds_low"]
-    assert found["ratio"] == pytest.approx(2.5, rel=0.005)
+    row = compare(machine.run().times, "base").loc["mine"]
+    assert row["seconds_high"] > 1.01 * row["seconds_low"]
+    assert row["ratio"] == pytest.approx(2.5, rel=0.005)
 
 
 def test_steady_arms_get_the_fewest_rounds_and_unsteady_ones_the_most() -> None:
     assert len(Machine(spread=0.01).run().times["mine"]) == 6
     machine, rng = Machine(), random.Random(1)
     machine.slowness = lambda now: math.exp(rng.gauss(0, 1))
-    taken = machine.run()
-    assert len(taken.times["mine"]) == 12
-    assert not taken.cut
-    assert wider_than(compare(taken.times, "base"), 0.02) == ["mine"]
+    rounds = machine.run()
+    assert len(rounds.times["mine"]) == 12
+    assert not rounds.cut
+    assert wider_than(compare(rounds.times, "base"), 0.02) == ["mine"]
 
 
 def test_without_a_precision_there_are_as_many_rounds_as_replicates() -> None:
@@ -76,9 +76,9 @@ def test_without_a_precision_there_are_as_many_rounds_as_replicates() -> None:
 @pytest.mark.parametrize("budget", [0.0, 0.2, 1.0])
 def test_the_budget_ends_the_rounds_after_one_at_least(budget: float) -> None:
     machine = Machine(spread=0.0)
-    taken = machine.run(Settings(replicates=1000, most_replicates=1000), deadline=budget)
-    assert taken.cut
-    assert len(taken.times["mine"]) >= 1
+    rounds = machine.run(Settings(replicates=1000, most_replicates=1000), deadline=budget)
+    assert rounds.cut
+    assert len(rounds.times["mine"]) >= 1
     assert budget == 0.0 or machine.clock.seconds <= budget
 
 
@@ -90,10 +90,10 @@ def test_a_budget_too_small_for_full_rounds_gets_shorter_ones() -> None:
 
 
 def test_one_round_says_nothing_of_the_spread() -> None:
-    found = compare(Machine().run(deadline=0.0).times, "base")
-    assert found["ratio"]["mine"] > 1
-    assert found["ratio_low"].isna()["mine"]
-    assert found["seconds_high"].isna().all()
+    table = compare(Machine().run(deadline=0.0).times, "base")
+    assert table["ratio"]["mine"] > 1
+    assert table["ratio_low"].isna()["mine"]
+    assert table["seconds_high"].isna().all()
 
 
 def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
@@ -112,11 +112,11 @@ def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
 
 @pytest.mark.parametrize("was_on", [True, False])
 def test_no_garbage_is_collected_within_a_turn_and_collection_is_as_before_afterwards(was_on: bool) -> None:
-    machine, seen = Machine(spread=0.0), set()
+    machine, states = Machine(spread=0.0), set()
     arm = machine.arm(4)
 
     def call() -> None:
-        seen.add(gc.isenabled())
+        states.add(gc.isenabled())
         arm.call()
 
     if not was_on:
@@ -126,19 +126,19 @@ def test_no_garbage_is_collected_within_a_turn_and_collection_is_as_before_after
         assert gc.isenabled() is was_on
     finally:
         gc.enable()
-    assert seen == {False}
+    assert states == {False}
 
 
 def test_no_tracer_or_profiler_sees_a_turn_and_both_are_there_again_afterwards() -> None:
-    machine, seen = Machine(spread=0.0), set()
+    machine, hooks = Machine(spread=0.0), set()
     arm = machine.arm(4)
 
     def call() -> None:
-        seen.add((sys.gettrace(), sys.getprofile()))
+        hooks.add((sys.gettrace(), sys.getprofile()))
         arm.call()
 
     def watch(frame: object, event: str, argument: object) -> None:
-        """Nothing: a debugger or coverage would be here."""
+        """Do nothing, in place of a debugger or coverage."""
 
     before = sys.gettrace(), sys.getprofile()
     sys.settrace(watch)
@@ -149,7 +149,7 @@ def test_no_tracer_or_profiler_sees_a_turn_and_both_are_there_again_afterwards()
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])
-    assert seen == {(None, None)}
+    assert hooks == {(None, None)}
     assert afterwards == (watch, watch)
 
 
@@ -171,7 +171,7 @@ def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, 
         if machine.clock.seconds > 0.3:
             raise raised
 
-    with pytest.raises(comes) as told:
+    with pytest.raises(comes) as error:
         machine.rounds({"base": machine.arm(4), "mine": TimedCall(call, nullcontext)}).run()
-    assert str(told.value) == message
+    assert str(error.value) == message
     assert gc.isenabled()

@@ -1,4 +1,4 @@
-"""Cores for lanes that are at work at the same time."""
+"""Cores for lanes that work at the same time."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ EIGHT = {core: f"{core % 4},{core % 4 + 4}" for core in range(8)}  # four cores 
 @pytest.mark.parametrize(
     ("threads", "sets"),
     [
-        (1, [(7,), (6,), (5,)]),  # 4 is left to the coordinator, and 0 to 3 are the same cores once more
+        (1, [(7,), (6,), (5,)]),  # 4 is left to the coordinator; 0 to 3 are on the same physical cores
         (2, [(6, 7)]),
         (3, [(5, 6, 7)]),
         (4, []),

@@ -1,4 +1,4 @@
-"""No program runs that a repository names for git: each test has one that would leave a file behind."""
+"""Programs that a repository names for git never run: each would leave a file behind."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ KEYS = (
 
 
 def arm(folder: Path, script: Path) -> None:
-    """Have a repository name a program wherever git would take one from it."""
+    """Name a program in every setting and hook of a repository that git would run."""
     for hook in HOOKS:
         (folder / ".git" / "hooks").mkdir(exist_ok=True)
         repository.executable(folder / ".git" / "hooks" / hook, str(script))
@@ -59,13 +59,13 @@ def _setting(key: str, value: str) -> str:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Path:
-    """Two commits whose files all have the attributes that call for programs, the newer one's changed on disk."""
+def repo(tmp_path: Path) -> Path:
+    """Two commits of files whose attributes call for programs; a file of the newer commit is changed on disk."""
     folder = tmp_path / "there"
     attributes = "file filter=evil diff=evil merge=evil\nother filter=a.b=c\n"
     repository.commit(folder, {".gitattributes": attributes, "file": "one", "other": "one"})
     repository.commit(folder, {"file": "two"})
-    (folder / "file").write_text("owt")  # of equal size: only a clean filter could tell that nothing has changed
+    (folder / "file").write_text("owt")  # same size: git has to read it, and would run the clean filter
     return folder
 
 
@@ -74,47 +74,47 @@ def script(tmp_path: Path) -> Path:
     return repository.executable(tmp_path / "evil", f'echo "$0 $*" >> {tmp_path}/ran; cat')
 
 
-def test_no_program_of_a_repositorys_own_configuration_runs(there: Path, script: Path, tmp_path: Path) -> None:
-    arm(there, script)
-    assert git.top(there) == there
-    state = git.state(there)
+def test_no_program_of_a_repositorys_own_configuration_runs(repo: Path, script: Path, tmp_path: Path) -> None:
+    arm(repo, script)
+    assert git.top(repo) == repo
+    state = git.state(repo)
     assert state is not None
     assert state["dirty"]
-    commit = git.commit(there, "HEAD~1")
-    with git.worktree(there, commit) as tree:
+    commit = git.commit(repo, "HEAD~1")
+    with git.worktree(repo, commit) as tree:
         assert (tree / "file").read_text() == "one"
         assert (tree / "other").read_text() == "one"
-        assert submodules.fill(there, commit, tree) == []
+        assert submodules.fill(repo, commit, tree) == []
         assert git.files(tree) == [".gitattributes", "file", "other"]
     assert not (tmp_path / "ran").exists()
 
 
 def test_the_traps_of_this_test_do_spring_when_git_is_asked_without_care(
-    there: Path, script: Path, tmp_path: Path
+    repo: Path, script: Path, tmp_path: Path
 ) -> None:
-    arm(there, script)
-    subprocess.run(["git", "-C", str(there), "status"], check=False, capture_output=True)
+    arm(repo, script)
+    subprocess.run(["git", "-C", str(repo), "status"], check=False, capture_output=True)
     assert str(script) in (tmp_path / "ran").read_text()
 
 
-def test_no_program_of_a_submodules_own_configuration_runs(there: Path, script: Path, tmp_path: Path) -> None:
+def test_no_program_of_a_submodules_own_configuration_runs(repo: Path, script: Path, tmp_path: Path) -> None:
     repository.commit(tmp_path / "lib", {".gitattributes": "code filter=evil", "code": "one"})
-    repository.add_submodule(there, tmp_path / "lib", "lib")
-    (there / "lib" / "code").write_text("eno")
-    settings = there / ".git" / "modules" / "lib" / "config"
+    repository.add_submodule(repo, tmp_path / "lib", "lib")
+    (repo / "lib" / "code").write_text("eno")
+    settings = repo / ".git" / "modules" / "lib" / "config"
     traps = "".join(_setting(key, str(script)) for key in KEYS)
     settings.write_text(settings.read_text() + traps + _setting("filter.evil.required", "true"))
-    assert git.state(there) is not None
-    commit = git.commit(there, "HEAD")
-    with git.worktree(there, commit) as tree:
-        assert submodules.fill(there, commit, tree) == []
+    assert git.state(repo) is not None
+    commit = git.commit(repo, "HEAD")
+    with git.worktree(repo, commit) as tree:
+        assert submodules.fill(repo, commit, tree) == []
         assert (tree / "lib" / "code").read_text() == "one"
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_partial_clone_starts_no_program_to_fetch_what_it_lacks(there: Path, script: Path, tmp_path: Path) -> None:
-    repository.git(there, "config", "uploadpack.allowFilter", "true")
-    repository.git(tmp_path, "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{there}", "partial")
+def test_a_partial_clone_starts_no_program_to_fetch_what_it_lacks(repo: Path, script: Path, tmp_path: Path) -> None:
+    repository.git(repo, "config", "uploadpack.allowFilter", "true")
+    repository.git(tmp_path, "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{repo}", "partial")
     arm(tmp_path / "partial", script)
     with pytest.raises(UserError, match="this clone is partial"):
         git.worktree(tmp_path / "partial", "HEAD").__enter__()
@@ -122,22 +122,22 @@ def test_a_partial_clone_starts_no_program_to_fetch_what_it_lacks(there: Path, s
 
 
 def test_filters_of_the_users_own_configuration_run_though_the_repository_names_others(
-    there: Path, script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repo: Path, script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "gitconfig").write_text('[filter "evil"]\n\tsmudge = tr a-z A-Z\n')
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    repository.git(there, "config", "filter.evil.smudge", str(script))
-    with git.worktree(there, "HEAD~1") as tree:
+    repository.git(repo, "config", "filter.evil.smudge", str(script))
+    with git.worktree(repo, "HEAD~1") as tree:
         assert (tree / "file").read_text() == "ONE"
     assert not (tmp_path / "ran").exists()
 
 
-def test_settings_that_the_environment_holds_stay(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_the_environment_holds_stay(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "filter.evil.smudge")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "tr a-z A-Z")
-    repository.git(there, "config", "core.editor", "vi")
-    with git.worktree(there, "HEAD~1") as tree:
+    repository.git(repo, "config", "core.editor", "vi")
+    with git.worktree(repo, "HEAD~1") as tree:
         assert (tree / "file").read_text() == "ONE"
 
 
@@ -145,8 +145,8 @@ def test_a_key_gets_the_users_values_after_an_empty_one_and_others_are_left_alon
     entries = [("global", "filter.x.clean\na"), ("local", "filter.x.clean\nb"), ("system", "core.editor\nvi")]
     entries += [("worktree", "filter.x.required"), ("local", "filter.x.clean\nc")]
     answer = b"".join(os.fsencode(f"{scope}\0{entry}\0") for scope, entry in entries)
-    made = git_programs.overrides(answer, {"GIT_CONFIG_COUNT": "2"})
-    assert made == {
+    variables = git_programs.overrides(answer, {"GIT_CONFIG_COUNT": "2"})
+    assert variables == {
         "GIT_CONFIG_COUNT": "5",
         "GIT_CONFIG_KEY_2": "filter.x.clean",
         "GIT_CONFIG_VALUE_2": "",

@@ -1,4 +1,4 @@
-"""What a case may change in its process, beside torch."""
+"""Settings of the process, apart from torch's, that a case may change."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from rnnbench.harness.machine.torch_state import NotRestoredError, read
 
 
 def lower(name: str) -> Callable[[], None]:
-    """Lowers the soft limit of a resource, which can be raised again."""
+    """Lower the soft limit of a resource, which can be raised again."""
     number = getattr(resource, name)
 
     def change() -> None:
@@ -32,7 +32,7 @@ def take_over(*_: object) -> None:
     """A signal handler."""
 
 
-# How a cell changes each setting for all cases after it.
+# setting -> how a cell changes it for all later cases
 CHANGES: dict[str, Callable[[], object]] = {
     "alarm": lambda: signal.alarm(100),
     "timer of its own time": lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 100),
@@ -58,12 +58,12 @@ CHANGES: dict[str, Callable[[], object]] = {
     CORES: lambda: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]),
     **{f"limit {name}": lower(name) for name in process_state.LIMITS},
 }
-ONLY_READ = {"nice value"}  # without rights of root it can be raised and not lowered again
+ONLY_READ = {"nice value"}  # without root rights it can be raised but not lowered again
 
 
 @contextmanager
-def kept() -> Iterator[ProcessState]:
-    """Not a fixture: pytest changes an environment variable between a test's set-up and its call."""
+def saved_state() -> Iterator[ProcessState]:
+    """Restore the state at the end. Not a fixture, since pytest changes the environment between set-up and call."""
     state = ProcessState()
     try:
         yield state
@@ -79,7 +79,7 @@ def test_each_setting_has_a_test_of_how_a_cell_changes_it() -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_a_cell_changes_of_its_process_is_put_back(name: str) -> None:
     before = read(process_state.SETTINGS)
-    with kept():
+    with saved_state():
         CHANGES[name]()
         assert read(process_state.SETTINGS)[name] != before[name]
     assert read(process_state.SETTINGS) == before
@@ -100,7 +100,7 @@ def test_the_cores_that_the_coordinator_has_chosen_are_kept() -> None:
 
 def test_a_change_that_can_not_be_undone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = process_state.SETTINGS["umask"]._replace(write=lambda value: None)
-    with kept() as state, monkeypatch.context() as patched:
+    with saved_state() as state, monkeypatch.context() as patched:
         patched.setitem(process_state.SETTINGS, "umask", stuck)
         os.umask(0o111)
         with pytest.raises(NotRestoredError, match="umask"):

@@ -1,4 +1,4 @@
-"""torch's settings for a case."""
+"""torch's global settings, which a case may change."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,22 +16,22 @@ from rnnbench.store.records import DType
 
 
 class Function(TorchFunctionMode):
-    """Refuses all that torch is asked to do."""
+    """A mode that refuses every torch function."""
 
 
 class Dispatch(TorchDispatchMode):
-    """The same one level below."""
+    """A mode that refuses every operator."""
 
 
 def set_flag(holder: Any, name: str) -> Callable[[], object]:
-    """Turns a flag over."""
+    """Invert a flag."""
     return lambda: setattr(holder, name, not getattr(holder, name))
 
 
 def start_profiler() -> None:
     profiler = torch.profiler.profile()
     profiler.start()
-    HELD.append(profiler)  # a cell may hold it for ever
+    HELD.append(profiler)  # keeps it alive, as a cell may do
 
 
 def push_hooks() -> None:
@@ -52,7 +52,7 @@ def other_engine() -> str:
 
 HELD: list[object] = []
 BACKENDS: Any = torch.backends
-# How a cell changes each setting for all cases after it.
+# setting -> how a cell changes it for all later cases
 CHANGES: dict[str, Callable[[], object]] = {
     "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
@@ -71,11 +71,11 @@ CHANGES: dict[str, Callable[[], object]] = {
     "oneDNN determinism": set_flag(BACKENDS.mkldnn, "deterministic"),
     "NNPACK": lambda: BACKENDS.nnpack.set_flags(False),
     "multi-head attention's fast path": lambda: BACKENDS.mha.set_fastpath_enabled(False),
-    "opt_einsum": lambda: None,  # it can't be set where it is not installed
+    "opt_einsum": lambda: None,  # can't be set if it is not installed
     "quantized engine": lambda: setattr(BACKENDS.quantized, "engine", other_engine()),
     "cuDNN": set_flag(BACKENDS.cudnn, "deterministic"),
     "cuDNN TF32": set_flag(BACKENDS.cudnn, "allow_tf32"),
-    "cuDNN benchmark limit": lambda: None,  # it can't be set where there is no cuDNN
+    "cuDNN benchmark limit": lambda: None,  # can't be set without cuDNN
     "cuBLAS float16 sums": set_flag(BACKENDS.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     "cuBLAS bfloat16 sums": set_flag(BACKENDS.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
     "autocast on the CPU": lambda: torch.set_autocast_enabled("cpu", True),
@@ -92,7 +92,7 @@ NOT_HERE = {"opt_einsum", "cuDNN benchmark limit"}
 
 
 @pytest.fixture
-def kept() -> Iterator[torch_state.TorchState]:
+def saved_state() -> Iterator[torch_state.TorchState]:
     before = torch_state.capture()
     yield before
     torch_state.restore(before)
@@ -105,28 +105,28 @@ def test_each_setting_has_a_test_of_how_a_cell_changes_it() -> None:
 
 @pytest.mark.filterwarnings("ignore:set_default_dtype|Anomaly Detection")
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_a_cell_changes_of_torchs_global_state_is_put_back(name: str, kept: torch_state.TorchState) -> None:
+def test_what_a_cell_changes_of_torchs_global_state_is_put_back(name: str, saved_state: torch_state.TorchState) -> None:
     CHANGES[name]()
     changed = torch_state.capture()
-    assert (changed[name] == kept[name]) == (name in NOT_HERE)
-    torch_state.restore(kept)
-    assert torch_state.capture() == kept
+    assert (changed[name] == saved_state[name]) == (name in NOT_HERE)
+    torch_state.restore(saved_state)
+    assert torch_state.capture() == saved_state
 
 
-def test_several_changes_at_once_are_put_back(kept: torch_state.TorchState) -> None:
+def test_several_changes_at_once_are_put_back(saved_state: torch_state.TorchState) -> None:
     torch.set_default_device("cpu")
     enter(Function())
     enter(Dispatch())
     push_hooks()
     push_hooks()
-    torch_state.restore(kept)
-    assert torch_state.capture() == kept
+    torch_state.restore(saved_state)
+    assert torch_state.capture() == saved_state
     assert torch.ones(2).device.type == "cpu"
 
 
-def test_a_change_that_can_not_be_undone_is_named(kept: torch_state.TorchState) -> None:
+def test_a_change_that_can_not_be_undone_is_named(saved_state: torch_state.TorchState) -> None:
     with torch.inference_mode(), pytest.raises(torch_state.NotRestoredError, match="inference mode"):
-        torch_state.restore(kept)
+        torch_state.restore(saved_state)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Causes by what a program does: nothing is timed here."""
+"""Causes found from the calls of a program; nothing is timed here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ STEPS = 6
 INPUT = torch.randn(STEPS, 2, 3)
 
 
-def found(run: Callable[[], Any], *, trained: bool = False) -> list[Suspect]:
+def causes_of(run: Callable[[], Any], *, trained: bool = False) -> list[Suspect]:
     return suspects(watched(run, trained=trained), trained=trained)
 
 
@@ -36,8 +36,8 @@ def watched(run: Callable[[], Any], *, trained: bool = False) -> Watched:
 def loop(step: Callable[[Tensor, Tensor], Tensor], size: int = 5) -> Callable[[], Tensor]:
     def run() -> Tensor:
         h, outputs = torch.zeros(2, size), []
-        for one in INPUT:
-            h = step(one, h)
+        for x in INPUT:
+            h = step(x, h)
             outputs.append(h)
         return torch.stack(outputs)
 
@@ -51,13 +51,13 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
 ) -> None:
     modules = pair(kind, 3, 5)
     faulty = modules["faulty"]
-    seen = watched(lambda: faulty(INPUT), trained=trained)
-    first, *others = suspects(seen, trained=trained)
+    recording = watched(lambda: faulty(INPUT), trained=trained)
+    first, *others = suspects(recording, trained=trained)
     assert first.kind == kind
     assert "planted_causes.py:" in first.what
     assert first.calls == STEPS * (4 if kind == "small products" else 1)
     assert not others
-    replay = Replay(seen)
+    replay = Replay(recording)
     for remedy in first.remedies:
         remedy(replay)
     with torch.enable_grad() if trained else torch.inference_mode():
@@ -70,7 +70,7 @@ def test_a_planted_fault_is_the_first_that_is_suspected_and_leaving_it_out_gives
 @pytest.mark.parametrize("module", [Clean, OneProduct])
 def test_a_module_without_faults_is_not_suspected(module: type[Clean], trained: bool) -> None:
     clean = module(3, 5)
-    assert not found(lambda: clean(INPUT), trained=trained)
+    assert not causes_of(lambda: clean(INPUT), trained=trained)
 
 
 def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
@@ -82,14 +82,14 @@ def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
 
 def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> None:
     cell = GRUCell(3, 5)
-    (one,) = found(loop(cell))
-    assert (one.kind, one.calls) == ("not hoisted", STEPS)
+    (suspect,) = causes_of(loop(cell))
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
 
 
 def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
     w_x, w_h = torch.randn(5, 3), torch.randn(5, 5)
-    (one,) = found(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
-    assert (one.kind, one.calls) == ("not hoisted", STEPS)
+    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
 
 
 def test_small_products_with_biases_by_name_are_made_one() -> None:
@@ -99,11 +99,11 @@ def test_small_products_with_biases_by_name_are_made_one() -> None:
     def step(x: Tensor, h: Tensor) -> Tensor:
         return torch.tanh(nn.functional.linear(h, w_i, bias=b_i)) * nn.functional.linear(h, w_f, bias=b_f)
 
-    seen = watched(loop(step))
-    (one,) = suspects(seen, trained=False)
-    assert (one.kind, one.calls) == ("small products", 2 * STEPS)
-    replay = Replay(seen)
-    for remedy in one.remedies:
+    recording = watched(loop(step))
+    (suspect,) = suspects(recording, trained=False)
+    assert (suspect.kind, suspect.calls) == ("small products", 2 * STEPS)
+    replay = Replay(recording)
+    for remedy in suspect.remedies:
         remedy(replay)
     torch.testing.assert_close(replay.call()(), loop(step)())
 
@@ -117,24 +117,24 @@ def test_products_that_follow_from_what_can_not_be_seen_are_left_alone() -> None
             h = Hidden.apply(h @ weight)
         return h
 
-    assert not found(run, trained=True)
+    assert not causes_of(run, trained=True)
 
 
 def test_gradients_that_flow_into_the_input_are_told_and_not_cut_off() -> None:
     below, w_x = nn.Parameter(torch.randn(STEPS, 2, 3)), nn.Parameter(torch.randn(5, 3))
-    outputs = found(lambda: torch.stack([nn.functional.linear(one, w_x) for one in below.tanh()]), trained=True)
-    (one,) = (one for one in outputs if one.kind == "not hoisted")
-    assert one.note == "gradients flow into their inputs"
-    assert not one.remedies
+    outputs = causes_of(lambda: torch.stack([nn.functional.linear(x, w_x) for x in below.tanh()]), trained=True)
+    (suspect,) = (suspect for suspect in outputs if suspect.kind == "not hoisted")
+    assert suspect.note == "gradients flow into their inputs"
+    assert not suspect.remedies
 
 
 def test_a_copy_into_which_something_is_written_is_needed() -> None:
     def step(x: Tensor, h: Tensor) -> Tensor:
-        kept = h.clone()
-        kept.add_(1.0)
-        return kept
+        copy = h.clone()
+        copy.add_(1.0)
+        return copy
 
-    assert not found(loop(step))
+    assert not causes_of(loop(step))
 
 
 def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:
@@ -144,19 +144,19 @@ def test_a_copy_of_what_is_written_into_afterwards_is_needed() -> None:
         h.add_(1.0)
         return h * before
 
-    assert not found(loop(step))
+    assert not causes_of(loop(step))
 
 
 def test_adding_nothing_is_a_copy() -> None:
-    (one,) = found(loop(lambda x, h: torch.tanh(h + 0)))
-    assert (one.kind, one.calls) == ("copy", STEPS)
+    (suspect,) = causes_of(loop(lambda x, h: torch.tanh(h + 0)))
+    assert (suspect.kind, suspect.calls) == ("copy", STEPS)
 
 
 def test_a_cell_that_puts_input_and_state_side_by_side_is_told() -> None:
     cell = CombinedCell(3, 5)
-    kinds = [one.kind for one in found(loop(cell))]
+    kinds = [suspect.kind for suspect in causes_of(loop(cell))]
     assert kinds == ["concatenation"]
-    (trained,) = found(loop(cell), trained=True)
+    (trained,) = causes_of(loop(cell), trained=True)
     assert trained.note == "gradients flow through it"
 
 
@@ -169,10 +169,10 @@ def test_what_nothing_uses_is_told_and_what_only_a_value_needs_goes_with_the_val
         float(torch.exp(h).sum())
         return torch.tanh(h)
 
-    (one,) = found(loop(wasteful))
-    assert (one.kind, one.calls) == ("unused", STEPS)
-    (one,) = found(loop(reading))
-    assert (one.kind, one.calls) == ("synchronisation", STEPS)
+    (suspect,) = causes_of(loop(wasteful))
+    assert (suspect.kind, suspect.calls) == ("unused", STEPS)
+    (suspect,) = causes_of(loop(reading))
+    assert (suspect.kind, suspect.calls) == ("synchronisation", STEPS)
 
 
 def test_a_program_without_end_is_not_held_in_memory() -> None:

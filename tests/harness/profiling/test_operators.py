@@ -1,4 +1,4 @@
-"""Operators as they are listed and clocked."""
+"""Listing and timing of operators."""
 
 import pytest
 import torch
@@ -60,31 +60,31 @@ def test_inference_mode_is_left_so_that_composite_operators_are_taken_apart() ->
 
 
 def test_the_times_of_a_kind_are_those_of_the_faster_half_of_whole_calls() -> None:
-    found = listing(inference())
+    listed = listing(inference())
     fast, slow = [1e-6, 3e-6, 2e-6, 1e-6], [9e-6, 9e-6, 9e-6, 9e-6]
     clocked = ClockedOperators(inference(), windows=[[slow], [fast, fast, slow], [fast], [slow, fast, fast]])
     idling = ClockedOperators(inference(), windows=[[[1e-6] * 4 * IDLE_CALLS]] * 4)
-    operators = {one.name: one for one in table(found, clocked, idling, 2)}
+    operators = {operator.name: operator for operator in table(listed, clocked, idling, 2)}
     assert operators["aten::addmm"].seconds == pytest.approx((3e-6, 3e-6))
     assert operators["aten::addmm"].idle_seconds == pytest.approx((1e-6, 1e-6))
     assert operators["aten::t"].calls == 1
 
 
 def test_a_call_that_took_another_way_is_not_mixed_with_the_others() -> None:
-    found = listing(inference())
+    listed = listing(inference())
     clocked = ClockedOperators(inference(), windows=[[[1.0]], [[1e-6] * 4]])
     idling = ClockedOperators(inference(), windows=[[[0.0] * 4 * IDLE_CALLS]] * 2)
-    assert [one.seconds for one in table(found, clocked, idling, 1)] == [pytest.approx((1e-6,))] * 4
+    assert [operator.seconds for operator in table(listed, clocked, idling, 1)] == [pytest.approx((1e-6,))] * 4
 
 
 def test_what_has_nothing_to_do_is_called_as_often_for_each_operator_whatever_it_is_told() -> None:
-    def told() -> None:
+    def call() -> None:
         INPUT.clone().add_(1.0)
         torch.nn.functional.pad(INPUT, (1, 1))
         INPUT.index_select(0, torch.tensor([1]))
         nn.LSTM(3, 4)(INPUT[:, None])
 
-    kinds = listing(TimedCall(told, torch.no_grad)).kinds
+    kinds = listing(TimedCall(call, torch.no_grad)).kinds
     clocked = ClockedOperators(idle(kinds))
     arm = clocked.arm()
     with arm.mode():

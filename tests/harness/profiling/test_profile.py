@@ -1,4 +1,4 @@
-"""Calls taken apart, with real cells and a real clock; nothing is said of how long anything took."""
+"""Profiles of real cells with a real clock; no test judges a time."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests import workload as small
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def taken(built: Built, folder: Path | None = None) -> Profile:
+def profile_of(built: Built, folder: Path | None = None) -> Profile:
     return profile(of_built(built, Cpu()), folder, rounds=2, window_seconds=0.0005)
 
 
@@ -30,50 +30,50 @@ def taken(built: Built, folder: Path | None = None) -> Profile:
 def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, tmp_path: Path) -> None:
     built = build(small.case("gru", phase=phase), tmp_path)
     before = [parameter.detach().clone() for parameter in built.model.parameters()]
-    found = taken(built, tmp_path)
-    assert found.case == built.case.key
-    assert found.works
-    assert found.steps == 4
+    taken = profile_of(built, tmp_path)
+    assert taken.case == built.case.key
+    assert taken.works
+    assert taken.steps == 4
     parts = ["forward", "backward", "optimizer"][: {"inference": 1, "training": 2, "step": 3}[phase]]
-    assert [one for one in parts if any(op.part == one for op in found.operators)] == parts
+    assert [part for part in parts if any(op.part == part for op in taken.operators)] == parts
     arms = {"call", "replayed", "unprofiled", "profiled", "clocked"}
     arms |= {"forward"} if phase != "inference" else set()
     arms |= {"forward_backward"} if phase == "step" else set()
-    assert set(found.times) == arms
-    assert all(min(each) > 0 for each in found.times.values())
-    assert {len(each) for arm, each in found.times.items() if arm != "replayed"} == {2}
-    assert 2 <= len(found.times["replayed"]) == len(found.causes[0].seconds) <= 2 * MAX_ROUNDS
-    assert [cause.kind for cause in found.causes] == ["not hoisted"]
-    assert "gru.py:" in found.causes[0].what
-    assert all((tmp_path / file).is_file() for file in found.files.values())
+    assert set(taken.times) == arms
+    assert all(min(seconds) > 0 for seconds in taken.times.values())
+    assert {len(seconds) for arm, seconds in taken.times.items() if arm != "replayed"} == {2}
+    assert 2 <= len(taken.times["replayed"]) == len(taken.causes[0].seconds) <= 2 * MAX_ROUNDS
+    assert [cause.kind for cause in taken.causes] == ["not hoisted"]
+    assert "gru.py:" in taken.causes[0].what
+    assert all((tmp_path / file).is_file() for file in taken.files.values())
     assert all(map(torch.equal, before, built.model.parameters()))
     assert all(parameter.grad is None for parameter in built.model.parameters()) or phase != "inference"
 
 
 def test_a_fused_layer_is_one_operator_and_has_no_causes(tmp_path: Path) -> None:
-    found = taken(build(small.reference_case("lstm", dtype="float32"), tmp_path))
-    assert [one.calls for one in found.operators if one.category == "layer"] == [1]
-    assert not found.causes
-    assert not found.files
+    taken = profile_of(build(small.reference_case("lstm", dtype="float32"), tmp_path))
+    assert [operator.calls for operator in taken.operators if operator.category == "layer"] == [1]
+    assert not taken.causes
+    assert not taken.files
 
 
 def test_what_is_compiled_is_not_looked_into(tmp_path: Path) -> None:
     built = build(small.case("gru"), tmp_path)
     subject = replace(of_built(built, Cpu()), opaque="compiled code calls its kernels without operators")
-    found = profile(subject, rounds=2, window_seconds=0.0005)
-    assert not found.operators
-    assert not found.causes
-    assert "operators" in found.opaque
+    taken = profile(subject, rounds=2, window_seconds=0.0005)
+    assert not taken.operators
+    assert not taken.causes
+    assert "operators" in taken.opaque
 
 
 def test_a_call_of_too_many_operators_is_not_profiled_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
-    found = taken(build(small.case("gru"), tmp_path), tmp_path)
-    assert found.works
-    assert not found.files
-    assert "more than 3 operators" in found.notes[-1]
+    taken = profile_of(build(small.case("gru"), tmp_path), tmp_path)
+    assert taken.works
+    assert not taken.files
+    assert "more than 3 operators" in taken.notes[-1]
 
 
 def test_an_epoch_is_not_taken_apart(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_files_are_named_so_that_no_two_cases_share_one() -> None:
 
 
 class Launching(Cpu):
-    """A device that launches kernels, of which torch's profiler sees nothing on a processor."""
+    """A device that claims to launch kernels; on a processor torch's profiler sees none."""
 
     def launch(self) -> Any:
         return lambda: None
@@ -111,19 +111,19 @@ def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(
     whole = torch.profiler.profile
     monkeypatch.setattr(torch.profiler, "profile", only_cpu)
     monkeypatch.setattr(torch.profiler, "supported_activities", lambda: activities)
-    found = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
-    assert found.kernels is None
-    assert reason in found.no_kernels
-    assert reason in in_one_piece(found)
-    assert [(one.what, one.share) for one in breakdown(found)] == [("whole", 1.0)]
+    taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert taken.kernels is None
+    assert reason in taken.no_kernels
+    assert reason in in_one_piece(taken)
+    assert [(share.what, share.share) for share in breakdown(taken)] == [("whole", 1.0)]
 
 
 def test_kernels_of_a_call_that_is_too_large_for_the_profiler_are_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "MAX_OPERATORS", 3)
-    found = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
-    assert "more than 3 operators" in in_one_piece(found)
+    taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
+    assert "more than 3 operators" in in_one_piece(taken)
 
 
 def test_a_processor_has_no_kernels_that_could_be_missing() -> None:
-    found = taken(build(small.case("gru"), Path()))
-    assert not found.launches
+    taken = profile_of(build(small.case("gru"), Path()))
+    assert not taken.launches

@@ -1,4 +1,4 @@
-"""What is made of torch's profiler: lines, stacks and traces, of events that are made up or real."""
+"""Lines, stacks and traces from torch's profiler, for invented and real events."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ class Event:
 
 @given(SIZES)
 def test_what_is_held_is_never_negative_and_no_peak_is_lost(changes: list[tuple[int, int]]) -> None:
-    line = held((float(place), address, size) for place, (address, size) in enumerate(changes))
+    line = held((float(index), address, size) for index, (address, size) in enumerate(changes))
     assert min(size for _, size in line) >= 0
     thin = thinned(line, 7)
     assert len(thin) <= 7
@@ -42,20 +42,20 @@ def test_what_is_held_is_never_negative_and_no_peak_is_lost(changes: list[tuple[
 
 def test_kernels_are_summed_by_what_launched_them() -> None:
     flat = [Event("aten::mm", [Kernel(10.0), Kernel(5.0)]), Event("aten::tanh", [Kernel(2.0)]), Event("x")]
-    found = kernels([*flat, Event("cudaStreamSynchronize")])
-    assert found is not None
-    assert (found.launches, found.host_waits) == (3, 1)
-    assert found.seconds == pytest.approx({"products": 15e-6, "pointwise": 2e-6})
+    summed = kernels([*flat, Event("cudaStreamSynchronize")])
+    assert summed is not None
+    assert (summed.launches, summed.host_waits) == (3, 1)
+    assert summed.seconds == pytest.approx({"products": 15e-6, "pointwise": 2e-6})
     assert kernels([Event("aten::mm")]) is None
 
 
 def test_a_trace_that_is_too_large_keeps_its_beginning_and_says_so() -> None:
     events: list[dict[str, Any]] = [
         {"name": "thread"},
-        *({"name": str(place), "ts": float(9 - place)} for place in range(10)),
+        *({"name": str(index), "ts": float(9 - index)} for index in range(10)),
     ]
     kept, notes = cut(events, 3)
-    assert [one["name"] for one in kept] == ["thread", "9", "8", "7"]
+    assert [event["name"] for event in kept] == ["thread", "9", "8", "7"]
     assert notes == ["the trace has the first 3 of 10 events"]
     assert cut(events, 10) == (events, [])
 
@@ -99,13 +99,13 @@ def test_the_shorter_of_two_looks_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_trace_on_its_way_to_its_file_lies_where_the_next_start_removes_what_a_killed_one_has_left(
     tmp_path: Path,
 ) -> None:
-    seen: list[Path] = []
+    folders: list[Path] = []
 
     class Watched:
         def export_chrome_trace(self, path: str) -> None:
-            seen.append(Path(path).parent)
+            folders.append(Path(path).parent)
             Path(path).write_text('{"traceEvents": []}')
 
     assert profiler._write_trace(Watched(), tmp_path / "trace.json.gz") == []
-    assert seen[0].name.startswith(scratch.PREFIX)
-    assert not seen[0].exists()
+    assert folders[0].name.startswith(scratch.PREFIX)
+    assert not folders[0].exists()

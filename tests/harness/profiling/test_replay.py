@@ -1,4 +1,4 @@
-"""Replays: what they compute is what was recorded; nothing is timed here."""
+"""Replays compute the same as the recorded program; nothing is timed here."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,8 @@ INPUT = torch.randn(4, 2, 3)
 
 def over_sequence(x: Tensor, cell: GRUCell) -> Tensor:
     h, outputs = torch.zeros(2, 5), []
-    for one in x:
-        h = cell(one, h)
+    for step in x:
+        h = cell(step, h)
         outputs.append(h)
     return torch.stack(outputs)
 
@@ -63,18 +63,18 @@ def test_a_replay_gives_the_same_gradients_each_time() -> None:
         over_sequence(INPUT, cell).sum().backward()
 
     replay = Replay(watch(call))
-    wanted = [parameter.grad for parameter in cell.parameters()]
-    again = replay.call()
+    expected = [parameter.grad for parameter in cell.parameters()]
+    replayed = replay.call()
     for _ in range(2):
-        again()
-        torch.testing.assert_close([parameter.grad for parameter in cell.parameters()], wanted)
+        replayed()
+        torch.testing.assert_close([parameter.grad for parameter in cell.parameters()], expected)
 
 
 def test_what_changes_between_calls_is_replayed_and_not_what_it_was() -> None:
     x = INPUT.clone()
-    again = Replay(watch(lambda: x * 2)).call()
+    replayed = Replay(watch(lambda: x * 2)).call()
     x.add_(1.0)
-    torch.testing.assert_close(again(), (INPUT + 1) * 2)
+    torch.testing.assert_close(replayed(), (INPUT + 1) * 2)
 
 
 def with_own_function(weight: nn.Parameter) -> Tensor:
@@ -110,15 +110,15 @@ def test_what_is_left_out_is_called_no_more_and_neither_is_a_view_that_was_made_
     replay = Replay(watched)
     give_first([watched.calls[1]])(replay)
     give_results(watched.calls[2:4])(replay)
-    left = watch(replay.call())
-    assert names(left) == ["view", "add"]
-    torch.testing.assert_close(left.returned, INPUT.view(-1) + INPUT.sum())
+    replayed = watch(replay.call())
+    assert names(replayed) == ["view", "add"]
+    torch.testing.assert_close(replayed.returned, INPUT.view(-1) + INPUT.sum())
 
 
 def test_a_result_that_is_needed_is_there_before_the_call_and_what_it_is_made_of_is_still_made() -> None:
     watched = watch(lambda: torch.cat([INPUT[0], INPUT[1]]).tanh())
     replay = Replay(watched)
     give_results(watched.calls[2:3])(replay)
-    left = watch(replay.call())
-    assert names(left) == ["getitem", "getitem", "tanh"]
-    torch.testing.assert_close(left.returned, watched.returned)
+    replayed = watch(replay.call())
+    assert names(replayed) == ["getitem", "getitem", "tanh"]
+    torch.testing.assert_close(replayed.returned, watched.returned)

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests of this room, and a suite that is measured in seconds."""
+"""A real Slurm for the tests of this folder, and a suite that takes seconds."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -31,19 +31,19 @@ input_size = 3
 hidden_size = 4
 device = "cpu"
 """
-ONE_CORE = "cpus-per-task=1"  # jobs run at the same time, though not on cores of their own
-NEVER = "begin=now+1hour"  # jobs wait
+ONE_CORE = "cpus-per-task=1"  # jobs run at the same time, though they share cores
+NEVER = "begin=now+1hour"  # jobs stay in the queue
 Run = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
 def started_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster, which Slurm's commands reach in the environment as it is then."""
+    """A cluster; `SLURM_CONF` is set so that Slurm's commands reach it."""
     try:
-        with cluster(tmp_path_factory.mktemp("slurm")) as made:
+        with cluster(tmp_path_factory.mktemp("slurm")) as running:
             before = os.environ.get("SLURM_CONF")
-            os.environ["SLURM_CONF"] = str(made.conf)
-            yield made
+            os.environ["SLURM_CONF"] = str(running.conf)
+            yield running
             if before is None:
                 del os.environ["SLURM_CONF"]
             else:
@@ -54,7 +54,7 @@ def started_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture
 def slurm(started_slurm: Cluster) -> Iterator[Cluster]:
-    """The cluster, with no job left after the test, so that a test that fails does not take the next ones with it."""
+    """The cluster; ends all jobs after a test, so that a failed test does not disturb the next ones."""
     yield started_slurm
     started_slurm.end_jobs()
 

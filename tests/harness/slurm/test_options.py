@@ -59,11 +59,11 @@ def test_the_user_says_how_many_jobs_run_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "given", "dropped"),
+    ("part", "options", "dropped"),
     [(CPU, {"mem_per_cpu": "4G"}, "mem"), (CARD, {"gres": "gpu:a100:1"}, "gpus_per_node")],
 )
 def test_what_the_user_says_in_other_words_takes_the_place_of_the_same(
-    part: JobPart, given: dict[str, str], dropped: str
+    part: JobPart, options: dict[str, str], dropped: str
 ) -> None:
     assert dropped in asked([part], Settings(), {})["additional_parameters"]
-    assert dropped not in asked([part], Settings(), given)["additional_parameters"]
+    assert dropped not in asked([part], Settings(), options)["additional_parameters"]

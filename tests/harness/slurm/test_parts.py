@@ -23,7 +23,7 @@ def group(batch_size: int, device: str = "cpu") -> Group:
 def test_each_group_is_in_one_piece_and_pieces_are_about_equal(groups: int, most: int) -> None:
     whole = [group(batch_size) for batch_size in range(1, groups + 1)]
     pieces = split(whole, most)
-    assert [one for piece in pieces for one in piece] == whole
+    assert [member for piece in pieces for member in piece] == whole
     sizes = [len(piece) for piece in pieces]
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
@@ -37,8 +37,8 @@ def test_jobs_of_unlike_kinds_are_not_mixed() -> None:
 def test_parts_come_back_from_the_run_in_the_order_of_its_cases(tmp_path: Path) -> None:
     groups = [group(batch_size) for batch_size in range(1, 8)]
     write_parts(tmp_path, split(groups, 3))
-    found = read_parts(tmp_path)
-    assert [part.name for part in found] == ["p00000", "p00001", "p00002"]
-    assert [case for part in found for case in part.cases] == [case for group in groups for case in group.cases]
+    parts = read_parts(tmp_path)
+    assert [part.name for part in parts] == ["p00000", "p00001", "p00002"]
+    assert [case for part in parts for case in part.cases] == [case for group in groups for case in group.cases]
     assert list(last_lines(tmp_path)) == [case.key for g in groups for case in g.cases]
-    assert {one.reason for one in last_measurements(tmp_path).values()} == {NO_JOB_YET}
+    assert {measurement.reason for measurement in last_measurements(tmp_path).values()} == {NO_JOB_YET}

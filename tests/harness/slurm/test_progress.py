@@ -25,7 +25,7 @@ def test_before_a_job_is_done_those_at_work_say_how_long_it_takes_up_to_the_budg
     assert progress(tmp_path, parts, SETTINGS, 50.0).seconds_left is None
     for number in range(2):
         (tmp_path / f"windows-p00001-000{number}.jsonl").touch()
-    # Half of a job in 30 s: four of 60 s, two at a time, of which 30 s are over.
+    # Half of a job takes 30 s: four jobs of 60 s, two at a time, both 30 s old.
     assert progress(tmp_path, parts, SETTINGS, 50.0).seconds_left == (4 * 60 - 60) / 2
     assert progress(tmp_path, parts, SETTINGS, 110.0).seconds_left == (4 * 100 - 180) / 2
 

@@ -14,7 +14,7 @@ from tests.slurm_cluster import Cluster, wait_until
 
 
 @pytest.mark.parametrize(
-    ("job", "places"),
+    ("job", "elements"),
     [
         ("12", [("12", None)]),
         ("12_3", [("12_3", 3)]),
@@ -22,8 +22,8 @@ from tests.slurm_cluster import Cluster, wait_until
         ("12_[0-2,5%4]", [("12_0", 0), ("12_1", 1), ("12_2", 2), ("12_5", 5)]),
     ],
 )
-def test_a_job_of_squeue_is_each_of_the_jobs_it_stands_for(job: str, places: list[tuple[str, int | None]]) -> None:
-    assert queue.elements(job) == places
+def test_a_job_of_squeue_is_each_of_the_jobs_it_stands_for(job: str, elements: list[tuple[str, int | None]]) -> None:
+    assert queue.elements(job) == elements
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_how_a_job_ended_is_said_in_words(state: str, exit_code: str, words: str
 def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A controller that was just being restarted said `Connection reset by peer`, which ended the sweep."""
+    """A restarting controller once answered `Connection reset by peer`, and that ended the sweep."""
     squeue = tmp_path / "squeue"
     squeue.write_text(f"#!/bin/sh\necho 'slurm_load_jobs error: {words}' >&2\nexit 1\n")
     squeue.chmod(0o755)
@@ -57,7 +57,7 @@ def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
 
 
 def note_card(folder: str, number: int) -> None:
-    """What a job is given, and when it began; it ends when it is told to."""
+    """A job: write its card into a file, then wait for the file `end`."""
     file = Path(folder) / f"job-{number}"
     file.with_suffix(".new").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
     file.with_suffix(".new").replace(file)
@@ -70,8 +70,8 @@ def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, 
     arguments = [(str(tmp_path), number) for number in range(3)]
     queue.submit(tmp_path / "slurm", "cards", note_card, arguments, asked([part], Settings(), {}))
     wait_until(lambda: len(list(tmp_path.glob("job-?"))) == 2, "two jobs")
-    said = queue.states(["cards"])
-    assert sorted(state.state for state in said.values()) == ["PENDING", "RUNNING", "RUNNING"]
+    states = queue.states(["cards"])
+    assert sorted(state.state for state in states.values()) == ["PENDING", "RUNNING", "RUNNING"]
     assert sorted(file.read_text() for file in tmp_path.glob("job-?")) == ["0", "1"]
     (tmp_path / "end").touch()
     wait_until(lambda: not any(state.alive for state in queue.states(["cards"]).values()), "their ends")
@@ -80,16 +80,16 @@ def test_jobs_that_run_at_the_same_time_have_cards_of_their_own(slurm: Cluster, 
 
 def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> None:
     part = JobPart("p00000", (small.case("vanilla"),))
-    wanted = asked([part], Settings(), {"begin": "now+1hour"})
-    queue.submit(tmp_path / "slurm", "waiting", note_card, [(str(tmp_path), 0), (str(tmp_path), 1)], wanted)
+    options = asked([part], Settings(), {"begin": "now+1hour"})
+    queue.submit(tmp_path / "slurm", "waiting", note_card, [(str(tmp_path), 0), (str(tmp_path), 1)], options)
     alive = queue.states(["waiting"])
     assert {state.state for state in alive.values()} == {"PENDING"}
     queue.cancel([state.job for state in alive.values()])
     ended = queue.states(["waiting"])
-    for place in (0, 1):
-        state = queue.state_of(Ticket("waiting", place), ended)
+    for index in (0, 1):
+        state = queue.state_of(Ticket("waiting", index), ended)
         assert state is not None
         assert state.state == "CANCELLED"
     assert queue.state_of(Ticket("other", 0), ended) is None
-    queue.cancel([state.job for state in alive.values()])  # once more does no harm
+    queue.cancel([state.job for state in alive.values()])  # a second time does no harm
     assert queue.states([]) == {}

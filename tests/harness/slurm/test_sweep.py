@@ -1,4 +1,4 @@
-"""Runs by a real Slurm, and what may befall them."""
+"""Runs on a real Slurm, with faults."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ from tests.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`rnnbench run` by Slurm as a process of its own."""
+    """Start `rnnbench run` on Slurm as a separate process."""
     command = [sys.executable, "-m", "rnnbench", "run", str(suite), "--executor", "slurm", *arguments]
     return subprocess.Popen(
         [*command, "--out", str(suite.parent / "results"), "--slurm-option", ONE_CORE],
@@ -38,14 +38,14 @@ def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def the_run(suite: Path) -> Path:
-    """The folder that a process has made, once it has submitted."""
+    """The run's folder, once the process has submitted its jobs."""
     wait_until(lambda: any(suite.parent.glob("results/*/jobs.jsonl")), "the run")
     [file] = suite.parent.glob("results/*/jobs.jsonl")
     return file.parent
 
 
 def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
-    """The frame of a run in which each case was measured as often as asked, and no window appears twice."""
+    """Check that each case was measured in each replicate and no window appears twice; return the run's frame."""
     frame = load(path)
     assert set(frame["status"]) == {"measured"}
     assert not frame.duplicated(["case", "worker", "order"]).any()
@@ -61,13 +61,13 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job")
     slurm.stop_controller()
     assert process.stderr is not None
-    assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until it is told
+    assert any("Unable to contact slurm controller" in line for line in process.stderr)  # reads until that line
     slurm.start_controller()
     kill_a_job(path)
-    out, told = process.communicate(timeout=3 * WAIT_SECONDS)
-    assert process.returncode == 0, told
+    out, errors = process.communicate(timeout=3 * WAIT_SECONDS)
+    assert process.returncode == 0, errors
     assert "4 cases measured, none skipped, none failed" in out
-    assert "2 of 2 jobs done, 1 lost" in told
+    assert "2 of 2 jobs done, 1 lost" in errors
     frame = measured_once(path)
     assert frame["case"].nunique() == 4
     assert frame["worker"].str.match(r"p0000[01]-000\d$").all()
@@ -87,8 +87,8 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     process.kill()
     process.communicate()
     goes_on = start(suite, "--resume", str(path))
-    out, told = goes_on.communicate(timeout=2 * WAIT_SECONDS)
-    assert goes_on.returncode == 0, told
+    out, errors = goes_on.communicate(timeout=2 * WAIT_SECONDS)
+    assert goes_on.returncode == 0, errors
     assert "2 cases measured, none skipped, none failed" in out
     assert len((path / "jobs.jsonl").read_text().splitlines()) == 1
     measured_once(path, replicates=1)
@@ -97,7 +97,7 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
 def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(slurm: Cluster, run: Run, suite: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("a node with fewer cores than this machine's one is none")
-    places = ["NodeList=a", "NodeList=small"]  # of the first two jobs; the one that is sent again may choose
+    places = ["NodeList=a", "NodeList=small"]  # of the first two jobs; a job that is sent again may run anywhere
 
     def begin(progress: JobsProgress) -> None:
         for job in slurm.tell("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split():
@@ -109,10 +109,10 @@ def test_jobs_on_unlike_machines_are_sent_to_ones_like_the_first(slurm: Cluster,
     path = run("partition=both", NEVER, only="batch_size=1,2", on_progress=begin)
     assert measured_once(path, replicates=1)["case"].nunique() == 4
     info = read_info(path)
-    said = info.environment["slurm"]
-    assert sorted([*said["nodes"], *said["nodes left out"]]) == ["a", "small"]
-    assert said["sent again"] == 0  # it was no fault of the job
-    assert (len(info.environment["machine"]["cores_allowed"]) == 1) == (said["nodes"] == ["small"])
+    facts = info.environment["slurm"]
+    assert sorted([*facts["nodes"], *facts["nodes left out"]]) == ["a", "small"]
+    assert facts["sent again"] == 0  # a lost job that was not at fault is not counted
+    assert (len(info.environment["machine"]["cores_allowed"]) == 1) == (facts["nodes"] == ["small"])
     assert any("is unlike the first: cores was" in note for note in info.notes)
 
 
@@ -142,12 +142,12 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     path = the_run(suite)
     wait_until(lambda: path.name in slurm.tell("squeue", "-h", "-o", "%j"), "the jobs")
     process.send_signal(signal.SIGINT)
-    out, told = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    [*_, last] = told.splitlines()
-    said = "rnnbench: interrupted; its jobs are cancelled; what was measured is in"
-    assert last == f"{said} {path} and can be resumed with --resume"
+    [*_, last] = errors.splitlines()
+    message = "rnnbench: interrupted; its jobs are cancelled; what was measured is in"
+    assert last == f"{message} {path} and can be resumed with --resume"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
     assert set(load(path)["reason"]) == {"no job came to it"}
@@ -168,11 +168,11 @@ def test_a_controller_that_is_down_is_waited_for_so_long_and_then_told(
     slurm: Cluster, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "SUBMIT_SECONDS", 0.5)
-    told: list[str] = []
+    troubles: list[str] = []
     slurm.stop_controller()
     try:
         with pytest.raises(UserError, match=r"no job within 0.5 s: sbatch: .*Unable to contact slurm controller"):
-            run(on_progress=lambda step: told.append(step.trouble))
+            run(on_progress=lambda step: troubles.append(step.trouble))
     finally:
         slurm.start_controller()
     assert not list((tmp_path / "results").iterdir())
@@ -183,37 +183,37 @@ def test_where_slurm_does_not_say_whether_it_has_the_jobs_no_part_gets_two(
     run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, has_them: bool, arrays: int
 ) -> None:
     suite.write_text(suite.read_text().replace("replicates = 2", "replicates = 1"))
-    submit, asked = queue.submit, []
+    submit, submitted = queue.submit, []
 
     def unanswered_once(*arguments: Any) -> None:
-        asked.append(arguments)
-        if has_them or len(asked) > 1:
+        submitted.append(arguments)
+        if has_them or len(submitted) > 1:
             submit(*arguments)
-        if len(asked) == 1:
+        if len(submitted) == 1:
             raise queue.ControllerDown("sbatch: Socket timed out on send/recv operation")
 
     monkeypatch.setattr(queue, "submit", unanswered_once)
     path = run(ONE_CORE, only="batch_size=1,2")
     measured_once(path, replicates=1)
-    assert len((path / "jobs.jsonl").read_text().splitlines()) == len(asked) == arrays
+    assert len((path / "jobs.jsonl").read_text().splitlines()) == len(submitted) == arrays
     assert read_info(path).environment["slurm"]["sent again"] == 0
 
 
 def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None:
-    told: list[str] = []
+    troubles: list[str] = []
 
     def look(progress: JobsProgress) -> None:
-        told.append(progress.trouble)
+        troubles.append(progress.trouble)
         if "PartitionTimeLimit" in progress.trouble:
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted):
         run("partition=short", "cpus-per-task=1", on_progress=look)
-    assert re.fullmatch(r"Slurm has job \d+_\d wait: PartitionTimeLimit", told[-1])
+    assert re.fullmatch(r"Slurm has job \d+_\d wait: PartitionTimeLimit", troubles[-1])
 
 
 @pytest.mark.parametrize(
-    ("options", "more", "words"),
+    ("options", "settings", "words"),
     [
         (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
         (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
@@ -223,10 +223,10 @@ def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None
     ],
 )
 def test_what_slurm_does_not_take_is_told_and_leaves_nothing(
-    run: Run, tmp_path: Path, options: list[str], more: dict[str, Any], words: str
+    run: Run, tmp_path: Path, options: list[str], settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as fault:
-        run(*options, **more)
+        run(*options, **settings)
     assert len(str(fault.value).splitlines()) == 1
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").iterdir())
 
@@ -246,23 +246,23 @@ def refuse(*arguments: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "words", "left"),
+    ("target", "words", "folders"),
     [
         ((sweep, "write_parts"), ".*results: can't be written: No space left on device; give another folder", 0),
         ((watch.Watch, "until_done"), "tiny-.*: can't be written: No space left on device; the run can be resumed", 1),
     ],
 )
 def test_a_disk_that_is_full_is_told_in_one_line(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], words: str, left: int
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: tuple[Any, str], words: str, folders: int
 ) -> None:
     chosen = suites.read(str(suite))
     groups = chosen.groups({}, None, most=None)
     monkeypatch.setattr(queue, "require", lambda: None)
-    monkeypatch.setattr(*place, refuse)
-    more: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    monkeypatch.setattr(*target, refuse)
+    options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
     with pytest.raises(UserError, match=words):
-        sweep.run_by_slurm(chosen, groups, chosen.settings, out=tmp_path / "results", **more)
-    assert len(list((tmp_path / "results").iterdir())) == left
+        sweep.run_by_slurm(chosen, groups, chosen.settings, out=tmp_path / "results", **options)
+    assert len(list((tmp_path / "results").iterdir())) == folders
 
 
 def test_each_kind_of_run_is_resumed_by_its_own_executor(run: Run, suite: Path, tmp_path: Path) -> None:

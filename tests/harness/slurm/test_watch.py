@@ -1,4 +1,4 @@
-"""What is made of the states of jobs, with a queue that says what the test says."""
+"""How states of jobs are handled, with a queue whose answers the test sets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,20 +25,20 @@ def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_
     folder.close()
     logs = folder.path / watch.LOGS
     logs.mkdir()
-    excluded: list[str | None] = []  # of each array of jobs
+    excluded: list[str | None] = []  # one entry for each array of jobs
 
     def submit(_folder: Path, _name: str, _function: Any, _arguments: Any, how: dict[str, Any]) -> None:
         excluded.append(how["additional_parameters"].get("exclude"))
 
     def states(names: Sequence[str]) -> queue.JobStates:
-        found = {
-            Ticket(name, place): JobState(f"1_{place}", "FAILED", f"{UNLIKE}:0", "odd", "")
+        jobs = {
+            Ticket(name, index): JobState(f"1_{index}", "FAILED", f"{UNLIKE}:0", "odd", "")
             for name in names
-            for place in range(3)
+            for index in range(3)
         }
-        for state in found.values():
+        for state in jobs.values():
             queue.log(logs, state.job).write_text("cpu was A and is B\n")
-        return found
+        return jobs
 
     def until_sent_again(_step: JobsProgress) -> None:
         if len(excluded) == 2:

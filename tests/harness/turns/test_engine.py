@@ -52,7 +52,7 @@ def test_calibration_ends_for_a_call_that_takes_no_time_at_all() -> None:
 
 
 def test_warm_up_goes_on_while_windows_get_faster() -> None:
-    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # flat after 50 calls, 10 windows of 5
+    device, call = fake_cpu(lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n))  # constant after 50 calls: 10 windows of 5
     assert 10 <= warm_up(device, call, Plan(20, 1, 0.02)) <= 12
 
 
@@ -71,7 +71,7 @@ def test_warm_up_of_a_call_that_fills_a_window_is_one_call() -> None:
 def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
     device, call = fake_cpu(lambda _: 1.0)
     plan = calibrate(device, call, 0.01)
-    assert device._now() == pytest.approx(2.0)  # the first call tells nothing
+    assert device._now() == pytest.approx(2.0)  # the first call does not count
     warm_up(device, call, plan)
     assert device._now() == pytest.approx(3.0)
     take_window(device, call, plan)
@@ -98,10 +98,10 @@ def test_the_low_quantile_of_a_noisy_case_is_near_its_true_cost() -> None:
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
 def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
     ordered = sorted(values)
-    kept = evenly_spaced(ordered)
-    assert len(kept) == min(len(ordered), 11)
-    assert (kept[0], kept[-1]) == (ordered[0], ordered[-1])
-    assert list(kept) == sorted(kept)
+    points = evenly_spaced(ordered)
+    assert len(points) == min(len(ordered), 11)
+    assert (points[0], points[-1]) == (ordered[0], ordered[-1])
+    assert list(points) == sorted(points)
 
 
 plans = st.dictionaries(
@@ -121,9 +121,9 @@ def test_all_arms_of_a_group_are_clocked_in_blocks_of_about_the_same_length(arms
     calls = {arm: plan.seconds / plan.calls for arm, plan in arms.items()}
     longest = max(calls.values())
     for arm, length in lengths.items():
-        wanted = max(min(longest, window_seconds), calls[arm])
-        assert length >= wanted / 1.5
-        assert length <= max(1.5 * wanted, 1.5e-4)
+        target = max(min(longest, window_seconds), calls[arm])
+        assert length >= target / 1.5
+        assert length <= max(1.5 * target, 1.5e-4)
 
 
 def test_equal_blocks_take_away_the_advantage_of_short_calls() -> None:
@@ -153,11 +153,11 @@ def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds:
     before = len(flushes)
     reading = take_window(device, call, plan)
     assert plan.batch == 1
-    assert len(flushes) - before == plan.calls + 1  # the first is of the call that is not clocked
+    assert len(flushes) - before == plan.calls + 1  # the first flush is for the call that is not clocked
     assert reading.quantiles == pytest.approx([cold] * len(reading.quantiles), rel=1e-3)
     assert reading.seconds == pytest.approx(plan.calls * cold, rel=1e-3)
     assert reading.host_seconds == pytest.approx(plan.calls * (cold + flush_seconds), rel=1e-3)
-    assert reading.submit_seconds == reading.host_seconds  # so that it is not taken for a device that waits
+    assert reading.submit_seconds == reading.host_seconds  # otherwise it would look like a device that waits
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Replicates go where ratios are wide, and the budget to the groups that it can make precise."""
+"""Replicates go to groups with wide ratios, and the budget to groups that it can make precise."""
 
 import random
 from typing import Any
@@ -33,7 +33,7 @@ def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.
 
 
 def run(chosen: Planner, seconds: float = 0.5, budget: float | None = None) -> dict[Group, int]:
-    """Visits made until the planner wants no more."""
+    """The visits of each group until the planner asks for no more."""
     rng, counts, spent = random.Random(1), dict.fromkeys(GROUPS, 0), 0.0
     while visits := chosen.next_visits(None if budget is None else budget - spent):
         spent += 1.0 + seconds * len(visits)
@@ -74,7 +74,7 @@ def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
 def test_a_plan_fits_into_the_budget(budget: float) -> None:
     counts = run(planner(), budget=budget)
     replicates = max(counts.values())
-    assert sum(counts.values()) * 0.5 + replicates <= budget + 3 * 0.5  # the first round's cost was not known
+    assert sum(counts.values()) * 0.5 + replicates <= budget + 3 * 0.5  # the first round's cost is not known in advance
 
 
 def test_a_group_without_a_living_case_is_not_visited_again() -> None:
@@ -94,7 +94,7 @@ def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     chosen, rng = planner(precision=None, replicates=3), random.Random(1)
     assert chosen.seconds_left(GROUPS, None) is None
     visit(chosen, STEADY, rng)
-    # Two groups now, three in each of two later replicates, and two starts.
+    # Two groups remain now, three in each of two later replicates, and two workers start.
     assert chosen.seconds_left([NOISY, WILD], None) == pytest.approx(0.5 * 8 + 2.0)
     assert chosen.seconds_left([NOISY, WILD], 3.0) == 3.0
 
@@ -115,9 +115,9 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
     chosen, same, rng = planner(), planner(), random.Random(5)
     values = [rng.gauss(0.7, 0.02) for _ in range(visits)]
     loop, reference = (case.key for case in NOISY.cases)
-    for one in (chosen, same):
+    for target in (chosen, same):
         for value in values:
-            one.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
+            target.add_visit(NOISY, 0.5, {loop: value, reference: 0.0})
     chosen.add_visit(NOISY, 9.0, {loop: 1.5, reference: 0.0})
     chosen.forget_visit(NOISY)
     assert chosen._records == same._records
@@ -125,28 +125,28 @@ def test_a_visit_that_is_taken_back_leaves_no_trace(visits: int) -> None:
 
 def test_what_is_asked_before_every_visit_does_not_look_at_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in range(1, 2001)]
-    one = Planner(groups, Settings(replicates=4, most_replicates=4, precision=None))
-    one.add_start(1.0)
+    chosen = Planner(groups, Settings(replicates=4, most_replicates=4, precision=None))
+    chosen.add_start(1.0)
     looked: list[int] = []
     to_come = planning.visits_to_come
 
-    def look(*given: Any) -> int:
+    def look(*arguments: Any) -> int:
         looked.append(1)
-        return to_come(*given)
+        return to_come(*arguments)
 
     monkeypatch.setattr(planning, "visits_to_come", look)
     for group in groups[:10]:
-        one.add_visit(group, 0.5, {group.cases[0].key: 0.0})
-        assert one.seconds_left(groups, None) is not None
+        chosen.add_visit(group, 0.5, {group.cases[0].key: 0.0})
+        assert chosen.seconds_left(groups, None) is not None
     assert len(looked) < 50
-    left = one.seconds_left(groups[10:], None)
-    assert left == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)
+    seconds = chosen.seconds_left(groups[10:], None)
+    assert seconds == pytest.approx(10 * 3 * 0.5 + 1990 * 4 * 0.5 + 3 * 1.0)
 
 
 def test_a_case_that_has_failed_no_longer_counts_also_where_that_visit_is_taken_back() -> None:
     chosen = planner(replicates=2, precision=0.02)
     loop, reference = (case.key for case in STEADY.cases)
-    for ratio in (0.1, 0.9):  # as wide as can be
+    for ratio in (0.1, 0.9):  # as wide as possible
         chosen.add_visit(STEADY, 0.5, {loop: ratio, reference: 0.0})
     assert STEADY in chosen.missed()
     chosen.add_visit(STEADY, 0.5, {reference: 0.0})

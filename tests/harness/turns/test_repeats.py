@@ -1,4 +1,4 @@
-"""Replicates during which a GPU was held back."""
+"""Replicates during which a GPU was throttled."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ HOT = ["hw_thermal_slowdown"]
 
 
 class Hot:
-    """A GPU that is held back as the test says, replicate by replicate; it is asked before and after each."""
+    """A GPU whose throttle reasons the test sets for each replicate; it is sampled before and after each."""
 
     spoiling = frozenset(HOT)
 
@@ -46,13 +46,13 @@ class Hot:
 
 
 class OnGpu(FakeWorker):
-    """A worker that sees one; a call takes as many milliseconds as workers were started before this one."""
+    """A worker that sees one GPU."""
 
     devices = {"cpu": None, "cuda": "1234"}  # noqa: RUF012 - as in the class it is of
 
 
 def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings: Any) -> tuple[Path, Runner]:
-    """The run's folder and its runner; the n-th worker that times finds calls of n + 1 milliseconds."""
+    """The run's folder and its runner; in the n-th timing worker (from 0) a call takes n + 1 milliseconds."""
     monkeypatch.setattr(Cuda, "monitor", lambda uuid: gpu)
     clock = FakeClock()
 

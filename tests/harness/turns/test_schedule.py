@@ -22,7 +22,7 @@ def test_every_arm_takes_just_its_turns(names: list[str], turns: int, seed: int)
 @given(arms, even, st.integers())
 def test_a_linear_drift_shifts_all_arms_alike(names: list[str], turns: int, seed: int) -> None:
     order = balanced_order(names, turns, random.Random(seed))
-    assert len({sum(place for place, arm in enumerate(order) if arm == name) for name in names}) <= 1
+    assert len({sum(index for index, arm in enumerate(order) if arm == name) for name in names}) <= 1
 
 
 def test_two_arms_take_turns_as_abba_or_baab() -> None:
@@ -36,9 +36,9 @@ def test_wherever_groups_in_turn_are_cut_each_sweep_has_its_share(sweeps: list[i
     order = sweeps_in_turn(groups)
     assert sorted(group.workload.batch_size for group in order) == list(range(1, len(sweeps) + 1))
     for cut in range(len(order)):
-        taken, whole = Counter(group.sweep for group in order[:cut]), Counter(sweeps)
-        unfinished = [taken[sweep] for sweep in whole if taken[sweep] < whole[sweep]]
-        assert max(taken.values(), default=0) <= min(unfinished, default=0) + 1
-    for sweep in set(sweeps):  # within a sweep the order stays
+        done, whole = Counter(group.sweep for group in order[:cut]), Counter(sweeps)
+        unfinished = [done[sweep] for sweep in whole if done[sweep] < whole[sweep]]
+        assert max(done.values(), default=0) <= min(unfinished, default=0) + 1
+    for sweep in set(sweeps):  # the order within a sweep does not change
         sizes = [group.workload.batch_size for group in order if group.sweep == sweep]
         assert sizes == sorted(sizes)

@@ -1,4 +1,4 @@
-"""A device's best rates, on a clock that the test winds and on this machine."""
+"""A device's best rates, on a fake clock and on this machine."""
 
 import math
 
@@ -22,20 +22,20 @@ def short(monkeypatch) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
-    found = ceilings.measure(Cpu(), dtype, 1)
-    assert 1e7 < found.macs_per_second < 1e15
-    assert [size for size, _ in found.copies] == [1 << 15, 1 << 18]
-    assert all(1e7 < rate < 1e14 for _, rate in found.copies)
-    assert 1e-8 < found.dispatch_seconds < 1e-2
-    assert found.launch_seconds is None
+    ceiling = ceilings.measure(Cpu(), dtype, 1)
+    assert 1e7 < ceiling.macs_per_second < 1e15
+    assert [size for size, _ in ceiling.copies] == [1 << 15, 1 << 18]
+    assert all(1e7 < rate < 1e14 for _, rate in ceiling.copies)
+    assert 1e-8 < ceiling.dispatch_seconds < 1e-2
+    assert ceiling.launch_seconds is None
 
 
 def test_where_kernels_are_launched_an_empty_one_is_clocked(short: None, monkeypatch) -> None:
     launched: list[int] = []
     monkeypatch.setattr(Cpu, "launch", lambda device: lambda: launched.append(1))
-    found = ceilings.measure(Cpu(), "float32", 1)
-    assert found.launch_seconds is not None
-    assert 0 < found.launch_seconds < 1e-3
+    ceiling = ceilings.measure(Cpu(), "float32", 1)
+    assert ceiling.launch_seconds is not None
+    assert 0 < ceiling.launch_seconds < 1e-3
     assert launched
 
 
@@ -75,5 +75,5 @@ def test_a_short_call_is_not_clocked_alone_by_a_clock_of_coarse_steps() -> None:
 
 
 def test_a_ceiling_comes_back_from_its_json() -> None:
-    one = Ceiling("cpu", "float32", 2, 5e10, ((1024, 1e10), (4096, 2e10)), 5e-7, None)
-    assert Ceiling.from_json(one.to_json()) == one
+    ceiling = Ceiling("cpu", "float32", 2, 5e10, ((1024, 1e10), (4096, 2e10)), 5e-7, None)
+    assert Ceiling.from_json(ceiling.to_json()) == ceiling

@@ -35,13 +35,13 @@ def test_multiprocessing_still_works() -> None:
 
 def test_what_runs_is_told_and_what_has_ended_is_not() -> None:
     before = child_processes.running()
-    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["true"]) as other:
-        while not psutil.Process(one.pid).cmdline():  # on a busy machine it has its name before its arguments
+    with subprocess.Popen(["sleep", "60"]) as running, subprocess.Popen(["true"]) as ended:
+        while not psutil.Process(running.pid).cmdline():  # on a busy machine a new process has no arguments at first
             time.sleep(0.001)
         new = {pid: name for pid, name in child_processes.running().items() if pid not in before}
-        one.kill()
-    new.pop(other.pid, None)
-    assert new == {one.pid: f"{one.pid} (sleep 60)"}
+        running.kill()
+    new.pop(ended.pid, None)
+    assert new == {running.pid: f"{running.pid} (sleep 60)"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone gives orphans to another process than the first")
@@ -53,6 +53,6 @@ child_processes.adopt_orphans()
 subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"])
 print(*child_processes.running().values(), flush=True)
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "sleep 60" in found
-    psutil.Process(int(found.split()[0])).kill()
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "sleep 60" in output
+    psutil.Process(int(output.split()[0])).kill()

@@ -1,4 +1,4 @@
-"""Energy of one call, on counters and clocks that the test winds."""
+"""Energy of one call, on fake counters and clocks."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from tests.harness.fakes import fake_cpu
 
 
 class Counter:
-    """Joules as the test counts them."""
+    """An energy counter that returns the test's joules."""
 
     least_seconds, scope = 2.0, "all"
 
@@ -27,15 +27,15 @@ class Counter:
 
 
 def test_a_calls_energy_is_the_counters_growth_over_all_calls_of_a_long_enough_window() -> None:
-    made: list[int] = []
+    calls: list[int] = []
 
     def cost(number: int) -> float:
-        made.append(number)
+        calls.append(number)
         return 0.01
 
     device, call = fake_cpu(cost)
     clock = device._now
-    meter = Counter(lambda: 50 * 0.01 * len(made))  # 50 W
+    meter = Counter(lambda: 50 * 0.01 * len(calls))  # 50 W
     assert per_call(meter, device, call, Plan(3, 2, 0.06), clock) == pytest.approx(0.5)
     assert clock() >= Counter.least_seconds
 
@@ -45,5 +45,5 @@ def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it
     line = FakeLine()
     device, call = fake_cuda(line), kernels(line, 1, 5e-6, seconds)
     plan = calibrate(device, call, 0.01)
-    found = per_call(Counter(lambda: 400 * line.busy_seconds), device, call, plan, line.host)
-    assert found == pytest.approx(400 * seconds, rel=1e-6)
+    joules = per_call(Counter(lambda: 400 * line.busy_seconds), device, call, plan, line.host)
+    assert joules == pytest.approx(400 * seconds, rel=1e-6)

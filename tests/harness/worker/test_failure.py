@@ -1,4 +1,4 @@
-"""What kind of failure an exception is."""
+"""The kind of failure of each exception."""
 
 import pytest
 

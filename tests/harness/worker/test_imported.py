@@ -1,4 +1,4 @@
-"""Which modules a worker tells, with their files."""
+"""The modules, with their files, that a worker reports."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from rnnbench.harness.worker.imported import Imported
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that modules are imported from, and forgotten at the end."""
+    """A folder on the import path; its modules are forgotten at the end."""
     (tmp_path / "space").mkdir()
     for name in ("first_of_test.py", "second_of_test.py", "space/inner_of_test.py"):
         (tmp_path / name).write_text("")
@@ -30,7 +30,7 @@ def test_each_module_is_told_once_with_its_file(folder: Path) -> None:
     assert imported.new()["first_of_test"] == str(folder / "first_of_test.py")
     assert imported.new() == {}
     importlib.import_module("second_of_test")
-    importlib.import_module("space.inner_of_test")  # of a namespace package, which has no file itself
+    importlib.import_module("space.inner_of_test")  # in a namespace package, which has no file itself
     assert imported.new() == {
         "second_of_test": str(folder / "second_of_test.py"),
         "space.inner_of_test": str(folder / "space" / "inner_of_test.py"),

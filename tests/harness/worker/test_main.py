@@ -16,11 +16,11 @@ STANDARD = [sysconfig.get_path("stdlib"), f"{sysconfig.get_path('platstdlib')}/l
     st.lists(st.sampled_from([*STANDARD, "", "/site-packages", "/a", "/b"]), unique=True), st.lists(st.just("/mine"))
 )
 def test_the_standard_library_comes_first_and_nothing_is_lost(entries: list[str], first: list[str]) -> None:
-    found = import_path(entries, first)
+    path = import_path(entries, first)
     standard = [entry for entry in entries if entry in STANDARD]
-    assert found[: len(standard)] == standard
-    assert found[len(standard) :][: len(set(first))] == list(dict.fromkeys(first))
-    assert set(found) == {*entries, *first}
+    assert path[: len(standard)] == standard
+    assert path[len(standard) :][: len(set(first))] == list(dict.fromkeys(first))
+    assert set(path) == {*entries, *first}
 
 
 def test_python_starts_a_worker_without_importing_what_lies_beside_its_starter(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Requests and replies, in this process."""
+"""Requests and replies of a worker, in this process."""
 
 import random
 from dataclasses import replace
@@ -32,8 +32,8 @@ def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) 
 
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
     request = {"op": "observe", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    found: dict[str, Any] = worker.handle(request)["measurement"]
-    return found
+    measurement: dict[str, Any] = worker.handle(request)["measurement"]
+    return measurement
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
@@ -61,15 +61,15 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
     before = len(flushes)
     window = worker.handle({"op": "window", "case": case.key, "plan": plan})
     assert window["calls"] == plan["batches"]
-    assert len(flushes) - before == 1 + plan["batches"]  # one of a call that is not clocked
+    assert len(flushes) - before == 1 + plan["batches"]  # one flush is for the call that is not clocked
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
     worker, case = operations(), small.case("gru")
-    found = observe(worker, case)
-    assert found["parity"] == "agrees"
-    assert found["status"] == "pending"
-    assert found["resident_bytes"] >= 0
+    measurement = observe(worker, case)
+    assert measurement["parity"] == "agrees"
+    assert measurement["status"] == "pending"
+    assert measurement["resident_bytes"] >= 0
     assert not worker.handle({"op": "window", "case": case.key, "plan": PLAN})["ok"]
 
 
@@ -127,7 +127,7 @@ def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatc
 
 
 DETAILS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
-ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # of torch 2.8 and on
+ACCELERATOR_ERROR = "AcceleratorError" if hasattr(torch, "AcceleratorError") else "RuntimeError"  # since torch 2.8
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_a_gpu_raises_is_told_in_a_line(tmp_path, kind: str, message: str, 
 
 
 class Breakable(Cpu):
-    """A device on which an illegal access in a probe breaks all that comes after it."""
+    """A device on which an illegal access in a probe makes every later use fail."""
 
     broken = False
 
@@ -213,7 +213,7 @@ def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forw
         request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
         request |= {"window_seconds": 0.002, "cold_cache": False, "plan": None}
         reply = operations().handle(request)
-        if operation == "observe" or forward != "h = h + 1":  # parity is looked at once
+        if operation == "observe" or forward != "h = h + 1":  # parity is checked in `observe` only
             assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
 
 
@@ -330,9 +330,9 @@ def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
 
 
 def test_loading_is_observed_without_a_model() -> None:
-    found = observe(operations(), Case("windows", "vectorised", small.workload(**LOADING | {"workers": 0})))
-    assert found["parity"] == "agrees"
-    assert found["missing"]["parameters"] == "loading has no model"
+    measurement = observe(operations(), Case("windows", "vectorised", small.workload(**LOADING | {"workers": 0})))
+    assert measurement["parity"] == "agrees"
+    assert measurement["missing"]["parameters"] == "loading has no model"
 
 
 def test_more_loading_processes_than_cores_are_skipped() -> None:

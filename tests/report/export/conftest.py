@@ -1,4 +1,4 @@
-"""A run made by hand, with a case of every fate, as `export` reads it."""
+"""A run made by hand, with cases of every status, as `export` reads it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from tests import stored
 from tests.workload import case, reference_case
 
 LOOP, HOISTED, REFERENCE = case("vanilla"), case("vanilla", "hoisted"), reference_case()
-WIDE = case("vanilla", batch_size=16)  # of a workload without a reference
+WIDE = case("vanilla", batch_size=16)  # its workload has no reference
 SKIPPED, FAILED = case("combined", "hoisted"), case("gru")
-WHY = "=1+1 is no reason"  # what a spreadsheet would run
+WHY = "=1+1 is no reason"  # a spreadsheet would run it as a formula
 OPERATORS = 67
 
 
@@ -39,7 +39,7 @@ def read(path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Six replicates, the last of which was cut off before the hoisted case, and so does not count."""
+    """Six replicates; the last was cut off before the hoisted case and does not count."""
     times = {
         LOOP: [[0.00030 + 0.00001 * number] * 3 for number in range(6)],
         HOISTED: [[0.00020 + 0.00002 * number] * 3 for number in range(5)],

@@ -1,4 +1,4 @@
-"""Bencher's metric format, held against its published schema (https://bencher.dev/bmf.json), in words of our own."""
+"""Bencher's metric format, checked against its published schema (https://bencher.dev/bmf.json), restated here."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from .conftest import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE
 
 
 class Metric(BaseModel):
-    """A value, with bounds that may be left out."""
+    """A value with optional bounds."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     value: FiniteFloat
@@ -32,29 +32,33 @@ SCHEMA = TypeAdapter(dict[str, dict[str, Metric]])
 
 
 def test_it_keeps_to_the_published_schema(run: Run) -> None:
-    found = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))
-    assert set(found) == {case.key for case in (LOOP, HOISTED, REFERENCE, WIDE)}
-    assert all(0 < len(name) <= 1024 for name in found)
-    assert all(len(slug) <= 64 and slug == slug.lower() and "_" not in slug for one in found.values() for slug in one)
+    benchmarks = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))
+    assert set(benchmarks) == {case.key for case in (LOOP, HOISTED, REFERENCE, WIDE)}
+    assert all(0 < len(name) <= 1024 for name in benchmarks)
+    assert all(
+        len(slug) <= 64 and slug == slug.lower() and "_" not in slug
+        for measures in benchmarks.values()
+        for slug in measures
+    )
 
 
 def test_times_are_nanoseconds_with_their_intervals_and_ratios_have_theirs(run: Run) -> None:
-    found = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))[LOOP.key]
+    measures = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))[LOOP.key]
     row = run.row(LOOP)
     for measure, column, scale in (("latency", "seconds", 1e9), ("ratio", "ratio", 1.0)):
-        one = found[measure]
-        assert [one.value, one.lower_value, one.upper_value] == [
+        metric = measures[measure]
+        assert [metric.value, metric.lower_value, metric.upper_value] == [
             pytest.approx(scale * row[f"{column}{end}"]) for end in ("", "_low", "_high")
         ]
-    assert found["operators"].value == OPERATORS
+    assert measures["operators"].value == OPERATORS
 
 
 def test_what_is_not_known_is_left_out_and_never_zero(run: Run) -> None:
-    found = json.loads(bencher.render(run.frame, run.summary, run.info))
-    assert not {SKIPPED.key, FAILED.key} & set(found)
-    assert "macs" not in found[LOOP.key]
-    assert "ratio" not in found[WIDE.key]
-    assert "ratio" not in found[REFERENCE.key]
+    benchmarks = json.loads(bencher.render(run.frame, run.summary, run.info))
+    assert not {SKIPPED.key, FAILED.key} & set(benchmarks)
+    assert "macs" not in benchmarks[LOOP.key]
+    assert "ratio" not in benchmarks[WIDE.key]
+    assert "ratio" not in benchmarks[REFERENCE.key]
 
 
 def test_a_name_that_bencher_would_not_take_is_the_users_error(run: Run) -> None:

@@ -23,11 +23,11 @@ def table(run: Run, *, windows: bool = False) -> pd.DataFrame:
 
 
 def test_pandas_reads_a_row_for_every_case_with_its_status_and_reason(run: Run) -> None:
-    found = table(run)
-    assert list(found["case"]) == list(run.summary["case"])
-    assert found.loc[SKIPPED.key, "status"] == "skipped"
-    assert found.loc[FAILED.key, "reason"] == f"'{WHY}"
-    assert found.loc[[SKIPPED.key, FAILED.key], "seconds_per_call"].isna().all()
+    frame = table(run)
+    assert list(frame["case"]) == list(run.summary["case"])
+    assert frame.loc[SKIPPED.key, "status"] == "skipped"
+    assert frame.loc[FAILED.key, "reason"] == f"'{WHY}"
+    assert frame.loc[[SKIPPED.key, FAILED.key], "seconds_per_call"].isna().all()
 
 
 def test_units_and_references_stand_in_the_names_and_values_keep_all_digits(run: Run) -> None:
@@ -40,12 +40,12 @@ def test_units_and_references_stand_in_the_names_and_values_keep_all_digits(run:
 
 
 def test_a_row_for_each_window_where_they_are_asked_for(run: Run) -> None:
-    found = table(run, windows=True)
-    assert len(found) == len(run.frame)
-    row = found.loc[LOOP.key].iloc[0]
+    frame = table(run, windows=True)
+    assert len(frame) == len(run.frame)
+    row = frame.loc[LOOP.key].iloc[0]
     assert json.loads(row["quantiles_seconds_per_call"]) == pytest.approx([0.0003] * 3)
     assert json.loads(row["cores"]) == [0]
-    assert found.loc[SKIPPED.key, "status"] == "skipped"
+    assert frame.loc[SKIPPED.key, "status"] == "skipped"
 
 
 def test_a_ceiling_is_json(run: Run) -> None:

@@ -11,23 +11,23 @@ from .conftest import FAILED, LOOP, OPERATORS, WHY, Run
 
 
 def schema(data: bytes) -> dict[str, str]:
-    found = reader.read_schema(io.BytesIO(data))
-    return {name: str(found.field(name).type) for name in found.names}
+    arrow_schema = reader.read_schema(io.BytesIO(data))
+    return {name: str(arrow_schema.field(name).type) for name in arrow_schema.names}
 
 
 def test_pandas_reads_cases_with_their_types(run: Run) -> None:
-    found = pd.read_parquet(io.BytesIO(parquet.render(run.frame, run.summary, run.info))).set_index("case")
-    assert list(found.index) == list(run.summary["case"])
-    assert found.loc[FAILED.key, "reason"] == WHY  # nobody runs it here
-    assert found.loc[LOOP.key, "seconds_per_call"] == run.row(LOOP)["seconds"]
-    assert found.loc[LOOP.key, "operators"] == OPERATORS
-    assert list(found["missing"][LOOP.key]) == [("macs", "=why")]
+    frame = pd.read_parquet(io.BytesIO(parquet.render(run.frame, run.summary, run.info))).set_index("case")
+    assert list(frame.index) == list(run.summary["case"])
+    assert frame.loc[FAILED.key, "reason"] == WHY  # not guarded: nothing runs it here
+    assert frame.loc[LOOP.key, "seconds_per_call"] == run.row(LOOP)["seconds"]
+    assert frame.loc[LOOP.key, "operators"] == OPERATORS
+    assert list(frame["missing"][LOOP.key]) == [("macs", "=why")]
 
 
 def test_windows_keep_their_lists(run: Run) -> None:
     data = parquet.render(run.frame, run.summary, run.info, windows=True)
-    found = pd.read_parquet(io.BytesIO(data))
-    rows = found[found["case"] == LOOP.key]
+    frame = pd.read_parquet(io.BytesIO(data))
+    rows = frame[frame["case"] == LOOP.key]
     assert list(rows["quantiles_seconds_per_call"].iloc[0]) == pytest.approx([0.0003] * 3)
     assert list(rows["cores"].iloc[0]) == [0]
     assert list(rows["replicate"]) == list(range(6))
@@ -37,7 +37,7 @@ def test_windows_keep_their_lists(run: Run) -> None:
 def test_the_types_are_those_of_every_run_whatever_is_known_in_this_one(run: Run) -> None:
     poor = run.summary[run.summary["case"] == FAILED.key]
     rich = run.summary.assign(ceiling=pd.Series([CEILING] * len(run.summary), dtype=object))
-    found = [schema(parquet.render(run.frame, one, run.info)) for one in (run.summary, poor, rich)]
-    assert found[0] == found[1] == found[2]
-    assert "null" not in found[0].values()
-    assert found[0]["missing"].startswith("map<string, string")
+    schemas = [schema(parquet.render(run.frame, summary, run.info)) for summary in (run.summary, poor, rich)]
+    assert schemas[0] == schemas[1] == schemas[2]
+    assert "null" not in schemas[0].values()
+    assert schemas[0]["missing"].startswith("map<string, string")

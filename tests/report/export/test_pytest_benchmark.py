@@ -1,4 +1,4 @@
-"""The export to pytest-benchmark: read by the real tool, and by ourselves."""
+"""The export to pytest-benchmark, read by the real tool and by rnnbench."""
 
 import csv
 import json
@@ -27,8 +27,8 @@ TIMES = st.floats(1e-6, 1.0)
 
 
 def content(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(pytest_benchmark.render(run.frame, run.summary, run.info))
-    return found
+    document: dict[str, Any] = json.loads(pytest_benchmark.render(run.frame, run.summary, run.info))
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(file: Path, *arguments: str) -> str:
-    """What `pytest-benchmark compare` says of the file and a copy of it (it can't read one file twice)."""
+    """The output of `pytest-benchmark compare` for the file and a copy of it (it can't read one file twice)."""
     copy = file.with_name("copy.json")
     copy.write_bytes(file.read_bytes())
     command = [sys.executable, "-m", "pytest_benchmark", "compare", str(file), str(copy), *arguments]
@@ -55,42 +55,42 @@ def test_the_real_tool_compares_it_by_every_grouping_it_has(file: Path, run: Run
     with (file.parent / "out.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 2 * 4
-    [one, _] = [row for row in rows if row["name"] == LOOP.key]
-    assert float(one["median"]) == pytest.approx(run.row(LOOP)["seconds"], rel=0.02)
-    assert int(one["rounds"]) == 5
+    [original, _] = [row for row in rows if row["name"] == LOOP.key]
+    assert float(original["median"]) == pytest.approx(run.row(LOOP)["seconds"], rel=0.02)
+    assert int(original["rounds"]) == 5
 
 
 def test_the_real_tool_draws_it_and_groups_it_by_workload(file: Path) -> None:
-    said = compare(file, "--group-by=func,param:batch_size", "--histogram=drawn/box")
-    assert "vanilla loop batch_size=16" in said
+    output = compare(file, "--group-by=func,param:batch_size", "--histogram=drawn/box")
+    assert "vanilla loop batch_size=16" in output
     drawn = list((file.parent / "drawn").glob("*.svg"))
     assert len(drawn) == 4
-    assert all("<svg" in one.read_text(encoding="utf-8") for one in drawn)
+    assert all("<svg" in picture.read_text(encoding="utf-8") for picture in drawn)
 
 
 def test_it_has_all_that_the_format_has(run: Run) -> None:
-    found = content(run)
-    assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} <= set(found)
+    document = content(run)
+    assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} <= set(document)
     fields = {"group", "name", "fullname", "params", "param", "extra_info", "options", "stats"}
-    assert all(set(one) == fields for one in found["benchmarks"])
-    assert len({one["name"] for one in found["benchmarks"]}) == len(found["benchmarks"])
+    assert all(set(benchmark) == fields for benchmark in document["benchmarks"])
+    assert len({benchmark["name"] for benchmark in document["benchmarks"]}) == len(document["benchmarks"])
 
 
 def test_extra_info_has_every_axis_and_metric_under_its_own_name(run: Run) -> None:
-    found = {one["fullname"]: one for one in content(run)["benchmarks"]}
-    extra = found[LOOP.key]["extra_info"]
+    by_name = {benchmark["fullname"]: benchmark for benchmark in content(run)["benchmarks"]}
+    extra = by_name[LOOP.key]["extra_info"]
     assert {name: extra[name] for name in AXES} == LOOP.axes()
     assert {metric.name for metric in METRICS} <= set(extra)
     assert extra["operators"] == OPERATORS
     assert extra["macs"] is None
-    assert found[LOOP.key]["group"] == found[REFERENCE.key]["group"] != found[WIDE.key]["group"]
+    assert by_name[LOOP.key]["group"] == by_name[REFERENCE.key]["group"] != by_name[WIDE.key]["group"]
 
 
 def test_a_round_is_a_replicate_in_its_order(run: Run) -> None:
-    found = {one["fullname"]: one for one in content(run)["benchmarks"]}
-    assert found[HOISTED.key]["stats"]["data"] == pytest.approx([0.00020 + 0.00002 * number for number in range(5)])
-    assert found[HOISTED.key]["stats"]["iterations"] == 3
-    assert not {SKIPPED.key, FAILED.key} & set(found)
+    by_name = {benchmark["fullname"]: benchmark for benchmark in content(run)["benchmarks"]}
+    assert by_name[HOISTED.key]["stats"]["data"] == pytest.approx([0.00020 + 0.00002 * number for number in range(5)])
+    assert by_name[HOISTED.key]["stats"]["iterations"] == 3
+    assert not {SKIPPED.key, FAILED.key} & set(by_name)
 
 
 def test_caches_flushed_are_in_it(run: Run) -> None:
@@ -110,9 +110,9 @@ def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
     run = read_run(path)
     (tmp_path / "back.json").write_text(pytest_benchmark.render(run.frame, run.summary, run.info), encoding="utf-8")
     back = saved.summarize(read(tmp_path / "back.json")).set_index("benchmark")
-    there = summarize(run.frame).set_index("case")
+    expected = summarize(run.frame).set_index("case")
     for case in (LOOP, REFERENCE, WIDE):
         for column in ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high"):
-            assert back.loc[case.key, column] == pytest.approx(there.loc[case.key, column], rel=1e-6, nan_ok=True), (
+            assert back.loc[case.key, column] == pytest.approx(expected.loc[case.key, column], rel=1e-6, nan_ok=True), (
                 column
             )

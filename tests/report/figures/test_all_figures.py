@@ -112,15 +112,15 @@ def test_a_panel_of_the_heat_map_has_no_rows_of_series_that_were_not_asked_for_t
 
 def test_every_measured_case_has_its_mark(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "png", lambda figure: b"")
-    here = quick[(quick["phase"] == "training") & (quick["status"] == "measured")]
-    own = set(here.index[here["implementation"] != "torch.nn"])
-    told = {
-        name: {int(row) for found in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in found.split()}
-        for name, picture in all_figures.render(here).items()
+    measured = quick[(quick["phase"] == "training") & (quick["status"] == "measured")]
+    own = set(measured.index[measured["implementation"] != "torch.nn"])
+    marked = {
+        name: {int(row) for attribute in re.findall(r'data-cases="([\d ]+)"', picture.svg) for row in attribute.split()}
+        for name, picture in all_figures.render(measured).items()
     }
-    assert told["ratio"] == told["ratio_by_size"] == own
-    assert told["roofline"] == set(here.index)
-    assert told["scaling"] & own  # only lines through one point are drawn
+    assert marked["ratio"] == marked["ratio_by_size"] == own
+    assert marked["roofline"] == set(measured.index)
+    assert marked["scaling"] & own  # only the lines through one common point are drawn
 
 
 def test_scaling_panels_say_what_is_held(quick: pd.DataFrame) -> None:
@@ -153,7 +153,7 @@ def test_fits_are_drawn_with_bands_where_sizes_are_enough_and_what_is_predicted_
     figure = figure_scaling.render(grid)
     assert figure is not None
     for axes in figure.axes:
-        bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
+        bands = [collection for collection in axes.collections if isinstance(collection, PolyCollection)]
         assert len(bands) == 3
         low, high = axes.get_xlim()
         sizes = axes.get_xticks()
@@ -173,13 +173,13 @@ def test_regions_name_each_series_and_its_ratios_at_the_corners_of_what_was_meas
         "\nlstm hoisted",
     ]
     ratios = [[text.get_text() for text in axes.texts if text.get_text().endswith("×")] for axes in figure.axes]
-    assert [len(found) for found in ratios] == [0, 4, 4]
+    assert [len(panel) for panel in ratios] == [0, 4, 4]
     assert all("predicted" in {text.get_text() for text in axes.texts} for axes in figure.axes)
 
 
 def test_of_several_settings_the_first_is_mapped_and_named(made_up: Summaries) -> None:
-    both = made_up("cpu").query("reference == 'gru' and phase == 'training'")
-    figure = figure_regions.render(both)
+    summary = made_up("cpu").query("reference == 'gru' and phase == 'training'")
+    figure = figure_regions.render(summary)
     assert figure is not None
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[0].startswith("torch.nn.GRU and its cells: training, length 64, 1 thread\n")
@@ -202,8 +202,8 @@ def test_nothing_measured_gives_no_figure(quick: pd.DataFrame, draw: Draw) -> No
 
 
 def test_figures_that_need_several_sizes_are_left_out_for_one(quick: pd.DataFrame) -> None:
-    one = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
-    assert list(all_figures.render(one)) == ["ratio", "roofline"]
+    single = quick[quick["case"].str.contains("batch_size=1 seq_len=16 input_size=64 hidden_size=64")]
+    assert list(all_figures.render(single)) == ["ratio", "roofline"]
 
 
 def test_without_reference_only_times_are_drawn(notebook: pd.DataFrame) -> None:
@@ -230,9 +230,9 @@ def test_long_names_leave_the_figures_their_room(grid: pd.DataFrame, made_up: Su
             if figure is None:
                 continue
             canvas.settle(figure)  # pytest turns the warning of a layout without room into an error
-            said = texts(figure) + [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-            assert any("cells:First loop" in text for text in said)
-            assert max(len(line) for text in said for line in text.splitlines()) < 60
+            shown = texts(figure) + [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+            assert any("cells:First loop" in text for text in shown)
+            assert max(len(line) for text in shown for line in text.splitlines()) < 60
 
 
 def test_a_title_of_many_axes_stays_above_its_panel(made_up: Summaries) -> None:
@@ -250,10 +250,9 @@ def test_numbers_below_a_panel_have_room_where_predictions_take_some(made_up: Su
 
 
 def test_no_region_is_coloured_where_the_arithmetic_is_not_known(made_up: Summaries) -> None:
-    together = made_up(
-        "published-full"
-    )  # input and hidden size are equal everywhere, so one without the other is not known
-    assert figure_regions.render(together) is None
+    # Input and hidden size are equal everywhere, so their effects can't be told apart.
+    summary = made_up("published-full")
+    assert figure_regions.render(summary) is None
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.98, 1.03), (0.5, 12), (1e-6, 3), (1.0, 1.0001), (3e-3, 5e3)])
@@ -265,8 +264,8 @@ def test_a_log_axis_has_some_round_numbers_but_not_many(low: float, high: float)
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataFrame) -> None:
     hopeless = quick.copy()
-    place = hopeless.index[hopeless["ratio"].notna() & (hopeless["ratio"] > 1)][0]
-    hopeless.loc[place, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
+    row = hopeless.index[hopeless["ratio"].notna() & (hopeless["ratio"] > 1)][0]
+    hopeless.loc[row, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
     figure = figure_ratio.render(hopeless)
     assert figure is not None
     low, high = figure.axes[0].get_xlim()

@@ -29,8 +29,8 @@ def test_each_limit_is_named_on_its_line_with_its_number(quick: pd.DataFrame) ->
 
 
 def test_one_memory_has_one_slope(quick: pd.DataFrame) -> None:
-    one = replace(CEILING, copies=((134_217_728, 25.8e9),))
-    quick["ceiling"] = pd.Series([one for _ in quick.index], index=quick.index, dtype=object)
+    ceiling = replace(CEILING, copies=((134_217_728, 25.8e9),))
+    quick["ceiling"] = pd.Series([ceiling for _ in quick.index], index=quick.index, dtype=object)
     shown = words(figure_roofline.render(quick))
     assert "25.8 GB/s memory" in shown
     assert not any("cache" in text for text in shown)
@@ -81,8 +81,8 @@ def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
     axes = figure.axes[0]
     text = next(text for text in axes.texts if text.get_text().endswith("main memory"))
     ceiling: Ceiling = CEILING
-    places = [(1e-1, 1e-1 * ceiling.copies[-1][1]), (1.0, ceiling.copies[-1][1])]
-    (left, low), (right, high) = axes.transData.transform(places)
+    points = [(1e-1, 1e-1 * ceiling.copies[-1][1]), (1.0, ceiling.copies[-1][1])]
+    (left, low), (right, high) = axes.transData.transform(points)
     assert text.get_rotation() == pytest.approx(np.degrees(np.arctan2(high - low, right - left)), abs=0.5)
 
 

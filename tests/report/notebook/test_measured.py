@@ -72,8 +72,8 @@ def test_a_notebook_shows_the_same_as_a_table() -> None:
 
 
 def test_what_is_made_from_it_is_a_plain_frame() -> None:
-    for made in (measured().head(2), measured()[["ratio"]], measured().sort_values("ratio"), measured().copy()):
-        assert type(made) is pd.DataFrame
+    for frame in (measured().head(2), measured()[["ratio"]], measured().sort_values("ratio"), measured().copy()):
+        assert type(frame) is pd.DataFrame
     assert type(measured()) is Measured
     assert measured()["ratio"]["loop"] == 4.58
 
@@ -87,9 +87,9 @@ def test_the_figure_says_each_ratio_its_interval_and_its_time() -> None:
 def test_colours_say_slower_faster_or_neither_and_a_hollow_mark_says_times_only() -> None:
     lines = measured().plot().axes[0].lines
     marks = {float(line.get_ydata()[0]): line for line in lines if line.get_marker() in ("o", "D")}  # type: ignore[index,arg-type]
-    colours = [marks[place].get_color() for place in range(5)]
+    colours = [marks[row].get_color() for row in range(5)]
     assert colours == ["black", SLOWER, FASTER, ALIKE, ALIKE]
-    assert [marks[place].get_markerfacecolor() == "white" for place in range(5)] == [False, False, True, False, False]
+    assert [marks[row].get_markerfacecolor() == "white" for row in range(5)] == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_a_notebook_shows_the_figure_without_any_set_up() -> None:
 
 def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
     frame = measured()
-    asked = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
-    assert "Wider than ±1.8% after 6 rounds: fused, once." in note(frame, asked, cut=False)
-    assert "(the budget of 30.0 s had no room for more): fused, once." in note(frame, asked, cut=True)
-    assert "Wider" not in note(frame[:2], asked, cut=False)
+    settings = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
+    assert "Wider than ±1.8% after 6 rounds: fused, once." in note(frame, settings, cut=False)
+    assert "(the budget of 30.0 s had no room for more): fused, once." in note(frame, settings, cut=True)
+    assert "Wider" not in note(frame[:2], settings, cut=False)
     assert "6 of 8 rounds: the budget" in note(frame[:2], Settings(budget_seconds=1.0, replicates=8), cut=True)
     assert "process" in note(frame, Settings(precision=None), cut=False)
 

@@ -24,22 +24,22 @@ def changed() -> History:
 
 
 @pytest.fixture(scope="module")
-def found(changed: History) -> Section:
+def changed_section(changed: History) -> Section:
     return section(changed)
 
 
-def test_the_words_count_what_changed_and_name_the_largest(found: Section) -> None:
-    words = " ".join(found.paragraphs)
+def test_the_words_count_what_changed_and_name_the_largest(changed_section: Section) -> None:
+    words = " ".join(changed_section.paragraphs)
     assert "Of 20 cases over 16 runs from 2026-01-01 to 2026-01-01, 1 became slower and 1 became faster" in words
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
     assert "From run to run an unchanged case's ratio varies by 0." in words
     assert "% (standard deviation) more than its own interval says." in words
-    assert found.warnings == []
+    assert changed_section.warnings == []
 
 
-def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(found: Section) -> None:
-    changes, lines = found.tables
+def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(changed_section: Section) -> None:
+    changes, lines = changed_section.tables
     assert changes.rows[0][0] == "gru loop inference, batch 4"
     assert [row[4] for row in changes.rows[:2]] == ["yes", "yes"]
     assert "yes" not in [row[4] for row in changes.rows[2:]]
@@ -64,31 +64,31 @@ def test_nothing_that_changed_is_said_too() -> None:
 def test_an_environment_that_changes_is_noted_and_not_compared() -> None:
     cases = [small.case("gru", batch_size=size) for size in range(1, 7)]
     logs = np.random.default_rng(1).normal(0, 0.01, (8, 6, 6))
-    runs = [stored_run(place, cases, logs[place], torch=f"2.{13 + place // 4}") for place in range(8)]
-    found = section(history(runs))
-    assert found.warnings == [
+    runs = [stored_run(index, cases, logs[index], torch=f"2.{13 + index // 4}") for index in range(8)]
+    page_section = section(history(runs))
+    assert page_section.warnings == [
         "Environment 2, 4 runs since 2026-01-01 04:00: torch was '2.13' and is '2.14'. "
         "Its runs are not compared with those before."
     ]
-    assert "environment" in found.tables[1].headers
+    assert "environment" in page_section.tables[1].headers
 
 
 def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
     cases = [small.case("gru")]
-    runs = [stored_run(place, cases, np.zeros((1, 6)), torch=str(place)) for place in range(2)]
-    found = section(history(runs))
-    assert found.paragraphs == [
+    runs = [stored_run(index, cases, np.zeros((1, 6)), torch=str(index)) for index in range(2)]
+    page_section = section(history(runs))
+    assert page_section.paragraphs == [
         "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
     ]
-    assert found.pictures == []
+    assert page_section.pictures == []
 
 
 @pytest.mark.parametrize("runs", [2, 3])
 def test_of_too_few_runs_nothing_is_said_to_have_lasted_or_not(runs: int) -> None:
     true = np.zeros((6, runs))
     true[:, -1] = 0.4  # half as slow again, which one run alone can't show to last
-    said = section(simulated(np.random.default_rng(5), true)).paragraphs
-    assert said == [
+    paragraphs = section(simulated(np.random.default_rng(5), true)).paragraphs
+    assert paragraphs == [
         f"6 cases over {runs} runs from 2026-01-01 to 2026-01-01: too few for a lasting change, "
         "which takes two before and two after."
     ]

@@ -1,4 +1,4 @@
-"""Where a report goes: beside those of other runs, and never over what rnnbench did not write."""
+"""Where a report goes: beside the reports of other runs, and never over files that rnnbench did not write."""
 
 import hashlib
 from dataclasses import replace
@@ -27,15 +27,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(path: str, **changes: Any) -> Path:
     folder = Path(path)
     folder.mkdir(parents=True)
-    made = RunFolder(folder)
+    run_folder = RunFolder(folder)
     changes.setdefault("id", hashlib.sha256(path.encode()).hexdigest()[:8])
-    made.write_info(replace(INFO, **changes))
-    made.close()
+    run_folder.write_info(replace(INFO, **changes))
+    run_folder.close()
     return folder
 
 
 def reported(path: Path, out: Path | None = None) -> str:
-    """The folder of a report that has been written; its page says of what it is."""
+    """Write a report whose page holds the path of its run, and return the folder of the report."""
     page = put({PAGE: str(path).encode()}, place.place(place.of_one(path), out))
     assert page.read_text() == str(path)
     return str(page.parent)
@@ -43,10 +43,10 @@ def reported(path: Path, out: Path | None = None) -> str:
 
 def test_two_runs_of_one_name_get_two_folders_and_each_is_found_again() -> None:
     runs = [run(f"{parent}/base") for parent in ("A", "B", "deeper/B", "elsewhere/B")]
-    folders = [reported(one) for one in runs]
+    folders = [reported(path) for path in runs]
     assert folders[:2] == ["reports/base", "reports/B-base"]
     assert len(set(folders)) == 4
-    assert [reported(one) for one in runs[::-1]] == folders[::-1]
+    assert [reported(path) for path in runs[::-1]] == folders[::-1]
 
 
 def test_the_sides_of_a_check_are_named_after_it() -> None:
@@ -69,12 +69,12 @@ def test_a_folder_that_rnnbench_did_not_make_is_refused_and_stays_as_it_is(name:
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "of the same run", "of another run"])
 def test_a_folder_that_was_asked_for_is_taken_if_it_is_free_or_a_report(kind: str) -> None:
-    asked, one = Path("site"), run("A/base")
+    out, path = Path("site"), run("A/base")
     if kind == "empty":
-        asked.mkdir()
+        out.mkdir()
     if kind.startswith("of"):
-        reported(one if kind == "of the same run" else run("B/base"), asked)
-    assert reported(one, asked) == "site"
+        reported(path if kind == "of the same run" else run("B/base"), out)
+    assert reported(path, out) == "site"
 
 
 def test_a_report_of_an_earlier_version_is_known_by_its_page() -> None:
@@ -93,7 +93,7 @@ def test_a_report_of_an_earlier_version_is_known_by_its_page() -> None:
 def test_a_run_of_an_earlier_version_is_told_from_others_by_when_and_how_it_was_made() -> None:
     commands = {"A/base": "run a", "B/base": "run b"}
     runs = [run(path, id="", command=command) for path, command in commands.items()]
-    assert [reported(one) for one in runs] == ["reports/base", "reports/B-base"]
+    assert [reported(path) for path in runs] == ["reports/base", "reports/B-base"]
 
 
 def test_files_of_pytest_benchmark_of_one_name_get_two_folders() -> None:
@@ -103,9 +103,9 @@ def test_files_of_pytest_benchmark_of_one_name_get_two_folders() -> None:
 
 
 def test_a_marker_tells_nothing_of_the_machine() -> None:
-    one = write(Path("saved.json"), [benchmark("test", [1.0])])
-    folder = Path(reported(one))
-    assert str(one.resolve().parent) not in (folder / place.MARKER).read_text()
+    saved = write(Path("saved.json"), [benchmark("test", [1.0])])
+    folder = Path(reported(saved))
+    assert str(saved.resolve().parent) not in (folder / place.MARKER).read_text()
 
 
 def test_side_by_side_and_histories_are_reports_of_their_own() -> None:
@@ -120,18 +120,18 @@ def test_side_by_side_and_histories_are_reports_of_their_own() -> None:
     ]
     folders = []
     for subject in subjects:
-        there = place.place(subject, None)
-        put({PAGE: b""}, there)
-        folders.append(there.folder)
-        assert place.place(subject, None).folder == there.folder
+        report_folder = place.place(subject, None)
+        put({PAGE: b""}, report_folder)
+        folders.append(report_folder.folder)
+        assert place.place(subject, None).folder == report_folder.folder
     assert folders[0] == Path("reports/x-and-x")
     assert folders[2] == Path("reports/test-history")
     assert len(set(folders)) == 5
 
 
 def test_a_report_that_was_cut_off_is_still_known_for_one() -> None:
-    one = run("A/base")
-    there = place.place(place.of_one(one), None)
-    there.mark()
-    (there.folder / "figures").mkdir()
-    assert reported(one) == "reports/base"
+    path = run("A/base")
+    report_folder = place.place(place.of_one(path), None)
+    report_folder.mark()
+    (report_folder.folder / "figures").mkdir()
+    assert reported(path) == "reports/base"

@@ -1,4 +1,4 @@
-"""Why: words, figures, tables and flame graphs of runs that were never made."""
+"""Words, figures, tables and flame graphs that say why a cell is slower, for made-up runs."""
 
 import math
 import posixpath
@@ -31,7 +31,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def rung(seconds: float) -> dict[int, float]:
-    return {place: seconds * (1 + place / 1000) for place in range(3)}
+    return {replicate: seconds * (1 + replicate / 1000) for replicate in range(3)}
 
 
 def gap(*, causes: tuple[Cause, ...] = (), compiled: bool = True, split: bool = False) -> Gap:
@@ -116,7 +116,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     assert "queues kernels and does not wait for them" in operators.note
     case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
     path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
-    profiles = {one.key: replace(blind, case=one.key) for one in (case, reference)}
+    profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
     [section] = profiled.sections(load(path), profiles, path)
     assert reason in section.pictures[0].caption
 
@@ -130,7 +130,7 @@ def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> No
 
 
 def texts(figure: object) -> str:
-    """Every text of a figure."""
+    """All texts of a figure, one per line."""
     from matplotlib.text import Text
 
     return "\n".join(text.get_text() for text in figure.findobj(Text))  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def texts(figure: object) -> str:
 
 def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
     figure = figure_waterfall.render(gap(causes=(cause(),), split=False), "gru loop", "torch.nn.GRU")
-    said = texts(figure)
+    text = texts(figure)
     for words in (
         "gru loop",
         "torch.nn.GRU",
@@ -147,7 +147,7 @@ def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
         "(mine.py:7)",
         f"{why.MINUS}30.0 µs\n38% of the gap",
     ):
-        assert words in said
+        assert words in text
     heights = [patch.get_window_extent().height for patch in figure.axes[0].patches]
     assert heights[0] - sum(heights[1:-1]) == pytest.approx(heights[-1])
     assert svg(figure, "w") == svg(figure_waterfall.render(gap(causes=(cause(),)), "gru loop", "torch.nn.GRU"), "w")
@@ -155,19 +155,19 @@ def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
 
 def test_a_last_rung_that_is_faster_than_the_reference_is_ahead_and_not_unexplained() -> None:
     ahead = take_apart({"loop": rung(50 * MICRO), "compiled": rung(10 * MICRO)}, rung(20 * MICRO))
-    said = texts(figure_waterfall.render(ahead, "gru loop", "torch.nn.GRU"))
-    assert "ahead of the" in said
-    assert "unexplained" not in said
+    text = texts(figure_waterfall.render(ahead, "gru loop", "torch.nn.GRU"))
+    assert "ahead of the" in text
+    assert "unexplained" not in text
     assert "runs 10.0 µs (33%) faster than the reference" in why.words(ahead, "gru loop", "torch.nn.GRU")
 
 
 def test_breakdowns_stand_below_each_other_and_failed_ones_are_left_out() -> None:
     figure = figure_breakdown.render({"mine": profile(), EVIL: profile(), "bad": Profile("bad", "failed", "why")})
     assert figure is not None
-    said = texts(figure)
-    assert "60%" in said
-    assert EVIL in said
-    assert "bad" not in said
+    text = texts(figure)
+    assert "60%" in text
+    assert EVIL in text
+    assert "bad" not in text
     assert EVIL not in svg(figure, "b")
     assert figure_breakdown.render({"bad": Profile("bad", "failed", "why")}) is None
 
@@ -211,7 +211,7 @@ def test_a_flame_graph_is_an_svg_in_which_names_are_only_text(tmp_path: Path) ->
 
 
 def test_frames_that_can_not_be_seen_are_left_out() -> None:
-    text = flame.render({("a", f"deep {place}"): 1 for place in range(2000)} | {("a",): 10}, "mine")
+    text = flame.render({("a", f"deep {number}"): 1 for number in range(2000)} | {("a",): 10}, "mine")
     assert text is not None
     assert text.count("<g>") == 1
 
@@ -231,16 +231,16 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     mine = Profile(**{**profile(case=loop.key).__dict__, "files": {"stacks": "stacks.txt", "trace": "t.json.gz"}})
     failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
     profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
-    (one,) = profiled.sections(load(run), profiles, run)
-    assert (one.cell, one.title) == ("gru", "gru in inference")
-    assert one.words.startswith("gru loop takes 5.00×")
-    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall", "01-gru-breakdown", "01-gru-memory"]
-    assert [table.name for table in one.tables] == ["01-gru-breakdown", "01-gru-profiled", "01-gru-operators"]
-    assert any("under the profiler: ValueError: no" in row[-1] for row in one.tables[1].rows)
-    assert list(one.flames) == ["flame-gru-loop"]
-    assert one.traces == {"gru loop": "t.json.gz"}
+    (section,) = profiled.sections(load(run), profiles, run)
+    assert (section.cell, section.title) == ("gru", "gru in inference")
+    assert section.words.startswith("gru loop takes 5.00×")
+    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall", "01-gru-breakdown", "01-gru-memory"]
+    assert [table.name for table in section.tables] == ["01-gru-breakdown", "01-gru-profiled", "01-gru-operators"]
+    assert any("under the profiler: ValueError: no" in row[-1] for row in section.tables[1].rows)
+    assert list(section.flames) == ["flame-gru-loop"]
+    assert section.traces == {"gru loop": "t.json.gz"}
     frame = load(run)
-    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[one])
+    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
     page = "cells/01/index.html"
     beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv", "flames/01-gru-flame-gru-loop.svg"}
     assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
@@ -263,14 +263,14 @@ def test_a_record_that_names_a_file_outside_the_run_or_none_has_it_not_read(
     (run / "link.txt").symlink_to(elsewhere)
     loop = small.case("gru").key
     mine = Profile(**{**profile(case=loop).__dict__, "files": {"stacks": file.format(absolute=elsewhere)}})
-    (one,) = profiled.sections(load(run), {loop: mine}, run)
-    assert not one.flames
+    (section,) = profiled.sections(load(run), {loop: mine}, run)
+    assert not section.flames
 
 
 def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
-    (one,) = profiled.sections(load(run), {})
-    assert [picture.name for picture in one.pictures] == ["01-gru-waterfall"]
-    assert not one.tables
+    (section,) = profiled.sections(load(run), {})
+    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall"]
+    assert not section.tables
 
 
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:

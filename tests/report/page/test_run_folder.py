@@ -29,7 +29,7 @@ LOADS = {"src", "srcset", "data", "poster", "background", "action"}
 
 
 class Page(HTMLParser):
-    """What a page is made of, as a browser's parser sees it."""
+    """The tags, attributes and text of a page, as an HTML parser sees them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -60,11 +60,11 @@ def page(report: Path) -> Page:
 
 
 def test_files_have_stable_names(report: Path) -> None:
-    found = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
+    paths = {str(file.relative_to(report.parent)) for file in report.parent.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     names = ("medians", "ratios", "fastest", "relative_costs", "costs", "parameters", "not_measured", "environment")
     kinds = ("csv", "md", "tex")
-    assert found == {"index.html", ".rnnbench-report"} | figures | {
+    assert paths == {"index.html", ".rnnbench-report"} | figures | {
         f"tables/{name}.{kind}" for name in names for kind in kinds
     }
 
@@ -104,8 +104,8 @@ def test_ids_do_not_clash_and_references_are_met(page: Page) -> None:
 
 def test_the_answer_and_the_headline_figure_come_before_anything_else(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    places = [text.index(part) for part in ("<h1>", "hand-written cells take", 'id="figure-ratio"', "<h2 ")]
-    assert places == sorted(places)
+    positions = [text.index(part) for part in ("<h1>", "hand-written cells take", 'id="figure-ratio"', "<h2 ")]
+    assert positions == sorted(positions)
 
 
 def test_figures_and_tables_have_names_for_those_who_cannot_see_them(page: Page) -> None:
@@ -134,7 +134,7 @@ def test_hostile_names_are_shown_as_text(notebook: pd.DataFrame, info: RunInfo, 
         without_reference,
         of_an_older_version,
         with_unknown_metrics,
-        lambda all_: all_.head(0),
+        lambda summary: summary.head(0),
     ],
 )
 def test_poor_runs_are_reported_too(

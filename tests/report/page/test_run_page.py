@@ -33,18 +33,18 @@ SHOWN = "tbody tr:not([hidden])"
 
 
 def cases() -> dict[Case, list[list[float]]]:
-    """Two cells in two ways at two batch and hidden sizes; the larger, the nearer to torch.nn."""
-    noise = np.random.default_rng(3)
+    """torch.nn and three hand-written series at two batch and hidden sizes; larger batches are nearer to torch.nn."""
+    generator = np.random.default_rng(3)
     times: dict[Case, list[list[float]]] = {}
     for phase in get_args(Phase)[:2]:
         for batch, hidden in ((1, 64), (1, 256), (32, 64), (32, 256)):
-            given = Workload("lstm", phase, "many_to_many", batch, 16, 64, hidden, 10, 1, "float32", "cpu", 1)
+            workload = Workload("lstm", phase, "many_to_many", batch, 16, 64, hidden, 10, 1, "float32", "cpu", 1)
             plain = 1e-6 * batch * hidden
-            ways = [("torch.nn.LSTM", "torch.nn"), ("lstm", "loop"), ("lstm", "hoisted"), (HOSTILE, "loop")]
-            for cell, how in ways:
-                slow = 1 + (SLOW[how] - 1) / batch**0.5
-                case = Case(cell, how, given)  # type: ignore[arg-type]
-                times[case] = [list(plain * slow * noise.uniform(1, 1.03, 5)) for _ in range(4)]
+            variants = [("torch.nn.LSTM", "torch.nn"), ("lstm", "loop"), ("lstm", "hoisted"), (HOSTILE, "loop")]
+            for cell, implementation in variants:
+                slow = 1 + (SLOW[implementation] - 1) / batch**0.5
+                case = Case(cell, implementation, workload)  # type: ignore[arg-type]
+                times[case] = [list(plain * slow * generator.uniform(1, 1.03, 5)) for _ in range(4)]
     return times
 
 
@@ -68,10 +68,10 @@ def browser() -> Iterator[Browser]:
 
 
 class Opened:
-    """A page, and what went wrong in it."""
+    """A page in a browser, with its errors and requests."""
 
-    def __init__(self, browser: Browser, address: str, **how: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1300, "height": 800}} | how)
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1300, "height": 800}} | options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(8_000)
         self.faults: list[str] = []
@@ -87,7 +87,7 @@ class Opened:
         dialog.dismiss()
 
     def close(self) -> None:
-        """Nothing may have gone wrong, and nothing but the page itself was asked for."""
+        """Close the page; it must have had no error and requested nothing but itself."""
         self.context.close()
         assert not self.faults
         assert {url.partition(":")[0] for url in self.requests} <= {"file", "data"}
@@ -101,9 +101,9 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
 
 
 def column(table: Locator, header: str) -> list[str]:
-    """What the rows that are seen show below the first column of that name."""
-    place = table.locator("thead th").all_inner_texts().index(header)
-    return [row.split("\t")[place] for row in table.locator(SHOWN).all_inner_texts()]
+    """The texts of the visible rows in the first column with this header."""
+    index = table.locator("thead th").all_inner_texts().index(header)
+    return [row.split("\t")[index] for row in table.locator(SHOWN).all_inner_texts()]
 
 
 def numbers(table: Locator, header: str) -> list[float]:

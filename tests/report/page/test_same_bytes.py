@@ -1,4 +1,4 @@
-"""Every figure and table is the same, to the byte, from one process to the next."""
+"""Two processes write every figure and table with the same bytes."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ own = summary[(summary["phase"] == "training") & summary["reference"].eq("gru")]
 files = run_folder.render(own, Noise(0.01, 0.02, 1, 20, 0.003), info)
 cases = [small.case("gru", batch_size=size) for size in range(1, 6)]
 logs = np.random.default_rng(1).normal(0, 0.01, (6, 5, 6)) + 0.2 * (np.arange(6) >= 3)[:, None, None]
-runs = [stored_run(place, cases, logs[place]) for place in range(6)]
+runs = [stored_run(index, cases, logs[index]) for index in range(6)]
 sections = [history_section(history(runs)), together_section(together(runs[:3], 0.025))]
 files |= {f"runs/{name}": content for name, content in several_runs.render("runs", sections).items()}
 for name, content in sorted(files.items()):
@@ -36,7 +36,7 @@ for name, content in sorted(files.items()):
 
 
 def drawn(seed: int) -> list[str]:
-    """The names and checksums of all files, from a process of its own that hashes names in its own way."""
+    """The names and checksums of all files, from a process with its own hash seed."""
     environment = os.environ | {"PYTHONHASHSEED": str(seed)}
     root = Path(__file__).parents[3]
     done = subprocess.run(
@@ -49,8 +49,8 @@ def test_all_files_of_reports_are_the_same_from_two_processes() -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(drawn, (1, 2))
     assert first == second
-    found = {line.split()[0] for line in first}
+    names = {line.split()[0] for line in first}
     figures = [f"figures/{name}" for name in ("ratio", "ratio_by_size", "scaling", "roofline")]
     figures += [f"runs/figures/{name}" for name in ("history", "together")]
-    assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= found
-    assert {"index.html", "runs/index.html"} <= found
+    assert {f"{name}.{kind}" for name in figures for kind in ("svg", "png")} <= names
+    assert {"index.html", "runs/index.html"} <= names

@@ -52,23 +52,23 @@ def test_another_section_takes_one_function_and_its_place(content: Content, monk
 
 
 def test_how_it_was_measured_has_commands_precision_noise_and_notes(content: Content) -> None:
-    asked = info_with(content.info, resolved={"measure": {"precision": 0.02}})
-    measured = sections.measured(replace(content, info=asked))
+    with_target = info_with(content.info, resolved={"measure": {"precision": 0.02}})
+    measured = sections.measured(replace(content, info=with_target))
     (commands,) = (part for part in measured.parts if isinstance(part, Commands))
     assert commands.lines == ("rnnbench run quick", "rnnbench report results/made-up")
     assert "The target was ±2% for every ratio; " in words(measured)
     assert "Noise floor: a case differs from itself by ±1.0%" in words(measured)
     (notes,) = (part for part in measured.parts if isinstance(part, Warnings))
-    assert notes.lines == tuple(asked.notes)
+    assert notes.lines == tuple(with_target.notes)
 
 
 def test_what_is_not_known_is_said_in_its_place(content: Content) -> None:
     nothing = with_none_measured(content.summary)
     empty = replace(content, summary=nothing, tables=all_tables.render(nothing, content.info))
-    said = {section.id: words(section) for section in sections.of(empty)}
-    assert said["grows"].startswith("No batch, length or hidden size")
-    assert "is not known" in said["limit"]
-    assert "0 replicates" in said["measured"]
+    texts = {section.id: words(section) for section in sections.of(empty)}
+    assert texts["grows"].startswith("No batch, length or hidden size")
+    assert "is not known" in texts["limit"]
+    assert "0 replicates" in texts["measured"]
     whole = content.summary[content.summary["status"] == "measured"]
     done = replace(content, summary=whole, tables=all_tables.render(whole, content.info))
     assert {section.id: words(section) for section in sections.of(done)}["missing"].startswith("Nothing: every case")

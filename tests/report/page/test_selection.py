@@ -18,9 +18,9 @@ def test_a_case_has_the_place_of_each_of_its_values(quick: pd.DataFrame) -> None
     choices = selection.choices(quick)
     for row in (0, 57, 130):
         named = {
-            axis["name"]: axis["values"][place]
-            for axis, place in zip(choices["axes"], choices["cases"][row], strict=True)
-            if place >= 0
+            axis["name"]: axis["values"][index]
+            for axis, index in zip(choices["axes"], choices["cases"][row], strict=True)
+            if index >= 0
         }
         assert named == {name: str(quick.loc[row, name]) for name in named}
         assert ("cell" in named) == (quick.loc[row, "implementation"] != "torch.nn")
@@ -53,6 +53,6 @@ def test_every_row_of_a_table_says_which_cases_it_is_about(quick: pd.DataFrame, 
 def test_a_mark_is_named_with_its_workload_ratio_interval_and_time(quick: pd.DataFrame) -> None:
     row = quick.index[(quick["cell"] == "gru") & (quick["implementation"] == "loop")][0]
     quick.loc[row, ["ratio", "ratio_low", "ratio_high", "seconds"]] = [2.5, 2.4, 2.6, 1.5e-3]
-    said = "gru loop, inference, batch 1, length 16, hidden 64, 1 layer"
-    assert selection.titles(quick)[row] == f"{said}; 2.50× (2.40–2.60); 1.50 ms"
-    assert selection.titles(with_one_replicate(quick))[row] == f"{said}; 1.50 ms"
+    name = "gru loop, inference, batch 1, length 16, hidden 64, 1 layer"
+    assert selection.titles(quick)[row] == f"{name}; 2.50× (2.40–2.60); 1.50 ms"
+    assert selection.titles(with_one_replicate(quick))[row] == f"{name}; 1.50 ms"

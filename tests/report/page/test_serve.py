@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 
 def ask(server: Server, path: str, *, host: str = "", method: str = "GET") -> tuple[int, str, bytes]:
-    """The status, type and content of an answer."""
+    """Send a request and return the status, type and content of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
     connection.putrequest(method, path, skip_host=True)
     connection.putheader("Host", host or f"localhost:{server.server_address[1]}")
@@ -70,7 +70,7 @@ def test_a_client_that_goes_away_leaves_no_trace(
     if sent.startswith(REQUEST):
         assert ended.wait(10)
         assert issubclass(faults[0] or Exception, ConnectionError)
-    assert ask(server, "/version")[0] == 200  # it serves on
+    assert ask(server, "/version")[0] == 200  # it still serves
     assert capfd.readouterr() == ("", "")
 
 
@@ -152,7 +152,7 @@ def test_a_port_in_use_is_the_users_error(server: Server) -> None:
 
 
 class Story:
-    """A clock whose sleeps are the moments at which things happen; at the end comes Ctrl-C."""
+    """A clock that runs the next moment at each sleep of `LOOK_SECONDS`; after the last one comes Ctrl-C."""
 
     def __init__(self, *moments: Callable[[], object]) -> None:
         self.moments = list(moments)
@@ -172,7 +172,7 @@ class Story:
 
 
 def test_the_page_follows_the_run_and_outlives_what_cannot_be_rendered(tmp_path: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     served: list[str] = []
     file = tmp_path / "windows-0.jsonl"
     file.write_text("1")
@@ -193,9 +193,9 @@ def test_the_page_follows_the_run_and_outlives_what_cannot_be_rendered(tmp_path:
 
     story = Story(look, grow, look, grow, grow, look, grow, look)
     with Server(0) as server:
-        follow(server, tmp_path, render, told.append, ready=look, clock=story.clock, sleep=story.sleep)
+        follow(server, tmp_path, render, messages.append, ready=look, clock=story.clock, sleep=story.sleep)
     assert served == ["1", "1", "11", "11", "11111"]
-    assert told == ["the page stays as it is: windows-0.jsonl: half a line\ufffd[31m", "stopped serving"]
+    assert messages == ["the page stays as it is: windows-0.jsonl: half a line\ufffd[31m", "stopped serving"]
     rests = [seconds for seconds in story.slept if seconds != LOOK_SECONDS]
     assert rests == pytest.approx([REST * 0.5] * 5)  # three tries failed, since the look between them tries again
 

@@ -37,7 +37,7 @@ class Page(HTMLParser):
 def files() -> dict[str, bytes]:
     cases = [Case(HOSTILE, "loop", small.workload(batch_size=size)) for size in range(1, 4)]
     logs = np.random.default_rng(1).normal(0, 0.01, (4, 3, 6))
-    runs = [stored_run(place, cases, logs[place]) for place in range(4)]
+    runs = [stored_run(index, cases, logs[index]) for index in range(4)]
     facts = {"git": {"commit": "<b>", "dirty": True}, "<i>": "<u>"}
     runs[1] = replace(runs[1], info=replace(runs[1].info, environment=facts))
     sections = [history_section(history(runs)), together_section(together(runs, 0.025))]
@@ -45,17 +45,17 @@ def files() -> dict[str, bytes]:
 
 
 def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:
-    made = files()
-    page = Page(made["index.html"].decode())
+    rendered = files()
+    page = Page(rendered["index.html"].decode())
     assert not {"b", "i", "u", "iframe"} & set(page.tags)
     assert page.tags.count("script") == 2  # the page's own
     assert HOSTILE in page.text
     assert "Not the same in these runs:" in page.text
     assert "this run:" not in page.text
     links = [link for link in page.links if link.startswith(("figures/", "tables/"))]
-    assert sorted(links) == sorted(name for name in made if name != "index.html")
-    assert not re.search(r"@import|url\((?!#)|\bsrc=", made["index.html"].decode())
-    assert b"<script>" not in b"".join(content for name, content in made.items() if name.endswith((".md", ".svg")))
+    assert sorted(links) == sorted(name for name in rendered if name != "index.html")
+    assert not re.search(r"@import|url\((?!#)|\bsrc=", rendered["index.html"].decode())
+    assert b"<script>" not in b"".join(content for name, content in rendered.items() if name.endswith((".md", ".svg")))
 
 
 def test_the_same_runs_give_the_same_bytes() -> None:

@@ -1,4 +1,4 @@
-"""What is said of several runs side by side."""
+"""The section that compares several runs."""
 
 import numpy as np
 import pytest
@@ -14,39 +14,39 @@ from tests.validation.history_simulated import stored_run
 CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
 
 
-def run(place: int, slower: float = 0.0, **worker: str) -> StoredRun:
-    logs = np.random.default_rng(place).normal(0.5, 0.005, (len(CASES), 12))
+def run(index: int, slower: float = 0.0, **worker: str) -> StoredRun:
+    logs = np.random.default_rng(index).normal(0.5, 0.005, (len(CASES), 12))
     logs[:4] += slower
-    return stored_run(place, CASES, logs, **worker)
+    return stored_run(index, CASES, logs, **worker)
 
 
 @pytest.fixture(scope="module")
-def found() -> Section:
+def compared() -> Section:
     return section(together([run(0, torch="2.13"), run(1, 0.1, torch="2.14"), run(2, torch="2.13")], 0.025))
 
 
-def test_the_words_count_the_verdicts_of_each_run_against_the_first(found: Section) -> None:
-    assert found.paragraphs[0] == (
+def test_the_words_count_the_verdicts_of_each_run_against_the_first(compared: Section) -> None:
+    assert compared.paragraphs[0] == (
         "2026-01-01 01:00 against 2026-01-01 00:00, by the ratios to the reference in each: of 8 cases 4 slower, "
         "4 same (margin 2.5%)."
     )
-    assert "The largest difference: gru loop inference, batch " in found.paragraphs[1]
-    assert "8 same" in found.paragraphs[2]
+    assert "The largest difference: gru loop inference, batch " in compared.paragraphs[1]
+    assert "8 same" in compared.paragraphs[2]
 
 
-def test_only_the_keys_that_differ_are_noted(found: Section) -> None:
-    assert any(note.startswith("worker: torch: 2.13") for note in found.warnings)
-    assert not any("machine" in note for note in found.warnings)
+def test_only_the_keys_that_differ_are_noted(compared: Section) -> None:
+    assert any(note.startswith("worker: torch: 2.13") for note in compared.warnings)
+    assert not any("machine" in note for note in compared.warnings)
 
 
-def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(found: Section) -> None:
-    cases, environment = found.tables
+def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(compared: Section) -> None:
+    cases, environment = compared.tables
     assert len(cases.rows) == len(CASES)
     assert cases.title == "The same cases in the runs"  # not in all: two are enough
     assert {row[5] for row in cases.rows[:4]} == {"slower"}  # the largest differences first
     assert len(cases.frame) == 3 * len(CASES)
     assert len(environment.headers) == 4
-    assert [picture.name for picture in found.pictures] == ["together"]
+    assert [picture.name for picture in compared.pictures] == ["together"]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(fou
 )
 def test_runs_are_called_by_what_tells_them_apart(facts: list[dict[str, str]], names: list[str]) -> None:
     runs = []
-    for place, fact in enumerate(facts):
-        one = run(place)
-        one.info.environment.clear()
-        one.info.environment.update(
+    for index, fact in enumerate(facts):
+        stored = run(index)
+        stored.info.environment.clear()
+        stored.info.environment.update(
             {
                 "software": {"packages": {"torch": fact.get("torch")}},
                 "machine": {"cpu": fact.get("cpu")},
                 "git": {"commit": fact.get("commit")},
             }
         )
-        runs.append((one.name, one.info))
+        runs.append((stored.name, stored.info))
     assert short(runs) == names

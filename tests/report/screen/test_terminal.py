@@ -31,7 +31,7 @@ def test_each_case_has_one_line_with_time_and_ratio_in_the_same_columns(
     quick: pd.DataFrame, info: RunInfo, width: int
 ) -> None:
     cases, _, _ = terminal.text(quick, info, width).partition("Over all sizes")
-    ends = [found.end() for found in re.finditer(r" [\d.]+ (µs|ms)", cases)]
+    ends = [match.end() for match in re.finditer(r" [\d.]+ (µs|ms)", cases)]
     columns = {end - cases.rfind("\n", 0, end) for end in ends}
     assert len(ends) == (quick["status"] == "measured").sum()
     assert len(columns) == 1
@@ -71,7 +71,7 @@ def test_a_brief_metric_that_is_added_is_a_column(
 
 def test_repeated_sizes_are_blank(quick: pd.DataFrame, info: RunInfo) -> None:
     lines = terminal.text(quick, info, 120).splitlines()
-    first = next(place for place, line in enumerate(lines) if "torch.nn.RNN " in line)
+    first = next(index for index, line in enumerate(lines) if "torch.nn.RNN " in line)
     assert lines[first].split()[:4] == ["1", "16", "64", "1"]
     assert lines[first + 1].split()[:2] == ["vanilla", "loop"]
 
@@ -89,8 +89,8 @@ def test_a_cell_that_was_not_compared_is_marked(quick: pd.DataFrame, info: RunIn
 
 
 def test_no_median_is_cut_off_where_names_and_devices_take_the_room(made_up: Summaries, info: RunInfo) -> None:
-    both = pd.concat([made_up("quick"), made_up("quick").assign(device="cuda"), made_up("quick").assign(dtype="tf32")])
-    long = renamed(both.reset_index(drop=True), "lstm", "package.of_mine:MyLSTMCellThatIsBest")
+    mixed = pd.concat([made_up("quick"), made_up("quick").assign(device="cuda"), made_up("quick").assign(dtype="tf32")])
+    long = renamed(mixed.reset_index(drop=True), "lstm", "package.of_mine:MyLSTMCellThatIsBest")
     _, _, medians = terminal.text(long, info, 80).partition("Over all sizes")
     table = medians.partition("On cpu and cuda")[0]
     shown = table_medians.render(long).rows
@@ -117,7 +117,7 @@ def test_markup_and_control_codes_in_names_are_shown_not_obeyed(quick: pd.DataFr
         without_reference,
         of_an_older_version,
         with_unknown_metrics,
-        lambda all_: all_.head(0),
+        lambda summary: summary.head(0),
     ],
 )
 def test_poor_runs_are_printed_too(quick: pd.DataFrame, info: RunInfo, change: type) -> None:

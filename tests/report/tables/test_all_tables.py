@@ -42,7 +42,7 @@ def test_every_case_keeps_its_row_with_its_reason(quick: pd.DataFrame, info: Run
 def test_each_workload_starts_with_its_torch_layer(quick: pd.DataFrame, info: RunInfo) -> None:
     ratios = all_tables.render(quick, info)["ratios"]
     assert len(ratios.breaks) == 50  # the groups of the suite
-    assert all(ratios.rows[place][0].startswith("torch.nn.") for place in ratios.breaks)
+    assert all(ratios.rows[start][0].startswith("torch.nn.") for start in ratios.breaks)
 
 
 def test_csv_of_ratios_has_every_number_in_full_and_its_unit_in_the_name(quick: pd.DataFrame, info: RunInfo) -> None:
@@ -62,9 +62,9 @@ def test_medians_are_those_of_the_cases(quick: pd.DataFrame, info: RunInfo) -> N
 
 
 def test_parameters_are_shown_as_torchinfo_prints_them(notebook: pd.DataFrame, info: RunInfo) -> None:
-    here = (notebook["cell"] == "vanilla") & (notebook["batch_size"] == 32)
+    selected = (notebook["cell"] == "vanilla") & (notebook["batch_size"] == 32)
     figures = ["parameters", "step_macs", "mult_adds", "input_bytes", "forward_backward_bytes", "parameter_bytes"]
-    notebook.loc[here, figures] = [745, 22_400, 21_600, 1_280, 6_400, 2_980]
+    notebook.loc[selected, figures] = [745, 22_400, 21_600, 1_280, 6_400, 2_980]
     table = all_tables.render(notebook, info)["parameters"]
     row = next(row for row in table.rows if row[:2] == ("vanilla", "32"))
     assert row == ("vanilla", "32", "10", "20", "5", "1", "745", "0.02", "0.02", "0.00", "0.01", "0.00", "0.01")
@@ -125,9 +125,9 @@ def test_markdown_text_stays_in_its_cell_and_holds_no_markup(text: str) -> None:
 
 def test_a_title_with_a_cells_name_holds_no_markup_in_markdown(quick: pd.DataFrame, info: RunInfo) -> None:
     title = "The operators of <img src=x>|`a`"
-    made = replace(all_tables.render(quick, info)["ratios"], title=title)
-    assert as_markdown.render(made).splitlines()[0] == f"## {escape(title)}"
-    assert "<img" not in as_markdown.render(made)
+    titled = replace(all_tables.render(quick, info)["ratios"], title=title)
+    assert as_markdown.render(titled).splitlines()[0] == f"## {escape(title)}"
+    assert "<img" not in as_markdown.render(titled)
 
 
 @given(st.text())
@@ -175,7 +175,7 @@ POOR = [
     without_reference,
     of_an_older_version,
     with_unknown_metrics,
-    lambda all_: all_.head(0),
+    lambda summary: summary.head(0),
 ]
 
 
@@ -188,14 +188,14 @@ def test_poor_runs_have_all_tables(quick: pd.DataFrame, info: RunInfo, change: t
 
 def test_a_long_table_ends_for_readers_and_not_for_programs(quick: pd.DataFrame, info: RunInfo, monkeypatch) -> None:
     monkeypatch.setattr("rnnbench.report.tables.table.MAX_ROWS", 10)
-    made = all_tables.render(quick, info)["ratios"]
-    assert (len(made.rows), made.total) == (10, len(quick))
-    assert made.note.endswith(f"Here are the first 10 of {len(quick)} rows; tables/ratios.csv has all.")
-    assert len(read(as_csv.render(made))) == len(quick)
+    ratios = all_tables.render(quick, info)["ratios"]
+    assert (len(ratios.rows), ratios.total) == (10, len(quick))
+    assert ratios.note.endswith(f"Here are the first 10 of {len(quick)} rows; tables/ratios.csv has all.")
+    assert len(read(as_csv.render(ratios))) == len(quick)
     assert len(all_tables.render(quick, info)["medians"].rows) == 10
 
 
 def test_a_table_that_is_not_long_says_nothing_of_it(quick: pd.DataFrame, info: RunInfo) -> None:
-    made = all_tables.render(quick, info)["ratios"]
-    assert made.total == len(made.rows) == len(quick)
-    assert "first" not in made.note
+    ratios = all_tables.render(quick, info)["ratios"]
+    assert ratios.total == len(ratios.rows) == len(quick)
+    assert "first" not in ratios.note

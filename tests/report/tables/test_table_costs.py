@@ -20,7 +20,7 @@ def value(table: Table, series: str, header: str) -> str:
 def test_every_case_has_its_row_by_workload(quick: pd.DataFrame) -> None:
     table = table_costs.render(quick)
     assert len(table.rows) == len(quick)
-    assert all(table.rows[place][0].startswith("torch.nn.") for place in table.breaks)
+    assert all(table.rows[start][0].startswith("torch.nn.") for start in table.breaks)
     assert value(table, "combined hoisted", table.headers[-1]).startswith("skipped: combined has one product")
 
 
@@ -32,9 +32,9 @@ def test_every_known_metric_of_a_call_is_a_column_and_torchinfos_are_not(quick: 
 
 
 def test_values_have_their_units(quick: pd.DataFrame) -> None:
-    here = (quick["cell"] == "lstm") & (quick["implementation"] == "loop")
-    quick.loc[here, ["macs", "peak_bytes", "times_limit"]] = [17_104_896, 270_336, 78.5]
-    quick.loc[here, "bound_by"] = "memory"
+    selected = (quick["cell"] == "lstm") & (quick["implementation"] == "loop")
+    quick.loc[selected, ["macs", "peak_bytes", "times_limit"]] = [17_104_896, 270_336, 78.5]
+    quick.loc[selected, "bound_by"] = "memory"
     table = table_costs.render(quick)
     assert value(table, "lstm loop", "MACs") == "17.1 M"
     assert value(table, "lstm loop", "peak memory") == "270 kB"

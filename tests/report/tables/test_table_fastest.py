@@ -1,4 +1,4 @@
-"""The fastest way to run each cell, from ratios that are set by hand."""
+"""The fastest implementation of each cell, from ratios that are set by hand."""
 
 import pandas as pd
 import pytest
@@ -8,7 +8,7 @@ from rnnbench.report.tables import table_fastest
 
 @pytest.fixture
 def ladder(quick: pd.DataFrame) -> pd.DataFrame:
-    """Of `quick`, the two ways to run an LSTM in inference: `hoisted` ahead at three of eight workloads."""
+    """The LSTM of `quick` in inference, in two implementations: `hoisted` is ahead at three of eight workloads."""
     rows = quick[(quick["reference"] == "lstm") & (quick["phase"] == "inference")].copy()
     hoisted = rows.index[rows["implementation"] == "hoisted"]
     rows.loc[rows["implementation"] == "loop", "ratio"] = 1.05
@@ -17,21 +17,21 @@ def ladder(quick: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_lowest_ratio_of_each_workload_counts(ladder: pd.DataFrame) -> None:
-    found = table_fastest.render(ladder)
-    assert found is not None
-    assert found.rows == (("lstm", "inference", "loop 5, hoisted 3", "1.05×", "0.800–1.05", "8 of 8", "3 of 8"),)
-    assert found.frame["below_1"].to_list() == [3]
+    table = table_fastest.render(ladder)
+    assert table is not None
+    assert table.rows == (("lstm", "inference", "loop 5, hoisted 3", "1.05×", "0.800–1.05", "8 of 8", "3 of 8"),)
+    assert table.frame["below_1"].to_list() == [3]
 
 
 def test_a_case_without_a_ratio_does_not_count(ladder: pd.DataFrame) -> None:
     ladder.loc[ladder["implementation"] == "loop", "ratio"] = float("nan")
-    assert table_fastest.render(ladder) is None  # one way is left
+    assert table_fastest.render(ladder) is None  # one implementation is left
 
 
 def test_a_cell_that_is_run_in_one_way_has_no_row(quick: pd.DataFrame) -> None:
-    found = table_fastest.render(quick)
-    assert found is not None
-    cells = {row[0] for row in found.rows}
+    table = table_fastest.render(quick)
+    assert table is not None
+    cells = {row[0] for row in table.rows}
     assert "lstm" in cells
     assert "combined" not in cells  # which can't be hoisted
     assert table_fastest.render(quick[quick["implementation"] != "hoisted"]) is None

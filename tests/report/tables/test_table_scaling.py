@@ -49,8 +49,8 @@ def test_crossings_are_told_in_words_with_an_interval_for_programs_too() -> None
 
 
 def test_every_prediction_is_called_one(measured: pd.DataFrame) -> None:
-    asked = {"batch_size": [8, 500], "seq_len": [32], "hidden_size": [100]}
-    table = table_predicted.render(measured, asked)
+    sizes = {"batch_size": [8, 500], "seq_len": [32], "hidden_size": [100]}
+    table = table_predicted.render(measured, sizes)
     assert table.title == "Predicted, not measured"
     assert {"predicted time", "predicted ratio"} <= set(table.headers)
     assert column(table, "note")[1].startswith("not predicted; batch_size was measured from 1 to 64")
@@ -63,6 +63,6 @@ def test_a_report_of_few_sizes_has_none_of_these_tables(quick: pd.DataFrame, inf
 
 
 def test_cold_caches_are_told_of(measured: pd.DataFrame) -> None:
-    asked = {"batch_size": [8], "seq_len": [32], "hidden_size": [100]}
-    assert "cold caches" in table_predicted.render(measured.assign(cold_cache=True), asked).note
-    assert "cold" not in table_predicted.render(measured, asked).note
+    sizes = {"batch_size": [8], "seq_len": [32], "hidden_size": [100]}
+    assert "cold caches" in table_predicted.render(measured.assign(cold_cache=True), sizes).note
+    assert "cold" not in table_predicted.render(measured, sizes).note

@@ -1,4 +1,4 @@
-"""Comparisons made by hand: every verdict, and what is hard to show."""
+"""Comparisons made by hand: every verdict, and names that are hard to show."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ def estimate(value: float, low: float = UNKNOWN, high: float = UNKNOWN) -> Estim
 
 
 def near(value: float, half: float = 0.009) -> Estimate:
-    """An estimate with an interval about it."""
+    """An estimate with an interval around it."""
     return Estimate(value, value - half, value + half)
 
 
@@ -30,7 +30,7 @@ def changed(name: str, base: int, head: int) -> Change:
 
 
 def finding(verdict: Verdict | None, low: float | Estimate | None = None, **more: Any) -> Finding:
-    """A finding of a small case; the mean is as the low quantile but wider."""
+    """A finding of a small case; the mean is near the low quantile and has a wider interval."""
     first = near(low) if isinstance(low, float) else low
     wide = None if first is None else Estimate(first.value + 0.002, first.lower - 0.004, first.upper + 0.008)
     known: dict[str, Any] = {
@@ -81,7 +81,7 @@ def comparison(*findings: Finding, **more: Any) -> Comparison:
 
 
 def unchanged(number: int) -> list[Finding]:
-    """As many unchanged cases, each of its own size."""
+    """Findings of this many unchanged cases, each of its own size."""
     return [
         finding("unchanged", near(1 + 0.0001 * (n % 90), 0.006), case=case("vanilla", batch_size=n + 1))
         for n in range(number)
@@ -99,25 +99,28 @@ def realistic() -> Comparison:
     """A suite of 24 cases, two of which a commit made slower."""
     sizes: dict[str, Any] = {"seq_len": 32, "hidden_size": 128}
     cases = [
-        case(cell, how, phase=phase, batch_size=batch, **sizes)
+        case(cell, implementation, phase=phase, batch_size=batch, **sizes)
         for cell in ("vanilla", "lstm", "gru")
-        for how in ("loop", "hoisted")
+        for implementation in ("loop", "hoisted")
         for phase in ("inference", "training")
         for batch in (1, 16)
     ]
-    made = {
+    special = {
         9: SLOWER,
         11: finding("regressed", 1.034),
         15: finding("inconclusive", estimate(1.013, 0.988, 1.039)),
         20: FASTER,
     }
-    found = [
-        _as(made.get(n) or finding("unchanged", near(1 + 0.001 * (n % 5 - 2), 0.007)), one)
-        for n, one in enumerate(cases)
+    findings = [
+        _as(special.get(n) or finding("unchanged", near(1 + 0.001 * (n % 5 - 2), 0.007)), subject)
+        for n, subject in enumerate(cases)
     ]
     return comparison(
-        *found,
-        *(Finding(one, None, 0.0, "only in the head") for one in (reference_case(**sizes), case("deep", **sizes))),
+        *findings,
+        *(
+            Finding(subject, None, 0.0, "only in the head")
+            for subject in (reference_case(**sizes), case("deep", **sizes))
+        ),
     )
 
 
@@ -144,7 +147,14 @@ def large(regressed: int = 40, total: int = 2000) -> Comparison:
     return comparison(*slow, *unchanged(total - regressed))
 
 
-def _as(found: Finding, one: Case) -> Finding:
+def _as(template: Finding, subject: Case) -> Finding:
     return Finding(
-        one, found.verdict, found.margin, found.reason, found.low, found.mean, found.replicates, found.changes
+        subject,
+        template.verdict,
+        template.margin,
+        template.reason,
+        template.low,
+        template.mean,
+        template.replicates,
+        template.changes,
     )

@@ -30,8 +30,8 @@ NOTHING = "No time was compared: one replicate gives no interval: a longer budge
 MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 
-def said(compared: Comparison) -> str:
-    return answer.answer(compared, names(one.case for one in compared.findings))
+def answer_to(compared: Comparison) -> str:
+    return answer.answer(compared, names(sample.case for sample in compared.findings))
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,19 @@ def said(compared: Comparison) -> str:
 )
 def test_the_answer(findings: list[Finding], text: str) -> None:
     # One size for all, so that names stay short.
-    same = [replace(one, case=replace(Case.from_axes(one.case.axes()), workload=_small(one))) for one in findings]
-    assert said(comparison(*same)) == text
+    same = [
+        replace(sample, case=replace(Case.from_axes(sample.case.axes()), workload=_small(sample)))
+        for sample in findings
+    ]
+    assert answer_to(comparison(*same)) == text
 
 
-def _small(one: Finding):
-    return replace(Case.from_axes(one.case.axes()).workload, batch_size=16, num_layers=1)
+def _small(sample: Finding):
+    return replace(Case.from_axes(sample.case.axes()).workload, batch_size=16, num_layers=1)
 
 
 def test_a_realistic_answer() -> None:
-    assert said(realistic()) == (
+    assert answer_to(realistic()) == (
         "2 of 24 cases regressed; the worst is lstm loop inference, batch 16: "
         "5.1% slower (+4.2% to +6.0%). Also 1 inconclusive, 1 improved, 20 unchanged, 2 not compared."
     )

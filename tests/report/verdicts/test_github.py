@@ -12,7 +12,7 @@ COMMAND = re.compile(r"::(error|warning) title=([^:,\r\n]*)::([^\r\n]*)")
 
 
 def undone(text: str) -> str:
-    """As GitHub's runner undoes the escapes."""
+    """Undo the escapes as GitHub's runner does."""
     for code, letter in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
         text = text.replace(code, letter)
     return text

@@ -12,9 +12,9 @@ SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 
 
 def suite(compared: Comparison) -> ET.Element:
-    found = ET.fromstring(junit.render(compared)).find("testsuite")
-    assert found is not None
-    return found
+    element = ET.fromstring(junit.render(compared)).find("testsuite")
+    assert element is not None
+    return element
 
 
 @pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))

@@ -14,7 +14,7 @@ SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the table as Markdown splits them, heading and rule left out."""
+    """The cells of the table as Markdown splits them, without the heading and the rule."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in SEPARATOR.split(line)[1:-1]] for line in lines[2:]]
 

@@ -27,13 +27,13 @@ from .samples import (
 MORE_OPERATORS = changed("operators", 412, 508)
 
 
-@pytest.mark.parametrize("one", [FAILING, APART, ONE_SIDED])
-def test_a_reason_is_the_sentence(one: Finding) -> None:
-    assert sentence.render(one) == one.reason
+@pytest.mark.parametrize("sample", [FAILING, APART, ONE_SIDED])
+def test_a_reason_is_the_sentence(sample: Finding) -> None:
+    assert sentence.render(sample) == sample.reason
 
 
 @pytest.mark.parametrize(
-    ("one", "text"),
+    ("sample", "text"),
     [
         (
             SLOWER,
@@ -48,8 +48,8 @@ def test_a_reason_is_the_sentence(one: Finding) -> None:
         (SAME, ""),
     ],
 )
-def test_each_verdict_has_its_sentence(one: Finding, text: str) -> None:
-    assert sentence.render(one) == text
+def test_each_verdict_has_its_sentence(sample: Finding, text: str) -> None:
+    assert sentence.render(sample) == text
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_known_is_said(known: dict[str, Any], text: str) -> None:
 
 def test_a_sentence_is_one_printable_line_of_bearable_length() -> None:
     long = finding("regressed", reason=f"fails now: {NASTY * 100}")
-    for one in [*every_verdict().findings, long]:
-        assert sentence.render(one).isprintable()
-        assert len(sentence.render(one)) <= sentence.MAX_REASON_LENGTH
+    for sample in [*every_verdict().findings, long]:
+        assert sentence.render(sample).isprintable()
+        assert len(sentence.render(sample)) <= sentence.MAX_REASON_LENGTH
     assert sentence.render(long).endswith("…")

@@ -48,7 +48,7 @@ def test_what_is_compared_comes_first_and_the_answer_last(width: int) -> None:
 
 def test_numbers_stand_in_columns_and_the_sentence_below() -> None:
     lines = terminal.text(realistic(), 100).splitlines()
-    first = next(place for place, line in enumerate(lines) if "regressed" in line)
+    first = next(index for index, line in enumerate(lines) if "regressed" in line)
     assert lines[first].split("  ")[0] == "lstm loop inference, batch 16"
     assert re.search(r"regressed +\+5\.1%  \[\+4\.2%, \+6\.0%\] +\+5\.3%$", lines[first])
     assert lines[first + 1].startswith("    Likely cause: 96 more operator calls (412 -> 508, +23%)")

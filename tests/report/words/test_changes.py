@@ -82,5 +82,5 @@ def test_an_open_case_is_told_by_the_ratio_that_is_open() -> None:
 
 
 def test_a_verdict_by_counts_says_nothing_of_the_time() -> None:
-    assert [changes.direction(one) for one in (SLOWER, FASTER, LARGER, OPEN)] == [1, -1, 0, 0]
+    assert [changes.direction(sample) for sample in (SLOWER, FASTER, LARGER, OPEN)] == [1, -1, 0, 0]
     assert changes.direction(finding("regressed", 1.08, changes=LARGER.changes)) == 1

@@ -99,8 +99,8 @@ def test_a_run_without_measured_cases_says_so(quick: pd.DataFrame, info: RunInfo
 
 
 def test_a_single_case_is_named(quick: pd.DataFrame, info: RunInfo) -> None:
-    one = quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1)
-    assert "gru loop takes 6.70 times as long as torch.nn in inference." in answer(one, info)
+    single = quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1)
+    assert "gru loop takes 6.70 times as long as torch.nn in inference." in answer(single, info)
 
 
 def test_counts_add_up_to_all_cases(quick: pd.DataFrame) -> None:
@@ -112,8 +112,8 @@ def test_another_device_is_named_with_its_processor_where_that_is_known(quick: p
     quick["device"] = "cuda"
     assert where(quick, info) == "cuda"
     for cards, words in ((1, "cuda (NVIDIA H100)"), (2, "cuda (2 x NVIDIA H100)")):
-        there = {"devices": {"cuda": [{"name": "NVIDIA H100", "uuid": str(card)} for card in range(cards)]}}
-        assert where(quick, info_with(info, environment={"worker": {"cuda": "13.0"} | there})) == words
+        devices = {"devices": {"cuda": [{"name": "NVIDIA H100", "uuid": str(card)} for card in range(cards)]}}
+        assert where(quick, info_with(info, environment={"worker": {"cuda": "13.0"} | devices})) == words
     quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
     assert where(quick, info) == "cpu and cuda"
 
@@ -127,14 +127,14 @@ def test_the_nearest_and_the_farthest_from_the_limit_are_named(quick: pd.DataFra
     assert text.endswith("in inference (median 1.40×), the farthest lstm loop in training (median 79.0×).")
 
 
-@pytest.mark.parametrize("change", [of_an_older_version, with_none_measured, lambda all_: all_.head(0)])
+@pytest.mark.parametrize("change", [of_an_older_version, with_none_measured, lambda summary: summary.head(0)])
 def test_where_no_limit_is_known_none_is_claimed(quick: pd.DataFrame, change: type) -> None:
     assert limit(change(quick)) == ""
 
 
 def test_one_series_alone_is_neither_nearest_nor_farthest(quick: pd.DataFrame) -> None:
-    one = quick[quick["times_limit"].notna()].head(1).assign(times_limit=7.25)
-    assert limit(one).endswith("is that of vanilla loop in inference (median 7.25×).")
+    single = quick[quick["times_limit"].notna()].head(1).assign(times_limit=7.25)
+    assert limit(single).endswith("is that of vanilla loop in inference (median 7.25×).")
 
 
 def test_torchs_own_cells_are_not_called_hand_written(quick: pd.DataFrame, info: RunInfo) -> None:

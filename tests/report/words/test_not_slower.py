@@ -1,4 +1,4 @@
-"""What a test says of its two modules."""
+"""The sentences with which `assert_not_slower` answers."""
 
 import math
 from dataclasses import replace
@@ -28,21 +28,21 @@ SLOWER = NotSlowerResult(
 )
 
 
-def said(**changes: object) -> list[str]:
+def sentences(**changes: object) -> list[str]:
     return sentence(replace(SLOWER, **changes), "MyLSTM", "LSTM").splitlines()  # type: ignore[arg-type]
 
 
 def test_an_answer_has_ratio_interval_factor_and_what_it_rests_on() -> None:
-    assert said() == [
+    assert sentences() == [
         "slower: MyLSTM takes 1.380× as long as LSTM (99% interval 1.310× to 1.457×), more than the 1.2× allowed",
         "training on cpu, 1 thread: 31.2 µs against 22.6 µs; 12 rounds in 1.40 s, budget 10.0 s; outputs agree",
     ]
-    assert said(answer="not slower", factor=1.5)[0].endswith(", at most the 1.5× allowed")
+    assert sentences(answer="not slower", factor=1.5)[0].endswith(", at most the 1.5× allowed")
 
 
 def test_a_slow_mean_is_told_beside_the_low_quantile() -> None:
-    found = said(by_the_mean=True, ratio=Estimate(1.01, 0.99, 1.03), mean_ratio=Estimate(1.4, 1.3, 1.5))
-    assert found[0] == (
+    lines = sentences(by_the_mean=True, ratio=Estimate(1.01, 0.99, 1.03), mean_ratio=Estimate(1.4, 1.3, 1.5))
+    assert lines[0] == (
         "slower in the mean: MyLSTM takes 1.400× as long as LSTM (99% interval 1.300× to 1.500×), more than the 1.2× "
         "allowed; by a low quantile of the calls 1.010× (99% interval 0.990× to 1.030×)"
     )
@@ -52,32 +52,32 @@ def test_a_slow_mean_is_told_beside_the_low_quantile() -> None:
     ("precise", "why"), [(False, "The budget is spent"), (True, "The ratio is known as precisely as asked")]
 )
 def test_undecided_says_why_and_what_helps(precise: bool, why: str) -> None:
-    found = said(answer=None, precise_enough=precise)
-    assert found[0].startswith("undecided: MyLSTM takes 1.380×")
-    assert found[0].endswith("; 1.2× is allowed")
-    assert found[2].startswith(f"{why}: a larger budget, a factor")
-    assert "undecided='skip'" in found[2]
+    lines = sentences(answer=None, precise_enough=precise)
+    assert lines[0].startswith("undecided: MyLSTM takes 1.380×")
+    assert lines[0].endswith("; 1.2× is allowed")
+    assert lines[2].startswith(f"{why}: a larger budget, a factor")
+    assert "undecided='skip'" in lines[2]
 
 
 def test_one_round_has_no_interval() -> None:
-    assert "(no interval)" in said(answer=None, rounds=1, ratio=Estimate(1.3, math.nan, math.nan))[0]
+    assert "(no interval)" in sentences(answer=None, rounds=1, ratio=Estimate(1.3, math.nan, math.nan))[0]
 
 
 def test_outputs_that_differ_are_the_answer_where_they_may_not() -> None:
     differs = "differs by 1.4e+00 of the largest value: times only"
-    found = said(answer=None, rounds=0, parity=differs)
-    assert found[0] == (
+    lines = sentences(answer=None, rounds=0, parity=differs)
+    assert lines[0] == (
         "outputs differ: MyLSTM's output is not LSTM's, and nothing was timed: differs by 1.4e+00 of the largest value"
     )
-    assert "equal_outputs=False" in found[1]
-    assert said(parity=differs)[1].endswith("; outputs: differs by 1.4e+00 of the largest value")
+    assert "equal_outputs=False" in lines[1]
+    assert sentences(parity=differs)[1].endswith("; outputs: differs by 1.4e+00 of the largest value")
 
 
 def test_what_makes_the_work_unequal_or_the_machine_busy_is_told() -> None:
-    assert said(notes=("cuDNN's layers may use TF32.",))[-1] == "cuDNN's layers may use TF32."
+    assert sentences(notes=("cuDNN's layers may use TF32.",))[-1] == "cuDNN's layers may use TF32."
     undecided = replace(SLOWER, answer=None)
     assert sentence(undecided, "a", "b", is_shared=True).splitlines()[-1].endswith("processes of pytest-xdist")
 
 
 def test_a_large_ratio_needs_no_third_decimal() -> None:
-    assert "takes 123× as long" in said(ratio=Estimate(123.4, 120.0, 130.0))[0]
+    assert "takes 123× as long" in sentences(ratio=Estimate(123.4, 120.0, 130.0))[0]

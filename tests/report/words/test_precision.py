@@ -8,7 +8,7 @@ from tests.stored import INFO
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "asked", "words"),
+    ("low", "high", "precision", "words"),
     [
         (1.97, 2.03, 0.02, ""),
         (1.95, 2.05, 0.02, "interval wider than ±2%"),
@@ -18,9 +18,9 @@ from tests.stored import INFO
     ],
 )
 def test_a_ratio_is_marked_where_it_is_wider_than_asked(
-    low: float, high: float, asked: float | None, words: str
+    low: float, high: float, precision: float | None, words: str
 ) -> None:
-    info = replace(INFO, resolved={"measure": {"precision": asked}})
+    info = replace(INFO, resolved={"measure": {"precision": precision}})
     assert missed({"ratio": 2.0, "ratio_low": low, "ratio_high": high}, info) == words
 
 
@@ -60,11 +60,11 @@ def test_the_precision_reached_counts_what_met_what_was_asked(quick: pd.DataFram
     measured = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
     quick.loc[measured, ["ratio_low", "ratio_high"]] = [2 / 1.01, 2 * 1.01]
     quick.loc[measured[:5], ["ratio_low", "ratio_high"]] = [2 / 1.05, 2 * 1.05]
-    asked = replace(INFO, resolved={"measure": {"precision": 0.02}})
+    with_target = replace(INFO, resolved={"measure": {"precision": 0.02}})
     total = len(measured)
     spread = "±1.0% in the median and ±5.0% at the widest"
-    assert reached(quick, asked) == (
+    assert reached(quick, with_target) == (
         f"The target was ±2% for every ratio; {total - 5} of {total} reached it. They are {spread}."
     )
     assert reached(quick, INFO) == f"The intervals of {total} ratios are {spread}; no precision was asked for."
-    assert reached(quick.head(0), asked) == ""
+    assert reached(quick.head(0), with_target) == ""

@@ -1,4 +1,4 @@
-"""A report of data sets speaks of loading item by item where one of cells speaks of torch.nn."""
+"""A report of data sets names loading item by item as the reference; a report of cells names torch.nn."""
 
 import math
 import re
@@ -37,9 +37,9 @@ def test_nothing_in_a_report_of_data_sets_speaks_of_torch_nn(
     about = info_with(info, suite="data", description="Loading alone")
     text = terminal.text(loaded, about, 120)
     page = written(loaded, NOISE, about, tmp_path / "report").read_text(encoding="utf-8")
-    for said in (text, re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)):
-        assert "torch.nn" not in said
-        assert "per_item" in said
+    for shown in (text, re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)):
+        assert "torch.nn" not in shown
+        assert "per_item" in shown
     assert "other ways to load take" in text
     assert "overlapping vectorised" in text
 
@@ -53,9 +53,9 @@ def test_a_report_of_cells_and_data_sets_speaks_of_the_reference(trained: pd.Dat
 def test_columns_for_programs_say_what_the_ratio_is_to(
     loaded: pd.DataFrame, trained: pd.DataFrame, quick: pd.DataFrame, info: RunInfo
 ) -> None:
-    columns = [set(all_tables.render(one, info)["ratios"].frame.columns) for one in (loaded, trained, quick)]
-    for found, key in zip(columns, ("per_item", "reference", "torch_nn"), strict=True):
-        assert {f"ratio_to_{key}", f"ratio_to_{key}_low", f"ratio_to_{key}_high"} <= found
+    columns = [set(all_tables.render(summary, info)["ratios"].frame.columns) for summary in (loaded, trained, quick)]
+    for names, key in zip(columns, ("per_item", "reference", "torch_nn"), strict=True):
+        assert {f"ratio_to_{key}", f"ratio_to_{key}_low", f"ratio_to_{key}_high"} <= names
 
 
 def test_what_a_data_set_has_not_is_no_constant_of_its_run_nor_are_samples_where_nothing_loads(
@@ -82,10 +82,10 @@ def test_an_epoch_stands_beside_its_steps_and_its_loading(trained: pd.DataFrame,
     trained.loc[trained["phase"] == "step", "seconds"] = 0.002
     trained.loc[trained["phase"] == "loading", "seconds"] = 0.008
     trained.loc[trained["phase"] == "epoch", "seconds"] = 0.060
-    found = table_epochs.render(trained)
-    assert found is not None
-    assert len(found.rows) == (trained["phase"] == "epoch").sum()
-    assert found.rows[0][-4:] == ("60.0 ms", "32.0 ms", "8.00 ms", "1.50×")  # 16 batches
+    table = table_epochs.render(trained)
+    assert table is not None
+    assert len(table.rows) == (trained["phase"] == "epoch").sum()
+    assert table.rows[0][-4:] == ("60.0 ms", "32.0 ms", "8.00 ms", "1.50×")  # 16 batches
     assert "An epoch beside its parts" in terminal.text(trained, info, 120)
 
 
@@ -107,8 +107,8 @@ def test_a_run_without_any_reference_has_times_and_says_that_nothing_was_compare
     text = " ".join(terminal.text(alone, info, 120).split())
     page = re.sub("<svg.*?</svg>", "", written(alone, NOISE, info, tmp_path).read_text(), flags=re.DOTALL)
     tables = all_tables.render(alone, info)
-    for said in (text, page, headline.answer(alone, info), *(tables[name].note for name in TIMES)):
-        assert "Time only: no reference is named, so there are no ratios and nothing was compared." in said
+    for shown in (text, page, headline.answer(alone, info), *(tables[name].note for name in TIMES)):
+        assert "Time only: no reference is named, so there are no ratios and nothing was compared." in shown
     assert "ratio to" not in text
     assert "Over all sizes" not in text
     assert "torch.nn" not in text

@@ -8,7 +8,7 @@ class Planted:
 
     params = tuple(cases())
     param_names = ("case",)
-    rounds = 1  # each round starts a process for each case, which imports torch
+    rounds = 1  # each round starts one process for each case, which imports torch
     repeat = (3, 20, 0.7)  # fewest, most, seconds
     sample_time = 0.01
     warmup_time = 0.1

@@ -1,7 +1,7 @@
-"""`python -m tests.validation faults`: runs that are killed, interrupted, or find no room, and what was lost.
+"""`python -m tests.validation faults`: runs that are killed, interrupted or out of disk space, and what they lose.
 
-Everything is real: the command line, its workers, the signals and the disks. Each fault comes at times that are spread
-evenly over the whole life of the command, drawn from a fixed seed.
+Everything is real: the command line, its workers, the signals and the disks. Each fault comes at random times from a
+fixed seed, spread evenly over the whole life of the command.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from tests.validation.faults import clocks, disks, interrupts, kills, misbehavin
 from tests.validation.faults.outcome import Outcome
 
 SEED = 11
-FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {  # how many times, and what does it
+FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {  # name -> number of times, function
     "coordinator killed": (200, kills.coordinator),
     "worker killed": (200, kills.workers),
     "Ctrl-C": (200, interrupts.interrupts),
@@ -31,33 +31,35 @@ FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {
 
 
 def faults(share: float = 1.0, only: str = "") -> pd.DataFrame:
-    """One row for each kind of fault and the stage in which it came; `share` of the full number of times."""
-    found: list[Outcome] = []
+    """One row for each kind of fault and stage in which it came; `share`: part of the full number of times."""
+    outcomes: list[Outcome] = []
     for name, (times, make) in FAULTS.items():
         if only not in name:
             continue
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             for number, outcome in enumerate(make(Path(folder), max(1, round(times * share)), SEED), 1):
-                found.append(outcome)
-                said = "; ".join(outcome.wrong) or "well"
-                print(f"{name} {number}: {outcome.stage}: {said}", file=sys.stderr, flush=True)
-    return _table(found)
+                outcomes.append(outcome)
+                text = "; ".join(outcome.wrong) or "well"
+                print(f"{name} {number}: {outcome.stage}: {text}", file=sys.stderr, flush=True)
+    return _table(outcomes)
 
 
-def _table(found: list[Outcome]) -> pd.DataFrame:
+def _table(outcomes: list[Outcome]) -> pd.DataFrame:
     rows = []
-    for (fault, stage), members in itertools.groupby(sorted(found, key=_place), _place):
+    for (fault, stage), members in itertools.groupby(sorted(outcomes, key=_place), _place):
         group = list(members)
         rows.append(
             {
                 "fault": fault,
                 "when": stage,
-                "times": sum(not one.skipped for one in group),
-                "windows before": sum(one.windows for one in group),
-                "windows lost": sum(one.lost for one in group),
-                "windows doubled": sum(one.doubled for one in group),
-                "not as it should be": sum(bool(one.wrong) for one in group),
-                "what": "; ".join(dict.fromkeys(text for one in group for text in (*one.wrong, one.skipped) if text)),
+                "times": sum(not outcome.skipped for outcome in group),
+                "windows before": sum(outcome.windows for outcome in group),
+                "windows lost": sum(outcome.lost for outcome in group),
+                "windows doubled": sum(outcome.doubled for outcome in group),
+                "not as it should be": sum(bool(outcome.wrong) for outcome in group),
+                "what": "; ".join(
+                    dict.fromkeys(text for outcome in group for text in (*outcome.wrong, outcome.skipped) if text)
+                ),
             }
         )
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""A wall clock that jumps while a run goes on: its times are those of a clock that does not."""
+"""The wall clock jumps during a run; its times come from a clock that does not."""
 
 import shutil
 import time
@@ -16,8 +16,8 @@ FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
 
 
 def jumps(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Half-way through the run, under libfaketime, which leaves the monotonic clock alone."""
-    library = next((f"{one}/{LIBRARY}" for one in FOLDERS if Path(one, LIBRARY).exists()), None)
+    """Let the clock jump half-way through a run, with libfaketime, which does not change the monotonic clock."""
+    library = next((f"{path}/{LIBRARY}" for path in FOLDERS if Path(path, LIBRARY).exists()), None)
     for number, jump in zip(range(times), JUMPS, strict=False):
         outcome = Outcome("clock that jumps", jump)
         if library is None or shutil.which("faketime") is None:

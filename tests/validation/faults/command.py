@@ -1,4 +1,4 @@
-"""The command line as a process of its own, with a witness beside it, and what it leaves behind."""
+"""The command line as a separate process with a witness, and the things that it leaves behind."""
 
 import os
 import random
@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MARK = "RNNBENCH_FAULTS"  # in the environment of a command and of all that it starts
-PATIENCE_SECONDS = 240.0  # until whoever was told to end has ended
+MARK = "RNNBENCH_FAULTS"  # set in the environment of a command and its child processes
+PATIENCE_SECONDS = 240.0  # for a process that was told to end
 SUITE = """
 name = "tiny"
 [measure]
@@ -47,7 +47,7 @@ CASES = 8
 
 
 class Command:
-    """`rnnbench ARGUMENTS` in a folder, with a folder of its own for temporary files."""
+    """`rnnbench ARGUMENTS` in a folder, with a separate folder for temporary files."""
 
     def __init__(self, folder: Path, *arguments: str, witness: Path | None = None, **variables: str) -> None:
         self.mark = uuid.uuid4().hex
@@ -65,20 +65,20 @@ class Command:
         )
 
     def end(self) -> tuple[int, str]:
-        """Its exit code and standard error, once it has ended by itself."""
+        """Wait until it ends by itself; return its exit code and standard error."""
         _, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
         return self.process.returncode, errors
 
     def workers(self) -> list[psutil.Process]:
-        """Its children that are there now."""
+        """Its current child processes."""
         return psutil.Process(self.process.pid).children()
 
     def orphans(self) -> list[str]:
-        """The commands of processes that it has started and that do not end."""
+        """The commands of its processes that do not end."""
         end = time.monotonic() + 10
-        while (found := list(self._marked())) and time.monotonic() < end:
+        while (commands := list(self._marked())) and time.monotonic() < end:
             time.sleep(0.02)
-        return found
+        return commands
 
     def _marked(self) -> Iterator[str]:
         for process in psutil.process_iter():
@@ -86,16 +86,16 @@ class Command:
                 if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
                     yield " ".join(process.cmdline())
             except psutil.Error:
-                continue  # it has ended, or is another user's
+                continue  # it has ended, or belongs to another user
 
     def leftovers(self) -> list[str]:
-        """The temporary files that are still there."""
+        """The names of remaining temporary files."""
         return sorted(path.name for path in self.temporary.iterdir())
 
 
 @contextmanager
 def tiny(folder: Path) -> Iterator[Path]:
-    """A folder that holds the suite `tiny`."""
+    """A folder with the suite `tiny`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.toml").write_text(SUITE)
     (folder / "mine.py").write_text(CELLS)
@@ -103,7 +103,7 @@ def tiny(folder: Path) -> Iterator[Path]:
 
 
 def life_seconds(folder: Path, *arguments: str) -> float:
-    """How long a command takes that nothing disturbs."""
+    """Seconds that an undisturbed command takes."""
     started = time.monotonic()
     code, errors = Command(folder, *arguments).end()
     assert code in (0, 3), errors
@@ -111,7 +111,7 @@ def life_seconds(folder: Path, *arguments: str) -> float:
 
 
 def lives(command: Command, seconds: float) -> bool:
-    """Whether a command still lives after these seconds."""
+    """Wait, and return whether the command is still alive."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and command.process.poll() is None:
         time.sleep(0.001)
@@ -119,11 +119,11 @@ def lives(command: Command, seconds: float) -> bool:
 
 
 def moments(times: int, seconds: float, seed: int) -> list[float]:
-    """Times spread evenly over a life, each drawn within its own share of it, in random order."""
+    """Times spread evenly over a life, one drawn at random from each equal part, in random order."""
     rng = random.Random(seed)
-    found = [(number + rng.random()) / times * seconds for number in range(times)]
-    rng.shuffle(found)
-    return found
+    drawn = [(number + rng.random()) / times * seconds for number in range(times)]
+    rng.shuffle(drawn)
+    return drawn
 
 
 def runs(folder: Path) -> Sequence[Path]:

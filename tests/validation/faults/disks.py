@@ -1,4 +1,4 @@
-"""Disks that are full or can't be written: told in a line; what was measured stays, and is gone on with."""
+"""Full or read-only disks: the error is one line, measurements stay, and the run can be resumed."""
 
 import contextlib
 import subprocess
@@ -15,12 +15,12 @@ PAGE = 4096
 
 
 class NotAllowed(Exception):
-    """Only root may mount."""
+    """Mounting needs root."""
 
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A file system in memory at a folder, gone at the end; raises NotAllowed."""
+    """Mount a file system in memory at a folder until the end; raises NotAllowed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -33,12 +33,12 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 def remount(folder: Path, options: str) -> None:
-    """The same with other options."""
+    """Change the options of a mounted file system."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
 def full(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Runs into disks of another size each, from one page on; then there is room, and the run is resumed."""
+    """Run on disks of increasing size, from one page on; then add space and resume the run."""
     for number in range(times):
         with tiny(parent / f"disk-{number}") as folder:
             outcome = Outcome("full disk", "at the start")
@@ -72,16 +72,16 @@ def _fill(folder: Path, outcome: Outcome) -> None:
             outcome.wrong.append(f"not resumed: {errors[-1000:]}")
             continue
         after = load(run)
-        places = ["worker", "order", "case"]
-        kept = timed[places].merge(after[places], on=places)
+        keys = ["worker", "order", "case"]
+        kept = timed[keys].merge(after[keys], on=keys)
         outcome.lost = len(timed) - len(kept.drop_duplicates())
-        outcome.doubled = int(after.dropna(subset=["seconds"]).duplicated(places).sum())
+        outcome.doubled = int(after.dropna(subset=["seconds"]).duplicated(keys).sum())
         if (summarize(after)["status"] == "measured").sum() != CASES or read_info(run).status != "finished":
             outcome.wrong.append("not whole after it was resumed")
 
 
 def no_temporary(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """No file can be made in the folder for temporary files: others are used, or it is refused in words."""
+    """The folder for temporary files allows no file: another one is used, or the command refuses with a message."""
     commands = (["run", "tiny.toml"], ["doctor"], ["check", "tiny.toml", "--base", "base"])
     for number, arguments in enumerate(commands[:times]):
         with tiny(parent / f"temporary-{number}") as folder, tiny(folder / "base"):
@@ -98,7 +98,7 @@ def no_temporary(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
 
 
 def read_only(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """A new run, an old run and a report where nothing can be written."""
+    """A new run, an old run and a report on a read-only disk."""
     with tiny(parent / "read-only") as folder:
         try:
             with mounted(folder / "results", "size=10m"):

@@ -12,8 +12,8 @@ from tests import repository
 from tests.validation.faults.command import Command, life_seconds, lives, moments, runs, tiny
 from tests.validation.faults.outcome import Outcome
 
-OUR_START = "rnnbench/__main__.py"  # in a traceback of what came after it
-RUN = "RUN"  # stands for a stored run among a command's arguments
+OUR_START = "rnnbench/__main__.py"  # in tracebacks from after rnnbench's start
+RUN = "RUN"  # placeholder for a stored run in a command's arguments
 
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
@@ -26,15 +26,15 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 
 
 def interrupts(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """As many for each command."""
+    """Interrupt each command equally often."""
     with tiny(parent / "repository") as folder:
         repository.commit(folder, {".gitignore": "results\nreports\ntemporary\n"})
         life_seconds(folder, "run", "tiny.toml")
         [run] = runs(folder)
-        for place, command in enumerate(COMMANDS):
-            arguments = tuple(f"results/{run.name}" if one == RUN else one for one in command)
+        for index, command in enumerate(COMMANDS):
+            arguments = tuple(f"results/{run.name}" if argument == RUN else argument for argument in command)
             seconds = life_seconds(folder, *arguments)
-            for delay in moments(len(range(place, times, len(COMMANDS))), seconds, seed + place):
+            for delay in moments(len(range(index, times, len(COMMANDS))), seconds, seed + index):
                 for other in (path for path in runs(folder) if path != run):
                     shutil.rmtree(other)
                 yield _interrupted(folder, arguments, delay, run)
@@ -48,7 +48,7 @@ def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path
         command.process.send_signal(signal.SIGINT)
     code, errors = command.end()
     if code == -signal.SIGINT and "Traceback" not in errors:
-        code = 130  # Python ends itself so where it was in an exec(), as in imports; shells show 130 for both
+        code = 130  # Python ends like this if it was in an exec(), as in imports; a shell shows 130 for both
     outcome = Outcome(f"Ctrl-C in {arguments[0]}", stage)
     if "Traceback" in errors and OUR_START not in errors:
         outcome.stage = "Python's own start"  # before any line of rnnbench
@@ -63,9 +63,9 @@ def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path
 
 
 def _stage(command: Command, folder: Path, run: Path) -> str:
-    """How far it has come, by what it has written and started."""
-    made = (*folder.glob("results/**/*.jsonl"), *folder.glob("temporary/**/*.jsonl"))
-    names = [path.name for path in made if run not in path.parents]
+    """The stage of a command, from the files that it has written and the workers that it has started."""
+    files = (*folder.glob("results/**/*.jsonl"), *folder.glob("temporary/**/*.jsonl"))
+    names = [path.name for path in files if run not in path.parents]
     if any(name.startswith("windows-") for name in names):
         return "timing or ending"
     if names:

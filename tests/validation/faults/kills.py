@@ -1,4 +1,4 @@
-"""SIGKILL: the coordinator's, in one run after another that is resumed until it is whole; and workers'."""
+"""SIGKILL for the coordinator, in runs that are resumed until they are complete, and for workers."""
 
 import json
 import random
@@ -21,7 +21,7 @@ REPLICATES = 3
 
 
 def coordinator(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Kill a run, check what is there, resume it and kill it again, until it ends; then the next run."""
+    """Kill a run, check its files, resume it and kill it again until it ends; then the next run."""
     with tiny(parent / "undisturbed") as folder:
         seconds = life_seconds(folder, "run", "tiny.toml")
     delays = moments(times, seconds, seed)
@@ -33,8 +33,8 @@ def coordinator(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
 
 
 def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
-    """Lives of one run, each but the last ended by a kill; takes its delays off the list."""
-    kept: list[str] = []  # windows that a life took to be stored
+    """The lives of one run, all but the last ended by a kill; removes its delays from the list."""
+    kept: list[str] = []  # windows that a life regarded as stored
     for life in range(10_000):
         note = folder / f"witness-{life}"
         run = next(iter(runs(folder)), None)
@@ -44,7 +44,7 @@ def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
         was_killed = delay is not None and lives(command, delay)
         if was_killed:
             command.process.kill()
-        elif delay is not None:  # it had ended before; a later one is to be killed then
+        elif delay is not None:  # it ended before the kill, so a later life is killed
             delays.insert(0, 0.97 * delay)
         code, errors = command.end()
         stage, windows = witness.read(note)
@@ -67,7 +67,7 @@ def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
 
 
 def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
-    """Does the store open, and has it each window once that was taken to be stored?"""
+    """Check that the store opens and holds each window of `kept` exactly once."""
     stored: Counter[str] = Counter()
     for run in runs(folder):
         for file in run.glob("windows-*.jsonl"):
@@ -85,14 +85,14 @@ def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
             outcome.wrong.append(f"{frame['case'].nunique()} of {CASES} cases")
     outcome.lost = sum(line not in stored for line in kept)
     outcome.doubled = sum(count - 1 for count in stored.values())
-    places = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, stored))
-    outcome.doubled += sum(count - 1 for count in places.values())
+    keys = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, stored))
+    outcome.doubled += sum(count - 1 for count in keys.values())
     if outcome.lost or outcome.doubled:
         outcome.wrong.append(f"{outcome.lost} lost, {outcome.doubled} doubled")
 
 
 def _whole(run: Path) -> list[str]:
-    """What is missing of a run that has ended well."""
+    """The faults of a run that has ended without an error."""
     info, summary = read_info(run), summarize(load(run))
     wrong = [] if info.status == "finished" else [f"status {info.status}"]
     missing = summary[(summary["status"] != "measured") | (summary["replicates"] < REPLICATES)]
@@ -125,13 +125,13 @@ def workers(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
 
 
 def _kill_a_worker(command: Command, rng: random.Random) -> bool:
-    """Kill one of the workers that there are, if there is one now or soon."""
+    """Kill a worker, if there is one now or soon, and return whether there was."""
     end = time.monotonic() + 2
     while command.process.poll() is None and time.monotonic() < end:
         try:
-            there = [one for one in command.workers() if str(STARTER) in one.cmdline()]
-            if there:
-                rng.choice(there).kill()
+            alive = [process for process in command.workers() if str(STARTER) in process.cmdline()]
+            if alive:
+                rng.choice(alive).kill()
                 return True
         except psutil.Error:
             continue
@@ -140,9 +140,9 @@ def _kill_a_worker(command: Command, rng: random.Random) -> bool:
 
 
 def _goes_on(run: Path) -> list[str]:
-    """At most one case may have failed, for the worker that was lost; all others are measured."""
+    """The faults of the run's end: at most one case may have failed, because of the lost worker."""
     summary = summarize(load(run))
     failed = summary[summary["status"] != "measured"]
     wrong = [f"{row.case}: {row.status}: {row.reason}" for row in failed.itertuples()]
-    told = failed["reason"].str.contains("killed by SIGKILL")
-    return wrong if len(failed) > 1 or not told.all() else []
+    explained = failed["reason"].str.contains("killed by SIGKILL")
+    return wrong if len(failed) > 1 or not explained.all() else []

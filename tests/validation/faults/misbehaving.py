@@ -1,4 +1,4 @@
-"""Cells that do to their process what a cell should not, beside cells that do nothing wrong: each harms only itself."""
+"""Cells that misuse their process, beside good cells: each harms only itself."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from rnnbench.errors import UserError
 from tests.validation.faults.command import Command, runs, tiny
 from tests.validation.faults.outcome import Outcome
 
-# What a cell does, and whether it may be measured all the same; the others must fail. `once` is true in its first call.
+# What a cell does, and whether it may still be measured; otherwise it must fail. `once` is true in its first call.
 DEEDS = {
     "copies its process": ("once and os.fork()", False),
     "copies its process past Python": ("once and ctypes.CDLL(None).fork()", None),
@@ -88,7 +88,7 @@ GOOD_CASES = ("torch.nn.GRU", "good.py:Good")
 
 
 def cells(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Two such cells in each run, so that one of them also meets what the other has left."""
+    """Run two such cells at a time, so that one also meets what the other left behind."""
     rng = random.Random(seed)
     names = list(DEEDS)
     for number in range(times):
@@ -120,9 +120,9 @@ def cells(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
 
 def _wrong(run: Path, may_be_measured: dict[str, bool | None]) -> list[str]:
     statuses = summarize(load(run)).set_index("cell")[["status", "reason"]]
-    found = []
+    wrong = []
     for cell, (status, reason) in statuses.iterrows():
-        wanted = True if cell in GOOD_CASES else may_be_measured[str(cell)]
-        if wanted is not None and (status == "measured") != wanted:
-            found.append(f"{cell}: {status}: {reason}")
-    return found
+        expected = True if cell in GOOD_CASES else may_be_measured[str(cell)]
+        if expected is not None and (status == "measured") != expected:
+            wrong.append(f"{cell}: {status}: {reason}")
+    return wrong

@@ -1,4 +1,4 @@
-"""The command is stopped (Ctrl-Z, a closed laptop) for longer than a case's deadline, and then goes on."""
+"""The command is stopped (Ctrl-Z, a closed laptop) for longer than a case's deadline and then continued."""
 
 import random
 import signal
@@ -13,11 +13,11 @@ from tests.validation.faults.command import CASES, Command, life_seconds, lives,
 from tests.validation.faults.outcome import Outcome
 
 DEADLINE_SECONDS = 3
-STOPPED_SECONDS = 7.0  # longer than the deadline, and than what rnnbench takes for a pause
+STOPPED_SECONDS = 7.0  # longer than the deadline and than rnnbench's threshold for a pause
 
 
 def stops(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Stop the coordinator alone, as Ctrl-Z does, or its workers too, as a machine that sleeps."""
+    """Stop the coordinator alone, as Ctrl-Z does, or also its workers, as a sleeping machine does."""
     rng = random.Random(seed)
     with tiny(parent / "undisturbed") as folder:
         seconds = life_seconds(folder, "run", "tiny.toml")

@@ -1,4 +1,4 @@
-"""The same run resumed twice at once: one goes on, the other is refused in words."""
+"""The same run is resumed twice at once: one goes on, the other is refused with a message."""
 
 import random
 import time
@@ -11,15 +11,15 @@ from tests.validation.faults.outcome import Outcome
 
 
 def twice(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
-    """Start two at almost the same moment."""
+    """Start two resumptions at almost the same time."""
     rng = random.Random(seed)
     with tiny(parent / "twice") as folder:
         life_seconds(folder, "run", "tiny.toml")
         [run] = runs(folder)
         suite = (folder / "tiny.toml").read_text()
         for number in range(times):
-            more = suite.replace("replicates = 3", f"replicates = {number + 4}")  # so that there is something to do
-            (folder / "tiny.toml").write_text(more)
+            longer = suite.replace("replicates = 3", f"replicates = {number + 4}")  # so that there is work left
+            (folder / "tiny.toml").write_text(longer)
             commands = []
             for _ in range(2):
                 commands.append(Command(folder, "run", "tiny.toml", "--resume", f"results/{run.name}"))

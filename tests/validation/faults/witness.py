@@ -1,6 +1,6 @@
-"""The command line, with a note in a file of its own at each stage, and of each window that it takes to be stored.
+"""The command line, which notes in a separate file each stage and each window that it regards as stored.
 
-A window's note is written once rnnbench holds the window to be kept: whatever kills it then, the store must have it.
+A window's note is written once rnnbench regards it as stored: after any later kill the store must have it.
 """
 
 import json
@@ -15,16 +15,16 @@ from rnnbench.store.folder import RunFolder
 
 
 def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
-    """Note `before` before a method is called, and what `after` makes of its result after it has returned."""
+    """Note the stage `before` before a method is called, and `after(result)` after it has returned."""
     method = getattr(kind, name)
 
     def watched(*arguments: Any, **named: Any) -> Any:
         if before:
             _note({"stage": before})
-        found = method(*arguments, **named)
+        result = method(*arguments, **named)
         if after is not None:
-            _note(after(found))
-        return found
+            _note(after(result))
+        return result
 
     setattr(kind, name, watched)
 
@@ -34,7 +34,7 @@ def _note(line: dict[str, Any]) -> None:
 
 
 def read(file: Path) -> tuple[str, list[str]]:
-    """The stage that a command was last in, and the windows that it took to be stored, each as its line."""
+    """The last stage of a command, and the lines of the windows that it regarded as stored."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     stages = [line["stage"] for line in lines if "stage" in line]
     return stages[-1] if stages else "loading", [line["window"] for line in lines if "window" in line]
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     FILE = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     _watch(Runner, "start", before="starting")
     _watch(RunFolder, "write_info", before="writing run.json")
-    _watch(Runner, "run", before="observing", after=lambda found: {"stage": "ending"})
+    _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
     _watch(Recorder, "window", lambda window: {"window": json.dumps(window.to_json(), separators=(",", ":"))})
     main()

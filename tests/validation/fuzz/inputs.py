@@ -1,4 +1,4 @@
-"""Inputs as strangers might give them: anything at all, and what is nearly right."""
+"""Inputs that strangers might give: arbitrary and nearly right ones."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# What programs stumble over: escapes of terminals, formulas, markup, paths, commands of GitHub, halves of characters.
+# Texts that cause faults: terminal escapes, formulas, markup, paths, commands of GitHub, lone surrogates.
 NASTY = (
     "",
     " ",
@@ -43,13 +43,13 @@ DEEP = (b"[" * 100_000, b'{"a":' * 100_000, b"[[" * 50_000 + b"]]" * 50_000, b"1
 
 
 def places(tree: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value of a tree."""
+    """The path to every value of a tree."""
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     return [at, *(place for key, value in inner for place in places(value, (*at, key)))]
 
 
 def changed(tree: Any, at: Sequence[Any], value: Any) -> Any:
-    """A tree with another value at a place; with DELETED, without the place."""
+    """A copy of a tree with another value at a path; DELETED removes the path."""
     if not at:
         return value
     copy = dict(tree) if isinstance(tree, dict) else list(tree)
@@ -67,10 +67,10 @@ DELETED: Any = object()
 def near(draw: st.DrawFn, tree: Any) -> Any:
     """A tree with one to three values replaced, taken from elsewhere in it, or left out."""
     for _ in range(draw(st.integers(1, 3))):
-        there = places(tree)[1:]
-        if not there:
+        paths = places(tree)[1:]
+        if not paths:
             return tree
-        at = draw(st.sampled_from(there))
+        at = draw(st.sampled_from(paths))
         kind = draw(st.sampled_from(["replace", "replace", "delete", "other"]))
         tree = changed(
             tree, at, DELETED if kind == "delete" else draw(VALUES) if kind == "replace" else _at(tree, draw)
@@ -86,7 +86,7 @@ def _at(tree: Any, draw: st.DrawFn) -> Any:
 
 @st.composite
 def bent(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes of which some are changed, cut out, doubled, or replaced by anything."""
+    """Bytes with some parts changed, cut out, doubled, or replaced by anything."""
     for _ in range(draw(st.integers(1, 4))):
         first = draw(st.integers(0, len(content)))
         last = min(len(content), first + draw(st.integers(0, 30)))
@@ -97,7 +97,7 @@ def bent(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def lines(draw: st.DrawFn, records: list[dict[str, Any]]) -> bytes:
-    """JSON lines, one of which is nearly right, in any order; or bent bytes; or something else altogether."""
+    """JSON lines in any order, one of them nearly right; or bent bytes; or anything else."""
     kind = draw(st.sampled_from(["near", "near", "near", "bent", "any", "deep"]))
     if kind == "any":
         return draw(st.binary(max_size=200))
@@ -105,8 +105,8 @@ def lines(draw: st.DrawFn, records: list[dict[str, Any]]) -> bytes:
         return draw(st.sampled_from(DEEP)) + b"\n"
     if kind == "bent":
         return draw(bent(_lines(records)))
-    place = draw(st.integers(0, len(records) - 1))
-    records = [*records[:place], draw(near(records[place])), *records[place + 1 :]]
+    index = draw(st.integers(0, len(records) - 1))
+    records = [*records[:index], draw(near(records[index])), *records[index + 1 :]]
     if draw(st.booleans()):
         records = draw(st.permutations(records))
     return _lines(records)
@@ -118,7 +118,7 @@ def _lines(records: list[Any]) -> bytes:
 
 @st.composite
 def document(draw: st.DrawFn, tree: Any) -> bytes:
-    """One JSON document, nearly right, bent, or something else."""
+    """One JSON document that is nearly right or bent, or anything else."""
     kind = draw(st.sampled_from(["near", "near", "near", "bent", "any", "deep"]))
     if kind == "any":
         return draw(st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
@@ -130,7 +130,7 @@ def document(draw: st.DrawFn, tree: Any) -> bytes:
 
 
 def toml(tree: dict[str, Any]) -> bytes:
-    """A suite's tree as TOML; values that TOML does not have are written as something like them."""
+    """A suite's tree as TOML; values without a TOML form are written as something similar."""
     text = "".join(f"{_key(key)} = {_toml(value)}\n" for key, value in tree.items())
     return text.encode("utf-8", "surrogatepass")
 
@@ -148,7 +148,7 @@ def _toml(value: Any) -> str:
         case str():
             return json.dumps(value)
         case dict():
-            return f"{{{', '.join(f'{_key(key)} = {_toml(one)}' for key, one in value.items())}}}"
+            return f"{{{', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())}}}"
         case list():
             return f"[{', '.join(map(_toml, value))}]"
     return repr(value)

@@ -1,6 +1,6 @@
-"""What surrounds rnnbench, rather than what it is given to read.
+"""The surroundings of rnnbench, apart from its input files.
 
-What it writes itself, files that are no regular files, other people's folders, and outputs that can't be written.
+Its own output, special files, other people's folders, and output streams that can't be written.
 """
 
 import contextlib
@@ -41,29 +41,29 @@ from tests.validation.fuzz.inputs import NASTY
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
 CASE, REFERENCE = small.case("vanilla"), small.reference_case()
-SUMMARIZED, EXPORTED = 10, 100  # of so many runs that are read one is summarized, or exported and put into tables too
+SUMMARIZED, EXPORTED = 10, 100  # one in so many runs is summarized, or also exported and rendered
 
 
 def written_runs(parent: Path) -> Target:
-    """Whatever a worker, a user's code or a command line says is stored so that it is read, shown and exported."""
+    """Any text of a worker, a user's code or a command line is stored so that it can be read, shown and exported."""
     number = itertools.count()
 
-    def use(given: tuple[Any, list[Measurement], list[Any]]) -> None:
-        info, known, taken = given
+    def use(drawn: tuple[Any, list[Measurement], list[Any]]) -> None:
+        info, known, taken = drawn
         folder = RunFolder.create(parent, "test")
         try:
             folder.write_info(replace(info, id=folder.id) if hasattr(folder, "id") else info)
             folder.add_measurement(Measurement(CASE, "measured", parity="agrees"))
-            for one in known:
-                folder.add_measurement(one)
-            for window in {(one.replicate, one.order): one for one in taken}.values():
+            for measurement in known:
+                folder.add_measurement(measurement)
+            for window in {(entry.replicate, entry.order): entry for entry in taken}.values():
                 folder.add_window(window)
             folder.close()
             frame = load(folder.path)
-            read, place = read_info(folder.path), next(number)
-            if place % SUMMARIZED == 0:
+            read, count = read_info(folder.path), next(number)
+            if count % SUMMARIZED == 0:
                 summary = summarize(frame)
-            if place % EXPORTED == 0:
+            if count % EXPORTED == 0:
                 terminal.text(summary, read)
                 all_tables.render(summary, read)
                 for name in FORMATS:
@@ -85,7 +85,7 @@ def _sparse(path: Path) -> None:
 
 
 SLOW = "terabyte of nothing"
-# What stands where a file should be.
+# Things in the place of a file.
 SPECIAL: dict[str, Callable[[Path], Any]] = {
     "pipe": os.mkfifo,
     "endless device": lambda path: path.symlink_to("/dev/zero"),
@@ -105,18 +105,18 @@ SPECIAL: dict[str, Callable[[Path], Any]] = {
 
 
 def special_files(parent: Path, run: Path) -> Target:
-    """Names of a run, of a suite or of a saved file are no regular files: each is refused at once, or read."""
+    """Special files behind the names of a run, a suite or a saved file: each is refused at once, or read."""
     suite, saved = parent / "mine.toml", parent / "saved.json"
     suite.write_text('name = "mine"\n[[sweep]]\ncell = "lstm"\n')
     saved_files.write(saved, [saved_files.benchmark("test_a", [1.0, 1.1])])
     names = [*sorted(file for file in run.iterdir() if file.is_file()), run / "windows-0009.jsonl", suite, saved]
     number = itertools.count()
 
-    def use(given: dict[Path, str]) -> None:
+    def use(drawn: dict[Path, str]) -> None:
         aside, refusals = parent / "aside", list[str]()
         aside.mkdir()
         try:
-            for name, kind in given.items():
+            for name, kind in drawn.items():
                 if name.exists():
                     name.rename(aside / name.name)
                 SPECIAL[kind](name)
@@ -124,18 +124,18 @@ def special_files(parent: Path, run: Path) -> Target:
                 try:
                     read()
                 except UserError as refused:
-                    refusals.append(str(refused).strip())  # the error itself would keep what was read
+                    refusals.append(str(refused).strip())  # keeping the error would keep the data read
             if refusals:
                 raise UserError(min(refusals, key=len))
         finally:
-            for name in given:
+            for name in drawn:
                 if name.is_symlink() or name.exists():
                     shutil.rmtree(name) if name.is_dir() and not name.is_symlink() else name.unlink()
                 if (aside / name.name).exists():
                     (aside / name.name).rename(name)
             aside.rmdir()
-            if SLOW in given.values():
-                gc.collect()  # an error that came from a thread keeps what was read until then
+            if SLOW in drawn.values():
+                gc.collect()  # an error from a thread keeps the data read until it is collected
 
     def read_suite() -> None:
         suites.read(str(suite))
@@ -146,14 +146,14 @@ def special_files(parent: Path, run: Path) -> Target:
 
     def read_run() -> None:
         read_info(run)
-        frame, place = load(run), next(number)
-        if place % SUMMARIZED == 0:
+        frame, count = load(run), next(number)
+        if count % SUMMARIZED == 0:
             summarize(frame)
         profiles = read_profiles(run)
-        if place % EXPORTED == 0:
+        if count % EXPORTED == 0:
             profiled.sections(frame, profiles, run)
 
-    often = [kind for kind in sorted(SPECIAL) if kind != SLOW] * 30  # the other one takes a fifth of a second
+    often = [kind for kind in sorted(SPECIAL) if kind != SLOW] * 30  # SLOW takes a fifth of a second
     kinds = st.sampled_from([*often, SLOW])
     return st.dictionaries(st.sampled_from(names), kinds, min_size=1, max_size=4), use
 
@@ -177,18 +177,18 @@ FILES = (scratch.MARKER, places.MARKER, "index.html", "run.json", "measurements.
 
 
 def other_peoples_folders(parent: Path, run: Path) -> Target:
-    """Whatever lies where rnnbench works, it is as before at the end."""
+    """Other people's files in the folders where rnnbench works are unchanged at the end."""
     info, number = read_info(run), itertools.count()
     contents = st.sampled_from((b"", b"of years", *(text.encode("utf-8", "replace") for text in NASTY)))
-    theirs = st.dictionaries(
+    trees = st.dictionaries(
         st.tuples(st.sampled_from(THEIRS), st.sampled_from(FILES)), contents | st.just(None), min_size=1, max_size=6
     )
 
-    def use(given: tuple[dict[tuple[str, str], bytes | None], str]) -> None:
-        tree, deed = given
+    def use(drawn: tuple[dict[tuple[str, str], bytes | None], str]) -> None:
+        tree, deed = drawn
         folder = parent / str(next(number))
         for (name, file), content in tree.items():
-            with contextlib.suppress(OSError):  # a file lies where a folder should be
+            with contextlib.suppress(OSError):  # a file has the name of a folder
                 (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name / file).write_bytes(_forged(folder / name) if content is None else content)
         before = _contents(folder)
@@ -201,11 +201,11 @@ def other_peoples_folders(parent: Path, run: Path) -> Target:
         finally:
             shutil.rmtree(folder)
 
-    return st.tuples(theirs, st.sampled_from(sorted(DEEDS))), use
+    return st.tuples(trees, st.sampled_from(sorted(DEEDS))), use
 
 
 def _forged(folder: Path) -> bytes:
-    """A marker as rnnbench would write it into another folder."""
+    """A marker that rnnbench would write into another folder."""
     facts = folder.parent.stat()
     return f"{facts.st_dev} {facts.st_ino} {folder}\n".encode()
 
@@ -242,7 +242,7 @@ DEEDS: dict[str, Callable[[Path, Path, Any], None]] = {
 }
 
 
-# Commands that end within a hundredth of a second once all is imported, the ones that measure nothing.
+# Commands that measure nothing, and end within a hundredth of a second after the imports.
 PRINTING: dict[str, tuple[list[str], int]] = {
     "--help": (["--help"], 0),
     "--version": (["--version"], 0),
@@ -258,7 +258,7 @@ BROKEN, FULL, CUT, WELL = "a pipe that nobody reads", "a full disk", "a disk tha
 
 
 def outputs(parent: Path) -> Target:
-    """Standard output and standard error that can't be written: the exit code never says what is not so."""
+    """Standard output and standard error that can't be written: the exit code is still right."""
     base, slower = (
         stored.folder(parent / name, {CASE: [[time + 0.001 * n] for n in range(6)], REFERENCE: [[1.0]] * 6})
         for name, time in (("base", 2.0), ("slower", 3.0))
@@ -266,11 +266,11 @@ def outputs(parent: Path) -> Target:
     runs = {"RUN": str(base), "SLOWER": str(slower)}
     os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
-    def use(given: tuple[str, str, str, int]) -> None:
+    def use(drawn: tuple[str, str, str, int]) -> None:
         from rnnbench import cli
         from rnnbench.cli import output
 
-        command, out, err, size = given
+        command, out, err, size = drawn
         arguments, code = PRINTING[command]
         before = sys.argv, sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__
         with _opened(parent / "out", out, size) as first, _opened(parent / "err", err, size) as second:
@@ -279,16 +279,16 @@ def outputs(parent: Path) -> Target:
             sys.stderr = sys.__stderr__ = os.fdopen(os.dup(second), "w")  # type: ignore[misc]
             try:
                 with output.guarded_streams():
-                    found = cli._exit_code(debug=False)
+                    actual = cli._exit_code(debug=False)
             finally:
                 mine = sys.stdout, sys.stderr
                 sys.argv, sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__ = before  # type: ignore[misc]
                 for stream in mine:
                     stream.close()
         allowed = {WELL: {code}, CUT: {code, 2}, BROKEN: {128 + signal.SIGPIPE}, FULL: {2}}[out]
-        if code == 2:  # nothing is printed but on standard error
+        if code == 2:  # bad input prints on standard error only
             allowed = {2}
-        assert found in allowed, f"{command} ended with {found} where {sorted(allowed)} is right"
+        assert actual in allowed, f"{command} ended with {actual} where {sorted(allowed)} is right"
 
     kinds = st.sampled_from([BROKEN, FULL, CUT, WELL])
     few = st.sampled_from([name for name in PRINTING if "compare" not in name] * 6 + sorted(PRINTING))
@@ -297,16 +297,16 @@ def outputs(parent: Path) -> Target:
 
 @contextlib.contextmanager
 def _opened(file: Path, kind: str, size: int) -> Iterator[int]:
-    """A descriptor that can be written to, or can't; `size`: bytes until a disk is full."""
+    """A file descriptor of the given kind; `size`: bytes until the disk is full."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     if kind == BROKEN:
         read, descriptor = os.pipe()
         os.close(read)
     else:
-        place = {FULL: Path("/dev/full"), WELL: Path(os.devnull), CUT: file}[
+        path = {FULL: Path("/dev/full"), WELL: Path(os.devnull), CUT: file}[
             kind
-        ]  # the limit holds for files of all kinds
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        ]  # the limit below applies to all kinds of files
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     if kind == CUT:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
     try:
@@ -317,7 +317,7 @@ def _opened(file: Path, kind: str, size: int) -> Iterator[int]:
 
 
 def a_run(parent: Path) -> Path:
-    """A small run, for targets that need one."""
+    """A small run for targets that need one."""
     path = stored.folder(parent, {CASE: [[2.0], [2.1]], REFERENCE: [[1.0], [1.1]]})
     (path / "telemetry.jsonl").write_text(json.dumps({"a": 1}) + "\n")
     return path

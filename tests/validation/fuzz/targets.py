@@ -1,6 +1,6 @@
-"""What is tried with each kind of input: it is read, and used as a command would use it, or raises UserError.
+"""What is tried with each kind of input: it is read and used as a command would use it, or raises UserError.
 
-To add a kind: a function that gives a strategy of inputs, and what is done with one, in `TARGETS`.
+To add a kind, add a function to `TARGETS` that returns a strategy of inputs and a function that uses one.
 """
 
 import atexit
@@ -53,7 +53,7 @@ SUITE: dict[str, Any] = {
         {"cell": ["windows"], "implementation": ["per_item"], "phase": "loading", "workers": [0, 1], "samples": 64},
     ],
 }
-RENDERED = 200  # of so many runs or files that are read one becomes tables and a page, which takes longer than all else
+RENDERED = 200  # one in so many runs or files becomes tables and a page, which takes longest
 TERMS = ("cell=lstm", "cell=gru,vanilla", "hidden_size=64", "batch_size=1,32", "phase=training", "batch_size=7")
 ONLY = (
     "cell",
@@ -76,7 +76,7 @@ ONLY = (
 
 
 def _folder() -> Path:
-    """A folder of this process in memory, where there is room for such."""
+    """A temporary folder of this process, in memory if possible."""
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="rnnbench-fuzz-", dir=shared if shared.is_dir() else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -84,7 +84,7 @@ def _folder() -> Path:
 
 
 def suite_files() -> Target:
-    """A suite is read and its cases are made, as `rnnbench list cases` does."""
+    """Suite files: read a suite and make its cases, as `rnnbench list cases` does."""
     file = _folder() / "mine.toml"
 
     def use(content: bytes) -> None:
@@ -99,7 +99,7 @@ def suite_files() -> Target:
 
 
 def only_expressions() -> Target:
-    """`--only` with a suite that is right."""
+    """`--only` expressions, with a valid suite."""
     suite = suites.read("quick")
 
     def use(text: str) -> None:
@@ -111,7 +111,7 @@ def only_expressions() -> Target:
 
 
 def _run(parent: Path) -> Path:
-    """A small run of two groups, with all that a run can have, profiles included."""
+    """A small run of two groups with everything that a run can have, profiles included."""
     cases = [small.case("gru", batch_size=size) for size in (1, 2)]
     own = {case: [[0.002, 0.003], [0.0021, 0.0022], [0.002, 0.0025]] for case in cases}
     references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
@@ -124,10 +124,12 @@ def _run(parent: Path) -> Path:
     info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}
     info["resolved"] = SUITE
     (path / "run.json").write_text(json.dumps(info))
-    taken = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
-    taken[0] = replace(taken[0], kernels=Kernels(3, {"products": 1e-5}), files={"stacks": "stacks.txt", "trace": "t"})
+    profiles = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
+    profiles[0] = replace(
+        profiles[0], kernels=Kernels(3, {"products": 1e-5}), files={"stacks": "stacks.txt", "trace": "t"}
+    )
     (path / "stacks.txt").write_text("f;aten::mm 10\n")
-    (path / "profiles.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in taken))
+    (path / "profiles.jsonl").write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in profiles))
     return path
 
 
@@ -136,7 +138,7 @@ def _read(path: Path) -> list[Any]:
 
 
 def _files(path: Path) -> st.SearchStrategy[tuple[str, bytes]]:
-    """A file of a run and what it is to hold."""
+    """A file of a run and its new content."""
     windows = sorted(path.glob("windows-*.jsonl"))
     return st.one_of(
         st.tuples(st.just("run.json"), document(json.loads((path / "run.json").read_text()))),
@@ -147,7 +149,7 @@ def _files(path: Path) -> st.SearchStrategy[tuple[str, bytes]]:
 
 
 def _with(path: Path, change: tuple[str, bytes], use: Callable[[Path], None]) -> None:
-    """Use a copy of a run in which one file has another content."""
+    """Call `use` with a copy of a run in which one file has another content."""
     name, content = change
     copy = path.with_name(f"{path.name}-copy")
     shutil.copytree(path, copy)
@@ -159,7 +161,7 @@ def _with(path: Path, change: tuple[str, bytes], use: Callable[[Path], None]) ->
 
 
 def run_folders() -> Target:
-    """A run is read, summarized, printed, put into tables and a page, and gone on with."""
+    """Run folders: read, summarize and print a run, make tables and a page, and read its state for `--resume`."""
     path, number = _run(_folder()), itertools.count()
 
     def use(run: Path) -> None:
@@ -168,15 +170,15 @@ def run_folders() -> Target:
         read_state(run)
         if next(number) % RENDERED == 0:
             terminal.text(summary, info)
-            made = all_tables.render(summary, info)
+            tables = all_tables.render(summary, info)
             profiled.sections(frame, profiles, run)
-            html(run_page(Content(summary, noise(frame), info, {}, made))).encode()
+            html(run_page(Content(summary, noise(frame), info, {}, tables))).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 
 
 def compared_runs() -> Target:
-    """A run is compared with one that is right, and the verdicts are written in all formats."""
+    """Run folders: compare a run with a valid one and write the verdicts in all formats."""
     path = _run(_folder())
 
     base = read_stored(path)
@@ -184,7 +186,7 @@ def compared_runs() -> Target:
     def use(run: Path) -> None:
         head = read_stored(run)
         settings = suites.check_settings(run, head.info.resolved)
-        margins = suites.margins(settings, (one.case for one in head.measurements.values()))
+        margins = suites.margins(settings, (measurement.case for measurement in head.measurements.values()))
         for comparison in (compare(base, head, margins), compare(head, base, dict.fromkeys(base.measurements, 0.02))):
             for render in (as_json.render, as_json.lines, junit.render, markdown.render, verdict_terminal.text):
                 render(comparison).encode()
@@ -194,7 +196,7 @@ def compared_runs() -> Target:
 
 
 def pytest_benchmark_files() -> Target:
-    """A file of pytest-benchmark is read, summarized, and compared with one that is right, in both directions."""
+    """Files of pytest-benchmark: read and summarize one, and compare it with a valid one in both directions."""
     right, file = (_folder() / name for name in ("right.json", "mine.json"))
     axes = small.case("gru").axes(), small.reference_case("gru").axes()
     cases = [

@@ -1,4 +1,4 @@
-"""Cells that take a known number of steps in one call. The head's copy of this file has more in its two tables."""
+"""Cells that take a known number of steps in one call. The head's copy of this file has entries in its two tables."""
 
 import itertools
 import random
@@ -8,13 +8,13 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.vanilla import VanillaCell
 
-BASE_STEPS = 98  # 101, 103 and 108 are 3.06%, 5.10% and 10.2% more; what a call costs beside them takes 1-2% off that
+BASE_STEPS = 98  # 101, 103 and 108 are 3.06%, 5.10% and 10.2% more; a call's overhead makes that 1-2% less
 STEPS: dict[str, int] = {}
 STEPS_OF_EVERY_TENTH_CALL: dict[str, int] = {}
 
 
 class Steps:
-    """Mixed into a cell: applies it several times with the same input."""
+    """Mixin for a cell: applies it several times to the same input."""
 
     weights_from = None  # not to be compared with torch.nn: it computes something else
 
@@ -25,7 +25,7 @@ class Steps:
         self.calls = itertools.count(random.randrange(10))
 
     def forward(self, input: Any, state: Any) -> Any:
-        """Many steps: (batch, input), state -> state."""
+        """Apply many steps: (batch, input), state -> state."""
         for _ in range(self.steps if next(self.calls) % 10 else self.every_tenth):
             state = super().forward(input, state)  # type: ignore[misc]
         return state

@@ -62,8 +62,8 @@ def test_a_plain_data_loader_gives_the_notebooks_values_in_batches_of_one(datase
 @pytest.mark.parametrize("dataset", [regular(), without_overlap(), with_overlap()])
 def test_items_are_counted_from_both_ends_and_end_there(dataset) -> None:
     last = len(dataset) - 1
-    for here, there in zip(dataset[-1], dataset[last], strict=True):
-        assert torch.equal(here, there)
+    for from_end, from_start in zip(dataset[-1], dataset[last], strict=True):
+        assert torch.equal(from_end, from_start)
     for outside in (len(dataset), -len(dataset) - 1):
         with pytest.raises(IndexError):
             dataset[outside]

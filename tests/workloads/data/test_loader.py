@@ -1,4 +1,4 @@
-"""Both ways to load give the same batches, in this process and from others, which end when nobody needs them."""
+"""Both ways to load give the same batches, in loader processes too, and those end when nobody needs them."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from torch import Tensor
 from rnnbench.workloads.data.datasets import Batched, Example, RegularDataset, WindowDataset
 from rnnbench.workloads.data.loader import LoadingWay, loader
 
-# From Python 3.12 on, forking beside threads is warned of; torch forks its loaders, after it has started threads.
+# Python 3.12 and later warn of forking beside threads. torch starts threads before it forks its loaders.
 forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
@@ -30,16 +30,18 @@ def datasets(draw: st.DrawFn) -> Batched:
     return WindowDataset(torch.rand((items - 1) * stride + length, 3), targets, length, stride)
 
 
-def epochs(dataset: Batched, way: LoadingWay, batch_size: int, seed: int | None, workers: int = 0) -> list[Example]:
+def epochs(
+    dataset: Batched, implementation: LoadingWay, batch_size: int, seed: int | None, workers: int = 0
+) -> list[Example]:
     """The batches of two epochs."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    batches = loader(dataset, way, batch_size, workers, generator=generator)
+    batches = loader(dataset, implementation, batch_size, workers, generator=generator)
     return [(inputs, targets) for _ in range(2) for inputs, targets in batches][: 2 * len(batches)]
 
 
-def is_equal(one: list[Example], other: list[Example]) -> bool:
+def is_equal(first: list[Example], second: list[Example]) -> bool:
     parts: list[tuple[Tensor, Tensor]] = [
-        pair for batches in zip(one, other, strict=True) for pair in zip(*batches, strict=True)
+        pair for batches in zip(first, second, strict=True) for pair in zip(*batches, strict=True)
     ]
     return all(torch.equal(*pair) for pair in parts)
 
@@ -47,9 +49,11 @@ def is_equal(one: list[Example], other: list[Example]) -> bool:
 @given(datasets(), st.integers(1, 9), st.none() | st.integers(0, 100))
 def test_both_ways_give_the_same_batches_in_the_same_order(dataset: Batched, batch_size: int, seed: int | None) -> None:
     count = -(-len(dataset) // batch_size)
-    one, other = (epochs(dataset, way, batch_size, seed)[:count] for way in ("per_item", "vectorised"))
-    assert is_equal(one, other)
-    seen = torch.cat([targets if targets.dim() < 3 else targets.transpose(0, 1) for _, targets in one])
+    per_item, vectorised = (
+        epochs(dataset, implementation, batch_size, seed)[:count] for implementation in ("per_item", "vectorised")
+    )
+    assert is_equal(per_item, vectorised)
+    seen = torch.cat([targets if targets.dim() < 3 else targets.transpose(0, 1) for _, targets in per_item])
     assert sorted(seen.flatten().tolist()) == sorted(dataset.batch(torch.arange(len(dataset)))[1].flatten().tolist())
 
 
@@ -57,25 +61,25 @@ def small() -> WindowDataset:
     return WindowDataset(torch.arange(40.0).reshape(20, 2), torch.arange(144.0).reshape(8, 6, 3), 6, 2)
 
 
-@pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_steps_come_first_then_the_batch(way: LoadingWay) -> None:
+@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
+def test_steps_come_first_then_the_batch(implementation: LoadingWay) -> None:
     dataset = small()
-    shapes = [(tuple(inputs.shape), tuple(targets.shape)) for inputs, targets in loader(dataset, way, 3)]
+    shapes = [(tuple(inputs.shape), tuple(targets.shape)) for inputs, targets in loader(dataset, implementation, 3)]
     assert shapes == [((6, 3, 2), (6, 3, 3)), ((6, 3, 2), (6, 3, 3)), ((6, 2, 2), (6, 2, 3))]
-    inputs, _ = next(iter(loader(dataset, way, 3)))
+    inputs, _ = next(iter(loader(dataset, implementation, 3)))
     assert torch.equal(inputs[:, 1], dataset[1][0])
 
 
-@pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_every_epoch_is_shuffled_anew(way: LoadingWay) -> None:
-    first, second = epochs(small(), way, 8, seed=1)
+@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
+def test_every_epoch_is_shuffled_anew(implementation: LoadingWay) -> None:
+    first, second = epochs(small(), implementation, 8, seed=1)
     assert not torch.equal(first[0], second[0])
 
 
 @forks
-@pytest.mark.parametrize("way", ["per_item", "vectorised"])
-def test_batches_that_other_processes_load_are_the_same(way: LoadingWay) -> None:
-    assert is_equal(epochs(small(), way, 3, seed=1, workers=1), epochs(small(), way, 3, seed=1))
+@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
+def test_batches_that_other_processes_load_are_the_same(implementation: LoadingWay) -> None:
+    assert is_equal(epochs(small(), implementation, 3, seed=1, workers=1), epochs(small(), implementation, 3, seed=1))
 
 
 @forks

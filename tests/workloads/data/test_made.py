@@ -31,5 +31,5 @@ def test_windows_lie_a_length_apart_and_overlapping_ones_a_step(name: DataSet, s
 
 
 def test_a_data_set_is_the_same_each_time_it_is_made() -> None:
-    one, other = (make("windows", load(), torch.float32) for _ in range(2))
-    assert all(torch.equal(*pair) for item in zip(one, other, strict=True) for pair in zip(*item, strict=True))  # type: ignore[call-overload]
+    first, second = (make("windows", load(), torch.float32) for _ in range(2))
+    assert all(torch.equal(*pair) for item in zip(first, second, strict=True) for pair in zip(*item, strict=True))  # type: ignore[call-overload]

@@ -87,7 +87,7 @@ def test_training_takes_more_of_everything_than_inference_and_a_step_more_operat
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.cell} {case.implementation}")
 def test_the_products_are_those_that_torchs_own_counter_sees(case: Case, phase: str) -> None:
-    # It sees none in a layer that oneDNN fuses, which float64 keeps it from.
+    # That counter sees no product in a layer that oneDNN fuses; with float64 oneDNN fuses none.
     built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float64"}), Path())
     timed = built.timed_call()
     with timed.mode(), FlopCounterMode(display=False) as counter:
@@ -111,17 +111,17 @@ from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import CallCounts, count, probe
 cases = [Case.from_axes(axes) for axes in json.loads(sys.stdin.read())]
 random.Random(int(sys.argv[1])).shuffle(cases)
-found = {}
+counts = {}
 for case in cases:
     built = build(case, Path())
     forget = lambda: built.model.zero_grad(set_to_none=True)
-    found[case.key] = astuple(count(built.timed_call(), built.input.device, forget))
-print(json.dumps(found))
+    counts[case.key] = astuple(count(built.timed_call(), built.input.device, forget))
+print(json.dumps(counts))
 """
 
 
 def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
-    # Importing what is tested sets a variable, which the process shall set for itself.
+    # The tested modules set this variable on import; the process must set it itself.
     environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT, seed],
@@ -141,12 +141,12 @@ def started(cases: list[Case], seed: str) -> subprocess.Popen[str]:
 def test_processes_with_other_hashes_and_another_order_of_cases_count_the_same_and_say_nothing() -> None:
     axes = product(CASES, ("inference", "training", "step"), ("float32", "float64", "bfloat16"))
     cases = [Case.from_axes(case.axes() | {"phase": phase, "dtype": dtype}) for case, phase, dtype in axes]
-    (one, errors), (other, other_errors) = [
+    (output, errors), (other_output, other_errors) = [
         process.communicate() for process in [started(cases, seed) for seed in ("1", "2")]
     ]
     assert (errors, other_errors) == ("", "")
-    assert len(json.loads(one)) == len(cases)
-    assert json.loads(one) == json.loads(other)
+    assert len(json.loads(output)) == len(cases)
+    assert json.loads(output) == json.loads(other_output)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
@@ -189,8 +189,8 @@ def test_a_block_of_the_call_before_is_not_set_against_those_of_this_one() -> No
 
 
 def test_another_devices_memory_does_not_count() -> None:
-    found = count(TimedCall(a_megabyte, torch.inference_mode), torch.device("meta"))
-    assert (found.operators, found.allocations, found.peak_bytes) == (1, 0, 0)
+    counts = count(TimedCall(a_megabyte, torch.inference_mode), torch.device("meta"))
+    assert (counts.operators, counts.allocations, counts.peak_bytes) == (1, 0, 0)
 
 
 def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -> None:
@@ -200,8 +200,8 @@ def test_an_operator_counts_once_whatever_it_calls_and_a_named_block_is_none() -
         with record_function("a block"):
             linear(input, weight, bias)
 
-    found = of(call)
-    assert (found.macs, found.operators) == (3 * 2 * 5, 1)
+    counts = of(call)
+    assert (counts.macs, counts.operators) == (3 * 2 * 5, 1)
 
 
 def test_operators_that_autograd_calls_count() -> None:

@@ -1,4 +1,4 @@
-"""What forward keeps for backward, against layers whose needs are known."""
+"""What forward keeps for backward, for models whose needs are known."""
 
 from pathlib import Path
 

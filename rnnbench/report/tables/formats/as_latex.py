@@ -1,11 +1,11 @@
-"""A table in LaTeX, for a paper: needs `\\usepackage{booktabs}`, and `longtable` where it is long."""
+"""A table in LaTeX, for a paper: needs `\\usepackage{booktabs}`, and `longtable` if it is long."""
 
 from collections.abc import Iterable
 
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words.axes import one_line
 
-# What means something to TeX, and what pdflatex has no letter for in its usual fonts.
+# Characters that are special in TeX, and those that pdflatex lacks in its usual fonts.
 WRITTEN = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -37,11 +37,11 @@ PAGE = 45  # rows; a longer table goes over several pages
 
 
 def render(table: Table) -> str:
-    """A table with rules from booktabs, numbers on the right; of more rows than a page has as a longtable."""
+    """A table with rules from booktabs and numbers on the right; a longtable if it has more rows than a page."""
     columns = "".join("r" if numeric else "l" for numeric in table.numeric)
     head = f"{_row(table.headers)}\n\\midrule"
     body = [
-        "\\addlinespace\n" * (place in table.breaks and place > 0) + _row(row) for place, row in enumerate(table.rows)
+        "\\addlinespace\n" * (index in table.breaks and index > 0) + _row(row) for index, row in enumerate(table.rows)
     ]
     caption = escape(" ".join(filter(None, [f"{table.title}.", table.note])))
     name = table.name.replace("_", "-")
@@ -57,10 +57,10 @@ def render(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that TeX sets as it is, on one line and in one cell; others than Latin letters are left to the engine."""
+    """Text that TeX sets as it is, on one line and in one cell. Non-Latin letters are left to the engine."""
     return "-{}-".join(part.translate(ESCAPES) for part in one_line(text).split("--"))  # two would be a dash
 
 
 def _row(cells: Iterable[str]) -> str:
-    # A cell that starts with [ would be read as the space that \\ may be given.
+    # TeX would read a cell that starts with [ as the optional argument of the \\ before it.
     return " & ".join(f"{{}}{cell}" if cell.startswith("[") else cell for cell in map(escape, cells)) + r" \\"

@@ -77,14 +77,14 @@ def test_a_cell_that_starts_with_a_bracket_is_no_argument_of_the_row_above() -> 
 
 
 def test_every_table_has_as_many_cells_in_each_row(quick: pd.DataFrame, info: RunInfo) -> None:
-    for one in all_tables.render(quick, info).values():
-        rows = [line for line in as_latex.render(one).splitlines() if line.endswith(r" \\")]
-        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(one.headers) - 1}, one.name
+    for report_table in all_tables.render(quick, info).values():
+        rows = [line for line in as_latex.render(report_table).splitlines() if line.endswith(r" \\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(report_table.headers) - 1}, report_table.name
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
 def test_latex_sets_it(tmp_path: Path, quick: pd.DataFrame, info: RunInfo) -> None:
-    parts = "\n".join(as_latex.render(one) for one in all_tables.render(quick, info).values())
+    parts = "\n".join(as_latex.render(report_table) for report_table in all_tables.render(quick, info).values())
     packages = "booktabs,longtable,textcomp"
     source = f"\\documentclass{{article}}\\usepackage{{{packages}}}\\begin{{document}}{parts}\\end{{document}}"
     (tmp_path / "all.tex").write_text(source, encoding="utf-8")
