@@ -23,7 +23,7 @@ REFERENCES = ("rnn", "lstm", "gru", "none")
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, reference: Any, whole: bool) -> None:
-    _, suite = new_cell.write("Mine", reference, tmp_path, whole=whole)
+    _, suite = new_cell.write_cell("Mine", reference, tmp_path, whole=whole)
     groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None, most=None)
     cases = [case for group in groups for case in group.cases if not case.is_reference]
     parities = [observe(build(case, tmp_path)).parity for case in cases]
@@ -35,7 +35,7 @@ def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, refere
 def test_a_module_for_a_whole_sequence_starts_from_zeros_without_a_state_as_torchs_do(
     tmp_path: Path, reference: Any
 ) -> None:
-    new_cell.write("Mine", reference, tmp_path, whole=True)
+    new_cell.write_cell("Mine", reference, tmp_path, whole=True)
     module = load_cell("Mine.py:Mine", tmp_path)(3, 5)
     zeros, input = torch.zeros(1, 2, 5), torch.randn(4, 2, 3)
     state = (zeros, zeros) if reference == "lstm" else zeros
@@ -45,7 +45,7 @@ def test_a_module_for_a_whole_sequence_starts_from_zeros_without_a_state_as_torc
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_a_new_cells_file_is_in_the_house_style(tmp_path: Path, reference: Any, whole: bool) -> None:
-    module, _ = new_cell.write("Mine", reference, tmp_path, whole=whole)
+    module, _ = new_cell.write_cell("Mine", reference, tmp_path, whole=whole)
     config = ["--config", str(Path(__file__).parents[1] / "pyproject.toml"), "--no-cache", str(module)]
     for how in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *how, *config]
@@ -102,7 +102,7 @@ def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(
 ) -> None:
     (tmp_path / "Old.toml").write_text("mine")
     with pytest.raises(UserError) as raised:
-        new_cell.write(name, "lstm", tmp_path / out, whole=False)
+        new_cell.write_cell(name, "lstm", tmp_path / out, whole=False)
     assert words in str(raised.value)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("Old.toml", "mine")]
 
@@ -110,7 +110,7 @@ def test_a_name_or_folder_that_will_not_do_is_refused_and_nothing_is_written(
 def test_where_the_second_file_can_not_be_written_the_first_is_gone(tmp_path: Path) -> None:
     (tmp_path / "Mine.toml").symlink_to(tmp_path / "nowhere" / "Mine.toml")
     with pytest.raises(UserError, match="can't be written"):
-        new_cell.write("Mine", "lstm", tmp_path, whole=False)
+        new_cell.write_cell("Mine", "lstm", tmp_path, whole=False)
     assert [file.name for file in tmp_path.iterdir()] == ["Mine.toml"]
 
 

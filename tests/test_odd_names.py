@@ -14,7 +14,7 @@ from rnnbench.cli import cli
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, rendered
-from rnnbench.report.verdicts import folder as verdicts
+from rnnbench.report.verdicts.folder import FILES, write_verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.suite_file import Settings
@@ -125,16 +125,16 @@ def test_a_file_of_pytest_benchmark_of_an_odd_name_is_reported(tmp_path: Path, m
 def test_verdicts_of_odd_names_are_written_in_every_format(tmp_path: Path) -> None:
     odd = f"{ODD} \ud800"
     findings = (Finding(LOOP, "regressed", 0.02, odd), Finding(LOOP, None, 0.02, odd))
-    verdicts.write(Comparison(odd, odd, odd, "stored", findings, (odd,)), tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(verdicts.FILES)
+    write_verdicts(Comparison(odd, odd, odd, "stored", findings, (odd,)), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(FILES)
     assert all("caf" in text for text in pages(tmp_path))
 
 
 def test_verdicts_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("of years")
-    for name in verdicts.FILES:
+    for name in FILES:
         (tmp_path / name).symlink_to("mine")
-    verdicts.write(Comparison("s", "a", "b", "stored", ()), tmp_path)
+    write_verdicts(Comparison("s", "a", "b", "stored", ()), tmp_path)
     assert (tmp_path / "mine").read_text() == "of years"
 
 

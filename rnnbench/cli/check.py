@@ -174,11 +174,11 @@ def _tell(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> No
 
     So the files exist even if nobody reads standard output any more.
     """
-    from rnnbench.report.verdicts import folder as verdict_folder
+    from rnnbench.report.verdicts.folder import write_verdicts
 
     try:
         if folder is not None:
-            verdict_folder.write(comparison, folder)
+            write_verdicts(comparison, folder)
         _summarize(comparison)
     finally:  # if the files can't be written, the verdicts are shown before the error
         _print(comparison, folder, as_json=as_json)
@@ -196,11 +196,11 @@ def _summarize(comparison: "Comparison") -> None:
 
 
 def _print(comparison: "Comparison", folder: Path | None, *, as_json: bool) -> None:
-    from rnnbench.report.verdicts import as_json as json_output
     from rnnbench.report.verdicts import github, terminal
+    from rnnbench.report.verdicts.as_json import lines
 
     if as_json:
-        output.write(json_output.lines(comparison).encode())
+        output.write(lines(comparison).encode())
     else:
         with github.without_commands(output.say):
             output.show(terminal.render(comparison))

@@ -20,12 +20,12 @@ def doctor(measured: bool) -> None:
     from rnnbench.harness.coordinator.doctor import advice, probe, standing
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.tables.table_environment import lines
-    from rnnbench.report.words import noise as noise_sentence
+    from rnnbench.report.words.noise import noise_sentence
 
     description, sentences = environment.describe(Path()), []
     if measured:
         with shown_progress() as on_progress:
             description, noise = probe(on_progress)
-        sentences.append(noise_sentence.render(noise))
+        sentences.append(noise_sentence(noise))
     description = standing(description)
     output.say("\n".join([*lines(description), "", *sentences, *advice(description)]))

@@ -28,9 +28,9 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     Example:
       rnnbench new-cell MyLSTM --reference lstm
     """
-    from rnnbench import new_cell as making
+    from rnnbench.new_cell import write_cell
 
-    module, suite = making.write(name, reference, out, whole=sequence)
+    module, suite = write_cell(name, reference, out, whole=sequence)
     output.say(
         f"{module} works as it is; change its equations, and measure it with {suite}:\n"
         f"  {shlex.join(['rnnbench', 'run', str(suite)])}\n"

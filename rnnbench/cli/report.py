@@ -109,7 +109,7 @@ def _several(
 
     if together and history:
         raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
-    return several.history(runs, suite, out) if history else several.together(runs, out)
+    return several.history_report(runs, suite, out) if history else several.together_report(runs, out)
 
 
 def _place(run: Path, out: Path | None) -> "ReportFolder":
@@ -123,11 +123,11 @@ def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[st
     from rnnbench.store import pytest_benchmark
 
     if pytest_benchmark.is_saved(path):
-        from rnnbench.report.page import benchmarks as saved_folder
+        from rnnbench.report.page import benchmarks
 
         if sizes:
             raise click.UsageError(f"--predict is for runs, which have sizes; {path} is pytest-benchmark's")
-        return saved_folder.render(pytest_benchmark.read(path), reference)
+        return benchmarks.render(pytest_benchmark.read(path), reference)
     if reference is not None:
         raise click.UsageError(f"--reference is for pytest-benchmark's files; {path} has its own")
     return files_of_run(path, sizes)

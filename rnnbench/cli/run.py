@@ -173,11 +173,11 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     from rnnbench.analysis.noise import noise
     from rnnbench.report.screen import terminal
     from rnnbench.report.verdicts.github import without_commands
-    from rnnbench.report.words import noise as noise_sentence
+    from rnnbench.report.words.noise import noise_sentence
 
     info = read_info(folder)
     with without_commands(output.say):
         output.show(terminal.render(summary, info))
-        output.say("\n".join([noise_sentence.render(noise(frame)), *map(printable, info.notes)]))
+        output.say("\n".join([noise_sentence(noise(frame)), *map(printable, info.notes)]))
     output.say_path(folder)
     refuse_nothing(folder, summary)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 
 
-def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
+def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files and the folder of a report of runs side by side; the first is the baseline."""
     if len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
     from rnnbench import suites
     from rnnbench.analysis import stored
-    from rnnbench.analysis.together import together as line_up
+    from rnnbench.analysis.together import together
     from rnnbench.report.page import several_runs
     from rnnbench.report.page.place import of_runs, place
     from rnnbench.report.page.together import section
@@ -29,20 +29,22 @@ def together(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, bytes], 
     names = [run.name for run in read]
     title = f"{names[0]} beside {' and '.join(names[1:])}"
     folder = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
-    return several_runs.render(title, [section(line_up(read, margin))]), folder
+    return several_runs.render(title, [section(together(read, margin))]), folder
 
 
-def history(paths: Sequence[Path], suite: str | None, out: Path | None) -> tuple[dict[str, bytes], "ReportFolder"]:
+def history_report(
+    paths: Sequence[Path], suite: str | None, out: Path | None
+) -> tuple[dict[str, bytes], "ReportFolder"]:
     """The files and the folder of a report of a suite's runs over time; `paths` are runs, or folders of runs."""
     from rnnbench.analysis import stored
-    from rnnbench.analysis.history import history as over_time
+    from rnnbench.analysis.history import history
     from rnnbench.report.page import several_runs
     from rnnbench.report.page.history import section
     from rnnbench.report.page.place import of_history, place
 
     suite, runs = _of_suite(paths or [RESULTS], suite)
     folder = place(of_history(suite, runs), out)
-    run_history = over_time([stored.read(path) for path in runs])
+    run_history = history([stored.read(path) for path in runs])
     return several_runs.render(f"{suite}: history", [section(run_history)]), folder
 
 

@@ -11,7 +11,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import LAYERS, Reference
 
 
-def write(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
+def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:
     """Write `<name>.py` and `<name>.toml` into a folder; returns their paths. On UserError nothing is written.
 
     `whole`: write a module that runs the whole sequence instead of a cell.

@@ -115,8 +115,7 @@ def _keep(name: str, started: float, table: pd.DataFrame, shown: pd.DataFrame) -
 
 def _keep_rows(name: str, rows: pd.DataFrame) -> None:
     """Replace the rows of the same kinds in a kept table; the kind is the first column."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
-    rows = rows.assign(commit=commit.stdout.strip())
+    rows = rows.assign(commit=_commit())
     file = FOLDER / f"{name}.csv"
     kind = rows.columns[0]
     kept = pd.read_csv(file, keep_default_na=False) if file.exists() else rows.head(0)
@@ -125,6 +124,16 @@ def _keep_rows(name: str, rows: pd.DataFrame) -> None:
     table.to_csv(file, index=False)
     text = f"`python -m tests.validation {name}`\n\n{markdown(table)}"
     file.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def _commit() -> str:
+    """The commit that was tried, with `-dirty` where the code differs from it; the tables are no code."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--", "rnnbench", "tests", "suites") else commit
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def markdown(table: pd.DataFrame) -> str:

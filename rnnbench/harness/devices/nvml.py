@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rnnbench.harness.devices import nvml_answers as answers
+from rnnbench.harness.devices import nvml_answers
 from rnnbench.harness.devices.nvml_answers import CELSIUS, ERRORS, JOULES, MEGAHERTZ, WATTS, believe
 from rnnbench.harness.devices.nvml_calls import (
     FUNCTION_NOT_FOUND,
@@ -41,7 +41,7 @@ class Gpu:
     @property
     def spoiling(self) -> frozenset[str]:
         """The throttle reasons under which windows do not count."""
-        return answers.SPOILING
+        return nvml_answers.SPOILING
 
     def describe(self) -> Readings:
         """Take the readings that do not change during a measurement."""
@@ -71,7 +71,7 @@ class Gpu:
         if None in used:
             raise Unavailable("NVML: this driver keeps no account of a process's memory (as under Windows' WDDM)")
         # Even a bare CUDA context takes memory: 0 means that the driver can't resolve the process of a container.
-        return sum(believe(part, 1, answers.MAX_BYTES) for part in used)
+        return sum(believe(part, 1, nvml_answers.MAX_BYTES) for part in used)
 
     def is_mig(self) -> bool:
         """Whether this is a MIG instance rather than a whole card."""
@@ -138,25 +138,25 @@ class Reader:
 
 
 def _mig_enabled(gpu: Gpu) -> bool:
-    return gpu.is_mig() or answers.switch(gpu.ask("nvmlDeviceGetMigMode"))
+    return gpu.is_mig() or nvml_answers.switch(gpu.ask("nvmlDeviceGetMigMode"))
 
 
 DESCRIBED: Mapping[str, Callable[[Gpu], Any]] = {
-    "name": Reader("nvmlDeviceGetName", answers.text),
-    "uuid": Reader("nvmlDeviceGetUUID", answers.text),
-    "driver_version": lambda _: answers.text(ask("nvmlSystemGetDriverVersion")),
-    "driver_cuda_version": lambda _: answers.cuda_version(ask("nvmlSystemGetCudaDriverVersion")),
-    "memory_bytes": Reader("nvmlDeviceGetMemoryInfo", answers.total_bytes),
+    "name": Reader("nvmlDeviceGetName", nvml_answers.text),
+    "uuid": Reader("nvmlDeviceGetUUID", nvml_answers.text),
+    "driver_version": lambda _: nvml_answers.text(ask("nvmlSystemGetDriverVersion")),
+    "driver_cuda_version": lambda _: nvml_answers.cuda_version(ask("nvmlSystemGetCudaDriverVersion")),
+    "memory_bytes": Reader("nvmlDeviceGetMemoryInfo", nvml_answers.total_bytes),
     "power_limit_watts": Reader("nvmlDeviceGetEnforcedPowerLimit", WATTS, of_card="the power limit is"),
     "default_power_limit_watts": Reader(
         "nvmlDeviceGetPowerManagementDefaultLimit", WATTS, of_card="the power limit is"
     ),
     "max_sm_clock_mhz": Reader("nvmlDeviceGetMaxClockInfo", MEGAHERTZ, (SM,), of_card="the clock is"),
     "max_memory_clock_mhz": Reader("nvmlDeviceGetMaxClockInfo", MEGAHERTZ, (MEMORY,), of_card="the clock is"),
-    "ecc_enabled": Reader("nvmlDeviceGetEccMode", answers.switch),
+    "ecc_enabled": Reader("nvmlDeviceGetEccMode", nvml_answers.switch),
     "mig_enabled": _mig_enabled,
-    "persistence_enabled": Reader("nvmlDeviceGetPersistenceMode", answers.switch),
-    "compute_mode": Reader("nvmlDeviceGetComputeMode", answers.compute_mode),
+    "persistence_enabled": Reader("nvmlDeviceGetPersistenceMode", nvml_answers.switch),
+    "compute_mode": Reader("nvmlDeviceGetComputeMode", nvml_answers.compute_mode),
 }
 
 _clock_reasons = partial(
@@ -166,11 +166,11 @@ _clock_reasons = partial(
     of_card="the clock is",
 )
 SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
-    "memory_used_bytes": Reader("nvmlDeviceGetMemoryInfo", answers.used_bytes),
+    "memory_used_bytes": Reader("nvmlDeviceGetMemoryInfo", nvml_answers.used_bytes),
     "power_watts": Reader("nvmlDeviceGetPowerUsage", WATTS, of_card="power is"),
     # `power_watts` is the mean of one second on most cards since Ampere.
     "power_instant_watts": Reader(
-        "nvmlDeviceGetFieldValues", answers.field_watts, ([POWER_INSTANT],), of_card="power is"
+        "nvmlDeviceGetFieldValues", nvml_answers.field_watts, ([POWER_INSTANT],), of_card="power is"
     ),
     "energy_joules": Reader("nvmlDeviceGetTotalEnergyConsumption", JOULES, of_card="energy is"),
     "sm_clock_mhz": Reader("nvmlDeviceGetClockInfo", MEGAHERTZ, (SM,), of_card="the clock is"),
@@ -182,7 +182,7 @@ SAMPLED: Mapping[str, Callable[[Gpu], Any]] = {
         instead="nvmlDeviceGetTemperatureV",  # its successor when CUDA 14 removes it
         of_card="temperature is",
     ),
-    "throttle_reasons": _clock_reasons(answers.throttle_reasons),
-    "clock_settings": _clock_reasons(answers.clock_settings),
+    "throttle_reasons": _clock_reasons(nvml_answers.throttle_reasons),
+    "clock_settings": _clock_reasons(nvml_answers.clock_settings),
     "uncorrected_ecc_errors": Reader("nvmlDeviceGetTotalEccErrors", ERRORS, (UNCORRECTED, VOLATILE)),
 }

@@ -16,7 +16,7 @@ from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.report.export.cases import plain, timed, workload
 from rnnbench.report.export.rounds import stats
 from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, several
-from rnnbench.report.words.series import name
+from rnnbench.report.words.series import series_name
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES, WARM
 from rnnbench.store.records import AXES
@@ -59,7 +59,7 @@ def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -
     rounds = [float(value) for value in replicates["seconds"]]
     return {
         "group": workload(row),
-        "name": f"{name(row['cell'], row['implementation'])}{f'[{param}]' if param else ''}",
+        "name": f"{series_name(row['cell'], row['implementation'])}{f'[{param}]' if param else ''}",
         "fullname": row["case"],
         "params": values,
         "param": param or None,

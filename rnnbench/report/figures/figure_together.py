@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from rnnbench.analysis.together import Together
 from rnnbench.report.figures.canvas import log_axis, look, quiet, short
-from rnnbench.report.words.series import COLORS, MARKERS, name
+from rnnbench.report.words.series import COLORS, MARKERS, series_name
 from rnnbench.report.words.units import ratio_tick
 
 MARGIN = 1.1  # room at the ends of the axis
@@ -46,7 +46,7 @@ def medians(found: Together) -> pd.DataFrame:
     """Median and quartiles of each series, phase and run, over the cases that all runs have."""
     rows = [
         {
-            "series": name(row.case.cell, row.case.implementation),
+            "series": series_name(row.case.cell, row.case.implementation),
             "phase": row.case.workload.phase,
             "run": index,
             "ratio": ratio.value,

@@ -14,7 +14,7 @@ from rnnbench.report.tables import table_breakdown, table_operators
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words import why
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several
-from rnnbench.report.words.series import name as series_name
+from rnnbench.report.words.series import series_name
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.store.regular_files import within

@@ -26,9 +26,9 @@ from rnnbench.report.page.section import (
 )
 from rnnbench.report.tables.table import Table
 from rnnbench.report.words import headline, precision
-from rnnbench.report.words import noise as noise_sentence
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.metrics import known, of_calls, with_metrics
+from rnnbench.report.words.noise import noise_sentence
 from rnnbench.report.words.reference import words
 from rnnbench.store.run_info import RunInfo
 
@@ -119,7 +119,7 @@ def measured(content: Content) -> Section:
         "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
         "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
         "slows both sides cancels.",
-        f"{precision.reached(summary, info)} {noise_sentence.render(content.noise)}".strip(),
+        f"{precision.reached(summary, info)} {noise_sentence(content.noise)}".strip(),
         "Each interval holds for its own case: of 100 such intervals about 5 miss, and none is widened for there being "
         f"many. {words(summary).compared}; where they could not be, the parity column says why.",
     )

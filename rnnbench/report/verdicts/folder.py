@@ -16,7 +16,7 @@ FILES: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def write(comparison: Comparison, folder: Path) -> None:
+def write_verdicts(comparison: Comparison, folder: Path) -> None:
     """Write `FILES` into an existing folder; raises UserError if it can't be written."""
     try:
         for name, render in FILES.items():

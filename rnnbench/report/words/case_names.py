@@ -25,7 +25,7 @@ class Names:
         if not isinstance(case, Case):
             return one_line(case.key)
         values = case.axes()
-        head = f"{series.name(case.cell, case.implementation)} {case.workload.phase}"
+        head = f"{series.series_name(case.cell, case.implementation)} {case.workload.phase}"
         axes = [axis for axis in self.axes if axis != "num_layers" or case.cell in self.layered]
         return ", ".join(filter(None, [head, say_all(axes, (values[axis] for axis in axes))]))
 

@@ -7,7 +7,7 @@ from rnnbench.analysis.noise import Noise
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 
 
-def render(noise: Noise) -> str:
+def noise_sentence(noise: Noise) -> str:
     """How far cases differ from themselves, and how the machine drifted; plain text."""
     if math.isnan(noise.floor):
         return "Noise floor: not known, which takes two replicates or more."

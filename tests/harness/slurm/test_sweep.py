@@ -218,8 +218,8 @@ def test_jobs_that_can_never_start_are_told_with_slurms_reason(run: Run) -> None
         (["partition=nope"], {}, r"invalid partition specified: nope|Invalid partition name"),
         (["partitoin=main"], {}, "unrecognized option '--partitoin=main'"),
         (["partition=far", ONE_CORE], {"device": "cuda"}, "takes no such job: .*node configuration is not available"),
-        (["partition"], {}, "--slurm-option partition: expected NAME=VALUE"),
-        (["array=0-3"], {}, "--slurm-option array=0-3: rnnbench sets array itself"),
+        (["partition"], {}, "Slurm option partition: expected NAME=VALUE"),
+        (["array=0-3"], {}, "Slurm option array=0-3: rnnbench sets array itself"),
     ],
 )
 def test_what_slurm_does_not_take_is_told_and_leaves_nothing(

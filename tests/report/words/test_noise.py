@@ -1,7 +1,7 @@
 import pytest
 
 from rnnbench.analysis.noise import Noise
-from rnnbench.report.words.noise import render
+from rnnbench.report.words.noise import noise_sentence
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from rnnbench.report.words.noise import render
     ],
 )
 def test_the_noise_is_told_in_a_sentence(floor: float, drift: float, words: str) -> None:
-    assert words in render(Noise(floor, floor, 0, 4, drift))
+    assert words in noise_sentence(Noise(floor, floor, 0, 4, drift))

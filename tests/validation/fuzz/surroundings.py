@@ -24,7 +24,7 @@ from rnnbench import load, suites, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.machine import scratch
-from rnnbench.new_cell import write as write_cell
+from rnnbench.new_cell import write_cell
 from rnnbench.report.export import FORMATS, rendered
 from rnnbench.report.page import place as places
 from rnnbench.report.page import profiled
