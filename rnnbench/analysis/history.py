@@ -25,7 +25,7 @@ from scipy import stats
 from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
-from rnnbench.analysis.stored import StoredRun, differences, located_ratios, matters
+from rnnbench.analysis.stored import StoredRun, differences, estimated_ratios, located_ratios, matters
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -89,7 +89,7 @@ class History:
 def history(runs: Sequence[StoredRun]) -> History:
     """The lines of all cases that have a reference in two runs of one environment or more."""
     ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
-    located = [located_ratios(run) for run in ordered]
+    located, estimated = [located_ratios(run) for run in ordered], [estimated_ratios(run) for run in ordered]
     cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
     eras: list[Era] = []
     lines: list[tuple[int, Case, Sequence[tuple[int, Location]], WeightedPoints]] = []
@@ -108,16 +108,21 @@ def history(runs: Sequence[StoredRun]) -> History:
     return History(
         tuple((run.name, run.info) for run in ordered),
         tuple(eras),
-        tuple(_line(*line, changes) for line, changes in zip(lines, judged, strict=True)),
+        tuple(_line(*line, changes, estimated) for line, changes in zip(lines, judged, strict=True)),
     )
 
 
 def _line(
-    era: int, case: Case, points: Sequence[tuple[int, Location]], fit: WeightedPoints, changes: tuple[LevelChange, ...]
+    era: int,
+    case: Case,
+    points: Sequence[tuple[int, Location]],
+    fit: WeightedPoints,
+    changes: tuple[LevelChange, ...],
+    estimated: Sequence[Mapping[str, Estimate]],
 ) -> CaseHistory:
     """A case's line; each level lasts from one significant change to the next."""
     starts = [0, *(change.after for change in changes if change.is_significant)]
-    shown = tuple(Point(run, as_ratio(low.interval(CONFIDENCE))) for run, low in points)
+    shown = tuple(Point(run, estimated[run][case.key]) for run, _ in points)
     return CaseHistory(case, era, shown, replace(fit, starts=starts).level_of_points(), changes)
 
 

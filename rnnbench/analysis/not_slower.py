@@ -27,7 +27,11 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 @dataclass
 class Question:
-    """The result of the looks so far; `low` and `mean` are the last look's ratios with their intervals."""
+    """The result of the looks so far; `low` and `mean` are the last look's ratios with their intervals.
+
+    One case is tested against one factor, in rounds of one process whose number is not known before. So its looks come
+    at numbers of rounds, without end, while those of a check (`check.LOOKS`) are few and come at shares of its budget.
+    """
 
     factor: float
     answer: Answer | None = None

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Trial, located
@@ -133,6 +134,15 @@ def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
         for column in ("log_ratio", "log_mean_ratio")
     )
     return {case: (low[case], mean[case]) for case in low}
+
+
+def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
+    """Each case's ratio to its reference in the low quantile, with its 95% interval, as a report shows it."""
+    if run.ratios.empty:
+        return {}
+    number, cases = pd.factorize(run.ratios["case"])
+    bounds = from_logs(estimates(number, run.ratios["log_ratio"].to_numpy()))
+    return {str(case): Estimate(*map(float, ratio)) for case, ratio in zip(cases, bounds, strict=True)}
 
 
 def _own(run: StoredRun, *, without: StoredRun) -> list[Case]:

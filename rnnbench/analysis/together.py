@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.analysis.estimate import Estimate, as_ratio
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.location import shift
-from rnnbench.analysis.stored import StoredRun, located_ratios
+from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case
@@ -41,7 +41,7 @@ class Together:
 
 def together(runs: Sequence[StoredRun], margin: float) -> Together:
     """Line up the runs' cases; up to `margin` is no difference. Raises UserError if no case is in two runs."""
-    located = [located_ratios(run) for run in runs]
+    located, estimated = [located_ratios(run) for run in runs], [estimated_ratios(run) for run in runs]
     cases = {
         key: measurement.case
         for run in runs
@@ -64,7 +64,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     rows = [
         TogetherRow(
             cases[key],
-            tuple(as_ratio(of_run[key][0].interval()) if key in of_run else None for of_run in located),
+            tuple(of_run.get(key) for of_run in estimated),
             tuple(verdicts.get(key) for verdicts in judged),
         )
         for key in common

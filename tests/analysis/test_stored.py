@@ -1,13 +1,17 @@
 """Two stored runs: what makes them incomparable, and the findings if they can be compared."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rnnbench import load, summarize
 from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.history import history
 from rnnbench.analysis.stored import StoredRun, common_cases, compare, differences, read
+from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import FLUSHED
@@ -138,3 +142,23 @@ def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
 def test_an_older_run_is_taken_for_what_it_was() -> None:
     older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
     assert differences(older, newer) == []
+
+
+@pytest.mark.parametrize("replicates", [1, 4, 12])
+def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: int) -> None:
+    rng = random.Random(replicates)
+    path = folder(
+        tmp_path,
+        {
+            LOOP: [[rng.uniform(2, 3)] for _ in range(replicates)],
+            REFERENCE: [[rng.uniform(1, 1.1)] for _ in range(replicates)],
+        },
+    )
+    row = summarize(load(path)).set_index("case").loc[LOOP.key]
+    of_report = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+    run = read(path)
+    side_by_side = together([run, run], 0.025).rows[0].ratios
+    over_time = history([run, run]).lines[0].points
+    for ratio in (*side_by_side, *(point.ratio for point in over_time)):
+        assert ratio is not None
+        assert [ratio.value, ratio.lower, ratio.upper] == pytest.approx(of_report, nan_ok=True)

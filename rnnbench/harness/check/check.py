@@ -24,7 +24,8 @@ from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
 # (share of the budget at a look, share of the error rate that the look spends). Early looks end a suite of clear cases
-# early. They cost the last look little, since a test this far out in its tail needs hardly any more data.
+# early. They cost the last look little, since a test this far out in its tail needs hardly any more data. A run's
+# `Planner` looks at widths, which costs nothing; `not_slower.Question` has no budget by which to place its looks.
 LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
 MIN_REPLICATES = 4  # at a look
 
