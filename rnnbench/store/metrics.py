@@ -19,7 +19,7 @@ class Metric:
     label: str  # in headings
     unit: Unit
     about: str  # what it is and how it is measured, in one line
-    probe: str = ""  # the probe that observes it; `device` if the device's class reports it; empty if derived
+    probe: str | None = None  # the probe that observes it; `device` if the device's class reports it; None if derived
     device: str = ""  # the only kind of device that has it; empty: all have it
     implementation: str = ""  # the only one that has it; empty: all have it
     better: Literal["less", "more", "neither"] = "less"

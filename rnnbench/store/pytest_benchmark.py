@@ -72,7 +72,7 @@ class Saved:
     sessions: tuple[BenchmarkSession, ...]
     benchmarks: Mapping[str, Benchmark]  # by key, as they come first
     machine: Mapping[str, Any]  # what changes times even if no code has changed
-    commit: str  # empty if it is not known
+    commit: str | None  # None if it is not known
     is_exported: bool  # by rnnbench: then a session is a replicate of a run
 
     @property
@@ -139,7 +139,7 @@ def _file(path: Path) -> Saved:
         for number in sorted({number for own in replicates.values() for number in own})
     )
     commit = writable(str(_dictionary(content.get("commit_info")).get("id") or ""))
-    known_commit = "" if commit in UNKNOWN_COMMITS else commit
+    known_commit = None if commit in ("", *UNKNOWN_COMMITS) else commit
     machine = _machine(content["machine_info"])
     if is_exported:
         machine["caches"] = writable(str(content[ORIGIN].get("caches", WARM)))

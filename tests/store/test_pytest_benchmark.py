@@ -76,7 +76,7 @@ def test_every_version_from_3_on_is_read(tmp_path: Path, version: str, changes: 
     saved = read(write(tmp_path / "a.json", [benchmark("test_a", [2.0, 2.1])], version=version, **changes))
     assert saved.sessions[0].rounds["bench.py::test_a"].low == pytest.approx(2.0)
     assert saved.sessions[0].started.tzinfo is not None
-    assert saved.commit == ("" if version.startswith("5") else "0123456789abcdef")
+    assert saved.commit == (None if version.startswith("5") else "0123456789abcdef")
 
 
 def test_a_folder_is_one_process_a_file(tmp_path: Path) -> None:

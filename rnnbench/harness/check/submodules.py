@@ -15,7 +15,7 @@ class Submodule:
 
     path: str  # in the tree of that commit
     commit: str
-    name: str  # of its folder in `.git/modules`; empty if `.gitmodules` gives none
+    name: str | None  # of its folder in `.git/modules`, if `.gitmodules` gives one
 
 
 def fill(repository: Path, commit: str, tree: Path) -> list[str]:
@@ -53,7 +53,7 @@ def _submodules(git_dir: Path, commit: str) -> list[Submodule]:
     if not links:
         return []
     names = _names(git_dir, commit)
-    return [Submodule(path, linked, names.get(path, "")) for path, linked in links.items()]
+    return [Submodule(path, linked, names.get(path)) for path, linked in links.items()]
 
 
 def _names(git_dir: Path, commit: str) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _names(git_dir: Path, commit: str) -> dict[str, str]:
     return names
 
 
-def _git_dirs(git_dir: Path, own: Path, name: str) -> Iterable[Path]:
+def _git_dirs(git_dir: Path, own: Path, name: str | None) -> Iterable[Path]:
     """The repositories that may hold a submodule's commit."""
     checked_out = git.folder_of(own, "--absolute-git-dir") if (own / ".git").exists() else None
     if checked_out is not None:

@@ -32,7 +32,7 @@ class ReportSubject:
     """What a report is of."""
 
     name: str  # of its folder, unless another report has that folder
-    parent: str  # name of the folder above it; empty where there is none
+    parent: str | None  # name of the folder above it, if there is one
     identity: str  # differs from every other subject's; reveals nothing about the machine
     shows: str  # text of its page, which identifies a page without a marker
 
@@ -71,14 +71,14 @@ def of_runs(names: Sequence[str], runs: Sequence[tuple[Path, RunInfo]]) -> Repor
     """The subject of several runs side by side."""
     name = f"{names[0]}-and-{names[1] if len(names) == 2 else len(names) - 1}"
     return ReportSubject(
-        name, "", _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1]
+        name, None, _hash("together", *(_of_run(path.resolve(), info) for path, info in runs)), names[-1]
     )
 
 
 def of_history(suite: str, runs: Sequence[Path]) -> ReportSubject:
     """The subject of all runs of a suite in some folders; it stays the same when runs are added."""
     folders = sorted({str(run.resolve().parent) for run in runs})
-    return ReportSubject(f"{suite}-history", "", _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
+    return ReportSubject(f"{suite}-history", None, _hash("history", suite, *folders), f"<h1>{suite}: history</h1>")
 
 
 def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
@@ -91,20 +91,20 @@ def place(subject: ReportSubject, out: Path | None) -> ReportFolder:
         return ReportFolder(out, subject.identity)
     in_front = f"{subject.parent}-" if subject.parent else ""
     names = (subject.name, f"{in_front}{subject.name}", f"{subject.name}-{subject.identity[:8]}")
-    free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in ("", subject.identity))
+    free = (REPORTS / name for name in names if _owner(REPORTS / name, subject) in (None, subject.identity))
     folder = next(free, None)
     if folder is None:
         raise UserError(f"{REPORTS / names[-1]}: contains a report of another run; give another folder")
     return ReportFolder(folder, subject.identity)
 
 
-def _owner(folder: Path, subject: ReportSubject) -> str:
-    """The identity of the report in a folder; empty if the folder is empty or does not exist."""
+def _owner(folder: Path, subject: ReportSubject) -> str | None:
+    """The identity of the report in a folder; None if the folder is empty or does not exist."""
     try:
         if not any(folder.iterdir()):
-            return ""
+            return None
     except OSError:  # it does not exist, or can't be written either, which writing reports
-        return ""
+        return None
     if marker := MARKED.fullmatch(_read(folder / MARKER)):
         return marker[1]
     page = _read(folder / PAGE)
