@@ -158,5 +158,6 @@ def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path)
     frame = load(path)
     for to in FORMATS:
         data = rendered(to, frame, summarize(frame), read_info(path), windows=False)
+        assert data
         if FORMATS[to].suffix == "json":
             json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

@@ -8,11 +8,12 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
+    CONFIRM,
     Duration,
     File,
     Percent,
     Text,
-    adding_options,
+    adding,
     device_option,
     only_option,
     out_option,
@@ -142,9 +143,10 @@ def _live(
     from rnnbench.harness.check import check
     from rnnbench.harness.check.sides import sides
     from rnnbench.report.screen.progress import shown_progress
+    from rnnbench.suites import TooManyCases
 
     with sides(suite, base, base_python, head_python) as (first, second):
-        with adding_options():
+        with adding(CONFIRM, TooManyCases):
             selection = check.select(first, second, parse_only(only, "--only"), device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)

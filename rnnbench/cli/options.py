@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rnnbench.store.records import Group
     from rnnbench.suites import Suite
 
+CONFIRM = "with --only, or confirm them with --yes"  # the end of the error about too many cases
 EMPTY = "it is empty; is the variable set that it comes from?"
 
 
@@ -94,19 +95,17 @@ def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: 
     from rnnbench import suites
     from rnnbench.expressions import parse_only
 
-    with adding_options():
+    with adding(CONFIRM, suites.TooManyCases):
         return suite.groups(parse_only(only, "--only"), device, most=None if yes else suites.MAX_CASES)
 
 
 @contextmanager
-def adding_options() -> Iterator[None]:
-    """Add to the error about too many cases which options select or confirm them."""
-    from rnnbench.suites import TooManyCases
-
+def adding(words: str, to: type[Exception]) -> Iterator[None]:
+    """Add the options that help to the message of an error: functions do not know the options of the command line."""
     try:
         yield
-    except TooManyCases as error:
-        raise UserError(f"{error} with --only, or confirm them with --yes") from None
+    except to as error:
+        raise type(error)(f"{error} {words}") from None
 
 
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)

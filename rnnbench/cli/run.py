@@ -1,7 +1,5 @@
 """`rnnbench run`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from rnnbench.cli.options import (
     File,
     Percent,
     Text,
+    adding,
     device_option,
     only_option,
     out_option,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 
 MAX_GROUPS_PER_JOB = 1_000_000
+RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
 
 @click.command(short_help="Measure SUITE: times, and ratios to torch.nn.")
@@ -104,12 +104,12 @@ def run(
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        with _adding_resume():
+        with adding(RESUME, Interrupted):
             folder = _by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job)
         _print_run(folder, as_json=as_json)
         return
     try:
-        with shown_progress() as on_progress, _adding_resume():
+        with shown_progress() as on_progress, adding(RESUME, Interrupted):
             if resume is not None:
                 resume_run(resume, chosen, settings, command=typed(), on_progress=on_progress)
             folder = resume or run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
@@ -119,15 +119,6 @@ def run(
         (output.note if as_json else output.say)(f"rnnbench: {chosen.name} is skipped: {missing}")
         return
     _print_run(folder, as_json=as_json)
-
-
-@contextmanager
-def _adding_resume() -> Iterator[None]:
-    """Add to the message of an interrupted run which option resumes it."""
-    try:
-        yield
-    except Interrupted as interrupted:
-        raise Interrupted(f"{interrupted} with --resume") from None
 
 
 def _by_slurm(

@@ -38,7 +38,7 @@ def older(path: Path) -> Path:
     return path
 
 
-def refused(path: Path, words: str, column: str = "seconds") -> None:
+def assert_refused(path: Path, words: str, column: str = "seconds") -> None:
     """Check that all readers of a run's windows refuse them with the same message."""
     for read in (load, read_state, lambda path: load(path, ["case", column])):
         with pytest.raises(UserError, match=words):
@@ -58,7 +58,7 @@ def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_
 ) -> None:
     other = make_run(tmp_path)
     shutil.copy(other / "windows-0001.jsonl", run / "windows-0001.jsonl")
-    refused(
+    assert_refused(
         run,
         rf"windows-0001\.jsonl, line 1: run: expected '{run_id(run)}', the id in run\.json, found '{run_id(other)}'",
     )
@@ -67,37 +67,37 @@ def test_a_file_of_another_run_of_the_same_suite_is_refused_whether_it_replaces_
 def test_lines_of_another_run_are_refused(run: Path, tmp_path: Path) -> None:
     with (run / "windows-0001.jsonl").open("a") as file:
         file.write((make_run(tmp_path) / "windows-0001.jsonl").read_text())
-    refused(run, r"windows-0001\.jsonl, line 3: run: expected .* the window is another run's")
+    assert_refused(run, r"windows-0001\.jsonl, line 3: run: expected .* the window is another run's")
 
 
 def test_lines_of_an_older_run_are_refused(run: Path, tmp_path: Path) -> None:
     shutil.copy(older(make_run(tmp_path)) / "windows-0002.jsonl", run / "windows-0002.jsonl")
-    refused(run, r"windows-0002\.jsonl, line 1: run: expected '.*', the id in run\.json, found 'none'")
+    assert_refused(run, r"windows-0002\.jsonl, line 1: run: expected '.*', the id in run\.json, found 'none'")
 
 
 def test_a_file_of_another_worker_is_refused(run: Path) -> None:
     shutil.copy(run / "windows-0001.jsonl", run / "windows-0007.jsonl")
-    refused(run, r"windows-0007\.jsonl, line 1: worker: expected '0007', as in the file's name, found '0001'")
+    assert_refused(run, r"windows-0007\.jsonl, line 1: worker: expected '0007', as in the file's name, found '0001'")
 
 
 def test_a_line_that_is_there_twice_is_refused(run: Path) -> None:
     file = run / "windows-0001.jsonl"
     first, second = file.read_text().splitlines(keepends=True)
     file.write_text(first + second + first)
-    refused(run, r"windows-0001\.jsonl, line 3: is the same window as line 1; remove one of them")
+    assert_refused(run, r"windows-0001\.jsonl, line 3: is the same window as line 1; remove one of them")
 
 
 def test_a_visit_with_more_windows_than_turns_is_refused(run: Path) -> None:
     file = run / "windows-0001.jsonl"
     file.write_text(file.read_text().replace('"turns":2', '"turns":1'))
-    refused(run, r"windows-0001\.jsonl: a visit has more windows than its 1 turns; some belong to another run")
+    assert_refused(run, r"windows-0001\.jsonl: a visit has more windows than its 1 turns; some belong to another run")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 @pytest.mark.parametrize("name", ["seconds", "host_seconds", "submit_seconds", "started", "quantiles"])
 def test_a_time_that_is_no_number_is_refused(run: Path, name: str, value: float) -> None:
     change(run / "windows-0001.jsonl", name, [1.0, value] if name == "quantiles" else value)
-    refused(run, rf"windows-0001\.jsonl, line 2: {name}: expected a", name)
+    assert_refused(run, rf"windows-0001\.jsonl, line 2: {name}: expected a", name)
 
 
 def test_a_clock_rate_that_is_not_known_is_no_fault(run: Path) -> None:
@@ -135,7 +135,7 @@ def test_windows_of_a_run_with_an_id_are_refused_in_an_older_one(run: Path, tmp_
     other = make_run(tmp_path)
     older(run)
     shutil.copy(other / "windows-0000.jsonl", run / "windows-0000.jsonl")
-    refused(run, rf"windows-0000\.jsonl, line 1: run: expected none, as in run\.json, found '{run_id(other)}'")
+    assert_refused(run, rf"windows-0000\.jsonl, line 1: run: expected none, as in run\.json, found '{run_id(other)}'")
 
 
 def test_a_window_of_a_case_that_the_run_does_not_have_is_refused_with_its_line(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Send requests to workers with a fitting deadline, and replace a worker that is lost."""
+"""Wait for a worker's hello, send it requests with a fitting deadline, and replace a worker that is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast

@@ -8,14 +8,16 @@ from typing import Any
 
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
-from rnnbench.harness.protocol import Building, FailedReply, ObserveReply, Reply, Request, window
+from rnnbench.harness.protocol import Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
 from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
 
-MAX_PAUSED_VISITS = 10  # of a run, that are repeated; a machine with more often stops for seconds
+# The fields of a worker's window that are kept; a reply may hold others, which must not replace the coordinator's own.
+TIMES = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
+MAX_PAUSED_VISITS = 10  # repeated visits in a run; a machine that stops more often is measured as it is
 
 
 class VisitCut(Exception):
@@ -107,20 +109,20 @@ class Recorder:
             self._cut_if_paused(worker)
             self._note_fault(case, reply)
             raise VisitCut
-        if reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
-            self._cut_if_paused(worker)
-        if reply["printed"]:
-            self._printing[case.key] = None
         line = {
             "case": case.key,
             **asdict(place),
             "worker": worker.name,
             "started": started,
-            **{name: value for name, value in reply.items() if name not in ("ok", "printed")},
+            **{name: reply.get(name) for name in TIMES},
         }
         if fault := window_fault(line):
             self.drop(case, "failed", f"the worker's window can't be used: {fault}", "running")
             raise VisitCut
+        if reply["host_seconds"] > PAUSE_SECONDS:  # a shorter window ended before the pause
+            self._cut_if_paused(worker)
+        if reply.get("printed"):
+            self._printing[case.key] = None
         made = Window.from_json(line)
         self._folder.add_window(made)
         return made

@@ -227,6 +227,8 @@ def test_a_worker_that_is_no_use_ends_the_run_in_words(kind: type[FakeWorker], w
     [
         ({"seconds": float("nan")}, "seconds: expected a number above 0, found nan"),
         ({"seconds": 0.0}, "seconds: expected a number above 0, found 0.0"),
+        ({"host_seconds": "long"}, "host_seconds: expected a number above 0, found 'long'"),
+        ({"host_seconds": None}, "host_seconds: expected a number above 0, found None"),
         ({"quantiles": []}, "quantiles: expected a list, each a number above 0, found []"),
         ({"calls": 10**400}, "calls: expected a whole number of 1 or more, found a number that is too large"),
         ({"cores": "all"}, "cores: expected a list, each a whole number of 0 or more, found 'all'"),
@@ -247,6 +249,20 @@ def test_a_window_that_could_not_be_read_again_is_not_stored_and_its_case_fails_
     rows = frame.drop_duplicates("case").set_index("case")
     assert rows.loc[culprit.key, "reason"] == f"the worker's window can't be used: {words}"
     assert set(rows["status"].drop(culprit.key)) == {"measured"}
+
+
+def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_reply_says(tmp_path: Path) -> None:
+    class Forged(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return reply | {"case": "cell=other", "worker": "9999", "replicate": 7, "stray": 1}
+
+    frame, *_ = measure(tmp_path, worker=Forged)
+    assert set(frame["case"]) == {case.key for group in GROUPS for case in group.cases}
+    assert set(frame["replicate"]) == set(range(3))
+    lines = [line for file in tmp_path.glob("*/windows-*.jsonl") for line in file.read_text().splitlines()]
+    assert lines
+    assert not any("stray" in line or "9999" in line for line in lines)
 
 
 def test_what_a_worker_says_of_another_case_is_kept_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
