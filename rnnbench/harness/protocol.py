@@ -7,11 +7,14 @@ when its input ends.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+from functools import cache
+from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_origin, get_type_hints, is_typeddict
 
 from rnnbench.store.records import Case, DType, Failure
 
 PROTOCOL_VERSION = 5
+# Errors of making a record from a reply that a case has forged.
+UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 
@@ -104,12 +107,29 @@ class Request(Generic[Reply]):
     """A request; `Reply` is the type of a successful reply."""
 
     content: Mapping[str, Any]
+    reply: type[Reply]
 
     @property
     def implementation(self) -> str | None:
         """The implementation of the case that the worker builds for this request; None if it builds none."""
         case = self.content.get("case")
         return case["implementation"] if isinstance(case, dict) else None
+
+
+def is_reply(reply: Mapping[str, Any], kind: type[FineReply]) -> bool:
+    """Whether this is a `FailedReply`, or has the keys and the objects of a reply of this kind.
+
+    A case that finds the stream may write anything into it. Numbers and texts are checked where they are used.
+    """
+    form: Any = FailedReply if reply.get("ok") is False else kind
+    keys = frozenset(form.__required_keys__)
+    return keys <= reply.keys() and all(isinstance(reply[name], dict) for name in _objects(form) if name in reply)
+
+
+@cache
+def _objects(kind: type[Any]) -> list[str]:
+    """The fields of a reply that are JSON objects."""
+    return [name for name, hint in get_type_hints(kind).items() if is_typeddict(hint) or get_origin(hint) is dict]
 
 
 @dataclass(frozen=True)
@@ -121,22 +141,22 @@ class Building:
 
     def observe(self, case: Case) -> Request[ObserveReply]:
         """Observe all metrics of a case except its time."""
-        return Request({"op": "observe", **self._of(case)})
+        return Request({"op": "observe", **self._of(case)}, ObserveReply)
 
     def energy(self, case: Case, window_seconds: float) -> Request[EnergyReply]:
         """Measure the energy of one call of a case."""
-        return Request({"op": "energy", **self._of(case), "window_seconds": window_seconds})
+        return Request({"op": "energy", **self._of(case), "window_seconds": window_seconds}, EnergyReply)
 
     def profile(self, case: Case, folder: str) -> Request[ProfileReply]:
         """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""
-        return Request({"op": "profile", **self._of(case), "folder": folder})
+        return Request({"op": "profile", **self._of(case), "folder": folder}, ProfileReply)
 
     def prepare(
         self, case: Case, window_seconds: float, plan: PlanFields | None, *, cold_cache: bool
     ) -> Request[PrepareReply]:
         """Prepare a case for timing; the worker calibrates it unless a plan is given."""
         timing = {"window_seconds": window_seconds, "cold_cache": cold_cache, "plan": plan}
-        return Request({"op": "prepare", **self._of(case), **timing})
+        return Request({"op": "prepare", **self._of(case), **timing}, PrepareReply)
 
     def _of(self, case: Case) -> dict[str, Any]:
         return {"case": case.axes(), "root": self.root, "compiled_steps": self.compiled_steps}
@@ -144,19 +164,19 @@ class Building:
 
 def device(name: str) -> Request[DeviceReply]:
     """Ask whether a device can be used, and for its cards."""
-    return Request({"op": "device", "device": name})
+    return Request({"op": "device", "device": name}, DeviceReply)
 
 
 def ceiling(device: str, dtype: DType, threads: int) -> Request[CeilingReply]:
     """Measure the best rates of the machine."""
-    return Request({"op": "ceiling", "device": device, "dtype": dtype, "threads": threads})
+    return Request({"op": "ceiling", "device": device, "dtype": dtype, "threads": threads}, CeilingReply)
 
 
 def window(case: Case, plan: PlanFields) -> Request[WindowReply]:
     """Take one window of a prepared case."""
-    return Request({"op": "window", "case": case.key, "plan": plan})
+    return Request({"op": "window", "case": case.key, "plan": plan}, WindowReply)
 
 
 def release() -> Request[FineReply]:
     """Forget the prepared cases."""
-    return Request({"op": "release"})
+    return Request({"op": "release"}, FineReply)

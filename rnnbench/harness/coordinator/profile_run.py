@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
-from rnnbench.harness.protocol import Building
+from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ProfileReply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
+from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 
 PROFILER = "profiler"  # name of the worker
@@ -54,11 +56,7 @@ def profile_run(
                 else:
                     request = building.profile(case, str(path.resolve()))
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
-                    profile = (
-                        Profile.from_json(reply["profile"])
-                        if reply["ok"]
-                        else Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
-                    )
+                    profile = _profile(case, reply)
                 profiles[case.key] = folder.add_profile(profile)
     except KeyboardInterrupt:
         raise Interrupted(f"{len(profiles)} of {len(cases)} cases are profiled in {path}") from None
@@ -68,3 +66,13 @@ def profile_run(
         asker.close()
         folder.close()
     return profiles
+
+
+def _profile(case: Case, reply: ProfileReply | FailedReply) -> Profile:
+    """The profile in a worker's reply, or one that has failed with the reason."""
+    if not reply["ok"]:
+        return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
+    try:
+        return replace(Profile.from_json(reply["profile"]), case=case.key)
+    except UNUSABLE as fault:
+        return Profile(case.key, "failed", f"the worker's profile can't be used: {fault!r}")

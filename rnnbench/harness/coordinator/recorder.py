@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
-from rnnbench.harness.protocol import Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
+from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
 from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
@@ -73,13 +73,17 @@ class Recorder:
     def note_observed(self, case: Case, reply: ObserveReply | FailedReply) -> None:
         """Keep what was observed, or drop the case."""
         self.imported |= reply.get("imported", {})
-        if reply["ok"]:
+        if not reply["ok"]:
+            self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+            return
+        try:
             observed = Measurement.from_json(reply["measurement"])
             missing = {**observed.missing, **self._missing_on.get(case.workload.device, {})}
-            reason = "the run ended before it"
-            self._record(replace(observed, case=case, status="pending", reason=reason, missing=missing))
-        else:
-            self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
+        except UNUSABLE as fault:
+            self.drop(case, "failed", f"the worker's measurement can't be used: {fault!r}", "running")
+            return
+        reason = "the run ended before it"
+        self._record(replace(observed, case=case, status="pending", reason=reason, missing=missing))
 
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
@@ -97,10 +101,15 @@ class Recorder:
         if not reply["ok"]:
             self._note_fault(case, reply)
             return None
+        try:
+            calibrated = Plan(**reply["plan"])
+        except UNUSABLE as fault:
+            self.drop(case, "failed", f"the worker's plan can't be used: {fault!r}", "running")
+            raise VisitCut from None
         known = self.measurements[case.key]
         if known.status == "pending":
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
-        return Plan(**reply["plan"])
+        return calibrated
 
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
         """Time a window and keep it in the folder; `started`: seconds since the run began. Raises VisitCut."""

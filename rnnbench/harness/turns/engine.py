@@ -1,5 +1,6 @@
 """Calibration, warm-up and timed windows, on any device."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,11 @@ class Plan:
     batch: int
     seconds: float
     cold: bool = False  # caches are flushed before every call, and each call is its own batch
+
+    def __post_init__(self) -> None:
+        """Raise ValueError or TypeError for a plan that no window can follow."""
+        if not (self.batches >= 1 and self.batch >= 1 and 0 <= self.seconds < math.inf):
+            raise ValueError(f"a window needs a call and a finite time: {self}")
 
     @property
     def calls(self) -> int:

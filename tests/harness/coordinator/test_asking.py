@@ -5,25 +5,14 @@ from typing import Any
 import pytest
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.asking import ask
+from rnnbench.harness.coordinator.asking import ask, deadline_seconds
+from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.protocol import Building, PlanFields, Request
 from rnnbench.store.records import Implementation
 from rnnbench.suite_file import Settings
 from tests import workload as small
 
 PLAN = PlanFields(batches=1, batch=1, seconds=0.01, cold=False)
-
-
-class Patient:
-    """A worker that records the deadlines that it was given."""
-
-    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        return {"ok": True, "deadline": deadline_seconds}
-
-
-def deadline(request: Request[Any], settings: Settings) -> float:
-    reply: Any = ask(Patient(), request, settings)  # type: ignore[arg-type]
-    return float(reply["deadline"])
 
 
 def deadlines(implementation: Implementation, **settings: float) -> set[float]:
@@ -35,7 +24,7 @@ def deadlines(implementation: Implementation, **settings: float) -> set[float]:
         building.profile(case, ""),
         building.prepare(case, 0.01, None, cold_cache=False),
     ]
-    return {deadline(request, Settings.model_validate(settings)) for request in requests}
+    return {deadline_seconds(request, Settings.model_validate(settings)) for request in requests}
 
 
 def test_a_case_that_compiles_has_a_deadline_of_its_own() -> None:
@@ -50,4 +39,53 @@ def test_a_case_that_compiles_never_has_less_time_than_others() -> None:
 
 @pytest.mark.parametrize("request_", [protocol.window(small.case("gru", "compiled"), PLAN), protocol.release()])
 def test_what_compiles_nothing_has_the_common_deadline(request_: Request[Any]) -> None:
-    assert deadline(request_, Settings()) == 120.0
+    assert deadline_seconds(request_, Settings()) == 120.0
+
+
+class Replying:
+    """A worker with one reply to everything."""
+
+    def __init__(self, reply: dict[str, Any]) -> None:
+        self.reply = reply
+        self.closed = False
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        return self.reply
+
+    def close(self) -> None:
+        self.closed = True
+
+
+BUILDING, CASE = Building("", 16), small.case("gru")
+FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
+FITTING: list[tuple[Request[Any], dict[str, Any]]] = [
+    (BUILDING.observe(CASE), {"ok": True, "measurement": {}, "imported": {}}),
+    (BUILDING.energy(CASE, 0.01), {"ok": True, "values": {}, "missing": {}}),
+    (BUILDING.profile(CASE, ""), {"ok": True, "profile": {}}),
+    (BUILDING.prepare(CASE, 0.01, None, cold_cache=False), {"ok": True, "plan": {**PLAN}, "warmup_windows": 1}),
+    (protocol.release(), {"ok": True}),
+]
+
+
+@pytest.mark.parametrize(("request_", "reply"), [*FITTING, *((request, FAILED) for request, _ in FITTING)])
+def test_a_reply_that_fits_the_request_is_returned(request_: Request[Any], reply: dict[str, Any]) -> None:
+    worker: Any = Replying(reply)
+    assert ask(worker, request_, Settings()) == reply
+    assert not worker.closed
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply"),
+    [
+        *((request, {}) for request, _ in FITTING),
+        *((request, {"ok": False}) for request, _ in FITTING),
+        *((request, {"ok": True}) for request, _ in FITTING[:-1]),
+        *((request, dict.fromkeys(reply, "text") | {"ok": True}) for request, reply in FITTING[:-1]),
+        (protocol.window(CASE, PLAN), {"ok": True, "seconds": 1.0}),
+    ],
+)
+def test_a_reply_that_a_case_has_forged_ends_the_worker(request_: Request[Any], reply: dict[str, Any]) -> None:
+    worker: Any = Replying(reply)
+    with pytest.raises(WorkerLost, match="no reply to this request, but "):
+        ask(worker, request_, Settings())
+    assert worker.closed
