@@ -126,13 +126,19 @@ def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProc
     assert window(worker, prepared, "Other")["printed"]
 
 
+NAMED = "time.sleep(0.2)"  # until a started program has its own command line, shortly after `Popen` returns
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
         ("os.fork()", "RuntimeError: os.fork would copy rnnbench's worker"),
         ("os.close(2); raise ValueError('deaf')", r"ValueError: deaf \(Mine.py:7\)"),
-        ("self.p = subprocess.Popen(['sleep', '300'])", r"it leaves processes running: \d+ \(sleep 300\)"),
-        ("self.p = subprocess.Popen(['setsid', 'sleep', '300'])", r"it leaves processes running: \d+ \(.*sleep 300\)"),
+        (f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}", r"it leaves processes running: \d+ \(sleep 300\)"),
+        (
+            f"self.p = subprocess.Popen(['setsid', 'sleep', '300']); {NAMED}",
+            r"it leaves processes running: \d+ \(.*sleep 300\)",
+        ),
     ],
 )
 def test_a_cell_whose_deeds_can_not_be_undone_fails(
