@@ -21,42 +21,44 @@ FIGURES = (
         "ratio",
         figure_ratio.render,
         "How far each cell is from {reference}",
-        "Each mark is one workload, with its 95% interval, which goes on where it meets the edge; of very many, boxes "
-        "and lines show where half and all of them lie. A bar is the median of three or more. The dashed line is "
-        "{reference}: right of it is slower. What is not filled is another implementation of the same cell.",
+        "Each mark is one workload with its 95% interval; an interval that reaches the edge continues beyond it. "
+        "If there are very many workloads, a box shows the middle half of them and a line the whole range. A bar "
+        "is the median of three or more. The dashed line is {reference}: marks to its right are slower. Hollow "
+        "marks are other implementations of the same cell.",
     ),
     (
         "ratio_by_size",
         figure_ratio_by_size.render,
         "Ratio to {reference} by cell and size",
-        "The number is the time over that of {reference}: 2.0 takes twice as long, below 1 is faster. In brackets: the "
-        "95% interval holds 1, so no difference is shown. Cells that were measured nowhere are left out here; the "
-        "tables have them.",
+        "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A "
+        "number in brackets has a 95% interval that contains 1, so no difference is shown. Cells without any "
+        "measurement are left out here; the tables list them.",
     ),
     (
         "scaling",
         figure_scaling.render,
         "Time per call by batch, length and hidden size",
-        "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel moves one size and "
-        "holds the others at the values in its title; whiskers are 95% intervals. Where enough sizes were measured, "
-        "lines are fits and bands the 95% intervals of what they predict: on grey, beyond the measured sizes.",
+        "Both axes are logarithmic: equal distances between lines are equal ratios. Each panel varies one size; "
+        "its title gives the values of the others. Whiskers are 95% intervals. If enough sizes were measured, "
+        "lines are fits and bands are the 95% intervals of predictions; the grey background lies beyond the "
+        "measured sizes.",
     ),
     (
         "regions",
         figure_regions.render,
         "What binds each cell, by batch and hidden size",
-        "The colour is what takes most of the fitted time. Numbers are fitted ratios to {reference} at the corners of "
-        "the measured sizes, which the frame holds; pale parts outside it are predicted. Along a black line a cell "
-        "takes as long as {reference}; where there is none, they do not cross.",
+        "The colour shows what takes most of the fitted time. The frame encloses the measured sizes; the numbers "
+        "at its corners are fitted ratios to {reference}, and pale parts outside it are predicted. Along a black "
+        "line a cell takes as long as {reference}; without such a line, the two do not cross.",
     ),
     (
         "roofline",
         figure_roofline.render,
         "How near the limit of the machine",
-        "Each mark is one case; black is torch.nn. The line above is the most that this machine did: on the left the "
-        "bytes that must be moved hold it back, on the right the arithmetic. Height below the roof is how many times "
-        "slower a case is than the machine could be; the faint lines stand 10, 100 and more times below. The roof "
-        "knows nothing of steps that wait for one another; the limit in the table does.",
+        "Each mark is one case; black is torch.nn. The line above is the best rate of this machine: memory "
+        "limits it on the left, arithmetic on the right. The distance below the line is how many times slower a "
+        "case is than the machine could be; the faint lines are 10, 100 and more times below it. The line does "
+        "not account for steps that wait for one another; the limit in the table does.",
     ),
 )
 

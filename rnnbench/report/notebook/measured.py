@@ -23,8 +23,8 @@ FORMATS: dict[Any, Any] = {
 
 HELD_UP = 1.5  # mean over low quantile; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
-    "95% intervals are over rounds of turns in one process; what differs from process to process, maybe a percent or "
-    "two, is not in them."
+    "95% intervals are over rounds of turns in one process. They do not contain the differences between "
+    "processes, maybe a percent or two."
 )
 
 

@@ -16,9 +16,10 @@ from rnnbench.report.words.run_names import commit, when
 from rnnbench.report.words.units import plural, round_percent
 
 CAPTION = (
-    "Each point is a run's ratio to the reference measured beside it. The line is the level that the case has had "
-    "since its last change, the band its 95% interval, scatter from run to run included. At most {panels} cases are "
-    "drawn: those that changed, the largest change first, then those that vary most. The table has all."
+    "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
+    "since its last change. The band is the level's 95% interval, which includes the scatter from run to run. At "
+    "most {panels} cases are drawn: first those that changed, the largest change first, then those that vary "
+    "most. The table has all cases."
 )
 
 

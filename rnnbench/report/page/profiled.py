@@ -20,15 +20,15 @@ from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.store.regular_files import within
 
 WATERFALL = (
-    "Each bar is what one change takes off the time, with its 95% interval; a hatched one can't be told from nothing. "
-    "Grey is what none of them explains."
+    "Each bar is the time that one change saves, with its 95% interval. A hatched bar may be zero. Grey is the "
+    "part that no change explains."
 )
 BREAKDOWN = (
-    "Kernels by what they do, as clocked where they stand; grey is all that is no kernel: Python, the dispatcher, "
-    "autograd, the allocator. Hatched parts are backward or the optimizer."
+    "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
+    "the dispatcher, autograd, the allocator. Hatched parts are backward or the optimizer."
 )
 SummaryRow = dict[Any, Any]
-MEMORY = "Blocks of torch's allocator that the call holds, without what was there before it."
+MEMORY = "Blocks of torch's allocator that the call holds. Blocks from before the call do not count."
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,10 @@ def costs(content: Content) -> Section:
 
 def limit(content: Content) -> Section:
     """How near the cases are to the machine's limit."""
-    nothing = "No case has both its arithmetic and the limits of the machine, so how near they are is not known."
+    nothing = (
+        "No case has both a count of its arithmetic and the limits of the machine, so its distance to the "
+        "limit is not known."
+    )
     nearness = headline.limit(content.summary)
     parts = [*([Paragraph(nearness)] if nearness else []), *_figures(content, "roofline")]
     return Section("limit", "How near is the limit of the machine?", "The limit", parts or [Paragraph(nothing)])
@@ -96,7 +99,7 @@ def why(content: Content) -> Section | None:
     if not content.profiled:
         return None
     pages = tuple((one_line(cell), path) for cell, path in content.cell_pages.items())
-    parts: list[SectionPart] = [Links("All of it, a page for each cell", pages)]
+    parts: list[SectionPart] = [Links("A page for each cell has the rest", pages)]
     for workload in content.profiled[:MAX_SHOWN]:
         parts += [Paragraph(f"{workload.title}: {workload.words}"), *map(Drawn, workload.pictures[:1])]
     return Section("why", "Why, and what would close the gap?", "Why", parts)
@@ -120,11 +123,11 @@ def measured(content: Content) -> Section:
         "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
         "slows both sides cancels.",
         f"{precision.reached(summary, info)} {noise_sentence(content.noise)}".strip(),
-        "Each interval holds for its own case: of 100 such intervals about 5 miss, and none is widened for there being "
-        f"many. {words(summary).compared}; where they could not be, the parity column says why.",
+        "Each interval is for its own case: of 100 such intervals about 5 miss the true value, and none is widened "
+        f"because there are many. {words(summary).compared}; if they could not be, the parity column says why.",
     )
     parts = [
-        Paragraph("To measure it again, and to make this page again:"),
+        Paragraph("To repeat the measurement, and to make this page again:"),
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
         *map(Paragraph, paragraphs),
         *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),

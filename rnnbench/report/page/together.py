@@ -14,8 +14,8 @@ from rnnbench.report.words.run_names import short
 from rnnbench.report.words.units import MISSING, plural, round_percent
 
 CAPTION = (
-    "Medians over the cases that all runs have, and where the middle half of them lies. Each run's times are over "
-    "those of the reference that was measured beside them, never over another run's."
+    "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
+    "are divided by those of the reference that was measured beside them, never by another run's."
 )
 MAX_NOTED = 8  # keys of the environment that are named in the notes; the table has all
 

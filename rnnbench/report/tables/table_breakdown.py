@@ -11,12 +11,12 @@ from rnnbench.report.words.units import MISSING, count, digits, duration, durati
 from rnnbench.store.profiles import Profile
 
 NOTE = (
-    "An operator's kernel is what it takes where it stands in the call, less what it takes with a single value in each "
-    "tensor; dispatch and Python is what is left of the call's time, which no profiler had a part in."
+    "The kernel time of an operator is its time at its place in the call, minus its time with a single value in "
+    "each tensor. Dispatch and Python are the rest of the call's time, which is measured without a profiler."
 )
 OF_DEVICE = (
-    "The kernels of a GPU are clocked by the GPU under torch's profiler; launches and gaps are what is left of a call "
-    "that is not profiled."
+    "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
+    "call that is not profiled."
 )
 
 
@@ -57,7 +57,9 @@ def counts(profiles: Mapping[str, Profile], names: Mapping[str, str] | None = No
         Column("under the profiler", lambda row: f"{_number(row['profiler_cost'])}×", numeric=True),
         Column("to know", of("told", one_line)),
     ]
-    note = "Steps are those of the sequence; the last but one column is how many times as long a profiled call takes."
+    note = (
+        "Steps are those of the sequence. The last column but one shows how many times as long a profiled call takes."
+    )
     return table("profiled", "Operators and memory of a step", note, columns, rows, machine=rows)
 
 

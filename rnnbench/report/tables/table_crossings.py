@@ -41,9 +41,9 @@ def render(summary: pd.DataFrame) -> Table | None:
     return table(
         "crossings",
         "Where each cell takes as long as torch.nn",
-        f"Fitted. Each column moves one size and holds the others at the middle ones ({at}). Brackets hold the sizes "
-        f"between which the ratio's 95% interval holds 1; a ~ marks what the intervals don't settle. Crossings outside "
-        f"the measured range are predicted, and said to be, at most {REACH:g} times beyond.",
+        f"Fitted. Each column varies one size, with the others at their middle values ({at}). Brackets enclose the "
+        f"sizes at which the ratio's 95% interval contains 1; ~ marks what the intervals do not settle. Crossings "
+        f"outside the measured range are marked as predicted, and lie at most {REACH:g} times beyond it.",
         [
             Column("cell", of("series", one_line)),
             Column("phase", of("phase")),

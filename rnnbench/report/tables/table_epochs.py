@@ -39,9 +39,9 @@ def render(summary: pd.DataFrame) -> Table | None:
     return table(
         "epochs",
         "An epoch beside its parts",
-        "Its steps: one for each batch, at the time of a step on a batch that lies in memory. Loading alone: the same "
-        "data, item by item. Below 1×, other processes load while this one computes; above, the two hold each other "
-        "up, by cold caches and by what a batch from another process costs this one.",
+        "Its steps: one for each batch, with the time of a step on a batch in memory. Loading alone: the same "
+        "data, item by item. Below 1×, other processes load while this one computes. Above 1×, the two slow each "
+        "other down, by cold caches and by the cost of a batch from another process.",
         columns,
         rows,
         machine=rows[["case", *TRAINED, *OF_DATA, "seconds", "steps_seconds", "loading_seconds", "over_parts"]],

@@ -57,7 +57,7 @@ def render(summary: pd.DataFrame) -> Table | None:
     return table(
         "fastest",
         "The fastest way to run each cell",
-        f"At each workload the implementation with the lowest ratio to {reference.name}; the lowest of several is a "
+        f"At each workload the implementation with the lowest ratio to {reference.name}. The lowest of several is a "
         "little too low by chance.",
         columns,
         rows,

@@ -13,8 +13,8 @@ KNOWN = ["parameters", "step_macs", "mult_adds", *BYTES]
 KEYS = ["cell", "batch_size", *(axis for axis in SIZES if axis not in ("batch_size", "seq_len", *OF_DATA))]
 AGREEMENT = 0.05  # torchinfo counts a bias as a multiply-add, and so small a difference needs no sentence
 NOTE = (
-    "The model is the cell with its output head; all but the parameters are for one step of a whole batch. "
-    "MB are millions of bytes; total is the sum of the three before it."
+    "The model is the cell with its output head. All numbers except the parameters are for one step of a whole "
+    "batch. 1 MB is a million bytes; the total is the sum of the three columns before it."
 )
 
 

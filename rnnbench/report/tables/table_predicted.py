@@ -37,8 +37,8 @@ def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
     return table(
         "predicted",
         "Predicted, not measured",
-        "From fits over the measured sizes; intervals from sizes that were held out of the fits. They tell what this "
-        "machine would take in the state in which it was measured, and hold no change of the machine or of its load. "
+        "From fits over the measured sizes, with intervals from sizes that were left out of the fits. They are for "
+        "this machine in the state in which it was measured, not for another machine or another load. "
         f"Nothing is predicted beyond {REACH:g} times the measured range.{_caches(summary)}",
         columns,
         rows,

@@ -56,9 +56,9 @@ def note(found: Fits) -> str:
     within = off[errors["place"].isin(WITHIN)]
     beyond = off[~errors["place"].isin(WITHIN)]
     parts = [
-        "Fixed costs of a call and of each step, the rate of the matrix products beside them, and what takes most of "
-        "the time. The fit of the whole is surer than its split into arithmetic and memory, which grow alike.",
-        "Fits were held against sizes that they had not been given: off by "
+        "The fixed costs of a call and of each step, the rate of the matrix products, and what takes most of the "
+        "time. The total is better known than its split into arithmetic and memory, which grow alike.",
+        "Fits were compared with sizes that were left out of them: off by "
         f"{percent_digits(within.median())} in the median and by {percent_digits(within.quantile(0.9))} or less in "
         "nine of ten, inside the measured range",
         f"({percent_digits(beyond.median())} in the median with the smallest or the largest size left out)."

@@ -10,8 +10,8 @@ from rnnbench.store.pytest_benchmark import Saved
 TIME = "Time: the lower quartile of a file's rounds, seconds per call"
 EXPORTED = "Time: the low quantile of a replicate's calls, as rnnbench measured it"
 ONE = (
-    "One file is one process: its quartiles hold what differs from round to round and not what differs from process to "
-    "process, which is often more. So there is no interval, and a small difference may be chance."
+    "One file is one process: its quartiles contain the differences between rounds but not those between "
+    "processes, which are often larger. So there is no interval, and a small difference may be chance."
 )
 
 

@@ -58,12 +58,12 @@ def significance(summary: pd.DataFrame) -> str:
     counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
     sentence = f"Of {plural(len(known), 'case')} {counted}"
     if open_.empty:
-        return f"{sentence}: no 95% interval holds 1."
+        return f"{sentence}: no 95% interval contains 1."
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
     listed = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
     shows = "shows" if len(named) == 1 else "show"
-    return f"{sentence}; {len(named)} {shows} no difference, since the 95% interval holds 1{listed}."
+    return f"{sentence}; {len(named)} {shows} no difference, since the 95% interval contains 1{listed}."
 
 
 def limit(summary: pd.DataFrame) -> str:
@@ -78,7 +78,7 @@ def limit(summary: pd.DataFrame) -> str:
     ranked = times.sort_values("median", kind="stable")
     first, last = (_named(row, context) for _, row in ranked.iloc[[0, -1]].iterrows())
     if len(ranked) == 1:
-        return f"The only distance to the machine's limit that is known is that of {first}."
+        return f"The distance to the machine's limit is known only for {first}."
     return f"The nearest to the machine's limit is {first}, the farthest {last}."
 
 

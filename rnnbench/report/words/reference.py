@@ -30,7 +30,7 @@ class ReferenceWords:
 
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 OUTPUTS = "Outputs and gradients of each cell were compared with those of torch.nn before it was timed"
-BATCHES = "The batches of each way to load were compared with those that come item by item before it was timed"
+BATCHES = "The batches of each implementation were compared with those loaded item by item before it was timed"
 TORCH = ReferenceWords("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
 ITEMS = ReferenceWords("per_item", "other ways to load", "per_item", BATCHES)
 BOTH = ReferenceWords("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")

@@ -13,7 +13,7 @@ from rnnbench.store.pytest_benchmark import read
 from tests.report.page.test_run_folder import LOADS, Page
 from tests.saved_files import benchmark, side, write
 
-ROUNDS = "One file is one process: its quartiles hold what differs from round to round and not"
+ROUNDS = "One file is one process: its quartiles contain the differences between rounds but not"
 
 
 def page(path: Path, out: Path, reference: str | None = None) -> Page:

@@ -126,7 +126,7 @@ def test_times_of_operators_on_a_gpu_are_the_hosts_and_none_is_a_kernels() -> No
     operators = table_operators.render(seen, "mine")
     assert operators is not None
     assert {row[6] for row in operators.rows} == {MISSING}
-    assert "clocked by the GPU" in table_breakdown.render({"mine": seen}).note
+    assert "The GPU itself times its kernels" in table_breakdown.render({"mine": seen}).note
 
 
 def texts(figure: object) -> str:

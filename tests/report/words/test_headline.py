@@ -134,7 +134,7 @@ def test_where_no_limit_is_known_none_is_claimed(quick: pd.DataFrame, change: ty
 
 def test_one_series_alone_is_neither_nearest_nor_farthest(quick: pd.DataFrame) -> None:
     single = quick[quick["times_limit"].notna()].head(1).assign(times_limit=7.25)
-    assert limit(single).endswith("is that of vanilla loop in inference (median 7.25×).")
+    assert limit(single).endswith("is known only for vanilla loop in inference (median 7.25×).")
 
 
 def test_torchs_own_cells_are_not_called_hand_written(quick: pd.DataFrame, info: RunInfo) -> None:
@@ -149,14 +149,14 @@ def test_significance_counts_both_sides_and_names_the_few_that_are_open(quick: p
     own = quick.index[(quick["implementation"] != "torch.nn") & quick["ratio"].notna()]
     total = len(own)
     assert significance(quick) == (
-        f"Of {total} cases {total} are slower than torch.nn, none faster: no 95% interval holds 1."
+        f"Of {total} cases {total} are slower than torch.nn, none faster: no 95% interval contains 1."
     )
     quick.loc[own[0], ["ratio_low", "ratio", "ratio_high"]] = [0.98, 1.01, 1.04]
     quick.loc[own[1], ["ratio_low", "ratio", "ratio_high"]] = [0.9, 0.92, 0.94]
     assert significance(quick) == (
         f"Of {total} cases {total - 2} are slower than torch.nn, 1 faster; 1 shows no difference, since the 95% "
-        "interval holds 1: vanilla loop (inference, batch 1, length 16, hidden 64, 1 layer)."
+        "interval contains 1: vanilla loop (inference, batch 1, length 16, hidden 64, 1 layer)."
     )
     quick.loc[own[:9], ["ratio_low", "ratio", "ratio_high"]] = [0.98, 1.01, 1.04]
-    assert significance(quick).endswith("9 show no difference, since the 95% interval holds 1.")
+    assert significance(quick).endswith("9 show no difference, since the 95% interval contains 1.")
     assert significance(with_one_replicate(quick)) == ""
