@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.__main__ import main
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
@@ -42,7 +43,7 @@ def read(file: Path) -> tuple[str, list[str]]:
 
 if __name__ == "__main__":
     FILE = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    _watch(Runner, "start", before="starting")
+    _watch(WorkerProcess, "__init__", before="starting")
     _watch(RunFolder, "write_info", before="writing run.json")
     _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
