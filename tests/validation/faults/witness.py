@@ -34,6 +34,11 @@ def _note(line: dict[str, Any]) -> None:
     os.write(FILE, json.dumps(line).encode() + b"\n")
 
 
+def written(window: dict[str, Any]) -> str:
+    """A window as one line."""
+    return json.dumps(window, separators=(",", ":"))
+
+
 def read(file: Path) -> tuple[str, list[str]]:
     """The last stage of a command, and the lines of the windows that it regarded as stored."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -47,5 +52,5 @@ if __name__ == "__main__":
     _watch(RunFolder, "write_info", before="writing run.json")
     _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
-    _watch(Recorder, "window", lambda window: {"window": json.dumps(window.to_json(), separators=(",", ":"))})
+    _watch(Recorder, "window", lambda window: {"window": written(window.to_json())})
     main()
