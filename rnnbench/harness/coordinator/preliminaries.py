@@ -5,10 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import Asker
+from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
 from rnnbench.harness.coordinator.lanes import Lane, on_card, together, waves
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerProcess
@@ -25,7 +24,7 @@ ENERGY_SHARE = 0.2  # of the budget that is left then
 
 
 class Preliminaries:
-    """Fills `ceilings`, `notes` and `stage_seconds`, and the recorder with what is known about each case."""
+    """Fills `ceilings`, its own `notes` and `stage_seconds`, and the recorder with what is known about each case."""
 
     def __init__(
         self,
@@ -35,6 +34,8 @@ class Preliminaries:
         settings: Settings,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
+        *,
+        ceilings: Ceilings,
     ) -> None:
         self._groups = groups
         self._start = start
@@ -42,7 +43,7 @@ class Preliminaries:
         self._settings = settings
         self._start_worker = start_worker
         self._now = now
-        self.ceilings: list[dict[str, Any]] = []
+        self._ceilings = ceilings
         self.notes: list[str] = []
         self.stage_seconds: dict[str, float] = {}
 
@@ -70,15 +71,10 @@ class Preliminaries:
 
     def _measure_ceilings(self) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
-        kinds = ((group.workload.device, group.workload.dtype, group.workload.threads) for group in self._groups)
-        for device, dtype, threads in dict.fromkeys(kinds):
-            if device in self._start.unusable or threads > len(allowed_cores()):
-                continue  # its cases will be skipped
-            reply = self._start.first.ask(protocol.ceiling(device, dtype, threads), measuring_cores(threads))
-            if reply["ok"]:
-                self.ceilings.append(reply["ceiling"])
-            else:
-                self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
+        for place in dict.fromkeys(place_of(group.workload) for group in self._groups):
+            device, _, threads = place
+            if device not in self._start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
+                self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
         """Check and observe the new cases, those of one card one at a time."""

@@ -4,9 +4,11 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rnnbench.harness.coordinator.ceilings import Ceilings
 from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
 from rnnbench.harness.coordinator.lanes import Lane, together
 from rnnbench.harness.coordinator.preliminaries import Preliminaries
@@ -35,6 +37,7 @@ class Runner:
         *,
         root: Path,
         state: RunState | None = None,
+        ceilings: Iterable[Mapping[str, Any]] = (),
         prefix: str = "",
         on_progress: Callable[[Progress], None] = lambda progress: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
@@ -43,8 +46,9 @@ class Runner:
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run to resume.
-        `prefix` begins the names of workers, if other runners measure into the same folder.
+        `root` is the folder that the files of a user's own cells are relative to; `state` and
+        `ceilings` are those of a run to resume. `prefix` begins the names of workers, if other runners measure into
+        the same folder.
         """
         self.groups = groups
         self.settings = settings
@@ -60,6 +64,7 @@ class Runner:
             measurements=self._state.measurements,
             missing_on=_missing_on(start),
         )
+        self.ceilings = Ceilings(start.kernels, ceilings)
         self._shared = Shared(
             folder,
             self._recorder,
@@ -69,10 +74,13 @@ class Runner:
             started=start.began - self._state.seconds,
             repeats=Repeats(self._state.repeats),
             on_visit=self._tell,
+            ceilings=self.ceilings,
             notes=list(start.notes),
         )
         self.notes = self._shared.notes
-        self.preliminaries = Preliminaries(groups, start, self._recorder, settings, start_worker, now)
+        self.preliminaries = Preliminaries(
+            groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
+        )
         self._stages = [[self._runner(lane, start.worker_seconds) for lane in stage] for stage in start.stages]
         self._running: list[LaneRunner] = []
 
@@ -92,7 +100,7 @@ class Runner:
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
             for runner in self._lanes():
                 self.notes += runner.telemetry.notes(runner.lane.name)
-            self.notes += self._shared.repeats.notes() + self._recorder.notes()
+            self.notes += self._shared.repeats.notes() + self._recorder.notes() + self.ceilings.notes()
 
     @property
     def missed(self) -> int:

@@ -78,7 +78,16 @@ def resume_run(
             current = environment.describe(suite.file.parent) | {"worker": start.software}
             refuse_other_machine(path, info, current)
             root = suite.file.parent
-            runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
+            runner = Runner(
+                groups,
+                settings,
+                start,
+                folder,
+                root=root,
+                state=state,
+                ceilings=info.ceilings,
+                on_progress=on_progress,
+            )
             notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
@@ -123,7 +132,7 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence
         status=status,
         seconds=round(runner.seconds, 1),
         replicates=runner.replicates,
-        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        ceilings=runner.ceilings.to_json(),
         stage_seconds=runner.preliminaries.stage_seconds,
         notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
         environment=info.environment | {"load_at_the_end": environment.load()},

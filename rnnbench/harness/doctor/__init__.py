@@ -7,9 +7,9 @@ from rnnbench import suites
 from rnnbench.analysis.noise import Noise, noise
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
-from rnnbench.harness.coordinator import gpu_advice
-from rnnbench.harness.coordinator.gpu_advice import Harm
 from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.harness.doctor import gpu_advice
+from rnnbench.harness.doctor.gpu_advice import Harm
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
