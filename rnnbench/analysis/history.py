@@ -17,15 +17,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
+from rnnbench.analysis.environments import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
-from rnnbench.analysis.stored import StoredRun, differences, estimated_ratios, located_ratios, matters
+from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -84,6 +84,7 @@ class History:
     runs: tuple[tuple[str, RunInfo], ...]
     eras: tuple[Era, ...]
     lines: tuple[CaseHistory, ...]
+    unidentified: int = 0  # runs of machines that are not known, which are in no era
 
 
 def history(runs: Sequence[StoredRun]) -> History:
@@ -100,7 +101,8 @@ def history(runs: Sequence[StoredRun]) -> History:
                 logs.setdefault(key, []).append((index, low))
         kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
         spread = run_spread([[low for _, low in points] for points in kept.values()])
-        apart = differences(ordered[0].info, ordered[indices[0]].info)
+        first = eras[0].runs[0] if eras else indices[0]
+        apart = differences(ordered[first].info, ordered[indices[0]].info)
         eras.append(Era(tuple(indices), spread, tuple(apart)))
         fits = _fits(kept, spread)
         lines += [(number, cases[key], points, fit) for (key, points), fit in zip(kept.items(), fits, strict=True)]
@@ -109,6 +111,7 @@ def history(runs: Sequence[StoredRun]) -> History:
         tuple((run.name, run.info) for run in ordered),
         tuple(eras),
         tuple(_line(*line, changes, estimated) for line, changes in zip(lines, judged, strict=True)),
+        sum(processor(run.info) is None for run in ordered),
     )
 
 
@@ -127,16 +130,17 @@ def _line(
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
-    """Group the indices of runs whose environments agree in all that matters."""
-    eras: list[tuple[Mapping[str, Any], list[int]]] = []
+    """Group the indices of runs by their environment; a run of a machine that is not known is in no group."""
+    eras: list[list[int]] = []
     for index, info in enumerate(infos):
-        environment = matters(info)
-        same = next((indices for other, indices in eras if other == environment), None)
+        if processor(info) is None:
+            continue
+        same = next((indices for indices in eras if not differences(infos[indices[0]], info)), None)
         if same is None:
-            eras.append((environment, [index]))
+            eras.append([index])
         else:
             same.append(index)
-    return [indices for _, indices in eras]
+    return eras
 
 
 def run_spread(lines: Sequence[Sequence[Location]]) -> float:

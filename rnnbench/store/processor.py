@@ -1,0 +1,57 @@
+"""What identifies a processor, as far as the system tells it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+# Beginnings of the flags that change how fast arithmetic can be. Some names mean something else on the other kind:
+# `sme` encrypts memory on x86.
+X86_FLAGS = ("avx", "fma", "amx", "sse4", "f16c")
+ARM_FLAGS = ("neon", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One cache as a core sees it."""
+
+    level: int
+    kind: str  # data, instruction or unified
+    bytes: int
+    cores: int  # logical cores that share it
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The identity of a processor; None, or nothing in a list, stands for what is not known.
+
+    Numbers are text as the system writes them. ARM has no model or stepping: `model` is its part number, `stepping` its
+    variant and revision.
+    """
+
+    name: str | None = None
+    vendor: str | None = None
+    family: str | None = None
+    model: str | None = None
+    stepping: str | None = None
+    instruction_sets: tuple[str, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    microcode: str | None = None
+    hypervisor: str | None = None  # None on bare metal too
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for `run.json`."""
+        lists = {"instruction_sets": list(self.instruction_sets), "caches": [asdict(cache) for cache in self.caches]}
+        return asdict(self) | lists
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        caches = tuple(Cache(**cache) for cache in content["caches"])
+        return cls(**{**content, "instruction_sets": tuple(content["instruction_sets"]), "caches": caches})
+
+
+def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
+    """Those of a processor's flags that change how fast arithmetic can be, sorted."""
+    known = set(flags)
+    beginnings = ARM_FLAGS if known & {"asimd", "neon"} else X86_FLAGS
+    return tuple(sorted(flag for flag in known if flag.startswith(beginnings)))

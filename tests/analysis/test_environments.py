@@ -1,0 +1,156 @@
+"""Which two runs are of one machine and one environment, and what is said of two that are not."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.analysis.environments import differences, machine_differences, processor_differences
+from rnnbench.store.processor import Cache, Processor
+from tests.stored import INFO, PROCESSOR, on
+
+UNRECORDED = "made by an rnnbench that did not record the machine's identity"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
+        (("machine", "cores_allowed"), [0], "cores was 2 and is 1"),
+        (("worker", "torch"), "2.9", "torch was '2.8' and is '2.9'"),
+        (("software", "variables"), {"OMP_NUM_THREADS": "2"}, "variables was {} and is {'OMP_NUM_THREADS': '2'}"),
+        (("machine", "clock_mhz"), 900, None),
+    ],
+)
+def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
+    where: tuple[str, str], value: Any, expected: str | None
+) -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "machine": {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1], "clock_mhz": 1000},
+        "worker": {"torch": "2.8"},
+        "software": {"variables": {}},
+    }
+    room, key = where
+    other = facts | {room: facts[room] | {key: value}}
+    base, head = (replace(INFO, environment=environment) for environment in (facts, other))
+    assert differences(base, head) == ([expected] if expected else [])
+
+
+def test_an_older_run_is_taken_for_what_it_was() -> None:
+    older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
+    assert differences(older, newer) == []
+
+
+SMALLER = Cache(3, "unified", 16 << 20, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model": "207"}, ["processor model was 17 and is 207"]),
+        ({"model": "207", "stepping": "2", "caches": (SMALLER,)}, ["processor model was 17 and is 207"]),
+        ({"stepping": "2"}, ["processor stepping was 1 and is 2"]),
+        (
+            {"family": "26", "model": "2", "stepping": "9", "microcode": "0xb", "instruction_sets": ("avx512f",)},
+            ["processor was A Processor (family 25, model 17) and is A Processor (family 26, model 2)"],
+        ),
+        (
+            {"name": "Neoverse V1", "vendor": "ARM", "family": "8", "model": "0xd40"},
+            ["processor was A Processor (family 25, model 17) and is Neoverse V1 (family 8, model 0xd40)"],
+        ),
+        ({"instruction_sets": ("avx2", "avx512f", "fma")}, ["instruction sets gained avx512f"]),
+        (
+            {"instruction_sets": ("amx_tile", "avx", "avx_vnni", "avx512f", "f16c")},
+            ["instruction sets lost avx2, fma and gained amx_tile, avx, avx512f, 2 more"],
+        ),
+        ({"caches": (SMALLER,)}, ["level 3 unified cache was 32,768 KiB for 8 cores and is 16,384 KiB for 4 cores"]),
+        (
+            {"caches": (*PROCESSOR.caches, Cache(1, "data", 32 << 10, 1))},
+            ["level 1 data cache was absent and is 32 KiB for 1 core"],
+        ),
+        ({"microcode": "0xb"}, []),  # not known of the other
+        ({"caches": ()}, []),
+        ({"hypervisor": "KVM"}, ["hypervisor was none and is KVM"]),
+        (
+            {"stepping": "2", "hypervisor": "KVM"},
+            ["processor stepping was 1 and is 2", "hypervisor was none and is KVM"],
+        ),
+        ({"stepping": "2\n\x1b[31m"}, ["processor stepping was 1 and is 2\ufffd\ufffd[31m"]),
+    ],
+)
+def test_each_difference_is_told_and_another_processor_in_one_clause(
+    change: dict[str, Any], expected: list[str]
+) -> None:
+    assert processor_differences(PROCESSOR, replace(PROCESSOR, **change)) == expected
+    assert bool(processor_differences(replace(PROCESSOR, **change), PROCESSOR)) == bool(expected)
+
+
+def test_microcode_is_compared_where_both_know_it() -> None:
+    first, second = (replace(PROCESSOR, microcode=version) for version in ("0xa", "0xb"))
+    assert processor_differences(first, second) == ["microcode was 0xa and is 0xb"]
+
+
+words = st.sampled_from(["", "a", "b"])
+known = st.none() | words
+caches = st.builds(Cache, st.integers(1, 3), words, st.integers(0, 1 << 40), st.integers(1, 2))
+processors = st.builds(
+    Processor,
+    **{field.name: known for field in fields(Processor)}
+    | {"instruction_sets": st.lists(words).map(tuple), "caches": st.lists(caches, max_size=3).map(tuple)},
+)
+
+
+@given(processors, processors)
+def test_a_processor_is_like_itself_and_two_differ_in_both_directions(one: Processor, other: Processor) -> None:
+    assert processor_differences(one, one) == []
+    assert bool(processor_differences(one, other)) == bool(processor_differences(other, one))
+    assert len(processor_differences(one, other)) <= 5
+    assert Processor.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "expected"),
+    [
+        (on(None), on(PROCESSOR), f"the first run was {UNRECORDED}"),
+        (on(PROCESSOR), on(None), f"this run was {UNRECORDED}"),
+        (on(None), on(None), f"the first run and this run were {UNRECORDED}"),
+    ],
+)
+def test_a_run_without_an_identity_is_like_no_other_and_only_that_is_told(base: Any, head: Any, expected: str) -> None:
+    head = replace(head, resolved={"measure": {"windows": 2}})
+    for told in (differences, machine_differences):
+        assert told(base, head, ("the first run", "this run")) == [expected]
+
+
+def rate(value: float, **worker: str) -> Any:
+    """A run on a machine with one measured rate."""
+    ceiling = {"device": "cpu", "dtype": "float32", "threads": 1, "rates": {}}
+    ceiling["rates"] = {"products by BLAS": {"value": value, "spread": 0.05}}
+    info = on(PROCESSOR, [ceiling])
+    return replace(info, environment=info.environment | {"worker": worker})
+
+
+def test_machines_of_one_name_and_other_rates_are_two() -> None:
+    expected = ["products by BLAS reach 55 GMAC/s and reached 127 GMAC/s before (cpu float32, 1 thread)"]
+    for told in (differences, machine_differences):
+        assert told(rate(127e9), rate(55e9)) == expected
+        assert told(rate(127e9), rate(120e9)) == []
+        assert told(rate(127e9), on(PROCESSOR)) == []  # not measured
+
+
+def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
+    base, head = rate(127e9, torch="2.8"), rate(55e9, torch="2.9")
+    assert differences(base, head) == ["torch was '2.8' and is '2.9'"]
+    assert machine_differences(base, head) == []
+
+
+def test_a_machine_is_its_cores_and_gpus_too_and_not_its_software() -> None:
+    base = on(PROCESSOR)
+    machine = base.environment["machine"]
+    fewer = replace(base, environment={"machine": machine | {"cores_allowed": [0]}})
+    assert machine_differences(base, fewer) == ["cores was 0 and is 1"]
+    others = replace(base, environment=base.environment | {"worker": {"gpus": ["L4"], "torch": "2.9"}})
+    assert machine_differences(base, others) == ["gpus was None and is ['L4']"]
+    assert differences(base, others) == ["gpus was None and is ['L4']", "torch was None and is '2.9'"]
