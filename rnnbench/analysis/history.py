@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
-from rnnbench.analysis.environments import differences, processor
+from rnnbench.analysis.environments.differences import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
-from rnnbench.analysis.environments import differences
+from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
-from rnnbench.analysis.environments import UNIDENTIFIED
+from rnnbench.analysis.environments.differences import UNIDENTIFIED
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.rates import MIN_APART, Rates, rate_differences
+from rnnbench.analysis.environments.rates import MIN_APART, Rates, rate_differences
 from rnnbench.store.rates import Rate
 
 PLACE = ("cpu", "float32", 1)
