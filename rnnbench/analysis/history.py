@@ -84,12 +84,16 @@ class History:
     runs: tuple[tuple[str, RunInfo], ...]
     eras: tuple[Era, ...]
     lines: tuple[CaseHistory, ...]
-    unidentified: int = 0  # runs of machines that are not known, which are in no era
+    unidentified: int = 0  # runs that are left out, since their machine is not known
 
 
 def history(runs: Sequence[StoredRun]) -> History:
-    """The lines of all cases that have a reference in two runs of one environment or more."""
-    ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
+    """The lines of all cases that have a reference in two runs of one environment or more.
+
+    Runs by an older rnnbench, which did not record the machine's identity, are left out and counted.
+    """
+    known = [run for run in runs if processor(run.info) is not None]
+    ordered = sorted(known, key=lambda run: (run.info.started, run.name))
     located, estimated = [located_ratios(run) for run in ordered], [estimated_ratios(run) for run in ordered]
     cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
     eras: list[Era] = []
@@ -101,8 +105,7 @@ def history(runs: Sequence[StoredRun]) -> History:
                 logs.setdefault(key, []).append((index, low))
         kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
         spread = run_spread([[low for _, low in points] for points in kept.values()])
-        first = eras[0].runs[0] if eras else indices[0]
-        apart = differences(ordered[first].info, ordered[indices[0]].info)
+        apart = differences(ordered[0].info, ordered[indices[0]].info)
         eras.append(Era(tuple(indices), spread, tuple(apart)))
         fits = _fits(kept, spread)
         lines += [(number, cases[key], points, fit) for (key, points), fit in zip(kept.items(), fits, strict=True)]
@@ -111,7 +114,7 @@ def history(runs: Sequence[StoredRun]) -> History:
         tuple((run.name, run.info) for run in ordered),
         tuple(eras),
         tuple(_line(*line, changes, estimated) for line, changes in zip(lines, judged, strict=True)),
-        sum(processor(run.info) is None for run in ordered),
+        len(runs) - len(known),
     )
 
 
@@ -130,11 +133,9 @@ def _line(
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
-    """Group the indices of runs by their environment; a run of a machine that is not known is in no group."""
+    """Group the indices of runs by their environment."""
     eras: list[list[int]] = []
     for index, info in enumerate(infos):
-        if processor(info) is None:
-            continue
         same = next((indices for indices in eras if not differences(infos[indices[0]], info)), None)
         if same is None:
             eras.append([index])

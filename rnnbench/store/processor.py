@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from rnnbench.text import writable
+
 # Beginnings of the flags that change how fast arithmetic can be. Some names mean something else on the other kind:
 # `sme` encrypts memory on x86.
 X86_FLAGS = ("avx", "fma", "amx", "sse4", "f16c")
 ARM_FLAGS = ("neon", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
+MAX_LENGTH = 200  # characters of a text from another tool
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,23 @@ class Processor:
         """The inverse of `to_json`."""
         caches = tuple(Cache(**cache) for cache in content["caches"])
         return cls(**{**content, "instruction_sets": tuple(content["instruction_sets"]), "caches": caches})
+
+
+def of_py_cpuinfo(facts: Mapping[str, Any]) -> Processor:
+    """The processor as the package py-cpuinfo describes it, of which only text and whole numbers count."""
+    flags = facts.get("flags")
+    return Processor(
+        name=_text(facts.get("brand_raw") or facts.get("brand")),  # `brand` in older versions
+        vendor=_text(facts.get("vendor_id_raw")),
+        family=_text(facts.get("family")),
+        model=_text(facts.get("model")),
+        stepping=_text(facts.get("stepping")),
+        instruction_sets=instruction_sets(filter(None, map(_text, flags))) if isinstance(flags, list) else (),
+    )
+
+
+def _text(value: object) -> str | None:
+    return writable(str(value)[:MAX_LENGTH]) if isinstance(value, str | int) else None
 
 
 def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:

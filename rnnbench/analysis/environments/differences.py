@@ -6,7 +6,7 @@ A machine is its processor's identity, its cores, its GPUs, and its measured rat
 from collections.abc import Mapping
 from typing import Any
 
-from rnnbench.analysis.environments.processors import processor_differences
+from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.environments.rates import Rates, rate_differences
 from rnnbench.store.processor import Processor
 from rnnbench.store.rates import Rate
@@ -15,7 +15,6 @@ from rnnbench.store.run_info import RunInfo
 # What changes a ratio to torch.nn even if no cell has changed. Measured clock rates are not part of it.
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
 MEASURE = ("windows", "window_seconds", "cold_cache")
-UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"
 
 
 def differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the base", "the head")) -> list[str]:
@@ -24,7 +23,7 @@ def differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the ba
     If the machines have different identities, or one has none, only that is told: the rest follows from it.
     `called` names the two runs in a clause about one of them.
     """
-    if identity := _identity_differences(base, head, called):
+    if identity := identity_differences(processor(base), processor(head), called):
         return identity
     then, now = _hardware(base) | _software(base), _hardware(head) | _software(head)
     # Rates come last: another torch has other rates on the same machine.
@@ -33,7 +32,8 @@ def differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the ba
 
 def machine_differences(base: RunInfo, head: RunInfo, called: tuple[str, str] = ("the base", "the head")) -> list[str]:
     """What `differences` says of the machines alone; their rates are compared if the software is the same."""
-    if apart := _identity_differences(base, head, called) or _changed(_hardware(base), _hardware(head)):
+    identity = identity_differences(processor(base), processor(head), called)
+    if apart := identity or _changed(_hardware(base), _hardware(head)):
         return apart
     return [] if _changed(_software(base), _software(head)) else rate_differences(_rates(base), _rates(head))
 
@@ -42,14 +42,6 @@ def processor(info: RunInfo) -> Processor | None:
     """The processor of a run; None if an older rnnbench made it, which did not record it."""
     content = (info.environment.get("machine") or {}).get("processor")
     return None if content is None else Processor.from_json(content)
-
-
-def _identity_differences(base: RunInfo, head: RunInfo, called: tuple[str, str]) -> list[str]:
-    then, now = processor(base), processor(head)
-    if then is not None and now is not None:
-        return processor_differences(then, now)
-    names = [name for name, known in zip(called, (then, now), strict=True) if known is None]
-    return [f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} {UNIDENTIFIED}"]
 
 
 def _hardware(info: RunInfo) -> dict[str, Any]:

@@ -7,6 +7,18 @@ from rnnbench.text import printable
 
 KIND = ("vendor", "family", "model", "name")  # if two of them differ, all else follows
 MAX_NAMED = 3  # instruction sets
+UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"
+
+
+def identity_differences(then: Processor | None, now: Processor | None, called: tuple[str, str]) -> list[str]:
+    """A clause for each difference between the processors of two runs; None if a run did not record it.
+
+    `called` names the two runs in a clause about a run that did not.
+    """
+    if then is not None and now is not None:
+        return processor_differences(then, now)
+    names = [name for name, known in zip(called, (then, now), strict=True) if known is None]
+    return [f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} {UNIDENTIFIED}"]
 
 
 def processor_differences(then: Processor, now: Processor) -> list[str]:

@@ -1,14 +1,18 @@
 """A processor's identity in one line."""
 
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import memory, plural
+from rnnbench.report.words.units import plural
 from rnnbench.store.processor import Cache, Processor
 
+MEBIBYTE = 1 << 20
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
 
 def identity(processor: Processor) -> str:
-    """`GenuineIntel family 6 model 207 stepping 2; avx2, fma, 21 more; caches ...`; its name has a row of its own."""
+    """Its kind, instruction sets, caches, microcode and hypervisor; its name has a row of its own.
+
+    `GenuineIntel family 6 model 207 stepping 2; avx2, fma, 21 more instruction sets; L1 48 KiB for 1 core; ...`
+    """
     numbers = {key: getattr(processor, key) for key in ("family", "model", "stepping")}
     kind = [processor.vendor, *(f"{key} {value}" for key, value in numbers.items() if value is not None)]
     parts = [
@@ -29,4 +33,6 @@ def _instruction_sets(flags: tuple[str, ...]) -> str:
 
 def _cache(cache: Cache) -> str:
     """`L3 300 MiB for 2 cores`."""
-    return f"L{cache.level} {memory(cache.bytes)} for {plural(cache.cores, 'core')}"
+    is_small = cache.bytes < MEBIBYTE or cache.bytes % (MEBIBYTE >> 1)
+    size = f"{cache.bytes / 1024:g} KiB" if is_small else f"{cache.bytes / MEBIBYTE:g} MiB"
+    return f"L{cache.level} {size} for {plural(cache.cores, 'core')}"
