@@ -46,15 +46,21 @@ class Preliminaries:
         self.notes: list[str] = []
         self.stage_seconds: dict[str, float] = {}
 
-    def run(self, left: float | None, on_done: Callable[[int, int], None]) -> None:
+    def run(
+        self,
+        left: float | None,
+        on_done: Callable[[int, int], None],
+        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
+    ) -> None:
         """Run all stages, in part of the seconds that are left of the budget.
 
-        `on_done` gets the numbers of observed and of all cases. Passes KeyboardInterrupt on. Ends all workers.
+        `on_done` gets the numbers of observed and of all cases. `on_ceilings` gets the ceilings before they are kept;
+        what it raises ends the run. Passes KeyboardInterrupt on. Ends all workers.
         """
         now = self._now()
         end = math.inf if left is None else now + left
         try:
-            self._stage("ceilings", self._measure_ceilings)
+            self._stage("ceilings", partial(self._measure_ceilings, on_ceilings))
             until = now + OBSERVING_SHARE * (end - now)
             self._stage("observing", lambda: self._observe(until, on_done))
             now = self._now()
@@ -68,17 +74,20 @@ class Preliminaries:
         work()
         self.stage_seconds[name] = round(self._now() - started, 1)
 
-    def _measure_ceilings(self) -> None:
+    def _measure_ceilings(self, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
+        ceilings: list[dict[str, Any]] = []
         kinds = ((group.workload.device, group.workload.dtype, group.workload.threads) for group in self._groups)
         for device, dtype, threads in dict.fromkeys(kinds):
             if device in self._start.unusable or threads > len(allowed_cores()):
                 continue  # its cases will be skipped
             reply = self._start.first.ask(protocol.ceiling(device, dtype, threads), measuring_cores(threads))
             if reply["ok"]:
-                self.ceilings.append(reply["ceiling"])
+                ceilings.append(reply["ceiling"])
             else:
                 self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
+        on_ceilings(ceilings)
+        self.ceilings = ceilings
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
         """Check and observe the new cases, those of one card one at a time."""

@@ -98,15 +98,28 @@ def _number(worker: str) -> int:
     return int(worker.rpartition("-")[2])
 
 
+class OtherMachine(UserError):
+    """A run can't be resumed on this machine."""
+
+
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
-    """Raise UserError if resuming would mix two machines in one run."""
+    """Raise OtherMachine if resuming would mix two machines or environments in one run."""
     here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
     apart = differences(info, here, ("the run", "this machine"))
     then, now = _cores(info.environment), _cores(environment)
     if not apart and then != now:
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:
-        raise UserError(f"{path}: can't be resumed in another environment: {'; '.join(apart)}; start a new run")
+        raise OtherMachine(f"{path}: can't be resumed in another environment: {'; '.join(apart)}; start a new run")
+
+
+def refuse_other_rates(path: Path, info: RunInfo, ceilings: list[dict[str, Any]]) -> None:
+    """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
+    if apart := differences(info, replace(info, ceilings=ceilings)):
+        raise OtherMachine(
+            f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; "
+            "resume it when nothing else runs here, or start a new run"
+        )
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:

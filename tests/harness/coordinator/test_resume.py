@@ -13,6 +13,7 @@ from rnnbench.harness.coordinator.resume import (
     read_state,
     refuse_other_cells,
     refuse_other_machine,
+    refuse_other_rates,
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
@@ -131,6 +132,17 @@ def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, 
     with pytest.raises(UserError, match=words):
         refuse_other_machine(tmp_path, THEN, THEN.environment | environment)
     refuse_other_machine(tmp_path, THEN, THEN.environment)
+
+
+def test_a_machine_with_other_rates_is_not_mixed_in(tmp_path: Path) -> None:
+    ceiling: dict[str, Any] = {"device": "cpu", "dtype": "float32", "threads": 1}
+    before, here = (ceiling | {"rates": {"products by BLAS": {"value": value, "spread": 0.1}}} for value in (9e9, 4e9))
+    info = on(PROCESSOR, [before])
+    with pytest.raises(
+        UserError, match=r"products by BLAS reach 4 GMAC/s and reached 9 GMAC/s before .*; resume it when"
+    ):
+        refuse_other_rates(tmp_path, info, [here])
+    refuse_other_rates(tmp_path, info, [before])
 
 
 def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:
