@@ -10,6 +10,7 @@ from rnnbench.text import writable
 # `sme` encrypts memory on x86.
 X86_FLAGS = ("avx", "fma", "amx", "sse4", "f16c")
 ARM_FLAGS = ("neon", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
+UNKNOWN_HYPERVISOR = "unknown hypervisor"  # there is one, and it has no known name
 MAX_LENGTH = 200  # characters of a text from another tool
 
 

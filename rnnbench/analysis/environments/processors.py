@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnbench.store.processor import Cache, Processor
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
 from rnnbench.text import printable
 
 KIND = ("vendor", "family", "model", "name")  # if two of them differ, all else follows
@@ -37,7 +37,8 @@ def processor_differences(then: Processor, now: Processor) -> list[str]:
         clauses.append(_caches(then.caches, now.caches))
     if _differ(then.microcode, now.microcode):
         clauses.append(_clause("microcode", then.microcode, now.microcode))
-    if then.hypervisor != now.hypervisor:
+    hypervisors = {then.hypervisor, now.hypervisor}
+    if len(hypervisors) == 2 and (None in hypervisors or UNKNOWN_HYPERVISOR not in hypervisors):
         clauses.append(_clause("hypervisor", then.hypervisor, now.hypervisor))
     return clauses
 

@@ -110,7 +110,7 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
     if not apart and then != now:
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:
-        raise OtherMachine(f"{path}: can't be resumed in another environment: {'; '.join(apart)}; start a new run")
+        raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
 def refuse_other_rates(path: Path, info: RunInfo, ceilings: list[dict[str, Any]]) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rnnbench.harness.machine.cores import SYSTEM
-from rnnbench.store.processor import Cache, Processor, instruction_sets
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
 
 CPUINFO = Path("/proc/cpuinfo")
 DMI = Path("/sys/class/dmi/id")
 XEN = Path("/sys/hypervisor/type")
 PLACEHOLDERS = (0x0, 0x1, 0xFFFFFFFF, 0x1000065)  # microcode that hypervisors make up
-UNKNOWN = "unknown hypervisor"
 # A part of the maker and product of a virtual machine -> its hypervisor.
 HYPERVISORS = {
     "Amazon EC2": "Amazon Nitro",
@@ -115,7 +114,7 @@ def _hypervisor(dmi: Path, xen: Path, *, may_be_bare: bool, is_arm: bool) -> str
         return None
     maker = f"{_text(xen)} {_text(dmi / 'sys_vendor')} {product}".lower()
     name = next((name for part, name in HYPERVISORS.items() if part.lower() in maker), None)
-    return name or (None if may_be_bare else UNKNOWN)
+    return name or (None if may_be_bare else UNKNOWN_HYPERVISOR)
 
 
 def _caches(cores: Path) -> tuple[Cache, ...]:

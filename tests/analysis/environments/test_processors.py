@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.environments.processors import processor_differences
-from rnnbench.store.processor import Cache, Processor
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
 from tests.stored import PROCESSOR
 
 SMALLER = Cache(3, "unified", 16 << 20, 4)
@@ -40,6 +40,7 @@ SMALLER = Cache(3, "unified", 16 << 20, 4)
         ),
         ({"microcode": "0xb"}, []),  # not known of the other
         ({"caches": ()}, []),
+        ({"hypervisor": UNKNOWN_HYPERVISOR}, ["hypervisor was none and is unknown hypervisor"]),
         ({"hypervisor": "KVM"}, ["hypervisor was none and is KVM"]),
         (
             {"stepping": "2", "hypervisor": "KVM"},
@@ -53,6 +54,12 @@ def test_each_difference_is_told_and_another_processor_in_one_clause(
 ) -> None:
     assert processor_differences(PROCESSOR, replace(PROCESSOR, **change)) == expected
     assert bool(processor_differences(replace(PROCESSOR, **change), PROCESSOR)) == bool(expected)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Xen", ["hypervisor was KVM and is Xen"]), (UNKNOWN_HYPERVISOR, [])])
+def test_two_hypervisors_differ_where_both_have_a_name(name: str, expected: list[str]) -> None:
+    first, second = (replace(PROCESSOR, hypervisor=hypervisor) for hypervisor in ("KVM", name))
+    assert processor_differences(first, second) == expected
 
 
 def test_microcode_is_compared_where_both_know_it() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.harness.machine.processor import UNKNOWN, processor
-from rnnbench.store.processor import Cache, Processor
+from rnnbench.harness.machine.processor import processor
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
 from rnnbench.store.schema import IDENTITY
 
 XEON = """\
@@ -115,7 +115,7 @@ def test_a_xeon_in_a_microvm_is_known_but_for_its_microcode(tmp_path: Path) -> N
         ("amx_int8", "amx_tile", "avx", "avx2", "avx512_bf16", "avx512f", "f16c", "fma", "sse4_1", "sse4_2"),
         (Cache(1, "data", 48 << 10, 1), Cache(1, "instruction", 32 << 10, 1), Cache(3, "unified", 300 << 20, 2)),
         None,
-        UNKNOWN,
+        UNKNOWN_HYPERVISOR,
     )
 
 
@@ -154,8 +154,8 @@ def test_cores_of_two_kinds_are_both_told(tmp_path: Path) -> None:
         ({"dmi__sys_vendor": "Google", "dmi__product_name": "Google Compute Engine"}, "KVM of Google"),
         ({"dmi__sys_vendor": "Amazon EC2", "dmi__product_name": "m5.large"}, "Amazon Nitro"),
         ({"xen": "xen"}, "Xen"),
-        ({"dmi__sys_vendor": "a maker", "dmi__product_name": "a product"}, UNKNOWN),
-        ({}, UNKNOWN),
+        ({"dmi__sys_vendor": "a maker", "dmi__product_name": "a product"}, UNKNOWN_HYPERVISOR),
+        ({}, UNKNOWN_HYPERVISOR),
     ],
 )
 def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files: dict[str, str], expected: str) -> None:
