@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, with_counts
+from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
 from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
@@ -137,6 +138,8 @@ def _subjects(*sides: Saved) -> dict[str, Subject]:
 def _differences(base: Saved, head: Saved) -> str:
     if base.is_exported != head.is_exported:
         return "one side was exported by rnnbench, whose rounds are replicates, and the other was not"
+    if identity := identity_differences(base.processor, head.processor, ("the base", "the head")):
+        return "; ".join(identity)
     apart = (key for key in base.machine if base.machine[key] != head.machine[key])
     return "; ".join(f"{key} was {base.machine[key]!r} and is {head.machine[key]!r}" for key in apart)
 

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 from rnnbench.store import names
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.processor import Processor
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
@@ -70,6 +71,13 @@ def _table_of(kind: ValueKind, keys: ValueKind | None = None) -> ValueKind:
     )
 
 
+def _object_of(words: str, kinds: Kinds) -> ValueKind:
+    """An object with exactly these keys."""
+    return ValueKind(
+        words, lambda value: isinstance(value, dict) and value.keys() == kinds.keys() and not _fault(value, kinds)
+    )
+
+
 def _one_of(*words: str) -> ValueKind:
     return ValueKind(f"one of {', '.join(words)}", lambda value: value in words if isinstance(value, str) else False)
 
@@ -106,6 +114,7 @@ ERROR = ValueKind(
     "a number", lambda value: type(value) is float or _is_number(value)
 )  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
+ANY_LIST = ValueKind("a list", lambda value: isinstance(value, list))
 OBJECT = ValueKind("an object", lambda value: isinstance(value, dict))
 SUITE = ValueKind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
 RUN = ValueKind("an id of at most 32 letters and digits", names.is_run)
@@ -176,6 +185,13 @@ OLDER_CEILING: Kinds = {
     "macs_per_second": MORE,
     "copies": _list_of(_row_of("[bytes, a second]", MORE, MORE), least=1),
 }
+CACHE: Kinds = {"level": COUNT, "kind": TEXT, "bytes": COUNT, "cores": SIZE}
+PROCESSOR: Kinds = {
+    **{field.name: _or_none(TEXT) for field in fields(Processor)},
+    "instruction_sets": _list_of(TEXT),
+    "caches": _list_of(_object_of("a cache", CACHE)),
+}
+IDENTITY = _object_of("the identity of a processor", PROCESSOR)
 INFO: Kinds = {
     "id": RUN,
     "suite": SUITE,
@@ -294,10 +310,9 @@ def info_fault(content: Mapping[str, Any]) -> str:
                 return f"{name}.{branch}: expected an object, found {shown(content[name][branch])}"
     if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
         return f"resolved.measure.precision: expected {PRECISION.words}, found {shown(precision)}"
-    cores = content["environment"].get("machine", {}).get("cores_allowed", [])
-    return (
-        "" if isinstance(cores, list) else f"environment.machine.cores_allowed: expected a list, found {shown(cores)}"
-    )
+    machine = content["environment"].get("machine", {})
+    fault = _fault(machine, {"cores_allowed": ANY_LIST, "processor": IDENTITY})
+    return fault and f"environment.machine.{fault}"
 
 
 def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) -> str:

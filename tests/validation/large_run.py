@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import SuiteFile
@@ -32,7 +33,13 @@ CEILING = made_up_ceiling(
     "cpu", "float32", 1, 8.7e10, ((32_768, 4.7e10), (1_048_576, 9e10), (134_217_728, 1.4e10)), 4e-7, None
 )
 ENVIRONMENT: dict[str, Any] = {
-    "machine": {"cpu": "made up", "cores_allowed": [0, 1], "cores": 2, "memory_bytes": 32_000_000_000},
+    "machine": {
+        "cpu": "made up",
+        "processor": Processor("made up").to_json(),
+        "cores_allowed": [0, 1],
+        "cores": 2,
+        "memory_bytes": 32_000_000_000,
+    },
     "software": {"python": "3.11", "packages": {"torch": "2.13.0"}, "variables": {}},
     "worker": {"python": "3.11", "torch": "2.13.0", "devices": {}},
 }

@@ -40,20 +40,22 @@ class Runner:
         ceilings: Iterable[Mapping[str, Any]] = (),
         prefix: str = "",
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` and
-        `ceilings` are those of a run to resume. `prefix` begins the names of workers, if other runners measure into
-        the same folder.
+        `root` is the folder that the files of a user's own cells are relative to; `state` and `ceilings` are those of a
+        run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
+        `on_ceilings` gets the measured ceilings before anything is timed, and may raise to end the run.
         """
         self.groups = groups
         self.settings = settings
         self._state = state or RunState()
         self._on_progress = on_progress
+        self._on_ceilings = on_ceilings
         self._start_worker = start_worker
         self._rng = random.Random(seed)
         self._recorder = Recorder(
@@ -88,7 +90,9 @@ class Runner:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
         left = self._shared.left
         try:
-            self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
+            self.preliminaries.run(
+                left, lambda done, total: self._on_progress(Progress(0, done, total, None)), self._on_ceilings
+            )
             self.notes += self.preliminaries.notes
             while self._round():
                 pass

@@ -3,12 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
+from rnnbench.harness.coordinator.resume import (
+    OtherMachine,
+    read_state,
+    refuse_other_cells,
+    refuse_other_machine,
+    refuse_other_rates,
+    refuse_other_suite,
+)
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
@@ -87,9 +95,14 @@ def resume_run(
                 state=state,
                 ceilings=info.ceilings,
                 on_progress=on_progress,
+                on_ceilings=partial(refuse_other_rates, path, info),
             )
             notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
-            measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+            try:
+                measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+            except OtherMachine:
+                folder.write_info(info)  # nothing was measured
+                raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
+from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history
@@ -74,8 +75,11 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
 
 
 def notes(history: History) -> tuple[str, ...]:
-    """A note on each environment after the first; empty if all runs share one."""
+    """A note on the runs of unknown machines and on each environment after the first; empty if all runs share one."""
     texts = []
+    if history.unidentified:
+        was, is_now = ("was", "is") if history.unidentified == 1 else ("were", "are")
+        texts.append(f"{plural(history.unidentified, 'run')} {was} {UNIDENTIFIED}, and {is_now} left out.")
     for number, era in enumerate(history.eras[1:], 2):
         info = history.runs[era.runs[0]][1]
         differ = one_line("; ".join(era.differences))

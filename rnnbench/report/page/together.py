@@ -11,7 +11,7 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change_interval, slower
 from rnnbench.report.words.run_names import short
-from rnnbench.report.words.units import MISSING, plural, round_percent
+from rnnbench.report.words.units import plural, round_percent
 
 CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
@@ -32,6 +32,9 @@ def section(found: Together) -> Section:
 
 def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[str]:
     for index, run in enumerate(runs[1:]):
+        if together.machines[index]:
+            yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(together.machines[index])}.")
+            continue
         judged = [(row, change) for row in together.rows if (change := row.changes[index]) is not None]
         if not judged:
             yield f"{run} has no case in common with {runs[0]}."
@@ -58,7 +61,7 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
 def _notes(together: Together, runs: list[str]) -> Iterator[str]:
     """The differences between the environments, one line each."""
     for key, values in list(together.unlike.items())[:MAX_NOTED]:
-        texts = (one_line(MISSING if value is None else value) for value in values)
+        texts = (table_together.environment_value(value) for value in values)
         sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
         yield one_line(f"{key.replace('_', ' ')}: {sides}")
     if len(together.unlike) > MAX_NOTED:

@@ -8,8 +8,10 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.processors import identity
 from rnnbench.report.words.units import duration, memory, plural, rate
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Sized
+from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo
 
 
@@ -54,9 +56,11 @@ def lines(environment: dict[str, Any]) -> list[str]:
 
 def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Plain values first, then every branch under its own name."""
-    branches = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    branches = {key: value for key, value in tree.items() if isinstance(value, dict) and key != "processor"}
     for key, value in tree.items():
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        if key == "processor":
+            yield about, key, Processor.from_json(value)
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             branches |= {f"{key} {index}": item for index, item in enumerate(value) if isinstance(item, dict)}
         elif key not in branches:
             yield about, key, value
@@ -107,8 +111,8 @@ def _show(key: str, value: Any) -> str:
             return "yes" if value else "no"
         case int() | float():
             return _number(key, value)
-        case Ceiling():
-            return _limits(value)
+        case Ceiling() | Processor():
+            return _limits(value) if isinstance(value, Ceiling) else identity(value)
         case list():
             return ", ".join(_show(key, item) for item in value) or "none"
         case _:
@@ -122,6 +126,6 @@ def _number(key: str, value: float) -> str:
 
 def _plain(value: Any) -> str:
     """The exact value as text, for programs; empty if it is not known."""
-    if isinstance(value, Ceiling):
+    if isinstance(value, Ceiling | Processor):
         return json.dumps(value.to_json())
     return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rnnbench import load
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
@@ -12,7 +15,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 from tests.stored import INFO
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
@@ -63,6 +66,25 @@ def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> Non
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing["energy_joules"] for missing in frame["missing"]] == ["no counter"] * 3
     assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
+    assert all(worker.closed for worker in workers)
+
+
+def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_path: Path) -> None:
+    clock, workers, seen = FakeClock(), list[FakeWorker](), list[str]()
+
+    def start(name: str) -> Any:
+        workers.append(FakeWorker(name, clock, lambda message: seen.append(message["op"]), lambda key: 0.01))
+        return workers[-1]
+
+    def refuse(ceilings: list[dict[str, Any]]) -> None:
+        assert [ceiling["device"] for ceiling in ceilings] == ["cpu"]
+        raise UserError("another machine")
+
+    folder = RunFolder.create(tmp_path, "test")
+    with pytest.raises(UserError, match="another machine"):
+        run_into(folder, GROUPS, Settings(), start_worker=start, now=clock, on_ceilings=refuse)
+    folder.close()
+    assert seen[-1] == "ceiling"
     assert all(worker.closed for worker in workers)
 
 

@@ -83,6 +83,17 @@ def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
     assert page_section.pictures == []
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, ("1 run was", "is")), (3, ("3 runs were", "are"))])
+def test_runs_of_an_unknown_machine_are_noted(count: int, words: tuple[str, str]) -> None:
+    runs = [stored_run(index, [small.case("gru")], np.zeros((1, 6))) for index in range(5)]
+    for run in runs[:count]:
+        del run.info.environment["machine"]
+    page_section = section(history(runs))
+    assert page_section.warnings == [
+        f"{words[0]} made by an rnnbench that did not record the machine's identity, and {words[1]} left out."
+    ]
+
+
 @pytest.mark.parametrize("runs", [2, 3])
 def test_of_too_few_runs_nothing_is_said_to_have_lasted_or_not(runs: int) -> None:
     true = np.zeros((6, runs))

@@ -1,5 +1,6 @@
 import csv as reader
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from tests.report.conftest import (
     with_unknown_metrics,
     without_reference,
 )
+from tests.stored import PROCESSOR
 
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
@@ -105,6 +107,22 @@ def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
     assert rows["deep, er: flag"] == "yes"
     assert rows["deep, er: n"] == "none"
     assert rows["run: wall time"] == "63.2 s"
+
+
+def test_a_processor_is_one_row_for_people_and_complete_for_programs(info: RunInfo) -> None:
+    tree = {"machine": {"cpu": "A Processor", "processor": PROCESSOR.to_json()}}
+    table = table_environment.render(info_with(info, environment=tree))
+    words = (
+        "A Maker family 25 model 17 stepping 1; avx2, fma; L3 32 MiB for 8 cores; microcode not known; "
+        "no hypervisor known"
+    )
+    assert [row for row in table.rows if row[0].startswith("machine")] == [
+        ("machine: cpu", "A Processor"),
+        ("machine: processor", words),
+    ]
+    [exact] = table.frame.loc[table.frame["what"] == "processor", "value"]
+    assert json.loads(exact) == PROCESSOR.to_json()
+    assert table_environment.lines(tree)[1] == f"machine: processor  {words}"
 
 
 def test_an_environment_on_a_terminal_is_in_two_columns_however_long_its_names_are() -> None:

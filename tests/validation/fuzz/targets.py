@@ -118,7 +118,14 @@ def _run(parent: Path) -> Path:
     path = stored.folder(parent, own | references)
     info = json.loads((path / "run.json").read_text())
     ceiling = made_up_ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
-    machine = {"cpu": "one", "cores_allowed": [0, 1], "memory_bytes": 1 << 30, "cgroup_cpu_limit": "max 100000"}
+    processor = stored.PROCESSOR.to_json()
+    machine = {
+        "cpu": "one",
+        "processor": processor,
+        "cores_allowed": [0, 1],
+        "memory_bytes": 1 << 30,
+        "cgroup_cpu_limit": "max 100000",
+    }
     worker = {"torch": "2", "python": "3.12", "protocol": 4, "devices": {}, "settings": {}}
     info |= {"ceilings": [ceiling.to_json()], "notes": ["a note"], "stage_seconds": {"ceilings": 0.1}, "seconds": 3.5}
     info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}
