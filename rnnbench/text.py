@@ -1,4 +1,6 @@
-"""Untrusted text: make it safe to show on a terminal, and possible to write to a file."""
+"""Text that every part needs: untrusted text made safe to show and to write, and counts and durations in words."""
+
+import math
 
 
 def printable(text: str) -> str:
@@ -17,3 +19,17 @@ def writable(text: str) -> str:
 def encoded(text: str) -> bytes:
     """The text as bytes of UTF-8; see `writable`."""
     return writable(text).encode()
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 case`, `1,200 cases`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def about(seconds: float) -> str:
+    """A duration that is an estimate: `about 40 s`, `about 4 min`, `about 3 h`, rounded up."""
+    for most, step, unit, size in ((90, 10, "s", 1), (5400, 60, "min", 60), (math.inf, 3600, "h", 3600)):
+        whole = max(1, math.ceil(seconds / step)) * step
+        if whole <= most:
+            return f"about {whole // size:,} {unit}"
+    raise ValueError(f"expected a number of seconds, found {seconds}")

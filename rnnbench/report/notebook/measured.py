@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.rounds import wider_than
 from rnnbench.report.figures import figure_measured
-from rnnbench.report.words.units import MISSING, count, duration, plural, ratio, round_percent
+from rnnbench.report.words.units import MISSING, count, duration, ratio, round_percent
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 FORMATS: dict[Any, Any] = {
     **dict.fromkeys(("seconds", "seconds_low", "seconds_high", "mean_seconds"), duration),

@@ -13,7 +13,8 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change_interval, slower
 from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import plural, round_percent
+from rnnbench.report.words.units import round_percent
+from rnnbench.text import plural
 
 CAPTION = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "

@@ -11,7 +11,8 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change_interval, slower
 from rnnbench.report.words.run_names import short
-from rnnbench.report.words.units import MISSING, plural, round_percent
+from rnnbench.report.words.units import MISSING, round_percent
+from rnnbench.text import plural
 
 CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.harness.turns.progress import Progress as RunProgress
-from rnnbench.report.words.units import plural
+from rnnbench.text import plural
 
 ShowRun = Callable[[RunProgress], None]
 Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left

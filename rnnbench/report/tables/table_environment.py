@@ -8,9 +8,10 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import duration, memory, plural, rate
+from rnnbench.report.words.units import duration, memory, rate
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 
 def render(info: RunInfo) -> Table:

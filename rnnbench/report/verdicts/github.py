@@ -10,7 +10,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import markdown
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
-from rnnbench.report.words.units import plural
+from rnnbench.text import plural
 
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
 NAMED = 3  # cases that one line names; more are counted

@@ -10,9 +10,10 @@ from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, one_line, say, 
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, is_reference, words
 from rnnbench.report.words.series import with_series
-from rnnbench.report.words.units import digits, plural, ratio, ratio_interval
+from rnnbench.report.words.units import digits, ratio, ratio_interval
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 MAX_NAMED = 4  # cases that a sentence names
 

@@ -4,7 +4,8 @@ import math
 from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
-from rnnbench.report.words.units import duration, plural, ratio, round_percent
+from rnnbench.report.words.units import duration, ratio, round_percent
+from rnnbench.text import plural
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
