@@ -26,10 +26,12 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def about(seconds: float) -> str:
-    """A duration that is an estimate: `about 40 s`, `about 4 min`, `about 3 h`, rounded up."""
-    for most, step, unit, size in ((90, 10, "s", 1), (5400, 60, "min", 60), (math.inf, 3600, "h", 3600)):
-        whole = max(1, math.ceil(seconds / step)) * step
-        if whole <= most:
-            return f"about {whole // size:,} {unit}"
-    raise ValueError(f"expected a number of seconds, found {seconds}")
+def rounded_up(seconds: float) -> str:
+    """How long something is expected to take: `40 s`, `4 min`, `3 h`.
+
+    Raises ValueError if the number is not finite.
+    """
+    if not math.isfinite(seconds):
+        raise ValueError(f"expected a number of seconds, found {seconds}")
+    step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
+    return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"

@@ -43,6 +43,11 @@ class Judged:
     mean: Estimate
     decided_by: RatioName | None = None
 
+    @property
+    def deciding(self) -> Estimate:
+        """The ratio that describes the verdict: the one that decided it, or the low quantile."""
+        return self.mean if self.decided_by == "mean" else self.low
+
 
 @dataclass(frozen=True)
 class Rejection:

@@ -49,11 +49,13 @@ def _too_small(folder: Path, share: float) -> str:
     info, known = read_info(folder), last_measurements(folder)
     observed = sum(measurement.works for measurement in known.values())
     text = f"{folder}: no case was measured within the budget, which ended at case {observed} of {len(known)}"
-    seconds = enough(info, known)
-    if seconds is None:
+    needed = enough(info, known)
+    if needed is None:
         return f"{text}; give a larger --budget"
+    budget = f"--budget {in_words(needed.seconds / share)}"
+    estimate = f"at least {budget} is needed" if needed.is_least else f"about {budget} would be enough"
     goes_on = f"; --resume {folder} goes on with what it has" if share == 1 else ""
-    return f"{text}; about --budget {in_words(seconds / share)} would be enough{goes_on}"
+    return f"{text}; {estimate}{goes_on}"
 
 
 def in_words(seconds: float) -> str:

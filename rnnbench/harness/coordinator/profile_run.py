@@ -17,6 +17,7 @@ from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
 NOT_REACHED = "not reached within the budget"
@@ -59,7 +60,7 @@ def profile_run(
                     profile = _profile(case, reply)
                 profiles[case.key] = folder.add_profile(profile)
     except KeyboardInterrupt:
-        raise Interrupted(f"{len(profiles)} of {len(cases)} cases are profiled in {path}") from None
+        raise Interrupted(f"{len(profiles)} of {plural(len(cases), 'case')} profiled in {path}") from None
     except OSError as fault:
         raise UserError(f"{path}: can't be written: {fault.strerror}") from None
     finally:

@@ -7,7 +7,7 @@ from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import sentence
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
-from rnnbench.report.words.changes import between, change_span, slower
+from rnnbench.report.words.changes import IN_THE_MEAN, between, change_span, slower
 from rnnbench.report.words.units import duration, round_percent, span
 from rnnbench.text import plural
 
@@ -82,7 +82,7 @@ def told(finding: Finding) -> str:
         return sentence.render(finding)
     if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"
-    which = f" {sentence.IN_THE_MEAN}" if finding.is_by_mean else ""
+    which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
     if finding.verdict == "inconclusive":
         return f"{between(estimate)}{which}"
     return f"{slower(estimate.value)}{which} ({change_span(estimate)})"

@@ -7,6 +7,7 @@ from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.changes import (
+    IN_THE_MEAN,
     between,
     change_span,
     counted,
@@ -19,7 +20,6 @@ from rnnbench.report.words.changes import (
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
-IN_THE_MEAN = "in the mean of its calls"
 MORE_TIME = "a longer budget would tell"
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 MAX_REASON_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it

@@ -5,8 +5,10 @@ import math
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import Judged
 from rnnbench.report.words.units import MAX_FACTOR, NOT_KNOWN, count, memory, percent, span
 
+IN_THE_MEAN = "in the mean of its calls"
 FAR = f"over {MAX_FACTOR}×"
 NEARLY_ALL = -0.9999
 
@@ -17,6 +19,12 @@ def change(ratio: float) -> str:
         return ""
     size = _size(ratio)
     return size if size in ("0.0%", FAR) else f"{'+' if ratio > 1 else '-'}{size}"
+
+
+def change_with_interval(judged: Judged) -> str:
+    """`+5.1% [+4.2%, +6.0%]`, with `in the mean` if that decided."""
+    which = "in the mean" if judged.decided_by == "mean" else ""
+    return " ".join(filter(None, [change(judged.deciding.value), which, change_interval(judged.deciding)]))
 
 
 def change_interval(estimate: Estimate) -> str:

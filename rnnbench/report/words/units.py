@@ -35,6 +35,12 @@ def digits(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if value else "0"
 
 
+def round_digits(value: float) -> str:
+    """Three significant digits without the zeros at their end: 2.5, 5, 0.4."""
+    text = digits(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def span(low: str, high: str, joint: str = " to ") -> str:
     """Two ends of a range as they are written: `1.31 to 1.42`, or `1.31` if both are written alike."""
     return low if low == high else f"{low}{joint}{high}"
@@ -125,7 +131,7 @@ def percent_digits(share: float) -> str:
 
 def round_percent(share: float) -> str:
     """`2.5%`, `5%`: a round share, as somebody chose it."""
-    return _bounded(100 * share, _round_digits)
+    return _bounded(100 * share, round_digits)
 
 
 def count(value: float) -> str:
@@ -179,12 +185,6 @@ def _bounded(percents: float, write: Callable[[float], str]) -> str:
     if not math.isfinite(percents):
         return MISSING
     return f">{MAX_PERCENT:,}%" if percents >= MAX_PERCENT + 0.5 else f"{write(percents)}%"
-
-
-def _round_digits(value: float) -> str:
-    """Three significant digits without the zeros at their end: 2.5, 5, 0.4."""
-    text = digits(value)
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _scaled(value: float, size: float, unit: str) -> str:
