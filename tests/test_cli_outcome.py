@@ -1,4 +1,4 @@
-"""A command that measured nothing fails and names a budget that would be enough."""
+"""A command that measured nothing fails and names the budget that it needs."""
 
 import re
 from pathlib import Path
@@ -77,9 +77,9 @@ def test_only_what_was_skipped_is_no_fault(tmp_path: Path, cases: list[tuple[str
 
 def test_a_budget_that_ends_before_the_first_profile_is_an_error(tmp_path: Path) -> None:
     missed = {name: Profile(name, "failed", NOT_REACHED) for name in "ab"}
-    with pytest.raises(UserError, match=r"no case was profiled within the budget.*--budget 20s may be enough"):
-        refuse_no_profile(tmp_path, missed, 10.0)
-    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0)
+    with pytest.raises(UserError, match=r"since measuring alone took 20 s; at least --budget 20s is needed"):
+        refuse_no_profile(tmp_path, missed, 10.0, 14.2)
+    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0, 14.2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
+from rnnbench.text import rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +32,14 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
     )
 
 
-def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None) -> None:
-    """Raise UserError if the budget was spent before the first profile."""
+def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None, took: float) -> None:
+    """Raise UserError if the budget was spent before the first profile, by measuring, which took so many seconds."""
     from rnnbench.harness.coordinator.profile_run import NOT_REACHED
 
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(
-            f"{folder}: no case was profiled within the budget, which the measuring took; "
-            f"--budget {in_words(2 * budget)} may be enough"
+            f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
+            f"at least --budget {in_words(max(took, budget))} is needed"
         )
 
 

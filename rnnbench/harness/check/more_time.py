@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 from rnnbench.analysis.comparison import Finding
+from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Group
 from rnnbench.text import plural
@@ -12,17 +12,7 @@ from rnnbench.text import plural
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that time does not help
 
 
-class Pairs(Protocol):
-    """What is needed of a `PairedRunner`."""
-
-    replicates: int
-    seconds: float
-
-    def expected_seconds(self, groups: Sequence[Group]) -> float:
-        """Expected seconds of another replicate of these groups."""
-
-
-def fewest_pairs(pairs: Pairs, groups: Sequence[Group], budget_seconds: float, fewest: int) -> str:
+def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: float, fewest: int) -> str:
     """A note for a check whose budget ended before the `fewest` pairs of workers that a verdict takes."""
     needed = TimeNeeded((fewest - pairs.replicates) * pairs.expected_seconds(groups), is_least=False)
     spent = (
@@ -31,7 +21,7 @@ def fewest_pairs(pairs: Pairs, groups: Sequence[Group], budget_seconds: float, f
     return f"{spent}; {needed.more('for these')}"
 
 
-def more_time(pairs: Pairs, groups: Sequence[Group], findings: Sequence[Finding]) -> list[str]:
+def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> list[str]:
     """A note for undecided cases: an interval gets narrower with the square root of the number of replicates."""
     times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "inconclusive"}
     near = {case: times for case, times in times.items() if times <= MAX_TIMES}

@@ -63,8 +63,9 @@ def append_summary(comparison: Comparison, path: Path) -> None:
 
 
 def _message(row: VerdictRow) -> str:
-    """By how much and why, each once."""
-    return ". ".join(filter(None, dict.fromkeys([row.brief, row.why])))
+    """By how much and why, each once; if the mean decided, the reason begins with how much."""
+    brief = "" if row.finding.decided_by == "mean" else row.brief
+    return ". ".join(filter(None, dict.fromkeys([brief, row.why])))
 
 
 def _having(rows: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:

@@ -14,7 +14,7 @@ def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
     precision = _asked(info)
     # On a log scale, as in the planner; false if there is no interval.
-    if precision is None or not row["ratio_high"] / row["ratio_low"] > (1 + precision) ** 2:
+    if precision is None or not row["ratio_high"] > row["ratio_low"] * (1 + precision) ** 2:
         return ""
     return f"interval wider than ±{round_percent(precision)}"
 

@@ -126,12 +126,12 @@ def whole_percent(share: float) -> str:
 
 def percent_digits(share: float) -> str:
     """`4.10%`: three significant digits."""
-    return _bounded(100 * share, digits)
+    return _bounded(abs(100 * share), digits)
 
 
 def round_percent(share: float) -> str:
     """`2.5%`, `5%`: a round share, as somebody chose it."""
-    return _bounded(100 * share, round_digits)
+    return _bounded(abs(100 * share), round_digits)
 
 
 def count(value: float) -> str:
