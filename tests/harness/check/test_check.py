@@ -275,9 +275,7 @@ def test_undecided_cases_are_told_how_much_more_time_would_decide_them(tmp_path:
     assert runner.replicates >= 4
     undecided = comparison.count("inconclusive")
     assert undecided
-    said = (
-        rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?, judged by their intervals"
-    )
+    said = rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?, judged by the intervals"
     assert re.fullmatch(said, comparison.notes[-1])
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.analysis.verdict import Judged
 from rnnbench.report.words import changes
 from tests.report.verdicts.samples import FASTER, LARGER, OPEN, SLOWER, changed, estimate, finding
 
@@ -89,6 +90,12 @@ def test_ends_that_are_written_alike_are_written_once() -> None:
     assert changes.change_span(narrow) == "+5.0%"
     assert changes.between(narrow) == "5.0% slower"
     assert changes.between(estimate(2.0, 0.81, 1e9)) == "between 19% faster and over 100× slower"
+
+
+def test_a_change_between_runs_says_that_the_mean_decided() -> None:
+    low, mean = estimate(2.07, 0.81, 5.27), estimate(2.5, 1.9, 3.3)
+    assert changes.change_with_interval(Judged("regressed", low, mean, "mean")) == "+150% in the mean [+90%, +230%]"
+    assert changes.change_with_interval(Judged("regressed", low, estimate(0.9), "low")) == "+107% [-19%, +427%]"
 
 
 def test_a_verdict_by_counts_says_nothing_of_the_time() -> None:
