@@ -189,6 +189,6 @@ def _framed(result: "Found", phase: "Phase", settings: "Settings") -> "Measured"
         "device": result.device,
         "threads": result.threads,
         "torch": result.torch,
-        "note": " ".join([note(frame, settings, cut=result.taken.cut), *result.notes]),
+        "note": " ".join([note(frame, settings, cut=result.taken.cut, needed=result.taken.needed), *result.notes]),
     }
     return measured
