@@ -13,10 +13,10 @@ import torch
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case, Measurement
+from rnnbench.workloads.agreement import ParityError
 from rnnbench.workloads.data.datasets import Batched
 from rnnbench.workloads.data.epochs import Epochs
 from rnnbench.workloads.data.made import make
-from rnnbench.workloads.observe import ParityError
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.probes import calls

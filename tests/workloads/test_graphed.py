@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.agreement import ParityError
+from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests import workload as small
 from tests.harness.fake_card import FakeCard

@@ -1,16 +1,17 @@
-"""A visit to a group: its cases are prepared in random order, then take turns in windows, which are recorded.
+"""A visit to a group: its cases are prepared in random order, take turns in windows, and are verified.
 
 A run visits on one side, and the cases of a group take turns with each other, because their ratios to the reference
 matter. A check visits on two sides, and each case takes turns with itself on the other side.
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
+from rnnbench.harness.coordinator.waits import Wait
 from rnnbench.harness.devices import backend
 from rnnbench.harness.protocol import release
 from rnnbench.harness.turns.engine import Plan, equal_blocks
@@ -72,10 +73,21 @@ class Visitor:
                     ready.append(case)
             turns = self._turns(ready, list(sides))
             turn_counts = Counter(side for side, _, _ in turns)
+            waits: defaultdict[tuple[str, Case], list[Wait]] = defaultdict(list)
             for side, case, plan in turns:
+                worker, recorder = sides[side].worker, sides[side].recorder
                 place = WindowPlace(replicate, len(windows[side]), turn_counts[side])
-                started = self._seconds()
-                windows[side].append(sides[side].recorder.window(sides[side].worker, case, plan, place, started))
+                window = recorder.window(worker, case, plan, place, self._seconds())
+                windows[side].append(window)
+                waits[side, case].append(Wait(window, worker.waited_seconds))
+                if len(windows[side]) < turn_counts[side]:
+                    recorder.keep(window)
+            for side, case in waits:
+                sides[side].recorder.verify(sides[side].worker, case, waits[side, case])
+            # The last one makes the visit complete, so it is kept only now.
+            for name in sides:
+                if windows[name]:
+                    sides[name].recorder.keep(windows[name][-1])
             for side in sides:
                 sides[side].recorder.ask(sides[side].worker, release())
         except WorkerLost as lost:
