@@ -5,6 +5,7 @@ This file is loaded by its path, as a user's own.
 
 import threading
 import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,11 +24,11 @@ class Counting(nn.RNN):
         super().__init__(*sizes)
         self.calls = 0
 
-    def forward(self, input, state):
+    def forward(self, input: Any, state: Any) -> Any:  # type: ignore[override]
         self.calls += 1
         return self.answer(input, state)
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         return super().forward(input, state)
 
 
@@ -36,12 +37,12 @@ class MemoByIdentity(Counting):
 
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
-        self.known = {}
+        self.known: dict[Any, Any] = {}
 
-    def key(self, input):
+    def key(self, input: Any) -> Any:
         return id(input)
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         key = self.key(input)
         if key not in self.known:
             self.known[key] = input, super().answer(input, state)  # the input stays alive, so that its id stays its own
@@ -51,28 +52,28 @@ class MemoByIdentity(Counting):
 class MemoByAddress(MemoByIdentity):
     """Looks results up by the address of the input's memory."""
 
-    def key(self, input):
+    def key(self, input: Any) -> Any:
         return input.data_ptr()
 
 
 class MemoByValue(MemoByIdentity):
     """Looks results up by the values of the input: all outputs are right."""
 
-    def key(self, input):
+    def key(self, input: Any) -> Any:
         return input.numpy().tobytes()
 
 
 class MemoByVersion(MemoByIdentity):
     """Looks results up by the tensor and by how often torch wrote into it."""
 
-    def key(self, input):
+    def key(self, input: Any) -> Any:
         return id(input), input._version
 
 
 class FirstResult(Counting):
     """Returns its first result again, once it has been called often enough."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         if self.calls == 1:
             self.first = super().answer(input, state)
         return self.first if self.calls > ENOUGH else super().answer(input, state)
@@ -81,7 +82,7 @@ class FirstResult(Counting):
 class EarlyReturn(Counting):
     """Stops working once it has been called often enough."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         if self.calls > ENOUGH:
             return input.new_zeros(*input.shape[:2], self.hidden_size), state
         return super().answer(input, state)
@@ -90,7 +91,7 @@ class EarlyReturn(Counting):
 class NanLater(Counting):
     """Returns NaN once it has been called often enough."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         output, final = super().answer(input, state)
         return (output * float("nan"), final) if self.calls > ENOUGH else (output, final)
 
@@ -98,11 +99,11 @@ class NanLater(Counting):
 class Thread(Counting):
     """Leaves the work to a thread, and returns memory that the thread fills later."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         output = input.new_zeros(*input.shape[:2], self.hidden_size)
         final = torch.zeros_like(state)
 
-        def work():
+        def work() -> None:
             time.sleep(0.05)
             with torch.inference_mode():
                 for to, result in zip((output, final), nn.RNN.forward(self, input, state), strict=True):
@@ -115,14 +116,14 @@ class Thread(Counting):
 class ThreadLater(Thread):
     """Does so once it has been called often enough."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         return super().answer(input, state) if self.calls > ENOUGH else nn.RNN.forward(self, input, state)
 
 
 class PatchedTime(Counting):
     """Replaces `time.perf_counter` by a clock that is ten times slower."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         clock = time.perf_counter
         if self.calls > ENOUGH and clock.__name__ == "perf_counter":
             time.perf_counter = lambda: clock() / 10
@@ -132,25 +133,26 @@ class PatchedTime(Counting):
 class PatchedDevice(Counting):
     """Replaces the method that clocks calls."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         from rnnbench.harness.devices import Cpu
 
         if self.calls == 1:
-            Cpu.clock = lambda self, call, batches, batch, **options: None
+            clock: Any = lambda device, call, batches, batch, **options: None  # noqa: E731
+            Cpu.clock = clock  # type: ignore[method-assign]
         return super().answer(input, state)
 
 
 class Imprecise(Counting):
     """Rounds its input to fewer digits than float32 has: the error is within the tolerance."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         return super().answer((input * 2**14).round() / 2**14, state)
 
 
 class FewProducts(Counting):
     """Computes with pointwise operators in place of matrix products, which torch would count."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         h, outputs = state[0], []
         for step in input:
             of_input = (step[:, None] * self.weight_ih_l0).sum(-1) + self.bias_ih_l0
@@ -162,17 +164,17 @@ class FewProducts(Counting):
 class ChangedWeights(Counting):
     """Changes its weights to ones that are cheaper to compute with, once it has been called often enough."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         if self.calls == ENOUGH:
-            with torch.no_grad():
-                self.weight_hh_l0.zero_()
+            weight: Any = self.weight_hh_l0
+            weight.data.zero_()
         return super().answer(input, state)
 
 
 class HalfBatch(Counting):
     """Computes half of the batch, and returns it twice."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         half = input.shape[1] // 2
         output, final = super().answer(input[:, :half].contiguous(), state[:, :half].contiguous())
         return torch.cat((output, output), 1), torch.cat((final, final), 1)
@@ -181,6 +183,6 @@ class HalfBatch(Counting):
 class ZeroSteps(Counting):
     """Computes the first half of the steps, and returns zeros for the others as if they were masked."""
 
-    def answer(self, input, state):
+    def answer(self, input: Any, state: Any) -> Any:
         output, final = super().answer(input[: len(input) // 2], state)
         return torch.cat((output, torch.zeros_like(output))), final

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import nn
 
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.arms import Arm
@@ -83,5 +82,5 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         forward_backward,
         forget,
         opaque="compiled code calls its kernels without operators" if is_compiled else "",
-        own=not isinstance(arm.run, nn.RNNBase),
+        own=not arm.is_torchs,
     )

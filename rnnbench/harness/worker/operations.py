@@ -26,10 +26,10 @@ from rnnbench.harness.protocol import (
     ProfileReply,
     WindowReply,
 )
+from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
 from rnnbench.harness.worker import ceilings, energy, failure, threads
 from rnnbench.harness.worker.case_guard import CaseGuard
-from rnnbench.harness.worker.clocks import Clocks
 from rnnbench.harness.worker.fits import check_fits
 from rnnbench.harness.worker.imported import Imported
 from rnnbench.harness.worker.user_modules import UserModules
@@ -132,7 +132,8 @@ class Operations:
         torch_state.restore(self._wanted)
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
-        self._clocks.put_back()
+        if fault := self._clocks.put_back():
+            raise CellError(fault)
         return FineReply(ok=True)
 
     def _loads_in_children(self, request: dict[str, Any]) -> bool:
