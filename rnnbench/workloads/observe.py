@@ -7,10 +7,11 @@ from rnnbench.cells import is_own
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Measurement
-from rnnbench.workloads import compiled, contract, suspicions
-from rnnbench.workloads.agreement import largest_error
+from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary
+from rnnbench.workloads.referee import suspicions
+from rnnbench.workloads.referee.agreement import largest_error
 
 # In this order: the first call of a process sets up much that the others must not count.
 PROBES: dict[str, Callable[[Built], Readings]] = {

@@ -23,6 +23,7 @@ class Counting(nn.RNN):
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
         self.calls = 0
+        self.enough = ENOUGH
 
     def forward(self, input: Any, state: Any) -> Any:  # type: ignore[override]
         self.calls += 1
@@ -76,14 +77,14 @@ class FirstResult(Counting):
     def answer(self, input: Any, state: Any) -> Any:
         if self.calls == 1:
             self.first = super().answer(input, state)
-        return self.first if self.calls > ENOUGH else super().answer(input, state)
+        return self.first if self.calls > self.enough else super().answer(input, state)
 
 
 class EarlyReturn(Counting):
     """Stops working once it has been called often enough."""
 
     def answer(self, input: Any, state: Any) -> Any:
-        if self.calls > ENOUGH:
+        if self.calls > self.enough:
             return input.new_zeros(*input.shape[:2], self.hidden_size), state
         return super().answer(input, state)
 
@@ -93,7 +94,7 @@ class NanLater(Counting):
 
     def answer(self, input: Any, state: Any) -> Any:
         output, final = super().answer(input, state)
-        return (output * float("nan"), final) if self.calls > ENOUGH else (output, final)
+        return (output * float("nan"), final) if self.calls > self.enough else (output, final)
 
 
 class Thread(Counting):
@@ -117,7 +118,7 @@ class ThreadLater(Thread):
     """Does so once it has been called often enough."""
 
     def answer(self, input: Any, state: Any) -> Any:
-        return super().answer(input, state) if self.calls > ENOUGH else nn.RNN.forward(self, input, state)
+        return super().answer(input, state) if self.calls > self.enough else nn.RNN.forward(self, input, state)
 
 
 class PatchedTime(Counting):
@@ -125,7 +126,7 @@ class PatchedTime(Counting):
 
     def answer(self, input: Any, state: Any) -> Any:
         clock = time.perf_counter
-        if self.calls > ENOUGH and clock.__name__ == "perf_counter":
+        if self.calls > self.enough and clock.__name__ == "perf_counter":
             time.perf_counter = lambda: clock() / 10
         return super().answer(input, state)
 
@@ -165,7 +166,7 @@ class ChangedWeights(Counting):
     """Changes its weights to ones that are cheaper to compute with, once it has been called often enough."""
 
     def answer(self, input: Any, state: Any) -> Any:
-        if self.calls == ENOUGH:
+        if self.calls == self.enough:
             weight: Any = self.weight_hh_l0
             weight.data.zero_()
         return super().answer(input, state)

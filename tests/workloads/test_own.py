@@ -8,10 +8,10 @@ import torch
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
-from rnnbench.workloads.agreement import ParityError
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.referee.agreement import ParityError
 from tests import workload as small
 
 GOOD = """

@@ -8,9 +8,9 @@ from typing import Any
 
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
-from rnnbench.harness.coordinator.waits import Wait, clock_fault
 from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
 from rnnbench.harness.turns.engine import Plan, plan_fields
+from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
-from rnnbench.harness.coordinator.waits import Wait
 from rnnbench.harness.devices import backend
 from rnnbench.harness.protocol import release
 from rnnbench.harness.turns.engine import Plan, equal_blocks
 from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.harness.turns.waits import Wait
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite_file import Settings
 

@@ -13,7 +13,7 @@ from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, par
 from rnnbench.harness.live.put_back import Kept
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import CallCounts, watch
-from rnnbench.workloads.referee import kept_results
+from rnnbench.workloads.referee.again import kept_results
 
 
 def compared_again(

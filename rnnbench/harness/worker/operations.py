@@ -3,9 +3,9 @@
 import gc
 import random
 import traceback
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
 from rnnbench.store.records import Case, DType, Workload
-from rnnbench.workloads import compiled, loading, referee
-from rnnbench.workloads.agreement import ParityError
+from rnnbench.workloads import compiled, loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.referee import again
+from rnnbench.workloads.referee.agreement import ParityError
 
 LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # after these requests, the worker holds no case
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
@@ -56,6 +57,7 @@ class PreparedCase:
     device: devices.Device
     timed: TimedCall
     padding: torch.Tensor
+    numbers: Iterator[int] = field(default_factory=count)  # of its windows
 
     @property
     def case(self) -> Case:
@@ -77,7 +79,6 @@ class Operations:
         self._state = self._wanted = torch_state.capture()
         self._imported = Imported()
         self._clocks = Clocks()
-        self._windows: Counter[str] = Counter()  # of each prepared case
         self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -228,8 +229,7 @@ class Operations:
         self._restore(workload.device, workload.dtype, workload.threads)
         printed = self._printed_bytes()
         if ready.timed.inputs is not None:  # equal for all cases of the group, so that their work stays equal
-            self._windows[ready.case.key] += 1
-            ready.timed.inputs.renew(f"window {self._windows[ready.case.key]}")
+            ready.timed.inputs.renew(f"window {next(ready.numbers)}")
         with ready.timed.mode(), threads.none_left(ready.case):
             reading = take_window(ready.device, ready.timed.call, plan)
         return WindowReply(
@@ -254,12 +254,11 @@ class Operations:
         if isinstance(ready.built, Built) and not case.is_reference:
             is_compared = not ready.built.unequal
             if is_compared and workload not in self._references:
-                like = build(referee.reference_case(case), Path(request["root"]), request["compiled_steps"])
-                self._references[workload] = like.model
+                self._references[workload] = build(again.reference_case(case), Path(request["root"])).model
             with threads.none_left(case):
-                referee.verify(ready.built, ready.timed, self._references[workload] if is_compared else None)
+                again.verify(ready.built, ready.timed, self._references[workload] if is_compared else None)
                 if request["repeats"]:
-                    referee.check_repeats(ready.built, ready.timed)
+                    again.check_repeats(ready.built, ready.timed)
         return FineReply(ok=True)
 
     def _printed_bytes(self) -> int:
@@ -275,7 +274,6 @@ class Operations:
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
-        self._windows.clear()
         self._references.clear()
         return FineReply(ok=True)
 

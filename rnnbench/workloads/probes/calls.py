@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
-from torch.jit import ScriptModule
 
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS
@@ -29,6 +28,8 @@ OPERATOR = re.compile(r"\w+::\w+")
 
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
 
+TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
+
 # Operators that are backends of their own; everything else consists of ATen's plain operators.
 BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
@@ -42,7 +43,7 @@ class CallCounts:
     allocations: int  # blocks that it requests from its device's allocator
     peak_bytes: int  # most bytes of such blocks that it holds at once; earlier blocks don't count
     backend: str  # one of BACKENDS, or `aten`
-    hidden_products: int = 0  # products without shapes: TorchScript's interpreter shows torch none
+    is_scripted: bool = False  # whether TorchScript runs some of it, whose products have no reliable shapes
 
 
 def probe(built: Built) -> Readings:
@@ -60,8 +61,7 @@ def probe(built: Built) -> Readings:
     if built.case.implementation == "cudagraph":
         del values["peak_bytes"]
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    is_scripted = counts.hidden_products or any(isinstance(part, ScriptModule) for part in built.model.modules())
-    if backend in OPAQUE_BACKENDS or is_scripted:
+    if backend in OPAQUE_BACKENDS or counts.is_scripted:
         call_macs = macs.of_call(built.model, built.case.workload)
         if call_macs is None:
             del values["macs"]
@@ -91,18 +91,18 @@ def watch(timed: TimedCall, device: torch.device) -> CallCounts:
     kineto: Any = watched.kineto_results
     events: list[ProfilerEvent] = kineto.experimental_event_tree()
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
-    flops = [int(event.flops()) for event in kineto.events() if event.name() in PRODUCTS]
+    flops = sum(int(event.flops()) for event in kineto.events() if event.name() in PRODUCTS)
     backends: set[str] = set()
     blocks: list[ProfilerEvent] = []
     operators = _walk(events, device.type, backends, blocks)
     allocations, peak_bytes = _memory(blocks)
     return CallCounts(
-        macs=sum(flops) // 2,
+        macs=flops // 2,
         operators=operators,
         allocations=allocations,
         peak_bytes=peak_bytes,
         backend=next((b for b in BACKENDS if b in backends), "aten"),
-        hidden_products=flops.count(0),
+        is_scripted=any(event.scope() == TORCHSCRIPT for event in kineto.events()),
     )
 
 

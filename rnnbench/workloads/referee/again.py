@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Phase, reference_cell
-from rnnbench.workloads.agreement import ParityError, comparable, largest_error
 from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes.calls import CallCounts, watch
+from rnnbench.workloads.referee.agreement import ParityError, comparable, largest_error
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do

@@ -9,10 +9,10 @@ from rnnbench.cells.parity import ROUNDOFF, relative_error
 from rnnbench.cells.states import State, tensors
 from rnnbench.store.records import DType, Workload
 from rnnbench.workloads import macs
-from rnnbench.workloads.agreement import comparable
 from rnnbench.workloads.model import LayerStateModel
 from rnnbench.workloads.phases import MODES
 from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.referee.agreement import comparable
 
 MIN_MACS_SHARE = 0.5  # of the multiply-accumulates that the reference needs
 MAX_ERROR_RATIO = 30.0  # a case's error over its reference's, both against float64
