@@ -39,24 +39,29 @@ def timed(case: Case) -> tuple[Built, Any]:
     return kept, call
 
 
-@pytest.mark.parametrize(
-    ("phase", "dtype"), [("inference", "float16"), ("training", "float32"), ("step", "bfloat16"), ("epoch", "float32")]
-)
+@pytest.mark.parametrize(("phase", "dtype"), [("inference", "float16"), ("training", "float32")])
 def test_every_cell_and_implementation_passes(phase: Phase, dtype: DType) -> None:
-    passed = 0
-    everywhere: Any = [*product(CELLS, IMPLEMENTATIONS, [{}]), *product(["lstm"], IMPLEMENTATIONS[:2], AXES)]
-    for cell, implementation, axes in everywhere:
-        samples = 6 if phase == "epoch" else 0
-        case = small.case(cell, implementation, phase=phase, dtype=dtype, samples=samples, **axes)
-        try:
-            built, call = timed(case)
-        except Skip:
-            continue
-        reference = None if built.unequal else build(again.reference_case(case), Path()).model
-        again.verify(built, call, reference)
-        again.check_repeats(built, call)
-        passed += 1
-    assert passed >= 15
+    passed = [passes(cell, way, phase=phase, dtype=dtype) for cell, way in product(CELLS, IMPLEMENTATIONS)]
+    assert sum(passed) >= 15
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step", "epoch"])
+def test_every_task_and_shape_passes(phase: Phase) -> None:
+    samples = 6 if phase == "epoch" else 0
+    passed = [passes("lstm", "loop", phase=phase, dtype="bfloat16", samples=samples, **axes) for axes in AXES]
+    assert sum(passed) >= 2
+
+
+def passes(cell: str, implementation: Any, **axes: Any) -> bool:
+    """Verify a case after a few calls; returns whether it makes sense at all."""
+    case = small.case(cell, implementation, **axes)
+    try:
+        built, call = timed(case)
+    except Skip:
+        return False
+    again.verify(built, call, None if built.unequal else build(again.reference_case(case), Path()).model)
+    again.check_repeats(built, call)
+    return True
 
 
 def test_the_reference_that_is_built_later_has_the_same_weights() -> None:
