@@ -84,14 +84,12 @@ class Visitor:
                     recorder.keep(window)
             for side, case in waits:
                 sides[side].recorder.verify(sides[side].worker, case, waits[side, case])
-            # The last one makes the visit complete, so it is kept only now.
-            for name in sides:
-                if windows[name]:
-                    sides[name].recorder.keep(windows[name][-1])
             for side in sides:
                 sides[side].recorder.ask(sides[side].worker, release())
         except WorkerLost as lost:
             raise CaseLost(side, case, str(lost)) from None
+        for side in turn_counts:  # the last window makes a visit complete, so it is kept only now
+            sides[side].recorder.keep(windows[side][-1])
         return windows
 
     def _prepare(self, side: VisitSide, case: Case) -> bool:

@@ -73,7 +73,12 @@ def new_values(arms: Mapping[str, Arm]) -> Iterator[Callable[[int], None]]:
 
 def _alike(own: list[list[Tensor]]) -> bool:
     """Whether all arms have equal tensors in the same order."""
-    return all(len(others) == len(own[0]) and all(map(torch.equal, others, own[0])) for others in own)
+    return all(len(others) == len(own[0]) and all(map(_equal, others, own[0])) for others in own)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    is_like = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return one is other or (is_like and torch.equal(one, other))
 
 
 def _unique(own: list[list[Tensor]]) -> list[Tensor]:
