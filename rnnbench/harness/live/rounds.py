@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
+from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.planner import GroupRecord, visits_needed, visits_to_come, wants_more
@@ -57,6 +58,7 @@ class LiveRounds:
         self._on_progress = on_progress
         self._now = now
         self._rng = random.Random(seed)
+        self._clocks = Clocks()
         self._record = GroupRecord()
         self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
         self._plans: dict[str, Plan] = {}
@@ -130,6 +132,8 @@ class LiveRounds:
         """The arm's call, in its autograd mode without interruptions by Python; everything is restored at the end."""
         with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
+            if fault := self._clocks.put_back():
+                raise RuntimeError(fault)
 
     def _cost(self) -> float:
         """Expected seconds of a round; a window begins with an unclocked call."""

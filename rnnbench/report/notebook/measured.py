@@ -40,7 +40,7 @@ class Measured(pd.DataFrame):
     - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
     - `mean_seconds`: the plain mean over all calls, which shows what a low quantile can't;
     - `replicates`: rounds;
-    - `parity`: whether the output agrees with the reference's, or why it is not compared;
+    - `parity`: whether the output agrees with the reference's, before and after timing, or why it is not compared;
     - `parameters`: how many a module has; missing for a function.
 
     `attrs` has `phase`, `reference`, `device`, `threads`, `torch` (its version) and `note`, what to know

@@ -22,7 +22,7 @@ def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool 
 
     `is_shared` means that other tests ran at the same time.
     """
-    if not found.rounds:
+    if found.is_unequal:
         return _unequal(found, mine, than)
     lines = [_answer(found, mine, than), _basis(found)]
     if found.answer is None:
@@ -34,8 +34,9 @@ def sentence(found: "NotSlowerResult", mine: str, than: str, *, is_shared: bool 
 
 def _unequal(result: "NotSlowerResult", mine: str, than: str) -> str:
     parity = result.parity.removesuffix(": times only")
+    timed = "so its time means nothing" if result.rounds else "and nothing was timed"
     return (
-        f"outputs differ: {mine}'s output is not {than}'s, and nothing was timed: {parity}\n"
+        f"outputs differ: {mine}'s output is not {than}'s, {timed}: {parity}\n"
         "Give both the same weights, or say equal_outputs=False to compare the time of unequal work"
     )
 
