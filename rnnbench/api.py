@@ -141,7 +141,8 @@ def explain(
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.analysis.gap import between, is_alike, take_apart
+    from rnnbench.analysis.between import between
+    from rnnbench.analysis.gap import is_alike, own_causes, take_apart
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.screen.progress import shown_rounds
@@ -156,7 +157,7 @@ def explain(
         if name != result.reference:
             alike = is_alike(profile, taken[name]) and is_alike(profiles[result.reference], end)
             below = between(profile, profiles[result.reference]) if alike else ()
-            gaps[name] = take_apart({name: taken[name]}, end, profile.causes, below)
+            gaps[name] = take_apart({name: taken[name]}, end, own_causes(profile, profiles[result.reference]), below)
     return Explained(_framed(result, phase, settings), profiles, gaps, path)
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load
+from rnnbench.analysis.between import Step, between
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.gap import Gap, Step, between, gaps, is_alike, take_apart, worth_saying
+from rnnbench.analysis.gap import Gap, gaps, is_alike, take_apart, worth_saying
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small

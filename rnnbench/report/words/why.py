@@ -3,16 +3,23 @@
 import math
 from collections.abc import Iterable
 
+from rnnbench.analysis.between import Libraries, Step
 from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
-from rnnbench.analysis.gap import Gap, Step
+from rnnbench.analysis.gap import Gap
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import digits, duration, ratio, ratio_interval, whole_percent
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import GRAPH_BACKENDS
 
-MAX_NAMED = 3
+MAX_NAMED = 4
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left if the last rung is faster
+# Steps that count what the reference does more slowly than the last rung, if they are negative.
+REFERENCES = {
+    "kernels": "The reference's kernels take",
+    "besides": "The reference's gates, copies and dispatch take",
+    "overhead": "The reference's dispatch takes",
+}
 REMOVES = (*GRAPH_BACKENDS, "overhead")  # steps whose size depends on the number of operators
 # The name of a step in a figure, and in a sentence that says how much of the gap it explains.
 LABELS: dict[str, tuple[str, str]] = {
@@ -24,12 +31,39 @@ LABELS: dict[str, tuple[str, str]] = {
     "copy": ("needless copy", "a needless copy costs"),
     "concatenation": ("concatenation", "putting tensors side by side costs"),
     "not hoisted": ("input product in every step", "a product of the input in every step, which could be one, costs"),
+    "output product": (
+        "output product in every step",
+        "a product of the output in every step, which could be one after the loop, costs",
+    ),
+    "loop invariant": ("same value in every step", "computing the same value again in every step costs"),
+    "weight gradients": (
+        "weight gradients step by step",
+        "a product for the weight gradients of every step, which could be one, costs",
+    ),
+    "threads": ("several threads", "handing the work to several threads costs"),
     "synchronisation": ("value read back", "reading a value back into Python costs"),
     "unused": ("result that nothing uses", "a result that nothing uses costs"),
     "small products": ("several small products", "several products of one input, which could be one, cost"),
     "overhead": ("dispatch and Python", "what is no kernel (dispatch, Python) takes"),
     "kernels": ("kernels", "kernels take"),
+    "library": ("products in another library", "the library of the products costs"),
+    "besides": ("gates, copies, dispatch", "all but the library of its products (gates, copies, dispatch) takes"),
     "rest": ("unexplained", "unexplained"),
+}
+
+# What to do about a cause.
+CURES: dict[str, str] = {
+    "copy": "use the tensor without a copy",
+    "concatenation": "multiply each part with its own weight, and add the products",
+    "not hoisted": "make the input product once for all steps, before the loop",
+    "output product": "make the output product once for all steps, after the loop",
+    "loop invariant": "compute the value once, before the loop",
+    "weight gradients": "run it as `compiled`, which makes them one product",
+    "threads": "run on one thread",
+    "synchronisation": "check the value once, after the loop",
+    "unused": "leave the unused result out",
+    "small products": "stack the weights, and split one product",
+    "library": "make the products in",
 }
 
 
@@ -66,15 +100,18 @@ def label(step: Step) -> str:
 
 def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
     named = gap.named
-    gains = [step for step in named if step.seconds.value > 0]
+    # Causes first: they say what to change. Then what the rungs recover, and what remains between the two ends.
+    gains = sorted((step for step in named if step.seconds.value > 0), key=lambda step: step.kind not in CURES)
     opening = f"Of the {duration(gap.seconds.value)} between them, "
     if gains:
         parts = [_part(step, base) for step in gains[:MAX_NAMED]]
         yield opening + "; ".join(parts) + "."
     for step in (step for step in named if step.seconds.value < 0):
         longer = duration(-step.seconds.value)
-        if step.kind == "kernels":
-            yield f"The reference's kernels take {longer} longer than its own."
+        if step.kind in REFERENCES:
+            yield f"{REFERENCES[step.kind]} {longer} longer than its own."
+        elif step.libraries is not None:
+            yield f"Its products are {longer} faster in {step.libraries.own} than in {step.libraries.other}."
         else:
             yield f"{_capital(label(step))}, it takes {longer} longer."
     share = gap.rest.share.value
@@ -87,21 +124,37 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
         yield f"What is left of it runs {rest} faster than the reference."
     else:
         yield "Nothing beyond chance is left unexplained."
+    cures = [_cure(step) for step in gains[:MAX_NAMED] if step.kind in CURES]
+    if cures:
+        yield f"To close it: {'; '.join(dict.fromkeys(cures))}."
 
 
 def _part(step: Step, base: Profile | None) -> str:
-    text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
+    if step.libraries is not None:
+        text = f"{_libraries(step.libraries)}, which costs {duration(step.seconds.value)}"
+    else:
+        text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
     if math.isfinite(step.share.value):
         text += (
             f", {share_text(step.share.value)} of it ({share_text(step.share.lower)} to {share_text(step.share.upper)})"
         )
     if step.what:
-        text += f": {one_line(step.what)}, {step.calls:,} times a call"
+        text += f": {one_line(step.what)}" + (f", {step.calls:,} times a call" if step.calls > 1 else "")
     if step.kind in REMOVES and base is not None and base.works and base.operators:
         operators = operators_per_step(base)
         saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
         text += f", {saved} {digits(operators)} operators a step"
     return text
+
+
+def _libraries(libraries: Libraries) -> str:
+    """`the same products take 2.20× as long in MKL as in oneDNN`."""
+    own, other = one_line(libraries.own), one_line(libraries.other)
+    return f"the same products take {ratio(libraries.ratio)} as long in {own} as in {other}"
+
+
+def _cure(step: Step) -> str:
+    return CURES[step.kind] + (f" {one_line(step.libraries.other)}" if step.libraries is not None else "")
 
 
 def _goes(base: Profile) -> Iterable[str]:

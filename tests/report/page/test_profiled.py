@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.gap import Gap, between, take_apart
+from rnnbench.analysis.between import between
+from rnnbench.analysis.gap import Gap, take_apart
 from rnnbench.analysis.noise import noise
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.canvas import svg
