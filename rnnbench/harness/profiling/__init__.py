@@ -15,6 +15,7 @@ from rnnbench.harness.profiling import causes, profiler
 from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, Listing, eager_mode, idle, listing, table
 from rnnbench.harness.profiling.products import ProductReplays, product_replays
 from rnnbench.harness.profiling.program import TooLong, Watched, watch
+from rnnbench.harness.profiling.recurrence import steps_of
 from rnnbench.harness.profiling.remedies import Remedy
 from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from rnnbench.harness.profiling.subject import ProfiledCall
@@ -75,7 +76,7 @@ def profile(
     }
     result = Profile(
         subject.name,
-        steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
+        steps=subject.steps or (1 if watched is None else steps_of(watched)),
         times={arm: times[arm] for arm in (*arms, *KEPT) if arm in times},
         operators=() if listed is None else table(listed, clocked, idling, rounds),
         opaque=subject.opaque,
