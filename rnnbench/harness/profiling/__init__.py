@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.harness.live.rounds import LiveRounds
-from rnnbench.harness.profiling import causes, profiler
+from rnnbench.harness.profiling import causes, profiler, threads
 from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, Listing, eager_mode, idle, listing, table
 from rnnbench.harness.profiling.products import ProductReplays, product_replays
 from rnnbench.harness.profiling.program import TooLong, Watched, watch
@@ -77,12 +77,13 @@ def profile(
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if watched is None else steps_of(watched)),
-        times={arm: times[arm] for arm in (*arms, *KEPT) if arm in times},
+        times={arm: times[arm] for arm in (*arms, *KEPT) if arm in times and arm != threads.ARM},
         operators=() if listed is None else table(listed, clocked, idling, rounds),
         opaque=subject.opaque,
         causes=(
             *(_cause(suspect, index, times, reasons) for index, suspect in enumerate(suspects)),
             *products.causes(times),
+            *threads.causes(times),
         ),
         products=products.products(times) if products.library else None,
         notes=tuple(notes),
@@ -112,12 +113,14 @@ def _watched(subject: ProfiledCall) -> tuple[Watched | None, list[str]]:
 
 
 def _arms(subject: ProfiledCall) -> dict[str, TimedCall]:
-    """The call and its first parts (`forward`, `forward_backward`), by name."""
+    """The call, its first parts (`forward`, `forward_backward`), and the call on one thread, by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
         arms["forward"] = subject.forward
     if subject.forward_backward is not None:
         arms["forward_backward"] = subject.forward_backward
+    if subject.own and not subject.opaque and not _launches(subject):  # compiled code has its threads built in
+        arms |= threads.one_thread(subject.call)
     return arms
 
 

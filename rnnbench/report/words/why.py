@@ -47,7 +47,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "overhead": ("dispatch and Python", "what is no kernel (dispatch, Python) takes"),
     "kernels": ("kernels", "kernels take"),
     "library": ("products in another library", "the library of the products costs"),
-    "besides": ("gates, copies, dispatch", "all but the library of its products (gates, copies, dispatch) takes"),
+    "besides": ("gates, copies, dispatch", "gates, copies and dispatch take"),
     "rest": ("unexplained", "unexplained"),
 }
 
@@ -111,7 +111,8 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
         if step.kind in REFERENCES:
             yield f"{REFERENCES[step.kind]} {longer} longer than its own."
         elif step.libraries is not None:
-            yield f"Its products are {longer} faster in {step.libraries.own} than in {step.libraries.other}."
+            own, other = one_line(step.libraries.own), one_line(step.libraries.other)
+            yield f"Its products take {longer} less in {own} than they would in {other}."
         else:
             yield f"{_capital(label(step))}, it takes {longer} longer."
     share = gap.rest.share.value
