@@ -132,10 +132,11 @@ def explain(
     runs first; `budget_seconds` limits only that part. With a `folder`, traces for Perfetto and stacks for flame graphs
     are written below it.
 
-    Needless work is found from what the code does: copies in every step, products of the input that could be one,
-    several small products of one input, values that are read back into Python, and unused results. Its cost is measured
-    by calls that leave it out, in turns with calls that don't. This changes neither what the module computes nor its
-    weights.
+    Needless work is found from what the code does: copies in every step, values that are computed again in every step,
+    products of the input or the output that could be one, several small products of one input, values that are read
+    back into Python, and unused results. Its cost is measured by calls that leave it out, in turns with calls that
+    don't. On a CPU the module's matrix products are also made in each library that torch has. This changes neither what
+    the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
 
     The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has `words(name)`,
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and

@@ -75,15 +75,18 @@ def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
 
 
 def in_library(products: Products, library: str) -> np.ndarray | None:
-    """Seconds of all products in a library, for each round; None if it was not measured there.
+    """Seconds of the arithmetic of all products in a library, for each round; None if it was not measured there.
 
-    Includes packing each weight once, as oneDNN's layers do in each call.
+    The way to a library, which differs for each operator, is subtracted. Packing each weight once is included, as
+    oneDNN's layers do in each call.
     """
-    if library not in products.seconds:
+    if library not in products.seconds or library not in products.idle_seconds:
         return None
-    seconds = np.asarray(products.seconds[library])
+    seconds: np.ndarray = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
     packs = library.endswith(PACKED) and len(products.packing) == len(seconds)
-    return seconds + np.asarray(products.packing) if packs else seconds
+    if packs:
+        seconds = seconds + np.asarray(products.packing)
+    return seconds
 
 
 def _by_breakdown(last: Profile, reference: Profile) -> list[Step]:

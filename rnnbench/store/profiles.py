@@ -70,11 +70,12 @@ class Kernels:
 
 @dataclass(frozen=True)
 class Products:
-    """The matrix products of one call, and their time in each library. `seconds` and `packing` are of all of them."""
+    """The matrix products of one call, and the time that all of them take in each library, for each round."""
 
     library: str  # that makes them in the call itself
     calls: int = 0
-    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # library -> for each round
+    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by library
+    idle_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # with one value in each matrix
     packing: tuple[float, ...] = ()  # of each weight once, for oneDNN; empty if it could not be measured
 
 
@@ -118,8 +119,9 @@ class Profile:
             for record in line[name]:
                 record |= {key: _rounded(record[key]) for key in ("seconds", "idle_seconds") if key in record}
         if self.products is not None:
-            seconds = {library: _rounded(values) for library, values in self.products.seconds.items()}
-            line["products"] |= {"seconds": seconds, "packing": _rounded(self.products.packing)}
+            for name in ("seconds", "idle_seconds"):
+                line["products"][name] = {key: _rounded(values) for key, values in line["products"][name].items()}
+            line["products"]["packing"] = _rounded(self.products.packing)
         line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
         return line
 
@@ -144,7 +146,10 @@ class Profile:
 
 def _products(content: Mapping[str, Any]) -> Products:
     known = _known(Products, content)
-    return Products(**known | {"seconds": {name: tuple(values) for name, values in known.get("seconds", {}).items()}})
+    tables = {name: known.get(name, {}) for name in ("seconds", "idle_seconds")}
+    return Products(
+        **known | {name: {key: tuple(values) for key, values in table.items()} for name, table in tables.items()}
+    )
 
 
 def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -198,7 +198,7 @@ KERNELS: Kinds = {
 PRODUCTS: Kinds = {
     "library": TEXT,
     "calls": COUNT,
-    "seconds": _table_of(_list_of(SECONDS)),
+    **dict.fromkeys(("seconds", "idle_seconds"), _table_of(_list_of(SECONDS))),
     "packing": _list_of(SECONDS),
 }
 PROFILE: Kinds = {

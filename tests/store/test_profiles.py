@@ -25,7 +25,8 @@ OPERATORS = st.builds(
     st.none() | st.just(1e-6),
 )
 CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS, st.text())
-PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), st.dictionaries(st.text(), SECONDS, max_size=3), SECONDS)
+BY_LIBRARY = st.dictionaries(st.text(), SECONDS, max_size=3)
+PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), BY_LIBRARY, BY_LIBRARY, SECONDS)
 TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,), "unprofiled": (1.0,), "profiled": (2.0,)}
 PROFILES = st.builds(
     Profile,

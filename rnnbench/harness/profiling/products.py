@@ -6,10 +6,11 @@ The gradients of one weight from all steps are made as a single product, as fuse
 saves is a cause. It lacks the additions that are saved, too, and the copies that put the steps side by side.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -21,9 +22,11 @@ from rnnbench.store.profiles import PACKED, Cause, Products
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.product_libraries import ProductCall, pack, product_calls, torch_library
 
+MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
 FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
-MADE, PACKING, IN = "products as made", "packing", "products in "  # arms of a replay
+# Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
+MADE, PACKING, IN, IDLE = "products as made", "packing", "products in ", "idle in "
 aten: Any = torch.ops.aten
 
 
@@ -34,11 +37,16 @@ class Layout:
     shape: tuple[int, int]
     strides: tuple[int, int]
 
+    @property
+    def by_row(self) -> Self:
+        """The same matrix stored row by row, as parameters are."""
+        return replace(self, strides=(self.shape[1], 1))
+
     def tensor(self, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
         """A matrix of random values, stored this way."""
         strides = self.strides if min(self.strides) > 0 else (self.shape[1], 1)  # an expanded one is read as often
-        made = torch.empty_strided(self.shape, strides, dtype=dtype)
-        return made.copy_(torch.randn(self.shape, generator=generator))
+        made = torch.empty_strided(self.shape, strides, dtype=dtype, device="cpu")
+        return made.copy_(torch.randn(self.shape, generator=generator, device="cpu"))
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,16 @@ class MatrixProduct:
     has_bias: bool
     weight_id: int = 0  # of a weight that exists before the call, and so could be packed; 0 if there is none
     is_gradient: bool = False  # of a weight, from the rows of one step
+
+    @property
+    def idle(self) -> Self:
+        """The same product with a single value in each matrix."""
+        return replace(self, x=Layout((1, 1), (1, 1)), weight=Layout((1, 1), (1, 1)))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of both matrices."""
+        return (math.prod(self.x.shape) + math.prod(self.weight.shape)) * self.dtype.itemsize
 
 
 class ProductRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is untyped in torch
@@ -95,8 +113,11 @@ class ProductReplays:
 
     def products(self, times: Mapping[str, tuple[float, ...]]) -> Products:
         """What is stored of the arms' times."""
-        seconds = {arm.removeprefix(IN): times[arm] for arm in self.arms if arm.startswith(IN)}
-        return Products(self.library, self.calls, seconds, times.get(PACKING, ()))
+        seconds, idle_seconds = (
+            {arm.removeprefix(prefix): times[arm] for arm in self.arms if arm.startswith(prefix)}
+            for prefix in (IN, IDLE)
+        )
+        return Products(self.library, self.calls, seconds, idle_seconds, times.get(PACKING, ()))
 
     def causes(self, times: Mapping[str, tuple[float, ...]]) -> Iterable[Cause]:
         """Weight gradients that could be a single product: their cost is that of the products as they are made."""
@@ -117,7 +138,15 @@ def product_replays(timed: TimedCall, listed: Listing, *, trained: bool) -> Prod
     if not products:
         return ProductReplays("")
     library, whole = torch_library(products[0].dtype), stacked(products)
-    arms = {IN + name: call for name, call in replays(whole).items()}
+    if sum(product.bytes for product in {*products, *whole}) > MAX_BYTES:
+        return ProductReplays(library, len(products))
+    full, small = replays(whole), replays([product.idle for product in whole])
+    arms = {
+        prefix + name: of_library[name]
+        for name in full
+        if name in small
+        for prefix, of_library in ((IN, full), (IDLE, small))
+    }
     pack_all = packing(whole)
     if pack_all is not None:
         arms[PACKING] = pack_all
@@ -157,7 +186,8 @@ def replays(products: Sequence[MatrixProduct]) -> dict[str, TimedCall]:
 def packing(products: Sequence[MatrixProduct]) -> TimedCall | None:
     """A call that packs each weight once for oneDNN, as its layers do in each call; None if it can't."""
     shared = _Shared()
-    packable = {(product.weight_id, product.weight): product for product in products if product.weight_id}
+    plain = (replace(product, weight=product.weight.by_row) for product in products if product.weight_id)
+    packable = {(product.weight_id, product.weight): product for product in plain}
     packs = [pack(shared.weight(product), product.x.shape[0]) for product in packable.values()]
     known = [call for call in packs if call is not None]
     return _in_order(known) if known and len(known) == len(packs) else None

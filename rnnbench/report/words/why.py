@@ -95,6 +95,8 @@ def label(step: Step) -> str:
     """The name of a step in figures."""
     if step.kind == "rest" and step.seconds.upper < 0:
         return AHEAD
+    if step.libraries is not None:
+        return f"products in {one_line(step.libraries.other)}"
     return LABELS[step.kind][0]
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from rnnbench.harness.profiling import products
 from rnnbench.harness.profiling.operators import listing
 from rnnbench.harness.profiling.products import (
+    IDLE,
     IN,
     MADE,
     PACKING,
@@ -55,17 +57,17 @@ def test_the_products_of_a_call_are_recorded_in_order_with_layouts_and_weights()
 
 
 def test_weight_gradients_of_all_steps_are_one_product_with_as_many_multiplications() -> None:
-    products = recorded(call(Clean(INPUT, HIDDEN), trained=True))
-    whole = stacked(products)
-    assert sum(product.is_gradient for product in products) == STEPS + 1  # one for the hoisted product
-    assert len(whole) == len(products) - (STEPS - 1)
-    assert macs(whole) == macs(products)
-    assert not any(product.weight_id for product in products if product.is_gradient)
-    assert all(product.weight_id for product in products if not product.is_gradient)
+    made = recorded(call(Clean(INPUT, HIDDEN), trained=True))
+    whole = stacked(made)
+    assert sum(product.is_gradient for product in made) == STEPS + 1  # one for the hoisted product
+    assert len(whole) == len(made) - (STEPS - 1)
+    assert macs(whole) == macs(made)
+    assert not any(product.weight_id for product in made if product.is_gradient)
+    assert all(product.weight_id for product in made if not product.is_gradient)
 
 
-def macs(products: list[MatrixProduct]) -> int:
-    return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in products)
+def macs(made: list[MatrixProduct]) -> int:
+    return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in made)
 
 
 def test_a_matrix_is_made_with_its_strides_and_an_expanded_one_with_its_shape() -> None:
@@ -73,6 +75,12 @@ def test_a_matrix_is_made_with_its_strides_and_an_expanded_one_with_its_shape() 
     for strides in ((3, 1), (1, 2), (6, 2)):
         assert Layout((2, 3), strides).tensor(torch.float32, generator).stride() == strides
     assert Layout((2, 3), (0, 0)).tensor(torch.bfloat16, generator).shape == (2, 3)
+
+
+def test_an_idle_product_and_a_weight_to_be_packed_are_stored_as_parameters_are() -> None:
+    product = MatrixProduct(Layout((2, 3), (3, 1)), Layout((4, 3), (1, 4)), torch.float32, has_bias=True, weight_id=7)
+    assert product.idle == replace(product, x=Layout((1, 1), (1, 1)), weight=Layout((1, 1), (1, 1)))
+    assert product.weight.by_row == Layout((4, 3), (3, 1))
 
 
 def test_a_product_with_a_weight_that_the_call_made_can_not_be_packed_before_it() -> None:
@@ -92,7 +100,7 @@ def test_replays_are_arms_for_each_library_and_leave_random_numbers_as_they_were
     replays = product_replays(timed, listing(timed), trained=True)
     assert torch.equal(torch.get_rng_state(), before)
     assert replays.library == TORCH
-    assert {MADE, IN + TORCH} <= set(replays.arms)
+    assert {MADE, IN + TORCH, IDLE + TORCH} <= set(replays.arms)
     assert (IN + "oneDNN" + PACKED in replays.arms) == (PACKING in replays.arms)
     for arm in replays.arms.values():
         with arm.mode():
@@ -104,9 +112,10 @@ def test_what_is_stored_is_the_time_in_each_library_and_what_one_product_for_all
     replays = product_replays(timed, listing(timed), trained=True)
     times = {arm: (float(index), float(index + 1)) for index, arm in enumerate(replays.arms)}
     times |= {MADE: (9.0, 8.0), IN + TORCH: (5.0, 5.0)}
-    products = replays.products(times)
-    assert products.seconds[TORCH] == (5.0, 5.0)
-    assert set(products.seconds) == {arm.removeprefix(IN) for arm in replays.arms if arm.startswith(IN)}
+    stored = replays.products(times)
+    assert stored.seconds[TORCH] == (5.0, 5.0)
+    assert set(stored.seconds) == {arm.removeprefix(IN) for arm in replays.arms if arm.startswith(IN)}
+    assert set(stored.seconds) == set(stored.idle_seconds)
     (cause,) = replays.causes(times)
     assert (cause.kind, cause.calls, cause.seconds) == ("weight gradients", STEPS, (4.0, 3.0))
 
@@ -127,6 +136,16 @@ def test_the_library_of_a_fused_layer_is_known_and_its_products_are_not(*, train
     assert bool(replays.arms) != is_fused
 
 
+def test_matrices_that_would_fill_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = call(Clean(INPUT, HIDDEN))
+    distinct = set(recorded(timed))
+    for spare in (0, -1):
+        monkeypatch.setattr(products, "MAX_BYTES", sum(product.bytes for product in distinct) + spare)
+        replays = product_replays(timed, listing(timed), trained=False)
+        assert (replays.library, replays.calls) == (TORCH, STEPS + 1)
+        assert bool(replays.arms) == (spare == 0)
+
+
 def test_a_call_without_products_has_no_library() -> None:
     timed = TimedCall(SEQUENCE.tanh, torch.no_grad)
     replays = product_replays(timed, listing(timed), trained=False)
@@ -135,8 +154,6 @@ def test_a_call_without_products_has_no_library() -> None:
 
 
 def test_a_product_that_a_library_lacks_leaves_the_library_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnnbench.harness.profiling import products
-
     def some(x: Tensor, weight: Tensor, bias: Tensor | None) -> dict[str, Any]:
         return {"torch": x.sum, "other": x.sum} if bias is None else {"torch": x.sum}
 
