@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnbench.analysis.breakdown import MAX_EXCESS, breakdown, in_one_piece
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.store.profiles import PACKED, Products, Profile
+from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 
 OVERHEADS = ("overhead", "gaps")  # the shares of a breakdown outside kernels
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -80,13 +80,16 @@ def in_library(products: Products, library: str) -> np.ndarray | None:
     The way to a library, which differs for each operator, is subtracted. Packing each weight once is included, as
     oneDNN's layers do in each call.
     """
+    seconds = _arithmetic(products, library)
+    packing = _arithmetic(products, PACKING) if library.endswith(PACKED) else None
+    return seconds if seconds is None or packing is None else seconds + packing
+
+
+def _arithmetic(products: Products, library: str) -> np.ndarray | None:
     if library not in products.seconds or library not in products.idle_seconds:
         return None
-    seconds: np.ndarray = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
-    packs = library.endswith(PACKED) and len(products.packing) == len(seconds)
-    if packs:
-        seconds = seconds + np.asarray(products.packing)
-    return seconds
+    difference: np.ndarray = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
+    return difference
 
 
 def _by_breakdown(last: Profile, reference: Profile) -> list[Step]:

@@ -21,6 +21,7 @@ CauseKind = Literal[
 ProfileStatus = Literal["profiled", "failed"]
 
 PACKED = " with packed weights"  # the end of the name of a library that stores weights in an order of its own
+PACKING = "packing"  # of each weight once, for oneDNN; stands beside the libraries
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
     "products": "matrix products",
@@ -74,9 +75,8 @@ class Products:
 
     library: str  # that makes them in the call itself
     calls: int = 0
-    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by library
+    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by library, and of `PACKING`
     idle_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # with one value in each matrix
-    packing: tuple[float, ...] = ()  # of each weight once, for oneDNN; empty if it could not be measured
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ class Profile:
         if self.products is not None:
             for name in ("seconds", "idle_seconds"):
                 line["products"][name] = {key: _rounded(values) for key, values in line["products"][name].items()}
-            line["products"]["packing"] = _rounded(self.products.packing)
         line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
         return line
 

@@ -199,7 +199,6 @@ PRODUCTS: Kinds = {
     "library": TEXT,
     "calls": COUNT,
     **dict.fromkeys(("seconds", "idle_seconds"), _table_of(_list_of(SECONDS))),
-    "packing": _list_of(SECONDS),
 }
 PROFILE: Kinds = {
     **dict.fromkeys(("case", "reason", "opaque", "no_kernels"), TEXT),

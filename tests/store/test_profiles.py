@@ -26,7 +26,7 @@ OPERATORS = st.builds(
 )
 CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS, st.text())
 BY_LIBRARY = st.dictionaries(st.text(), SECONDS, max_size=3)
-PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), BY_LIBRARY, BY_LIBRARY, SECONDS)
+PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), BY_LIBRARY, BY_LIBRARY)
 TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,), "unprofiled": (1.0,), "profiled": (2.0,)}
 PROFILES = st.builds(
     Profile,

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rnnbench.harness.profiling.operators import Listing
-from rnnbench.store.profiles import PACKED, Cause, Products
+from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.product_libraries import ProductCall, pack, product_calls, torch_library
 
@@ -26,7 +26,7 @@ MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are n
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
 FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
 # Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
-MADE, PACKING, IN, IDLE = "products as made", "packing", "products in ", "idle in "
+MADE, IN, IDLE = "products as made", "products in ", "idle in "
 aten: Any = torch.ops.aten
 
 
@@ -117,7 +117,7 @@ class ProductReplays:
             {arm.removeprefix(prefix): times[arm] for arm in self.arms if arm.startswith(prefix)}
             for prefix in (IN, IDLE)
         )
-        return Products(self.library, self.calls, seconds, idle_seconds, times.get(PACKING, ()))
+        return Products(self.library, self.calls, seconds, idle_seconds)
 
     def causes(self, times: Mapping[str, tuple[float, ...]]) -> Iterable[Cause]:
         """Weight gradients that could be a single product: their cost is that of the products as they are made."""
@@ -140,16 +140,10 @@ def product_replays(timed: TimedCall, listed: Listing, *, trained: bool) -> Prod
     library, whole = torch_library(products[0].dtype), stacked(products)
     if sum(product.bytes for product in {*products, *whole}) > MAX_BYTES:
         return ProductReplays(library, len(products))
-    full, small = replays(whole), replays([product.idle for product in whole])
+    full, small = (replays(own) | packing(own) for own in (whole, [product.idle for product in whole]))
     arms = {
-        prefix + name: of_library[name]
-        for name in full
-        if name in small
-        for prefix, of_library in ((IN, full), (IDLE, small))
+        prefix + name: calls[name] for name in full if name in small for prefix, calls in ((IN, full), (IDLE, small))
     }
-    pack_all = packing(whole)
-    if pack_all is not None:
-        arms[PACKING] = pack_all
     if len(whole) < len(products) and IN + library in arms:
         arms[MADE] = replays(products)[library]
     gradients = len(products) - len(whole)
@@ -183,14 +177,14 @@ def replays(products: Sequence[MatrixProduct]) -> dict[str, TimedCall]:
     }
 
 
-def packing(products: Sequence[MatrixProduct]) -> TimedCall | None:
-    """A call that packs each weight once for oneDNN, as its layers do in each call; None if it can't."""
+def packing(products: Sequence[MatrixProduct]) -> dict[str, TimedCall]:
+    """A call that packs each weight once for oneDNN, as its layers do in each call; empty if torch can't."""
     shared = _Shared()
     plain = (replace(product, weight=product.weight.by_row) for product in products if product.weight_id)
     packable = {(product.weight_id, product.weight): product for product in plain}
     packs = [pack(shared.weight(product), product.x.shape[0]) for product in packable.values()]
     known = [call for call in packs if call is not None]
-    return _in_order(known) if known and len(known) == len(packs) else None
+    return {PACKING: _in_order(known)} if known and len(known) == len(packs) else {}
 
 
 class _Shared:

@@ -14,14 +14,13 @@ from rnnbench.harness.profiling.products import (
     IDLE,
     IN,
     MADE,
-    PACKING,
     Layout,
     MatrixProduct,
     product_replays,
     recorded,
     stacked,
 )
-from rnnbench.store.profiles import PACKED
+from rnnbench.store.profiles import PACKED, PACKING
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.product_libraries import torch_library
 from tests.validation.planted_causes import Clean
@@ -101,7 +100,7 @@ def test_replays_are_arms_for_each_library_and_leave_random_numbers_as_they_were
     assert torch.equal(torch.get_rng_state(), before)
     assert replays.library == TORCH
     assert {MADE, IN + TORCH, IDLE + TORCH} <= set(replays.arms)
-    assert (IN + "oneDNN" + PACKED in replays.arms) == (PACKING in replays.arms)
+    assert (IN + "oneDNN" + PACKED in replays.arms) == (IN + PACKING in replays.arms)
     for arm in replays.arms.values():
         with arm.mode():
             arm.call()
