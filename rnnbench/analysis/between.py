@@ -88,8 +88,9 @@ def in_library(products: Products, library: str) -> np.ndarray | None:
 def _arithmetic(products: Products, library: str) -> np.ndarray | None:
     if library not in products.seconds or library not in products.idle_seconds:
         return None
-    difference: np.ndarray = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
-    return difference
+    difference = np.asarray(products.seconds[library]) - np.asarray(products.idle_seconds[library])
+    arithmetic: np.ndarray = np.maximum(difference, 0.0)  # below 0 by noise
+    return arithmetic
 
 
 def _by_breakdown(last: Profile, reference: Profile) -> list[Step]:

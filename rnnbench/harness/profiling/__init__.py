@@ -66,7 +66,7 @@ def profile(
     # In separate rounds: the slowest arm's call sets the block length for all arms of a round, and `slow` is slow.
     taken = [
         LiveRounds(subject.device, calls, next(iter(calls)), wanted, on_progress=on_progress)
-        for calls, wanted in ((arms, settings), (replays | products.arms, longer), (slow, settings))
+        for calls, wanted in ((arms, settings), (replays, longer), (products.arms, settings), (slow, settings))
         if calls
     ]
     times = {
