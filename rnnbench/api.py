@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ def explain(
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
     from rnnbench.analysis.between import between
-    from rnnbench.analysis.gap import is_alike, own_causes, take_apart
+    from rnnbench.analysis.gap import UNLIKE, is_alike, own_causes, take_apart
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.screen.progress import shown_rounds
@@ -158,7 +159,9 @@ def explain(
         if name != result.reference:
             alike = is_alike(profile, taken[name]) and is_alike(profiles[result.reference], end)
             below = between(profile, profiles[result.reference]) if alike else ()
-            gaps[name] = take_apart({name: taken[name]}, end, own_causes(profile, profiles[result.reference]), below)
+            both_work = profile.works and profiles[result.reference].works
+            gap = take_apart({name: taken[name]}, end, own_causes(profile, profiles[result.reference]), below)
+            gaps[name] = replace(gap, note=UNLIKE if both_work and not alike else "")
     return Explained(_framed(result, phase, settings), profiles, gaps, path)
 
 

@@ -10,6 +10,7 @@ from rnnbench.analysis.breakdown import MAX_EXCESS, breakdown, in_one_piece
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 
+MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned
 OVERHEADS = ("overhead", "gaps")  # the shares of a breakdown outside kernels
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
@@ -64,6 +65,24 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     if library is None or not known:
         return tuple(steps)
     return (library, *steps[:-1], Step(steps[-1].kind, "", minus(steps[-1].seconds, [library.seconds])))
+
+
+def faster_library(profile: Profile) -> Step | None:
+    """What another library would save of the call's products, the way to it included; None if none saves beyond chance.
+
+    Weights are packed before the call, as code can do whose weights stay the same.
+    """
+    products = profile.products
+    if products is None or products.library not in products.seconds:
+        return None
+    own = np.asarray(products.seconds[products.library])
+    others = {name: np.asarray(seconds) for name, seconds in products.seconds.items() if name != PACKING}
+    best = min(others, key=lambda name: float(np.median(others[name])))
+    saved = estimate((own - others[best]).tolist())
+    if best == products.library or not saved.lower > 0 or saved.value < MIN_SAVED * np.median(profile.times["call"]):
+        return None
+    libraries = Libraries(products.library, best, float(np.median(own) / np.median(others[best])))
+    return Step("library", "", saved, calls=products.calls, libraries=libraries)
 
 
 def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:

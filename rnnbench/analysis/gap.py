@@ -20,6 +20,9 @@ TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 # From the version that one writes first to the fastest; each rung is compared with the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
 MAX_DIFFERENCE = 0.25  # of a call's time in the run; a profile that differs by more does not explain it
+UNLIKE = (
+    "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
+)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` removes
@@ -40,6 +43,7 @@ class Gap:
     axes: dict[str, Any] = field(default_factory=dict)  # cell and workload; empty for modules of a user's process
     case: str = ""  # key of the first rung's case
     reference: str = ""  # key of the reference's
+    note: str = ""  # why the part below the last rung is not taken apart, although both ends were profiled
 
     @property
     def named(self) -> list[Step]:
@@ -149,8 +153,10 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
             )
             below = between(profiles[lowest], profiles[end], seen) if alike else ()
             gap = take_apart(rungs, reference, causes, below)
+            profiled = [profiles.get(lowest), profiles.get(end)]
+            note = "" if alike or not all(profile and profile.works for profile in profiled) else UNLIKE
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
-            result.append(replace(gap, axes=axes, case=case, reference=end))
+            result.append(replace(gap, note=note, axes=axes, case=case, reference=end))
     return result
 
 

@@ -4,7 +4,7 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from rnnbench.analysis.between import between
+from rnnbench.analysis.between import between, faster_library
 from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.gap import own_causes, take_apart
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
@@ -80,6 +80,18 @@ def test_the_steps_between_two_ends_add_up_to_the_gap_and_each_cause_is_counted_
     assert sizes["kernels"] == pytest.approx(before["kernels"] - 4 * MICRO)
     assert sizes["overhead"] == pytest.approx(before["overhead"] - 3 * MICRO)
     assert gap.steps[0].seconds == estimate(gradients.seconds)
+
+
+def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -> None:
+    step = faster_library(mine())
+    assert step is not None
+    assert step.libraries is not None
+    assert (step.libraries.own, step.libraries.other) == ("MKL", DNNL)
+    assert step.seconds.value == pytest.approx(27 * MICRO)
+    noisy = replace(PRODUCTS, seconds=SECONDS | {DNNL: (5 * MICRO, 56 * MICRO, 50 * MICRO)})
+    for products in (None, FUSED, noisy, replace(PRODUCTS, library=DNNL)):
+        assert faster_library(replace(mine(), products=products)) is None
+    assert faster_library(replace(profile(27 * MICRO / 0.04), products=PRODUCTS)) is None
 
 
 def test_a_cause_that_the_reference_has_too_explains_no_difference() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from rnnbench.analysis.between import Libraries, Step
+from rnnbench.analysis.between import Libraries, Step, faster_library
 from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
 from rnnbench.analysis.gap import Gap
 from rnnbench.report.words.axes import one_line
@@ -88,6 +88,8 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
         sentences += _explained(gap, base)
     if base is not None and base.works:
         sentences += _goes(base)
+        if not any(step.libraries for step in gap.steps):
+            sentences += _faster(base)
     return " ".join(sentences)
 
 
@@ -127,6 +129,8 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
         yield f"What is left of it runs {rest} faster than the reference."
     else:
         yield "Nothing beyond chance is left unexplained."
+    if gap.note:
+        yield f"{_capital(gap.note)}."
     cures = [_cure(step) for step in gains[:MAX_NAMED] if step.kind in CURES]
     if cures:
         yield f"To close it: {'; '.join(dict.fromkeys(cures))}."
@@ -176,6 +180,13 @@ def _goes(base: Profile) -> Iterable[str]:
     rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
     kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
     yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
+
+
+def _faster(base: Profile) -> Iterable[str]:
+    step = faster_library(base)
+    if step is not None and step.libraries is not None:
+        saved, other = duration(step.seconds.value), one_line(step.libraries.other)
+        yield f"Its products would take {saved} less in {other}: {_libraries(step.libraries)}."
 
 
 def _each(base: Profile, shares: list[Share]) -> float:

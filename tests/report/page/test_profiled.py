@@ -14,7 +14,7 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.between import Libraries, Step, between
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.gap import HOISTING, Gap, take_apart
+from rnnbench.analysis.gap import HOISTING, UNLIKE, Gap, take_apart
 from rnnbench.analysis.noise import noise
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.canvas import svg
@@ -24,7 +24,7 @@ from rnnbench.report.tables import table_breakdown, table_operators
 from rnnbench.report.words import why
 from rnnbench.report.words.units import MISSING
 from rnnbench.store.folder import read_info
-from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Profile
+from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
 from tests.stored import folder
@@ -87,6 +87,20 @@ def test_compiled_code_is_compared_with_the_reference_by_all_that_is_no_library(
     apart = take_apart({"compiled": rung(30 * MICRO)}, rung(20 * MICRO), below=(less,))
     text = why.words(apart, "mine", "torch.nn.LSTM")
     assert "The reference's gates, copies and dispatch take 8.00 µs longer than its own." in text
+
+
+def test_a_profile_of_a_busier_moment_is_told_as_such() -> None:
+    text = why.words(replace(gap(), note=UNLIKE), "mine", "torch.nn.LSTM")
+    assert "The profiled calls took much longer or shorter than the timed ones, as on a busy machine" in text
+
+
+def test_a_library_in_which_the_products_are_faster_is_named_even_if_the_reference_does_not_use_it() -> None:
+    seconds: dict[str, tuple[float, ...]] = {"MKL": (30 * MICRO,) * 3, "oneDNN": (12 * MICRO,) * 3}
+    base = replace(profile(), products=Products("MKL", 16, seconds))
+    text = why.words(gap(), "gru loop", "torch.nn.GRU", base)
+    assert "would take 18.0 µs less in oneDNN: the same products take 2.50× as long in MKL as in oneDNN." in text
+    slower = replace(base, products=Products("oneDNN", 16, seconds))
+    assert "would take" not in why.words(gap(), "gru loop", "torch.nn.GRU", slower)
 
 
 def test_every_step_has_a_name_and_every_cause_a_cure() -> None:
