@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 from rnnbench.store import names
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.processor import Processor
-from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
+from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, Products, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
 MAX_INTEGER = 1 << 63  # frames hold whole numbers below this
@@ -224,13 +224,18 @@ KERNELS: Kinds = {
     **dict.fromkeys(("launches", "host_waits"), COUNT),
     "seconds": _table_of(SECONDS, _one_of(*CATEGORIES)),
 }
+PRODUCTS: Kinds = {
+    "library": TEXT,
+    "calls": COUNT,
+    **dict.fromkeys(("seconds", "idle_seconds"), _table_of(_list_of(SECONDS))),
+}
 PROFILE: Kinds = {
     **dict.fromkeys(("case", "reason", "opaque", "no_kernels"), TEXT),
     "status": _one_of(*get_args(ProfileStatus)),
     "steps": SIZE,
     "times": _table_of(_list_of(MORE, least=1)),
     **dict.fromkeys(("operators", "causes"), _list_of(OBJECT)),
-    "kernels": _or_none(OBJECT),
+    **dict.fromkeys(("products", "kernels"), _or_none(OBJECT)),
     **dict.fromkeys(("allocations", "allocated_bytes"), _or_none(COUNT)),
     "memory": _list_of(_row_of("[seconds, bytes]", SECONDS, COUNT)),
     "memory_parts": _list_of(_row_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
@@ -241,6 +246,7 @@ BRANCHES = {"environment": ("machine", "worker", "software", "load"), "resolved"
 PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
     "operators": (OPERATOR, Operator),
     "causes": (CAUSE, Cause),
+    "products": (PRODUCTS, Products),
     "kernels": (KERNELS, Kernels),
 }
 TIMED = ("call", "unprofiled", "profiled")  # arms whose times every successful profile has
@@ -292,8 +298,7 @@ def _part_fault(line: Mapping[str, Any]) -> str:
     """The first problem of the objects in a profile; empty if all are valid."""
     lists = [(name, line.get(name, ())) for name in ("operators", "causes")]
     parts = {f"{name}[{index}]": part for name, items in lists for index, part in enumerate(items)}
-    if line.get("kernels") is not None:
-        parts["kernels"] = line["kernels"]
+    parts |= {name: line[name] for name in ("products", "kernels") if line.get(name) is not None}
     for name, part in parts.items():
         kinds, record = PROFILE_PARTS[name.partition("[")[0]]
         if fault := _fault(part, kinds, [field.name for field in fields(record) if field.default is MISSING]):

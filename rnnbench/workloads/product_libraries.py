@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnbench.store.profiles import PACKED
+
 ProductCall = Callable[[], Tensor]
 # `library(x, weight, bias)` returns a call that computes `linear(x, weight, bias)`, or None if the library can't.
 # Shapes: x (rows, input), weight (output, input), bias (output).
 Library = Callable[[Tensor, Tensor, Tensor | None], ProductCall | None]
 
-PACKED = ", packed weights"
 REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}
 
@@ -63,11 +64,12 @@ def onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None
 def onednn_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
     """As `onednn`, with the weight stored beforehand in the order that suits oneDNN best."""
 
-    def packed() -> ProductCall:
-        own = _operators("mkldnn")._reorder_linear_weight(weight.contiguous(), x.shape[0])
-        return _onednn(x, own, bias)
+    return _checked(lambda: _onednn(x, _packed(weight, x.shape[0]), bias))
 
-    return _checked(packed)
+
+def pack(weight: Tensor, rows: int) -> ProductCall | None:
+    """A call that packs a weight (output, input) for oneDNN, for products of so many rows; None if torch can't."""
+    return _checked(lambda: lambda: _packed(weight, rows))
 
 
 def mkl_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
@@ -91,6 +93,11 @@ LIBRARIES: dict[str, Library] = {
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall:
     multiply = _operators("mkldnn")._linear_pointwise
     return lambda: multiply(x, weight, bias, "none", [], "")
+
+
+def _packed(weight: Tensor, rows: int) -> Tensor:
+    packed: Tensor = _operators("mkldnn")._reorder_linear_weight(weight.contiguous(), rows)
+    return packed
 
 
 def _checked(make: Callable[[], ProductCall]) -> ProductCall | None:

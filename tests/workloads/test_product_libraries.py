@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rnnbench.workloads import product_libraries
-from rnnbench.workloads.product_libraries import LIBRARIES, PACKED, product_calls, torch_library
+from rnnbench.workloads.product_libraries import pack, product_calls, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -43,13 +43,10 @@ def test_a_library_that_torch_does_not_have_is_left_out(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(product_libraries, "_operators", missing)
     assert list(product_calls(torch.randn(2, 3), torch.randn(4, 3))) == [torch_library(torch.float32)]
+    assert pack(torch.randn(4, 3), 2) is None
     assert torch_library(torch.bfloat16) == "torch"
 
 
 def test_only_the_cpu_has_other_libraries() -> None:
     x, weight = torch.empty(2, 3, device="meta"), torch.empty(4, 3, device="meta")
     assert list(product_calls(x, weight)) == ["torch"]
-
-
-def test_a_packed_library_is_known_by_its_name() -> None:
-    assert [name for name in LIBRARIES if name.endswith(PACKED)] == ["oneDNN, packed weights", "MKL, packed weights"]
