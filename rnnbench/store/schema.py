@@ -51,10 +51,14 @@ def _list_of(kind: ValueKind, least: int = 0) -> ValueKind:
     )
 
 
-def _pair_of(words: str, first: ValueKind, second: ValueKind) -> ValueKind:
+def _row_of(words: str, *kinds: ValueKind) -> ValueKind:
     return ValueKind(
         words,
-        lambda value: isinstance(value, list) and len(value) == 2 and first.holds(value[0]) and second.holds(value[1]),
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == len(kinds)
+            and all(kind.holds(item) for kind, item in zip(kinds, value, strict=True))
+        ),
     )
 
 
@@ -94,7 +98,9 @@ def _is_plain(value: object) -> bool:
 
 def is_ceiling(value: object) -> bool:
     """Whether this is a valid ceiling of a machine, without a rate of zero."""
-    return isinstance(value, dict) and value.keys() == CEILING.keys() and not _fault(value, CEILING)
+    return isinstance(value, dict) and any(
+        value.keys() == kinds.keys() and not _fault(value, kinds) for kinds in (CEILING, OLDER_CEILING)
+    )
 
 
 TEXT = ValueKind("text", _is_text)
@@ -168,10 +174,16 @@ WINDOW: Kinds = {
 CEILING: Kinds = {
     **dict.fromkeys(("device", "dtype"), TEXT),
     "threads": SIZE,
-    "macs_per_second": MORE,
-    "copies": _list_of(_pair_of("[bytes, a second]", MORE, MORE), least=1),
     "dispatch_seconds": MORE,
     "launch_seconds": _or_none(MORE),
+    "products": _list_of(_row_of("[library, a second, spread]", TEXT, MORE, SECONDS), least=1),
+    "copies": _list_of(_row_of("[bytes, a second, spread]", MORE, MORE, SECONDS), least=1),
+    "reads": _list_of(_row_of("[bytes, a second, spread]", MORE, MORE, SECONDS)),
+}
+OLDER_CEILING: Kinds = {
+    **{name: kind for name, kind in CEILING.items() if name not in ("products", "reads")},
+    "macs_per_second": MORE,
+    "copies": _list_of(_row_of("[bytes, a second]", MORE, MORE), least=1),
 }
 CACHE: Kinds = {"level": COUNT, "kind": TEXT, "bytes": COUNT, "cores": SIZE}
 PROCESSOR: Kinds = {
@@ -219,8 +231,8 @@ PROFILE: Kinds = {
     **dict.fromkeys(("operators", "causes"), _list_of(OBJECT)),
     "kernels": _or_none(OBJECT),
     **dict.fromkeys(("allocations", "allocated_bytes"), _or_none(COUNT)),
-    "memory": _list_of(_pair_of("[seconds, bytes]", SECONDS, COUNT)),
-    "memory_parts": _list_of(_pair_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
+    "memory": _list_of(_row_of("[seconds, bytes]", SECONDS, COUNT)),
+    "memory_parts": _list_of(_row_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
     "files": _table_of(INSIDE),
     "notes": _list_of(TEXT),
 }

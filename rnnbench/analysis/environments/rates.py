@@ -37,6 +37,6 @@ def _noise(then: Rate, now: Rate) -> float:
 
 
 def _text(name: str, rate: Rate) -> str:
-    """`127 GMAC/s` for products, `15.2 GB/s` for all else."""
-    giga, unit = rate.value / 1e9, "MAC" if name.startswith("products") else "B"
+    """`127 GMAC/s` for arithmetic, `15.2 GB/s` for copies and reads."""
+    giga, unit = rate.value / 1e9, "B" if name.startswith(("copies", "reads")) else "MAC"
     return f"{giga:,.0f} G{unit}/s" if giga >= 100 else f"{giga:.3g} G{unit}/s"

@@ -4,10 +4,11 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.harness.coordinator.ceilings import Ceilings
 from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
 from rnnbench.harness.coordinator.lanes import Lane, together
 from rnnbench.harness.coordinator.preliminaries import Preliminaries
@@ -17,6 +18,7 @@ from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -36,18 +38,20 @@ class Runner:
         *,
         root: Path,
         state: RunState | None = None,
+        ceilings: Iterable[Mapping[str, Any]] = (),
         prefix: str = "",
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
+        on_ceilings: Callable[[list[Ceiling]], None] = lambda ceilings: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run to resume.
-        `prefix` begins the names of workers, if other runners measure into the same folder. `on_ceilings` gets the
-        measured ceilings before anything is timed, and may raise to end the run.
+        `root` is the folder that the files of a user's own cells are relative to; `state` and
+        `ceilings` are those of a run to resume. `prefix` begins the names of workers, if other runners measure into
+        the same folder. `on_ceilings` gets the newly measured ceilings before anything is timed; what it raises ends
+        the run.
         """
         self.groups = groups
         self.settings = settings
@@ -64,6 +68,7 @@ class Runner:
             measurements=self._state.measurements,
             missing_on=_missing_on(start),
         )
+        self.ceilings = Ceilings(start.kernels, ceilings)
         self._shared = Shared(
             folder,
             self._recorder,
@@ -73,10 +78,13 @@ class Runner:
             started=start.began - self._state.seconds,
             repeats=Repeats(self._state.repeats),
             on_visit=self._tell,
+            ceilings=self.ceilings,
             notes=list(start.notes),
         )
         self.notes = self._shared.notes
-        self.preliminaries = Preliminaries(groups, start, self._recorder, settings, start_worker, now)
+        self.preliminaries = Preliminaries(
+            groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
+        )
         self._stages = [[self._runner(lane, start.worker_seconds) for lane in stage] for stage in start.stages]
         self._running: list[LaneRunner] = []
 
@@ -98,7 +106,7 @@ class Runner:
                 self.notes.append(f"{cases} cases got fewer replicates: {reason}")
             for runner in self._lanes():
                 self.notes += runner.telemetry.notes(runner.lane.name)
-            self.notes += self._shared.repeats.notes() + self._recorder.notes()
+            self.notes += self._shared.repeats.notes() + self._recorder.notes() + self.ceilings.notes()
 
     @property
     def missed(self) -> int:

@@ -93,8 +93,9 @@ def resume_run(
                 folder,
                 root=root,
                 state=state,
+                ceilings=info.ceilings,
                 on_progress=on_progress,
-                on_ceilings=partial(refuse_other_rates, path, info),
+                on_ceilings=partial(refuse_other_rates, path, info, current),
             )
             notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
             try:
@@ -144,7 +145,7 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence
         status=status,
         seconds=round(runner.seconds, 1),
         replicates=runner.replicates,
-        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        ceilings=runner.ceilings.to_json(),
         stage_seconds=runner.preliminaries.stage_seconds,
         notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
         environment=info.environment | {"load_at_the_end": environment.load()},

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
-from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, take_window, warm_up
+from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.planner import GroupRecord, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
@@ -82,11 +82,14 @@ class LiveRounds:
             self._on_progress(Progress(0, index, 2 * len(self._arms), None))
             with self._turn(arm) as call:
                 plans[arm] = calibrate(self._device, call, seconds)
-        self._plans = equal_blocks(plans, seconds, self._device.blocks)
+        self._make_blocks_equal(plans)
         for index, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
             self._on_progress(Progress(0, index, 2 * len(plans), None))
             with self._turn(arm) as call:
                 warm_up(self._device, call, plan)
+
+    def _make_blocks_equal(self, plans: Mapping[str, Plan]) -> None:
+        self._plans = equal_blocks(plans, self._settings.window_seconds, self._device.blocks)
 
     def end_at(self, deadline: float | None) -> None:
         """Set the deadline, after `prepare`; makes rounds shorter if the minimum number of rounds would not fit."""
@@ -113,6 +116,8 @@ class LiveRounds:
         }
         for arm, times in pooled.items():
             self._times[arm].append(times)
+        shortest = {arm: min(reading.quantiles[0] for reading in taken) for arm, taken in readings.items()}
+        self._make_blocks_equal({arm: refreshed(plan, shortest[arm]) for arm, plan in self._plans.items()})
         logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
         ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)

@@ -10,7 +10,7 @@ from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.processors import identity
 from rnnbench.report.words.units import duration, memory, plural, rate
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Sized
 from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo
 
@@ -75,15 +75,28 @@ def _place(ceiling: Ceiling) -> str:
 
 def _limits(ceiling: Ceiling) -> str:
     """The best rates of a machine, in words."""
-    best = max(speed for _, speed in ceiling.copies)
+    by_speed = sorted(ceiling.products, key=lambda product: -product[1].value)
+    products = [f"{rate(speed.value, 'MAC')} {_reached_by(library)}" for library, speed in by_speed]
     launch = [] if ceiling.launch_seconds is None else [f"{duration(ceiling.launch_seconds)} a kernel in a queue"]
     parts = [
-        f"arithmetic {rate(ceiling.macs_per_second, 'MAC')}",
-        f"copies {rate(ceiling.copies[-1][1], 'B')} from main memory, {rate(best, 'B')} at best",
+        f"arithmetic {', '.join(products)}",
+        *(
+            f"{kind} {rate(sized[-1][1].value, 'B')} of {memory(sized[-1][0])}, {rate(_best(sized), 'B')} at best"
+            for kind, sized in (("copies", ceiling.copies), ("reads", ceiling.reads))
+            if sized
+        ),
         f"{duration(ceiling.dispatch_seconds)} an operator",
         *launch,
     ]
     return "; ".join(parts)
+
+
+def _reached_by(library: str) -> str:
+    return "on registers" if library == REGISTERS else f"in {library}"
+
+
+def _best(sized: Sized) -> float:
+    return max(speed.value for _, speed in sized)
 
 
 def _label(key: str) -> str:

@@ -14,10 +14,12 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.resume import OtherMachine
 from rnnbench.harness.coordinator.session import resume_run, run_suite
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
 from tests import stored
 from tests import workload as small
+from tests.ceilings import ceiling
 
 SUITE = """
 name = "tiny"
@@ -79,36 +81,38 @@ class ElsewhereRunner:
     """A runner on a machine with a lower rate."""
 
     seconds, replicates, notes = 9.0, 7, ()
-    preliminaries = SimpleNamespace(ceilings=[], stage_seconds={})
+    preliminaries = SimpleNamespace(stage_seconds={})
+    ceilings = SimpleNamespace(to_json=list)
 
     def __init__(self, *_: Any, on_ceilings: Any, **__: Any) -> None:
         self.on_ceilings = on_ceilings
 
     def run(self) -> None:
-        self.on_ceilings([ceiling(4e9)])
+        self.on_ceilings([of_rate(4e9)])
 
 
-def ceiling(value: float) -> dict[str, Any]:
-    rates = {"products by BLAS": {"value": value, "spread": 0.1}}
-    return {"device": "cpu", "dtype": "float32", "threads": 1, "rates": rates}
+def of_rate(value: float) -> Ceiling:
+    return ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None)
 
 
 def test_a_run_stays_as_it_is_where_the_rates_are_other_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
-    before = replace(read_info(path), ceilings=[ceiling(9e9)])
+    quiet = {"load": {"load_average": 0.1}, "machine": stored.MACHINE}
+    before = replace(read_info(path), environment=quiet, ceilings=[of_rate(9e9).to_json()])
     after: list[RunInfo] = []
     for name, stub in {
         "read_info": lambda path: before,
         "refuse_other_suite": lambda *_: None,
         "refuse_other_machine": lambda *_: None,
-        "started": lambda *_, **__: nullcontext(SimpleNamespace(software={})),
+        "environment": SimpleNamespace(describe=lambda folder: quiet, load=dict),
+        "started": lambda *_, **__: nullcontext(SimpleNamespace(software=None)),
         "Runner": ElsewhereRunner,
     }.items():
         monkeypatch.setattr(session, name, stub)
     monkeypatch.setattr(RunFolder, "write_info", lambda folder, info: after.append(info))
     (tmp_path / "tiny.toml").write_text(SUITE)
     suite = suites.read(str(tmp_path / "tiny.toml"))
-    with pytest.raises(OtherMachine, match="products by BLAS reach 4 GMAC/s and reached 9 GMAC/s before"):
+    with pytest.raises(OtherMachine, match="products in BLAS reach 4 GMAC/s and reached 9 GMAC/s before"):
         resume_run(path, suite, suite.settings, command="y", on_progress=lambda step: None)
     assert after[-1] == before
 

@@ -183,7 +183,7 @@ def test_the_limits_of_the_machine_are_lines_of_the_environment(info: RunInfo) -
     rows = {row[0]: row[1] for row in table_environment.render(info).rows}
     assert rows["before the timing: observing"] == "4.00 s"
     assert rows["limits: cpu float32 1 thread"] == (
-        "arithmetic 51.9 GMAC/s; copies 25.8 GB/s from main memory, 94.6 GB/s at best; 450 ns an operator"
+        "arithmetic 51.9 GMAC/s in BLAS; copies 25.8 GB/s of 134 MB, 94.6 GB/s at best; 450 ns an operator"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.__main__ import main
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
@@ -33,6 +34,11 @@ def _note(line: dict[str, Any]) -> None:
     os.write(FILE, json.dumps(line).encode() + b"\n")
 
 
+def written(window: dict[str, Any]) -> str:
+    """A window as one line."""
+    return json.dumps(window, separators=(",", ":"))
+
+
 def read(file: Path) -> tuple[str, list[str]]:
     """The last stage of a command, and the lines of the windows that it regarded as stored."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -42,9 +48,9 @@ def read(file: Path) -> tuple[str, list[str]]:
 
 if __name__ == "__main__":
     FILE = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    _watch(Runner, "start", before="starting")
+    _watch(WorkerProcess, "__init__", before="starting")
     _watch(RunFolder, "write_info", before="writing run.json")
     _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
-    _watch(Recorder, "window", lambda window: {"window": json.dumps(window.to_json(), separators=(",", ":"))})
+    _watch(Recorder, "window", lambda window: {"window": written(window.to_json())})
     main()

@@ -32,12 +32,12 @@ from rnnbench.report.tables import all_tables, table_benchmarks
 from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store import pytest_benchmark
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
 from tests import saved_files, stored
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.validation.fuzz import surroundings
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
@@ -117,7 +117,7 @@ def _run(parent: Path) -> Path:
     references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
     path = stored.folder(parent, own | references)
     info = json.loads((path / "run.json").read_text())
-    ceiling = Ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
+    ceiling = made_up_ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
     processor = stored.PROCESSOR.to_json()
     machine = {
         "cpu": "one",
