@@ -83,7 +83,9 @@ def measure(
     `reference`: the module that the others are compared with; by default the only torch.nn layer, or else the first
     module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients
     are not compared. An output of another shape is an error. A module whose output has other values (from other
-    weights, say) is still timed, and the column `parity` says so.
+    weights, say) is still timed, and the column `parity` says so. Outputs are compared again after the last round, on
+    other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a module keeps
+    results, so that a second call with the same input does less.
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
     are at least `replicates` and at most `most_replicates` of them, and no round starts that `budget_seconds` has no
@@ -189,6 +191,6 @@ def _framed(result: "Found", phase: "Phase", settings: "Settings") -> "Measured"
         "device": result.device,
         "threads": result.threads,
         "torch": result.torch,
-        "note": " ".join([note(frame, settings, cut=result.taken.cut), *result.notes]),
+        "note": " ".join([note(frame, settings, cut=result.taken.cut, needed=result.taken.needed), *result.notes]),
     }
     return measured

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
@@ -15,11 +15,10 @@ MACHINE = {"processor": PROCESSOR.to_json()}
 INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"machine": MACHINE})
 
 
-def on(processor: Processor | None, ceilings: Sequence[Ceiling] = ()) -> RunInfo:
+def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:
     """A run's description on a processor, which older versions did not record, with ceilings."""
     machine = {} if processor is None else {"processor": processor.to_json()}
-    environment = {"machine": machine, "load": {"load_average": 0.1}}
-    return replace(INFO, environment=environment, ceilings=[ceiling.to_json() for ceiling in ceilings])
+    return replace(INFO, environment={"machine": machine}, ceilings=list(ceilings))
 
 
 def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:

@@ -142,7 +142,7 @@ def errors(
             actual[f"gradient of {name}"] = grad
     for module in (candidate, reference):
         module.zero_grad(set_to_none=True)
-    return {name: _relative_error(actual[name], expected[name]) for name in expected}
+    return {name: relative_error(actual[name], expected[name]) for name in expected}
 
 
 def _pulled_back(
@@ -167,12 +167,13 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     """What is compared, without the gradients of parameters, which stay on the module."""
     if compared.gradients == "none":
         with torch.inference_mode():
-            return _results(module(input, state), compared)
+            return _copied(_results(module(input, state), compared))
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
         leaves = tuple(part.detach().clone().requires_grad_() for part in leaves)
     results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
+    read = _copied(results)
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
     directed = list(results.values()) if compared.gradients == "all" else [results["output"]]
     generator = torch.Generator(device=input.device).manual_seed(1)
@@ -181,11 +182,16 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     ]
     torch.autograd.backward(directed, directions)
     if compared.gradients == "all":
-        results |= {
+        read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
             for name, leaf in zip(("input", "initial h", "initial c"), leaves, strict=False)
         }
-    return {name: part.detach() for name, part in results.items()}
+    return read
+
+
+def _copied(results: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Results as they are now: work that is left to a thread or another stream comes too late."""
+    return {name: part.detach().clone() for name, part in results.items()}
 
 
 def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str, Tensor]:
@@ -196,7 +202,8 @@ def _results(given: tuple[Tensor, State], compared: ComparedTensors) -> dict[str
     return results
 
 
-def _relative_error(actual: Tensor, expected: Tensor) -> float:
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """The largest absolute error relative to the largest value of `expected`; raises ValueError if shapes differ."""
     if actual.shape != expected.shape:
         raise ValueError(f"shape {tuple(actual.shape)} where the reference has {tuple(expected.shape)}")
     # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.

@@ -1,6 +1,6 @@
 """The messages between the coordinator and its workers: requests and replies, one JSON object per line.
 
-A worker's first line describes the worker (`rnnbench.harness.worker.operations.hello`). Then each request gets one
+A worker's first line describes the worker (`rnnbench.harness.worker.hello`). Then each request gets one
 reply, which repeats the request's `id` and has the type that the request names, or is a `FailedReply`. The worker ends
 when its input ends.
 """
@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_o
 
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 # Errors of making a record from a reply that a case has forged.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
@@ -158,6 +158,13 @@ class Building:
         """Prepare a case for timing; the worker calibrates it unless a plan is given."""
         timing = {"window_seconds": window_seconds, "cold_cache": cold_cache, "plan": plan}
         return Request({"op": "prepare", **self._of(case), **timing}, PrepareReply)
+
+    def verify(self, case: Case, *, repeats: bool) -> Request[FineReply]:
+        """Compare a case that has been timed with its reference again.
+
+        `repeats`: also compare the work of a call with that of a second call on the same values.
+        """
+        return Request({"op": "verify", **self._of(case), "repeats": repeats}, FineReply)
 
     def _of(self, case: Case) -> dict[str, Any]:
         return {"case": case.axes(), "root": self.root, "compiled_steps": self.compiled_steps}

@@ -62,9 +62,10 @@ class Assertions:
         factor within a percent or two of the ratio stays undecided, and the interval does not include the difference
         from process to process, about a percent: choose a factor well away from the ratio that you expect.
 
-        If outputs differ, the test fails before anything is timed, unless `equal_outputs` is False; gradients are not
-        compared. Returns the result; its sentence is printed (`-rP` shows it) and written to JUnit's XML. Raises
-        ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
+        If outputs differ, the test fails before anything is timed, unless `equal_outputs` is False. They are compared
+        again after timing, on other values, and the test fails if they differ then. Gradients are not compared.
+        Returns the result; its sentence is printed (`-rP` shows it) and written to JUnit's XML. Raises ValueError for
+        arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
         """
         __tracebackhide__ = True
         on_undecided = self._chosen("undecided", undecided, "fail")
@@ -82,7 +83,7 @@ class Assertions:
         )
         text = sentence(result, *_names(mine, than), is_shared="PYTEST_XDIST_WORKER" in os.environ)
         self._properties.append(("rnnbench", text))
-        if result.answer == "slower" or not result.rounds or (result.answer is None and on_undecided == "fail"):
+        if result.answer == "slower" or result.is_unequal or (result.answer is None and on_undecided == "fail"):
             raise AssertionError(text)
         if result.answer is None and on_undecided == "skip":
             pytest.skip(text)

@@ -8,6 +8,7 @@ from rnnbench.store.rates import Rate
 
 PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
+MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself
 OF_OLDER_VERSIONS = "torch.mm"  # the only products that older versions measured
 
 Named = tuple[tuple[str, Rate], ...]
@@ -62,11 +63,14 @@ class Ceiling:
 
     @property
     def rates(self) -> dict[str, Rate]:
-        """All rates by a name for people; two machines of equal rates are equally fast."""
+        """The rates that tell machines apart, by a name for people: those that no other machine's work can lower.
+
+        Memory that is shared with other processes, or with other guests of the same host, has no rate of its own.
+        """
         names = {REGISTERS: "multiply-adds on registers"}
         named = {names.get(library, f"products in {library}"): rate for library, rate in self.products}
         for kind, sized in (("copies", self.copies), ("reads", self.reads)):
-            named |= {f"{kind} of {_binary(size)}": rate for size, rate in sized}
+            named |= {f"{kind} of {_binary(size)}": rate for size, rate in sized if size <= MAX_OWN_BYTES}
         return named
 
     def joined(self, other: Self) -> Self:

@@ -68,6 +68,7 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` if the run ended before it) and `reason`;
     - `parity`, `parity_error`: whether outputs and gradients agree with torch.nn's, and the largest relative error;
+    - `suspicion`: why its time may be that of less work than the reference's; empty if nothing speaks for it;
     - `backend`: the operator that runs the whole layer, or `aten` if it is made of plain ones;
     - `ceiling`: the best rates of its device, type and threads (`rnnbench.store.ceilings.Ceiling`); None if they were
       not measured;
@@ -122,7 +123,8 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, 
 def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each case, from its last line, in the order of the first lines."""
     ceilings = {_place(asdict(ceiling)): ceiling for ceiling in map(Ceiling.from_json, info.ceilings)}
-    lines = [{**DEFAULTS, **line} for line in measurements.values()]  # an older rnnbench had fewer axes
+    # An older rnnbench had fewer axes, and suspected nothing.
+    lines = [{**DEFAULTS, "suspicion": "", **line} for line in measurements.values()]
     frame = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
     of_cases: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]

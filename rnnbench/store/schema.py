@@ -155,6 +155,7 @@ MEASUREMENT: Kinds = {
     "failure": _one_of(*get_args(Failure)),
     "parity": TEXT,
     "parity_error": _or_none(ERROR),
+    "suspicion": TEXT,
     "backend": TEXT,
     "warmup_windows": _or_none(COUNT),
     **{metric.name: _or_none(METRIC) for metric in OBSERVED},

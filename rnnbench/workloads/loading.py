@@ -16,10 +16,10 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.workloads.data.datasets import Batched
 from rnnbench.workloads.data.epochs import Epochs
 from rnnbench.workloads.data.made import make
-from rnnbench.workloads.observe import ParityError
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.probes import calls
+from rnnbench.workloads.referee.agreement import ParityError
 
 # Why the metrics of a probe are missing: for every case, and for cases where other processes load.
 MODEL_MISSING = {"summary": "loading has no model", "saved": "loading trains nothing"}

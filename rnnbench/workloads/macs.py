@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from rnnbench.cells import CELLS, load
 from rnnbench.cells.products import CellProducts, Product
 from rnnbench.store.records import Reference, Workload
-from rnnbench.workloads.bodies import Body, Cells
+from rnnbench.workloads.bodies import Body, Cells, TorchLayer
 from rnnbench.workloads.model import SequenceModel
 
 EQUATIONS: dict[Reference, str] = {"rnn": "vanilla", "lstm": "lstm", "gru": "gru"}  # the cell with a layer's equations
@@ -45,13 +43,15 @@ class Pass:
         return self.rows - (self.given_inputs if product.inputs else self.given_states)
 
 
-def of_call(model: SequenceModel, workload: Workload, lengths: Tensor | None = None) -> int | None:
+def of_call(model: SequenceModel, workload: Workload) -> int | None:
     """MACs of one call: forward, and in training each product again for the gradients of its weights and its inputs.
 
-    `lengths`: (batch), if padding is left out. Nothing is computed for the gradients of the sequence itself and of the
+    Padding is left out if the model does so. Nothing is computed for the gradients of the sequence itself and of the
     initial state, which need none. An epoch's call has the sequences of all its batches. None if a cell has no formula.
     """
     batch = workload.sequences
+    body = model.body
+    lengths = body.lengths if isinstance(body, TorchLayer) and not body.is_padded else None
     read = batch * workload.input_steps if lengths is None else int(lengths.sum())
     passes: list[Pass] = []
     bodies: list[tuple[Body, int, int, int, int]] = []  # body, input size, rows, given inputs, given states

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State
 from rnnbench.store.records import Phase
+from rnnbench.workloads.inputs import Inputs
 
 Mode = Callable[[], AbstractContextManager[object]]
 
@@ -21,6 +23,7 @@ class TimedCall:
     mode: Mode
     end: Callable[[], object] = lambda: None  # releases what the call holds besides memory; no call comes after it
     pool: tuple[int, int] | None = None  # the allocator's pool for the memory of a recorded graph
+    inputs: Inputs | None = None  # that the calls take in turn; None if they draw from a data set, or are a user's own
 
 
 MODES: dict[Phase, Mode] = {
@@ -30,46 +33,56 @@ MODES: dict[Phase, Mode] = {
 }
 
 
-def timed_call(phase: Phase, model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> TimedCall:
-    """The call of a phase; `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output)."""
-    return TimedCall(PHASES[phase](model, input, state, output_shape), MODES[phase])
+def timed_call(
+    phase: Phase, model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
+) -> TimedCall:
+    """The call of a phase, which takes the inputs in turn.
+
+    `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output).
+    """
+    return TimedCall(PHASES[phase](model, inputs, state, output_shape), MODES[phase])
 
 
-def inference(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
+def inference(
+    model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
+) -> Callable[[], object]:
     """Forward only, under `torch.inference_mode`."""
-    return lambda: model(input, state)
+    next_input = cycle(inputs).__next__
+    return lambda: model(next_input(), state)
 
 
-def training(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
+def training(
+    model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
+) -> Callable[[], object]:
     """Forward and backward, from a fixed gradient of the output to the gradients of all parameters."""
     parameters = list(model.parameters())
-    direction = fixed_direction(input, output_shape)
+    direction, next_input = fixed_direction(inputs[0], output_shape), cycle(inputs).__next__
 
     def call() -> None:
         for parameter in parameters:
             parameter.grad = None  # or backward would add to the gradients of the previous call
-        model(input, state)[0].backward(direction)
+        model(next_input(), state)[0].backward(direction)
 
     return call
 
 
-def step(model: nn.Module, input: Tensor, state: State, output_shape: Sequence[int]) -> Callable[[], object]:
+def step(model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]) -> Callable[[], object]:
     """Forward, backward and an Adam step.
 
     The learning rate is zero: the arithmetic is the same, and the weights stay the same from call to call.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    direction = fixed_direction(input, output_shape)
+    direction, next_input = fixed_direction(inputs[0], output_shape), cycle(inputs).__next__
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
-        model(input, state)[0].backward(direction)
+        model(next_input(), state)[0].backward(direction)
         optimizer.step()
 
     return call
 
 
-PHASES: dict[Phase, Callable[[nn.Module, Tensor, State, Sequence[int]], Callable[[], object]]] = {
+PHASES: dict[Phase, Callable[[nn.Module, Sequence[Tensor], State, Sequence[int]], Callable[[], object]]] = {
     "inference": inference,
     "training": training,
     "step": step,

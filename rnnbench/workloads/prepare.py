@@ -28,6 +28,7 @@ from rnnbench.workloads.implementations import (
     loop,
     transpose_weights,
 )
+from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.tasks import check_makes_sense
@@ -80,15 +81,22 @@ class Built:
         with MODES[self.case.workload.phase]():
             return self.recordings.of(self.model, self.input, self.state)
 
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(steps, batch, output)."""
+        workload = self.case.workload
+        return workload.output_steps, workload.batch_size, workload.output_size
+
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
         workload = self.case.workload
         if workload.phase == "epoch":
             return epoch(self.model, self.state_of, workload, self.input.dtype)
-        shape = (workload.output_steps, workload.batch_size, workload.output_size)
         runner = self.runner()
-        timed = timed_call(workload.phase, runner, self.input, self.state, shape)
-        return replace(timed, pool=runner.pool) if isinstance(runner, graphed.Replayed) else timed
+        pool = runner.pool if isinstance(runner, graphed.Replayed) else None
+        inputs = in_turn(self.input) if pool is None else fixed(self.input)
+        timed = timed_call(workload.phase, runner, inputs.tensors, self.state, self.output_shape)
+        return replace(timed, inputs=inputs, pool=pool)
 
 
 def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:

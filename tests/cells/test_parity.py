@@ -12,8 +12,9 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.parity import ROUNDOFF, TOLERANCES, Sums, allowed, cell_weights, errors
 from rnnbench.store.records import DType
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import ParityError, _check_parity, observe
+from rnnbench.workloads.observe import _check_parity, observe
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.referee.agreement import ParityError
 from tests import workload as small
 
 ROOT = Path()

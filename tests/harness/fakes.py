@@ -86,6 +86,7 @@ class FakeWorker:
         self.name = name
         self.closed = False
         self.paused_seconds = 0.0  # of the next reply
+        self.waited_seconds = 0.0
         self.protocol = PROTOCOL_VERSION
         self._clock = clock
         self._fault = fault
@@ -107,6 +108,12 @@ class FakeWorker:
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
         self.paused_seconds = 0.0
+        started = self._clock.seconds
+        reply = self._reply(message)
+        self.waited_seconds = self._clock.seconds - started - self.paused_seconds
+        return reply
+
+    def _reply(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             self._fault(message)
         except Pause as pause:

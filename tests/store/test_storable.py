@@ -38,7 +38,7 @@ measurements = st.builds(
     Measurement,
     st.just(CASE),
     st.sampled_from(get_args(Status)),
-    **dict.fromkeys(("reason", "parity", "backend", "parity_error", "warmup_windows"), texts | anything),
+    **dict.fromkeys(("reason", "parity", "suspicion", "backend", "parity_error", "warmup_windows"), texts | anything),
     metrics=st.dictionaries(names, anything),
     missing=st.dictionaries(names | texts, texts | anything),
 )

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.referee.agreement import ParityError
 from tests import workload as small
 from tests.harness.fake_card import FakeCard
 

@@ -9,8 +9,9 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.referee.agreement import ParityError
 from tests import workload as small
 
 GOOD = """

@@ -37,6 +37,6 @@ def _noise(then: Rate, now: Rate) -> float:
 
 
 def _text(name: str, rate: Rate) -> str:
-    """`127 GMAC/s` for arithmetic, `15.2 GB/s` for copies and reads."""
-    giga, unit = rate.value / 1e9, "B" if name.startswith(("copies", "reads")) else "MAC"
+    """`127 GMAC/s` for arithmetic, `15.2 GB/s` for reads and copies."""
+    giga, unit = rate.value / 1e9, "B" if name.startswith(("reads", "copies")) else "MAC"
     return f"{giga:,.0f} G{unit}/s" if giga >= 100 else f"{giga:.3g} G{unit}/s"

@@ -26,27 +26,26 @@ class Ceilings:
         """`kernels`: a folder for the kernels that workers build; `known`: ceilings of an earlier part of the run."""
         self._kernels = kernels
         self._lock = threading.Lock()
-        self._ceilings = best_of(map(Ceiling.from_json, known))
+        self._known = [Ceiling.from_json(content) for content in known]
+        self._measured: list[Ceiling] = []
         self._notes: dict[str, None] = {}
 
-    def measure(self, ask: Ask, place: Place) -> Ceiling | None:
-        """Measure a ceiling and return it as measured; None, with a note that says why, if that failed."""
+    def measure(self, ask: Ask, place: Place) -> None:
+        """Measure a ceiling; a note says why, if it could not be measured."""
         reply = ask(protocol.ceiling(*place, str(self._kernels)))
         if not reply["ok"]:
             device, dtype, _ = place
             self._notes[f"the limits of {device} in {dtype} were not measured: {reply['reason']}"] = None
-            return None
+            return
         if reply["no_kernels"]:
             self._notes[
                 f"the limits of the processor are those of its fastest product and copy: {reply['no_kernels']}"
             ] = None
-        ceiling = Ceiling.from_json(reply["ceiling"])
-        self._add(ceiling)
-        return ceiling
+        self._add(Ceiling.from_json(reply["ceiling"]))
 
     def measure_again(self, ask: Ask, place: Place) -> None:
         """Measure a known ceiling again, since the processor may run faster by now than it did at first."""
-        if place not in [ceiling.place for ceiling in self._ceilings]:
+        if place not in [ceiling.place for ceiling in self._measured]:
             return
         reply = ask(protocol.ceiling(*place, str(self._kernels), again=True))
         if reply["ok"]:
@@ -54,7 +53,12 @@ class Ceilings:
 
     def to_json(self) -> list[dict[str, Any]]:
         """The ceilings in the form that `run.json` has."""
-        return [ceiling.to_json() for ceiling in self._ceilings]
+        return [ceiling.to_json() for ceiling in best_of([*self._known, *self._measured])]
+
+    @property
+    def measured(self) -> list[dict[str, Any]]:
+        """Those that this part of the run has measured."""
+        return [ceiling.to_json() for ceiling in self._measured]
 
     def notes(self) -> list[str]:
         """Notes for the reader about limits that are missing or weak."""
@@ -62,4 +66,4 @@ class Ceilings:
 
     def _add(self, ceiling: Ceiling) -> None:
         with self._lock:
-            self._ceilings = best_of([*self._ceilings, ceiling])
+            self._measured = best_of([*self._measured, ceiling])

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
@@ -16,7 +17,6 @@ from rnnbench.harness.coordinator.start import OBSERVER, RunStart
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.turns.schedule import sweeps_in_turn
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 
@@ -52,11 +52,11 @@ class Preliminaries:
         self,
         left: float | None,
         on_done: Callable[[int, int], None],
-        on_ceilings: Callable[[list[Ceiling]], None] = lambda ceilings: None,
+        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
     ) -> None:
         """Run all stages, in part of the seconds that are left of the budget.
 
-        `on_done` gets the numbers of observed and of all cases. `on_ceilings` gets the newly measured ceilings;
+        `on_done` gets the numbers of observed and of all cases. `on_ceilings` gets the ceilings before they are kept;
         what it raises ends the run. Passes KeyboardInterrupt on. Ends all workers.
         """
         now = self._now()
@@ -76,15 +76,13 @@ class Preliminaries:
         work()
         self.stage_seconds[name] = round(self._now() - started, 1)
 
-    def _measure_ceilings(self, on_ceilings: Callable[[list[Ceiling]], None]) -> None:
+    def _measure_ceilings(self, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
-        ceilings = []
         for place in dict.fromkeys(place_of(group.workload) for group in self._groups):
             device, _, threads = place
             if device not in self._start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
-                ask = partial(self._start.first.ask, cores=measuring_cores(threads))
-                ceilings.append(self._ceilings.measure(ask, place))
-        on_ceilings([ceiling for ceiling in ceilings if ceiling is not None])
+                self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place)
+        on_ceilings(self._ceilings.measured)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
         """Check and observe the new cases, those of one card one at a time."""

@@ -89,6 +89,7 @@ class WorkerProcess:
         """
         self.name = name
         self.paused_seconds = 0.0  # during the last request, in which this process was stopped
+        self.waited_seconds = 0.0  # for the reply to the last request, without pauses
         self._now = now
         self._stopped = False
         self._requests = 0
@@ -174,6 +175,7 @@ class WorkerProcess:
                     raise WorkerLost(f"no answer within {seconds:g} s")
                 else:
                     self._output.cut()
+        self.waited_seconds = waited
         line, _, self._unread = self._unread.partition(b"\n")
         self._output.cut()
         try:

@@ -1,6 +1,6 @@
-"""Ask a worker to prepare a case or to time a window, and keep the reply in a run's folder."""
+"""Ask a worker to prepare, time or verify a case, and keep the reply in a run's folder."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +10,12 @@ from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.process import PAUSE_SECONDS, WorkerProcess
 from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ObserveReply, Reply, Request, WindowReply, window
 from rnnbench.harness.turns.engine import Plan, plan_fields
+from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 # The fields of a worker's window that are kept; a reply may hold others, which must not replace the coordinator's own.
 TIMES = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
@@ -59,6 +61,7 @@ class Recorder:
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.given_up: dict[str, str] = {}  # case key -> why it is left out though it was measured
+        self._repeated: set[str] = set()  # keys of cases of which repeated calls were compared with new ones
         self._printing: dict[str, None] = {}  # keys of cases that print in their timed calls
         self._paused_visits = 0
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported to observe cases
@@ -112,7 +115,7 @@ class Recorder:
         return calibrated
 
     def window(self, worker: WorkerProcess, case: Case, plan: Plan, place: WindowPlace, started: float) -> Window:
-        """Time a window and keep it in the folder; `started`: seconds since the run began. Raises VisitCut."""
+        """Time a window; `started`: seconds since the run began. Raises VisitCut."""
         reply = self.ask(worker, window(case, plan_fields(plan)))
         if not reply["ok"]:
             self._cut_if_paused(worker)
@@ -132,9 +135,26 @@ class Recorder:
             self._cut_if_paused(worker)
         if reply.get("printed"):
             self._printing[case.key] = None
-        made = Window.from_json(line)
-        self._folder.add_window(made)
-        return made
+        return Window.from_json(line)
+
+    def keep(self, window: Window) -> None:
+        """Keep a window in the folder."""
+        self._folder.add_window(window)
+
+    def verify(self, worker: WorkerProcess, case: Case, waits: Sequence[Wait]) -> None:
+        """Let the worker compare a case that it has timed with its reference again. Raises VisitCut.
+
+        `waits`: for the case's windows of the visit.
+        """
+        if fault := clock_fault(waits):
+            self.drop(case, "failed", fault, "running")
+            raise VisitCut
+        reply = self.ask(worker, self.building.verify(case, repeats=case.key not in self._repeated))
+        if not reply["ok"]:
+            self._cut_if_paused(worker)
+            self._note_fault(case, reply)
+            raise VisitCut
+        self._repeated.add(case.key)
 
     def notes(self) -> list[str]:
         """Notes for the reader about how the cases were timed."""
@@ -145,8 +165,8 @@ class Recorder:
             texts.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
         if self._paused_visits:
             texts.append(
-                f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "
-                f"which were measured again (at most {MAX_PAUSED_VISITS} are)"
+                f"rnnbench was stopped for seconds in {plural(self._paused_visits, 'visit')} (Ctrl-Z, a closed "
+                f"laptop); such visits are measured again (at most {MAX_PAUSED_VISITS})"
             )
         return texts
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.errors import UserError
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
@@ -114,12 +113,12 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
         raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
-def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: Sequence[Ceiling]) -> None:
+def refuse_other_rates(path: Path, info: RunInfo, ceilings: list[dict[str, Any]]) -> None:
     """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
-    here = replace(info, environment=environment, ceilings=[ceiling.to_json() for ceiling in ceilings])
-    if apart := differences(info, here, ("the run", "this machine")):
+    if apart := differences(info, replace(info, ceilings=ceilings)):
         raise OtherMachine(
-            f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; start a new run"
+            f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; "
+            "resume it when nothing else runs here, or start a new run"
         )
 
 

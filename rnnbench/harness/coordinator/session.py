@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
+from rnnbench.harness.coordinator.budget import shortfall, without_shortfall
 from rnnbench.harness.coordinator.resume import (
     OtherMachine,
     read_state,
@@ -95,9 +96,9 @@ def resume_run(
                 state=state,
                 ceilings=info.ceilings,
                 on_progress=on_progress,
-                on_ceilings=partial(refuse_other_rates, path, info, current),
+                on_ceilings=partial(refuse_other_rates, path, info),
             )
-            notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
+            notes = [*without_shortfall(info.notes), f"resumed after {state.seconds:.0f} s by: {command}"]
             try:
                 measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
             except OtherMachine:
@@ -120,25 +121,25 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
     """Run, and record in `run.json` how the run ended, even after an error; raises UserError if a write fails.
 
-    For a part, no note counts the ratios that are less precise than requested: the whole run has that note.
+    A part has no note about what it lacks of what was asked: the whole run has that note.
     """
     try:
         folder.write_info(replace(info, status="running"))
         status: RunStatus = "interrupted"
-        imprecise: list[str] = []
         try:
             runner.run()
             status = "finished"
-            imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
-            folder.write_info(_ended(info, runner, status, imprecise))
+            ended = _ended(info, runner, status)
+            lacks = shortfall(ended, runner) if status == "finished" and not is_part else []
+            folder.write_info(replace(ended, notes=[*ended.notes, *lacks]))
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 
 
-def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence[str]) -> RunInfo:
+def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
     """What `run.json` says at the end."""
     return replace(
         info,
@@ -147,16 +148,9 @@ def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence
         replicates=runner.replicates,
         ceilings=runner.ceilings.to_json(),
         stage_seconds=runner.preliminaries.stage_seconds,
-        notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
+        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
         environment=info.environment | {"load_at_the_end": environment.load()},
     )
-
-
-def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
-    """A note about the groups that missed the requested precision, if there are any."""
-    if not missed or settings.precision is None:
-        return []
-    return [f"{missed} of {groups} groups have a ratio that is not known within ±{settings.precision:.1%}"]
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:

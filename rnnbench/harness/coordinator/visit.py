@@ -1,11 +1,11 @@
-"""A visit to a group: its cases are prepared in random order, then take turns in windows, which are recorded.
+"""A visit to a group: its cases are prepared in random order, take turns in windows, and are verified.
 
 A run visits on one side, and the cases of a group take turns with each other, because their ratios to the reference
 matter. A check visits on two sides, and each case takes turns with itself on the other side.
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from rnnbench.harness.devices import backend
 from rnnbench.harness.protocol import release
 from rnnbench.harness.turns.engine import Plan, equal_blocks, refreshed
 from rnnbench.harness.turns.schedule import balanced_order
+from rnnbench.harness.turns.waits import Wait
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite_file import Settings
 
@@ -73,16 +74,24 @@ class Visitor:
                     ready.append(case)
             turns = self._turns(ready, list(sides))
             turn_counts = Counter(side for side, _, _ in turns)
+            waits: defaultdict[tuple[str, Case], list[Wait]] = defaultdict(list)
             for side, case, plan in turns:
+                worker, recorder = sides[side].worker, sides[side].recorder
                 place = WindowPlace(replicate, len(windows[side]), turn_counts[side])
-                started = self._seconds()
-                window = sides[side].recorder.window(sides[side].worker, case, plan, place, started)
-                windows[side].append(window)
+                window = recorder.window(worker, case, plan, place, self._seconds())
                 self.remember([window])
+                windows[side].append(window)
+                waits[side, case].append(Wait(window, worker.waited_seconds))
+                if len(windows[side]) < turn_counts[side]:
+                    recorder.keep(window)
+            for side, case in waits:
+                sides[side].recorder.verify(sides[side].worker, case, waits[side, case])
             for side in sides:
                 sides[side].recorder.ask(sides[side].worker, release())
         except WorkerLost as lost:
             raise CaseLost(side, case, str(lost)) from None
+        for side in turn_counts:  # the last window makes a visit complete, so it is kept only now
+            sides[side].recorder.keep(windows[side][-1])
         return windows
 
     def _prepare(self, side: VisitSide, case: Case) -> bool:

@@ -13,6 +13,7 @@ from rnnbench.harness.live.arms import Arm, arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.harness.live.outputs import outputs, parity, uneven
 from rnnbench.harness.live.put_back import keep_buffers, keep_process
+from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.progress import Progress
@@ -72,10 +73,10 @@ def timed(found: ComparedModules, settings: Settings, started: float, on_progres
     device = devices.open_device(found.device)
     rounds = LiveRounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
     taken = rounds.run()
+    compared, note = compared_again(found.arms, found.calls, found.reference, found.parity)
+    notes = (*found.notes, note) if note else found.notes
     counts = {name: _parameters(arm.run) for name, arm in found.arms.items()}
-    return Found(
-        taken, found.reference, found.parity, counts, found.device, found.threads, torch.__version__, found.notes
-    )
+    return Found(taken, found.reference, compared, counts, found.device, found.threads, torch.__version__, notes)
 
 
 @contextmanager

@@ -21,6 +21,11 @@ class Arm:
         """The parameters of a module; empty for a function, whose parameters are unknown."""
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
 
+    @property
+    def is_torchs(self) -> bool:
+        """Whether this is a layer of torch.nn itself: a subclass is a user's own code."""
+        return isinstance(self.run, nn.RNNBase) and type(self.run).__module__.startswith("torch.nn.")
+
 
 def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
     """The arms by name; raises ValueError if names, modules and inputs do not fit together."""
@@ -44,7 +49,7 @@ def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dic
 def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
     """The name asked for, else the only torch.nn layer's, else the first; raises ValueError if no arm has that name."""
     if asked is None:
-        layers = [name for name, arm in arms.items() if isinstance(arm.run, nn.RNNBase)]
+        layers = [name for name, arm in arms.items() if arm.is_torchs]
         return layers[0] if len(layers) == 1 else next(iter(arms))
     if asked not in arms:
         raise ValueError(f"reference: no module {asked!r}; there are {', '.join(arms)}")

@@ -10,6 +10,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.not_slower import FIRST_LOOK, Answer, Question
 from rnnbench.harness import devices
 from rnnbench.harness.live import ready
+from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
@@ -38,11 +39,17 @@ class NotSlowerResult:
     device: str
     threads: int
     notes: tuple[str, ...]
+    must_agree: bool = True  # whether unequal outputs are a failure
 
     @property
     def agrees(self) -> bool:
-        """Whether the outputs are equal."""
+        """Whether the outputs are equal, before and after timing."""
         return self.parity.startswith("agrees")
+
+    @property
+    def is_unequal(self) -> bool:
+        """Whether the outputs differ and must not, so that the times mean nothing."""
+        return self.must_agree and not self.agrees
 
 
 def not_slower(
@@ -66,9 +73,11 @@ def not_slower(
     with ready({MINE: mine, THAN: than}, inputs, phase, THAN) as prepared:
         question, parity = Question(factor), prepared.parity[MINE]
         rounds = LiveRounds(devices.open_device(prepared.device), prepared.calls, THAN, SETTINGS)
-        took = 0.0
+        took, notes = 0.0, prepared.notes
         if parity.startswith("agrees") or not equal_outputs:
             took = ask(question, rounds, budget_seconds, precision)
+            compared, note = compared_again(prepared.arms, prepared.calls, THAN, prepared.parity)
+            parity, notes = compared[MINE], (*notes, note) if note else notes
     return NotSlowerResult(
         answer=question.answer,
         factor=factor,
@@ -84,7 +93,8 @@ def not_slower(
         phase=phase,
         device=prepared.device,
         threads=prepared.threads,
-        notes=prepared.notes,
+        notes=notes,
+        must_agree=equal_outputs,
     )
 
 

@@ -78,6 +78,7 @@ def _output(arm: Arm) -> Tensor:
             output = first_tensor(arm.run(*arm.args))
             if output is None:
                 raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
+            output = output.clone()  # at once: work that is left to a thread comes too late
             if any(snapshot.is_changed for snapshot in snapshots):
                 raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     finally:

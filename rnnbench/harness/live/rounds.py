@@ -12,8 +12,10 @@ import numpy as np
 
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
+from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
-from rnnbench.harness.turns.planner import GroupRecord, visits_to_come, wants_more
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.planner import GroupRecord, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
@@ -29,6 +31,7 @@ class Taken:
     times: dict[str, list[Times]]
     seconds: float  # total duration, calibration included
     cut: bool  # the budget ended the rounds although more were needed
+    needed: TimeNeeded | None = None  # for the rounds that it left out
 
 
 class LiveRounds:
@@ -55,6 +58,7 @@ class LiveRounds:
         self._on_progress = on_progress
         self._now = now
         self._rng = random.Random(seed)
+        self._clocks = Clocks()
         self._record = GroupRecord()
         self._times: dict[str, list[Times]] = {arm: [] for arm in arms}
         self._plans: dict[str, Plan] = {}
@@ -72,7 +76,8 @@ class LiveRounds:
         self.end_at(self._deadline)
         while wants_more(self._record, self._settings) and self.fits():
             self.take()
-        return Taken(self._times, self._now() - started, wants_more(self._record, self._settings))
+        cut = wants_more(self._record, self._settings)
+        return Taken(self._times, self._now() - started, cut, self._needed() if cut else None)
 
     def prepare(self) -> None:
         """Calibrate and warm up; must be called before the first round."""
@@ -127,12 +132,18 @@ class LiveRounds:
         """The arm's call, in its autograd mode without interruptions by Python; everything is restored at the end."""
         with named(arm), undisturbed(), self._arms[arm].mode():
             yield self._arms[arm].call
+            if fault := self._clocks.put_back():
+                raise RuntimeError(fault)
 
     def _cost(self) -> float:
         """Expected seconds of a round; a window begins with an unclocked call."""
         if self._record.visits:
             return self._record.cost
         return self._windows * sum(plan.seconds * (1 + 1 / plan.calls) for plan in self._plans.values())
+
+    def _needed(self) -> TimeNeeded:
+        rounds, is_least = visits_needed(self._record, self._settings)
+        return TimeNeeded(rounds * self._cost(), is_least=is_least)
 
     def _left(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - self._now()

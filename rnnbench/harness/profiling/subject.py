@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import nn
 
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.arms import Arm
@@ -42,13 +41,12 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
         raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
-    shape = (workload.output_steps, workload.batch_size, workload.output_size)
     forward = forward_backward = None
     if workload.phase != "inference":
         runner = built.runner()
         forward = TimedCall(lambda: runner(built.input, built.state), torch.enable_grad)
     if workload.phase == "step":
-        forward_backward = timed_call("training", built.runner(), built.input, built.state, shape)
+        forward_backward = timed_call("training", built.runner(), [built.input], built.state, built.output_shape)
     backend = GRAPH_BACKENDS.get(case.implementation, "")
     return ProfiledCall(
         case.key,
@@ -84,5 +82,5 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         forward_backward,
         forget,
         opaque="compiled code calls its kernels without operators" if is_compiled else "",
-        own=not isinstance(arm.run, nn.RNNBase),
+        own=not arm.is_torchs,
     )

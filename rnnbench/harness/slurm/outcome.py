@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import log_seconds
+from rnnbench.harness.coordinator.budget import wider_than_asked
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.harness.coordinator.session import wider_than_asked
 from rnnbench.harness.slurm.job import first_machine
 from rnnbench.harness.slurm.watch import Watch
 from rnnbench.harness.turns.planner import Planner
@@ -16,6 +16,7 @@ from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 
 def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
@@ -65,7 +66,7 @@ def _notes(part_infos: list[RunInfo], watch: Watch) -> list[str]:
     return [
         *(note if count == 1 else f"{note} ({count} jobs)" for note, count in notes.items()),
         *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
-        *(f"jobs lost: {count}, since {why}" for why, count in lost.items()),
+        *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
     ]
 
 

@@ -2,10 +2,10 @@
 
 import gc
 import random
-import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import (
-    NO_RANDOMIZATION,
-    PROTOCOL_VERSION,
     CeilingReply,
     DeviceReply,
     EnergyReply,
@@ -28,20 +26,24 @@ from rnnbench.harness.protocol import (
     ProfileReply,
     WindowReply,
 )
+from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
-from rnnbench.harness.worker import ceilings, energy, failure, native
+from rnnbench.harness.worker import ceilings, energy, failure, native, threads
 from rnnbench.harness.worker.case_guard import CaseGuard
+from rnnbench.harness.worker.fits import check_fits
 from rnnbench.harness.worker.imported import Imported
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
-from rnnbench.store.records import Case, DType
+from rnnbench.store.records import Case, DType, Workload
 from rnnbench.workloads import compiled, loading
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import ParityError, observe
+from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.observe import observe
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.size import least_bytes
+from rnnbench.workloads.referee import again
+from rnnbench.workloads.referee.agreement import ParityError
 
 LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # after these requests, the worker holds no case
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
@@ -51,10 +53,16 @@ MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 class PreparedCase:
     """A case that is ready to be timed."""
 
-    case: Case
+    built: Built | loading.Loading  # without its reference, which is not kept in memory
     device: devices.Device
     timed: TimedCall
     padding: torch.Tensor
+    numbers: Iterator[int] = field(default_factory=count)  # of its windows
+
+    @property
+    def case(self) -> Case:
+        """The case that is prepared."""
+        return self.built.case
 
 
 class Operations:
@@ -70,6 +78,8 @@ class Operations:
         self._ready: dict[str, PreparedCase] = {}
         self._state = self._wanted = torch_state.capture()
         self._imported = Imported()
+        self._clocks = Clocks()
+        self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request; an error of a case becomes a reply, too."""
@@ -91,7 +101,8 @@ class Operations:
         except torch_state.NotRestoredError as error:
             return failure.reply(error, f"it changes {error}, which can't be put back for the cases after it")
         except ParityError as error:
-            return failure.reply(error, f"parity: {error}")
+            late = " after timing" if request["op"] == "verify" else ""
+            return failure.reply(error, f"parity{late}: {error}")
         except Exception as error:
             if self._guard is not None:
                 self._guard.restore_streams()  # a case that raises may have closed them
@@ -107,6 +118,7 @@ class Operations:
             "profile": self._profile,
             "prepare": self._prepare,
             "window": self._window,
+            "verify": self._verify,
             "release": self._release,
         }
         return operations[request["op"]](request)
@@ -121,6 +133,8 @@ class Operations:
         torch_state.restore(self._wanted)
         if self._guard is not None:
             self._guard.end(may_have_children=self._loads_in_children(request))
+        if fault := self._clocks.put_back():
+            raise CellError(fault)
         return FineReply(ok=True)
 
     def _loads_in_children(self, request: dict[str, Any]) -> bool:
@@ -192,17 +206,7 @@ class Operations:
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
         case = Case.from_axes(request["case"])
         name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
-        if unusable := devices.why_not(name):
-            raise Skip(unusable)
-        least, available = least_bytes(case.workload), devices.open_device(name).memory_bytes()
-        if available is not None and least > available:
-            raise Skip(f"it needs at least {least / 1e9:,.1f} GB of memory, but {name} has {available / 1e9:,.1f} GB")
-        if threads > len(allowed_cores()):
-            raise Skip(f"threads={threads}, but the number of allowed cores is {len(allowed_cores())}")
-        if case.workload.workers > len(allowed_cores()):
-            raise Skip(f"workers={case.workload.workers}, but the number of allowed cores is {len(allowed_cores())}")
-        if lacking := devices.backend(name).lacks(dtype):
-            raise Skip(lacking)
+        check_fits(case)
         self._restore(name, dtype, threads)
         if self._modules is not None:
             self._modules.add(case.cell, Path(request["root"]))
@@ -217,12 +221,13 @@ class Operations:
         case = built.case
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
-        with timed.mode():
+        with timed.mode(), threads.none_left(case):
             plan = Plan(**request["plan"]) if request["plan"] else None
             if plan is None:
                 plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
             warmup_windows = warm_up(device, timed.call, plan)
-        self._ready[case.key] = PreparedCase(case, device, timed, padding)
+        kept = replace(built, reference=built.model) if isinstance(built, Built) else built
+        self._ready[case.key] = PreparedCase(kept, device, timed, padding)
         return PrepareReply(ok=True, plan=plan_fields(plan), warmup_windows=warmup_windows)
 
     def _window(self, request: dict[str, Any]) -> WindowReply:
@@ -230,7 +235,9 @@ class Operations:
         workload = ready.case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
         printed = self._printed_bytes()
-        with ready.timed.mode():
+        if ready.timed.inputs is not None:  # equal for all cases of the group, so that their work stays equal
+            ready.timed.inputs.renew(f"window {next(ready.numbers)}")
+        with ready.timed.mode(), threads.none_left(ready.case):
             reading = take_window(ready.device, ready.timed.call, plan)
         return WindowReply(
             ok=True,
@@ -246,6 +253,21 @@ class Operations:
             printed=self._printed_bytes() != printed,
         )
 
+    def _verify(self, request: dict[str, Any]) -> FineReply:
+        """Compare a case with its reference once more, now that it has been timed."""
+        case = Case.from_axes(request["case"])
+        ready, workload = self._ready[case.key], case.workload
+        self._restore(workload.device, workload.dtype, workload.threads)
+        if isinstance(ready.built, Built) and not case.is_reference:
+            is_compared = not ready.built.unequal
+            if is_compared and workload not in self._references:
+                self._references[workload] = build(again.reference_case(case), Path(request["root"])).model
+            with threads.none_left(case):
+                again.verify(ready.built, ready.timed, self._references[workload] if is_compared else None)
+                if request["repeats"]:
+                    again.check_repeats(ready.built, ready.timed)
+        return FineReply(ok=True)
+
     def _printed_bytes(self) -> int:
         return 0 if self._guard is None else self._guard.printed_bytes()
 
@@ -259,6 +281,7 @@ class Operations:
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
+        self._references.clear()
         return FineReply(ok=True)
 
 
@@ -281,22 +304,3 @@ def build_case(case: Case, root: Path, compiled_steps: int) -> Built | loading.L
 def settings_of(device: str, dtype: DType, threads: int, before: torch_state.TorchState) -> torch_state.TorchState:
     """torch's settings for a case on this device; the settings that it does not need stay as in `before`."""
     return before | devices.backend(device).settings(dtype) | {"threads": threads}
-
-
-def hello() -> dict[str, Any]:
-    """Description of this worker: versions, and the devices that it sees."""
-    settings = torch_state.capture()
-    return {
-        "protocol": PROTOCOL_VERSION,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        **devices.about(),
-        "fixed_addresses": _has_fixed_addresses(),
-        "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
-    }
-
-
-def _has_fixed_addresses() -> bool:
-    """Whether address randomization is off for this process, which only Linux supports."""
-    flags = Path("/proc/self/personality")
-    return flags.exists() and bool(int(flags.read_text(), 16) & NO_RANDOMIZATION)

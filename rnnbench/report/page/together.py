@@ -9,9 +9,10 @@ from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.changes import change_interval, slower
+from rnnbench.report.words.changes import IN_THE_MEAN, change_interval, slower
 from rnnbench.report.words.run_names import short
-from rnnbench.report.words.units import plural, round_percent
+from rnnbench.report.words.units import round_percent
+from rnnbench.text import plural
 
 CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
@@ -50,8 +51,9 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
         )
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:
-            row, change = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
-            size = f"{slower(change.low.value)} {change_interval(change.low)}"
+            row, change = max(decided, key=lambda pair: abs(pair[1].deciding.value - 1))
+            which = f" {IN_THE_MEAN}" if change.decided_by == "mean" else ""
+            size = f"{slower(change.deciding.value)}{which} {change_interval(change.deciding)}"
             yield f"The largest difference: {case_names.name(row.case)}, {size}."
     if together.alone:
         verb = "is" if together.alone == 1 else "are"
@@ -65,4 +67,6 @@ def _notes(together: Together, runs: list[str]) -> Iterator[str]:
         sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
         yield one_line(f"{key.replace('_', ' ')}: {sides}")
     if len(together.unlike) > MAX_NOTED:
-        yield f"{len(together.unlike) - MAX_NOTED} more keys of the environment differ; the table has all."
+        more = len(together.unlike) - MAX_NOTED
+        differ = "key of the environment differs" if more == 1 else "keys of the environment differ"
+        yield f"{more:,} more {differ}; the table has all."

@@ -20,6 +20,7 @@ from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say
 from rnnbench.report.words.metrics import brief, known, with_metrics
 from rnnbench.report.words.precision import missed, waits
 from rnnbench.report.words.reference import words
+from rnnbench.report.words.suspicion import suspect
 from rnnbench.report.words.units import duration, quantity, ratio, ratio_interval
 from rnnbench.store.metrics import Metric
 from rnnbench.store.records import REFERENCES
@@ -117,7 +118,7 @@ def _line(
     missing = row["status"] != "measured"
     unchecked = not missing and row["parity"] not in ("agrees", "is the reference")
     reason = one_line(row["reason"] if missing else row["parity"]) if missing or unchecked else ""
-    reasons = [reason, missed(row, info), waits(row)]
+    reasons = [reason, suspect(row), missed(row, info), waits(row)]
     number = " ".join(f"({notes.setdefault(note, len(notes) + 1)})" for note in reasons if note)
     own = row["implementation"] not in REFERENCES
     texts = (

@@ -9,10 +9,11 @@ import pandas as pd
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.processors import identity
-from rnnbench.report.words.units import duration, memory, plural, rate
+from rnnbench.report.words.units import duration, memory, rate
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Sized
 from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 
 def render(info: RunInfo) -> Table:

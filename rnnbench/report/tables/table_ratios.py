@@ -1,5 +1,6 @@
 """Table: every case with its time, its ratio to its reference, their intervals, and parity."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, sev
 from rnnbench.report.words.precision import missed, undecided, waits
 from rnnbench.report.words.reference import ALONE, words
 from rnnbench.report.words.series import with_series
+from rnnbench.report.words.suspicion import suspect
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.run_info import RunInfo
@@ -39,7 +41,9 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         Column("95% interval", Of(("ratio_low", "ratio_high"), _ratio_interval), numeric=True),
         Column(
             "parity, or why not measured",
-            lambda row: "; ".join(filter(None, [_parity(row), undecided(row), missed(row, info), waits(row)])),
+            lambda row: "; ".join(
+                filter(None, [_parity(row), suspect(row), undecided(row), missed(row, info), waits(row)])
+            ),
         ),
     ]
     still, reference = constants(summary) if len(summary) else "", words(summary)
@@ -78,6 +82,10 @@ def group_numbers(frame: pd.DataFrame) -> Any:
 
 def _ratio_interval(low: float, high: float) -> str:
     return "" if low == high == 1 else ratio_interval(low, high)  # the reference's own ratio has none
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _parity(row: dict[str, Any]) -> str:

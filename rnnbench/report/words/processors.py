@@ -1,8 +1,8 @@
 """A processor's identity in one line."""
 
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import plural
 from rnnbench.store.processor import Cache, Processor
+from rnnbench.text import plural
 
 MEBIBYTE = 1 << 20
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
 from rnnbench.analysis.gap import Gap, Step
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import digits, duration, ratio, ratio_interval, whole_percent
+from rnnbench.report.words.units import duration, ratio_with_interval, round_digits, span, whole_percent
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import GRAPH_BACKENDS
+from rnnbench.text import plural
 
 MAX_NAMED = 3
 MINUS = "\u2212"
@@ -35,7 +36,7 @@ LABELS: dict[str, tuple[str, str]] = {
 
 def far(gap: Gap, name: str, reference_name: str) -> str:
     """How long the cell takes compared with the reference, in one sentence."""
-    times = f"{ratio(gap.ratio.value)} ({ratio_interval(gap.ratio.lower, gap.ratio.upper)})"
+    times = ratio_with_interval(gap.ratio.value, gap.ratio.lower, gap.ratio.upper)
     durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
     return f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."
 
@@ -92,15 +93,14 @@ def _explained(gap: Gap, base: Profile | None) -> Iterable[str]:
 def _part(step: Step, base: Profile | None) -> str:
     text = f"{LABELS[step.kind][1]} {duration(step.seconds.value)}"
     if math.isfinite(step.share.value):
-        text += (
-            f", {share_text(step.share.value)} of it ({share_text(step.share.lower)} to {share_text(step.share.upper)})"
-        )
+        interval = span(share_text(step.share.lower), share_text(step.share.upper))
+        text += f", {share_text(step.share.value)} of it ({interval})"
     if step.what:
-        text += f": {one_line(step.what)}, {step.calls:,} times a call"
+        text += f": {one_line(step.what)}, {plural(step.calls, 'time')} a call"
     if step.kind in REMOVES and base is not None and base.works and base.operators:
         operators = operators_per_step(base)
         saved = "which does away with the dispatch of" if step.kind in GRAPH_BACKENDS else "at"
-        text += f", {saved} {digits(operators)} operators a step"
+        text += f", {saved} {_operators(operators)}"
     return text
 
 
@@ -112,14 +112,16 @@ def _goes(base: Profile) -> Iterable[str]:
     above = max(0.0, overhead(shares))  # below 0 by noise
     kind = "launches and gaps" if base.kernels is not None else "dispatch and Python"
     operators = operators_per_step(base)
-    counted = (
-        f" ({digits(operators)} operators a step, {duration(_each(base, shares))} each)"
-        if operators >= 1 and above
-        else ""
-    )
+    counted = f" ({_operators(operators)}, {duration(_each(base, shares))} each)" if operators >= 1 and above else ""
     rest = sorted(_by_what(shares), key=lambda pair: -pair[1])
     kernels = ", ".join(f"{share_text(min(share, 1.0))} {NAMES[what]}" for what, share in rest[:2] if share >= 0.01)
     yield f"{share_text(above)} of its call is {kind}{counted}" + (f", {kernels}." if kernels else ".")
+
+
+def _operators(number: float) -> str:
+    """`12.3 operators a step`, `1 operator a step`."""
+    text = round_digits(number)
+    return f"{text} operator{'' if text == '1' else 's'} a step"
 
 
 def _each(base: Profile, shares: list[Share]) -> float:

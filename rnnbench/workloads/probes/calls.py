@@ -13,7 +13,6 @@ from torch.autograd.profiler import profile
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS
 from rnnbench.workloads import macs
-from rnnbench.workloads.bodies import TorchLayer
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
@@ -29,6 +28,8 @@ OPERATOR = re.compile(r"\w+::\w+")
 
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
 
+TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
+
 # Operators that are backends of their own; everything else consists of ATen's plain operators.
 BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
@@ -42,6 +43,7 @@ class CallCounts:
     allocations: int  # blocks that it requests from its device's allocator
     peak_bytes: int  # most bytes of such blocks that it holds at once; earlier blocks don't count
     backend: str  # one of BACKENDS, or `aten`
+    is_scripted: bool = False  # whether TorchScript runs some of it, whose products have no reliable shapes
 
 
 def probe(built: Built) -> Readings:
@@ -59,13 +61,12 @@ def probe(built: Built) -> Readings:
     if built.case.implementation == "cudagraph":
         del values["peak_bytes"]
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    if backend in OPAQUE_BACKENDS:
-        body = built.model.body
-        lengths = body.lengths if isinstance(body, TorchLayer) and not body.is_padded else None
-        call_macs = macs.of_call(built.model, built.case.workload, lengths)
+    if backend in OPAQUE_BACKENDS or counts.is_scripted:
+        call_macs = macs.of_call(built.model, built.case.workload)
         if call_macs is None:
             del values["macs"]
-            missing["macs"] = f"{backend} hides its products, and the cell has no formula for them"
+            hiding = backend if backend in OPAQUE_BACKENDS else "TorchScript"
+            missing["macs"] = f"{hiding} hides its products, and the cell has no formula for them"
         else:
             values["macs"] = call_macs
     return Readings(values, missing)
@@ -79,9 +80,14 @@ def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] =
     """
     with timed.mode():
         timed.call()
-        forget()
-        with profile(profile_memory=True, with_flops=True) as watched:
-            timed.call()
+    forget()
+    return watch(timed, device)
+
+
+def watch(timed: TimedCall, device: torch.device) -> CallCounts:
+    """Run a call once and count what it does; whatever the call raises is passed on."""
+    with timed.mode(), profile(profile_memory=True, with_flops=True) as watched:
+        timed.call()
     kineto: Any = watched.kineto_results
     events: list[ProfilerEvent] = kineto.experimental_event_tree()
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
@@ -91,7 +97,12 @@ def count(timed: TimedCall, device: torch.device, forget: Callable[[], object] =
     operators = _walk(events, device.type, backends, blocks)
     allocations, peak_bytes = _memory(blocks)
     return CallCounts(
-        flops // 2, operators, allocations, peak_bytes, next((b for b in BACKENDS if b in backends), "aten")
+        macs=flops // 2,
+        operators=operators,
+        allocations=allocations,
+        peak_bytes=peak_bytes,
+        backend=next((b for b in BACKENDS if b in backends), "aten"),
+        is_scripted=any(event.scope() == TORCHSCRIPT for event in kineto.events()),
     )
 
 

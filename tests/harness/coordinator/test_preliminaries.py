@@ -11,7 +11,6 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -77,8 +76,8 @@ def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_pa
         workers.append(FakeWorker(name, clock, lambda message: seen.append(message["op"]), lambda key: 0.01))
         return workers[-1]
 
-    def refuse(ceilings: list[Ceiling]) -> None:
-        assert [ceiling.device for ceiling in ceilings] == ["cpu"]
+    def refuse(ceilings: list[dict[str, Any]]) -> None:
+        assert [ceiling["device"] for ceiling in ceilings] == ["cpu"]
         raise UserError("another machine")
 
     folder = RunFolder.create(tmp_path, "test")

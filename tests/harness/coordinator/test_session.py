@@ -14,12 +14,11 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import session
 from rnnbench.harness.coordinator.resume import OtherMachine
 from rnnbench.harness.coordinator.session import resume_run, run_suite
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.run_info import RunInfo
 from tests import stored
 from tests import workload as small
-from tests.ceilings import ceiling
+from tests.ceilings import ceiling as made_up_ceiling
 
 SUITE = """
 name = "tiny"
@@ -88,24 +87,22 @@ class ElsewhereRunner:
         self.on_ceilings = on_ceilings
 
     def run(self) -> None:
-        self.on_ceilings([of_rate(4e9)])
+        self.on_ceilings([ceiling(4e9)])
 
 
-def of_rate(value: float) -> Ceiling:
-    return ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None)
+def ceiling(value: float) -> dict[str, Any]:
+    return made_up_ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None).to_json()
 
 
 def test_a_run_stays_as_it_is_where_the_rates_are_other_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
-    quiet = {"load": {"load_average": 0.1}, "machine": stored.MACHINE}
-    before = replace(read_info(path), environment=quiet, ceilings=[of_rate(9e9).to_json()])
+    before = replace(read_info(path), ceilings=[ceiling(9e9)])
     after: list[RunInfo] = []
     for name, stub in {
         "read_info": lambda path: before,
         "refuse_other_suite": lambda *_: None,
         "refuse_other_machine": lambda *_: None,
-        "environment": SimpleNamespace(describe=lambda folder: quiet, load=dict),
-        "started": lambda *_, **__: nullcontext(SimpleNamespace(software=None)),
+        "started": lambda *_, **__: nullcontext(SimpleNamespace(software={})),
         "Runner": ElsewhereRunner,
     }.items():
         monkeypatch.setattr(session, name, stub)

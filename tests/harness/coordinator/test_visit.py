@@ -12,6 +12,7 @@ from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.windows import read_windows
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker
@@ -133,3 +134,63 @@ def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides
         visits.visitor.visit(GROUP, visits.sides, replicate=0)
     assert visits.sides[sides[0]].recorder.dropped(GROUP.cases[0])
     assert visits.visitor.visit(GROUP, visits.sides, replicate=0)
+
+
+def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
+    begin: Callable[..., Visits], sides: tuple[str, ...]
+) -> None:
+    asked: list[tuple[str, str]] = []
+    visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
+    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    for side in sides:
+        ops = [op for name, op in asked if name == side]
+        assert ops == ["prepare"] * 3 + ["window"] * 12 + ["verify"] * 3 + ["release"]
+
+
+def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[..., Visits]) -> None:
+    repeats: list[bool] = []
+    visits = begin(
+        ["run"], lambda _, message: repeats.append(message["repeats"]) if message["op"] == "verify" else None
+    )
+    for replicate in range(2):
+        visits.visitor.visit(GROUP, visits.sides, replicate)
+    assert repeats == [True] * 3 + [False] * 3
+
+
+def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
+    begin: Callable[..., Visits], sides: tuple[str, ...]
+) -> None:
+    visits = begin(sides)
+    side = visits.sides[sides[-1]]
+    worker: Any = side.worker
+    answer = worker.request
+    worker.request = lambda message, seconds: (
+        {"ok": False, "status": "failed", "reason": "parity after timing: output is off", "failure": "running"}
+        if message["op"] == "verify" and message["case"]["cell"] == "vanilla"
+        else answer(message, seconds)
+    )
+    with pytest.raises(VisitCut):
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    known = side.recorder.measurements[KEYS[0]]
+    assert (known.status, known.reason) == ("failed", "parity after timing: output is off")
+    for folder in visits.folders:
+        assert len(list(read_windows(folder.path))) == 11  # of 12 turns, so it does not count
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0)
+
+
+def test_a_worker_whose_clock_is_slow_fails_its_case(begin: Callable[..., Visits]) -> None:
+    visits = begin(["run"])
+    worker: Any = visits.sides["run"].worker
+    answer = worker.request
+
+    def slowed(message: dict[str, Any], seconds: float) -> Any:
+        reply = answer(message, seconds)
+        if message["op"] == "window" and message["case"] == KEYS[1]:
+            worker.waited_seconds = 0.35
+        return reply
+
+    worker.request = slowed
+    with pytest.raises(VisitCut):
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    known = visits.sides["run"].recorder.measurements[KEYS[1]]
+    assert (known.status, known.reason) == ("failed", "its clock says 0.04 s where 1.4 s passed")

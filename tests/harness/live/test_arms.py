@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
+from rnnbench.harness.live.arms import arms_of, reference_of
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,6 +21,15 @@ def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for
     assert measure(arms, INPUT, reference="mine", **QUICK).attrs["reference"] == "mine"
     assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).attrs["reference"] == "a"
     assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).attrs["reference"] == "a"
+
+
+def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
+    class Mine(nn.LSTM):
+        pass
+
+    modules = {"first": nn.Linear(3, 5), "mine": Mine(3, 5)}
+    assert reference_of(arms_of(modules, INPUT), None) == "first"
+    assert reference_of(arms_of({**modules, "torch": nn.LSTM(3, 5)}, INPUT), None) == "torch"
 
 
 def test_arguments_are_a_tensor_a_tuple_or_for_each_arm_its_own() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness.worker import failure
-from rnnbench.workloads.observe import ParityError
+from rnnbench.workloads.referee.agreement import ParityError
 
 
 def raised(error: Exception, cause: Exception | None) -> Exception:

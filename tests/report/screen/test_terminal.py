@@ -125,3 +125,11 @@ def test_poor_runs_are_printed_too(quick: pd.DataFrame, info: RunInfo, change: t
     text = terminal.text(changed, info, 100)
     assert "nan" not in text
     assert text.count("vanilla loop ") >= min(len(changed), 16)
+
+
+def test_a_suspect_case_keeps_its_time_and_has_a_note(quick: pd.DataFrame, info: RunInfo) -> None:
+    suspicion = "torch shows 12% of the multiply-accumulates that the reference needs"
+    quick.loc[quick["implementation"] != "torch.nn", "suspicion"] = suspicion
+    told = " ".join(terminal.text(quick, info, 200).split())
+    assert f") suspect: {suspicion}" in told
+    assert "none failed" in told

@@ -217,3 +217,10 @@ def test_a_table_that_is_not_long_says_nothing_of_it(quick: pd.DataFrame, info: 
     ratios = all_tables.render(quick, info)["ratios"]
     assert ratios.total == len(ratios.rows) == len(quick)
     assert "first" not in ratios.note
+
+
+def test_a_suspicion_stands_beside_parity(quick: pd.DataFrame, info: RunInfo) -> None:
+    quick.loc[quick["implementation"] != "torch.nn", "suspicion"] = "torch shows 12%"
+    notes = [row[-1] for row in all_tables.render(quick, info)["ratios"].rows]
+    assert "agrees; suspect: torch shows 12%" in notes
+    assert not any("suspect" in note for note in notes if note.startswith("is the reference"))

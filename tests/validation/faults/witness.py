@@ -16,7 +16,7 @@ from rnnbench.store.folder import RunFolder
 
 
 def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
-    """Note the stage `before` before a method is called, and `after(result)` after it has returned."""
+    """Note the stage `before` before a method is called, and `after` of its arguments after it has returned."""
     method = getattr(kind, name)
 
     def watched(*arguments: Any, **named: Any) -> Any:
@@ -24,7 +24,7 @@ def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
             _note({"stage": before})
         result = method(*arguments, **named)
         if after is not None:
-            _note(after(result))
+            _note(after(*arguments[1:]))
         return result
 
     setattr(kind, name, watched)
@@ -50,7 +50,7 @@ if __name__ == "__main__":
     FILE = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     _watch(WorkerProcess, "__init__", before="starting")
     _watch(RunFolder, "write_info", before="writing run.json")
-    _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
+    _watch(Runner, "run", before="observing", after=lambda: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
-    _watch(Recorder, "window", lambda window: {"window": written(window.to_json())})
+    _watch(Recorder, "keep", lambda window: {"window": written(window.to_json())})
     main()

@@ -3,12 +3,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
@@ -234,3 +237,44 @@ def test_what_a_call_raises_passes_and_leaves_torch_as_it_was(failing: int) -> N
         of(call)
     assert torch_state.capture() == before
     assert of(a_megabyte).allocations == 1
+
+
+class Scripted(nn.Module):
+    """A cell in TorchScript."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.jit.script(Products(input_size, hidden_size))
+
+    def forward(self, input: Tensor, h: Tensor) -> Tensor:
+        new: Tensor = self.cell(input, h)
+        return new
+
+
+class Products(nn.RNNCell):
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:  # type: ignore[override]
+        of_input = torch.mm(input, self.weight_ih.t()) + self.bias_ih
+        return torch.tanh(of_input + torch.mm(hx, self.weight_hh.t()) + self.bias_hh)
+
+
+def test_the_products_of_torchscript_are_not_known() -> None:
+    own: dict[str, Any] = {"reference": "none", "dtype": "float32"}
+    scripted, plain = (
+        build(replace(small.case("vanilla", **own), cell=f"{__name__}:{kind.__name__}"), Path())
+        for kind in (Scripted, Products)
+    )
+    readings = probe(scripted)
+    assert "macs" not in readings.values
+    assert readings.missing["macs"] == "TorchScript hides its products, and the cell has no formula for them"
+    assert probe(plain).values["macs"] > 0
+
+
+def test_a_function_in_torchscript_is_noticed_too() -> None:
+    scripted = torch.jit.script(product_of_itself)
+    for function, is_scripted in ((scripted, True), (product_of_itself, False)):
+        timed = TimedCall(partial(function, torch.ones(4, 4)), torch.inference_mode)
+        assert count(timed, CPU).is_scripted is is_scripted
+
+
+def product_of_itself(input: Tensor) -> Tensor:
+    return torch.mm(input, input)

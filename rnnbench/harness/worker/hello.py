@@ -1,0 +1,30 @@
+"""The first line of a worker, which describes it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnbench.harness import devices
+from rnnbench.harness.machine import torch_state
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION
+
+
+def hello() -> dict[str, Any]:
+    """Description of this worker: versions, and the devices that it sees."""
+    settings = torch_state.capture()
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        **devices.about(),
+        "fixed_addresses": _has_fixed_addresses(),
+        "settings": {name: str(value) for name, value in settings.items() if name in torch_state.DESCRIBED},
+    }
+
+
+def _has_fixed_addresses() -> bool:
+    """Whether address randomization is off for this process, which only Linux supports."""
+    flags = Path("/proc/self/personality")
+    return flags.exists() and bool(int(flags.read_text(), 16) & NO_RANDOMIZATION)

@@ -1,0 +1,99 @@
+"""Whether a built case computes what its reference computes: before it is timed, and again afterwards."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from rnnbench.cells import is_own
+from rnnbench.cells.parity import ComparedTensors, Sums, Weights, allowed, errors
+from rnnbench.store.records import Implementation, Phase, Workload
+from rnnbench.workloads.model import LayerStateModel, SequenceModel
+from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.weights import model_weights
+
+# Implementations that fix the computation, gradients included, for one kind of call.
+FIXED: tuple[Implementation, ...] = ("compiled", "cudagraph")
+TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
+    "inference": "none",
+    "training": "parameters",
+    "step": "parameters",
+    "epoch": "parameters",
+}
+
+
+class ParityError(Exception):
+    """The case does not compute what its reference computes."""
+
+
+def largest_error(built: Built, input: Tensor, *, as_timed: bool) -> float:
+    """Compare a case with its reference on an input; returns the largest relative error. Raises ParityError.
+
+    `as_timed`: in exactly the form that is timed, so that a call without gradients is compared without any.
+    """
+    timed = TIMED_GRADIENTS[built.case.workload.phase]
+    # A compiled or recorded graph is always compared in that form. A class that supports no gradients may be timed in a
+    # phase that takes none.
+    as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
+    compared = ComparedTensors(
+        gradients=timed if as_timed else "all",
+        final_state=built.case.implementation != "torch.nn-padded",
+    )
+    takes_gradients = compared.gradients != "none"
+    model = built.model
+    candidate: nn.Module = model
+    mapping: Callable[[Weights], dict[str, Tensor]] = partial(model_weights, model)
+    with comparable(model, takes_gradients), comparable(built.reference, takes_gradients):
+        if built.is_of_cells:  # a recording is made here, without dropout
+            candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
+        relative_errors = errors(candidate, built.reference, mapping, input, built.layer_state, compared)
+    _check_errors(relative_errors, built.case.workload)
+    return max(relative_errors.values())
+
+
+def _check_errors(relative_errors: Mapping[str, float], workload: Workload) -> None:
+    """Raise ParityError if an error is too large; it names the one that is furthest beyond its tolerance."""
+    sums = Sums(
+        max(workload.input_steps, workload.output_steps),
+        workload.batch_size,
+        workload.hidden_size,
+        workload.output_size,
+    )
+    tolerances = {name: allowed(name, workload.dtype, sums) for name in relative_errors}
+    shares = {name: error / tolerances[name].error for name, error in relative_errors.items()}
+    worst = max(shares, key=lambda name: math.inf if math.isnan(shares[name]) else shares[name])
+    if math.isnan(shares[worst]):
+        raise ParityError(f"{worst} has NaN or infinite values")
+    if not shares[worst] <= 1:
+        error, tolerance = relative_errors[worst], tolerances[worst]
+        raise ParityError(
+            f"{worst} is off by {error:.1e} of the reference's largest value; "
+            f"{tolerance.error:.0e} is allowed ({tolerance.why})"
+        )
+
+
+def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
+    """The mapping from the parameters of a reference model to those of a `LayerStateModel` around `model`."""
+    return {f"model.{name}": weight for name, weight in model_weights(model, weights).items()}
+
+
+@contextmanager
+def comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
+    """Turn dropout off, since the two sides draw different numbers. Not by `eval`, in which cuDNN has no backward."""
+    owners = model.dropout_owners
+    before = [owner.dropout for owner in owners]
+    is_evaluating = not model.training
+    for owner in owners:
+        owner.dropout = 0.0
+    if is_evaluating and takes_gradients:
+        model.train()
+    try:
+        yield
+    finally:
+        for owner, share in zip(owners, before, strict=True):
+            owner.dropout = share
+        if is_evaluating:
+            model.eval()

@@ -1,0 +1,189 @@
+"""Modules that cheat, each in one known way. They run a whole sequence, with the parameters of torch.nn.RNN.
+
+This file is loaded by its path, as a user's own.
+"""
+
+import threading
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+ENOUGH = 40  # calls after which a module trusts that it is being timed
+
+
+class Honest(nn.RNN):
+    """Does what it should."""
+
+
+class Counting(nn.RNN):
+    """Knows how often it was called."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.calls = 0
+        self.enough = ENOUGH
+
+    def forward(self, input: Any, state: Any) -> Any:  # type: ignore[override]
+        self.calls += 1
+        return self.answer(input, state)
+
+    def answer(self, input: Any, state: Any) -> Any:
+        return super().forward(input, state)
+
+
+class MemoByIdentity(Counting):
+    """Looks results up by the tensor object."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.known: dict[Any, Any] = {}
+
+    def key(self, input: Any) -> Any:
+        return id(input)
+
+    def answer(self, input: Any, state: Any) -> Any:
+        key = self.key(input)
+        if key not in self.known:
+            self.known[key] = input, super().answer(input, state)  # the input stays alive, so that its id stays its own
+        return self.known[key][1]
+
+
+class MemoByAddress(MemoByIdentity):
+    """Looks results up by the address of the input's memory."""
+
+    def key(self, input: Any) -> Any:
+        return input.data_ptr()
+
+
+class MemoByValue(MemoByIdentity):
+    """Looks results up by the values of the input: all outputs are right."""
+
+    def key(self, input: Any) -> Any:
+        return input.numpy().tobytes()
+
+
+class MemoByVersion(MemoByIdentity):
+    """Looks results up by the tensor and by how often torch wrote into it."""
+
+    def key(self, input: Any) -> Any:
+        return id(input), input._version
+
+
+class FirstResult(Counting):
+    """Returns its first result again, once it has been called often enough."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        if self.calls == 1:
+            self.first = super().answer(input, state)
+        return self.first if self.calls > self.enough else super().answer(input, state)
+
+
+class EarlyReturn(Counting):
+    """Stops working once it has been called often enough."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        if self.calls > self.enough:
+            return input.new_zeros(*input.shape[:2], self.hidden_size), state
+        return super().answer(input, state)
+
+
+class NanLater(Counting):
+    """Returns NaN once it has been called often enough."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        output, final = super().answer(input, state)
+        return (output * float("nan"), final) if self.calls > self.enough else (output, final)
+
+
+class Thread(Counting):
+    """Leaves the work to a thread, and returns memory that the thread fills later."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        output = input.new_zeros(*input.shape[:2], self.hidden_size)
+        final = torch.zeros_like(state)
+
+        def work() -> None:
+            time.sleep(0.05)
+            with torch.inference_mode():
+                for to, result in zip((output, final), nn.RNN.forward(self, input, state), strict=True):
+                    to.copy_(result)
+
+        threading.Thread(target=work, name="later").start()
+        return output, final
+
+
+class ThreadLater(Thread):
+    """Does so once it has been called often enough."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        return super().answer(input, state) if self.calls > self.enough else nn.RNN.forward(self, input, state)
+
+
+class PatchedTime(Counting):
+    """Replaces `time.perf_counter` by a clock that is ten times slower."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        clock = time.perf_counter
+        if self.calls > self.enough and clock.__name__ == "perf_counter":
+            time.perf_counter = lambda: clock() / 10
+        return super().answer(input, state)
+
+
+class PatchedDevice(Counting):
+    """Replaces the method that clocks calls."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        from rnnbench.harness.devices import Cpu
+
+        if self.calls == 1:
+            clock: Any = lambda device, call, batches, batch, **options: None  # noqa: E731
+            Cpu.clock = clock  # type: ignore[method-assign]
+        return super().answer(input, state)
+
+
+class Imprecise(Counting):
+    """Rounds its input to fewer digits than float32 has: the error is within the tolerance."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        return super().answer((input * 2**14).round() / 2**14, state)
+
+
+class FewProducts(Counting):
+    """Computes with pointwise operators in place of matrix products, which torch would count."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        h, outputs = state[0], []
+        for step in input:
+            of_input = (step[:, None] * self.weight_ih_l0).sum(-1) + self.bias_ih_l0
+            h = torch.tanh(of_input + (h[:, None] * self.weight_hh_l0).sum(-1) + self.bias_hh_l0)
+            outputs.append(h)
+        return torch.stack(outputs), h[None]
+
+
+class ChangedWeights(Counting):
+    """Changes its weights to ones that are cheaper to compute with, once it has been called often enough."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        if self.calls == self.enough:
+            weight: Any = self.weight_hh_l0
+            weight.data.zero_()
+        return super().answer(input, state)
+
+
+class HalfBatch(Counting):
+    """Computes half of the batch, and returns it twice."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        half = input.shape[1] // 2
+        output, final = super().answer(input[:, :half].contiguous(), state[:, :half].contiguous())
+        return torch.cat((output, output), 1), torch.cat((final, final), 1)
+
+
+class ZeroSteps(Counting):
+    """Computes the first half of the steps, and returns zeros for the others as if they were masked."""
+
+    def answer(self, input: Any, state: Any) -> Any:
+        output, final = super().answer(input[: len(input) // 2], state)
+        return torch.cat((output, torch.zeros_like(output))), final

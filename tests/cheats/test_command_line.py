@@ -1,0 +1,54 @@
+"""Known cheats through the command line, with real workers."""
+
+import json
+import shutil
+from pathlib import Path
+
+from tests import repository
+from tests.cheats import cells
+from tests.test_cli import rnnbench
+
+SUITE = """
+name = "cheats"
+[measure]
+replicates = 1
+most_replicates = 1
+windows = 2
+window_seconds = 0.002
+[[sweep]]
+cell = [{cells}]
+reference = "rnn"
+implementation = ["sequence", "torch.nn"]
+batch_size = 4
+seq_len = 3
+input_size = 4
+hidden_size = 8
+"""
+DISAGREES = "parity after timing: final h is off by "
+
+
+def suite(*names: str) -> str:
+    return SUITE.format(cells=", ".join(f'"cells.py:{name}"' for name in names))
+
+
+def test_a_run_fails_what_cheats_and_marks_what_is_suspect(tmp_path: Path) -> None:
+    shutil.copy(cells.__file__, tmp_path)
+    (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByAddress", "Imprecise"))
+    done = rnnbench("run", "cheats.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = " ".join(done.stdout.split())
+    assert f"(1) {DISAGREES}" in printed
+    assert "(2) suspect: computes with less precision than float32: its error is " in printed
+    assert "3 cases measured, none skipped, 1 failed" in printed
+
+
+def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
+    cheating = Path(cells.__file__).read_text()
+    honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n"
+    repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity"), "cells.py": honest})
+    (tmp_path / "cells.py").write_text(cheating)
+    done = rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    finding = json.loads(done.stdout)
+    assert finding["verdict"] == "regressed"
+    assert finding["reason"].startswith(f"fails now: {DISAGREES}")

@@ -1,0 +1,79 @@
+"""Known cheats, in the requests of a worker: each one fails, or is suspect."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.harness.protocol import Building
+from rnnbench.harness.worker.operations import Operations
+from rnnbench.store.records import Case
+from tests import workload as small
+
+SIZES: dict[str, Any] = {"batch_size": 4, "hidden_size": 8, "dtype": "float32"}
+BUILDING = Building(str(Path(__file__).parent), 64)
+PLAN: Any = {"batches": 3, "batch": 5, "seconds": 0.001, "cold": False}
+WINDOWS = 4
+
+
+def case_of(name: str, **axes: Any) -> Case:
+    return Case(f"cells.py:{name}", "sequence", small.workload(**{**SIZES, **axes}))
+
+
+def outcome(case: Case, windows: int = WINDOWS) -> tuple[str, str]:
+    """Do what a run does with one case: the first reason for which it fails, and its suspicion."""
+    observer, worker = (Operations(random.Random(0)) for _ in range(2))
+    observed: Any = observer.handle({**BUILDING.observe(case).content})
+    if not observed["ok"]:
+        return observed["reason"], ""
+    requests = [BUILDING.prepare(case, 0.001, PLAN, cold_cache=False).content]
+    requests += [{"op": "window", "case": case.key, "plan": PLAN}] * windows
+    requests += [BUILDING.verify(case, repeats=True).content]
+    replies: list[Any] = []
+    for request in requests:
+        replies.append(worker.handle({**request}))
+        if not replies[-1]["ok"]:
+            return replies[-1]["reason"], ""
+    return "", observed["measurement"]["suspicion"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("MemoByIdentity", "parity after timing: final h is off by"),
+        ("MemoByAddress", "parity after timing: final h is off by"),
+        ("MemoByValue", "it keeps results: a second call with the same input does 5 operator calls and"),
+        ("MemoByVersion", "parity after timing: final h is off by"),
+        ("FirstResult", "parity after timing: final h is off by"),
+        ("EarlyReturn", "parity after timing: final h is off by"),
+        ("NanLater", "parity after timing: output has NaN or infinite values"),
+        ("Thread", "parity: "),
+        ("ThreadLater", "it leaves threads running: later"),
+        ("PatchedTime", "it replaces time.perf_counter"),
+        ("PatchedDevice", "it replaces Cpu.clock"),
+        ("ChangedWeights", "parity after timing: "),
+        ("HalfBatch", "parity: "),
+        ("ZeroSteps", "parity: "),
+    ],
+)
+def test_a_cheat_fails_with_its_reason(name: str, reason: str) -> None:
+    assert outcome(case_of(name))[0].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "suspicion"),
+    [
+        ("Imprecise", "computes with less precision than float32: its error is "),
+        ("FewProducts", "torch shows 13% of the multiply-accumulates that the reference needs"),
+    ],
+)
+def test_a_cheat_within_the_tolerance_is_suspect(name: str, suspicion: str) -> None:
+    reason, found = outcome(case_of(name))
+    assert reason == ""
+    assert found.startswith(suspicion)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step", "epoch"])
+def test_an_honest_module_neither_fails_nor_is_suspect(phase: str) -> None:
+    assert outcome(case_of("Honest", phase=phase, samples=6 if phase == "epoch" else 0)) == ("", "")

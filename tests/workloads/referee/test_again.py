@@ -1,0 +1,102 @@
+"""A case that has been timed is compared with its reference again; every cell of rnnbench agrees then, too."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnbench.cells import CELLS
+from rnnbench.store.records import Case, DType, Phase
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.probes.calls import CallCounts
+from rnnbench.workloads.referee import again
+from rnnbench.workloads.referee.agreement import ParityError
+from tests import workload as small
+
+IMPLEMENTATIONS: Any = ("loop", "hoisted", "transposed", "torch.nn-cell", "torch.nn-padded")
+AXES: list[dict[str, Any]] = [
+    {"num_layers": 2, "bidirectional": True, "dropout": 0.5},
+    {"lengths": "varied"},
+    {"task": "many_to_one"},
+    {"task": "encoder_decoder", "output_len": 3},
+    {"task": "one_to_many", "input_size": 2},
+]
+
+
+def timed(case: Case) -> tuple[Built, Any]:
+    """A case without its reference, after a few calls, as a worker keeps it."""
+    built = build(case, Path())
+    kept = replace(built, reference=built.model)
+    call = kept.timed_call()
+    with call.mode():
+        for _ in range(3):
+            call.call()
+    call.end()
+    return kept, call
+
+
+@pytest.mark.parametrize(("phase", "dtype"), [("inference", "float16"), ("training", "float32")])
+def test_every_cell_and_implementation_passes(phase: Phase, dtype: DType) -> None:
+    passed = [passes(cell, way, phase=phase, dtype=dtype) for cell, way in product(CELLS, IMPLEMENTATIONS)]
+    assert sum(passed) >= 15
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step", "epoch"])
+def test_every_task_and_shape_passes(phase: Phase) -> None:
+    samples = 6 if phase == "epoch" else 0
+    passed = [passes("lstm", "loop", phase=phase, dtype="bfloat16", samples=samples, **axes) for axes in AXES]
+    assert any(passed)
+
+
+def passes(cell: str, implementation: Any, **axes: Any) -> bool:
+    """Verify a case after a few calls; returns whether it makes sense at all."""
+    case = small.case(cell, implementation, **axes)
+    try:
+        built, call = timed(case)
+    except Skip:
+        return False
+    again.verify(built, call, None if built.unequal else build(again.reference_case(case), Path()).model)
+    again.check_repeats(built, call)
+    return True
+
+
+def test_the_reference_that_is_built_later_has_the_same_weights() -> None:
+    case = small.case("lstm", phase="training")
+    built, later = build(case, Path()), build(again.reference_case(case), Path())
+    pairs = zip(built.reference.parameters(), later.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_weight_that_has_changed_is_noticed() -> None:
+    built, call = timed(small.case("gru"))
+    reference = build(again.reference_case(built.case), Path()).model
+    with torch.no_grad():
+        next(built.model.body.parameters()).mul_(1.01)
+    with pytest.raises(ParityError, match="is off by"):
+        again.verify(built, call, reference)
+
+
+def test_without_a_reference_only_values_that_are_not_finite_are_noticed() -> None:
+    built, call = timed(small.case("vanilla", reference="none"))
+    again.verify(built, call, None)
+    with torch.no_grad():
+        next(built.model.body.parameters()).fill_(torch.nan)
+    with pytest.raises(ParityError, match="output has NaN or infinite values"):
+        again.verify(built, call, None)
+
+
+def counts(*operators: int) -> Any:
+    """A function that returns calls with so many operators, one after the other."""
+    calls = iter([CallCounts(0, value, 0, 0, "aten") for value in operators])
+    return lambda: next(calls)
+
+
+def test_less_in_every_second_call_is_told_and_less_now_and_then_is_chance() -> None:
+    assert again.kept_results(counts(*[9, 1] * again.REPEATS), lambda number: None).startswith(
+        "keeps results: a second"
+    )
+    assert again.kept_results(counts(9, 1, 9, 1, 9, 9), lambda number: None) == ""
