@@ -18,7 +18,8 @@ INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:0
 def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:
     """A run's description on a processor, which older versions did not record, with ceilings."""
     machine = {} if processor is None else {"processor": processor.to_json()}
-    return replace(INFO, environment={"machine": machine}, ceilings=list(ceilings))
+    environment = {"machine": machine, "load": {"load_average": 0.1}}
+    return replace(INFO, environment=environment, ceilings=list(ceilings))
 
 
 def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:

@@ -14,6 +14,7 @@ from rnnbench.store.run_info import RunInfo
 
 # What changes a ratio to torch.nn even if no cell has changed. Measured clock rates are not part of it.
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
+MAX_QUIET_LOAD = 0.5  # load average over a minute of a machine on which nothing else runs
 MEASURE = ("windows", "window_seconds", "cold_cache")
 
 
@@ -65,7 +66,10 @@ def _software(info: RunInfo) -> dict[str, Any]:
 
 
 def _rates(info: RunInfo) -> Rates:
-    """The measured rates of a run's machine."""
+    """The measured rates of a run's machine; none if other work ran when the run began, which lowers them all."""
+    load = (info.environment.get("load") or {}).get("load_average")
+    if not isinstance(load, int | float) or load > MAX_QUIET_LOAD:
+        return {}
     return {ceiling.place: ceiling.rates for ceiling in map(Ceiling.from_json, info.ceilings)}
 
 

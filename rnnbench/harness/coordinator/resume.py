@@ -113,9 +113,9 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
         raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
-def refuse_other_rates(path: Path, info: RunInfo, ceilings: list[dict[str, Any]]) -> None:
+def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: list[dict[str, Any]]) -> None:
     """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
-    if apart := differences(info, replace(info, ceilings=ceilings)):
+    if apart := differences(info, replace(info, environment=environment, ceilings=ceilings)):
         raise OtherMachine(
             f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; "
             "resume it when nothing else runs here, or start a new run"

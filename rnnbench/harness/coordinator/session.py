@@ -96,7 +96,7 @@ def resume_run(
                 state=state,
                 ceilings=info.ceilings,
                 on_progress=on_progress,
-                on_ceilings=partial(refuse_other_rates, path, info),
+                on_ceilings=partial(refuse_other_rates, path, info, current),
             )
             notes = [*without_shortfall(info.notes), f"resumed after {state.seconds:.0f} s by: {command}"]
             try:

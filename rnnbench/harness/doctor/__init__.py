@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench import suites
+from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
 from rnnbench.analysis.noise import Noise, noise
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
@@ -39,7 +40,7 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     machine, load = environment["machine"], environment["load"]
     cores = len(machine["cores_allowed"])
     texts = []
-    if load["load_average"] is not None and load["load_average"] > 0.5:
+    if load["load_average"] is not None and load["load_average"] > MAX_QUIET_LOAD:
         texts.append(
             f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
             "or expect wider intervals."

@@ -70,6 +70,15 @@ def test_machines_of_one_name_and_other_rates_are_two() -> None:
         assert told(rate(127e9), on(PROCESSOR)) == []  # not measured
 
 
+@pytest.mark.parametrize("load", [0.6, None, "much"])
+def test_rates_of_a_busy_machine_say_nothing(load: Any) -> None:
+    quiet, slow = rate(127e9), rate(55e9)
+    busy = replace(slow, environment=slow.environment | {"load": {"load_average": load}})
+    for told in (differences, machine_differences):
+        assert told(quiet, slow)
+        assert told(quiet, busy) == told(busy, quiet) == []
+
+
 def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
     base, head = rate(127e9, torch="2.8"), rate(55e9, torch="2.9")
     assert differences(base, head) == ["torch was '2.8' and is '2.9'"]

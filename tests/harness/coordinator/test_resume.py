@@ -143,8 +143,9 @@ def test_a_machine_with_other_rates_is_not_mixed_in(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"products in BLAS reach 4 GMAC/s and reached 9 GMAC/s before .*; resume it when"
     ):
-        refuse_other_rates(tmp_path, info, [here])
-    refuse_other_rates(tmp_path, info, [before])
+        refuse_other_rates(tmp_path, info, info.environment, [here])
+    refuse_other_rates(tmp_path, info, info.environment, [before])
+    refuse_other_rates(tmp_path, info, info.environment | {"load": {"load_average": 4.0}}, [here])
 
 
 def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:

@@ -96,13 +96,15 @@ def ceiling(value: float) -> dict[str, Any]:
 
 def test_a_run_stays_as_it_is_where_the_rates_are_other_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored.folder(tmp_path, {small.case("gru"): [[0.002]]})
-    before = replace(read_info(path), ceilings=[ceiling(9e9)])
+    quiet = {"load": {"load_average": 0.1}, "machine": stored.MACHINE}
+    before = replace(read_info(path), environment=quiet, ceilings=[ceiling(9e9)])
     after: list[RunInfo] = []
     for name, stub in {
         "read_info": lambda path: before,
         "refuse_other_suite": lambda *_: None,
         "refuse_other_machine": lambda *_: None,
-        "started": lambda *_, **__: nullcontext(SimpleNamespace(software={})),
+        "environment": SimpleNamespace(describe=lambda folder: quiet, load=dict),
+        "started": lambda *_, **__: nullcontext(SimpleNamespace(software=None)),
         "Runner": ElsewhereRunner,
     }.items():
         monkeypatch.setattr(session, name, stub)
