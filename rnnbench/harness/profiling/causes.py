@@ -77,11 +77,12 @@ def _hoistable(
 
     First those that could be made before a loop, then those that only read its outputs, as a head does.
     """
-    recurrent = [call for group in groups if any(reached(watched, group)) for call in group]
+    recurrent = [call for group in recurrence.depending(watched, groups) for call in group]
+    excluded = again | {call.ordinal for call in recurrent}
     before: list[list[ProgramCall]] = []
     after: list[list[ProgramCall]] = []
     for group in groups:
-        if len(group) < MIN_CALLS or any(reached(watched, group)) or group[0].ordinal in again:
+        if len(group) < MIN_CALLS or group[0].ordinal in excluded:
             continue
         if len({input_of(call).shape for call in group}) > 1 or input_of(group[0]).dim() != MATRIX:
             continue

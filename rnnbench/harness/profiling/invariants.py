@@ -52,7 +52,7 @@ class ValueNumbers:
         """What is equal for two arguments with equal values."""
         if isinstance(value, Tensor):
             place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
-            return self._values.get(id(value)) or self._number(place)
+            return self._values.setdefault(id(value), self._number(place))
         if isinstance(value, tuple | list):
             return tuple(map(self.key, value))
         return value if isinstance(value, int | float | str | torch.dtype | None) else repr(value)

@@ -43,8 +43,10 @@ class Layout:
         return replace(self, strides=(self.shape[1], 1))
 
     def tensor(self, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-        """A matrix of random values, stored this way."""
-        strides = self.strides if min(self.strides) > 0 else (self.shape[1], 1)  # an expanded one is read as often
+        """A matrix of random values, stored this way; one whose values overlap in memory is stored row by row."""
+        (near, count), (far, _) = sorted(zip(self.strides, self.shape, strict=True))
+        overlaps = near < 1 or (min(self.shape) > 1 and far < near * count)
+        strides = self.by_row.strides if overlaps else self.strides
         made = torch.empty_strided(self.shape, strides, dtype=dtype, device="cpu")
         return made.copy_(torch.randn(self.shape, generator=generator, device="cpu"))
 

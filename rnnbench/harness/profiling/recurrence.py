@@ -1,7 +1,7 @@
 """The recurrence of a program: its products by weight, which of them depend on each other, and the number of steps."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from rnnbench.harness.profiling.remedies import product_of
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
 LAYERS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
 BATCHED = 3  # dimensions of a batch of sequences
-FIRST_WEIGHT = 2  # index among the arguments of a cell, and of a layer whose sequences are not packed
+FIRST_WEIGHT = 2  # index among the arguments of a cell
 
 
 def products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
@@ -36,19 +36,23 @@ def by_weight(watched: Watched) -> list[list[ProgramCall]]:
     return list(groups.values())
 
 
+def depending(watched: Watched, groups: Iterable[list[ProgramCall]]) -> list[list[ProgramCall]]:
+    """The groups of which a call depends on an earlier one."""
+    return [group for group in groups if len(group) > 1 and any(reached(watched, group))]
+
+
 def steps_of(watched: Watched) -> int:
     """Steps of the sequence: the most products, or cells of torch, with one weight that depend on each other."""
     numbers = ValueNumbers(watched.calls)
     cells: dict[Any, list[ProgramCall]] = defaultdict(list)
     layers: dict[Any, int] = defaultdict(int)
     for call in watched.calls:
-        key = (call.name, numbers.key(list(call.args[FIRST_WEIGHT:])))
         if call.name in CELLS:
-            cells[key].append(call)
+            cells[call.name, numbers.key(call.args[FIRST_WEIGHT:])].append(call)
         elif call.name in LAYERS:
-            layers[numbers.key([arg for arg in call.args if isinstance(arg, list | tuple)][-1])] += _length(call.args)
-    groups = [*by_weight(watched), *cells.values()]
-    chains = [len(group) for group in groups if any(reached(watched, group))]
+            weights = [arg for arg in call.args if isinstance(arg, list | tuple)][-1]
+            layers[call.name, numbers.key(weights)] += _length(call.args)
+    chains = [len(group) for group in depending(watched, [*by_weight(watched), *cells.values()])]
     return max([*chains, *layers.values()], default=1)
 
 

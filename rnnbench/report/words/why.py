@@ -59,7 +59,7 @@ CURES: dict[str, str] = {
     "not hoisted": "make the input product once for all steps, before the loop",
     "output product": "make the output product once for all steps, after the loop",
     "loop invariant": "compute the value once, before the loop",
-    "weight gradients": "run it as `compiled`, which makes them one product",
+    "weight gradients": "run it as rnnbench's `compiled`, which makes them one product",
     "threads": "run on one thread",
     "synchronisation": "check the value once, after the loop",
     "unused": "leave the unused result out",

@@ -127,7 +127,14 @@ def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once
     def cast(x: Tensor, h: Tensor) -> Tensor:
         return torch.tanh(x @ w_x.t() + (h.double() @ w_h.double()).float())
 
-    for step, calls in ((joined, 2 * STEPS), (cast, STEPS)):
+    def from_a_function_that_returns_its_argument(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(x @ w_x.t() + h @ w_h.contiguous().exp())
+
+    for step, calls in (
+        (joined, 2 * STEPS),
+        (cast, STEPS),
+        (from_a_function_that_returns_its_argument, STEPS),
+    ):
         recording = watched(loop(step))
         (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
         assert suspect.calls == calls

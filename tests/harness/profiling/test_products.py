@@ -69,11 +69,13 @@ def macs(made: list[MatrixProduct]) -> int:
     return sum(product.x.shape[0] * product.x.shape[1] * product.weight.shape[0] for product in made)
 
 
-def test_a_matrix_is_made_with_its_strides_and_an_expanded_one_with_its_shape() -> None:
+def test_a_matrix_is_made_with_its_strides_and_one_that_overlaps_with_its_shape() -> None:
     generator = torch.Generator()
     for strides in ((3, 1), (1, 2), (6, 2)):
         assert Layout((2, 3), strides).tensor(torch.float32, generator).stride() == strides
-    assert Layout((2, 3), (0, 0)).tensor(torch.bfloat16, generator).shape == (2, 3)
+    for strides in ((0, 0), (0, 1), (1, 1), (2, 1)):  # expanded, or the windows of a longer row
+        assert Layout((2, 3), strides).tensor(torch.bfloat16, generator).stride() == (3, 1)
+    assert Layout((1, 3), (1, 1)).tensor(torch.float32, generator).shape == (1, 3)
 
 
 def test_an_idle_product_and_a_weight_to_be_packed_are_stored_as_parameters_are() -> None:
