@@ -10,6 +10,7 @@ from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, one_line, say, 
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, is_reference, words
 from rnnbench.report.words.series import with_series
+from rnnbench.report.words.suspicion import is_suspect
 from rnnbench.report.words.units import digits, ratio, span
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 from rnnbench.store.run_info import RunInfo
@@ -41,10 +42,12 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
         return [ALONE]
     if compared.empty:
         return [f"Without {name}, which was not measured beside these, how far they are from it can't be said."]
-    same_work = compared[compared["parity"] == "agrees"]
-    counted = compared if same_work.empty else same_work
+    suspects = is_suspect(compared)
+    trusted = compared if suspects.all() else compared[~suspects]
+    same_work = trusted[trusted["parity"] == "agrees"]
+    counted = trusted if same_work.empty else same_work
     known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
-    return [*known, *_unchecked(compared, counted), *_alone(own)]
+    return [*known, *_unchecked(trusted, counted), *_suspect(compared[suspects]), *_alone(own)]
 
 
 def significance(summary: pd.DataFrame) -> str:
@@ -174,6 +177,12 @@ def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
         yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
     elif cells:
         yield f"Not checked to do the same work: {', '.join(cells)}."
+
+
+def _suspect(suspects: pd.DataFrame) -> Iterable[str]:
+    """The cells whose time may be that of less work."""
+    if cells := [one_line(cell) for cell in suspects["cell"].unique()]:
+        yield f"Suspect, with the reason beside the time, and not counted if others are not: {', '.join(cells)}."
 
 
 def _alone(own: pd.DataFrame) -> Iterable[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from rnnbench.report.words.axes import one_line
 
 
@@ -11,3 +13,8 @@ def suspect(row: Mapping[Any, Any]) -> str:
     if row["status"] != "measured" or not row.get("suspicion"):
         return ""
     return f"suspect: {one_line(row['suspicion'])}"
+
+
+def is_suspect(summary: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of a summary are suspect."""
+    return pd.Series([bool(suspect(row)) for row in summary.to_dict("records")], index=summary.index, dtype=bool)

@@ -15,7 +15,9 @@ from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee.agreement import comparable
 
 MIN_MACS_SHARE = 0.5  # of the multiply-accumulates that the reference needs
-MAX_ERROR_RATIO = 30.0  # a case's error over its reference's, both against float64
+# A case's error over its reference's, both against float64. rnnbench's own cells reach 2 on a CPU, at hidden sizes of 4
+# to 256 and up to 500 steps, in float32 and float16.
+MAX_ERROR_RATIO = 30.0
 # Types in which a narrower one shows: float64 has no wider type to compare with, and TF32 is narrow where it is used.
 JUDGED: tuple[DType, ...] = ("float32", "float16")
 

@@ -30,6 +30,15 @@ def test_the_answer_names_machine_range_and_both_ends(quick: pd.DataFrame, info:
     assert "the farthest lstm loop in inference" in text
 
 
+def test_a_suspect_cell_is_named_and_not_counted(quick: pd.DataFrame, info: RunInfo) -> None:
+    quick.loc[quick["cell"] == "lstm", "suspicion"] = "torch shows 12%"
+    quick.loc[quick["cell"] == "lstm", "ratio"] = 0.01
+    text = answer(quick, info)
+    assert "0.01" not in text
+    assert "Suspect, with the reason beside the time, and not counted if others are not: lstm." in text
+    assert "Suspect" not in answer(quick.assign(suspicion=""), info)
+
+
 def test_flushed_caches_are_named_with_the_machine(quick: pd.DataFrame, info: RunInfo) -> None:
     cold = info_with(info, resolved={"measure": {"cold_cache": True}})
     words = "On this CPU (AMD EPYC 7B13, 1 thread), caches flushed before every call, hand-written cells take"
