@@ -82,6 +82,18 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account() -> None:
     assert len(table) == len(real.HEADS)
 
 
+def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real, "complete_visits", lambda frame: frame)
+    arms = {"Steps0": (1, 1e-9), "Steps200": (8, 1e-3), "Steps800": (2, 4e-3), "Steps204": (16, 1e-3)}
+    rows = [
+        {**asdict(small.workload()), "worker": worker, "case": cell, "cell": f"repeated.py:{cell}"}
+        | {"batch": batch if worker else 8, "quantiles": [seconds * (1 + worker), 1.0]}
+        for worker in (0, 1)
+        for cell, (batch, seconds) in arms.items()
+    ]
+    assert real.block_ratios(pd.DataFrame(rows)).tolist() == pytest.approx([4.0, 2.0])
+
+
 def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> None:
     groups = suites.read(str(real.SUITE)).groups({}, None, most=None)
     assert [len(group.cases) for group in groups] == [7] * 6

@@ -43,10 +43,12 @@ SIMULATED_SUITES = 1000
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 100  # with 100 cases each
 REAL_RUNS = 8  # with 30 intervals each
+BUSY_PROCESSES = 4
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "bias": bias.bias,
     "simulated-coverage": lambda: simulation.coverage(SIMULATED_RUNS),
     "real-coverage": lambda: real.coverage(REAL_RUNS),
+    "busy-coverage": lambda: real.coverage(REAL_RUNS, busy=BUSY_PROCESSES),
     "agreement": agreement.agreement,
     "estimator": estimator.estimators,
     "cost": cost.cost,

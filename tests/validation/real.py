@@ -12,42 +12,56 @@ from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.store.records import WORKLOAD_AXES
+from tests.validation.hogs import hogs
 
 SUITE = Path(__file__).with_name("repeated.toml")
 BASE_STEPS = 200
+MAX_BLOCK_RATIO = 1.5
 HEADS = {"Again200": 200, "Steps204": 204, "Steps210": 210, "Steps300": 300, "Steps800": 800}
 
 
-def coverage(runs: int) -> pd.DataFrame:
-    """A row for each ratio: how many of the 95% intervals hold the true ratio."""
-    rows = pd.concat([intervals(one_run()) for _ in range(runs)])
-    table = rows.groupby("steps over base").agg(
-        intervals=("covers", "size"),
-        covered=("covers", "mean"),
-        half_width=("half_width", "median"),
-        median_error=("error", "median"),
-        largest_error=("error", lambda errors: errors.abs().max()),
-    )
-    everything = pd.DataFrame(
+def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
+    """A row for each ratio: how many of the 95% intervals hold the true ratio. `busy` processes run beside it."""
+    with hogs(busy):
+        frames = [one_run() for _ in range(runs)]
+    rows = pd.concat([intervals(times_of(frame)) for frame in frames])
+    blocks = pd.concat([block_ratios(frame) for frame in frames])
+    parts = [(ratio, part) for ratio, part in rows.groupby("steps over base")] + [("all", rows)]
+    return pd.DataFrame(
         {
-            "intervals": [len(rows)],
-            "covered": [rows["covers"].mean()],
-            "half_width": [rows["half_width"].median()],
-            "median_error": [rows["error"].median()],
-            "largest_error": [rows["error"].abs().max()],
-        },
-        index=pd.Index(["all"], name="steps over base"),
+            "steps over base": ratio,
+            "intervals": len(part),
+            "covered": part["covers"].mean(),
+            "half_width": part["half_width"].median(),
+            "median_error": part["error"].median(),
+            "largest_error": part["error"].abs().max(),
+            "groups with blocks within 1.5": (blocks <= MAX_BLOCK_RATIO).mean() if ratio == "all" else math.nan,
+        }
+        for ratio, part in parts
     )
-    return pd.concat([table, everything]).reset_index()
+
+
+def block_ratios(frame: pd.DataFrame) -> "pd.Series[float]":
+    """The longest block over the shortest one, for each visit to a group, by the time that each case takes at best."""
+    windows = complete_visits(frame)
+    windows = windows[windows["cell"].str.rpartition(":")[2] != "Steps0"]  # it does nothing
+    best = windows["quantiles"].map(min).groupby(windows["case"]).transform("min")
+    blocks = windows["batch"] * best
+    visits = blocks.groupby([windows["worker"], *(windows[axis] for axis in WORKLOAD_AXES)])
+    return visits.max() / visits.min()
 
 
 def one_run() -> pd.DataFrame:
-    """The times of each replicate of a run of `repeated.toml`."""
+    """The frame of a run of `repeated.toml`."""
     suite = suites.read(str(SUITE))
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups({}, None, most=None)
         path = run_suite(suite, groups, suite.settings, out=Path(out), command="", on_progress=lambda step: None)
-        frame = load(path)
+        return load(path)
+
+
+def times_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """The times of each replicate of a run, with the name of each cell."""
     times = replicate_times(complete_visits(frame))
     cells = frame.drop_duplicates("case").set_index("case")["cell"].str.rpartition(":")[2]
     return times.assign(cell=times["case"].map(cells))

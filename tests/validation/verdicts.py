@@ -6,13 +6,10 @@ ten. In other suites nothing differs.
 """
 
 import itertools
-import multiprocessing
-import random
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.harness.check.check import check, select
 from rnnbench.harness.check.sides import sides
+from tests.validation.hogs import hogs
 
 PLANTED = Path(__file__).with_name("planted")
 CELLS = ("VanillaSlow", "LSTMSlow", "GRUSlow")
@@ -62,7 +60,7 @@ def run(trials: Sequence[Trials]) -> Iterator[pd.DataFrame]:
     for trial in trials:
         for number, plan in enumerate(trial.plans):
             started = time.monotonic()
-            with _hog(trial.hog):
+            with hogs(int(trial.hog), rests=True):
                 comparison = one_check(plan, trial.budget_seconds, every_tenth=trial.every_tenth)
             seconds = time.monotonic() - started
             kind = f"{trial.kind}, with a hog" if trial.hog else trial.kind
@@ -132,26 +130,3 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-@contextmanager
-def _hog(is_wanted: bool) -> Iterator[None]:
-    """Run a process that keeps a core busy for one to three seconds, rests as long, and repeats."""
-    if not is_wanted:
-        yield
-        return
-    process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
-
-
-def _burn() -> None:
-    while True:
-        end = time.monotonic() + random.uniform(1, 3)
-        while time.monotonic() < end:
-            sum(range(10_000))
-        time.sleep(random.uniform(1, 3))
