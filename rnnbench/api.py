@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,16 +135,18 @@ def explain(
     runs first; `budget_seconds` limits only that part. With a `folder`, traces for Perfetto and stacks for flame graphs
     are written below it.
 
-    Needless work is found from what the code does: copies in every step, products of the input that could be one,
-    several small products of one input, values that are read back into Python, and unused results. Its cost is measured
-    by calls that leave it out, in turns with calls that don't. This changes neither what the module computes nor its
-    weights.
+    Needless work is found from what the code does: copies in every step, values that are computed again in every step,
+    products of the input or the output that could be one, several small products of one input, values that are read
+    back into Python, and unused results. Its cost is measured by calls that leave it out, in turns with calls that
+    don't. On a CPU the module's matrix products are also made in each library that torch has. This changes neither what
+    the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
 
     The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has `words(name)`,
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.analysis.gap import between, is_alike, take_apart
+    from rnnbench.analysis.between import between
+    from rnnbench.analysis.gap import UNLIKE, is_alike, own_causes, take_apart
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.screen.progress import shown_rounds
@@ -158,7 +161,9 @@ def explain(
         if name != result.reference:
             alike = is_alike(profile, taken[name]) and is_alike(profiles[result.reference], end)
             below = between(profile, profiles[result.reference]) if alike else ()
-            gaps[name] = take_apart({name: taken[name]}, end, profile.causes, below)
+            both_work = profile.works and profiles[result.reference].works
+            gap = take_apart({name: taken[name]}, end, own_causes(profile, profiles[result.reference]), below)
+            gaps[name] = replace(gap, note=UNLIKE if both_work and not alike else "")
     return Explained(_framed(result, phase, settings), profiles, gaps, path)
 
 
@@ -191,6 +196,6 @@ def _framed(result: "Found", phase: "Phase", settings: "Settings") -> "Measured"
         "device": result.device,
         "threads": result.threads,
         "torch": result.torch,
-        "note": " ".join([note(frame, settings, cut=result.taken.cut), *result.notes]),
+        "note": " ".join([note(frame, settings, cut=result.taken.cut, needed=result.taken.needed), *result.notes]),
     }
     return measured

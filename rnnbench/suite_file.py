@@ -26,6 +26,7 @@ from rnnbench.store.records import (
 )
 from rnnbench.store.regular_files import read_text
 from rnnbench.store.schema import MAX_INTEGER
+from rnnbench.text import plural
 
 
 def _as_list(value: object) -> Sequence[object]:
@@ -157,7 +158,7 @@ def read(path: Path) -> SuiteFile:
     if faults or content is None:
         words = list(dict.fromkeys(fault() for fault in faults[:MAX_FAULTS]))
         if len(faults) > MAX_FAULTS:
-            words.append(f"and {len(faults) - MAX_FAULTS} more errors")
+            words.append(f"and {plural(len(faults) - MAX_FAULTS, 'more error')}")
         raise UserError("\n".join(f"{path}: {word}" for word in words))
     return content
 

@@ -1,4 +1,6 @@
-"""Untrusted text: make it safe to show on a terminal, and possible to write to a file."""
+"""Text that every part needs: untrusted text made safe to show and to write, and counts and durations in words."""
+
+import math
 
 
 def printable(text: str) -> str:
@@ -17,3 +19,19 @@ def writable(text: str) -> str:
 def encoded(text: str) -> bytes:
     """The text as bytes of UTF-8; see `writable`."""
     return writable(text).encode()
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 case`, `1,200 cases`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def rounded_up(seconds: float) -> str:
+    """How long something is expected to take: `40 s`, `4 min`, `3 h`.
+
+    Raises ValueError if the number is not finite.
+    """
+    if not math.isfinite(seconds):
+        raise ValueError(f"expected a number of seconds, found {seconds}")
+    step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
+    return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"

@@ -3,12 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import RunInfo
 
-INFO = RunInfo("test", "a run made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"python": "3.11"})
+PROCESSOR = Processor("A Processor", "A Maker", "25", "17", "1", ("avx2", "fma"), (Cache(3, "unified", 32 << 20, 8),))
+MACHINE = {"processor": PROCESSOR.to_json()}
+INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"machine": MACHINE})
+
+
+def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:
+    """A run's description on a processor, which older versions did not record, with ceilings."""
+    machine = {} if processor is None else {"processor": processor.to_json()}
+    environment = {"machine": machine, "load": {"load_average": 0.1}}
+    return replace(INFO, environment=environment, ceilings=list(ceilings))
 
 
 def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:

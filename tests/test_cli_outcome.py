@@ -1,4 +1,4 @@
-"""A command that measured nothing fails and names a budget that would be enough."""
+"""A command that measured nothing fails and names the budget that it needs."""
 
 import re
 from pathlib import Path
@@ -21,30 +21,34 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_budget_that_is_too_small_is_an_error_and_the_one_that_is_named_is_enough(folder: Path) -> None:
+def test_a_budget_that_is_too_small_is_an_error_and_the_least_that_is_needed_is_named(folder: Path) -> None:
     done = rnnbench("run", "tiny.toml", "--budget", "0.5s", cwd=folder)
     (path,) = (folder / "results").iterdir()
     run = f"results/{path.name}"
     assert done.returncode == 2
     message = done.stderr.splitlines()[-1]
     named = re.fullmatch(
-        rf"rnnbench: {run}: no case was measured within the budget, which ended at case 0 of 6; about --budget (\d+s) "
-        rf"would be enough; --resume {run} goes on with what it has",
+        rf"rnnbench: {run}: no case was measured within the budget, which ended at case 0 of 6; at least --budget "
+        rf"(\d+)s is needed; --resume {run} goes on with what it has",
         message,
     )
     assert named, message
     assert done.stdout.splitlines()[-1] == run
+    assert re.search(
+        r"^budget: 6 of 6 cases were not reached; at least \d+ s more is needed", done.stdout, re.MULTILINE
+    )
     assert read_info(path).status == "finished"
-    resumed = rnnbench("run", "tiny.toml", "--resume", run, "--budget", named[1], cwd=folder)
+    resumed = rnnbench("run", "tiny.toml", "--resume", run, "--budget", f"{4 * int(named[1])}s", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
     summary = summarize(load(path))
     assert set(summary["status"]) == {"measured", "skipped"}  # nothing is pending
+    assert not [note for note in read_info(path).notes if note.startswith("budget: ")]
 
 
 def test_a_profile_with_a_budget_that_is_too_small_is_an_error(folder: Path) -> None:
     done = rnnbench("profile", "tiny.toml", "--budget", "1s", cwd=folder)
     assert done.returncode == 2
-    assert re.search(r": no case was measured within the budget, .*; about --budget \d+s would be enough$", done.stderr)
+    assert re.search(r": no case was measured within the budget, .*; at least --budget \d+s is needed$", done.stderr)
     assert not (folder / "reports").exists()
 
 
@@ -73,9 +77,9 @@ def test_only_what_was_skipped_is_no_fault(tmp_path: Path, cases: list[tuple[str
 
 def test_a_budget_that_ends_before_the_first_profile_is_an_error(tmp_path: Path) -> None:
     missed = {name: Profile(name, "failed", NOT_REACHED) for name in "ab"}
-    with pytest.raises(UserError, match=r"no case was profiled within the budget.*--budget 20s may be enough"):
-        refuse_no_profile(tmp_path, missed, 10.0)
-    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0)
+    with pytest.raises(UserError, match=r"since measuring alone took 20 s; at least --budget 20s is needed"):
+        refuse_no_profile(tmp_path, missed, 10.0, 14.2)
+    refuse_no_profile(tmp_path, missed | {"c": Profile("c", "failed", "broken")}, 10.0, 14.2)
 
 
 @pytest.mark.parametrize(

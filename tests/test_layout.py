@@ -27,6 +27,7 @@ ALLOWED = {
     "harness/worker": {"profiling", "turns", "devices", "machine"},
     "harness/coordinator": {"turns", "devices", "machine"},
     "harness/check": {"coordinator", "turns", "devices", "machine"},
+    "harness/doctor": {"coordinator", "turns", "devices", "machine"},
     "harness/slurm": {"coordinator", "turns", "devices", "machine"},
     "report/words": set(),
     "report/tables": {"words"},

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import math
+import os
 import re
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from tests.validation import (
     verdicts,
     verdicts_simulated,
 )
+from tests.validation.faults import witness
 
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
@@ -270,3 +273,11 @@ def test_every_test_that_a_table_names_exists(name: str, fewest: int) -> None:
     assert len(named) > fewest
     for file, test in named:
         assert f"def {test}(" in (repository / file).read_text(), f"{file}::{test}"
+
+
+def test_the_witness_of_the_faults_still_finds_all_that_it_watches(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(witness.__file__)), "list", "suites"]
+    result = subprocess.run(
+        command, env=os.environ | {"WITNESS": str(tmp_path / "note")}, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from rnnbench.analysis.changes import Change, changes
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.analysis.verdict import Judged, RatioName, Verdict
 from rnnbench.store.records import Measurement
 
 RANKS: dict[Verdict | None, int] = {
@@ -44,6 +44,32 @@ class Finding:
     replicates: int = 0
     changes: tuple[Change, ...] = ()  # counts that differ
     time_verdict: Verdict | None = None  # of the time alone, without the counts
+    decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
+
+    @property
+    def deciding(self) -> Estimate | None:
+        """The ratio that describes the time: the one that decided or leaves it open; None if no time was compared."""
+        if self.decided_by is not None:
+            return self.mean if self.decided_by == "mean" else self.low
+        return self.mean if self._is_open_in_the_mean else self.low
+
+    @property
+    def is_by_mean(self) -> bool:
+        """Whether `deciding` is the ratio of the means."""
+        return self.decided_by == "mean" or (self.decided_by is None and self._is_open_in_the_mean)
+
+    @property
+    def _is_open_in_the_mean(self) -> bool:
+        """Whether the time is not decided, though the low quantile lies within the margin."""
+        if self.verdict != "inconclusive" or self.low is None or self.mean is None:
+            return False
+        edge = 1 + self.margin
+        return 1 / edge < self.low.lower and self.low.upper < edge
+
+    @property
+    def is_by_counts(self) -> bool:
+        """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
+        return bool(self.judged_changes) and self.time_verdict != self.verdict
 
     @property
     def has_interval(self) -> bool:
@@ -112,8 +138,16 @@ def finding(
     if judged is None:
         result = Finding(case, "inconclusive", margin, unjudged, changes=counts)
     else:
-        result = Finding(case, judged.verdict, margin, "", judged.low, judged.mean, replicates, counts, judged.verdict)
+        result = timed(case, judged, margin, replicates, counts)
     return with_counts(result)
+
+
+def timed(
+    case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...], undecidable: str = ""
+) -> Finding:
+    """The finding for a case whose times were judged, before its counts; `undecidable`: why there is no verdict."""
+    verdict, decided_by = ("inconclusive", None) if undecidable else (judged.verdict, judged.decided_by)
+    return Finding(case, verdict, margin, undecidable, judged.low, judged.mean, replicates, counts, verdict, decided_by)
 
 
 def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
@@ -168,10 +202,8 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _slowest(result: Finding) -> float:
-    """How much slower, by the mean too if it shows what the low quantile can't; infinite if nothing was timed."""
-    if result.low is None or result.mean is None:
-        return float("inf")
-    return max(result.low.value, result.mean.value) if result.mean.lower > 1 + result.margin else result.low.value
+    """The ratio that describes the time; infinite if nothing was timed."""
+    return result.deciding.value if result.deciding else math.inf
 
 
 def with_counts(found: Finding) -> Finding:

@@ -8,10 +8,25 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS, Case
+from rnnbench.store.records import (
+    AXES,
+    FUSED_LAYERS,
+    GRAPH_BACKENDS,
+    OPAQUE_BACKENDS,
+    REFERENCES,
+    WORKLOAD_AXES,
+    Case,
+    Reference,
+    Workload,
+)
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
-BOUNDS = ("arithmetic", "memory", "steps")  # what can set a limit
+BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
+GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # rows of a state's weights, in hidden sizes
+REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
+SAME_EQUATIONS = ("agrees", "is the reference")  # parity of cases that need the reference's weights in each step
+FASTER_SINCE = "the machine was faster then than when its limits were measured"
+LESS_WORK = "its reference did not, so it may do less than the whole work"
 
 
 def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +42,7 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     frame["bound_by"] = np.where(known, np.array(BOUNDS, dtype=object)[np.argmax(np.nan_to_num(terms), axis=1)], "")
     for name, formula in FORMULAS.items():
         frame[name] = formula(frame).astype(float)
-    return frame
+    return _without_beaten_limits(frame)
 
 
 def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
@@ -38,6 +53,22 @@ def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
     saved: pd.Series[float] = fastest.to_numpy() - frame["seconds"]
     calls: pd.Series[float] = _number(frame, "compile_seconds") / saved.where(saved > 0, 0.0)
     return calls.where((frame["implementation"] == "compiled") & saved.notna())
+
+
+def weight_reads(row: dict[Any, Any]) -> tuple[int, float]:
+    """How often a call must read the weights of a state, and their bytes: those of one layer in one direction.
+
+    Each step of a layer needs all of them, and no step can begin before the one before it has ended. In training,
+    backward reads them again, but for the first step, whose state is given. (0, 0) for a case whose equations are not
+    those of its reference.
+    """
+    workload = Case.from_axes(row).workload
+    if row.get("parity") not in SAME_EQUATIONS or workload.reference not in GATES:
+        return 0, 0.0
+    steps = _steps(workload)
+    reads = steps if workload.phase == "inference" else 2 * steps - 1
+    size: float = ITEM_BYTES[workload.dtype] * GATES[workload.reference] * workload.hidden_size**2
+    return reads * workload.num_layers * workload.directions * workload.batches, size
 
 
 FORMULAS: dict[str, Callable[[pd.DataFrame], Any]] = {
@@ -78,14 +109,45 @@ def serial_steps(row: dict[Any, Any]) -> int:
     A fused layer is called again for each output that is fed back; a compiled or recorded call runs those steps too.
     """
     workload = Case.from_axes(row).workload
-    fed_back = workload.output_steps if workload.task in ("one_to_many", "encoder_decoder") else 0
-    read = 0 if workload.task == "one_to_many" else workload.seq_len
     if row["backend"] in FUSED_LAYERS:
-        forward = min(read, 1) + fed_back
+        forward = min(_read(workload), 1) + _fed_back(workload)
     else:
-        forward = 1 if row["backend"] in OPAQUE_BACKENDS else (read + fed_back) * workload.num_layers
+        forward = 1 if row["backend"] in OPAQUE_BACKENDS else _steps(workload) * workload.num_layers
     total = forward * workload.batches
     return total if workload.phase == "inference" else 2 * total
+
+
+def _steps(workload: Workload) -> int:
+    """Steps of a layer, one after another: those that read the sequence, and those that are fed an output."""
+    return _read(workload) + _fed_back(workload)
+
+
+def _read(workload: Workload) -> int:
+    return 0 if workload.task == "one_to_many" else workload.seq_len
+
+
+def _fed_back(workload: Workload) -> int:
+    return workload.output_steps if workload.task in ("one_to_many", "encoder_decoder") else 0
+
+
+def _without_beaten_limits(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the limits that a case has beaten: they are wrong, and `missing` says so."""
+    beaten = frame["times_limit"] < 1
+    if not beaten.any():
+        return frame
+    group = ["run", *WORKLOAD_AXES]
+    with_reference = frame[beaten & frame["implementation"].isin(REFERENCES)][group].itertuples(index=False, name=None)
+    faster = set(with_reference)
+    missing = list(frame["missing"]) if "missing" in frame else [{} for _ in frame.index]
+    for index in np.flatnonzero(beaten):
+        place = tuple(frame[group].iloc[index])
+        cause = FASTER_SINCE if place in faster else LESS_WORK
+        why = f"the call took {frame['times_limit'].iloc[index]:.2f} of its limit, so the limit is wrong: {cause}"
+        missing[index] = {**missing[index], "limit_seconds": why, "times_limit": why}
+    frame["missing"] = pd.Series(missing, index=frame.index, dtype=object)
+    frame.loc[beaten, ["limit_seconds", "times_limit"]] = math.nan
+    frame.loc[beaten, "bound_by"] = ""
+    return frame
 
 
 def _sequences(frame: pd.DataFrame) -> Any:
@@ -93,16 +155,24 @@ def _sequences(frame: pd.DataFrame) -> Any:
     return frame["samples"].where(frame["samples"] > 0, frame["batch_size"])
 
 
-def _terms(row: dict[Any, Any]) -> tuple[float, float, float]:
+def _terms(row: dict[Any, Any]) -> tuple[float, ...]:
     """The least seconds that each of `BOUNDS` needs."""
     ceiling, size, macs = row["ceiling"], moved_bytes(row), row["macs"]
     if not isinstance(ceiling, Ceiling) or math.isnan(size) or macs is None or math.isnan(macs):
-        return math.nan, math.nan, math.nan
+        return (math.nan,) * len(BOUNDS)
     return (
         macs / ceiling.macs_per_second,
-        size / ceiling.bytes_per_second(size),
+        size / ceiling.max_bytes_per_second(size),
+        _weight_seconds(row, ceiling),
         serial_steps(row) * ceiling.step_seconds,
     )
+
+
+def _weight_seconds(row: dict[Any, Any], ceiling: Ceiling) -> float:
+    """The least seconds for reading the weights in every step, less what may stay in registers."""
+    reads, size = weight_reads(row)
+    rate = ceiling.max_reads_per_second(size)
+    return 0.0 if rate is None else reads * max(0.0, size - ceiling.threads * REGISTER_BYTES) / rate
 
 
 def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":

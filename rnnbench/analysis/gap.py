@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.breakdown import breakdown, in_one_piece
+from rnnbench.analysis.between import UNKNOWN, Step, between, minus
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
@@ -19,27 +19,13 @@ TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
 # From the version that one writes first to the fastest; each rung is compared with the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
-OVERHEADS = ("overhead", "gaps")  # the shares of a breakdown outside kernels
 MAX_DIFFERENCE = 0.25  # of a call's time in the run; a profile that differs by more does not explain it
+UNLIKE = (
+    "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
+)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
+IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` removes
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The time that one change saves; negative if it adds time."""
-
-    kind: str  # a rung of the ladder, a kind of cause, `overhead`, `kernels`, or `rest`
-    what: str  # where a cause is in the code; empty for rungs
-    seconds: Estimate
-    share: Estimate = UNKNOWN  # of the gap; NaN if the gap is not certain
-    calls: int = 0  # of a cause in one call of the case
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether it differs from zero by more than chance."""
-        return self.seconds.lower > 0 or self.seconds.upper < 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,7 @@ class Gap:
     axes: dict[str, Any] = field(default_factory=dict)  # cell and workload; empty for modules of a user's process
     case: str = ""  # key of the first rung's case
     reference: str = ""  # key of the reference's
+    note: str = ""  # why the part below the last rung is not taken apart, although both ends were profiled
 
     @property
     def named(self) -> list[Step]:
@@ -86,11 +73,12 @@ def take_apart(
     rest = _rung(last, reference, "rest", gap)
     steps += [replace(step, share=_of(step.seconds, gap)) for step in below]
     rest = _less(rest, steps[len(steps) - len(below) :])
-    shared = next((index for index, step in enumerate(steps) if step.kind in (*GRAPH_BACKENDS, "overhead")), None)
-    if shared is None:
-        rest = _less(rest, named)
-    else:
-        steps[shared] = _less(steps[shared], named)
+    for cause in named:
+        index = _shared(cause, steps)
+        if index is None:
+            rest = _less(rest, [cause])
+        else:
+            steps[index] = _less(steps[index], [cause])
     replicates = sorted(start.keys() & reference.keys())
     ratio = estimate([math.log(start[replicate] / reference[replicate]) for replicate in replicates])
     return Gap(
@@ -105,28 +93,20 @@ def take_apart(
     )
 
 
-def between(last: Profile, reference: Profile) -> tuple[Step, ...]:
-    """The differences of two breakdowns, outside kernels and in kernels; empty if a profile can't be taken apart."""
-    if not (last.works and reference.works) or in_one_piece(last) or in_one_piece(reference):
-        return ()
-    steps = []
-    for kind, is_overhead in (("overhead", True), ("kernels", False)):
-        own, other = (
-            [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead]
-            for profile in (last, reference)
-        )
-        negative = [Estimate(-seconds.value, -seconds.upper, -seconds.lower) for seconds in own]
-        nothing = Estimate(0.0, 0.0, 0.0)
-        steps.append(Step(kind, "", _minus(nothing, [*negative, *other])))
-    return tuple(steps)
-
-
 def is_alike(profile: Profile, measured: TimesByReplicate) -> bool:
     """Whether the calls of a profile took about as long as the measured ones, and the machine was not busier."""
     if not profile.works:
         return False
     ratio = float(np.median(profile.times["call"])) / float(np.median(list(measured.values())))
     return 1 / (1 + MAX_DIFFERENCE) <= ratio <= 1 + MAX_DIFFERENCE
+
+
+def own_causes(profile: Profile | None, reference: Profile | None) -> tuple[Cause, ...]:
+    """The causes of a profile, without the kinds that cost the reference's code time, too."""
+    if profile is None:
+        return ()
+    both = set() if reference is None else {cause.kind for cause in reference.causes}
+    return tuple(cause for cause in profile.causes if cause.kind not in both)
 
 
 def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[str] = ()) -> list[Cause]:
@@ -164,13 +144,19 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
             first, last = next(iter(rungs)), list(rungs)[-1]
             case, lowest = (str(rows_of[name]["case"].iloc[0]) for name in (first, last))
             end = str(references["case"].iloc[0])
-            causes = profiles[case].causes if case in profiles else ()
+            causes = own_causes(profiles.get(case), profiles.get(end))
             ends = ((lowest, rungs[last]), (end, reference))
             alike = all(key in profiles and is_alike(profiles[key], measured) for key, measured in ends)
-            below = between(profiles[lowest], profiles[end]) if alike else ()
+            eager = [profiles.get(str(rows_of[name]["case"].iloc[0])) for name in reversed(rungs)]
+            seen = next(
+                (profile for profile in eager if profile and profile.products and profile.products.seconds), None
+            )
+            below = between(profiles[lowest], profiles[end], seen) if alike else ()
             gap = take_apart(rungs, reference, causes, below)
+            profiled = [profiles.get(lowest), profiles.get(end)]
+            note = "" if alike or not all(profile and profile.works for profile in profiled) else UNLIKE
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
-            result.append(replace(gap, axes=axes, case=case, reference=end))
+            result.append(replace(gap, note=note, axes=axes, case=case, reference=end))
     return result
 
 
@@ -195,6 +181,13 @@ def _cause(cause: Cause, gap: TimesByReplicate) -> Step:
     return Step(cause.kind, cause.what, size, _of(size, gap), cause.calls)
 
 
+def _shared(cause: Step, steps: Sequence[Step]) -> int | None:
+    """The index of the step that also removes a cause, and so contains it; None if there is none."""
+    kinds = [step.kind for step in steps]
+    below = "kernels" if cause.kind in IN_KERNELS else "overhead"
+    return next((kinds.index(kind) for kind in (*GRAPH_BACKENDS, below, "besides") if kind in kinds), None)
+
+
 def _of(size: Estimate, gap: TimesByReplicate) -> Estimate:
     """The share of the gap, for times of another process, which can't be paired with the gap's replicates."""
     whole = estimate(list(gap.values()))
@@ -213,14 +206,6 @@ def _less(step: Step, named: Sequence[Step]) -> Step:
     """A step without the part of it that other steps explain."""
     return replace(
         step,
-        seconds=_minus(step.seconds, [other.seconds for other in named]),
-        share=_minus(step.share, [other.share for other in named]),
+        seconds=minus(step.seconds, [other.seconds for other in named]),
+        share=minus(step.share, [other.share for other in named]),
     )
-
-
-def _minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
-    """The difference of separate measurements: the squares of their intervals' halves add up."""
-    value = whole.value - sum(part.value for part in parts)
-    low = math.hypot(whole.value - whole.lower, *(part.upper - part.value for part in parts))
-    high = math.hypot(whole.upper - whole.value, *(part.value - part.lower for part in parts))
-    return Estimate(value, value - low, value + high)

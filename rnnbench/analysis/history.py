@@ -17,15 +17,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
+from rnnbench.analysis.environments.differences import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, drawn_together
-from rnnbench.analysis.stored import StoredRun, differences, estimated_ratios, located_ratios, matters
+from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -84,11 +84,16 @@ class History:
     runs: tuple[tuple[str, RunInfo], ...]
     eras: tuple[Era, ...]
     lines: tuple[CaseHistory, ...]
+    unidentified: int = 0  # runs that are left out, since their machine is not known
 
 
 def history(runs: Sequence[StoredRun]) -> History:
-    """The lines of all cases that have a reference in two runs of one environment or more."""
-    ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
+    """The lines of all cases that have a reference in two runs of one environment or more.
+
+    Runs by an older rnnbench, which did not record the machine's identity, are left out and counted.
+    """
+    known = [run for run in runs if processor(run.info) is not None]
+    ordered = sorted(known, key=lambda run: (run.info.started, run.name))
     located, estimated = [located_ratios(run) for run in ordered], [estimated_ratios(run) for run in ordered]
     cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
     eras: list[Era] = []
@@ -109,6 +114,7 @@ def history(runs: Sequence[StoredRun]) -> History:
         tuple((run.name, run.info) for run in ordered),
         tuple(eras),
         tuple(_line(*line, changes, estimated) for line, changes in zip(lines, judged, strict=True)),
+        len(runs) - len(known),
     )
 
 
@@ -127,16 +133,15 @@ def _line(
 
 
 def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
-    """Group the indices of runs whose environments agree in all that matters."""
-    eras: list[tuple[Mapping[str, Any], list[int]]] = []
+    """Group the indices of runs by their environment."""
+    eras: list[list[int]] = []
     for index, info in enumerate(infos):
-        environment = matters(info)
-        same = next((indices for other, indices in eras if other == environment), None)
+        same = next((indices for indices in eras if not differences(infos[indices[0]], info)), None)
         if same is None:
-            eras.append((environment, [index]))
+            eras.append([index])
         else:
             same.append(index)
-    return [indices for _, indices in eras]
+    return eras
 
 
 def run_spread(lines: Sequence[Sequence[Location]]) -> float:

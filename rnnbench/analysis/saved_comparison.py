@@ -1,12 +1,13 @@
 """Two sides of pytest-benchmark's files against each other: a verdict if the data allows one, else the reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
 
 from rnnbench.analysis.changes import changes
-from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, with_counts
+from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
+from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
 from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
@@ -84,10 +85,9 @@ def _judged(
         if times is None:
             findings.append(Finding(names[key], "inconclusive", margin, "never in one process with its reference"))
             continue
-        verdict = "inconclusive" if reasons[key] else times.verdict
-        reason = reasons[key] or (UNDECIDED if verdict == "inconclusive" else "")
-        processes = min(pairs[key].numbers)
-        finding = Finding(names[key], verdict, margin, reason, times.low, times.mean, processes, counts, verdict)
+        finding = timed(names[key], times, margin, min(pairs[key].numbers), counts, undecidable=reasons[key])
+        if finding.verdict == "inconclusive" and not finding.reason:
+            finding = replace(finding, reason=UNDECIDED)
         findings.append(with_counts(finding))
     return findings
 
@@ -137,6 +137,8 @@ def _subjects(*sides: Saved) -> dict[str, Subject]:
 def _differences(base: Saved, head: Saved) -> str:
     if base.is_exported != head.is_exported:
         return "one side was exported by rnnbench, whose rounds are replicates, and the other was not"
+    if identity := identity_differences(base.processor, head.processor, ("the base", "the head")):
+        return "; ".join(identity)
     apart = (key for key in base.machine if base.machine[key] != head.machine[key])
     return "; ".join(f"{key} was {base.machine[key]!r} and is {head.machine[key]!r}" for key in apart)
 

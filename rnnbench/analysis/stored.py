@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
@@ -22,11 +23,6 @@ from rnnbench.store.frame import read as read_run
 from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
-
-# What changes a ratio to torch.nn even if no cell has changed. Measured clock rates are not part of it.
-MACHINE = ("cpu", "cgroup_cpu_limit")
-WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings", "gpus")
-MEASURE = ("windows", "window_seconds", "cold_cache")
 
 
 @dataclass(frozen=True)
@@ -77,26 +73,6 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     notes = (head.info.caches,) if head.info.caches else ()
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
-
-
-def differences(base: RunInfo, head: RunInfo) -> list[str]:
-    """The keys that matter and differ between two environments, each with both values."""
-    then, now = matters(base), matters(head)
-    return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
-
-
-def matters(info: RunInfo) -> dict[str, Any]:
-    """All of a run's environment and settings that changes a ratio even if no cell has changed."""
-    machine = info.environment.get("machine", {})
-    worker = info.environment.get("worker", {})
-    measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
-    return {
-        **{key: machine.get(key) for key in MACHINE},
-        "cores": len(machine.get("cores_allowed") or ()),
-        **{key: worker.get(key) for key in WORKER},
-        "variables": info.environment.get("software", {}).get("variables"),
-        **{key: measure.get(key) for key in MEASURE},
-    }
 
 
 def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]) -> list[Finding]:

@@ -38,7 +38,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
       did not get ahead of the device, so that the device waited for it (never on a CPU, which runs its calls itself);
     - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
-      `arithmetic`, `memory` or `steps`.
+      `arithmetic`, `memory`, `weights` (read in every step) or `steps`.
 
     Each interval covers its own case 95% of the time; none is widened because there are many.
     """

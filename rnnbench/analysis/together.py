@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnnbench.analysis.environments.differences import machine_differences
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.location import shift
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
@@ -25,7 +27,7 @@ class TogetherRow:
 
     case: Case
     ratios: tuple[Estimate | None, ...]  # of the low quantile, one for each run
-    changes: tuple[Judged | None, ...]  # each later run against the first
+    changes: tuple[Judged | None, ...]  # each later run against the first; None if the machines differ too
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class Together:
     rows: tuple[TogetherRow, ...]
     alone: int  # cases that only one run has
     unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
+    machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
 
 
 def together(runs: Sequence[StoredRun], margin: float) -> Together:
-    """Line up the runs' cases; up to `margin` is no difference. Raises UserError if no case is in two runs."""
+    """Line up the runs' cases; up to `margin` is no difference. A run of another machine gets no verdicts.
+
+    Raises UserError if no case is in two runs.
+    """
     located, estimated = [located_ratios(run) for run in runs], [estimated_ratios(run) for run in runs]
     cases = {
         key: measurement.case
@@ -54,9 +60,10 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
         names = " and ".join(run.name for run in runs)
         raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
     judged = []
-    for other in located[1:]:
+    machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
+    for other, apart in zip(located[1:], machines, strict=True):
         trial = Trial(dict.fromkeys(common, margin))
-        for key in common:
+        for key in common if not apart else ():
             if key in located[0] and key in other:
                 low, mean = (shift(then, now) for then, now in zip(located[0][key], other[key], strict=True))
                 trial.look(key, low, mean)
@@ -71,7 +78,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     ]
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
-    return Together(infos, margin, tuple(rows), alone, unlike([run.info for run in runs]))
+    return Together(infos, margin, tuple(rows), alone, unlike([run.info for run in runs]), tuple(machines))
 
 
 def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
@@ -87,5 +94,8 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{above}: {key}" if above else key
-        flat |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
+        if key == "processor":
+            flat[name] = Processor.from_json(value)  # one line of a table, not ten
+        else:
+            flat |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
     return flat

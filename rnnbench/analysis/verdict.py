@@ -24,6 +24,7 @@ from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import Location, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
+RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals, over all looks
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -31,20 +32,43 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Judged:
-    """One case: its verdict, and both ratios with the intervals that it rests on, as values and not logarithms."""
+    """One case: its verdict, and both ratios with the intervals that it rests on, as values and not logarithms.
+
+    `decided_by` is the ratio whose test gave `regressed` or `improved`; None for other verdicts. Its interval lies
+    beyond the margin.
+    """
 
     verdict: Verdict
     low: Estimate
     mean: Estimate
+    decided_by: RatioName | None = None
+
+    @property
+    def deciding(self) -> Estimate:
+        """The ratio that describes the verdict: the one that decided it, or the low quantile."""
+        return self.mean if self.decided_by == "mean" else self.low
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The smallest p-value that one ratio has had so far, and both ratios at the look that gave it, as logarithms."""
+
+    p: float = 1.0
+    low: Estimate = UNKNOWN
+    mean: Estimate = UNKNOWN
+
+
+def _untested() -> dict[RatioName, Rejection]:
+    return {"low": Rejection(), "mean": Rejection()}
 
 
 @dataclass
 class Evidence:
     """What is known about one case so far."""
 
-    p_slower: float = 1.0
-    p_faster: float = 1.0
-    low: Estimate = UNKNOWN  # of the logarithm
+    slower: dict[RatioName, Rejection] = field(default_factory=_untested)
+    faster: dict[RatioName, Rejection] = field(default_factory=_untested)
+    low: Estimate = UNKNOWN  # of the logarithm, at the last look
     mean: Estimate = UNKNOWN
     is_inside: bool = False  # the intervals of the last look lie inside the margin
 
@@ -60,21 +84,20 @@ class Trial:
         """Add a look at where a case's log-ratios lie; `spent`: share of the error rate, at most 1 over all looks."""
         edge = math.log1p(self.margins[case])
         known = self.evidence.setdefault(case, Evidence())
-        known.p_slower = min(known.p_slower, 2 / spent * min(location.p_above(edge) for location in (low, mean)))
-        known.p_faster = min(known.p_faster, 2 / spent * min(location.p_below(-edge) for location in (low, mean)))
         known.low, known.mean = (location.interval(1 - (1 - CONFIDENCE) * spent) for location in (low, mean))
+        locations: dict[RatioName, Location] = {"low": low, "mean": mean}
+        for ratio, location in locations.items():
+            for tests, p in ((known.slower, location.p_above(edge)), (known.faster, location.p_below(-edge))):
+                tests[ratio] = min(
+                    tests[ratio], Rejection(2 / spent * p, known.low, known.mean), key=lambda test: test.p
+                )
         known.is_inside = all(-edge < log.lower and log.upper < edge for log in (known.low, known.mean))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each case's verdict from what is known so far."""
-        slower = _rejected({case: known.p_slower for case, known in self.evidence.items()})
-        faster = _rejected({case: known.p_faster for case, known in self.evidence.items()})
-        return {
-            case: Judged(
-                _verdict(case in slower, case in faster, known.is_inside), as_ratio(known.low), as_ratio(known.mean)
-            )
-            for case, known in self.evidence.items()
-        }
+        slower = _largest_rejected({case: _smallest(known.slower) for case, known in self.evidence.items()})
+        faster = _largest_rejected({case: _smallest(known.faster) for case, known in self.evidence.items()})
+        return {case: _judged(known, slower, faster) for case, known in self.evidence.items()}
 
     def decided(self) -> set[str]:
         """The cases that need no more data."""
@@ -86,18 +109,33 @@ def located(logs: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Locat
     return dict(zip(logs, locations(list(logs.values())), strict=True))
 
 
-def _rejected(p_values: Mapping[str, float]) -> set[str]:
-    """The hypotheses that Benjamini & Hochberg's procedure rejects at Q."""
+def _smallest(tests: Mapping[RatioName, Rejection]) -> float:
+    return min(test.p for test in tests.values())
+
+
+def _largest_rejected(p_values: Mapping[str, float]) -> float:
+    """The largest p-value that Benjamini & Hochberg's procedure rejects at Q; negative if it rejects none."""
     if not p_values:
-        return set()
-    adjusted = stats.false_discovery_control(list(p_values.values()))
-    return {case for case, value in zip(p_values, adjusted, strict=True) if value <= Q}
+        return -1.0
+    values = list(p_values.values())
+    adjusted = stats.false_discovery_control(values)
+    return max((value for value, level in zip(values, adjusted, strict=True) if level <= Q), default=-1.0)
 
 
-def _verdict(is_slower: bool, is_faster: bool, is_inside: bool) -> Verdict:
+def _judged(known: Evidence, slower: float, faster: float) -> Judged:
+    """The verdict of one case; p-values up to `slower` and `faster` are rejected."""
     # A case may be faster in one ratio and slower in the other; then it is slower.
-    if is_slower:
-        return "regressed"
-    if is_faster:
-        return "improved"
-    return "unchanged" if is_inside else "inconclusive"
+    if _smallest(known.slower) <= slower:
+        return _rejected("regressed", known.slower, slower)
+    if _smallest(known.faster) <= faster:
+        return _rejected("improved", known.faster, faster)
+    return Judged("unchanged" if known.is_inside else "inconclusive", as_ratio(known.low), as_ratio(known.mean))
+
+
+def _rejected(verdict: Verdict, tests: Mapping[RatioName, Rejection], largest: float) -> Judged:
+    """The verdict with the ratio that decided it, and both ratios as they were at the look that did."""
+    low, mean = tests["low"].low, tests["mean"].mean
+    is_farther = mean.lower > low.upper if verdict == "regressed" else mean.upper < low.lower
+    # The low quantile is precise and is that of most calls. The mean decides where it alone rejects, or is surely more.
+    by: RatioName = "low" if tests["low"].p <= largest and not (is_farther and tests["mean"].p <= largest) else "mean"
+    return Judged(verdict, as_ratio(tests[by].low), as_ratio(tests[by].mean), by)

@@ -36,7 +36,8 @@ def list_suites() -> None:
             output.note(printable(f"{name:<14} can't be used: {str(fault).splitlines()[0]}"))
             continue
         hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
-        output.say(printable(f"{name:<14} {count:>6,} cases  {suite.content.description}{hides}"))
+        cases = "case" if count == 1 else "cases"
+        output.say(printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.content.description}{hides}"))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
+from rnnbench.text import rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +32,14 @@ def refuse_nothing(folder: Path, summary: "pd.DataFrame", share: float = 1.0) ->
     )
 
 
-def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None) -> None:
-    """Raise UserError if the budget was spent before the first profile."""
+def refuse_no_profile(folder: Path, profiles: "Mapping[str, Profile]", budget: float | None, took: float) -> None:
+    """Raise UserError if the budget was spent before the first profile, by measuring, which took so many seconds."""
     from rnnbench.harness.coordinator.profile_run import NOT_REACHED
 
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(
-            f"{folder}: no case was profiled within the budget, which the measuring took; "
-            f"--budget {in_words(2 * budget)} may be enough"
+            f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
+            f"at least --budget {in_words(max(took, budget))} is needed"
         )
 
 
@@ -49,11 +50,13 @@ def _too_small(folder: Path, share: float) -> str:
     info, known = read_info(folder), last_measurements(folder)
     observed = sum(measurement.works for measurement in known.values())
     text = f"{folder}: no case was measured within the budget, which ended at case {observed} of {len(known)}"
-    seconds = enough(info, known)
-    if seconds is None:
+    needed = enough(info, known)
+    if needed is None:
         return f"{text}; give a larger --budget"
+    budget = f"--budget {in_words(needed.seconds / share)}"
+    estimate = f"at least {budget} is needed" if needed.is_least else f"about {budget} would be enough"
     goes_on = f"; --resume {folder} goes on with what it has" if share == 1 else ""
-    return f"{text}; about --budget {in_words(seconds / share)} would be enough{goes_on}"
+    return f"{text}; {estimate}{goes_on}"
 
 
 def in_words(seconds: float) -> str:

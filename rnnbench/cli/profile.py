@@ -60,10 +60,11 @@ def profile(
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
     refuse_nothing(folder, summarize(load(folder)), 0.5)
-    left = None if budget is None else budget - (time.monotonic() - started)
+    took = time.monotonic() - started
+    left = None if budget is None else budget - took
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, settings, left=left, on_progress=on_progress)
-    refuse_no_profile(folder, profiles, budget)
+    refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
     for section in profiled.sections(load(folder), profiles, folder):
         output.say(f"{section.title}\n  {section.words}\n")

@@ -45,7 +45,8 @@ class DeviceReply(FineReply):
 class CeilingReply(FineReply):
     """The best rates of the machine."""
 
-    ceiling: dict[str, Any]  # the fields of `rnnbench.store.ceilings.Ceiling`
+    ceiling: dict[str, Any]  # in the form of `rnnbench.store.ceilings.Ceiling.to_json`
+    no_kernels: str  # why the processor's own limits are not in it; empty if they are
 
 
 class ObserveReply(FineReply):
@@ -174,9 +175,13 @@ def device(name: str) -> Request[DeviceReply]:
     return Request({"op": "device", "device": name}, DeviceReply)
 
 
-def ceiling(device: str, dtype: DType, threads: int) -> Request[CeilingReply]:
-    """Measure the best rates of the machine."""
-    return Request({"op": "ceiling", "device": device, "dtype": dtype, "threads": threads}, CeilingReply)
+def ceiling(device: str, dtype: DType, threads: int, folder: str, *, again: bool = False) -> Request[CeilingReply]:
+    """Measure the best rates of the machine; `folder` keeps the kernels that are built for it.
+
+    `again`: only those that a processor may have raised since they were first measured.
+    """
+    where = {"device": device, "dtype": dtype, "threads": threads}
+    return Request({"op": "ceiling", **where, "folder": folder, "again": again}, CeilingReply)
 
 
 def window(case: Case, plan: PlanFields) -> Request[WindowReply]:

@@ -165,7 +165,8 @@ METRICS = (
         "limit_seconds",
         "limit",
         "seconds",
-        "the longest of: MACs at the machine's best rate, what must be moved at its bandwidth, steps one by one",
+        "the longest of: MACs at the machine's best rate, what must be moved at its bandwidth, the state's weights "
+        "read from cache in every step, steps one by one",
         better="neither",
     ),
     Metric("times_limit", "times the limit", "times", "the time per call over the limit", is_brief=True),

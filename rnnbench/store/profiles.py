@@ -6,9 +6,22 @@ from typing import Any, Literal, Self
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
-CauseKind = Literal["copy", "concatenation", "not hoisted", "synchronisation", "unused", "small products"]
+CauseKind = Literal[
+    "copy",
+    "concatenation",
+    "not hoisted",
+    "output product",
+    "loop invariant",
+    "synchronisation",
+    "unused",
+    "small products",
+    "weight gradients",
+    "threads",
+]
 ProfileStatus = Literal["profiled", "failed"]
 
+PACKED = " with packed weights"  # the end of the name of a library that stores weights in an order of its own
+PACKING = "packing"  # of each weight once, for oneDNN; stands beside the libraries
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
     "products": "matrix products",
@@ -57,6 +70,16 @@ class Kernels:
 
 
 @dataclass(frozen=True)
+class Products:
+    """The matrix products of one call, and the time that all of them take in each library, for each round."""
+
+    library: str  # that makes them in the call itself
+    calls: int = 0
+    seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by library, and of `PACKING`
+    idle_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # with one value in each matrix
+
+
+@dataclass(frozen=True)
 class Profile:
     """Where the time of one call goes."""
 
@@ -68,6 +91,7 @@ class Profile:
     operators: tuple[Operator, ...] = ()
     opaque: str = ""  # why the operators can't be seen; empty if they can
     causes: tuple[Cause, ...] = ()
+    products: Products | None = None  # None if a device launches its kernels, or if they are not known
     kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
     no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     allocations: int | None = None  # blocks that one call asks for
@@ -94,6 +118,9 @@ class Profile:
         for name in ("operators", "causes"):
             for record in line[name]:
                 record |= {key: _rounded(record[key]) for key in ("seconds", "idle_seconds") if key in record}
+        if self.products is not None:
+            for name in ("seconds", "idle_seconds"):
+                line["products"][name] = {key: _rounded(values) for key, values in line["products"][name].items()}
         line["memory"] = [[round(seconds, 9), size] for seconds, size in self.memory]
         return line
 
@@ -101,18 +128,27 @@ class Profile:
     def from_json(cls, line: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`; unknown keys are ignored, also in nested objects."""
         known = _known(cls, line)
-        kernels = known.get("kernels")
+        kernels, products = known.get("kernels"), known.get("products")
         return cls(
             **known
             | {
                 "times": {arm: tuple(values) for arm, values in known.get("times", {}).items()},
                 "operators": tuple(Operator(**_known(Operator, record)) for record in known.get("operators", ())),
                 "causes": tuple(Cause(**_known(Cause, record)) for record in known.get("causes", ())),
+                "products": None if products is None else _products(products),
                 "kernels": None if kernels is None else Kernels(**_known(Kernels, kernels)),
                 "memory": tuple((float(seconds), int(size)) for seconds, size in known.get("memory", ())),
                 "memory_parts": tuple((part, float(seconds)) for part, seconds in known.get("memory_parts", ())),
             }
         )
+
+
+def _products(content: Mapping[str, Any]) -> Products:
+    known = _known(Products, content)
+    tables = {name: known.get(name, {}) for name in ("seconds", "idle_seconds")}
+    return Products(
+        **known | {name: {key: tuple(values) for key, values in table.items()} for name, table in tables.items()}
+    )
 
 
 def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ state of the machine in those seconds. Each file of the same code on the same ma
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.processor import Processor, of_py_cpuinfo
 from rnnbench.store.records import AXES, DEFAULTS, Case
 from rnnbench.store.regular_files import read_bytes
-from rnnbench.store.schema import MAX_INTEGER
+from rnnbench.store.schema import IDENTITY, MAX_INTEGER
 from rnnbench.text import writable
 
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
@@ -71,7 +72,8 @@ class Saved:
     name: str
     sessions: tuple[BenchmarkSession, ...]
     benchmarks: Mapping[str, Benchmark]  # by key, as they come first
-    machine: Mapping[str, Any]  # what changes times even if no code has changed
+    processor: Processor | None  # None if an older rnnbench exported it, which did not record it
+    machine: Mapping[str, Any]  # what else changes times even if no code has changed
     commit: str | None  # None if it is not known
     is_exported: bool  # by rnnbench: then a session is a replicate of a run
 
@@ -100,24 +102,31 @@ def read(path: Path) -> Saved:
     parts = [_file(file) for file in files]
     first = parts[0]
     for file, part in zip(files, parts, strict=True):
-        for name in ("machine", "commit", "is_exported"):
+        for name, what in SAME.items():
             then, now = getattr(first, name), getattr(part, name)
             if then != now:
                 raise UserError(
-                    f"{path}: the files of one side must be of one {SAME[name]}, so that they differ by chance alone:\n"
+                    f"{path}: the files of one side must be of one {what}, so that they differ by chance alone:\n"
                     f"{files[0].name} has {_short(_apart(then, now))}, {file.name} has {_short(_apart(now, then))}"
                 )
     benchmarks = {key: benchmark for part in reversed(parts) for key, benchmark in part.benchmarks.items()}
     in_order = {key: benchmarks[key] for part in parts for key in part.benchmarks}
     sessions = tuple(session for part in parts for session in part.sessions)
-    return Saved(writable(path.resolve().name), sessions, in_order, first.machine, first.commit, first.is_exported)
+    return replace(first, name=writable(path.resolve().name), sessions=sessions, benchmarks=in_order)
 
 
-SAME = {"machine": "machine and Python", "commit": "commit", "is_exported": "kind, exported by rnnbench or not"}
+SAME = {
+    "processor": "processor",
+    "machine": "machine and Python",
+    "commit": "commit",
+    "is_exported": "kind, exported by rnnbench or not",
+}
 
 
 def _apart(value: Any, other: Any) -> Any:
-    """The entries of a dictionary that differ from those of another one; any other value as it is."""
+    """The entries of a dictionary or a processor that differ from those of another one; any other value as it is."""
+    if isinstance(value, Processor) and isinstance(other, Processor):
+        value, other = value.to_json(), other.to_json()
     return {key: value[key] for key in value if value[key] != other[key]} if isinstance(value, dict) else value
 
 
@@ -143,7 +152,8 @@ def _file(path: Path) -> Saved:
     machine = _machine(content["machine_info"])
     if is_exported:
         machine["caches"] = writable(str(content[ORIGIN].get("caches", WARM)))
-    return Saved(writable(path.name), sessions, benchmarks, machine, known_commit, is_exported)
+    processor = _processor(content["machine_info"], is_exported=is_exported)
+    return Saved(writable(path.name), sessions, benchmarks, processor, machine, known_commit, is_exported)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -258,15 +268,20 @@ def _started(value: Any, path: Path) -> datetime:
 
 
 def _machine(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts about a machine that matter; its name and the measured clock rates do not."""
-    cpu = _dictionary(info.get("cpu"))
+    """The facts about a machine besides its processor that matter; its name and measured clock rates do not."""
     facts = {
-        "cpu": cpu.get("brand_raw") or cpu.get("brand") or info.get("processor"),
-        "cores": cpu.get("count"),
+        "cores": _dictionary(info.get("cpu")).get("count"),
         "machine": info.get("machine"),
         "python": f"{info.get('python_implementation')} {info.get('python_version')}",
     }
     return {key: writable(value) if isinstance(value, str) else value for key, value in facts.items()}
+
+
+def _processor(info: Mapping[str, Any], *, is_exported: bool) -> Processor | None:
+    if is_exported:
+        content = _dictionary(_dictionary(info.get(ORIGIN)).get("machine")).get("processor")
+        return Processor.from_json(content) if content is not None and IDENTITY.holds(content) else None
+    return of_py_cpuinfo({"brand": info.get("processor")} | _dictionary(info.get("cpu")))
 
 
 def _dictionary(value: Any) -> dict[str, Any]:

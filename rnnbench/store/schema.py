@@ -6,7 +6,8 @@ from typing import Any, get_args, get_type_hints
 
 from rnnbench.store import names
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, ProfileStatus
+from rnnbench.store.processor import Processor
+from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, CauseKind, Kernels, Operator, Products, ProfileStatus
 from rnnbench.store.records import DEFAULTS, Failure, Reference, Status, Window, Workload, key
 
 MAX_INTEGER = 1 << 63  # frames hold whole numbers below this
@@ -50,10 +51,14 @@ def _list_of(kind: ValueKind, least: int = 0) -> ValueKind:
     )
 
 
-def _pair_of(words: str, first: ValueKind, second: ValueKind) -> ValueKind:
+def _row_of(words: str, *kinds: ValueKind) -> ValueKind:
     return ValueKind(
         words,
-        lambda value: isinstance(value, list) and len(value) == 2 and first.holds(value[0]) and second.holds(value[1]),
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == len(kinds)
+            and all(kind.holds(item) for kind, item in zip(kinds, value, strict=True))
+        ),
     )
 
 
@@ -63,6 +68,13 @@ def _table_of(kind: ValueKind, keys: ValueKind | None = None) -> ValueKind:
         lambda value: (
             isinstance(value, dict) and all(map((keys or TEXT).holds, value)) and all(map(kind.holds, value.values()))
         ),
+    )
+
+
+def _object_of(words: str, kinds: Kinds) -> ValueKind:
+    """An object with exactly these keys."""
+    return ValueKind(
+        words, lambda value: isinstance(value, dict) and value.keys() == kinds.keys() and not _fault(value, kinds)
     )
 
 
@@ -86,7 +98,9 @@ def _is_plain(value: object) -> bool:
 
 def is_ceiling(value: object) -> bool:
     """Whether this is a valid ceiling of a machine, without a rate of zero."""
-    return isinstance(value, dict) and value.keys() == CEILING.keys() and not _fault(value, CEILING)
+    return isinstance(value, dict) and any(
+        value.keys() == kinds.keys() and not _fault(value, kinds) for kinds in (CEILING, OLDER_CEILING)
+    )
 
 
 TEXT = ValueKind("text", _is_text)
@@ -100,6 +114,7 @@ ERROR = ValueKind(
     "a number", lambda value: type(value) is float or _is_number(value)
 )  # of outputs that may be infinite
 PRECISION = _or_none(MORE)
+ANY_LIST = ValueKind("a list", lambda value: isinstance(value, list))
 OBJECT = ValueKind("an object", lambda value: isinstance(value, dict))
 SUITE = ValueKind("letters, digits, '.', '_' and '-', none of these three first", names.is_suite)
 RUN = ValueKind("an id of at most 32 letters and digits", names.is_run)
@@ -160,11 +175,24 @@ WINDOW: Kinds = {
 CEILING: Kinds = {
     **dict.fromkeys(("device", "dtype"), TEXT),
     "threads": SIZE,
-    "macs_per_second": MORE,
-    "copies": _list_of(_pair_of("[bytes, a second]", MORE, MORE), least=1),
     "dispatch_seconds": MORE,
     "launch_seconds": _or_none(MORE),
+    "products": _list_of(_row_of("[library, a second, spread]", TEXT, MORE, SECONDS), least=1),
+    "copies": _list_of(_row_of("[bytes, a second, spread]", MORE, MORE, SECONDS), least=1),
+    "reads": _list_of(_row_of("[bytes, a second, spread]", MORE, MORE, SECONDS)),
 }
+OLDER_CEILING: Kinds = {
+    **{name: kind for name, kind in CEILING.items() if name not in ("products", "reads")},
+    "macs_per_second": MORE,
+    "copies": _list_of(_row_of("[bytes, a second]", MORE, MORE), least=1),
+}
+CACHE: Kinds = {"level": COUNT, "kind": TEXT, "bytes": COUNT, "cores": SIZE}
+PROCESSOR: Kinds = {
+    **{field.name: _or_none(TEXT) for field in fields(Processor)},
+    "instruction_sets": _list_of(TEXT),
+    "caches": _list_of(_object_of("a cache", CACHE)),
+}
+IDENTITY = _object_of("the identity of a processor", PROCESSOR)
 INFO: Kinds = {
     "id": RUN,
     "suite": SUITE,
@@ -196,16 +224,21 @@ KERNELS: Kinds = {
     **dict.fromkeys(("launches", "host_waits"), COUNT),
     "seconds": _table_of(SECONDS, _one_of(*CATEGORIES)),
 }
+PRODUCTS: Kinds = {
+    "library": TEXT,
+    "calls": COUNT,
+    **dict.fromkeys(("seconds", "idle_seconds"), _table_of(_list_of(SECONDS))),
+}
 PROFILE: Kinds = {
     **dict.fromkeys(("case", "reason", "opaque", "no_kernels"), TEXT),
     "status": _one_of(*get_args(ProfileStatus)),
     "steps": SIZE,
     "times": _table_of(_list_of(MORE, least=1)),
     **dict.fromkeys(("operators", "causes"), _list_of(OBJECT)),
-    "kernels": _or_none(OBJECT),
+    **dict.fromkeys(("products", "kernels"), _or_none(OBJECT)),
     **dict.fromkeys(("allocations", "allocated_bytes"), _or_none(COUNT)),
-    "memory": _list_of(_pair_of("[seconds, bytes]", SECONDS, COUNT)),
-    "memory_parts": _list_of(_pair_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
+    "memory": _list_of(_row_of("[seconds, bytes]", SECONDS, COUNT)),
+    "memory_parts": _list_of(_row_of("[part, seconds]", _one_of(*PARTS), SECONDS)),
     "files": _table_of(INSIDE),
     "notes": _list_of(TEXT),
 }
@@ -213,6 +246,7 @@ BRANCHES = {"environment": ("machine", "worker", "software", "load"), "resolved"
 PROFILE_PARTS: dict[str, tuple[Kinds, Any]] = {
     "operators": (OPERATOR, Operator),
     "causes": (CAUSE, Cause),
+    "products": (PRODUCTS, Products),
     "kernels": (KERNELS, Kernels),
 }
 TIMED = ("call", "unprofiled", "profiled")  # arms whose times every successful profile has
@@ -264,8 +298,7 @@ def _part_fault(line: Mapping[str, Any]) -> str:
     """The first problem of the objects in a profile; empty if all are valid."""
     lists = [(name, line.get(name, ())) for name in ("operators", "causes")]
     parts = {f"{name}[{index}]": part for name, items in lists for index, part in enumerate(items)}
-    if line.get("kernels") is not None:
-        parts["kernels"] = line["kernels"]
+    parts |= {name: line[name] for name in ("products", "kernels") if line.get(name) is not None}
     for name, part in parts.items():
         kinds, record = PROFILE_PARTS[name.partition("[")[0]]
         if fault := _fault(part, kinds, [field.name for field in fields(record) if field.default is MISSING]):
@@ -283,10 +316,9 @@ def info_fault(content: Mapping[str, Any]) -> str:
                 return f"{name}.{branch}: expected an object, found {shown(content[name][branch])}"
     if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
         return f"resolved.measure.precision: expected {PRECISION.words}, found {shown(precision)}"
-    cores = content["environment"].get("machine", {}).get("cores_allowed", [])
-    return (
-        "" if isinstance(cores, list) else f"environment.machine.cores_allowed: expected a list, found {shown(cores)}"
-    )
+    machine = content["environment"].get("machine", {})
+    fault = _fault(machine, {"cores_allowed": ANY_LIST, "processor": IDENTITY})
+    return fault and f"environment.machine.{fault}"
 
 
 def _fault(line: Mapping[str, Any], kinds: Kinds, needed: Iterable[str] = ()) -> str:

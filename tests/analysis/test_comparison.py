@@ -181,9 +181,34 @@ def test_the_worst_comes_first() -> None:
     assert ordered([lost, fine, slower, slowest, failing]) == (failing, slowest, slower, fine, lost)
 
 
-def test_slower_in_the_mean_counts_where_that_is_sure() -> None:
-    low = Estimate(1.05, 1.04, 1.06)
-    by_the_mean = Finding(CASE, "regressed", 0.025, low=low, mean=Estimate(1.5, 1.4, 1.6))
-    by_the_low = replace(by_the_mean, low=Estimate(1.3, 1.2, 1.4), mean=Estimate(1.3, 1.2, 1.4))
-    perhaps = replace(by_the_mean, mean=Estimate(3.0, 1.02, 9.0))  # its interval holds the margin
+def test_the_worst_is_found_by_the_ratio_that_decides() -> None:
+    low = Estimate(1.05, 0.9, 1.2)
+    by_the_mean = Finding(CASE, "regressed", 0.025, low=low, mean=Estimate(1.5, 1.4, 1.6), decided_by="mean")
+    by_the_low = replace(by_the_mean, low=Estimate(1.3, 1.2, 1.4), mean=Estimate(1.3, 0.9, 1.9), decided_by="low")
+    perhaps = replace(by_the_low, low=Estimate(1.04, 1.03, 1.05), mean=Estimate(3.0, 1.02, 9.0))
     assert ordered([perhaps, by_the_low, by_the_mean]) == (by_the_mean, by_the_low, perhaps)
+    assert [finding.deciding for finding in (by_the_mean, by_the_low)] == [by_the_mean.mean, by_the_low.low]
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "is_by_mean"),
+    [
+        (Estimate(1.01, 0.98, 1.04), Estimate(1.01, 0.9, 1.1), False),
+        (Estimate(1.0, 0.99, 1.01), Estimate(1.01, 0.97, 1.05), True),  # the low quantile alone would be unchanged
+        (Estimate(1.0, math.nan, math.nan), Estimate(1.01, math.nan, math.nan), False),
+    ],
+)
+def test_an_undecided_case_is_described_by_the_ratio_that_is_open(
+    low: Estimate, mean: Estimate, *, is_by_mean: bool
+) -> None:
+    undecided = Finding(CASE, "inconclusive", 0.025, low=low, mean=mean)
+    assert undecided.is_by_mean == is_by_mean
+    assert undecided.deciding == (mean if is_by_mean else low)
+
+
+def test_counts_decide_where_the_time_has_another_verdict() -> None:
+    worse = replace(FINE, metrics=FINE.metrics | {"macs": 150})
+    assert judge(head=worse, verdict="unchanged").is_by_counts
+    assert judge(head=worse, verdict="improved").is_by_counts
+    assert not judge(head=worse, verdict="regressed").is_by_counts
+    assert not judge(verdict="regressed").is_by_counts

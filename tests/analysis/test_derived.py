@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.derived import FORMULAS, moved_bytes, serial_steps, with_derived
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.metrics import DERIVED
 from tests import workload as small
+from tests.ceilings import ceiling as made_up_ceiling
 
-CEILING = Ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
+CEILING = made_up_ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -82,6 +82,46 @@ def test_the_limit_is_the_longest_of_three(changes: dict[str, Any], bound: str, 
     assert record["bound_by"] == bound
     assert record["limit_seconds"] == pytest.approx(limit, rel=0.05)
     assert record["times_limit"] == pytest.approx(0.01 / record["limit_seconds"])
+
+
+READING = made_up_ceiling(
+    "cpu", "float64", 1, 1e12, ((10**6, 1e12),), 1e-9, None, reads=((1024, 1e12), (2048, 1e9), (10**6, 1e8))
+)
+WEIGHTS = 8 * 4 * 32**2  # bytes of an LSTM's state weights
+
+
+def reading(**changes: Any) -> dict[Any, Any]:
+    """A case whose limit is the reading of its weights."""
+    known = {"parity": "agrees", "hidden_size": 32, "macs": 1, "ceiling": READING}
+    return derived(**{**known, **changes})
+
+
+def test_each_step_reads_the_weights_of_the_state_but_for_what_stays_in_registers() -> None:
+    record = reading()
+    assert record["bound_by"] == "weights"
+    assert record["limit_seconds"] == pytest.approx(3 * (WEIGHTS - 2048) / 1e9)  # no slower than the next smaller size
+    assert reading(phase="training")["limit_seconds"] == pytest.approx(5 * (WEIGHTS - 2048) / 1e9)
+    assert reading(num_layers=2, bidirectional=True)["limit_seconds"] == pytest.approx(12 * (WEIGHTS - 2048) / 1e9)
+    assert reading(hidden_size=8)["bound_by"] != "weights"  # all of them stay in registers
+    assert reading(parity="not compared: other equations")["bound_by"] != "weights"
+    assert reading(ceiling=CEILING)["bound_by"] != "weights"  # nobody measured how fast they can be read
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cause"), [((1e-4, 1e-2), "the machine was faster then"), ((1e-2, 1e-4), "its reference did not")]
+)
+def test_a_limit_that_is_beaten_is_not_shown_and_the_likely_cause_is(seconds: tuple[float, float], cause: str) -> None:
+    reference = row(implementation="torch.nn", cell="torch.nn.LSTM", seconds=seconds[0], missing={})
+    table = with_derived(pd.DataFrame([reference, row(seconds=seconds[1], missing={"energy_joules": "no counter"})]))
+    faster, slower = (0, 1) if seconds[0] < seconds[1] else (1, 0)
+    assert math.isnan(table["limit_seconds"][faster])
+    assert math.isnan(table["times_limit"][faster])
+    assert table["bound_by"][faster] == ""
+    reason = table["missing"][faster]["times_limit"]
+    assert reason.startswith("the call took 0.10 of its limit, so the limit is wrong: ")
+    assert cause in reason
+    assert table["missing"][1]["energy_joules"] == "no counter"
+    assert table["times_limit"][slower] == pytest.approx(10)
 
 
 def test_each_row_has_its_own_limit_and_what_is_not_known_of_one_is_known_of_others() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load
+from rnnbench.analysis.between import Step, between
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.gap import Gap, Step, between, gaps, is_alike, take_apart, worth_saying
+from rnnbench.analysis.gap import UNLIKE, Gap, gaps, is_alike, take_apart, worth_saying
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -214,6 +215,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     for known in (busy, unseen, profiles | {compiled.key: profile(200e-6)}):
         (gap,) = gaps(frame, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
+        assert gap.note == ("" if known is unseen else UNLIKE)
 
 
 def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,12 @@ from scipy import stats
 
 from rnnbench.analysis.history import MAD_TO_SPREAD, History, history, run_spread
 from rnnbench.analysis.location import Location, drawn_together
+from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.verdict import Q
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
 from tests import workload as small
+from tests.stored import PROCESSOR, on
 from tests.validation.history_simulated import error_rates, simulated, stored_run
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 25)]
@@ -139,6 +142,30 @@ def test_runs_of_another_machine_or_torch_are_not_on_the_same_line() -> None:
     assert result.eras[1].differences == ("torch was '2.13' and is '2.14'",)
     assert not any(line.significant for line in result.lines)
     assert {len(line.points) for line in result.lines} == {6}
+
+
+def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
+    """The same run on another processor, or by an rnnbench that did not record it."""
+    return replace(stored, info=replace(stored.info, environment=on(processor).environment))
+
+
+def test_runs_that_differ_only_in_the_stepping_are_not_on_one_line() -> None:
+    logs = np.zeros((6, 1, 6))
+    steppings = [replace(PROCESSOR, stepping=str(number // 3)) for number in range(6)]
+    runs = [of(stored_run(number, CASES[:1], logs[number]), steppings[number]) for number in range(6)]
+    result = history(runs)
+    assert [era.runs for era in result.eras] == [(0, 1, 2), (3, 4, 5)]
+    assert result.eras[1].differences == ("processor stepping was 0 and is 1",)
+
+
+def test_runs_of_an_unknown_machine_are_on_no_line_and_counted() -> None:
+    known = [None, PROCESSOR, None, PROCESSOR]
+    runs = [of(stored_run(number, CASES[:1], np.zeros((1, 6))), known[number]) for number in range(4)]
+    result = history(runs)
+    assert (result.unidentified, [era.runs for era in result.eras]) == (2, [(0, 1)])
+    assert [name for name, _ in result.runs] == ["simulated-01", "simulated-03"]
+    assert [[point.run for point in line.points] for line in result.lines] == [[0, 1]]
+    assert (history(runs[::2]).eras, history(runs[::2]).lines) == ((), ())
 
 
 def test_machines_that_take_turns_have_a_line_each() -> None:

@@ -1,5 +1,6 @@
 """Two sides of pytest-benchmark's files: verdicts only where the files support them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rnnbench.report.export import pytest_benchmark as exporter
 from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
 from tests.saved_files import MACHINE, benchmark, side, write
-from tests.stored import folder
+from tests.stored import PROCESSOR, folder, on
 from tests.workload import case, reference_case
 
 AXES = case("vanilla").axes()
@@ -265,3 +266,37 @@ def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: 
     for finding in compare(other, exported, 0.025).findings:
         assert finding.verdict == "incomparable"
         assert "one side was exported by rnnbench" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("processor", "reason"),
+    [
+        (replace(PROCESSOR, stepping="2"), "processor stepping was 1 and is 2"),
+        (None, "the head was made by an rnnbench that did not record the machine's identity"),
+    ],
+)
+def test_exported_runs_of_two_machines_are_incomparable(tmp_path: Path, processor: Any, reason: str) -> None:
+    path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
+    frame = load(path)
+    for name, known in (("base", PROCESSOR), ("head", processor)):
+        (tmp_path / name).write_text(exporter.render(frame, summarize(frame), on(known)), encoding="utf-8")
+    comparison = compare(read(tmp_path / "base"), read(tmp_path / "head"), 0.025)
+    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("incomparable", reason)}
+
+
+def test_files_of_two_processors_of_one_name_are_incomparable(tmp_path: Path) -> None:
+    cpu = {"brand_raw": "AMD EPYC", "vendor_id_raw": "AuthenticAMD", "family": 25, "model": 17, "stepping": 1}
+    flags = ["fpu", "avx2", "avx512f"]
+    base, same, other, lesser = (
+        read(write(tmp_path / f"{number}.json", [benchmark("test_a", [1.0])], machine_info=MACHINE | {"cpu": facts}))
+        for number, facts in enumerate([cpu, cpu, cpu | {"family": 26, "model": 2}, cpu | {"flags": ["fpu", "avx2"]}])
+    )
+    full = read(
+        write(tmp_path / "f", [benchmark("test_a", [1.0])], machine_info=MACHINE | {"cpu": cpu | {"flags": flags}})
+    )
+    assert compare(base, same, 0.025).findings[0].verdict == "inconclusive"
+    for head, reason in (
+        (other, "processor was AMD EPYC (family 25, model 17) and is AMD EPYC (family 26, model 2)"),
+        (lesser, "instruction sets lost avx512f"),
+    ):
+        assert compare(full, head, 0.025).findings[0].reason == reason

@@ -10,13 +10,13 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.history import history
-from rnnbench.analysis.stored import StoredRun, common_cases, compare, differences, read
+from rnnbench.analysis.stored import StoredRun, common_cases, compare, read
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import FLUSHED
 from tests import workload as small
-from tests.stored import INFO, folder
+from tests.stored import INFO, PROCESSOR, folder, on
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -38,6 +38,21 @@ def test_all_that_makes_two_runs_incomparable_is_told(tmp_path: Path) -> None:
     base, head = stored(tmp_path, {"windows": 4}), stored(tmp_path, {"windows": 2, "cold_cache": True})
     [finding] = compare(base, head, {LOOP.key: 0.025}).findings
     assert finding.reason == "windows was 4 and is 2; cold_cache was False and is True"
+
+
+def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_path: Path) -> None:
+    base, same, other, unknown = (
+        replace(read(folder(tmp_path / str(index), {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})), info=info)
+        for index, info in enumerate([INFO, on(PROCESSOR), on(replace(PROCESSOR, stepping="2")), on(None)])
+    )
+    assert compare(base, same, {LOOP.key: 0.025}).findings[0].verdict == "unchanged"
+    for head, reason in (
+        (other, "processor stepping was 1 and is 2"),
+        (unknown, "the head was made by an rnnbench that did not record the machine's identity"),
+    ):
+        comparison = compare(base, head, {LOOP.key: 0.025})
+        assert comparison.findings == (Finding(LOOP, "incomparable", 0.025, reason),)
+        assert comparison.exit_code(strict=False) == 2
 
 
 def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:
@@ -112,36 +127,6 @@ def test_two_runs_with_flushed_caches_are_compared_and_it_is_said(
     comparison = compare(base, head, {LOOP.key: 0.025})
     assert comparison.findings[0].verdict != "incomparable"
     assert comparison.notes == notes
-
-
-@pytest.mark.parametrize(
-    ("where", "value", "expected"),
-    [
-        (("machine", "cpu"), "B", "cpu was 'A' and is 'B'"),
-        (("machine", "cgroup_cpu_limit"), "50000 100000", "cgroup_cpu_limit was None and is '50000 100000'"),
-        (("machine", "cores_allowed"), [0], "cores was 2 and is 1"),
-        (("worker", "torch"), "2.9", "torch was '2.8' and is '2.9'"),
-        (("software", "variables"), {"OMP_NUM_THREADS": "2"}, "variables was {} and is {'OMP_NUM_THREADS': '2'}"),
-        (("machine", "clock_mhz"), 900, None),
-    ],
-)
-def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
-    where: tuple[str, str], value: Any, expected: str | None
-) -> None:
-    facts: dict[str, dict[str, Any]] = {
-        "machine": {"cpu": "A", "cores_allowed": [0, 1], "clock_mhz": 1000},
-        "worker": {"torch": "2.8"},
-        "software": {"variables": {}},
-    }
-    room, key = where
-    other = facts | {room: facts[room] | {key: value}}
-    base, head = (replace(INFO, environment=environment) for environment in (facts, other))
-    assert differences(base, head) == ([expected] if expected else [])
-
-
-def test_an_older_run_is_taken_for_what_it_was() -> None:
-    older, newer = (replace(INFO, resolved={"measure": measure}) for measure in ({}, {"cold_cache": False}))
-    assert differences(older, newer) == []
 
 
 @pytest.mark.parametrize("replicates", [1, 4, 12])

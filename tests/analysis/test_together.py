@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
+from rnnbench.store.processor import Processor
 from tests import workload as small
+from tests.stored import PROCESSOR, on
 from tests.validation.history_simulated import stored_run
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 9)]
@@ -34,7 +38,28 @@ def test_a_runs_ratio_is_that_of_the_low_quantile() -> None:
     assert ratio.lower < 1.0 < ratio.upper < np.exp(0.01)  # the mean is 1% above
 
 
-def test_runs_of_unlike_machines_are_compared_and_the_keys_that_differ_are_told() -> None:
+def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
+    return replace(stored, info=replace(stored.info, environment=on(processor).environment))
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        (PROCESSOR, ()),
+        (replace(PROCESSOR, stepping="2"), ("processor stepping was 1 and is 2",)),
+        (None, ("this run was made by an rnnbench that did not record the machine's identity",)),
+    ],
+)
+def test_a_run_of_another_machine_is_shown_and_gets_no_verdict(
+    processor: Processor | None, expected: tuple[str, ...]
+) -> None:
+    table = together([run(0), of(run(1), processor), run(2)], 0.025)
+    assert table.machines == (expected, ())
+    assert all((row.changes[0] is None) == bool(expected) for row in table.rows)
+    assert all(row.changes[1] is not None and None not in row.ratios for row in table.rows)
+
+
+def test_runs_of_unlike_software_are_compared_and_the_keys_that_differ_are_told() -> None:
     table = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
     assert table.unlike["worker: torch"] == ("2.13", "2.14")
     assert "worker: python" not in table.unlike

@@ -125,3 +125,37 @@ def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
             trial.look(case, where, where)
         alarms += any(judged.verdict == "regressed" for judged in trial.verdicts().values())
     assert alarms <= 10  # at most 3 expected; more than 10 happen less than once in 1,000 tries
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "by"),
+    [
+        (at(5), at(5), "low"),
+        (at(0), at(5), "mean"),
+        (at(5), at(0), "low"),
+        (at(-5), at(-5), "low"),
+        (at(-5), at(5), "mean"),
+        (at(5), at(50), "mean"),  # surely more than the low quantile shows
+        (at(5), at(50, error=40), "low"),  # perhaps more
+        (at(107, error=45), at(150, error=13), "mean"),  # only the mean is sure
+        (at(0), at(0), None),
+        (at(3), at(3), None),
+    ],
+)
+def test_the_ratio_that_decided_is_named(low: Location, mean: Location, by: str | None) -> None:
+    trial = Trial({"case": MARGIN})
+    trial.look("case", low, mean)
+    assert trial.verdicts()["case"].decided_by == by
+
+
+def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:
+    trial = Trial(dict.fromkeys(["case", *map(str, range(9))], MARGIN))
+    early = Location(math.log1p(MARGIN) + 3.6 * 0.002, 0.002, 30.0)
+    for case in trial.margins:
+        trial.look(case, early if case == "case" else at(0, error=9), at(0, error=9), spent=0.5)
+    assert trial.decided() == set()  # not sure enough among ten
+    for case in trial.margins:
+        trial.look(case, at(2.4, error=1) if case == "case" else at(50), at(0), spent=0.5)
+    judged = trial.verdicts()["case"]
+    assert (judged.verdict, judged.decided_by) == ("regressed", "low")
+    assert judged.low.lower > 1 + MARGIN

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
+from rnnbench.harness import protocol
+from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.records import DType
 
 Range = tuple[float, float]
 
@@ -41,10 +44,11 @@ def known(name: str) -> KnownCard | None:
     return next((card for part, card in CARDS.items() if part in name), None)
 
 
-def measure(device: str, dtype: str) -> Ceiling:
+def measure(device: str, dtype: DType) -> Ceiling:
     """Measure the ceilings as a worker does."""
-    request = {"op": "ceiling", "device": device, "dtype": dtype, "threads": 1}
-    reply = Operations(random.Random(0)).handle(request)
+    with scratch("kernels") as folder:
+        request = protocol.ceiling(device, dtype, 1, str(folder))
+        reply = Operations(random.Random(0)).handle(dict(request.content))
     if not reply["ok"]:
         raise SystemExit(f"{device} in {dtype}: {reply['reason']}")
     return Ceiling.from_json(reply["ceiling"])
@@ -54,7 +58,7 @@ def lines(ceiling: Ceiling, card: KnownCard | None) -> Iterable[tuple[str, bool]
     """The printed lines of a ceiling, each with whether it is right."""
     figures = {
         "products": (2 * ceiling.macs_per_second / 1e12, "TFLOP/s"),
-        "copies": (ceiling.copies[-1][1] / 1e12, "TB/s"),
+        "copies": (ceiling.copies[-1][1].value / 1e12, "TB/s"),
     }
     if ceiling.launch_seconds is not None:
         figures["launch"] = (ceiling.launch_seconds * 1e6, "µs")
@@ -75,11 +79,8 @@ def main(device: str) -> int:
     name = torch.cuda.get_device_name(device) if is_gpu else device
     card = known(name)
     print(f"{name}: {'judged' if card else 'nothing is known of it, so nothing is judged'}")
-    judged = [
-        line
-        for dtype in (("float32", "tf32", "bfloat16") if is_gpu else ("float32",))
-        for line in lines(measure(device, dtype), card)
-    ]
+    dtypes: tuple[DType, ...] = ("float32", "tf32", "bfloat16") if is_gpu else ("float32",)
+    judged = [line for dtype in dtypes for line in lines(measure(device, dtype), card)]
     print("\n".join(text for text, _ in judged))
     return int(not all(is_right for _, is_right in judged))
 

@@ -17,6 +17,7 @@ from rnnbench.report.notebook.measured import Measured
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Measurement
 from tests import workload as small
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.gpu import live, measured, packages, rates, resumed, too_large, unchanged
 
 CARD = rates.known("NVIDIA H100 80GB HBM3")
@@ -24,7 +25,7 @@ CARD = rates.known("NVIDIA H100 80GB HBM3")
 
 def ceiling(dtype: str = "bfloat16", tflops: float = 800.0, copies: float = 3.0) -> Ceiling:
     rate = tflops * 1e12 / 2
-    return Ceiling("cuda", dtype, 1, rate, ((1 << 20, 9e12), (1 << 30, copies * 1e12)), 4e-6, 2.5e-6)
+    return made_up_ceiling("cuda", dtype, 1, rate, ((1 << 20, 9e12), (1 << 30, copies * 1e12)), 4e-6, 2.5e-6)
 
 
 def off(found: Ceiling, card: rates.KnownCard | None = CARD) -> list[str]:

@@ -11,6 +11,7 @@ from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite_file import Settings
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.stored import INFO
 
 
@@ -129,10 +130,10 @@ class FakeWorker:
                 cards: list[dict[str, Any]] = [{"name": "Fake", "uuid": uuid, "variables": {}}]
                 return {"ok": True, "reason": reason, "no_energy": "no counter", "cards": cards}
             case "ceiling":
-                self._clock.seconds += 0.1
-                key = {name: message[name] for name in ("device", "dtype", "threads")}
-                rates = {"macs_per_second": 1e9, "copies": [[1024, 1e9]], "dispatch_seconds": 1e-6}
-                return {"ok": True, "ceiling": {**key, **rates, "launch_seconds": None}}
+                self._clock.seconds += 0.0 if message["again"] else 0.1
+                place = message["device"], message["dtype"], message["threads"]
+                ceiling = made_up_ceiling(*place, 1e9, [(1024, 1e9)], 1e-6, None)
+                return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": ""}
             case "observe":
                 case = Case.from_axes(message["case"])
                 measurement = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})

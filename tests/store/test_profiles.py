@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_profiles
-from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Profile
+from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
 from tests.analysis.profiles import profile
 
 SECONDS = st.lists(st.integers(0, 10**9).map(lambda n: n / 1e9), max_size=3).map(tuple)
@@ -25,6 +25,8 @@ OPERATORS = st.builds(
     st.none() | st.just(1e-6),
 )
 CAUSES = st.builds(Cause, st.just("copy"), st.text(), st.integers(0, 99), SECONDS, st.text())
+BY_LIBRARY = st.dictionaries(st.text(), SECONDS, max_size=3)
+PRODUCTS = st.builds(Products, st.text(), st.integers(0, 99), BY_LIBRARY, BY_LIBRARY)
 TIMES: dict[str, tuple[float, ...]] = {"call": (1.0,), "unprofiled": (1.0,), "profiled": (2.0,)}
 PROFILES = st.builds(
     Profile,
@@ -34,6 +36,7 @@ PROFILES = st.builds(
     times=st.dictionaries(st.text(), SECONDS, max_size=3),
     operators=st.lists(OPERATORS, max_size=3).map(tuple),
     causes=st.lists(CAUSES, max_size=3).map(tuple),
+    products=st.none() | PRODUCTS,
     kernels=st.none() | st.just(Kernels(3, {"products": 1e-3}, 1)),
     no_kernels=st.text(),
     memory=st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(0, 9)), max_size=3).map(tuple),
@@ -51,7 +54,7 @@ def test_a_profile_survives_its_line(taken: Profile) -> None:
 @given(PROFILES)
 def test_keys_that_are_not_known_are_ignored_in_a_profile_and_in_its_parts(taken: Profile) -> None:
     line = json.loads(json.dumps(taken.to_json()))
-    for entry in (line, *line["operators"], *line["causes"], *filter(None, [line["kernels"]])):
+    for entry in (line, *line["operators"], *line["causes"], *filter(None, [line["products"], line["kernels"]])):
         entry["of_a_newer_rnnbench"] = [1]
     assert Profile.from_json(line) == taken
 

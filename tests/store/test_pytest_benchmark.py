@@ -197,7 +197,7 @@ def test_whatever_stands_in_a_place_it_is_read_or_refused_in_words(
     [
         ({"commit_info": {"id": "fedcba98"}}, "must be of one commit"),
         ({"machine_info": MACHINE | {"python_version": "3.13.0"}}, "must be of one machine and Python"),
-        ({"machine_info": MACHINE | {"cpu": {"brand_raw": "Another", "count": 8}}}, "{'cpu': 'A Processor'}"),
+        ({"machine_info": MACHINE | {"cpu": {"brand_raw": "Another", "count": 8}}}, "{'name': 'A Processor'}"),
     ],
 )
 def test_files_that_differ_by_more_than_chance_are_no_replicates(

@@ -21,6 +21,7 @@ INFO: dict[str, Any] = {
     **{"suite": "s", "description": "", "command": "c", "started": "2026", "resolved": {}, "environment": {}},
     **{"ceilings": [], "notes": ["a"], "seconds": None, "stage_seconds": {"ceilings": 0.5}, "status": "finished"},
 }
+ODD = stored.PROCESSOR.to_json() | {"caches": [{"level": 3}]}
 TAKEN = replace(profile(causes=(cause(),), backward=4e-5), kernels=Kernels(3, {"products": 1e-5}))
 PROFILE, FAILED = (json.loads(json.dumps(entry.to_json())) for entry in (TAKEN, Profile("a", "failed", "busy")))
 
@@ -29,6 +30,7 @@ def test_what_rnnbench_writes_is_as_it_must_be() -> None:
     assert schema.window_fault(WINDOW) == ""
     assert schema.measurement_fault(MEASUREMENT) == ""
     assert schema.info_fault(INFO) == ""
+    assert schema.info_fault(INFO | {"environment": {"machine": stored.MACHINE}}) == ""
     assert schema.profile_fault(PROFILE) == ""
     assert schema.profile_fault(FAILED) == ""
 
@@ -78,6 +80,8 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
         ({"ceilings": [{}]}, "ceilings: expected a list, each the limits of a machine"),
         ({"environment": {"machine": 3}}, "environment.machine: expected an object, found 3"),
         ({"environment": {"machine": {"cores_allowed": 3}}}, "environment.machine.cores_allowed: expected a list"),
+        ({"environment": {"machine": {"processor": 3}}}, "environment.machine.processor: expected the identity of a"),
+        ({"environment": {"machine": {"processor": ODD}}}, "environment.machine.processor: expected the identity of a"),
         (
             {"resolved": {"measure": {"precision": [2]}}},
             "resolved.measure.precision: expected a number above 0, or null",

@@ -20,6 +20,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.stored import INFO, window
 
 CASE = small.case("vanilla")
@@ -70,7 +71,7 @@ infos = st.builds(
     notes=st.lists(texts, max_size=3),
     ceilings=st.lists(
         st.builds(
-            lambda rate: Ceiling("cpu", "float32", 1, rate, ((1, 1.0),), 1e-6, None).to_json(),
+            lambda rate: made_up_ceiling("cpu", "float32", 1, rate, ((1, 1.0),), 1e-6, None).to_json(),
             st.floats() | st.just(1e9),
         ),
         max_size=2,
@@ -123,7 +124,7 @@ def test_any_run_json_is_read(tmp_path_factory: pytest.TempPathFactory, info: Ru
     read_back = read_info(folder.path)
     assert read_back.id == info.id
     assert len(read_back.notes) in (len(info.notes), len(info.notes) + 1)
-    assert all(ceiling["macs_per_second"] > 0 for ceiling in read_back.ceilings)
+    assert all(Ceiling.from_json(ceiling).macs_per_second > 0 for ceiling in read_back.ceilings)
 
 
 @settings(max_examples=40)
@@ -156,7 +157,7 @@ def test_a_metric_that_is_no_number_is_missing_with_its_value_as_the_reason(tmp_
 
 def test_limits_that_are_no_numbers_are_left_out_and_said_so(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    good = Ceiling("cpu", "float32", 1, 1e9, ((1, 1.0),), 1e-6, None).to_json()
+    good = made_up_ceiling("cpu", "float32", 1, 1e9, ((1, 1.0),), 1e-6, None).to_json()
     folder.write_info(replace(INFO, ceilings=[good, good | {"dispatch_seconds": math.inf}]))
     folder.close()
     info = read_info(folder.path)

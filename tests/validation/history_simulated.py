@@ -15,6 +15,7 @@ from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from tests import workload as small
+from tests.stored import MACHINE
 
 REPLICATES = 6
 SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; spread of its logarithm over cases and runs
@@ -37,7 +38,7 @@ def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS
 def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
     """A run with the given log-ratios (cases, replicates)."""
     started = f"2026-01-{1 + number // 24:02d}T{number % 24:02d}:00:00+00:00"
-    facts = {"git": {"commit": f"{number:040x}"}, "worker": environment}
+    facts = {"git": {"commit": f"{number:040x}"}, "worker": environment, "machine": MACHINE}
     info = RunInfo("simulated", "", {}, "none: simulated", started, facts, status="finished")
     keys = [case.key for case in cases]
     values = logs.ravel()

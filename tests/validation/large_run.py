@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import SuiteFile
 from rnnbench.suites import Suite
+from tests.ceilings import ceiling as made_up_ceiling
 
 SWEEP: dict[str, Any] = {
     "cell": ["vanilla", "lstm", "gru"],
@@ -28,9 +29,17 @@ SLOWNESS = {"loop": 4.0, "hoisted": 2.0, "compiled": 1.2, "torch.nn": 1.0}
 WINDOW_SECONDS = 0.01
 MAX_QUANTILES = 11
 PROCESS_SPREAD, BLOCK_NOISE = 0.01, 0.02  # spread of an arm's speed from process to process; what noise adds to a block
-CEILING = Ceiling("cpu", "float32", 1, 8.7e10, ((32_768, 4.7e10), (1_048_576, 9e10), (134_217_728, 1.4e10)), 4e-7, None)
+CEILING = made_up_ceiling(
+    "cpu", "float32", 1, 8.7e10, ((32_768, 4.7e10), (1_048_576, 9e10), (134_217_728, 1.4e10)), 4e-7, None
+)
 ENVIRONMENT: dict[str, Any] = {
-    "machine": {"cpu": "made up", "cores_allowed": [0, 1], "cores": 2, "memory_bytes": 32_000_000_000},
+    "machine": {
+        "cpu": "made up",
+        "processor": Processor("made up").to_json(),
+        "cores_allowed": [0, 1],
+        "cores": 2,
+        "memory_bytes": 32_000_000_000,
+    },
     "software": {"python": "3.11", "packages": {"torch": "2.13.0"}, "variables": {}},
     "worker": {"python": "3.11", "torch": "2.13.0", "devices": {}},
 }

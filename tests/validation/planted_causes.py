@@ -82,14 +82,26 @@ class OneProduct(Clean):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class SmallProducts(Clean):
-    """Makes four small products in a step instead of one."""
+class GateWeights(Clean):
+    """Has a weight for each gate."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.input, self.forget, self.candidate, self.out = (
             nn.Parameter(part.clone()) for part in self.weight_hh.detach().chunk(4)
         )
+
+
+class JoinsWeights(GateWeights):
+    """Puts the weights of the gates side by side in every step."""
+
+    def recurrent(self, h: Tensor) -> Tensor:
+        """The state's part of one step."""
+        return linear(h, torch.cat([self.input, self.forget, self.candidate, self.out]))
+
+
+class SmallProducts(GateWeights):
+    """Makes four small products in a step instead of one."""
 
     def step(self, projected: Tensor, h: Tensor, c: Tensor) -> State:
         """One step."""
@@ -105,6 +117,7 @@ FAULTS: dict[str, Callable[[int, int], Clean]] = {
     "not hoisted": ProjectsEachStep,
     "synchronisation": ReadsBack,
     "small products": SmallProducts,
+    "loop invariant": JoinsWeights,
 }
 
 
@@ -113,7 +126,7 @@ def pair(kind: str, input_size: int, hidden_size: int) -> dict[str, Clean]:
     without = OneProduct if kind == "small products" else Clean
     clean, faulty = without(input_size, hidden_size), FAULTS[kind](input_size, hidden_size)
     faulty.load_state_dict(clean.state_dict(), strict=False)
-    if isinstance(faulty, SmallProducts):
+    if isinstance(faulty, GateWeights):
         parts = (faulty.input, faulty.forget, faulty.candidate, faulty.out)
         for part, weight in zip(parts, clean.weight_hh.detach().chunk(4), strict=True):
             part.data.copy_(weight)

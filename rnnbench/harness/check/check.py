@@ -1,6 +1,5 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
-import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.check.more_time import fewest_pairs, more_time
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -113,8 +113,11 @@ def check(
             runner.notes += runner.recorded_notes()
     verdicts = trial.verdicts()
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
-    if runner.replicates < MIN_REPLICATES and any(case_finding.verdict == "inconclusive" for case_finding in findings):
-        runner.notes.append(_more_budget(runner, selection.groups, settings.budget_seconds))
+    if any(case_finding.verdict == "inconclusive" for case_finding in findings):
+        if runner.replicates < MIN_REPLICATES:
+            runner.notes.append(fewest_pairs(runner, selection.groups, settings.budget_seconds, MIN_REPLICATES))
+        else:
+            runner.notes += more_time(runner, selection.groups, findings)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
     return folder, Comparison(
         suite=head.suite.name,
@@ -172,16 +175,6 @@ def _finding(runner: PairedRunner, base: Side, head: Side, case: Case, judged: J
     if before.failure == "loading":
         before = replace(before, reason=before.reason + base.about_submodules)
     return finding(before, after, judged, margin, replicates, runner.given_up(case) or "no time was left to measure it")
-
-
-def _more_budget(runner: PairedRunner, groups: Sequence[Group], budget_seconds: float) -> str:
-    """A note that says how large the budget should have been."""
-    seconds = runner.seconds + (MIN_REPLICATES - runner.replicates) * runner.expected_seconds(groups)
-    enough = 10 * math.ceil(1.1 * seconds / 10)
-    return (
-        f"the budget of {budget_seconds:g} s was spent after {runner.replicates} of at least {MIN_REPLICATES} pairs "
-        f"of workers; {enough} s would be enough for these"
-    )
 
 
 def _notes(settings: Settings, hellos: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ from rnnbench.cells import USER_MODULE
 from rnnbench.errors import UserError
 from rnnbench.harness.check.foreign import Foreign, Tree, foreign, read_tree
 from rnnbench.harness.check.sides import Side
+from rnnbench.text import plural
 
 Modules = Mapping[str, str]  # a module's name -> its file
 SHOWN = 2  # modules that an error names
@@ -72,7 +73,9 @@ def _told(side: Side, strays: list[Foreign]) -> str:
         for stray in strays[:SHOWN]
     ]
     if len(strays) > SHOWN:
-        lines.append(f"and so were {len(strays) - SHOWN:,} more modules")
+        lines.append(
+            f"and so {'was' if len(strays) == SHOWN + 1 else 'were'} {plural(len(strays) - SHOWN, 'more module')}"
+        )
     return "\n".join([*lines, _remedy(strays[0])])
 
 

@@ -1,20 +1,62 @@
-"""The budget that is enough for a run, judged by how far a smaller one got."""
+"""What a budget that was too small left out, and how much time would have been enough, judged by how far it got."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rnnbench.harness.coordinator.preliminaries import OBSERVING_SHARE
+from rnnbench.harness.coordinator.runner import NOT_REACHED, Runner
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
-CASE_SECONDS = 0.2  # to observe a case, if none was reached
+BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
 ROOM = 1.5  # a case takes this many times the seconds of its windows, with all that is not timed
 
 
-def enough(info: RunInfo, measurements: Mapping[str, Measurement]) -> float | None:
-    """About how many seconds are enough to observe every case and to time it in the fewest replicates.
+def shortfall(info: RunInfo, runner: Runner) -> list[str]:
+    """Notes about what a finished run lacks of what was asked, and the time that would have been enough for it."""
+    known = runner.measurements
+    unreached = sum(measurement.reason == NOT_REACHED for measurement in known.values())
+    if not unreached:
+        needed = runner.time_needed
+        if notes := wider_than_asked(runner.missed, len(runner.groups), runner.settings, needed):
+            return notes
+        return [f"{BUDGET}it ended the run; {needed.more('for all replicates')}"] if needed else []
+    needed = enough(info, known, runner.case_seconds)
+    text = f"{BUDGET}{unreached:,} of {plural(len(known), 'case')} {'was' if unreached == 1 else 'were'} not reached"
+    if needed is not None:
+        more = TimeNeeded(needed.seconds - (info.seconds or 0.0), needed.is_least)
+        text += f"; {more.more('to time all')}"
+    return [*wider_than_asked(runner.missed, len(runner.groups), runner.settings), text]
 
-    This includes what the run has spent so far, which counts when it is resumed. None if nothing is known.
+
+def without_shortfall(notes: Sequence[str]) -> list[str]:
+    """The notes of a run that goes on, without those about what it lacked when it ended."""
+    return [note for note in notes if not note.startswith((BUDGET, PRECISION))]
+
+
+def wider_than_asked(missed: int, groups: int, settings: Settings, needed: TimeNeeded | None = None) -> list[str]:
+    """A note about the groups that missed the requested precision, if there are any."""
+    if not missed or settings.precision is None:
+        return []
+    have = "has" if missed == 1 else "have"
+    target = f"±{100 * settings.precision:.3g}%"
+    text = f"{PRECISION}{missed:,} of {plural(groups, 'group')} {have} a ratio that is not known within {target}"
+    if needed is None:
+        return [text]
+    wanted = f"for the replicates that are still wanted, at most {settings.most_replicates:,} in all"
+    return [f"{text}; {needed.more(wanted)}"]
+
+
+def enough(
+    info: RunInfo, measurements: Mapping[str, Measurement], visit_seconds: float | None = None
+) -> TimeNeeded | None:
+    """The budget that is enough to observe every case and to time it in the fewest replicates.
+
+    This includes what the run has spent so far, which counts when it is resumed. `visit_seconds` is what a case takes
+    in a replicate, if that has been seen. If no case was observed, how long that takes is not known, and the result is
+    the least that is needed. None if nothing is known.
     """
     if info.seconds is None or not info.stage_seconds:
         return None
@@ -23,8 +65,10 @@ def enough(info: RunInfo, measurements: Mapping[str, Measurement]) -> float | No
     stages = dict.fromkeys(("ceilings", "observing", "energy"), 0.0) | info.stage_seconds
     start = max(0.0, info.seconds - sum(stages.values()))  # of a worker
     at_work = stages["observing"] - start  # another worker starts there
-    case_seconds = at_work / observed if observed and at_work > 0 else CASE_SECONDS
+    is_least = not observed
+    case_seconds = max(0.0, at_work) / observed if observed else 0.0
     before, calibrating = stages["ceilings"] + case_seconds * cases, case_seconds * cases
-    replicate = start + cases * ROOM * settings.windows * settings.window_seconds
+    windows = settings.windows * settings.window_seconds
+    replicate = start + cases * (visit_seconds or (windows if is_least else ROOM * windows))
     timing = calibrating + settings.replicates * replicate
-    return info.seconds + start + max(before / OBSERVING_SHARE, before + timing)
+    return TimeNeeded(info.seconds + start + max(before / OBSERVING_SHARE, before + timing), is_least)

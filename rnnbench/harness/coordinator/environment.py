@@ -11,6 +11,7 @@ import psutil
 from rnnbench.harness import devices
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.processor import processor
 
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -18,10 +19,12 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "MKL_
 
 def describe(folder: Path) -> dict[str, Any]:
     """What a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
+    identity = processor()
     return {
         "machine": {
             "system": platform.platform(),
-            "cpu": cpu_name(),
+            "cpu": identity.name or platform.machine(),
+            "processor": identity.to_json(),
             "cores_allowed": allowed_cores(),
             "cores": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
@@ -47,16 +50,6 @@ def load() -> dict[str, float | None]:
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "steal_share": None if stolen is None else round(stolen / sum(times), 5),
     }
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -3,14 +3,17 @@
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from rnnbench.analysis.replicate import log_seconds
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.asking import hello
+from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
 from rnnbench.harness.coordinator.lanes import Lane, Stopped, on_card
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.resume import Visit
 from rnnbench.harness.coordinator.telemetry import Telemetry
@@ -35,6 +38,7 @@ class Shared:
     started: float
     repeats: Repeats
     on_visit: Callable[[], None]  # called before every visit
+    ceilings: Ceilings
     notes: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -121,9 +125,19 @@ class LaneRunner:
                 self.planner.add_visit(group, self._shared.now() - started, log_seconds(windows))
                 self.done += 1
         self._sample("after")
+        self._measure_ceilings_again()
         self.close()
         with self._shared.lock:
             self.replicates += not self._take_back()
+
+    def _measure_ceilings_again(self) -> None:
+        """Measure the ceilings of the visited groups in the worker that timed them; a lost worker changes nothing."""
+        worker = self._worker
+        assert worker is not None
+        for place in dict.fromkeys(place_of(group.workload) for group in self.visits[: self.done]):
+            worker.pin(self.lane.cores(place[2]))
+            with suppress(WorkerLost):
+                self._shared.ceilings.measure_again(partial(self._shared.recorder.ask, worker), place)
 
     def seconds_left(self, *, running: bool) -> float | None:
         """Expected seconds until this lane is done; None if that is not known yet."""

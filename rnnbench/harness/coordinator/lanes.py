@@ -11,6 +11,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.devices import Card
 from rnnbench.harness.machine.cores import allowed_cores, cores_apart, measuring_cores
 from rnnbench.store.records import Group, Workload
+from rnnbench.text import plural
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def plan_lanes(
             cards = cards[: max(1, len(core_sets))]
         lanes += _spread(device, device_groups, cards, previous_cards)
     spread = [lane for lane in lanes if lane.is_one_of_several]
-    notes += [f"{lane.name} ({lane.card.name}): {len(lane.groups)} of {len(groups)} groups" for lane in spread]
+    notes += [
+        f"{lane.name} ({lane.card.name}): {len(lane.groups)} of {plural(len(groups), 'group')}" for lane in spread
+    ]
     return [_with_own_cores(stage, core_sets) for stage in _stages(lanes, len(core_sets))], notes
 
 

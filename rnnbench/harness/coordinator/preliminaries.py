@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.asking import Asker
+from rnnbench.harness.coordinator.ceilings import Ceilings, place_of
 from rnnbench.harness.coordinator.lanes import Lane, on_card, together, waves
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerProcess
@@ -25,7 +25,7 @@ ENERGY_SHARE = 0.2  # of the budget that is left then
 
 
 class Preliminaries:
-    """Fills `ceilings`, `notes` and `stage_seconds`, and the recorder with what is known about each case."""
+    """Fills `ceilings`, its own `notes` and `stage_seconds`, and the recorder with what is known about each case."""
 
     def __init__(
         self,
@@ -35,6 +35,8 @@ class Preliminaries:
         settings: Settings,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
+        *,
+        ceilings: Ceilings,
     ) -> None:
         self._groups = groups
         self._start = start
@@ -42,19 +44,25 @@ class Preliminaries:
         self._settings = settings
         self._start_worker = start_worker
         self._now = now
-        self.ceilings: list[dict[str, Any]] = []
+        self._ceilings = ceilings
         self.notes: list[str] = []
         self.stage_seconds: dict[str, float] = {}
 
-    def run(self, left: float | None, on_done: Callable[[int, int], None]) -> None:
+    def run(
+        self,
+        left: float | None,
+        on_done: Callable[[int, int], None],
+        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
+    ) -> None:
         """Run all stages, in part of the seconds that are left of the budget.
 
-        `on_done` gets the numbers of observed and of all cases. Passes KeyboardInterrupt on. Ends all workers.
+        `on_done` gets the numbers of observed and of all cases. `on_ceilings` gets the ceilings before they are kept;
+        what it raises ends the run. Passes KeyboardInterrupt on. Ends all workers.
         """
         now = self._now()
         end = math.inf if left is None else now + left
         try:
-            self._stage("ceilings", self._measure_ceilings)
+            self._stage("ceilings", partial(self._measure_ceilings, on_ceilings))
             until = now + OBSERVING_SHARE * (end - now)
             self._stage("observing", lambda: self._observe(until, on_done))
             now = self._now()
@@ -68,17 +76,13 @@ class Preliminaries:
         work()
         self.stage_seconds[name] = round(self._now() - started, 1)
 
-    def _measure_ceilings(self) -> None:
+    def _measure_ceilings(self, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
-        kinds = ((group.workload.device, group.workload.dtype, group.workload.threads) for group in self._groups)
-        for device, dtype, threads in dict.fromkeys(kinds):
-            if device in self._start.unusable or threads > len(allowed_cores()):
-                continue  # its cases will be skipped
-            reply = self._start.first.ask(protocol.ceiling(device, dtype, threads), measuring_cores(threads))
-            if reply["ok"]:
-                self.ceilings.append(reply["ceiling"])
-            else:
-                self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
+        for place in dict.fromkeys(place_of(group.workload) for group in self._groups):
+            device, _, threads = place
+            if device not in self._start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
+                self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place)
+        on_ceilings(self._ceilings.measured)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:
         """Check and observe the new cases, those of one card one at a time."""

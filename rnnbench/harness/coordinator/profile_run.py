@@ -17,6 +17,7 @@ from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
 NOT_REACHED = "not reached within the budget"
@@ -49,8 +50,8 @@ def profile_run(
     asker = Asker(settings, partial(start_worker, PROFILER))
     try:
         with compiler_cache():
-            for done, case in enumerate(cases):
-                on_progress(Progress(0, done, len(cases), None))
+            for number, case in enumerate(cases):
+                on_progress(Progress(0, number, len(cases), None))
                 if now() >= until:
                     profile = Profile(case.key, "failed", NOT_REACHED)
                 else:
@@ -59,7 +60,8 @@ def profile_run(
                     profile = _profile(case, reply)
                 profiles[case.key] = folder.add_profile(profile)
     except KeyboardInterrupt:
-        raise Interrupted(f"{len(profiles)} of {len(cases)} cases are profiled in {path}") from None
+        done = f"{len(profiles)} of {plural(len(cases), 'case')} {'is' if len(profiles) == 1 else 'are'} profiled"
+        raise Interrupted(f"{done} in {path}") from None
     except OSError as fault:
         raise UserError(f"{path}: can't be written: {fault.strerror}") from None
     finally:

@@ -15,6 +15,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 # The fields of a worker's window that are kept; a reply may hold others, which must not replace the coordinator's own.
 TIMES = tuple(name for name in WindowReply.__annotations__ if name not in ("ok", "printed"))
@@ -164,8 +165,8 @@ class Recorder:
             texts.append(f"a cell prints in its calls, so printing is part of the time of {cases}")
         if self._paused_visits:
             texts.append(
-                f"rnnbench was stopped for seconds in {self._paused_visits} visits (Ctrl-Z, a closed laptop), "
-                f"which were measured again (at most {MAX_PAUSED_VISITS} are)"
+                f"rnnbench was stopped for seconds in {plural(self._paused_visits, 'visit')} (Ctrl-Z, a closed "
+                f"laptop); such visits are measured again (at most {MAX_PAUSED_VISITS})"
             )
         return texts
 

@@ -1,10 +1,11 @@
 """What an earlier part of a run left behind, so that `--resume` goes on where it ended."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rnnbench.analysis.environments.differences import differences
 from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
@@ -97,12 +98,28 @@ def _number(worker: str) -> int:
     return int(worker.rpartition("-")[2])
 
 
+class OtherMachine(UserError):
+    """A run can't be resumed on this machine."""
+
+
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
-    """Raise UserError if resuming would mix two machines in one run."""
-    then, now = _identity(info.environment), _identity(environment)
-    unlike = [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
-    if unlike:
-        raise UserError(f"{path}: the environment has changed: {'; '.join(unlike)}; start a new run")
+    """Raise OtherMachine if resuming would mix two machines or environments in one run."""
+    here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
+    apart = differences(info, here, ("the run", "this machine"))
+    then, now = _cores(info.environment), _cores(environment)
+    if not apart and then != now:
+        apart = [f"allowed cores were {then} and are {now}"]
+    if apart:
+        raise OtherMachine(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
+
+
+def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], ceilings: list[dict[str, Any]]) -> None:
+    """Raise OtherMachine if the ceilings measured here have other rates than those that the run had before."""
+    if apart := differences(info, replace(info, environment=environment, ceilings=ceilings)):
+        raise OtherMachine(
+            f"{path}: can't be resumed on a machine with other rates: {'; '.join(apart)}; "
+            "resume it when nothing else runs here, or start a new run"
+        )
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
@@ -127,11 +144,6 @@ def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Con
         )
 
 
-def _identity(environment: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same in all parts of a run."""
-    machine, worker = environment.get("machine", {}), environment.get("worker", {})
-    return {
-        "cpu": machine.get("cpu"),
-        "cores": machine.get("cores_allowed"),
-        **{key: worker.get(key) for key in ("python", "torch", "cuda", "gpus")},
-    }
+def _cores(environment: dict[str, Any]) -> Any:
+    """The cores that a run may use: its workers stay on the same ones."""
+    return environment.get("machine", {}).get("cores_allowed")

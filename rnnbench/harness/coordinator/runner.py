@@ -4,9 +4,11 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rnnbench.harness.coordinator.ceilings import Ceilings
 from rnnbench.harness.coordinator.lane_runner import LaneRunner, Shared
 from rnnbench.harness.coordinator.lanes import Lane, together
 from rnnbench.harness.coordinator.preliminaries import Preliminaries
@@ -14,11 +16,13 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Group
+from rnnbench.store.records import Group, Measurement
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 NOT_REACHED = "not reached within the budget"
 
@@ -35,21 +39,25 @@ class Runner:
         *,
         root: Path,
         state: RunState | None = None,
+        ceilings: Iterable[Mapping[str, Any]] = (),
         prefix: str = "",
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_ceilings: Callable[[list[dict[str, Any]]], None] = lambda ceilings: None,
         start_worker: Callable[..., WorkerProcess] = WorkerProcess,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run to resume.
-        `prefix` begins the names of workers, if other runners measure into the same folder.
+        `root` is the folder that the files of a user's own cells are relative to; `state` and `ceilings` are those of a
+        run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
+        `on_ceilings` gets the measured ceilings before anything is timed, and may raise to end the run.
         """
         self.groups = groups
         self.settings = settings
         self._state = state or RunState()
         self._on_progress = on_progress
+        self._on_ceilings = on_ceilings
         self._start_worker = start_worker
         self._rng = random.Random(seed)
         self._recorder = Recorder(
@@ -60,6 +68,7 @@ class Runner:
             measurements=self._state.measurements,
             missing_on=_missing_on(start),
         )
+        self.ceilings = Ceilings(start.kernels, ceilings)
         self._shared = Shared(
             folder,
             self._recorder,
@@ -69,10 +78,13 @@ class Runner:
             started=start.began - self._state.seconds,
             repeats=Repeats(self._state.repeats),
             on_visit=self._tell,
+            ceilings=self.ceilings,
             notes=list(start.notes),
         )
         self.notes = self._shared.notes
-        self.preliminaries = Preliminaries(groups, start, self._recorder, settings, start_worker, now)
+        self.preliminaries = Preliminaries(
+            groups, start, self._recorder, settings, start_worker, now, ceilings=self.ceilings
+        )
         self._stages = [[self._runner(lane, start.worker_seconds) for lane in stage] for stage in start.stages]
         self._running: list[LaneRunner] = []
 
@@ -80,7 +92,9 @@ class Runner:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
         left = self._shared.left
         try:
-            self.preliminaries.run(left, lambda done, total: self._on_progress(Progress(0, done, total, None)))
+            self.preliminaries.run(
+                left, lambda done, total: self._on_progress(Progress(0, done, total, None)), self._on_ceilings
+            )
             self.notes += self.preliminaries.notes
             while self._round():
                 pass
@@ -89,15 +103,38 @@ class Runner:
             for runner in self._lanes():
                 runner.close()
             for reason, cases in Counter(self._recorder.given_up.values()).items():
-                self.notes.append(f"{cases} cases got fewer replicates: {reason}")
+                self.notes.append(f"{plural(cases, 'case')} got fewer replicates: {reason}")
             for runner in self._lanes():
                 self.notes += runner.telemetry.notes(runner.lane.name)
-            self.notes += self._shared.repeats.notes() + self._recorder.notes()
+            self.notes += self._shared.repeats.notes() + self._recorder.notes() + self.ceilings.notes()
 
     @property
     def missed(self) -> int:
         """Number of groups with a ratio less precise than requested."""
         return sum(len(runner.planner.missed()) for runner in self._lanes())
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        """What is known about each case, by its key."""
+        return self._recorder.measurements
+
+    @property
+    def time_needed(self) -> TimeNeeded | None:
+        """The time for all replicates that are still wanted; None if none is."""
+        stages = [
+            [needed for runner in stage if (needed := runner.planner.time_needed()) is not None]
+            for stage in self._stages
+        ]
+        if not any(stages):
+            return None
+        seconds = sum(max((needed.seconds for needed in stage), default=0.0) for stage in stages)
+        return TimeNeeded(seconds, is_least=any(needed.is_least for stage in stages for needed in stage))
+
+    @property
+    def case_seconds(self) -> float | None:
+        """Expected seconds of a case in another replicate, in the slowest lane; None if none has been timed."""
+        known = [seconds for runner in self._lanes() if (seconds := runner.planner.case_seconds()) is not None]
+        return max(known, default=None)
 
     @property
     def replicates(self) -> int:

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.resume import read_state, refuse_other_cells, refuse_other_machine, refuse_other_suite
+from rnnbench.harness.coordinator.budget import shortfall, without_shortfall
+from rnnbench.harness.coordinator.resume import (
+    OtherMachine,
+    read_state,
+    refuse_other_cells,
+    refuse_other_machine,
+    refuse_other_rates,
+    refuse_other_suite,
+)
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
@@ -78,9 +87,23 @@ def resume_run(
             current = environment.describe(suite.file.parent) | {"worker": start.software}
             refuse_other_machine(path, info, current)
             root = suite.file.parent
-            runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
-            notes = [*info.notes, f"resumed after {state.seconds:.0f} s by: {command}"]
-            measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+            runner = Runner(
+                groups,
+                settings,
+                start,
+                folder,
+                root=root,
+                state=state,
+                ceilings=info.ceilings,
+                on_progress=on_progress,
+                on_ceilings=partial(refuse_other_rates, path, info, current),
+            )
+            notes = [*without_shortfall(info.notes), f"resumed after {state.seconds:.0f} s by: {command}"]
+            try:
+                measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
+            except OtherMachine:
+                folder.write_info(info)  # nothing was measured
+                raise
 
 
 @contextmanager
@@ -98,43 +121,36 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
     """Run, and record in `run.json` how the run ended, even after an error; raises UserError if a write fails.
 
-    For a part, no note counts the ratios that are less precise than requested: the whole run has that note.
+    A part has no note about what it lacks of what was asked: the whole run has that note.
     """
     try:
         folder.write_info(replace(info, status="running"))
         status: RunStatus = "interrupted"
-        imprecise: list[str] = []
         try:
             runner.run()
             status = "finished"
-            imprecise = [] if is_part else wider_than_asked(runner.missed, len(runner.groups), runner.settings)
         except KeyboardInterrupt:
             raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
-            folder.write_info(_ended(info, runner, status, imprecise))
+            ended = _ended(info, runner, status)
+            lacks = shortfall(ended, runner) if status == "finished" and not is_part else []
+            folder.write_info(replace(ended, notes=[*ended.notes, *lacks]))
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 
 
-def _ended(info: RunInfo, runner: Runner, status: RunStatus, imprecise: Sequence[str]) -> RunInfo:
+def _ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
     """What `run.json` says at the end."""
     return replace(
         info,
         status=status,
         seconds=round(runner.seconds, 1),
         replicates=runner.replicates,
-        ceilings=runner.preliminaries.ceilings or info.ceilings,
+        ceilings=runner.ceilings.to_json(),
         stage_seconds=runner.preliminaries.stage_seconds,
-        notes=list(dict.fromkeys([*info.notes, *runner.notes, *imprecise])),
+        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
         environment=info.environment | {"load_at_the_end": environment.load()},
     )
-
-
-def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
-    """A note about the groups that missed the requested precision, if there are any."""
-    if not missed or settings.precision is None:
-        return []
-    return [f"{missed} of {groups} groups have a ratio that is not known within ±{settings.precision:.1%}"]
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:

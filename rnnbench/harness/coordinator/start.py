@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
@@ -13,6 +14,7 @@ from rnnbench.harness.coordinator.lanes import Lane, plan_lanes
 from rnnbench.harness.coordinator.process import WorkerProcess, compiler_cache
 from rnnbench.harness.devices import Card
 from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import DeviceReply
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
@@ -31,6 +33,7 @@ class RunStart:
     notes: list[str]
     began: float  # on the clock of the run
     worker_seconds: float  # that the worker took to start
+    kernels: Path  # a folder for kernels that workers build for this machine
 
     @property
     def unusable(self) -> dict[str, str]:
@@ -62,7 +65,7 @@ def started(
     no worker can start or one of these cards is missing.
     """
     began = now()
-    with compiler_cache():
+    with compiler_cache(), scratch("kernels") as kernels:
         worker = start_worker(OBSERVER)
         first = Asker(settings, partial(start_worker, OBSERVER), worker)
         try:
@@ -70,7 +73,7 @@ def started(
             worker_seconds = now() - began
             devices = {name: _device(first, name) for name in dict.fromkeys(group.workload.device for group in groups)}
             stages, notes = plan_lanes(groups, devices, previous_cards or {})
-            yield RunStart(first, about, devices, stages, notes, began, worker_seconds)
+            yield RunStart(first, about, devices, stages, notes, began, worker_seconds, kernels)
         finally:
             first.close()
 

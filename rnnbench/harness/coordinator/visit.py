@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
 from rnnbench.harness.devices import backend
 from rnnbench.harness.protocol import release
-from rnnbench.harness.turns.engine import Plan, equal_blocks
+from rnnbench.harness.turns.engine import Plan, equal_blocks, refreshed
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.harness.turns.waits import Wait
 from rnnbench.store.records import Case, Group, Window
@@ -39,7 +39,7 @@ class CaseLost(Exception):
 
 
 class Visitor:
-    """Visits groups; each case keeps the plan of its first visit."""
+    """Visits groups; the windows of each visit make the plans of the next one more precise."""
 
     def __init__(self, settings: Settings, rng: random.Random, seconds: Callable[[], float]) -> None:
         """`seconds` tells how many seconds have passed since the run or check began."""
@@ -49,10 +49,11 @@ class Visitor:
         self._plans: dict[str, Plan] = {}  # case key -> calibrated plan, the same for all sides
 
     def remember(self, windows: Iterable[Window]) -> None:
-        """Take over the plans with which an earlier part of the run timed these windows."""
+        """Take over the plans with which these windows were timed, with the shortest call of any of them."""
         for window in windows:
             batches = window.calls // window.batch
-            self._plans[window.case] = Plan(batches, window.batch, window.seconds, self._settings.cold_cache)
+            timed = Plan(batches, window.batch, window.seconds, self._settings.cold_cache)
+            self._plans[window.case] = refreshed(self._plans.get(window.case, timed), window.quantiles[0])
 
     def visit(self, group: Group, sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Window]]:
         """Measure a group once on all sides; returns each side's windows, in the order in which they were timed.
@@ -78,6 +79,7 @@ class Visitor:
                 worker, recorder = sides[side].worker, sides[side].recorder
                 place = WindowPlace(replicate, len(windows[side]), turn_counts[side])
                 window = recorder.window(worker, case, plan, place, self._seconds())
+                self.remember([window])
                 windows[side].append(window)
                 waits[side, case].append(Wait(window, worker.waited_seconds))
                 if len(windows[side]) < turn_counts[side]:

@@ -26,6 +26,7 @@ class Cpu:
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
     blocks = Blocks(shortest_call=20e-6, seconds=100e-6)  # reading the clock takes some 50 ns
     is_shared = True
+    runs_host_code = True
 
     def __init__(
         self, name: str = "cpu", now: Callable[[], float] = time.perf_counter, flush: Call | None = None

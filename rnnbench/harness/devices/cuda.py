@@ -29,6 +29,7 @@ class Cuda:
     # Events have steps of 0.5 us. Rounded to whole calls, a block takes at least two thirds of `seconds`: 200 us.
     blocks = Blocks(shortest_call=200e-6, seconds=300e-6)
     is_shared = False  # each case may need all of its memory
+    runs_host_code = False
 
     def __init__(self, name: str, line: TimeLine | None = None, now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name

@@ -50,6 +50,7 @@ class Device(Protocol):
     product_sizes: tuple[int, ...]  # of square matrix products, in rising order; one of them reaches the best rate
     copy_bytes: tuple[int, ...]  # bytes read plus written: one size for each cache level, and one larger than all
     blocks: Blocks
+    runs_host_code: bool  # whether machine code of the host runs on it
 
     def clock(self, call: Call, batches: int, batch: int, *, lead_seconds: float = 0.0) -> Clocked:
         """Call `batches * batch` times without a pause, timing each batch.

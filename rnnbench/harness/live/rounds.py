@@ -13,8 +13,9 @@ import numpy as np
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.clocks import Clocks
-from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, take_window, warm_up
-from rnnbench.harness.turns.planner import GroupRecord, visits_to_come, wants_more
+from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.planner import GroupRecord, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
@@ -30,6 +31,7 @@ class Taken:
     times: dict[str, list[Times]]
     seconds: float  # total duration, calibration included
     cut: bool  # the budget ended the rounds although more were needed
+    needed: TimeNeeded | None = None  # for the rounds that it left out
 
 
 class LiveRounds:
@@ -74,7 +76,8 @@ class LiveRounds:
         self.end_at(self._deadline)
         while wants_more(self._record, self._settings) and self.fits():
             self.take()
-        return Taken(self._times, self._now() - started, wants_more(self._record, self._settings))
+        cut = wants_more(self._record, self._settings)
+        return Taken(self._times, self._now() - started, cut, self._needed() if cut else None)
 
     def prepare(self) -> None:
         """Calibrate and warm up; must be called before the first round."""
@@ -84,11 +87,14 @@ class LiveRounds:
             self._on_progress(Progress(0, index, 2 * len(self._arms), None))
             with self._turn(arm) as call:
                 plans[arm] = calibrate(self._device, call, seconds)
-        self._plans = equal_blocks(plans, seconds, self._device.blocks)
+        self._make_blocks_equal(plans)
         for index, (arm, plan) in enumerate(self._plans.items(), start=len(plans)):
             self._on_progress(Progress(0, index, 2 * len(plans), None))
             with self._turn(arm) as call:
                 warm_up(self._device, call, plan)
+
+    def _make_blocks_equal(self, plans: Mapping[str, Plan]) -> None:
+        self._plans = equal_blocks(plans, self._settings.window_seconds, self._device.blocks)
 
     def end_at(self, deadline: float | None) -> None:
         """Set the deadline, after `prepare`; makes rounds shorter if the minimum number of rounds would not fit."""
@@ -115,6 +121,8 @@ class LiveRounds:
         }
         for arm, times in pooled.items():
             self._times[arm].append(times)
+        shortest = {arm: min(reading.quantiles[0] for reading in taken) for arm, taken in readings.items()}
+        self._make_blocks_equal({arm: refreshed(plan, shortest[arm]) for arm, plan in self._plans.items()})
         logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
         ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)
@@ -132,6 +140,10 @@ class LiveRounds:
         if self._record.visits:
             return self._record.cost
         return self._windows * sum(plan.seconds * (1 + 1 / plan.calls) for plan in self._plans.values())
+
+    def _needed(self) -> TimeNeeded:
+        rounds, is_least = visits_needed(self._record, self._settings)
+        return TimeNeeded(rounds * self._cost(), is_least=is_least)
 
     def _left(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - self._now()

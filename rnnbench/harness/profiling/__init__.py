@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.harness.live.rounds import LiveRounds
-from rnnbench.harness.profiling import causes, profiler
-from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, eager_mode, idle, listing, table
+from rnnbench.harness.profiling import causes, profiler, threads
+from rnnbench.harness.profiling.operators import WINDOWS, ClockedOperators, Listing, eager_mode, idle, listing, table
+from rnnbench.harness.profiling.products import ProductReplays, product_replays
 from rnnbench.harness.profiling.program import TooLong, Watched, watch
+from rnnbench.harness.profiling.recurrence import steps_of
 from rnnbench.harness.profiling.remedies import Remedy
 from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
 from rnnbench.harness.profiling.subject import ProfiledCall
@@ -26,6 +28,7 @@ ROUNDS = 10
 MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
+KEPT = ("replayed", "unprofiled", "profiled", "clocked")  # arms whose times a profile keeps, besides the call's parts
 MAX_OPERATORS = 100_000  # in a profiled call: the profiler needs about a kilobyte for each
 
 
@@ -48,6 +51,7 @@ def profile(
     watched, notes = _watched(subject)
     suspects = [] if watched is None else causes.suspects(watched, trained=subject.trained)
     arms, (replays, reasons) = _arms(subject), _replays(subject, suspects, watched)
+    products = _products(subject, listed)
     clocked, idling = (
         ClockedOperators(_seen_through(subject)),
         ClockedOperators(idle([] if listed is None else listed.kinds)),
@@ -62,25 +66,29 @@ def profile(
     # In separate rounds: the slowest arm's call sets the block length for all arms of a round, and `slow` is slow.
     taken = [
         LiveRounds(subject.device, calls, next(iter(calls)), wanted, on_progress=on_progress)
-        for calls, wanted in ((arms, settings), (replays, longer), (slow, settings))
+        for calls, wanted in ((arms, settings), (replays, longer), (products.arms, settings), (slow, settings))
         if calls
     ]
     times = {
         arm: tuple(times.low for times in of_rounds)
         for live_rounds in taken
         for arm, of_rounds in live_rounds.run().times.items()
-        if arm != "idle"
     }
     result = Profile(
         subject.name,
-        steps=subject.steps or (1 if watched is None else causes.steps_of(watched)),
-        times={arm: values for arm, values in times.items() if not arm.startswith("without ")},
+        steps=subject.steps or (1 if watched is None else steps_of(watched)),
+        times={arm: times[arm] for arm in (*arms, *KEPT) if arm in times and arm != threads.ARM},
         operators=() if listed is None else table(listed, clocked, idling, rounds),
         opaque=subject.opaque,
-        causes=tuple(_cause(suspect, index, times, reasons) for index, suspect in enumerate(suspects)),
+        causes=(
+            *(_cause(suspect, index, times, reasons) for index, suspect in enumerate(suspects)),
+            *products.causes(times),
+            *threads.causes(times),
+        ),
+        products=products.products(times) if products.library else None,
         notes=tuple(notes),
     )
-    del arms, replays, slow, taken, watched, suspects  # also frees the tensors of a call
+    del arms, replays, products, slow, taken, watched, suspects  # also frees the tensors of a call
     if listed is not None and len(listed.order) > MAX_OPERATORS:
         more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
@@ -105,13 +113,25 @@ def _watched(subject: ProfiledCall) -> tuple[Watched | None, list[str]]:
 
 
 def _arms(subject: ProfiledCall) -> dict[str, TimedCall]:
-    """The call and its first parts (`forward`, `forward_backward`), by name."""
+    """The call, its first parts (`forward`, `forward_backward`), and the call on one thread, by name."""
     arms = {"call": subject.call}
     if subject.forward is not None:
         arms["forward"] = subject.forward
     if subject.forward_backward is not None:
         arms["forward_backward"] = subject.forward_backward
+    if subject.own and not subject.opaque and not _launches(subject):  # compiled code has its threads built in
+        arms |= threads.one_thread(subject.call)
     return arms
+
+
+def _products(subject: ProfiledCall, listed: Listing | None) -> ProductReplays:
+    """Replays of the call's products; without a library if there are none, or if a device would only queue them."""
+    if listed is None or _launches(subject):
+        return ProductReplays("")
+    try:
+        return product_replays(_seen_through(subject), listed, trained=subject.trained)
+    finally:
+        subject.forget()
 
 
 def _replays(

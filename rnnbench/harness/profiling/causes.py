@@ -10,14 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
+from rnnbench.harness.profiling import recurrence
+from rnnbench.harness.profiling.invariants import invariants
 from rnnbench.harness.profiling.program import ProgramCall, Storage, Watched, reached, storages
+from rnnbench.harness.profiling.recurrence import input_of, tensor_key, weight_args
 from rnnbench.harness.profiling.remedies import (
     Remedy,
     give_first,
+    give_once,
     give_results,
     make_stacked,
     make_whole,
-    product_of,
+    make_whole_after,
     stacked,
 )
 from rnnbench.store.profiles import CauseKind
@@ -28,6 +32,7 @@ JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
 GETTER = "get"  # reads a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
 MAX_SUSPECTS = 8
+MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
 
 
@@ -45,32 +50,68 @@ class Suspect:
 def suspects(watched: Watched, *, trained: bool) -> list[Suspect]:
     """All suspects, those with the most calls first; `trained`: whether gradients are computed."""
     calls, dead = watched.calls, _dead(watched)
-    groups = _hoistable(watched)
+    groups = recurrence.by_weight(watched)
+    repeated = [group for group in _invariants(watched) if dead is None or group[0].ordinal not in dead]
+    again = {call.ordinal for group in repeated for call in group}
+    hoistable, outputs = _hoistable(watched, groups, again)
     # Removing the other groups would also remove the gradients that flow back into their inputs.
-    kept = [group for group in groups if not (trained and any(_input(call).requires_grad for call in group))]
+    kept = [group for group in hoistable if not (trained and any(input_of(call).requires_grad for call in group))]
+    covered = again | {call.ordinal for group in (*kept, *outputs) for call in group}
     all_suspects = [
-        *_not_hoisted(groups, kept),
-        *_small_products(watched, {call.ordinal for group in kept for call in group}),
-        *_copies(calls),
-        *_joins(calls, trained=trained),
+        *_not_hoisted(hoistable, kept),
+        *_output_products(outputs),
+        *_loop_invariants(repeated),
+        *_small_products(watched, covered),
+        *_copies([call for call in calls if call.ordinal not in again], calls),
+        *_joins([call for call in calls if call.ordinal not in again], trained=trained),
         *_waits(calls, dead),
         *_unused(calls, dead),
     ]
     return sorted(all_suspects, key=lambda suspect: -suspect.calls)[:MAX_SUSPECTS]
 
 
-def steps_of(watched: Watched) -> int:
-    """Steps of the sequence: the largest number of products of one weight that depend on each other."""
-    groups = _by_weight(watched.calls)
-    return max((len(group) for group in groups if any(reached(watched, group))), default=1)
+def _hoistable(
+    watched: Watched, groups: list[list[ProgramCall]], again: set[int]
+) -> tuple[list[list[ProgramCall]], list[list[ProgramCall]]]:
+    """Groups of products with one weight that don't depend on each other, and so could be a single product.
+
+    First those that could be made before a loop, then those that only read its outputs, as a head does.
+    """
+    recurrent = [call for group in groups if any(reached(watched, group)) for call in group]
+    before: list[list[ProgramCall]] = []
+    after: list[list[ProgramCall]] = []
+    for group in groups:
+        if len(group) < MIN_CALLS or any(reached(watched, group)) or group[0].ordinal in again:
+            continue
+        if len({input_of(call).shape for call in group}) > 1 or input_of(group[0]).dim() != MATRIX:
+            continue
+        is_output = recurrence.depend(watched, group, recurrent) and not recurrence.depend(watched, recurrent, group)
+        (after if is_output else before).append(group)
+    return before, after
 
 
-def _hoistable(watched: Watched) -> list[list[ProgramCall]]:
-    """Groups of products with one weight that don't depend on each other, and so could be a single product."""
-    groups = [
-        group for group in _by_weight(watched.calls) if len(group) >= MIN_CALLS and not any(reached(watched, group))
-    ]
-    return [group for group in groups if len({_input(call).shape for call in group}) == 1]
+def _invariants(watched: Watched) -> list[list[ProgramCall]]:
+    """Values that are computed in every step; a plain copy of one is a copy."""
+    groups = invariants(watched, recurrence.steps_of(watched))
+    return [group for group in groups if not (_is_copy(group[0]) and _is_stored_alike(group[0]))]
+
+
+def _is_stored_alike(call: ProgramCall) -> bool:
+    return bool(call.args[0].stride() == call.result.stride())
+
+
+def _loop_invariants(groups: list[list[ProgramCall]]) -> Iterator[Suspect]:
+    """All values that are computed again in every step, together, since one may be made of another."""
+    every = [call for group in groups for call in group]
+    if every:
+        remedies = (give_once(group) for group in sorted(groups, key=lambda group: -group[0].ordinal))
+        yield Suspect("loop invariant", _described(every), len(every), tuple(remedies))
+
+
+def _output_products(groups: list[list[ProgramCall]]) -> Iterator[Suspect]:
+    """Products that only read the loop's outputs, and so could be made once after it."""
+    for group in groups:
+        yield Suspect("output product", _described(group), len(group), (make_whole_after(group),))
 
 
 def _not_hoisted(groups: list[list[ProgramCall]], kept: list[list[ProgramCall]]) -> Iterator[Suspect]:
@@ -85,17 +126,17 @@ def _not_hoisted(groups: list[list[ProgramCall]], kept: list[list[ProgramCall]])
 def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     """Products of one input with several weights, which could be a single product with all weights."""
     by_input: dict[Any, list[ProgramCall]] = defaultdict(list)
-    for call in _products(watched.calls):
-        if call.ordinal not in covered:
+    for call in recurrence.products(watched.calls):
+        if call.ordinal not in covered and input_of(call).dim() == MATRIX:
             weights = sum(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values()))
-            by_input[call.name, weights, _tensor_key(_input(call))].append(call)
+            by_input[call.name, weights, tensor_key(input_of(call))].append(call)
     sets = [group for group in by_input.values() if len(group) >= MIN_CALLS and not any(reached(watched, group))]
     if len(sets) < MIN_CALLS:
         return
     made: dict[Any, list[Tensor]] = {}
     remedies = []
     for group in sets:
-        key = tuple(_weight_key(call) for call in group)
+        key = tuple(tuple(map(tensor_key, weight_args(call))) for call in group)
         if key not in made:
             made[key] = stacked(group)
         remedies.append(make_stacked(group, made[key]))
@@ -103,9 +144,9 @@ def _small_products(watched: Watched, covered: set[int]) -> Iterator[Suspect]:
     yield Suspect("small products", _described(every), len(every), tuple(remedies))
 
 
-def _copies(calls: Sequence[ProgramCall]) -> Iterator[Suspect]:
-    """Copies of a tensor in new memory, where nothing writes later into the tensor or the copy."""
-    written = [(call.ordinal, storages(call.args[:1])) for call in calls if call.written]
+def _copies(calls: Sequence[ProgramCall], every: Sequence[ProgramCall]) -> Iterator[Suspect]:
+    """Copies among `calls` of a tensor in new memory, where no later call writes into the tensor or the copy."""
+    written = [(call.ordinal, storages(call.args[:1])) for call in every if call.written]
     by_line: dict[str, list[ProgramCall]] = defaultdict(list)
     for call in calls:
         used = call.writes | call.reads
@@ -196,37 +237,6 @@ def _feeding(calls: Sequence[ProgramCall], waits: Sequence[ProgramCall], dead: s
 
 def _is_wait(call: ProgramCall) -> bool:
     return call.name in WAITS and bool(call.reads) and not isinstance(call.result, Tensor)
-
-
-def _products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
-    """Products of rows with a weight."""
-    for call in calls:
-        if product_of(call.name) is not None and not call.kwargs.get("out") and isinstance(call.result, Tensor):
-            index = product_of(call.name) or 0
-            if len(call.args) > index + 1 and _input(call).dim() == 2:
-                yield call
-
-
-def _by_weight(calls: Sequence[ProgramCall]) -> list[list[ProgramCall]]:
-    groups: dict[Any, list[ProgramCall]] = defaultdict(list)
-    for call in _products(calls):
-        groups[_weight_key(call)].append(call)
-    return list(groups.values())
-
-
-def _weight_key(call: ProgramCall) -> Any:
-    rows_index = product_of(call.name)
-    rest = [arg for index, arg in enumerate(call.args) if index != rows_index] + list(call.kwargs.values())
-    return (call.name, *(_tensor_key(arg) for arg in rest))
-
-
-def _tensor_key(value: Any) -> Any:
-    return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
-
-
-def _input(call: ProgramCall) -> Tensor:
-    tensor: Tensor = call.args[product_of(call.name) or 0]
-    return tensor
 
 
 def _described(group: Sequence[ProgramCall]) -> str:

@@ -45,6 +45,35 @@ def give_results(calls: Sequence[ProgramCall]) -> Remedy:
     return rewrite
 
 
+def give_once(group: Sequence[ProgramCall]) -> Remedy:
+    """Use the result of the first call in place of the others, which compute the same value."""
+
+    def rewrite(replay: Replay) -> None:
+        first = replay.node(group[0])
+        for call in reversed(group[1:]):
+            if replay.has(call):  # else it was only needed for a call that is gone
+                replay.replace(call, first)
+
+    return rewrite
+
+
+def make_whole_after(group: Sequence[ProgramCall]) -> Remedy:
+    """Make the products of one weight a single product in place of the last; no result may be used before it."""
+    at = product_of(group[0].name) or 0
+
+    def rewrite(replay: Replay) -> None:
+        last = replay.node(group[-1])
+        replay.check_unused_before(last, group)
+        with replay.before(last):
+            rows = replay.function(torch.cat, [replay.node(call).args[at] for call in group])
+            whole = replay.again(last, (*last.args[:at], rows, *last.args[at + 1 :]), last.kwargs)
+            steps = replay.method("view", whole, len(group), -1, group[0].result.shape[-1])
+            parts = replay.parts(replay.method("unbind", steps, 0), len(group))
+        _replace(replay, group, parts)
+
+    return rewrite
+
+
 def make_whole(group: Sequence[ProgramCall]) -> Remedy:
     """Make the products of one weight with the rows of all steps a single product, in place of the first."""
     at = product_of(group[0].name) or 0

@@ -9,8 +9,9 @@ products, and up to a quarter for an input's product (`python -m tests.validatio
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,6 +53,16 @@ class Replay:
         """The node of a call."""
         return self._nodes[call.ordinal]
 
+    def has(self, call: ProgramCall) -> bool:
+        """Whether a call is still made."""
+        return not self.node(call)._erased
+
+    def check_unused_before(self, last: Node, group: Sequence[ProgramCall]) -> None:
+        """Raise ReplayDiffers if a result of the group is used before the node `last`."""
+        early = set(takewhile(lambda node: node is not last, self._graph.nodes))
+        if any(user in early for call in group for user in self.node(call).users):
+            raise ReplayDiffers("its results are used within the loop")
+
     def replace(self, call: ProgramCall, value: Node) -> None:
         """Use a value in place of a call's result, and remove the call and the views made only for it."""
         node = self.node(call)
@@ -69,6 +80,10 @@ class Replay:
     def method(self, name: str, *args: Any) -> Node:
         """Add a call of a tensor's method."""
         return self._graph.call_method(name, args)
+
+    def function(self, function: Callable[..., Any], *args: Any) -> Node:
+        """Add a call of a function."""
+        return self._graph.call_function(function, args)
 
     def parts(self, whole: Node, count: int) -> list[Node]:
         """Add nodes for the `count` values of a tuple."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.arms import Arm
@@ -14,6 +16,10 @@ from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
+
+COMPILED = "compiled code calls its kernels without operators"
+SCRIPTED = "rnnbench can't look inside TorchScript; profile the module before `torch.jit.script` to see its operators"
+BATCHED = 3  # dimensions of a batch of sequences
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
         forward_backward,
         forget=lambda: built.model.zero_grad(set_to_none=True),
         steps=workload.seq_len,
-        opaque=f"{case.implementation} code calls its kernels without operators ({backend})" if backend else "",
+        opaque=f"{case.implementation} code calls its kernels without operators ({backend})"
+        if backend
+        else hidden(built.model),
         own=built.is_of_cells or case.implementation == "sequence",
     )
 
@@ -73,7 +81,6 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         for parameter in arm.parameters():
             parameter.grad = None
 
-    is_compiled = type(arm.run).__name__ == "OptimizedModule" or hasattr(arm.run, "_torchdynamo_orig_callable")
     return ProfiledCall(
         arm.name,
         device,
@@ -81,6 +88,25 @@ def of_arm(arm: Arm, timed: TimedCall, phase: Phase, device: Device, put_back: E
         forward,
         forward_backward,
         forget,
-        opaque="compiled code calls its kernels without operators" if is_compiled else "",
+        steps=layer_steps(arm.run, arm.args[0]) if isinstance(arm.run, nn.RNNBase) else None,
+        opaque=hidden(arm.run),
         own=not arm.is_torchs,
     )
+
+
+def hidden(run: Callable[..., object]) -> str:
+    """Why a module's or function's operators, or a part's, can't be seen; empty if they can."""
+    for part in run.modules() if isinstance(run, nn.Module) else [run]:
+        if isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            return SCRIPTED
+        if type(part).__name__ == "OptimizedModule" or hasattr(part, "_torchdynamo_orig_callable"):
+            return COMPILED
+    return ""
+
+
+def layer_steps(layer: nn.RNNBase, input: object) -> int:
+    """Steps of a sequence that torch.nn's layer processes: a tensor, batched or not, or a packed sequence."""
+    if isinstance(input, PackedSequence):
+        return len(input.batch_sizes)
+    assert isinstance(input, Tensor)  # torch.nn's layers accept nothing else
+    return input.shape[1 if layer.batch_first and input.dim() == BATCHED else 0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from rnnbench.analysis.stored import differences
+from rnnbench.analysis.environments.differences import differences
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.resume import read_state
@@ -93,7 +93,7 @@ def refuse_unlike(path: Path, here: RunInfo) -> None:
     except FileExistsError:
         first = first_machine(path)
         assert first is not None
-        if apart := differences(first, here):
+        if apart := differences(first, here, ("the first node", "this node")):
             raise UnlikeMachine("; ".join(apart)) from None
     finally:
         temporary.unlink()

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.replicate import log_seconds
+from rnnbench.harness.coordinator.budget import wider_than_asked
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.harness.coordinator.session import wider_than_asked
 from rnnbench.harness.slurm.job import first_machine
 from rnnbench.harness.slurm.watch import Watch
 from rnnbench.harness.turns.planner import Planner
-from rnnbench.store.ceilings import PLACE
+from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 
 def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
@@ -23,10 +24,8 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
     names = [standing.part.name for standing in watch.standings]
     part_infos = [read_info(path, name) for name in names if (path / f"run-{name}.json").exists()]
     first = first_machine(path)
-    ceilings: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for part_info in part_infos:
-        for ceiling in part_info.ceilings:  # the machines are alike: one part's limits are those of all
-            ceilings.setdefault(tuple(ceiling[axis] for axis in PLACE), ceiling)
+    # The machines are alike, so the best that any of them reached is the limit of all.
+    ceilings = best_of(ceiling for part_info in part_infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
     stages = {stage for part_info in part_infos for stage in part_info.stage_seconds}
     notes = [*info.notes, *_notes(part_infos, watch)]
     if finished:
@@ -36,7 +35,7 @@ def summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, fi
         status="finished" if finished else "interrupted",
         seconds=_seconds(info, watch),
         replicates=max((part_info.replicates for part_info in part_infos), default=0),
-        ceilings=list(ceilings.values()),
+        ceilings=[ceiling.to_json() for ceiling in ceilings],
         stage_seconds={
             stage: max(part_info.stage_seconds.get(stage, 0.0) for part_info in part_infos) for stage in sorted(stages)
         },
@@ -67,7 +66,7 @@ def _notes(part_infos: list[RunInfo], watch: Watch) -> list[str]:
     return [
         *(note if count == 1 else f"{note} ({count} jobs)" for note, count in notes.items()),
         *(f"node {node} was left out, since it is unlike the first: {why}" for node, why in watch.left_out.items()),
-        *(f"jobs lost: {count}, since {why}" for why, count in lost.items()),
+        *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
     ]
 
 

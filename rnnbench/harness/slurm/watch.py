@@ -17,6 +17,7 @@ from rnnbench.harness.slurm.queue import ControllerDown, JobRefused, JobState
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.regular_files import read_end
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
@@ -92,7 +93,7 @@ class Watch:
             while alive := [state.job for state in queue.states(self._ledger.names).values() if state.alive]:
                 queue.cancel(alive)
                 if time.monotonic() > end:
-                    return f"{len(alive)} jobs were told to end"
+                    return f"{plural(len(alive), 'job')} {'was' if len(alive) == 1 else 'were'} told to end"
                 time.sleep(MIN_WAIT)
         except ControllerDown as down:
             return f"its jobs go on, since they could not be cancelled: {down}"

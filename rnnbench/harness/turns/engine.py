@@ -8,6 +8,8 @@ from rnnbench.harness.devices import Blocks, Call, Clocked, Device
 from rnnbench.harness.protocol import PlanFields
 
 MAX_CALLS = 1_000_000
+MIN_BLOCKS = 3  # of which calibration believes the shortest
+LONG = 10  # windows: a call this long is believed alone, since no usual stall of a machine doubles it
 MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before each call takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
@@ -51,29 +53,47 @@ class Reading:
 
 
 def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool = False) -> Plan:
-    """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call."""
+    """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call.
+
+    Of many short blocks the shortest counts: other work on the machine makes blocks longer, but not shorter.
+    """
     if cold:
         return _calibrate_cold(device, call, window_seconds)
-    calls = 1
-    while True:
-        seconds = device.clock(call, 1, calls).seconds
-        if seconds >= window_seconds / 4 or calls >= MAX_CALLS:
-            break
-        # Aim for half a window, and grow tenfold at most, since such a short run is not reliable.
-        aim = calls * window_seconds / 2 / seconds if seconds > 0 else MAX_CALLS
-        calls = int(min(max(aim, calls + 1), 10 * calls, MAX_CALLS))
-    per_call = seconds / calls
+    per_call = _least_seconds(device, call, window_seconds)
     wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_CALLS
-    blocks = device.blocks
-    batch = 1 if per_call >= blocks.shortest_call else max(1, round(blocks.seconds / max(per_call, 1e-9)))
+    batch = _batch(device.blocks, per_call)
     batches = max(1, round(wanted / batch))
     return Plan(batches, batch, batches * batch * per_call)
 
 
+def _least_seconds(device: Device, call: Call, window_seconds: float) -> float:
+    """Seconds of a call in the shortest of many short blocks, made for a quarter of a window or more."""
+    per_call = device.clock(call, 1, 1).seconds
+    while per_call < LONG * window_seconds:
+        batch = _batch(device.blocks, per_call)
+        batches = MIN_BLOCKS if per_call <= 0 else max(MIN_BLOCKS, round(window_seconds / 4 / (batch * per_call)))
+        before, per_call = per_call, min(device.clock(call, batches, batch).batch_seconds) / batch
+        if per_call >= before / 2 or batch == MAX_CALLS:  # else the call is shorter than its blocks were made for
+            return min(before, per_call)
+    return per_call
+
+
+def _batch(blocks: Blocks, per_call: float) -> int:
+    """Calls that are clocked together."""
+    if per_call >= blocks.shortest_call:
+        return 1
+    return max(1, round(min(blocks.seconds / per_call, MAX_CALLS))) if per_call > 0 else MAX_CALLS
+
+
+def refreshed(plan: Plan, shortest_call: float) -> Plan:
+    """The plan with the length that a call had at best, in calibration or in a window: the shorter of the two."""
+    return replace(plan, seconds=min(plan.seconds, plan.calls * shortest_call))
+
+
 def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     """Calibrate with a flush before each call: it counts toward the length of the window, not of the call."""
-    clocked = device.clock_cold(call, 1)
-    per_call, with_flush = clocked.seconds, clocked.host_seconds
+    clocked = device.clock_cold(call, MIN_BLOCKS)
+    per_call, with_flush = min(clocked.batch_seconds), clocked.host_seconds / MIN_BLOCKS
     longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
     affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
     calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))

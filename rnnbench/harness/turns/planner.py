@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from scipy import stats
 
 from rnnbench.analysis.estimate import estimate
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite_file import Settings
@@ -133,6 +134,20 @@ class Planner:
         """The groups with a ratio that missed the requested precision."""
         return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
+    def time_needed(self) -> TimeNeeded | None:
+        """The time for all visits that are still wanted; None if none is."""
+        short = [(self._cost(group), *self._visits_needed(group)) for group in self._groups]
+        most = max((visits for _, visits, _ in short), default=0)
+        if not most:
+            return None
+        seconds = sum(cost * visits for cost, visits, _ in short) + most * fmean(self._start_seconds)
+        return TimeNeeded(seconds, is_least=not self._later or any(is_least for *_, is_least in short))
+
+    def case_seconds(self) -> float | None:
+        """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
+        cases = sum(len(group.cases) for group in self._groups if group.workload in self._later)
+        return self._one_of_each / cases if cases else None
+
     def _leave(self, group: Group, record: GroupRecord) -> None:
         """Remove a group from the sums, before its record changes."""
         self._counts[visits_to_come(record, self._settings)] -= 1
@@ -148,6 +163,9 @@ class Planner:
             self._later[group.workload] = later
             self._seconds_to_come += later * record.cost
             self._one_of_each += record.cost
+
+    def _visits_needed(self, group: Group) -> tuple[int, bool]:
+        return visits_needed(self._records[group.workload], self._settings)
 
     def _wants_more(self, group: Group) -> bool:
         return wants_more(self._records[group.workload], self._settings)
@@ -198,6 +216,17 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
         while needed < settings.most_replicates and _half_width(needed) * spread > goal:
             needed += 1
     return needed - record.visits
+
+
+def visits_needed(record: GroupRecord, settings: Settings) -> tuple[int, bool]:
+    """Further visits until a group should reach the precision, and whether that is only the least number.
+
+    Unlike `visits_to_come`, which plans ahead, it assumes no spread: with too few visits to see one, it counts only
+    those that are made in any case.
+    """
+    if settings.precision is None or record.visits >= MIN_FOR_SPREAD or not wants_more(record, settings):
+        return visits_to_come(record, settings), False
+    return max(1, settings.replicates - record.visits), True
 
 
 @cache

@@ -1,61 +1,121 @@
 """The best rates of the machine, measured in about a second: the ceilings of a roofline plot.
 
-A ceiling is the best of several tries, unlike the time of a case, since noise only lowers a measured rate.
+A ceiling is the best of several tries, unlike the time of a case, since noise only lowers a measured rate. The tries
+come in passes that are apart in time, and how far the passes differ is the rate's own spread.
 """
 
 import math
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import partial, reduce
 
 import torch
 
 from rnnbench.harness.devices import Call, Device
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.harness.worker.native import NativeKernels
+from rnnbench.store.ceilings import REGISTERS, Ceiling
+from rnnbench.store.rates import Rate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
+from rnnbench.workloads.product_libraries import product_calls
 
-SECONDS_PER_RATE = 0.3  # for the products of all sizes, and again for the copies of all sizes
-SECONDS_PER_CALL = 0.05  # for calls that do nothing
+PASSES = 2
+SECONDS_PER_RATE = 0.015  # of one size of a product, a copy or a read, in a pass
+SECONDS_PER_CALL = 0.02  # for calls that do nothing
 MIN_TRIES, MAX_TRIES = 3, 200
 MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
 LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
 
-def measure(device: Device, dtype: DType, threads: int) -> Ceiling:
-    """Measure the ceiling of a device. The caller has already set torch's settings and threads."""
-    launch = device.launch()
+def measure(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, passes: int = PASSES) -> Ceiling:
+    """Measure the ceiling of a device. The caller has already set torch's settings and threads.
+
+    `kernels`: those of a processor, for its own limits; None where there are none.
+    """
+    with torch.inference_mode():
+        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels) for _ in range(passes)))
+
+
+def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None) -> Ceiling:
+    """A part of `measure`, in a tenth of its time: the limits that a processor may have raised since.
+
+    To be joined with the whole: a clock that rises during a run would let its cases seem faster than possible.
+    """
     with torch.inference_mode():
         return Ceiling(
             device.name,
             dtype,
             threads,
-            macs_per_second=_products(device, torch_dtype(dtype)),
-            copies=tuple(_copies(device)),
-            # The host's time. Without a lead the device waits for the host, so that queued work can't hide this time.
-            dispatch_seconds=_best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0],
-            launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
+            products=_named(_registers(kernels)),
+            copies=(),
+            reads=_sized(_reads(kernels, device.copy_bytes[:-1])),
+            dispatch_seconds=_dispatch_seconds(device),
+            launch_seconds=None,
         )
 
 
-def _products(device: Device, dtype: torch.dtype) -> float:
-    """MACs per second of the fastest square product."""
-    rates, budget = [], SECONDS_PER_RATE
+def _one_pass(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None) -> Ceiling:
+    launch = device.launch()
+    products = [*_products(device, torch_dtype(dtype)), *_registers(kernels)]
+    return Ceiling(
+        device.name,
+        dtype,
+        threads,
+        products=_named(products),
+        copies=_sized(_copies(device)),
+        reads=_sized(_reads(kernels, device.copy_bytes)),
+        dispatch_seconds=_dispatch_seconds(device),
+        launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
+    )
+
+
+def _products(device: Device, dtype: torch.dtype) -> Iterator[tuple[str, float]]:
+    """MACs per second of each library's fastest square product."""
+    best: dict[str, float] = {}
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
-        out = torch.empty(size, size, device=device.name, dtype=dtype)
-        seconds, spent = _best(device, partial(torch.mm, left, right, out=out), budget / 3)
-        rates.append(size**3 / seconds)
-        if spent > budget:  # the next size would take eight times as long
+        calls = {**product_calls(left, right), "convolution": _convolution(left, right)}
+        seconds = {library: _best(device, call, SECONDS_PER_RATE)[0] for library, call in calls.items()}
+        best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
+        if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break
-    return max(rates)
+    yield from best.items()
 
 
-def _copies(device: Device) -> Iterable[tuple[int, float]]:
+def _convolution(left: torch.Tensor, right: torch.Tensor) -> Call:
+    """The same product as a convolution of width 1, for which oneDNN and cuDNN have kernels of their own."""
+    return partial(torch.conv1d, left.t().unsqueeze(0), right.unsqueeze(2))
+
+
+def _registers(kernels: NativeKernels | None) -> Iterator[tuple[str, float]]:
+    if kernels is not None and kernels.multiplies:
+        yield REGISTERS, kernels.macs_per_second(SECONDS_PER_RATE)
+
+
+def _dispatch_seconds(device: Device) -> float:
+    """The host's time. Without a lead the device waits for the host, so that queued work can't hide this time."""
+    return _best(device, torch.empty(0, device=device.name).relu_, SECONDS_PER_CALL, lead=0)[0]
+
+
+def _named(rates: Iterable[tuple[str, float]]) -> tuple[tuple[str, Rate], ...]:
+    return tuple((library, Rate(rate)) for library, rate in rates)
+
+
+def _sized(rates: Iterable[tuple[int, float]]) -> tuple[tuple[int, Rate], ...]:
+    return tuple((size, Rate(rate)) for size, rate in rates)
+
+
+def _copies(device: Device) -> Iterator[tuple[int, float]]:
     for size in device.copy_bytes:
         source = torch.ones(size // 2, dtype=torch.uint8, device=device.name)
         target = torch.zeros_like(source)
-        seconds, _ = _best(device, partial(target.copy_, source), SECONDS_PER_RATE / 6)
+        seconds, _ = _best(device, partial(target.copy_, source), SECONDS_PER_RATE)
         yield size, size / seconds
+
+
+def _reads(kernels: NativeKernels | None, sizes: Iterable[int]) -> Iterator[tuple[int, float]]:
+    if kernels is not None:
+        for size in sizes:
+            yield size, kernels.bytes_per_second(size, SECONDS_PER_RATE)
 
 
 def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from rnnbench.harness.protocol import (
 )
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
-from rnnbench.harness.worker import ceilings, energy, failure, threads
+from rnnbench.harness.worker import ceilings, energy, failure, native, threads
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.fits import check_fits
 from rnnbench.harness.worker.imported import Imported
@@ -160,8 +160,15 @@ class Operations:
     def _ceiling(self, request: dict[str, Any]) -> CeilingReply:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._restore(name, dtype, threads)
-        ceiling = ceilings.measure(devices.open_device(name), dtype, threads)
-        return CeilingReply(ok=True, ceiling=ceiling.to_json())
+        device, kernels, no_kernels = devices.open_device(name), None, ""
+        if device.runs_host_code:
+            try:
+                kernels = native.load(dtype, threads, Path(request["folder"]))
+            except Unavailable as reason:
+                no_kernels = str(reason)
+        measure = ceilings.measure_again if request["again"] else ceilings.measure
+        ceiling = measure(device, dtype, threads, kernels)
+        return CeilingReply(ok=True, ceiling=ceiling.to_json(), no_kernels=no_kernels)
 
     def _observe(self, request: dict[str, Any]) -> ObserveReply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""

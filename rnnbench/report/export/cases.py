@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.axes import one_line, say_all
-from rnnbench.report.words.units import plural
 from rnnbench.store.metrics import METRICS, Metric
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, reference_cell
+from rnnbench.text import plural
 
 REASONS = 3  # the number of reasons that are named; more are counted
 TOLD = ("phase", "task", "device", "dtype", "threads")  # a workload's first axes in words, after its reference

@@ -1,14 +1,13 @@
 """The names and the content of exported columns, the same for CSV and Parquet."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.report.tables.table_ratios import UNITS
 from rnnbench.report.words.reference import words
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.schema import MAX_INTEGER
 
@@ -54,7 +53,10 @@ def _are_whole(values: "pd.Series[float]") -> bool:
 
 def _nested(value: Any) -> Any:
     if isinstance(value, Ceiling):
-        return asdict(value) | {"copies": [list(copy) for copy in value.copies]}
+        place = {name: getattr(value, name) for name in PLACE}
+        sized = {name: [[size, rate.value] for size, rate in getattr(value, name)] for name in ("copies", "reads")}
+        steps = {"dispatch_seconds": value.dispatch_seconds, "launch_seconds": value.launch_seconds}
+        return {**place, "macs_per_second": value.macs_per_second, **sized, **steps}
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, tuple | list) else None

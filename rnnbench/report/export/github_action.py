@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.export.cases import known, timed
-from rnnbench.report.words.units import plural
 from rnnbench.store.metrics import METRICS, Unit
 from rnnbench.store.records import REFERENCES, reference_cell
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 MICROSECONDS = 1e6
 LESS = tuple(metric for metric in METRICS if metric.better == "less")

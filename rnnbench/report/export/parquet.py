@@ -32,7 +32,8 @@ def _nested_types() -> dict[Any, Any]:
 
     number, whole, text = pa.float64(), pa.int64(), pa.string()
     key = [("device", text), ("dtype", text), ("threads", whole)]
-    rates = [("macs_per_second", number), ("copies", pa.list_(pa.list_(number)))]
+    sized = pa.list_(pa.list_(number))
+    rates = [("macs_per_second", number), ("copies", sized), ("reads", sized)]
     steps = [("dispatch_seconds", number), ("launch_seconds", number)]
     return {
         "missing": pa.map_(text, text),

@@ -89,7 +89,8 @@ def _across(axes: Axes, summary: pd.DataFrame) -> None:
 
 def _legend(summary: pd.DataFrame, saved: Saved) -> list[Line2D]:
     spread = "quartiles of its rounds (one process)" if len(saved.sessions) == 1 else "quartiles of a process's rounds"
-    interval = f"95% interval over {len(saved.sessions)} {'replicates' if saved.is_exported else 'processes'}"
+    units = "replicates" if saved.is_exported else "processes"  # one has no interval
+    interval = f"95% interval over {len(saved.sessions):,} {units}"
     handles = [Line2D([], [], color=COLORS[0], marker="o", markersize=4.5, linestyle="", label="time")]
     if summary["rounds_high_seconds"].notna().any():
         handles.append(Line2D([], [], color=SPREAD, linewidth=4, alpha=0.5, label=spread))

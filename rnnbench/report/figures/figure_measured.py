@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rnnbench.report.figures.canvas import beside, log_axis, look, png, quiet
 from rnnbench.report.words.axes import one_line, say
 from rnnbench.report.words.series import COLORS
-from rnnbench.report.words.units import digits, duration, ratio, ratio_tick
+from rnnbench.report.words.units import digits, duration, ratio, ratio_tick, span
 
 FASTER, SLOWER, ALIKE = COLORS[0], COLORS[1], "#555555"
 PADDING = 0.06  # of the axis, at both ends
@@ -57,7 +57,7 @@ def _row(axes: Axes, y: int, row: dict[Any, Any], *, is_reference: bool) -> None
         value, y, "D" if is_reference else "o", color=color, markersize=6.5,
         markerfacecolor="white" if only_times else color, zorder=4,
     )  # fmt: skip
-    interval = "" if is_reference or math.isnan(low) else f" [{digits(low)}, {digits(high)}]"
+    interval = "" if is_reference or math.isnan(low) else f" [{span(digits(low), digits(high), ', ')}]"
     text = "reference" if is_reference else ratio(value) + interval
     beside(axes, y, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
     beside(axes, y, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)

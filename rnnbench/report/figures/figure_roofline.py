@@ -20,7 +20,7 @@ from rnnbench.report.figures.canvas import log_axis, look, mark, short
 from rnnbench.report.words.axes import say_all, several
 from rnnbench.report.words.metrics import with_metrics
 from rnnbench.report.words.series import Style, styles, with_series
-from rnnbench.report.words.units import rate, rate_tick
+from rnnbench.report.words.units import memory, rate, rate_tick
 from rnnbench.store.ceilings import PLACE, Ceiling
 
 SHAPE = 0.78  # height of a panel over its width, fixed so that the angle of a slope is known
@@ -95,8 +95,9 @@ def _span(cases: pd.DataFrame) -> Span:
 
 def _slopes(ceiling: Ceiling) -> list[tuple[str, float]]:
     """The rates of memory in bytes per second, each with its name, the fastest first."""
-    best, largest = max(speed for _, speed in ceiling.copies), ceiling.copies[-1][1]
-    return [("in cache", best), ("main memory", largest)] if best > 1.05 * largest else [("memory", best)]
+    best, size = ceiling.max_bytes_per_second(0), ceiling.copies[-1][0]
+    largest = ceiling.max_bytes_per_second(size)
+    return [("in cache", best), (f"for {memory(size)}", largest)] if best > 1.05 * largest else [("memory", best)]
 
 
 def _panel(axes: Axes, cases: pd.DataFrame, ceiling: Ceiling, span: Span, look_of: dict[str, Style]) -> None:

@@ -10,9 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.rounds import wider_than
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.report.figures import figure_measured
-from rnnbench.report.words.units import MISSING, count, duration, plural, ratio, round_percent
+from rnnbench.report.words.units import MISSING, count, duration, ratio, round_percent
 from rnnbench.suite_file import Settings
+from rnnbench.text import plural
 
 FORMATS: dict[Any, Any] = {
     **dict.fromkeys(("seconds", "seconds_low", "seconds_high", "mean_seconds"), duration),
@@ -26,6 +28,9 @@ ONE_PROCESS = (
     "95% intervals are over rounds of turns in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
 )
+
+
+ONE_ROUND = "From one round: no interval."
 
 
 class Measured(pd.DataFrame):
@@ -66,13 +71,17 @@ class Measured(pd.DataFrame):
         return pd.DataFrame(written, index=self.index)
 
 
-def note(frame: pd.DataFrame, settings: Settings, *, cut: bool) -> str:
-    """What to know about the numbers: what the intervals hold, and which target was missed."""
-    sentences = [ONE_PROCESS]
+def note(frame: pd.DataFrame, settings: Settings, *, cut: bool, needed: TimeNeeded | None = None) -> str:
+    """What to know about the numbers: what the intervals hold, and which target was missed.
+
+    `cut`: the budget ended the rounds; `needed`: how much more time would have been enough.
+    """
     rounds = int(frame["replicates"].iloc[0])
-    why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more"
+    sentences = [ONE_PROCESS if rounds > 1 else ONE_ROUND]
+    more = f"; {needed.more('for the target')}" if needed else ""
+    why = f"the budget of {duration(settings.budget_seconds or math.nan)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
-    if wide:
+    if wide and rounds > 1:
         reason = f" ({why})" if cut else ""
         target = f"±{round_percent(settings.precision or 0)}"
         sentences.append(f"Wider than {target} after {plural(rounds, 'round')}{reason}: {', '.join(wide)}.")

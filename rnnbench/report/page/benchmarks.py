@@ -13,6 +13,7 @@ from rnnbench.report.tables import table_benchmarks
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words import benchmark_names
 from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.processors import identity
 from rnnbench.store.pytest_benchmark import Saved
 
 FIGURE = "times"
@@ -49,8 +50,18 @@ def environment(saved: Saved) -> Table:
     facts: dict[str, Any] = {
         "files": saved.describes,
         "commit": saved.commit or "not known",
-        **{key: "not known" if value is None else value for key, value in saved.machine.items()},
+        **{
+            key: "not known" if value is None else value
+            for key, value in {**_processor(saved), **saved.machine}.items()
+        },
     }
     frame = pd.DataFrame({"what": list(facts), "value": [str(value) for value in facts.values()]})
     columns = [Column("what", of("what")), Column("value", of("value", one_line))]
     return table("environment", "Where it was measured", "", columns, frame, machine=frame)
+
+
+def _processor(saved: Saved) -> dict[str, str | None]:
+    """The processor's name and its identity in one line."""
+    if saved.processor is None:
+        return {"cpu": None}
+    return {"cpu": saved.processor.name, "processor": identity(saved.processor)}

@@ -12,8 +12,7 @@ from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.section import Drawn, Links, Listed, Paragraph, Section, SectionPart
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
-from rnnbench.report.words.units import plural
-from rnnbench.text import encoded
+from rnnbench.text import encoded, plural
 
 LADDER, GROWS = "ratio", "scaling"  # figures
 

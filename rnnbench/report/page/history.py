@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
+from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import History
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history
@@ -13,7 +14,8 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change_interval, slower
 from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import plural, round_percent
+from rnnbench.report.words.units import percent, round_percent, span
+from rnnbench.text import plural
 
 CAPTION = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
@@ -48,7 +50,8 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
     first, last = (history.runs[index][1] for index in (0, -1))
     changes = [(line, change) for line in history.lines for change in line.significant]
     by_direction = [[pair for pair in changes if (pair[1].ratio.value > 1) == is_slower] for is_slower in (True, False)]
-    span = f"{plural(len(history.runs), 'run')} from {when(first)[:10]} to {when(last)[:10]}"
+    days = span(when(first)[:10], when(last)[:10])
+    over = f"{plural(len(history.runs), 'run')} {'on' if days == when(last)[:10] else 'from'} {days}"
     counts = [
         f"{len({line.case for line, _ in pairs}):,} became {word}"
         for pairs, word in zip(by_direction, ("slower", "faster"), strict=True)
@@ -56,11 +59,11 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
     ]
     if max(len(line.points) for line in history.lines) < 2 * MIN_LEVEL_POINTS:
         too_few = "too few for a lasting change, which takes two before and two after"
-        yield f"{plural(cases, 'case')} over {span}: {too_few}."
+        yield f"{plural(cases, 'case')} over {over}: {too_few}."
         return
     summary = " and ".join(counts) if counts else "none changed for good"
     tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
-    yield f"Of {plural(cases, 'case')} over {span}, {summary} against their reference ({tested})."
+    yield f"Of {plural(cases, 'case')} over {over}, {summary} against their reference ({tested})."
     for pairs, word in zip(by_direction, ("slowdown", "gain"), strict=True):
         if pairs:
             line, change = max(pairs, key=lambda pair: abs(pair[1].ratio.value - 1))
@@ -69,13 +72,16 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
             size = f"{slower(change.ratio.value)} {change_interval(change.ratio)}"
             yield f"The largest {word}: {case_names.name(line.case)}, {size}, since {where}."
     spreads = [era.spread for era in history.eras if len(era.runs) > 1]
-    scatter = f"{max(spreads):.1%} (standard deviation) more than its own interval says"
+    scatter = f"{percent(max(spreads))} (standard deviation) more than its own interval says"
     yield f"From run to run an unchanged case's ratio varies by {scatter}."
 
 
 def notes(history: History) -> tuple[str, ...]:
-    """A note on each environment after the first; empty if all runs share one."""
+    """A note on the runs of unknown machines and on each environment after the first; empty if all runs share one."""
     texts = []
+    if history.unidentified:
+        was, is_now = ("was", "is") if history.unidentified == 1 else ("were", "are")
+        texts.append(f"{plural(history.unidentified, 'run')} {was} {UNIDENTIFIED}, and {is_now} left out.")
     for number, era in enumerate(history.eras[1:], 2):
         info = history.runs[era.runs[0]][1]
         differ = one_line("; ".join(era.differences))

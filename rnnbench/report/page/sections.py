@@ -31,6 +31,7 @@ from rnnbench.report.words.metrics import known, of_calls, with_metrics
 from rnnbench.report.words.noise import noise_sentence
 from rnnbench.report.words.reference import words
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 FITTED = ("predicted", "scaling", "crossings")
 MAX_SHOWN = 6  # workloads whose waterfall stands on the first page
@@ -117,8 +118,8 @@ def measured(content: Content) -> Section:
     summary, info = content.summary, content.info
     run = f"results/{summary['run'].iloc[0]}" if len(summary) else "RUN"
     paragraphs = (
-        f"Each measured case ran in {_range(summary, 'replicates')} replicates, {_range(summary, 'windows')} windows "
-        "in all. A replicate is a fresh process, in which all cases of a workload take turns with their reference on "
+        f"Each measured case ran in {_range(summary, 'replicate')}, {_range(summary, 'window')} in all. A "
+        "replicate is a fresh process, in which all cases of a workload take turns with their reference on "
         "the same cores. Time per call is the pooled 10% quantile of all calls of a replicate; value and 95% interval "
         "by Hodges-Lehmann over replicates (fresh processes). Ratios are taken within each replicate, so that what "
         "slows both sides cancels.",
@@ -147,10 +148,8 @@ def _tables(content: Content, *names: str) -> list[SectionPart]:
     return [Listed(content.tables[name]) for name in names if name in content.tables]
 
 
-def _range(summary: pd.DataFrame, column: str) -> str:
-    """The range of a column over the measured cases: `6`, or `4 to 6`."""
-    values = summary.loc[summary["status"] == "measured", column]
-    if values.empty:
-        return "0"
-    low, high = int(values.min()), int(values.max())
-    return f"{low}" if low == high else f"{low} to {high}"
+def _range(summary: pd.DataFrame, noun: str) -> str:
+    """The numbers of replicates or windows of the measured cases: `1 window`, `6 windows`, `4 to 6 windows`."""
+    values = summary.loc[summary["status"] == "measured", f"{noun}s"]
+    low, high = (0, 0) if values.empty else (int(values.min()), int(values.max()))
+    return plural(low, noun) if low == high else f"{low:,} to {plural(high, noun)}"

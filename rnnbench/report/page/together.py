@@ -9,9 +9,10 @@ from rnnbench.report.page.section import Section, of_runs
 from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.changes import change_interval, slower
+from rnnbench.report.words.changes import IN_THE_MEAN, change_interval, slower
 from rnnbench.report.words.run_names import short
-from rnnbench.report.words.units import MISSING, plural, round_percent
+from rnnbench.report.words.units import round_percent
+from rnnbench.text import plural
 
 CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
@@ -32,6 +33,9 @@ def section(found: Together) -> Section:
 
 def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[str]:
     for index, run in enumerate(runs[1:]):
+        if together.machines[index]:
+            yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(together.machines[index])}.")
+            continue
         judged = [(row, change) for row in together.rows if (change := row.changes[index]) is not None]
         if not judged:
             yield f"{run} has no case in common with {runs[0]}."
@@ -47,8 +51,9 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
         )
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:
-            row, change = max(decided, key=lambda pair: abs(pair[1].low.value - 1))
-            size = f"{slower(change.low.value)} {change_interval(change.low)}"
+            row, change = max(decided, key=lambda pair: abs(pair[1].deciding.value - 1))
+            which = f" {IN_THE_MEAN}" if change.decided_by == "mean" else ""
+            size = f"{slower(change.deciding.value)}{which} {change_interval(change.deciding)}"
             yield f"The largest difference: {case_names.name(row.case)}, {size}."
     if together.alone:
         verb = "is" if together.alone == 1 else "are"
@@ -58,8 +63,10 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
 def _notes(together: Together, runs: list[str]) -> Iterator[str]:
     """The differences between the environments, one line each."""
     for key, values in list(together.unlike.items())[:MAX_NOTED]:
-        texts = (one_line(MISSING if value is None else value) for value in values)
+        texts = (table_together.environment_value(value) for value in values)
         sides = "; ".join(f"{text} ({run})" if run not in text else text for text, run in zip(texts, runs, strict=True))
         yield one_line(f"{key.replace('_', ' ')}: {sides}")
     if len(together.unlike) > MAX_NOTED:
-        yield f"{len(together.unlike) - MAX_NOTED} more keys of the environment differ; the table has all."
+        more = len(together.unlike) - MAX_NOTED
+        differ = "key of the environment differs" if more == 1 else "keys of the environment differ"
+        yield f"{more:,} more {differ}; the table has all."

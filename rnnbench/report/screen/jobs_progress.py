@@ -7,6 +7,7 @@ from rich.console import Console
 
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.report.screen.progress import bar, time_left
+from rnnbench.text import plural
 
 ShowJobs = Callable[[JobsProgress], None]
 
@@ -39,5 +40,8 @@ def lines(write: Callable[[str], None]) -> ShowJobs:
 def sentence(step: JobsProgress) -> str:
     """The number of jobs in each state, and what keeps them waiting."""
     counts = {"running": step.running, "waiting": step.waiting, "lost": step.lost}
-    parts = [f"{step.done} of {step.jobs} jobs done", *(f"{count} {word}" for word, count in counts.items() if count)]
+    parts = [
+        f"{step.done:,} of {plural(step.jobs, 'job')} done",
+        *(f"{count:,} {word}" for word, count in counts.items() if count),
+    ]
     return ", ".join(parts) + (f"; {step.trouble}" if step.trouble else "")

@@ -1,5 +1,6 @@
 """Progress of a run on standard error: a bar on a terminal, a line for each replicate elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from rnnbench.harness.turns.progress import Progress as RunProgress
-from rnnbench.report.words.units import plural
+from rnnbench.text import plural
 
 ShowRun = Callable[[RunProgress], None]
 Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left
@@ -123,10 +124,13 @@ def _lines(console: Console) -> ShowRun:
         nonlocal shown
         if step.replicate == 0 > shown:
             shown = 0
-            console.print(f"{_stage(step, 'replicate')}: {step.visits} cases")
+            console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")
         elif step.replicate > shown and step.seconds_left is not None:
             shown = step.replicate
-            console.print(f"replicate {step.replicate}: {step.visits} groups, {time_left(step.seconds_left)}")
+            groups = plural(step.visits, "group")
+            console.print(
+                ", ".join(filter(None, [f"replicate {step.replicate}: {groups}", time_left(step.seconds_left)]))
+            )
 
     return show
 
@@ -139,7 +143,10 @@ def _stage(step: RunProgress, unit: str) -> str:
 
 def time_left(seconds: float | None) -> str:
     """The time left in words; empty if it is not known."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return ""
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"about {hours:,} h {minutes:02d} min left"
     return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"

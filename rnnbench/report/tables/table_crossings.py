@@ -13,6 +13,7 @@ from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line, say_all, several, word
 from rnnbench.report.words.fit_names import named
 from rnnbench.report.words.medians import CONTEXT
+from rnnbench.report.words.units import round_digits, span
 
 COURSES = {
     "becomes faster": "slower, then faster",
@@ -64,14 +65,15 @@ def text(way: Crossing | None) -> str:
         return f"always {way.course}" if way.is_sure else f"~ always {way.course}"
     match math.isfinite(way.low), math.isfinite(way.high):
         case True, True:
-            span = f" [{way.low:.3g}, {way.high:.3g}]"
+            interval = span(round_digits(way.low), round_digits(way.high), ", ")
         case True, False:
-            span = f" [above {way.low:.3g}]"
+            interval = f"above {round_digits(way.low)}"
         case False, True:
-            span = f" [below {way.high:.3g}]"
+            interval = f"below {round_digits(way.high)}"
         case _:
-            span = " [not settled]"
-    return f"{COURSES[way.course]}: {way.value:.3g}{span}{'' if way.is_within else ', predicted'}"
+            interval = "not settled"
+    size = f"{round_digits(way.value)} [{interval}]"
+    return f"{COURSES[way.course]}: {size}{'' if way.is_within else ', predicted'}"
 
 
 def _is_swept(fit: SizeFit, axis: str) -> bool:

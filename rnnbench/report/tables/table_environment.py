@@ -8,9 +8,12 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import duration, memory, plural, rate
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.report.words.processors import identity
+from rnnbench.report.words.units import duration, memory, rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Sized
+from rnnbench.store.processor import Processor
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 
 def render(info: RunInfo) -> Table:
@@ -54,9 +57,11 @@ def lines(environment: dict[str, Any]) -> list[str]:
 
 def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Plain values first, then every branch under its own name."""
-    branches = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    branches = {key: value for key, value in tree.items() if isinstance(value, dict) and key != "processor"}
     for key, value in tree.items():
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        if key == "processor":
+            yield about, key, Processor.from_json(value)
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             branches |= {f"{key} {index}": item for index, item in enumerate(value) if isinstance(item, dict)}
         elif key not in branches:
             yield about, key, value
@@ -71,15 +76,28 @@ def _place(ceiling: Ceiling) -> str:
 
 def _limits(ceiling: Ceiling) -> str:
     """The best rates of a machine, in words."""
-    best = max(speed for _, speed in ceiling.copies)
+    by_speed = sorted(ceiling.products, key=lambda product: -product[1].value)
+    products = [f"{rate(speed.value, 'MAC')} {_reached_by(library)}" for library, speed in by_speed]
     launch = [] if ceiling.launch_seconds is None else [f"{duration(ceiling.launch_seconds)} a kernel in a queue"]
     parts = [
-        f"arithmetic {rate(ceiling.macs_per_second, 'MAC')}",
-        f"copies {rate(ceiling.copies[-1][1], 'B')} from main memory, {rate(best, 'B')} at best",
+        f"arithmetic {', '.join(products)}",
+        *(
+            f"{kind} {rate(sized[-1][1].value, 'B')} of {memory(sized[-1][0])}, {rate(_best(sized), 'B')} at best"
+            for kind, sized in (("copies", ceiling.copies), ("reads", ceiling.reads))
+            if sized
+        ),
         f"{duration(ceiling.dispatch_seconds)} an operator",
         *launch,
     ]
     return "; ".join(parts)
+
+
+def _reached_by(library: str) -> str:
+    return "on registers" if library == REGISTERS else f"in {library}"
+
+
+def _best(sized: Sized) -> float:
+    return max(speed.value for _, speed in sized)
 
 
 def _label(key: str) -> str:
@@ -94,8 +112,8 @@ def _show(key: str, value: Any) -> str:
             return "yes" if value else "no"
         case int() | float():
             return _number(key, value)
-        case Ceiling():
-            return _limits(value)
+        case Ceiling() | Processor():
+            return _limits(value) if isinstance(value, Ceiling) else identity(value)
         case list():
             return ", ".join(_show(key, item) for item in value) or "none"
         case _:
@@ -109,6 +127,6 @@ def _number(key: str, value: float) -> str:
 
 def _plain(value: Any) -> str:
     """The exact value as text, for programs; empty if it is not known."""
-    if isinstance(value, Ceiling):
+    if isinstance(value, Ceiling | Processor):
         return json.dumps(value.to_json())
     return "" if value is None else "; ".join(map(str, value)) if isinstance(value, list) else str(value)

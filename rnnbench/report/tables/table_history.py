@@ -10,7 +10,7 @@ from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.case_names import Names
 from rnnbench.report.words.changes import change, change_interval, slower
 from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import ratio, round_percent
+from rnnbench.report.words.units import digits, ratio, round_percent
 
 NOTE = (
     "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
@@ -34,7 +34,7 @@ def changes(history: History, names: Names) -> Table:
         Column("95% interval", of("change_interval"), numeric=True),
         Column("between", of("between")),
         Column("significant", lambda row: "yes" if row["is_significant"] else "no"),
-        Column("p", lambda row: f"{row['p']:.2g}", numeric=True),
+        Column("p", of("p", digits), numeric=True),
     ]
     text = frame.assign(change="", change_interval=[change_interval(level_change.ratio) for _, level_change in rows])
     machine = frame.drop(columns=["case", "change"]).rename(columns={"key": "case", "p": "p_value"})

@@ -67,7 +67,8 @@ def note(found: Fits) -> str:
         f"Nothing is predicted beyond {REACH:g} times that range.",
     ]
     reasons = list(dict.fromkeys(series.reason for series in found.left_out))
-    left = [f"{len(found.left_out)} series are not fitted: {'; '.join(reasons)}."] if reasons else []
+    are = "is" if len(found.left_out) == 1 else "are"
+    left = [f"{len(found.left_out)} series {are} not fitted: {'; '.join(reasons)}."] if reasons else []
     return " ".join([*parts, *left]).replace(" .", ".")
 
 

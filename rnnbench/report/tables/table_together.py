@@ -10,14 +10,17 @@ from rnnbench.analysis.verdict import Judged, Q, Verdict
 from rnnbench.report.tables.table import Column, Table, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
-from rnnbench.report.words.changes import change, change_interval
-from rnnbench.report.words.units import MISSING, ratio, ratio_interval, round_percent
+from rnnbench.report.words.changes import change_with_interval
+from rnnbench.report.words.processors import identity
+from rnnbench.report.words.units import MISSING, ratio_with_interval, round_percent
+from rnnbench.store.processor import Processor
 
 SAID: dict[Verdict, str] = {
     "regressed": "slower",
     "improved": "faster",
     "unchanged": "same",
     "inconclusive": "undecided",
+    "incomparable": "incomparable",
 }
 
 
@@ -27,10 +30,11 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
     columns = [Column("case", lambda row: names.name(row["row"].case))]
     columns += [_ratio(index, name) for index, name in enumerate(runs)]
     for index, name in enumerate(runs[1:]):
-        columns += _change(index, name if len(runs) > 2 else "")
+        columns += _change(index, name if len(runs) > 2 else "", found)
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
-        f"{' and '.join(runs[1:])} against {runs[0]}. Slower, faster: by more than {round_percent(found.margin)}, "
+        f"{' and '.join(runs[1:])} against {runs[0]}, in the mean of the calls where that decides. "
+        f"Slower, faster: by more than {round_percent(found.margin)}, "
         f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
         "lie within that margin."
     )
@@ -53,39 +57,46 @@ def environments(found: Together, runs: list[str]) -> Table:
     return table("together_environment", "What is not the same in the runs", "", columns, frame, machine=machine)
 
 
+def environment_value(value: Any) -> str:
+    """A value of an environment on one line."""
+    if isinstance(value, Processor):
+        return identity(value)
+    return one_line(MISSING if value is None else value)
+
+
 def _rank(row: TogetherRow) -> tuple[int, float]:
     known = [judged for judged in row.changes if judged is not None]
-    decided = [abs(judged.low.value - 1) for judged in known if judged.verdict in ("regressed", "improved")]
+    decided = [abs(judged.deciding.value - 1) for judged in known if judged.verdict in ("regressed", "improved")]
     return (0, -max(decided)) if decided else (1 if known else 2, 0.0)
 
 
 def _ratio(index: int, name: str) -> Column:
     def text(row: dict[str, Any]) -> str:
         estimate: Estimate | None = row["row"].ratios[index]
-        return f"{ratio(estimate.value)} ({ratio_interval(estimate.lower, estimate.upper)})" if estimate else MISSING
+        return ratio_with_interval(estimate.value, estimate.lower, estimate.upper) if estimate else MISSING
 
     return Column(name, text, numeric=True)
 
 
-def _change(index: int, name: str) -> list[Column]:
+def _change(index: int, name: str, found: Together) -> list[Column]:
     def of(row: dict[str, Any]) -> Judged | None:
         judged: Judged | None = row["row"].changes[index]
         return judged
 
     def size(row: dict[str, Any]) -> str:
         judged = of(row)
-        return f"{change(judged.low.value)} {change_interval(judged.low)}".strip() if judged else MISSING
+        return change_with_interval(judged) if judged else MISSING
 
     def word(row: dict[str, Any]) -> str:
-        judged = of(row)
-        return SAID[judged.verdict] if judged else MISSING
+        verdict = _verdict(found, index, row["row"])
+        return SAID[verdict] if verdict else MISSING
 
     head = f"change, {name}" if name else "change"
     return [Column(head, size, numeric=True), Column("verdict", word)]
 
 
 def _value(index: int) -> Any:
-    return lambda row: one_line(MISSING if row[index] is None else row[index])
+    return lambda row: environment_value(row[index])
 
 
 def _machine(together: Together, rows: list[TogetherRow]) -> pd.DataFrame:
@@ -96,9 +107,18 @@ def _machine(together: Together, rows: list[TogetherRow]) -> pd.DataFrame:
             judged = row.changes[index - 1] if index else None
             line = {"case": row.case.key, "run": name}
             line |= _estimate("ratio_to_reference", estimate)
-            line |= _estimate("change_to_first_run", judged.low if judged else None)
-            lines.append(line | {"verdict": judged.verdict if judged else None})
+            line |= _estimate("change_to_first_run", judged.deciding if judged else None)
+            verdict = _verdict(together, index - 1, row) if index else None
+            lines.append(line | {"verdict": verdict, "decided_by": judged.decided_by if judged else None})
     return pd.DataFrame(lines)
+
+
+def _verdict(found: Together, index: int, row: TogetherRow) -> Verdict | None:
+    """The verdict on a case in a later run; None if it has no ratio in that run or the first."""
+    if judged := row.changes[index]:
+        return judged.verdict
+    has_both = row.ratios[0] is not None and row.ratios[index + 1] is not None
+    return "incomparable" if has_both and found.machines[index] else None
 
 
 def _estimate(name: str, estimate: Estimate | None) -> dict[str, Any]:

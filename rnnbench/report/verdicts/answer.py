@@ -7,8 +7,9 @@ from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import sentence
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
-from rnnbench.report.words.changes import between, change, direction, quoted, slower
-from rnnbench.report.words.units import duration, plural, round_percent
+from rnnbench.report.words.changes import IN_THE_MEAN, between, change_span, slower
+from rnnbench.report.words.units import duration, round_percent, span
+from rnnbench.text import plural
 
 WAYS = {
     "paired": "Measured in turns on the same cores",
@@ -58,7 +59,8 @@ def method(comparison: Comparison, names: Names) -> str:
     """How it was compared, what the numbers are, and what all cases have in common."""
     spent = f" in {duration(comparison.seconds)}" if comparison.seconds is not None else ""
     low = "lower quartile of the rounds" if comparison.way == "saved" else "low quantile of the calls"
-    what = [f"{WAYS[comparison.way]}{spent}", f"Change: head over base in the {low}; mean: in their mean"]
+    change = f"Change: head over base in the {low}, or in their mean where that decides; mean: in their mean"
+    what = [f"{WAYS[comparison.way]}{spent}", change]
     if all(finding.low is None for finding in comparison.findings):
         what = [f"No times were compared{spent}"]
     parts = [*what, f"Margin: {margins(comparison)}"]
@@ -70,26 +72,20 @@ def margins(comparison: Comparison) -> str:
     known = {finding.margin for finding in comparison.findings if finding.verdict is not None}
     if not known:
         return "none"
-    low, high = round_percent(min(known)), round_percent(max(known))
-    return low if low == high else f"{low} to {high}"
+    return span(round_percent(min(known)), round_percent(max(known)))
 
 
 def told(finding: Finding) -> str:
     """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence if the time does not decide."""
-    estimate = quoted(finding)
-    if estimate is None or finding.reason or _is_by_counts(finding) or not math.isfinite(estimate.value):
+    estimate = finding.deciding
+    if estimate is None or finding.reason or finding.is_by_counts or not math.isfinite(estimate.value):
         return sentence.render(finding)
     if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
-        return f"{slower(estimate.value)}, its interval not known"
-    which = " in the mean" if estimate is finding.mean else ""
+        return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"
+    which = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
     if finding.verdict == "inconclusive":
         return f"{between(estimate)}{which}"
-    return f"{slower(estimate.value)}{which} ({change(estimate.lower)} to {change(estimate.upper)})"
-
-
-def _is_by_counts(finding: Finding) -> bool:
-    """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
-    return bool(finding.judged_changes) and direction(finding) != (1 if finding.verdict == "regressed" else -1)
+    return f"{slower(estimate.value)}{which} ({change_span(estimate)})"
 
 
 def _led(comparison: Comparison, names: Names, verdict: Verdict, word: str, leader: str) -> str:
@@ -113,13 +109,13 @@ def _chosen(findings: list[Finding]) -> Finding:
 
 
 def _width(finding: Finding) -> float:
-    estimate = quoted(finding)
+    estimate = finding.deciding
     width = estimate.upper / estimate.lower if estimate else math.inf
     return width if width == width else math.inf  # noqa: PLR0124 - NaN is not equal to itself
 
 
 def _value(finding: Finding) -> float:
-    estimate = quoted(finding)
+    estimate = finding.deciding
     return estimate.value if estimate else math.inf
 
 

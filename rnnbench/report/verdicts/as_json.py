@@ -10,6 +10,7 @@ from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 
 SCHEMA_VERSION = 1
+DECIDED_BY = {"low": "ratio", "mean": "mean_ratio"}  # the key of the ratio that gave the verdict
 
 
 def render(comparison: Comparison) -> str:
@@ -47,6 +48,7 @@ def _finding(row: VerdictRow) -> dict[str, Any]:
         "margin": finding.margin,
         **_ratio("ratio", finding.low),
         **_ratio("mean_ratio", finding.mean),
+        "decided_by": "counts" if finding.is_by_counts else DECIDED_BY.get(finding.decided_by or ""),
         "replicates": finding.replicates,
         "changes": [
             {"metric": change.metric.name, "base": change.base, "head": change.head} for change in finding.changes

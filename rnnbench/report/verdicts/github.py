@@ -10,7 +10,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts import markdown
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
-from rnnbench.report.words.units import plural
+from rnnbench.text import plural
 
 MAX_SUMMARY_BYTES = 1024 * 1024  # of one step; GitHub drops the whole of a longer one
 NAMED = 3  # cases that one line names; more are counted
@@ -63,8 +63,9 @@ def append_summary(comparison: Comparison, path: Path) -> None:
 
 
 def _message(row: VerdictRow) -> str:
-    """By how much and why, each once."""
-    return ". ".join(filter(None, dict.fromkeys([row.brief, row.why])))
+    """By how much and why, each once; if the mean decided, the reason begins with how much."""
+    brief = "" if row.finding.decided_by == "mean" else row.brief
+    return ". ".join(filter(None, dict.fromkeys([brief, row.why])))
 
 
 def _having(rows: Sequence[VerdictRow], verdict: Verdict) -> list[VerdictRow]:

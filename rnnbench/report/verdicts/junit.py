@@ -57,17 +57,19 @@ def _add_case(suite: ET.Element, comparison: Comparison, row: VerdictRow) -> Non
 
 
 def _message(row: VerdictRow) -> str:
-    """`regressed +5.1% [+4.2%, +6.0%]: why`."""
-    return ": ".join(filter(None, [" ".join(filter(None, [row.verdict, row.change, row.interval])), row.why]))
+    """`regressed +5.1% [+4.2%, +6.0%]: why`, or without the change of the time if counts give the verdict."""
+    time = () if row.finding.is_by_counts else (row.change, row.interval)
+    return ": ".join(filter(None, [" ".join(filter(None, [row.verdict, *time])), row.why]))
 
 
 def _details(row: VerdictRow) -> str:
     """Everything that is known, one line each."""
     finding = row.finding
-    estimates = [("low quantile of the calls", finding.low), ("mean of the calls", finding.mean)]
+    estimates = [("low", "low quantile of the calls", finding.low), ("mean", "mean of the calls", finding.mean)]
     times = [
         f"{name}: {change(estimate.value)} {change_interval(estimate)}".rstrip()
-        for name, estimate in estimates
+        + (" (decides)" if finding.decided_by == ratio else "")
+        for ratio, name, estimate in estimates
         if estimate
     ]
     counts = [

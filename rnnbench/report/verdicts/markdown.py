@@ -7,7 +7,7 @@ from rnnbench.report.tables.formats.as_markdown import escape
 from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.report.words.units import plural
+from rnnbench.text import plural
 
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
 RULES = (":---", ":---", "---:", "---:", "---:", ":---")

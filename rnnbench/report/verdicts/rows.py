@@ -18,7 +18,7 @@ class VerdictRow:
     finding: Finding
     case: str  # its name, without what all cases share
     verdict: str
-    change: str  # of the low quantile; empty where no time was compared
+    change: str  # of the ratio that decides: the low quantile, or the mean; empty where no time was compared
     interval: str  # of the change
     mean: str  # change of the mean
     margin: str
@@ -42,13 +42,13 @@ def has_margins(comparison: Comparison) -> bool:
 
 
 def _row(finding: Finding, case_names: Names) -> VerdictRow:
-    low, mean = finding.low, finding.mean
+    estimate, mean = finding.deciding, finding.mean
     return VerdictRow(
         finding,
         case_names.name(finding.case),
         finding.verdict or "not compared",
-        change(low.value) if low else "",
-        change_interval(low) if low else "",
+        change(estimate.value) if estimate else "",
+        change_interval(estimate) if estimate else "",
         change(mean.value) if mean else "",
         round_percent(finding.margin) if finding.verdict else "",
         sentence.render(finding),

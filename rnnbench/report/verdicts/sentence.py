@@ -7,29 +7,31 @@ from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.changes import (
+    IN_THE_MEAN,
     between,
+    change_span,
     counted,
     difference,
     direction,
     is_of_some_calls,
-    quoted,
     relative,
+    slower,
 )
-from rnnbench.report.words.units import percent
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
 MORE_TIME = "a longer budget would tell"
+UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 MAX_REASON_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 
 
 def render(finding: Finding) -> str:
     """Why a case has its verdict, in one line without a full stop; empty if the numbers say all."""
     judged = sorted(finding.judged_changes, key=lambda change: change.ratio, reverse=finding.verdict != "improved")
-    counts, time = _list(map(counted, judged)), _of_time(finding)
-    if counts and time:
-        time = f"{time[0].lower()}{time[1:]}"
-    return shortened("; ".join(filter(None, [counts, one_line(finding.reason) or time])))
+    counts, reason = _list(map(counted, judged)), one_line(finding.reason)
+    if reason:
+        return shortened("; ".join(filter(None, [counts, reason])))
+    return shortened(_clauses([counts, *_of_time(finding)]))
 
 
 def shortened(text: str) -> str:
@@ -37,23 +39,29 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_REASON_LENGTH else f"{text[: MAX_REASON_LENGTH - 1]}…"
 
 
-def _of_time(finding: Finding) -> str:
+def _of_time(finding: Finding) -> list[str]:
     if finding.verdict in ("regressed", "improved"):
-        return "; ".join(filter(None, [_some_calls(finding), _cause(finding)]))
+        return [_in_the_mean(finding), _cause(finding)]
     if finding.verdict == "inconclusive":
-        return _undecided(finding)
-    return _harmless(finding) if finding.verdict == "unchanged" else ""
+        return [_undecided(finding)]
+    return [_harmless(finding)] if finding.verdict == "unchanged" else []
 
 
-def _some_calls(finding: Finding) -> str:
-    if not is_of_some_calls(finding) or finding.mean is None or finding.low is None:
+def _clauses(texts: Iterable[str]) -> str:
+    """The clauses that are not empty as one sentence."""
+    first, *rest = [text for text in texts if text] or [""]
+    return "; ".join([first, *(f"{text[0].lower()}{text[1:]}" for text in rest)])
+
+
+def _in_the_mean(finding: Finding) -> str:
+    """By how much the mean changed if it decided, and by how much the low quantile did."""
+    mean, low = finding.mean, finding.low
+    if finding.decided_by != "mean" or finding.is_by_counts or mean is None or low is None:
         return ""
-    trend, word = ("up", "slower") if finding.verdict == "regressed" else ("down", "faster")
-    low = percent(finding.low.value - 1)
-    against = (finding.low.value > 1) != (trend == "up") and low != "0.0%"
-    other = f" {'down' if trend == 'up' else 'up'}" if against else ""
-    mean = percent(finding.mean.value - 1)
-    return f"Some calls are {word} and most are not: the mean is {mean} {trend}, the low quantile {low}{other}"
+    word = "slower" if finding.verdict == "regressed" else "faster"
+    opening = f"Some calls are {word} and most are not: i" if is_of_some_calls(finding) else "I"
+    by_mean = f"{opening}{IN_THE_MEAN[1:]} {slower(mean.value)} ({change_span(mean)})"
+    return f"{by_mean}, in the low quantile {slower(low.value)}"
 
 
 def _cause(finding: Finding) -> str:
@@ -86,11 +94,19 @@ def _unchanged(changes: tuple[Change, ...]) -> str:
 
 
 def _undecided(finding: Finding) -> str:
-    estimate = quoted(finding)
+    estimate = finding.deciding
     if estimate is None or not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return f"{'One replicate gives' if finding.replicates == 1 else 'There is'} no interval: {MORE_TIME}"
-    text = f"{'in the mean ' if estimate is finding.mean else ''}{between(estimate)}: {MORE_TIME}"
+    edge = 1 + finding.margin
+    is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
+    size = f"{between(estimate)}{UNSURE if is_beyond else ''}"
+    text = f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{size}: {MORE_TIME}"
     return text[0].upper() + text[1:]
+
+
+def no_interval(finding: Finding) -> str:
+    """Why a ratio stands without an interval, in a clause."""
+    return "from one replicate: no interval" if finding.replicates == 1 else "its interval is not known"
 
 
 def _harmless(finding: Finding) -> str:

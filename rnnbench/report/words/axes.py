@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.reference import is_reference
-from rnnbench.report.words.units import plural
 from rnnbench.store.records import DEFAULTS, OF_DATA
+from rnnbench.text import plural
 
 WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
     "output_size": "output",

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import MISSING, digits, plural, ratio_interval
+from rnnbench.report.words.units import MISSING, digits, ratio_interval
 from rnnbench.store.pytest_benchmark import Saved
+from rnnbench.text import plural
 
 TIME = "Time: the lower quartile of a file's rounds, seconds per call"
 EXPORTED = "Time: the low quantile of a replicate's calls, as rnnbench measured it"

@@ -1,38 +1,62 @@
 """Changes as a reader sees them: `+5.1%`, `5.1% slower`, and counts from base to head."""
 
 import math
-from typing import Literal
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.words.units import count, memory, percent
+from rnnbench.analysis.verdict import Judged
+from rnnbench.report.words.units import MAX_FACTOR, NOT_KNOWN, count, memory, percent, span
+
+IN_THE_MEAN = "in the mean of its calls"
+FAR = f"over {MAX_FACTOR}×"
+NEARLY_ALL = -0.9999
 
 
 def change(ratio: float) -> str:
-    """`+5.1%` for 1.051; empty if it is not known."""
+    """`+5.1%` for 1.051, `over 100×` for any ratio above a hundred; empty if it is not known."""
     if not math.isfinite(ratio):
         return ""
-    size = percent(ratio - 1)
-    return size if size == "0.0%" else f"{'+' if ratio > 1 else '-'}{size}"
+    size = _size(ratio)
+    return size if size in ("0.0%", FAR) else f"{'+' if ratio > 1 else '-'}{size}"
+
+
+def change_with_interval(judged: Judged) -> str:
+    """`+5.1% [+4.2%, +6.0%]`, with `in the mean` if that decided."""
+    which = "in the mean" if judged.decided_by == "mean" else ""
+    return " ".join(filter(None, [change(judged.deciding.value), which, change_interval(judged.deciding)]))
 
 
 def change_interval(estimate: Estimate) -> str:
     """`[+4.2%, +6.0%]`; empty if it is not known."""
     known = math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
-    return f"[{change(estimate.lower)}, {change(estimate.upper)}]" if known else ""
+    return f"[{span(change(estimate.lower), change(estimate.upper), ', ')}]" if known else ""
+
+
+def change_span(estimate: Estimate) -> str:
+    """`+4.2% to +6.0%`: the interval in running text; its ends must be known."""
+    return span(change(estimate.lower), change(estimate.upper))
 
 
 def slower(ratio: float) -> str:
-    """`5.1% slower`, `1.2% faster`."""
-    return f"{percent(ratio - 1)} {'slower' if ratio > 1 else 'faster'}"
+    """`5.1% slower`, `1.2% faster`, `over 100× slower`."""
+    if not math.isfinite(ratio):
+        return NOT_KNOWN
+    return f"{_size(ratio)} {'slower' if ratio > 1 else 'faster'}"
 
 
 def between(estimate: Estimate) -> str:
     """`between 1.2% faster and 3.9% slower`."""
     low, high = slower(estimate.lower), slower(estimate.upper)
-    same_way = low.split()[1] == high.split()[1]
-    return f"between {low.split()[0] if same_way else low} and {high}"
+    if low == high:
+        return low
+    size, way = low.rsplit(" ", 1)
+    return f"between {size if way == high.rsplit(' ', 1)[1] else low} and {high}"
+
+
+def _size(ratio: float) -> str:
+    """How far a ratio is from 1; a time above zero is never 100% less."""
+    return FAR if ratio > MAX_FACTOR else percent(max(ratio - 1, NEARLY_ALL) if ratio > 0 else ratio - 1)
 
 
 def counted(one: Change) -> str:
@@ -55,37 +79,17 @@ def relative(one: Change) -> str:
     return f"{one.metric.label} {share}" if share else counted(one)
 
 
-def direction(finding: Finding) -> Literal[-1, 0, 1]:
+def direction(finding: Finding) -> int:
     """1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
-    estimate = quoted(finding)
-    if estimate is None or finding.verdict not in ("regressed", "improved"):
-        return 0
-    if not finding.judged_changes:  # then the verdict is about the time
-        return 1 if finding.verdict == "regressed" else -1
-    edge = 1 + finding.margin
-    return 1 if estimate.lower > edge else -1 if estimate.upper < 1 / edge else 0
+    return {"regressed": 1, "improved": -1}.get(finding.time_verdict or "", 0)
 
 
 def is_of_some_calls(finding: Finding) -> bool:
-    """Whether the mean went beyond the margin and the low quantile did not: some calls changed, most did not."""
-    if finding.low is None or finding.mean is None or finding.verdict not in ("regressed", "improved"):
+    """Whether the mean decided and most calls changed by less than half as much."""
+    if finding.decided_by != "mean" or finding.low is None or finding.mean is None:
         return False
-    sign = 1 if finding.verdict == "regressed" else -1
-    edge = math.log1p(finding.margin)
-    nearest = finding.low.lower if sign > 0 else finding.low.upper
-    low, mean, bound = (sign * math.log(ratio) for ratio in (finding.low.value, finding.mean.value, nearest))
-    return mean > edge and not bound > edge and low < mean / 2  # `not`, since a bound may be NaN
-
-
-def quoted(finding: Finding) -> Estimate | None:
-    """The estimate to quote for a case: that of the low quantile, or of the mean if it decides or is the wider."""
-    low, mean = finding.low, finding.mean
-    if low is None or mean is None:
-        return low
-    if finding.verdict == "inconclusive":
-        edge = 1 + finding.margin
-        return mean if 1 / edge < low.lower and low.upper < edge else low
-    return mean if is_of_some_calls(finding) else low
+    sign = direction(finding)
+    return sign * math.log(finding.low.value) < sign * math.log(finding.mean.value) / 2
 
 
 def _from_to(delta: Change) -> str:

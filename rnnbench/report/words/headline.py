@@ -11,9 +11,10 @@ from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, is_reference, words
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.suspicion import is_suspect
-from rnnbench.report.words.units import digits, plural, ratio, ratio_interval
+from rnnbench.report.words.units import digits, ratio, span
 from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 MAX_NAMED = 4  # cases that a sentence names
 
@@ -58,7 +59,7 @@ def significance(summary: pd.DataFrame) -> str:
     slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
     open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
     are = "is" if slower == 1 else "are"
-    counted = f"{slower or 'none'} {are} slower than {words(summary).name}, {faster or 'none'} faster"
+    counted = f"{_number(slower)} {are} slower than {words(summary).name}, {_number(faster)} faster"
     sentence = f"Of {plural(len(known), 'case')} {counted}"
     if open_.empty:
         return f"{sentence}: no 95% interval contains 1."
@@ -66,7 +67,7 @@ def significance(summary: pd.DataFrame) -> str:
     named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
     listed = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
     shows = "shows" if len(named) == 1 else "show"
-    return f"{sentence}; {len(named)} {shows} no difference, since the 95% interval contains 1{listed}."
+    return f"{sentence}; {len(named):,} {shows} no difference, since the 95% interval contains 1{listed}."
 
 
 def limit(summary: pd.DataFrame) -> str:
@@ -88,11 +89,15 @@ def limit(summary: pd.DataFrame) -> str:
 def counts(summary: pd.DataFrame) -> str:
     """`170 cases measured, 16 skipped, none failed`."""
     numbers = {status: int((summary["status"] == status).sum()) for status in ("measured", "skipped", "failed")}
-    first, *rest = (f"{number or 'none'} {status}" for status, number in numbers.items())
+    first, *rest = (f"{_number(number)} {status}" for status, number in numbers.items())
     measured = first if not numbers["measured"] else f"{plural(numbers['measured'], 'case')} measured"
     pending = int((summary["status"] == "pending").sum())
-    unreached = [f"{pending} not reached"] if pending else []
+    unreached = [f"{pending:,} not reached"] if pending else []
     return ", ".join([measured, *rest, *unreached]) if len(summary) else "the run has no cases"
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else "none"
 
 
 def where(summary: pd.DataFrame, info: RunInfo) -> str:
@@ -109,13 +114,20 @@ def where(summary: pd.DataFrame, info: RunInfo) -> str:
 def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
     reference = words(compared)
-    span = lowest if lowest == highest else f"{lowest} to {highest}"
-    taken = f"{span} times as long as {reference.name}"
+    taken = f"{span(lowest, highest)} times as long as {reference.name}"
     machine = where(compared, info) + (f", {info.caches}," if info.caches else "")
     if len(compared) == 1:
         row = compared.iloc[0]
-        return f"On {machine} {one_line(row['cell'])} {row['implementation']} takes {taken} in {row['phase']}."
-    return f"On {machine} {reference.others} take {taken}."
+        which = f"{one_line(row['cell'])} {row['implementation']}"
+        return f"On {machine} {which} takes {taken} in {row['phase']}{_basis(compared)}."
+    return f"On {machine} {reference.others} take {taken}{_basis(compared)}."
+
+
+def _basis(compared: pd.DataFrame) -> str:
+    """That the numbers have no interval, if none has one."""
+    if compared["ratio_low"].notna().any():
+        return ""
+    return ", from one replicate: no interval" if compared["replicates"].max() <= 1 else ", without an interval"
 
 
 def _ends(counted: pd.DataFrame) -> Iterable[str]:
@@ -136,10 +148,9 @@ def _named(row: "pd.Series[Any]", context: list[str]) -> str:
 
 
 def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
-    """How many cases are faster by their intervals, and how many show no difference."""
+    """How many cases are faster by their intervals, how many show no difference, and how many have no interval."""
     known = compared.dropna(subset=["ratio_low", "ratio_high"])
     if known.empty:
-        yield "With one replicate there are no intervals: take these numbers as a first look."
         return
     faster = int((known["ratio_high"] < 1).sum())
     undecided = int(((known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)).sum())
@@ -151,16 +162,18 @@ def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
     ]
     if faster or undecided:
         yield f"Of {plural(len(known), 'comparison')}, {' and '.join(filter(None, parts))} (95% interval)."
+    if unknown := len(compared) - len(known):
+        yield f"{unknown:,} of {plural(len(compared), 'comparison')} {'has' if unknown == 1 else 'have'} no interval."
 
 
 def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
     """The cells that may not do the same work as torch.nn."""
     cells = {
-        one_line(cell): ratio_interval(cases["ratio"].min(), cases["ratio"].max())
+        one_line(cell): span(digits(cases["ratio"].min()), digits(cases["ratio"].max()), "–")
         for cell, cases in compared[compared["parity"] != "agrees"].groupby("cell", sort=False)
     }
     if len(compared) > len(counted):
-        left_out = (f"{cell} ({span}×)" for cell, span in cells.items())
+        left_out = (f"{cell} ({ratios}×)" for cell, ratios in cells.items())
         yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
     elif cells:
         yield f"Not checked to do the same work: {', '.join(cells)}."

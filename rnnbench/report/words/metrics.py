@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.units import plural
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric
+from rnnbench.text import plural
 
 TEXTS = ("backend", "bound_by")
 UNOBSERVED = "this run did not observe them"

@@ -3,6 +3,8 @@
 import math
 
 from rnnbench.analysis.noise import Noise
+from rnnbench.report.words.changes import change
+from rnnbench.report.words.units import half_width
 
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 
@@ -12,17 +14,13 @@ def noise_sentence(noise: Noise) -> str:
     if math.isnan(noise.floor):
         return "Noise floor: not known, which takes two replicates or more."
     quality = "quiet enough to see 5% in a few replicates" if noise.floor <= NOISY_FLOOR else "noisy: give it more time"
-    drift = (
-        ""
-        if math.isnan(noise.drift)
-        else f", and the references' times drifted by {noise.drift:+.1%} from start to end"
-    )
-    return (
-        f"Noise floor: a case differs from itself by ±{noise.floor:.1%} (half-width of the 95% interval, median of "
-        f"{noise.cases} cases; ±{noise.worst:.1%} for the worst twentieth){drift}: {quality}."
-    )
+    moved = change(1 + noise.drift)
+    drift = f", and the references' times drifted by {moved} from start to end" if moved else ""
+    pooled = f", median of {noise.cases:,} cases; {half_width(noise.worst)} for the worst twentieth"
+    basis = f"half-width of the 95% interval{pooled if noise.cases > 1 else ''}"
+    return f"Noise floor: a case differs from itself by {half_width(noise.floor)} ({basis}){drift}: {quality}."
 
 
 def brief(noise: Noise) -> str:
     """`noise floor ±1.2%`; empty if it is not known."""
-    return "" if math.isnan(noise.floor) else f"noise floor ±{noise.floor:.1%}"
+    return "" if math.isnan(noise.floor) else f"noise floor {half_width(noise.floor)}"

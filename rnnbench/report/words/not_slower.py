@@ -4,7 +4,8 @@ import math
 from typing import TYPE_CHECKING
 
 from rnnbench.analysis.not_slower import CONFIDENCE
-from rnnbench.report.words.units import duration, plural, ratio, round_percent
+from rnnbench.report.words.units import duration, ratio, round_digits, round_percent, span
+from rnnbench.text import plural
 
 if TYPE_CHECKING:  # it imports torch
     from rnnbench.analysis.estimate import Estimate
@@ -42,29 +43,30 @@ def _unequal(result: "NotSlowerResult", mine: str, than: str) -> str:
 
 def _answer(result: "NotSlowerResult", mine: str, than: str) -> str:
     answer = result.answer or "undecided"
-    shown, where = (result.mean_ratio, " in the mean") if result.by_the_mean else (result.ratio, "")
+    shown, where = (result.mean_ratio, " in the mean of its calls") if result.by_the_mean else (result.ratio, "")
     text = f"{answer}{where}: {mine} takes {_ratio(shown.value)} as long as {than} ({_interval(shown)})"
+    factor = f"{round_digits(result.factor)}×"
     match result.answer:
         case "slower":
-            text += f", more than the {result.factor:g}× allowed"
+            text += f", more than the {factor} allowed"
         case "not slower":
-            text += f", at most the {result.factor:g}× allowed"
+            text += f", at most the {factor} allowed"
         case _:
-            text += f"; {result.factor:g}× is allowed"
+            text += f"; {factor} is allowed"
     if where:
         text += f"; by a low quantile of the calls {_ratio(result.ratio.value)} ({_interval(result.ratio)})"
     return text
 
 
 def _interval(estimate: "Estimate") -> str:
-    if math.isnan(estimate.lower):
+    if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return "no interval"
-    return f"{round_percent(CONFIDENCE)} interval {_ratio(estimate.lower)} to {_ratio(estimate.upper)}"
+    return f"{round_percent(CONFIDENCE)} interval {span(_ratio(estimate.lower), _ratio(estimate.upper))}"
 
 
 def _ratio(value: float) -> str:
     """A ratio with one digit more than elsewhere, since an end of the interval may lie next to the factor."""
-    return f"{value:.3f}×" if value < 10 else ratio(value)
+    return f"{value:.3f}×" if 0.001 <= value < 10 else ratio(value)
 
 
 def _basis(result: "NotSlowerResult") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.reference import is_reference
-from rnnbench.report.words.units import plural, round_percent
+from rnnbench.report.words.units import half_width, round_percent
 from rnnbench.store.run_info import RunInfo
 
 
@@ -14,7 +14,7 @@ def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
     """`interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
     precision = _asked(info)
     # On a log scale, as in the planner; false if there is no interval.
-    if precision is None or not row["ratio_high"] / row["ratio_low"] > (1 + precision) ** 2:
+    if precision is None or not row["ratio_high"] > row["ratio_low"] * (1 + precision) ** 2:
         return ""
     return f"interval wider than ±{round_percent(precision)}"
 
@@ -30,13 +30,16 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     if cases.empty:
         return ""
     half = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1
-    spread = f"±{half.median():.1%} in the median and ±{half.max():.1%} at the widest"
+    median, widest = half_width(half.median()), half_width(half.max())
+    spread = f"{median} in the median and {widest} at the widest" if len(cases) > 1 else median
     precision = _asked(info)
     if precision is None:
-        return f"The intervals of {plural(len(cases), 'ratio')} are {spread}; no precision was asked for."
+        intervals = f"The intervals of {len(cases):,} ratios are" if len(cases) > 1 else "The interval of 1 ratio is"
+        return f"{intervals} {spread}; no precision was asked for."
     met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
     target = f"The target was ±{round_percent(precision)} for every ratio"
-    return f"{target}; {met:,} of {len(cases):,} reached it. They are {spread}."
+    they = "They are" if len(cases) > 1 else "It is"
+    return f"{target}; {met:,} of {len(cases):,} reached it. {they} {spread}."
 
 
 def _asked(info: RunInfo) -> float | None:

@@ -1,4 +1,8 @@
-"""Numbers as a reader sees them: three significant digits, with their unit."""
+"""Numbers as a reader sees them: three significant digits, with their unit.
+
+A number that is too large or too small to say anything is written as a bound or as words: see `digits`, `percent` and
+`half_width`. No number has an exponent, and none is `nan` or `inf`.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,19 +14,36 @@ TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
-MAX_NUMBER = 1e9  # the end of an uninformative interval may have hundreds of digits
+NOT_KNOWN = "not known"
+MIN_NUMBER, MAX_NUMBER = 1e-4, 1e6  # the ends of an uninformative interval lie beyond: only that is said of them
+MAX_PERCENT = 9_999
+MAX_FACTOR = 100  # of a half-width or a change; a larger one says no more
 MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
 def digits(value: float) -> str:
-    """Three significant digits, never in exponents where a plain number would do: 0.987, 6.88, 12.3, 1,234."""
+    """Three significant digits, never in exponents: 0.987, 6.88, 12.3, 1,234, <0.0001, >1,000,000."""
+    size = abs(value)
     if not math.isfinite(value):
         return MISSING
-    if abs(value) >= MAX_NUMBER:
-        return f"{value:.3g}"
-    if abs(value) >= 999.5:
+    if size > MAX_NUMBER:
+        return f"{'>' if value > 0 else '<-'}{MAX_NUMBER:,.0f}"
+    if 0 < size < MIN_NUMBER:
+        return f"{'<' if value > 0 else '>-'}{MIN_NUMBER:.4f}"
+    if size >= 999.5:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if value else "0"
+
+
+def round_digits(value: float) -> str:
+    """Three significant digits without the zeros at their end: 2.5, 5, 0.4."""
+    text = digits(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def span(low: str, high: str, joint: str = " to ") -> str:
+    """Two ends of a range as they are written: `1.31 to 1.42`, or `1.31` if both are written alike."""
+    return low if low == high else f"{low}{joint}{high}"
 
 
 def duration(seconds: float) -> str:
@@ -35,7 +56,8 @@ def duration_interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
     size, unit = _unit(high, TIMES)
-    return f"{digits(low / size)}–{_scaled(high, size, unit)}"
+    start, end = digits(low / size), digits(high / size)
+    return f"{span(start, end, '–')} {unit}"
 
 
 def duration_tick(seconds: float) -> str:
@@ -50,8 +72,16 @@ def ratio(value: float) -> str:
 
 
 def ratio_interval(low: float, high: float) -> str:
-    """`6.71–7.05`."""
-    return f"{digits(low)}–{digits(high)}" if math.isfinite(low) and math.isfinite(high) else MISSING
+    """`6.71–7.05`; a dash if it is not known, or holds every ratio."""
+    if not (math.isfinite(low) and math.isfinite(high)) or (low < MIN_NUMBER and high > MAX_NUMBER):
+        return MISSING
+    return span(digits(low), digits(high), "–")
+
+
+def ratio_with_interval(value: float, low: float, high: float) -> str:
+    """`6.88× (6.71–7.05)`, or `6.88× (no interval)`."""
+    interval = ratio_interval(low, high)
+    return f"{ratio(value)} ({'no interval' if interval == MISSING else interval})"
 
 
 def ratio_tick(value: float) -> str:
@@ -61,32 +91,47 @@ def ratio_tick(value: float) -> str:
 
 def ratio_box(value: float) -> str:
     """A ratio that fits a box of a heat map: 0.002, 0.95, 1.04, 6.9, 12; most precise near 1, where it matters."""
+    if not MIN_NUMBER <= value <= MAX_NUMBER:
+        return digits(value)
     if value < 0.0995:  # never 0.00
         return f"{value:.1g}"
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
 
 
 def percent(share: float) -> str:
-    """`5.1%`, `58%`: a share without its sign. One decimal below 10% and just below 100%."""
+    """`5.1%`, `58%`: a share without its sign. One decimal below 10% and just below 100%; `>9,999%` for any above."""
     size = abs(100 * share)
     if 99.5 <= size < 100:
         return f"{min(size, 99.9):.1f}%"
-    return f"{size:.1f}%" if size < 9.95 else f"{size:,.0f}%" if size < MAX_NUMBER else f"{size:.0e}%"
+    return f"{size:.1f}%" if size < 9.95 else _bounded(size, count)
+
+
+def half_width(half: float) -> str:
+    """How precise a ratio is, from the half-width of its interval: `±5.1%` for 0.051.
+
+    From 100% on a percentage is hard to read: `a factor of 12`, and `more than a factor of 100` for any above.
+    """
+    if not half >= 0:
+        return NOT_KNOWN
+    if half < 0.995:
+        return f"±{percent(half)}"
+    return f"a factor of {1 + half:.0f}" if half < MAX_FACTOR - 0.5 else f"more than a factor of {MAX_FACTOR}"
 
 
 def whole_percent(share: float) -> str:
     """`35%`: a part of a whole."""
-    return f"{100 * share:.0f}%" if math.isfinite(share) else MISSING
+    size = _bounded(abs(100 * share), count)
+    return f"-{size}" if share < 0 and size != "0%" else size
 
 
 def percent_digits(share: float) -> str:
     """`4.10%`: three significant digits."""
-    return f"{digits(100 * share)}%"
+    return _bounded(abs(100 * share), digits)
 
 
 def round_percent(share: float) -> str:
     """`2.5%`, `5%`: a round share, as somebody chose it."""
-    return f"{100 * share:.3g}%"
+    return _bounded(abs(100 * share), round_digits)
 
 
 def count(value: float) -> str:
@@ -121,11 +166,6 @@ def quantity(value: float, unit: Unit) -> str:
     return FORMATS[unit](value) if math.isfinite(value) else MISSING
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 case`, `1,200 cases`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def memory(size: float) -> str:
     """`33.5 GB`, in powers of 1,000 as torchinfo counts."""
     return _scaled(size, *_unit(size, SIZES))
@@ -139,6 +179,12 @@ def millions(value: float) -> str:
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
     """The first unit in which the value stays below 1,000 after rounding."""
     return next((unit for unit in units if abs(value) < 999.5 * unit[0]), units[-1])
+
+
+def _bounded(percents: float, write: Callable[[float], str]) -> str:
+    if not math.isfinite(percents):
+        return MISSING
+    return f">{MAX_PERCENT:,}%" if percents >= MAX_PERCENT + 0.5 else f"{write(percents)}%"
 
 
 def _scaled(value: float, size: float, unit: str) -> str:

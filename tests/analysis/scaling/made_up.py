@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import Case, Measurement, Workload
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.stored import folder
 
 Law = Callable[[Workload, float], float]  # (workload, MACs) -> seconds
 
-CEILING = Ceiling("cpu", "float32", 1, 5e10, ((4096, 8e10), (1_048_576, 4e10), (134_217_728, 1e10)), 1e-6, None)
+CEILING = made_up_ceiling("cpu", "float32", 1, 5e10, ((4096, 8e10), (1_048_576, 4e10), (134_217_728, 1e10)), 1e-6, None)
 BATCHES, STEPS, HIDDEN = (1, 4, 16, 64), (4, 16, 64), (32, 64, 128, 256)
 
 

@@ -1,6 +1,7 @@
 """A whole check on a fake runner: when it looks, when it stops, and what it leaves behind."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -265,9 +266,17 @@ def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Pa
     _, comparison, runner = run(tmp_path, noise=0.1, budget=9.0)
     assert runner.replicates == 2
     assert comparison.notes[-1] == (
-        "the budget of 9 s was spent after 2 of at least 4 pairs of workers; 20 s would be enough for these"
+        "the budget of 9 s was spent after 2 of at least 4 pairs of workers; about 10 s more would be enough for these"
     )
-    assert run(tmp_path, noise=0.1, budget=60.0)[1].notes == ("a note",)
+
+
+def test_undecided_cases_are_told_how_much_more_time_would_decide_them(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, noise=0.1, budget=60.0)
+    assert runner.replicates >= 4
+    undecided = comparison.count("inconclusive")
+    assert undecided
+    said = rf"about \d+ (s|min|h) more would be enough for \d of {undecided} undecided cases?, judged by the intervals"
+    assert re.fullmatch(said, comparison.notes[-1])
 
 
 def test_a_case_that_fails_in_the_base_is_named_with_the_submodules_that_are_empty(tmp_path: Path) -> None:

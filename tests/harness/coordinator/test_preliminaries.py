@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rnnbench import load
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
@@ -12,7 +15,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
-from tests.harness.fakes import FakeClock, FakeWorker
+from tests.harness.fakes import FakeClock, FakeWorker, run_into
 from tests.stored import INFO
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
@@ -54,15 +57,34 @@ def run(
         before = runner.preliminaries
         before.run(left, lambda done, total: None)
     folder.close()
-    return load(folder.path), before, workers
+    return load(folder.path), before, workers, runner.ceilings
 
 
 def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
-    frame, before, workers = run(tmp_path)
-    assert [ceiling["device"] for ceiling in before.ceilings] == ["cpu"]
+    frame, before, workers, ceilings = run(tmp_path)
+    assert [ceiling["device"] for ceiling in ceilings.to_json()] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing["energy_joules"] for missing in frame["missing"]] == ["no counter"] * 3
     assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
+    assert all(worker.closed for worker in workers)
+
+
+def test_what_refuses_the_ceilings_ends_the_run_before_a_case_is_observed(tmp_path: Path) -> None:
+    clock, workers, seen = FakeClock(), list[FakeWorker](), list[str]()
+
+    def start(name: str) -> Any:
+        workers.append(FakeWorker(name, clock, lambda message: seen.append(message["op"]), lambda key: 0.01))
+        return workers[-1]
+
+    def refuse(ceilings: list[dict[str, Any]]) -> None:
+        assert [ceiling["device"] for ceiling in ceilings] == ["cpu"]
+        raise UserError("another machine")
+
+    folder = RunFolder.create(tmp_path, "test")
+    with pytest.raises(UserError, match="another machine"):
+        run_into(folder, GROUPS, Settings(), start_worker=start, now=clock, on_ceilings=refuse)
+    folder.close()
+    assert seen[-1] == "ceiling"
     assert all(worker.closed for worker in workers)
 
 
@@ -78,8 +100,8 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
         if message["op"] == "ceiling":
             raise WorkerLost("no answer within 120 s")
 
-    frame, before, workers = run(tmp_path, fault=fault)
-    assert before.notes == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
+    frame, _, workers, ceilings = run(tmp_path, fault=fault)
+    assert ceilings.notes() == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert all(worker.closed for worker in workers)
 

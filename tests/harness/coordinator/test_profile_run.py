@@ -85,7 +85,7 @@ def test_ctrl_c_keeps_what_was_profiled(run: Path) -> None:
         if Case.from_axes(message["case"]) == REFERENCE:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="1 of 2 cases are profiled"):
+    with pytest.raises(Interrupted, match="1 of 2 cases is profiled"):
         profiled(run, interrupts)
     assert list(read_profiles(run)) == [LOOP.key]
 

@@ -1,5 +1,6 @@
 """A run that was cut off at any point goes on from there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from rnnbench.harness.coordinator.resume import (
     read_state,
     refuse_other_cells,
     refuse_other_machine,
+    refuse_other_rates,
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.harness.coordinator.test_runner import GROUPS, measure
 from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import INFO, folder, window
+from tests.stored import INFO, PROCESSOR, folder, on, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -89,7 +92,8 @@ def test_two_writers_never_share_a_folder(tmp_path: Path) -> None:
     RunFolder(first.path).close()
 
 
-THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "machine": {"cpu": "a"}})
+THERE = {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1]}
+THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "machine": THERE})
 
 
 @pytest.mark.parametrize(
@@ -121,13 +125,33 @@ def test_a_cell_that_the_suite_does_not_have_is_not_run_because_a_file_names_it(
     ("environment", "words"),
     [
         ({"worker": {"torch": "2.0"}}, "torch was '1.0' and is '2.0'"),
-        ({"worker": {"torch": "1.0"}, "machine": {"cpu": "b"}}, "cpu was 'a' and is 'b'"),
+        ({"machine": THERE | {"processor": replace(PROCESSOR, stepping="2").to_json()}}, "stepping was 1 and is 2"),
+        ({"machine": THERE | {"cores_allowed": [2, 3]}}, r"allowed cores were \[0, 1\] and are \[2, 3\]"),
     ],
 )
 def test_another_machine_is_not_mixed_in(tmp_path: Path, environment: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        refuse_other_machine(tmp_path, THEN, environment)
+        refuse_other_machine(tmp_path, THEN, THEN.environment | environment)
     refuse_other_machine(tmp_path, THEN, THEN.environment)
+
+
+def test_a_machine_with_other_rates_is_not_mixed_in(tmp_path: Path) -> None:
+    before, here = (
+        made_up_ceiling("cpu", "float32", 1, value, [(1024, 1e9)], 1e-6, None).to_json() for value in (9e9, 4e9)
+    )
+    info = on(PROCESSOR, [before])
+    with pytest.raises(
+        UserError, match=r"products in BLAS reach 4 GMAC/s and reached 9 GMAC/s before .*; resume it when"
+    ):
+        refuse_other_rates(tmp_path, info, info.environment, [here])
+    refuse_other_rates(tmp_path, info, info.environment, [before])
+    refuse_other_rates(tmp_path, info, info.environment | {"load": {"load_average": 4.0}}, [here])
+
+
+def test_a_run_of_an_unknown_machine_is_not_resumed(tmp_path: Path) -> None:
+    older = replace(THEN, environment=on(None).environment)
+    with pytest.raises(UserError, match="the run was made by an rnnbench that did not record the machine's identity; "):
+        refuse_other_machine(tmp_path, older, THEN.environment)
 
 
 def test_a_failed_case_stays_failed(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_visit_in_which_everything_stood_still_is_made_again(tmp_path: Path, o
     last = frame["worker"] == frame.groupby(["replicate", "batch_size"])["worker"].transform("max")
     assert set(frame[last].groupby(["case", "replicate"]).size()) == {4}
     assert frame["seconds"].max() < 1
-    assert ["stopped for seconds in 1 visits" in note for note in runner.notes] == [True]
+    assert ["stopped for seconds in 1 visit (" in note for note in runner.notes] == [True]
 
 
 def test_a_window_that_ended_while_only_the_coordinator_stood_still_counts(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from rnnbench.analysis.breakdown import breakdown
 from rnnbench.analysis.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness import devices
-from rnnbench.harness.coordinator.gpu_advice import advice
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.time_line import Stream, _buffer
+from rnnbench.harness.doctor.gpu_advice import advice
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.profiling import profile, profiler
 from rnnbench.harness.profiling.subject import of_built
@@ -175,9 +175,9 @@ def test_a_full_queue_is_no_lag_and_a_kernel_shorter_than_its_launch_is_one(
 
 
 def test_ceilings_are_those_of_the_card_and_not_of_its_launches() -> None:
-    ceiling = ceilings.measure(Cuda("cuda"), "float32", 1)
+    ceiling = ceilings.measure(Cuda("cuda"), "float32", 1, None)
     print(ceiling)
-    rates = dict(ceiling.copies)
+    rates = {size: rate.value for size, rate in ceiling.copies}
     last_level = torch.cuda.get_device_properties("cuda").L2_cache_size
     cached = max(rate for size, rate in rates.items() if size <= last_level)
     assert cached > 1.2 * rates[max(rates)]

@@ -52,10 +52,10 @@ def test_the_budget_does_not_hold_calibration_and_has_room_for_one_round_in_any_
 
 
 def test_a_small_budget_gets_short_rounds_so_that_it_may_decide() -> None:
-    question, rounds, seconds = decide(60, 0.5, Machine())
+    question, rounds, seconds = decide(60, 0.6, Machine())
     assert question.answer == "slower"
     assert rounds == FIRST_LOOK
-    assert seconds <= 0.5
+    assert seconds <= 0.6
 
 
 def test_rounds_end_where_the_ratio_is_known_as_well_as_asked() -> None:

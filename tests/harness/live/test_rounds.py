@@ -175,3 +175,18 @@ def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, 
         machine.rounds({"base": machine.arm(4), "mine": TimedCall(call, nullcontext)}).run()
     assert str(error.value) == message
     assert gc.isenabled()
+
+
+def test_the_time_that_rounds_lack_is_what_they_would_take() -> None:
+    settings = SETTINGS.model_copy(update={"precision": None, "replicates": 20})
+    whole, cut = Machine().run(settings), Machine().run(settings, deadline=0.5)
+    assert whole.needed is None
+    assert cut.needed is not None
+    assert not cut.needed.is_least
+    assert cut.seconds + cut.needed.seconds == pytest.approx(cut.seconds * 20 / len(cut.times["mine"]), rel=0.3)
+
+
+def test_before_three_rounds_only_the_least_is_known_where_precision_is_the_aim() -> None:
+    cut = Machine().run(SETTINGS, deadline=0.0)
+    assert cut.needed is not None
+    assert cut.needed.is_least

@@ -1,17 +1,22 @@
 """Causes found from the calls of a program; nothing is timed here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.gru import GRUCell
-from rnnbench.harness.profiling.causes import Suspect, steps_of, suspects
+from rnnbench.harness.profiling.causes import Suspect, suspects
+from rnnbench.harness.profiling.invariants import invariants
 from rnnbench.harness.profiling.program import MAX_CALLS, TooLong, Watched, watch
-from rnnbench.harness.profiling.replay import Replay
+from rnnbench.harness.profiling.recurrence import steps_of
+from rnnbench.harness.profiling.replay import Replay, ReplayDiffers
+from rnnbench.harness.profiling.subject import layer_steps
 from tests.harness.profiling.hidden import Hidden
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
@@ -73,6 +78,26 @@ def test_a_module_without_faults_is_not_suspected(module: type[Clean], trained: 
     assert not causes_of(lambda: clean(INPUT), trained=trained)
 
 
+@pytest.mark.parametrize("cell", [nn.RNNCell(3, 5), nn.GRUCell(3, 5), CombinedCell(3, 5)])
+def test_steps_are_counted_by_the_cell_that_follows_from_itself(cell: nn.Module) -> None:
+    assert steps_of(watched(loop(cell))) == STEPS
+
+
+def test_steps_of_a_layer_are_those_of_its_sequence() -> None:
+    lengths = torch.tensor([STEPS, 2])
+    packed = pack_padded_sequence(INPUT, lengths)
+    for batch_first, input in ((False, INPUT), (True, INPUT.transpose(0, 1)), (False, packed), (True, INPUT[:, 0])):
+        for kind in (nn.LSTM, nn.GRU, nn.RNN):
+            layer = kind(3, 5, batch_first=batch_first)
+            assert steps_of(watched(partial(layer, input))) == STEPS
+            assert layer_steps(layer, input) == STEPS
+
+
+def test_steps_are_counted_by_a_weight_that_is_made_again_in_every_step() -> None:
+    w_h = torch.randn(5, 5)
+    assert steps_of(watched(loop(lambda x, h: torch.tanh(h @ w_h.clone())))) == STEPS
+
+
 def test_steps_are_counted_by_the_product_that_follows_from_itself() -> None:
     clean, cell = Clean(3, 5), GRUCell(3, 5)
     assert steps_of(watched(lambda: clean(INPUT))) == STEPS
@@ -89,6 +114,98 @@ def test_the_input_product_of_a_loop_could_be_hoisted_and_the_state_s_not() -> N
 def test_a_weight_that_is_transposed_in_every_step_is_one_weight() -> None:
     w_x, w_h = torch.randn(5, 3), torch.randn(5, 5)
     (suspect,) = causes_of(loop(lambda x, h: torch.tanh(x @ w_x.t() + h @ w_h.t())))
+    assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
+
+
+def test_a_value_that_is_computed_again_in_every_step_is_found_and_computed_once() -> None:
+    torch.manual_seed(0)
+    w_x, w_h = nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(5, 5))
+
+    def joined(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(torch.cat([x, h], 1) @ torch.cat([w_x, w_h], 1).t().contiguous())
+
+    def cast(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(x @ w_x.t() + (h.double() @ w_h.double()).float())
+
+    for step, calls in ((joined, 2 * STEPS), (cast, STEPS)):
+        recording = watched(loop(step))
+        (suspect,) = (found for found in suspects(recording, trained=False) if found.kind == "loop invariant")
+        assert suspect.calls == calls
+        replay = Replay(recording)
+        for remedy in suspect.remedies:
+            remedy(replay)
+        replayed = watched(replay.call())
+        assert sum(len(group) for group in invariants(replayed, STEPS)) == 0
+        torch.testing.assert_close(replayed.returned, loop(step)())
+
+
+def test_what_only_looks_the_same_in_every_step_is_no_invariant() -> None:
+    weight, noisy = torch.randn(5, 5), torch.randn(5, 5)
+
+    def random(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(h @ weight + torch.rand(2, 5))
+
+    def written(x: Tensor, h: Tensor) -> Tensor:
+        noisy.mul_(1.0)
+        return torch.tanh(h @ noisy.exp())
+
+    def factory(x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(h @ weight + torch.zeros(2, 5).add_(h))
+
+    for step in (random, written, factory):
+        assert not any(suspect.kind == "loop invariant" for suspect in causes_of(loop(step)))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_product_that_only_reads_outputs_is_one_of_the_output_and_not_of_the_input(*, trained: bool) -> None:
+    torch.manual_seed(0)
+    cell, head = GRUCell(3, 5), nn.Linear(5, 2)
+
+    def run() -> Tensor:
+        h, outputs = torch.zeros(2, 5), []
+        for projected in cell.project(INPUT):
+            h = cell.advance(projected, h)
+            outputs.append(head(h))
+        return torch.stack(outputs)
+
+    recording = watched(run, trained=trained)
+    (suspect,) = suspects(recording, trained=trained)
+    assert (suspect.kind, suspect.calls) == ("output product", STEPS)
+    replay = Replay(recording)
+    for remedy in suspect.remedies:
+        remedy(replay)
+    with torch.enable_grad() if trained else torch.inference_mode():
+        torch.testing.assert_close(replay.call()(), run().sum() if trained else run())
+
+
+def test_outputs_that_are_used_within_the_loop_can_not_be_made_after_it() -> None:
+    cell, head = GRUCell(3, 5), nn.Linear(5, 2)
+
+    def run() -> Tensor:
+        h, total = torch.zeros(2, 5), torch.zeros(2, 2)
+        for projected in cell.project(INPUT):
+            h = cell.advance(projected, h)
+            total = total + head(h)
+        return total
+
+    recording = watched(run)
+    (suspect,) = suspects(recording, trained=False)
+    (remedy,) = suspect.remedies
+    with pytest.raises(ReplayDiffers, match="used within the loop"):
+        remedy(Replay(recording))
+
+
+def test_the_input_product_of_a_second_layer_is_no_product_of_the_output() -> None:
+    below, above = GRUCell(3, 5), GRUCell(5, 5)
+
+    def run() -> Tensor:
+        h, top = torch.zeros(2, 5), torch.zeros(2, 5)
+        for projected in below.project(INPUT):
+            h = below.advance(projected, h)
+            top = above(h, top)
+        return top
+
+    (suspect,) = causes_of(run)
     assert (suspect.kind, suspect.calls) == ("not hoisted", STEPS)
 
 

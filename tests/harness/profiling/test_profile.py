@@ -43,7 +43,11 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert all(min(seconds) > 0 for seconds in taken.times.values())
     assert {len(seconds) for arm, seconds in taken.times.items() if arm != "replayed"} == {2}
     assert 2 <= len(taken.times["replayed"]) == len(taken.causes[0].seconds) <= 2 * MAX_ROUNDS
-    assert [cause.kind for cause in taken.causes] == ["not hoisted"]
+    trained = [] if phase == "inference" else ["weight gradients"]
+    assert [cause.kind for cause in taken.causes] == ["not hoisted", *trained]
+    assert taken.products is not None
+    assert taken.products.library in taken.products.seconds
+    assert {len(seconds) for seconds in taken.products.seconds.values()} == {2}
     assert "gru.py:" in taken.causes[0].what
     assert all((tmp_path / file).is_file() for file in taken.files.values())
     assert all(map(torch.equal, before, built.model.parameters()))

@@ -8,14 +8,21 @@ import pytest
 from rnnbench.harness.slurm.job import MACHINE, UnlikeMachine, first_machine, is_finished, refuse_unlike
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.run_info import RunInfo
-from tests.stored import INFO
+from tests.stored import INFO, PROCESSOR
 
 MEASURE = {"windows": 4}
 
 
 def on(cpu: str, gpus: tuple[str, ...] = ()) -> RunInfo:
-    environment: dict[str, Any] = {"machine": {"cpu": cpu, "cores_allowed": [0, 1]}, "worker": {"gpus": list(gpus)}}
+    machine = {"cpu": cpu, "processor": replace(PROCESSOR, model=cpu).to_json(), "cores_allowed": [0, 1]}
+    environment: dict[str, Any] = {"machine": machine, "worker": {"gpus": list(gpus)}}
     return replace(INFO, environment=environment, resolved={"measure": MEASURE})
+
+
+def of_stepping(stepping: str) -> RunInfo:
+    info = on("Xeon")
+    info.environment["machine"]["processor"]["stepping"] = stepping
+    return info
 
 
 def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> None:
@@ -31,7 +38,8 @@ def test_machines_like_the_first_are_taken_wherever_they_are(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (on("EPYC"), "cpu was 'Xeon' and is 'EPYC'"),
+        (on("EPYC"), "processor model was Xeon and is EPYC"),
+        (of_stepping("2"), "processor stepping was 1 and is 2"),
         (on("Xeon", ("L4",)), r"gpus was \[\] and is \['L4'\]"),
         (replace(on("Xeon"), resolved={"measure": {"windows": 8}}), "windows was 4 and is 8"),
     ],

@@ -74,7 +74,7 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     info = read_info(path)
     assert info.status == "finished"
     assert info.environment["slurm"] == {"jobs": 2, "nodes": ["a"], "nodes left out": [], "sent again": 1}
-    assert "jobs lost: 1, since it was killed by signal 9" in info.notes
+    assert "1 job lost, since it was killed by signal 9" in info.notes
 
 
 def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_none(slurm: Cluster, suite: Path) -> None:
@@ -128,7 +128,7 @@ def test_jobs_that_are_lost_again_and_again_are_given_up_and_tried_again_by_resu
         assert set(frame["status"]) == {"failed"}
         assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
         assert len(frame) == 4
-        assert "jobs lost: 6, since it was cancelled" in read_info(path).notes
+        assert "6 jobs lost, since it was cancelled" in read_info(path).notes
 
     path = run(NEVER, only="batch_size=1,2", on_progress=lose)
     is_given_up(submitted=3)

@@ -1,5 +1,7 @@
 """Calibration, warm-up and windows on a fake clock."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from rnnbench.harness.turns.engine import (
     calibrate,
     equal_blocks,
     evenly_spaced,
+    refreshed,
     take_window,
     warm_up,
 )
@@ -162,7 +165,7 @@ def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds:
 
 @pytest.mark.parametrize(
     ("cold", "flush_seconds", "calls"),
-    [(100e-6, 100e-6, 50), (10e-6, 10e-3, MIN_COLD_CALLS), (4e-3, 10e-3, 2), (1.0, 10e-3, 1)],
+    [(100e-6, 100e-6, 50), (10e-6, 10e-3, MIN_COLD_CALLS), (4.2e-3, 10e-3, 2), (1.0, 10e-3, 1)],
 )
 def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
     cold: float, flush_seconds: float, calls: int
@@ -175,3 +178,35 @@ def test_all_arms_that_are_measured_cold_have_as_many_calls_as_the_slowest_has()
     remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01, Cpu.blocks)
     assert {(plan.batches, plan.batch, plan.cold) for plan in remade.values()} == {(5, 1, True)}
     assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])
+
+
+@given(
+    seconds=st.floats(1e-6, 5e-3),
+    slices=st.lists(st.floats(1e-3, 6e-3), min_size=1, max_size=9),
+    pauses=st.lists(st.floats(1e-3, 12e-3), min_size=1, max_size=7),
+)
+def test_other_processes_on_the_core_do_not_make_a_call_look_long(
+    seconds: float, slices: list[float], pauses: list[float]
+) -> None:
+    """The process runs for a slice of time, pauses while others run, runs for the next slice, and so on."""
+    run_seconds = 0.0
+    ends = itertools.accumulate(itertools.cycle(slices))
+    end, lengths = next(ends), itertools.cycle(pauses)
+
+    def lasts(_: int) -> float:
+        nonlocal run_seconds, end
+        run_seconds, paused = run_seconds + seconds, 0.0
+        while run_seconds > end:
+            end, paused = next(ends), paused + next(lengths)
+        return seconds + paused
+
+    device, call = fake_cpu(lasts)
+    plan = calibrate(device, call, 0.01)
+    least_paused = min(pauses) * max(0, int(seconds // max(slices)))
+    assert plan.seconds / plan.calls <= 1.5 * (seconds + least_paused) or seconds > 0.3e-3
+
+
+def test_of_a_call_that_looked_long_a_window_shows_the_true_length() -> None:
+    plans = {"mine": Plan(1, 1, 0.028), "torch": Plan(10, 1, 0.01)}  # both take a millisecond
+    remade = equal_blocks({arm: refreshed(plan, 1e-3) for arm, plan in plans.items()}, 0.01, Cpu.blocks)
+    assert remade["mine"] == remade["torch"]

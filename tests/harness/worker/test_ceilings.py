@@ -1,13 +1,21 @@
 """A device's best rates, on a fake clock and on this machine."""
 
+import json
 import math
+import shutil
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.worker import ceilings
-from rnnbench.store.ceilings import Ceiling
+from rnnbench.harness.worker import ceilings, native
+from rnnbench.store.ceilings import REGISTERS, Ceiling
+from rnnbench.store.rates import Rate
+from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.harness.fake_cuda import FakeLine, FakeMark, fake_cuda, kernels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,10 +30,10 @@ def short(monkeypatch) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
-    ceiling = ceilings.measure(Cpu(), dtype, 1)
+    ceiling = ceilings.measure(Cpu(), dtype, 1, None)
     assert 1e7 < ceiling.macs_per_second < 1e15
     assert [size for size, _ in ceiling.copies] == [1 << 15, 1 << 18]
-    assert all(1e7 < rate < 1e14 for _, rate in ceiling.copies)
+    assert all(1e7 < rate.value < 1e14 for _, rate in ceiling.copies)
     assert 1e-8 < ceiling.dispatch_seconds < 1e-2
     assert ceiling.launch_seconds is None
 
@@ -33,7 +41,7 @@ def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> N
 def test_where_kernels_are_launched_an_empty_one_is_clocked(short: None, monkeypatch) -> None:
     launched: list[int] = []
     monkeypatch.setattr(Cpu, "launch", lambda device: lambda: launched.append(1))
-    ceiling = ceilings.measure(Cpu(), "float32", 1)
+    ceiling = ceilings.measure(Cpu(), "float32", 1, None)
     assert ceiling.launch_seconds is not None
     assert 0 < ceiling.launch_seconds < 1e-3
     assert launched
@@ -75,5 +83,68 @@ def test_a_short_call_is_not_clocked_alone_by_a_clock_of_coarse_steps() -> None:
 
 
 def test_a_ceiling_comes_back_from_its_json() -> None:
-    ceiling = Ceiling("cpu", "float32", 2, 5e10, ((1024, 1e10), (4096, 2e10)), 5e-7, None)
+    ceiling = made_up_ceiling("cpu", "float32", 2, 5e10, ((1024, 1e10), (4096, 2e10)), 5e-7, None)
     assert Ceiling.from_json(ceiling.to_json()) == ceiling
+
+
+def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_an_older_version() -> None:
+    products = (("MKL", Rate(5e10, 0.2)), (REGISTERS, Rate(8e10, 0.01)))
+    ceiling = Ceiling("cpu", "float32", 2, products, ((1024, Rate(1e10)),), ((1024, Rate(3e10, 0.1)),), 5e-7, None)
+    assert Ceiling.from_json(json.loads(json.dumps(ceiling.to_json()))) == ceiling
+    older = {"device": "cpu", "dtype": "float32", "threads": 1, "macs_per_second": 5e10, "copies": [[1024, 1e10]]}
+    read = Ceiling.from_json({**older, "dispatch_seconds": 1e-6, "launch_seconds": None})
+    assert (read.macs_per_second, read.bytes_per_second(1), read.max_reads_per_second(1)) == (5e10, 1e10, None)
+
+
+def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> None:
+    first = Ceiling("cpu", "float32", 1, (("MKL", Rate(4e10)),), ((64, Rate(1e10)),), (), 5e-7, None)
+    again = Ceiling("cpu", "float32", 1, (("MKL", Rate(5e10)), (REGISTERS, Rate(9e10))), (), (), 4e-7, None)
+    both = first.joined(again)
+    assert dict(both.products) == {"MKL": Rate(5e10, 0.25), REGISTERS: Rate(9e10)}
+    assert (both.copies, both.dispatch_seconds, both.fastest) == (first.copies, 4e-7, REGISTERS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
+    kernels = native.load(dtype, 1, tmp_path)
+    ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
+    assert (REGISTERS in dict(ceiling.products)) == (dtype != "bfloat16")
+    assert [size for size, _ in ceiling.reads] == [1 << 15, 1 << 18]
+    again = ceilings.measure_again(Cpu(), dtype, 1, native.load(dtype, 1, tmp_path))  # not built again
+    assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second
+
+
+def test_two_threads_share_what_is_read(tmp_path: Path) -> None:
+    assert native.load("float32", 2, tmp_path).bytes_per_second(1 << 16, 0.001) > 1e8
+
+
+@pytest.mark.parametrize(("compiler", "reason"), [("", "no C compiler was found"), ("false", "can't build the kernel")])
+def test_without_a_working_compiler_the_reason_is_told(compiler: str, reason: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "false" else None)
+    with pytest.raises(Unavailable, match=reason):
+        native.load("float32", 1, tmp_path)
+
+
+def test_a_stall_makes_no_call_of_a_kernel_seem_long() -> None:
+    class Library:
+        """A round takes a microsecond, the very first call five seconds."""
+
+        def __init__(self) -> None:
+            self.seconds, self.calls = 0.0, [0]
+
+        def multiply_adds(self, rounds: int) -> float:
+            return 100.0 * rounds
+
+        def arithmetic(self, rounds: int) -> None:
+            self.seconds += 1e-6 * rounds + (5.0 if self.calls == [0] else 0.0)
+            self.calls.append(rounds)
+
+        reading = arithmetic
+
+    library: Any = Library()
+    for name in ("multiply_adds", "arithmetic", "reading"):
+        setattr(library, name, Mock(wraps=getattr(library, name)))
+    kernels = native.NativeKernels(library, 1, now=lambda: library.seconds)
+    assert kernels.macs_per_second(0.01) == pytest.approx(1e8)
+    assert library.calls[-1] >= 1000  # a millisecond

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.report.figures import figure_roofline
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.rates import Rate
 from tests.report.conftest import CEILING, Summaries, of_an_older_version, with_unknown_metrics
 
 
@@ -23,13 +24,13 @@ def marks(figure: Figure | None) -> int:
 
 
 def test_each_limit_is_named_on_its_line_with_its_number(quick: pd.DataFrame) -> None:
-    assert {"arithmetic 51.9 GMAC/s", "94.6 GB/s in cache", "25.8 GB/s main memory", "10× below"} <= set(
+    assert {"arithmetic 51.9 GMAC/s", "94.6 GB/s in cache", "25.8 GB/s for 134 MB", "10× below"} <= set(
         words(figure_roofline.render(quick))
     )
 
 
 def test_one_memory_has_one_slope(quick: pd.DataFrame) -> None:
-    ceiling = replace(CEILING, copies=((134_217_728, 25.8e9),))
+    ceiling = replace(CEILING, copies=((134_217_728, Rate(25.8e9)),))
     quick["ceiling"] = pd.Series([ceiling for _ in quick.index], index=quick.index, dtype=object)
     shown = words(figure_roofline.render(quick))
     assert "25.8 GB/s memory" in shown
@@ -79,9 +80,10 @@ def test_a_slope_is_written_along_its_line(quick: pd.DataFrame) -> None:
     assert figure is not None
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    text = next(text for text in axes.texts if text.get_text().endswith("main memory"))
+    text = next(text for text in axes.texts if text.get_text().endswith("for 134 MB"))
     ceiling: Ceiling = CEILING
-    points = [(1e-1, 1e-1 * ceiling.copies[-1][1]), (1.0, ceiling.copies[-1][1])]
+    speed = ceiling.copies[-1][1].value
+    points = [(1e-1, 1e-1 * speed), (1.0, speed)]
     (left, low), (right, high) = axes.transData.transform(points)
     assert text.get_rotation() == pytest.approx(np.degrees(np.arctan2(high - low, right - left)), abs=0.5)
 

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.report.figures.figure_measured import ALIKE, FASTER, SLOWER
 from rnnbench.report.notebook.measured import Measured, note
 from rnnbench.suite_file import Settings
@@ -130,6 +131,18 @@ def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
     assert "Wider" not in note(frame[:2], settings, cut=False)
     assert "6 of 8 rounds: the budget" in note(frame[:2], Settings(budget_seconds=1.0, replicates=8), cut=True)
     assert "process" in note(frame, Settings(precision=None), cut=False)
+    needed = TimeNeeded(14.0, is_least=False)
+    told = note(frame, settings, cut=True, needed=needed)
+    assert "had no room for more; about 20 s more would be enough for the target): fused, once." in told
+
+
+def test_the_note_says_that_one_round_has_no_interval() -> None:
+    frame = measured().assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
+    needed = TimeNeeded(14.0, is_least=True)
+    assert note(frame, Settings(budget_seconds=1.0), cut=True, needed=needed) == (
+        "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more; at least 20 s more is "
+        "needed for the target."
+    )
 
 
 def test_the_note_says_when_calls_were_held_up() -> None:

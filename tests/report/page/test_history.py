@@ -30,7 +30,7 @@ def changed_section(changed: History) -> Section:
 
 def test_the_words_count_what_changed_and_name_the_largest(changed_section: Section) -> None:
     words = " ".join(changed_section.paragraphs)
-    assert "Of 20 cases over 16 runs from 2026-01-01 to 2026-01-01, 1 became slower and 1 became faster" in words
+    assert "Of 20 cases over 16 runs on 2026-01-01, 1 became slower and 1 became faster" in words
     assert "The largest slowdown: gru loop inference, batch 4, 1" in words
     assert "since 2026-01-01 09:00 0000000" in words
     assert "From run to run an unchanged case's ratio varies by 0." in words
@@ -83,14 +83,24 @@ def test_without_two_runs_of_one_environment_nothing_is_claimed() -> None:
     assert page_section.pictures == []
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, ("1 run was", "is")), (3, ("3 runs were", "are"))])
+def test_runs_of_an_unknown_machine_are_noted(count: int, words: tuple[str, str]) -> None:
+    runs = [stored_run(index, [small.case("gru")], np.zeros((1, 6))) for index in range(5)]
+    for run in runs[:count]:
+        del run.info.environment["machine"]
+    page_section = section(history(runs))
+    assert page_section.warnings == [
+        f"{words[0]} made by an rnnbench that did not record the machine's identity, and {words[1]} left out."
+    ]
+
+
 @pytest.mark.parametrize("runs", [2, 3])
 def test_of_too_few_runs_nothing_is_said_to_have_lasted_or_not(runs: int) -> None:
     true = np.zeros((6, runs))
     true[:, -1] = 0.4  # half as slow again, which one run alone can't show to last
     paragraphs = section(simulated(np.random.default_rng(5), true)).paragraphs
     assert paragraphs == [
-        f"6 cases over {runs} runs from 2026-01-01 to 2026-01-01: too few for a lasting change, "
-        "which takes two before and two after."
+        f"6 cases over {runs} runs on 2026-01-01: too few for a lasting change, which takes two before and two after."
     ]
 
 

@@ -1,5 +1,7 @@
 """The section that compares several runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,9 @@ from rnnbench.analysis.together import together
 from rnnbench.report.page.section import Section
 from rnnbench.report.page.together import section
 from rnnbench.report.words.run_names import short
+from rnnbench.report.words.units import MISSING
 from tests import workload as small
+from tests.stored import PROCESSOR
 from tests.validation.history_simulated import stored_run
 
 CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
@@ -47,6 +51,23 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(com
     assert len(cases.frame) == 3 * len(CASES)
     assert len(environment.headers) == 4
     assert [picture.name for picture in compared.pictures] == ["together"]
+
+
+def test_a_run_of_another_machine_says_so_in_words_and_in_each_row() -> None:
+    other = run(1)
+    other.info.environment["machine"] = {"processor": replace(PROCESSOR, stepping="2").to_json()}
+    compared = section(together([run(0), other], 0.025))
+    assert compared.paragraphs[0] == (
+        "2026-01-01 01:00 can't be compared with 2026-01-01 00:00: processor stepping was 1 and is 2."
+    )
+    cases, environment = compared.tables
+    assert {row[3:] for row in map(tuple, cases.rows)} == {(MISSING, "incomparable")}
+    assert set(cases.frame["verdict"].dropna()) == {"incomparable"}
+    [identity] = [row for row in environment.rows if "processor" in row[0]]
+    assert [words.partition(";")[0] for words in identity[1:]] == [
+        "A Maker family 25 model 17 stepping 1",
+        "A Maker family 25 model 17 stepping 2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import csv as reader
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from tests.report.conftest import (
     with_unknown_metrics,
     without_reference,
 )
+from tests.stored import PROCESSOR
 
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
@@ -107,6 +109,22 @@ def test_environment_shows_any_tree_with_readable_labels(info: RunInfo) -> None:
     assert rows["run: wall time"] == "63.2 s"
 
 
+def test_a_processor_is_one_row_for_people_and_complete_for_programs(info: RunInfo) -> None:
+    tree = {"machine": {"cpu": "A Processor", "processor": PROCESSOR.to_json()}}
+    table = table_environment.render(info_with(info, environment=tree))
+    words = (
+        "A Maker family 25 model 17 stepping 1; avx2, fma; L3 32 MiB for 8 cores; microcode not known; "
+        "no hypervisor known"
+    )
+    assert [row for row in table.rows if row[0].startswith("machine")] == [
+        ("machine: cpu", "A Processor"),
+        ("machine: processor", words),
+    ]
+    [exact] = table.frame.loc[table.frame["what"] == "processor", "value"]
+    assert json.loads(exact) == PROCESSOR.to_json()
+    assert table_environment.lines(tree)[1] == f"machine: processor  {words}"
+
+
 def test_an_environment_on_a_terminal_is_in_two_columns_however_long_its_names_are() -> None:
     tree = {"git": None, "worker": {"settings": {"a setting of so many words that it would push its value away": True}}}
     short, long = table_environment.lines(tree)
@@ -165,7 +183,7 @@ def test_the_limits_of_the_machine_are_lines_of_the_environment(info: RunInfo) -
     rows = {row[0]: row[1] for row in table_environment.render(info).rows}
     assert rows["before the timing: observing"] == "4.00 s"
     assert rows["limits: cpu float32 1 thread"] == (
-        "arithmetic 51.9 GMAC/s; copies 25.8 GB/s from main memory, 94.6 GB/s at best; 450 ns an operator"
+        "arithmetic 51.9 GMAC/s in BLAS; copies 25.8 GB/s of 134 MB, 94.6 GB/s at best; 450 ns an operator"
     )
 
 

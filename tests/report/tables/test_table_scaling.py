@@ -32,7 +32,7 @@ def test_series_that_are_not_fitted_are_counted_with_the_reason(measured: pd.Dat
     few = made_up.summary({("gru", "loop"): made_up.loop}, batches=[1], steps=[4])
     table = table_scaling.render(pd.concat([measured, few], ignore_index=True))
     assert table is not None
-    assert "1 series are not fitted: fewer than 6 sizes were measured" in table.note
+    assert "1 series is not fitted: fewer than 6 sizes were measured" in table.note
     assert table_scaling.render(few) is None
     assert table_crossings.render(few) is None
 

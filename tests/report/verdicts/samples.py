@@ -1,12 +1,13 @@
 """Comparisons made by hand: every verdict, and names that are hard to show."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Verdict
+from rnnbench.analysis.verdict import RatioName, Verdict
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from tests.workload import case, reference_case
@@ -39,7 +40,24 @@ def finding(verdict: Verdict | None, low: float | Estimate | None = None, **more
         "mean": wide,
         "replicates": 16,
     }
-    return Finding(verdict=verdict, low=first, **(known | more))
+    known |= more
+    time_verdict, by = _of_time(verdict, first, known["mean"], 1 + known["margin"])
+    return Finding(verdict=verdict, low=first, **({"time_verdict": time_verdict, "decided_by": by} | known))
+
+
+def _of_time(
+    verdict: Verdict | None, low: Estimate | None, mean: Estimate | None, edge: float
+) -> tuple[Verdict | None, RatioName | None]:
+    """The verdict of the time alone, and the ratio that decided it: the first whose interval lies beyond the margin."""
+    if low is None or mean is None:
+        return None, None
+    if verdict not in ("regressed", "improved"):
+        return verdict, None
+    ratios: dict[RatioName, Estimate] = {"low": low, "mean": mean}
+    for ratio, known in ratios.items():
+        if known.lower > edge if verdict == "regressed" else known.upper < 1 / edge:
+            return verdict, ratio
+    return ("regressed" if low.lower > edge else "improved" if low.upper < 1 / edge else "unchanged"), None
 
 
 SLOWER = finding("regressed", 1.051, changes=(changed("operators", 412, 508), changed("allocations", 80, 100)))
@@ -148,13 +166,4 @@ def large(regressed: int = 40, total: int = 2000) -> Comparison:
 
 
 def _as(template: Finding, subject: Case) -> Finding:
-    return Finding(
-        subject,
-        template.verdict,
-        template.margin,
-        template.reason,
-        template.low,
-        template.mean,
-        template.replicates,
-        template.changes,
-    )
+    return replace(template, case=subject)

@@ -49,7 +49,10 @@ def answer_to(compared: Comparison) -> str:
             [SLOWER, SOME_CALLS, SAME],
             "2 of 3 cases regressed; the worst is lstm loop training: 5.1% slower (+4.2% to +6.0%). Also 1 unchanged.",
         ),
-        ([SOME_CALLS], "1 of 1 case regressed: gru loop inference: 5.1% slower in the mean (+3.9% to +6.3%)."),
+        (
+            [SOME_CALLS],
+            "1 of 1 case regressed: gru loop inference: 5.1% slower in the mean of its calls (+3.9% to +6.3%).",
+        ),
         ([LARGER], "1 of 1 case regressed: gru loop training: peak memory 1.20 MB -> 1.90 MB (+58%)."),
         (
             [replace(LARGER, low=estimate(0.8, 0.79, 0.81))],  # the time is not what regressed
@@ -73,7 +76,7 @@ def answer_to(compared: Comparison) -> str:
         (
             [OPEN, LONE, SAME],
             "No regression was found, but 2 of 3 cases are not decided; the widest is lstm loop training: "
-            "2.0% slower, its interval not known. Also 1 unchanged.",
+            "2.0% slower, from one replicate: no interval. Also 1 unchanged.",
         ),
         (
             [FASTER, SAME, ONE_SIDED],
@@ -128,4 +131,4 @@ def test_where_nothing_was_timed_no_measuring_is_claimed() -> None:
 def test_files_of_pytest_benchmark_are_compared_by_what_they_hold() -> None:
     method = answer.method(comparison(SAME, way="saved", seconds=None), names([SAME.case]))
     assert method.startswith("pytest-benchmark's files, each of one process, compared by the ratio to a reference in")
-    assert "Change: head over base in the lower quartile of the rounds; mean: in their mean." in method
+    assert "head over base in the lower quartile of the rounds, or in their mean where that decides; mean: in" in method

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.analysis.verdict import Judged
 from rnnbench.report.words import changes
-from tests.report.verdicts.samples import FASTER, LARGER, OPEN, SLOWER, SOME_CALLS, changed, estimate, finding, near
+from tests.report.verdicts.samples import FASTER, LARGER, OPEN, SLOWER, changed, estimate, finding
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,31 @@ def test_sizes_that_differ_in_hidden_digits_are_said_in_full() -> None:
     assert changes.counted(changed("peak_bytes", 1_200_000, 1_200_048)) == "peak memory 1,200,000 -> 1,200,048 bytes"
 
 
-def test_the_mean_is_quoted_where_it_alone_decides() -> None:
-    assert changes.quoted(SOME_CALLS) == SOME_CALLS.mean
-    assert changes.quoted(SLOWER) == SLOWER.low
-    assert changes.quoted(finding("improved", near(0.999, 0.004), mean=near(0.9))) == near(0.9)
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (9794.54, "over 100×"),  # not +979354%
+        (1e130, "over 100×"),
+        (1e-130, "-99.9%"),  # no time is 100% less
+        (0.0, "-100%"),  # a count can be
+    ],
+)
+def test_a_change_that_says_nothing_more_is_a_bound(ratio: float, text: str) -> None:
+    assert changes.change(ratio) == text
 
 
-def test_an_open_case_is_told_by_the_ratio_that_is_open() -> None:
-    assert changes.quoted(OPEN) == OPEN.low
-    assert changes.quoted(finding("inconclusive", 1.0, mean=estimate(1.01, 0.97, 1.05))) == estimate(1.01, 0.97, 1.05)
+def test_ends_that_are_written_alike_are_written_once() -> None:
+    narrow = estimate(1.05, 1.0501, 1.0502)
+    assert changes.change_interval(narrow) == "[+5.0%]"
+    assert changes.change_span(narrow) == "+5.0%"
+    assert changes.between(narrow) == "5.0% slower"
+    assert changes.between(estimate(2.0, 0.81, 1e9)) == "between 19% faster and over 100× slower"
+
+
+def test_a_change_between_runs_says_that_the_mean_decided() -> None:
+    low, mean = estimate(2.07, 0.81, 5.27), estimate(2.5, 1.9, 3.3)
+    assert changes.change_with_interval(Judged("regressed", low, mean, "mean")) == "+150% in the mean [+90%, +230%]"
+    assert changes.change_with_interval(Judged("regressed", low, estimate(0.9), "low")) == "+107% [-19%, +427%]"
 
 
 def test_a_verdict_by_counts_says_nothing_of_the_time() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.words.headline import answer, counts, limit, significance, where
+from rnnbench.report.words.headline import answer, counts, limit, sentences, significance, where
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import (
     info_with,
@@ -54,8 +54,8 @@ def test_where_some_are_faster_the_ends_are_called_fastest_and_slowest(quick: pd
 def test_a_cell_without_a_parity_check_is_named_apart(quick: pd.DataFrame, info: RunInfo) -> None:
     quick.loc[(quick["cell"] == "deep-notebook") & (quick["status"] == "measured"), "ratio"] = 99.0
     text = answer(quick, info)
-    assert text.endswith("Not counted, since not checked to do the same work: deep-notebook (99.0–99.0×).")
-    assert text.count("99.0") == 2
+    assert text.endswith("Not counted, since not checked to do the same work: deep-notebook (99.0×).")
+    assert text.count("99.0") == 1
     assert "same work" not in answer(quick[quick["cell"] != "deep-notebook"], info)
 
 
@@ -86,7 +86,19 @@ def test_a_clear_slowdown_is_not_called_undecided(quick: pd.DataFrame, info: Run
 
 
 def test_one_replicate_is_said_to_have_no_intervals(quick: pd.DataFrame, info: RunInfo) -> None:
-    assert "no intervals" in answer(with_one_replicate(quick), info)
+    first, *more = sentences(with_one_replicate(quick), info)
+    assert first.endswith("7.30 times as long as torch.nn, from one replicate: no interval.")
+    assert "interval" not in " ".join(more)
+    assert "no interval" not in answer(quick, info)
+
+
+def test_comparisons_without_an_interval_are_counted_beside_others(quick: pd.DataFrame, info: RunInfo) -> None:
+    measured = quick.index[quick["parity"] == "agrees"]
+    total = len(measured)
+    quick.loc[measured[:1], ["ratio_low", "ratio_high"]] = np.nan
+    assert f"1 of {total} comparisons has no interval." in answer(quick, info)
+    quick.loc[measured[:3], ["ratio_low", "ratio_high"]] = np.nan
+    assert f"3 of {total} comparisons have no interval." in answer(quick, info)
 
 
 def test_without_reference_no_distance_is_claimed(quick: pd.DataFrame, info: RunInfo) -> None:

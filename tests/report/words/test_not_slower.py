@@ -43,8 +43,8 @@ def test_an_answer_has_ratio_interval_factor_and_what_it_rests_on() -> None:
 def test_a_slow_mean_is_told_beside_the_low_quantile() -> None:
     lines = sentences(by_the_mean=True, ratio=Estimate(1.01, 0.99, 1.03), mean_ratio=Estimate(1.4, 1.3, 1.5))
     assert lines[0] == (
-        "slower in the mean: MyLSTM takes 1.400× as long as LSTM (99% interval 1.300× to 1.500×), more than the 1.2× "
-        "allowed; by a low quantile of the calls 1.010× (99% interval 0.990× to 1.030×)"
+        "slower in the mean of its calls: MyLSTM takes 1.400× as long as LSTM (99% interval 1.300× to 1.500×), more "
+        "than the 1.2× allowed; by a low quantile of the calls 1.010× (99% interval 0.990× to 1.030×)"
     )
 
 

@@ -50,8 +50,40 @@ def test_a_ratio_reads_back_within_half_a_percent_and_without_exponent(ratio: fl
     assert float(text[:-1].replace(",", "")) == pytest.approx(ratio, rel=0.00501)
 
 
-def test_an_end_of_an_interval_that_tells_nothing_takes_no_room() -> None:
-    assert units.ratio_interval(2.3e-16, 4.3112e15) == "2.30e-16–4.31e+15"
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (2.3e-16, 4.3112e15, "—"),  # says nothing
+        (0.5, 4.3112e15, "0.500–>1,000,000"),
+        (1e-7, 2.0, "<0.0001–2.00"),
+        (1.311, 1.312, "1.31"),
+    ],
+)
+def test_an_interval_of_ratios_has_no_exponent_and_no_equal_ends(low: float, high: float, text: str) -> None:
+    assert units.ratio_interval(low, high) == text
+
+
+def test_a_ratio_with_its_interval_says_where_there_is_none() -> None:
+    assert units.ratio_with_interval(1.31, 1.25, 1.37) == "1.31× (1.25–1.37)"
+    assert units.ratio_with_interval(1.31, math.nan, math.nan) == "1.31× (no interval)"
+
+
+@pytest.mark.parametrize(
+    ("half", "text"),
+    [
+        (0.051, "±5.1%"),
+        (0.0, "±0.0%"),
+        (0.6, "±60%"),
+        (1.4, "a factor of 2"),
+        (98.7, "a factor of 100"),
+        (9791.54, "more than a factor of 100"),  # not ±979154%
+        (math.inf, "more than a factor of 100"),
+        (math.nan, "not known"),
+        (-0.1, "not known"),
+    ],
+)
+def test_a_half_width_is_a_percentage_a_factor_or_not_known(half: float, text: str) -> None:
+    assert units.half_width(half) == text
 
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.001, "0.001"), (0.0994, "0.1"), (0.12, "0.12"), (6.88, "6.9")])
@@ -78,14 +110,17 @@ def test_an_interval_that_is_not_known_is_a_dash(ends: tuple[float, float]) -> N
         (units.percent, -0.996, "99.6%"),  # 250 times as fast takes some time still
         (units.percent, -0.9997, "99.9%"),
         (units.percent, -1.0, "100%"),
-        (units.percent, 1e30, "1e+32%"),
+        (units.percent, 1e30, ">9,999%"),
+        (units.percent, math.nan, "—"),
         (units.whole_percent, 0.353, "35%"),
         (units.whole_percent, -0.02, "-2%"),
+        (units.whole_percent, -0.002, "0%"),
         (units.whole_percent, math.nan, "—"),
         (units.percent_digits, 0.041, "4.10%"),
         (units.percent_digits, 0.00123, "0.123%"),
         (units.round_percent, 0.025, "2.5%"),
         (units.round_percent, 0.05, "5%"),
+        (units.round_percent, 1e-7, "<0.0001%"),
     ],
 )
 def test_a_share_is_a_percentage_as_fine_as_it_is_needed(

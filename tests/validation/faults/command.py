@@ -106,7 +106,7 @@ def life_seconds(folder: Path, *arguments: str) -> float:
     """Seconds that an undisturbed command takes."""
     started = time.monotonic()
     code, errors = Command(folder, *arguments).end()
-    assert code in (0, 3), errors
+    assert code in (0, 3), f"exit code {code}: {errors}"
     return time.monotonic() - started
 
 

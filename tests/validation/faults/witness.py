@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.__main__ import main
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.store.folder import RunFolder
 
 
 def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
-    """Note the stage `before` before a method is called, and `after(result)` after it has returned."""
+    """Note the stage `before` before a method is called, and `after` of its arguments after it has returned."""
     method = getattr(kind, name)
 
     def watched(*arguments: Any, **named: Any) -> Any:
@@ -23,7 +24,7 @@ def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
             _note({"stage": before})
         result = method(*arguments, **named)
         if after is not None:
-            _note(after(result))
+            _note(after(*arguments[1:]))
         return result
 
     setattr(kind, name, watched)
@@ -31,6 +32,11 @@ def _watch(kind: type, name: str, after: Any = None, before: str = "") -> None:
 
 def _note(line: dict[str, Any]) -> None:
     os.write(FILE, json.dumps(line).encode() + b"\n")
+
+
+def written(window: dict[str, Any]) -> str:
+    """A window as one line."""
+    return json.dumps(window, separators=(",", ":"))
 
 
 def read(file: Path) -> tuple[str, list[str]]:
@@ -42,9 +48,9 @@ def read(file: Path) -> tuple[str, list[str]]:
 
 if __name__ == "__main__":
     FILE = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    _watch(Runner, "start", before="starting")
+    _watch(WorkerProcess, "__init__", before="starting")
     _watch(RunFolder, "write_info", before="writing run.json")
-    _watch(Runner, "run", before="observing", after=lambda result: {"stage": "ending"})
+    _watch(Runner, "run", before="observing", after=lambda: {"stage": "ending"})
     _watch(Recorder, "prepare", before="timing")
-    _watch(Recorder, "window", lambda window: {"window": json.dumps(window.to_json(), separators=(",", ":"))})
+    _watch(Recorder, "keep", lambda window: {"window": written(window.to_json())})
     main()

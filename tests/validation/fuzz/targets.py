@@ -32,12 +32,12 @@ from rnnbench.report.tables import all_tables, table_benchmarks
 from rnnbench.report.verdicts import as_json, github, junit, markdown
 from rnnbench.report.verdicts import terminal as verdict_terminal
 from rnnbench.store import pytest_benchmark
-from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
 from tests import saved_files, stored
 from tests import workload as small
 from tests.analysis.profiles import cause, profile
+from tests.ceilings import ceiling as made_up_ceiling
 from tests.validation.fuzz import surroundings
 from tests.validation.fuzz.inputs import DEEP, NASTY, bent, document, lines, near, toml
 
@@ -117,8 +117,15 @@ def _run(parent: Path) -> Path:
     references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
     path = stored.folder(parent, own | references)
     info = json.loads((path / "run.json").read_text())
-    ceiling = Ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
-    machine = {"cpu": "one", "cores_allowed": [0, 1], "memory_bytes": 1 << 30, "cgroup_cpu_limit": "max 100000"}
+    ceiling = made_up_ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
+    processor = stored.PROCESSOR.to_json()
+    machine = {
+        "cpu": "one",
+        "processor": processor,
+        "cores_allowed": [0, 1],
+        "memory_bytes": 1 << 30,
+        "cgroup_cpu_limit": "max 100000",
+    }
     worker = {"torch": "2", "python": "3.12", "protocol": 4, "devices": {}, "settings": {}}
     info |= {"ceilings": [ceiling.to_json()], "notes": ["a note"], "stage_seconds": {"ceilings": 0.1}, "seconds": 3.5}
     info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}

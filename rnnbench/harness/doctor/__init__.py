@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench import suites
+from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
 from rnnbench.analysis.noise import Noise, noise
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
-from rnnbench.harness.coordinator import gpu_advice
-from rnnbench.harness.coordinator.gpu_advice import Harm
 from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.harness.doctor import gpu_advice
+from rnnbench.harness.doctor.gpu_advice import Harm
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
@@ -39,7 +40,7 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
     machine, load = environment["machine"], environment["load"]
     cores = len(machine["cores_allowed"])
     texts = []
-    if load["load_average"] is not None and load["load_average"] > 0.5:
+    if load["load_average"] is not None and load["load_average"] > MAX_QUIET_LOAD:
         texts.append(
             f"Other work is running (load average {load['load_average']:.1f} on {machine['cores']} cores): stop it, "
             "or expect wider intervals."

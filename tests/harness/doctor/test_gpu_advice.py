@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness import devices
-from rnnbench.harness.coordinator.gpu_advice import Harm, advice, torch_cuda
+from rnnbench.harness.doctor.gpu_advice import Harm, advice, torch_cuda
 from tests.harness import fake_nvml
 from tests.harness.fake_nvml import Fake
 

@@ -1,0 +1,1 @@
+"""Whether two runs were made on one machine and in one environment."""

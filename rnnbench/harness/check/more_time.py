@@ -1,0 +1,49 @@
+"""How much more time a check would have needed for the cases that it left undecided."""
+
+import math
+from collections.abc import Sequence
+
+from rnnbench.analysis.comparison import Finding
+from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.store.records import Group
+from rnnbench.text import plural
+
+MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that time does not help
+
+
+def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: float, fewest: int) -> str:
+    """A note for a check whose budget ended before the `fewest` pairs of workers that a verdict takes."""
+    needed = TimeNeeded((fewest - pairs.replicates) * pairs.expected_seconds(groups), is_least=False)
+    spent = (
+        f"the budget of {budget_seconds:g} s was spent after {pairs.replicates} of at least {fewest} pairs of workers"
+    )
+    return f"{spent}; {needed.more('for these')}"
+
+
+def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> list[str]:
+    """A note for undecided cases: an interval gets narrower with the square root of the number of replicates."""
+    times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "inconclusive"}
+    near = {case: times for case, times in times.items() if times <= MAX_TIMES}
+    if not near:
+        return []
+    open_groups = [group for group in groups if any(case.key in near for case in group.cases)]
+    more = max((near[finding.case.key] - 1) * finding.replicates for finding in findings if finding.case.key in near)
+    needed = TimeNeeded(math.ceil(more) * pairs.expected_seconds(open_groups), is_least=False)
+    which = f"{len(near):,} of {plural(len(times), 'undecided case')}"
+    return [needed.more(f"for {which}, judged by the intervals")]
+
+
+def times_as_many(finding: Finding) -> float:
+    """How many times the replicates an undecided case takes until its interval lies on one side of the margin.
+
+    Infinite if it has no interval; at least 1.
+    """
+    estimate = finding.deciding
+    if estimate is None or not finding.has_interval or estimate.lower <= 0:
+        return math.inf
+    edge = math.log1p(finding.margin)
+    centre = math.log(estimate.value)
+    half = max(math.log(estimate.upper) - centre, centre - math.log(estimate.lower))
+    distance = abs(abs(centre) - edge)
+    return max(1.0, (half / distance) ** 2) if distance else math.inf

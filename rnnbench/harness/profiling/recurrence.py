@@ -1,0 +1,89 @@
+"""The recurrence of a program: its products by weight, which of them depend on each other, and the number of steps."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from rnnbench.harness.profiling.invariants import ValueNumbers
+from rnnbench.harness.profiling.program import ProgramCall, Storage, Watched, reached
+from rnnbench.harness.profiling.remedies import product_of
+
+CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
+LAYERS = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # all steps of torch's own layers
+BATCHED = 3  # dimensions of a batch of sequences
+FIRST_WEIGHT = 2  # index among the arguments of a cell, and of a layer whose sequences are not packed
+
+
+def products(calls: Sequence[ProgramCall]) -> Iterator[ProgramCall]:
+    """Products of rows with a weight."""
+    for call in calls:
+        index = product_of(call.name)
+        if index is None or call.kwargs.get("out") is not None or not isinstance(call.result, Tensor):
+            continue
+        if len(call.args) > index + 1:
+            yield call
+
+
+def by_weight(watched: Watched) -> list[list[ProgramCall]]:
+    """Groups of products with one weight, which may be computed again for each of them."""
+    groups: dict[Any, list[ProgramCall]] = defaultdict(list)
+    numbers = ValueNumbers(watched.calls)
+    for call in products(watched.calls):
+        rest = [arg for index, arg in enumerate(call.args) if index != product_of(call.name)]
+        groups[call.name, numbers.key(rest), numbers.key(list(call.kwargs.values()))].append(call)
+    return list(groups.values())
+
+
+def steps_of(watched: Watched) -> int:
+    """Steps of the sequence: the most products, or cells of torch, with one weight that depend on each other."""
+    numbers = ValueNumbers(watched.calls)
+    cells: dict[Any, list[ProgramCall]] = defaultdict(list)
+    layers: dict[Any, int] = defaultdict(int)
+    for call in watched.calls:
+        key = (call.name, numbers.key(list(call.args[FIRST_WEIGHT:])))
+        if call.name in CELLS:
+            cells[key].append(call)
+        elif call.name in LAYERS:
+            layers[numbers.key([arg for arg in call.args if isinstance(arg, list | tuple)][-1])] += _length(call.args)
+    groups = [*by_weight(watched), *cells.values()]
+    chains = [len(group) for group in groups if any(reached(watched, group))]
+    return max([*chains, *layers.values()], default=1)
+
+
+def depend(watched: Watched, calls: Sequence[ProgramCall], sources: Sequence[ProgramCall]) -> bool:
+    """Whether an argument of one of `calls` is made of the result of one of `sources`."""
+    targets, among, tainted = ({call.ordinal for call in calls}, {call.ordinal for call in sources}, set[Storage]())
+    for call in watched.calls:
+        is_tainted = bool(call.reads & tainted)
+        if is_tainted and call.ordinal in targets:
+            return True
+        if is_tainted or call.ordinal in among:
+            tainted |= call.writes
+    return False
+
+
+def input_of(call: ProgramCall) -> Tensor:
+    """The rows of a product."""
+    tensor: Tensor = call.args[product_of(call.name) or 0]
+    return tensor
+
+
+def weight_args(call: ProgramCall) -> list[Any]:
+    """The other arguments of a product."""
+    at = product_of(call.name) or 0
+    return [call.name, *(arg for index, arg in enumerate(call.args) if index != at), *call.kwargs.values()]
+
+
+def tensor_key(value: Any) -> Any:
+    """What is equal for two views of one part of a storage."""
+    return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
+
+
+def _length(args: Sequence[Any]) -> int:
+    """Steps of a call of a layer: `(input, hx, weights, ..., batch_first)`, or `(data, batch_sizes, hx, ...)`."""
+    if isinstance(args[1], Tensor) and not args[1].is_floating_point():
+        return len(args[1])
+    is_batch_first = args[-1] is True and args[0].dim() == BATCHED
+    return int(args[0].shape[1 if is_batch_first else 0])

@@ -1,0 +1,113 @@
+"""NativeKernels in C that reach a processor's own limits, built by this machine's C compiler.
+
+`kernels.c` has them: multiply-adds on registers, and reading memory into registers. No product of matrices can be
+faster, whichever library makes it.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from rnnbench.store.readings import Unavailable
+from rnnbench.store.records import DType
+
+SOURCE = Path(__file__).with_name("kernels.c")
+VALUES: dict[DType, str] = {"float32": "float", "float64": "double"}  # the types that every processor multiplies itself
+OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
+BUILD_SECONDS = 60.0
+MIN_SECONDS = 1e-3  # of a call whose time counts
+TRIES = 3
+ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
+
+KernelCall = Callable[[int], object]  # `work(rounds)`
+
+
+class NativeKernels:
+    """The kernels for one type, run by as many threads at once as the cases have."""
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        threads: int,
+        *,
+        multiplies: bool = True,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`multiplies`: whether its multiply-adds are those of the type that is wanted."""
+        self.multiplies = multiplies
+        self._library = library
+        self._threads = threads
+        self._now = now
+        library.multiply_adds.restype = ctypes.c_double
+        library.multiply_adds.argtypes = [ctypes.c_long]
+        library.arithmetic.argtypes = [ctypes.c_long]
+        library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
+
+    def macs_per_second(self, seconds: float) -> float:
+        """The best rate of multiply-adds on registers, all threads together, in tries for about `seconds`."""
+        per_round = float(self._library.multiply_adds(1))
+        return per_round * self._best([self._library.arithmetic] * self._threads, seconds)
+
+    def bytes_per_second(self, size: int, seconds: float) -> float:
+        """The best rate of reading `size` bytes again and again, of which each thread reads its own part."""
+        part = max(size // self._threads // ALIGNMENT, 1) * ALIGNMENT
+        blocks = [torch.ones(part, dtype=torch.uint8) for _ in range(self._threads)]
+        works: list[KernelCall] = [partial(self._library.reading, block.data_ptr(), part) for block in blocks]
+        return part * self._best(works, seconds)
+
+    def _best(self, works: list[KernelCall], seconds: float) -> float:
+        """The most rounds a second of several works at once."""
+        with ThreadPoolExecutor(len(works)) as pool:
+            rounds, tries = 1, TRIES * works
+            # The shortest of several tries: a stall of the machine must not make a call seem long.
+            while (shortest := min(pool.map(partial(self._seconds, rounds), tries))) < MIN_SECONDS:
+                rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
+            best, end = 0.0, self._now() + seconds
+            while True:
+                best = max(best, sum(rounds / taken for taken in pool.map(partial(self._seconds, rounds), works)))
+                if self._now() >= end:
+                    return best
+
+    def _seconds(self, rounds: int, work: KernelCall) -> float:
+        started = self._now()
+        work(rounds)
+        return self._now() - started
+
+
+def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
+    """The kernels for a type, built into `folder` unless they are there. Raises Unavailable.
+
+    Types of 16 bits have no multiply-adds: processors have other units for them, and each compiler other names.
+    """
+    value = VALUES.get(dtype, "float")
+    file = folder / f"kernels-{value}.so"
+    if not file.exists():
+        _build(value, file)
+    try:
+        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=dtype in VALUES)
+    except OSError as fault:
+        raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
+
+
+def _build(value: str, file: Path) -> None:
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+    if compiler is None:
+        raise Unavailable("no C compiler was found (CC, cc, gcc, clang)")
+    unfinished = file.with_suffix(f".{os.getpid()}")
+    command = [compiler, *OPTIONS, f"-DVALUE={value}", str(SOURCE), "-o", str(unfinished)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
+        unfinished.replace(file)
+    except subprocess.CalledProcessError as fault:
+        lines = fault.stderr.strip().splitlines() or [f"exit code {fault.returncode}"]
+        raise Unavailable(f"{compiler} can't build the kernel: {lines[0][:200]}") from None
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise Unavailable(f"{compiler} can't build the kernel: {fault}") from None

@@ -1,0 +1,122 @@
+"""The libraries in which torch can make one matrix product, so that the same product can be timed in each.
+
+On a CPU torch's own functions call one of them. Compiled code and torch.nn's layers may call another.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnbench.store.profiles import PACKED
+
+ProductCall = Callable[[], Tensor]
+# `library(x, weight, bias)` returns a call that computes `linear(x, weight, bias)`, or None if the library can't.
+# Shapes: x (rows, input), weight (output, input), bias (output).
+Library = Callable[[Tensor, Tensor, Tensor | None], ProductCall | None]
+
+REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}
+
+
+def torch_library(dtype: torch.dtype) -> str:
+    """The name of the library that `torch.mm` and `torch.addmm` call on a CPU."""
+    if dtype in REDUCED and not _is_true(REDUCED[dtype]):
+        return "torch"  # its own loops
+    if dtype in REDUCED or (dtype is torch.float32 and _is_true("_is_mkldnn_acl_supported")):  # ACL is Arm's
+        return "oneDNN"
+    info = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return "BLAS" if info is None else BLAS_NAMES.get(info[1].lower(), info[1])
+
+
+def product_calls(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict[str, ProductCall]:
+    """The same product in each available library: its name -> a call; the first is that of torch's functions.
+
+    Shapes: x (rows, input), weight (output, input), bias (output). Make the calls without gradients. On other devices
+    than a CPU the only name is `torch`.
+    """
+    if not x.is_cpu:
+        return {"torch": by_torch(x, weight, bias)}
+    own = torch_library(x.dtype)
+    calls: dict[str, ProductCall] = {own: by_torch(x, weight, bias)}
+    for name, library in LIBRARIES.items():
+        call = None if name == own else library(x, weight, bias)
+        if call is not None:
+            calls[name] = call
+    return calls
+
+
+def by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall:
+    """The product by torch's own functions, in the library `torch_library` names."""
+    if bias is None:
+        return lambda: torch.mm(x, weight.t())
+    return lambda: torch.addmm(bias, x, weight.t())
+
+
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
+    """The product in oneDNN; None if it is missing or does not know the dtype."""
+    return _checked(lambda: _onednn(x, weight, bias))
+
+
+def onednn_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
+    """As `onednn`, with the weight stored beforehand in the order that suits oneDNN best."""
+
+    return _checked(lambda: _onednn(x, _packed(weight, x.shape[0]), bias))
+
+
+def pack(weight: Tensor, rows: int) -> ProductCall | None:
+    """A call that packs a weight (output, input) for oneDNN, for products of so many rows; None if torch can't."""
+    return _checked(lambda: lambda: _packed(weight, rows))
+
+
+def mkl_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | None:
+    """The product in MKL with a weight that MKL packed beforehand; None if it is missing or does not know the dtype."""
+
+    def packed() -> ProductCall:
+        rows, plain = x.shape[0], weight.contiguous()
+        own, multiply = _operators("mkl")._mkl_reorder_linear_weight(plain, rows), _operators("mkl")._mkl_linear
+        return lambda: multiply(x, own, plain, bias, rows)
+
+    return _checked(packed)
+
+
+LIBRARIES: dict[str, Library] = {
+    "oneDNN": onednn,
+    "oneDNN" + PACKED: onednn_packed,
+    "MKL" + PACKED: mkl_packed,
+}
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall:
+    multiply = _operators("mkldnn")._linear_pointwise
+    return lambda: multiply(x, weight, bias, "none", [], "")
+
+
+def _packed(weight: Tensor, rows: int) -> Tensor:
+    packed: Tensor = _operators("mkldnn")._reorder_linear_weight(weight.contiguous(), rows)
+    return packed
+
+
+def _checked(make: Callable[[], ProductCall]) -> ProductCall | None:
+    """The call, if it works: the operators that torch's compiler uses differ between versions, builds and machines."""
+    try:
+        with torch.no_grad():
+            call = make()
+            call()
+    except (RuntimeError, AttributeError, NotImplementedError, TypeError):
+        return None
+    return call
+
+
+def _is_true(name: str) -> bool:
+    """What one of oneDNN's operators says of this machine; False if torch does not have that operator."""
+    with suppress(RuntimeError, AttributeError):
+        return bool(getattr(_operators("mkldnn"), name)())
+    return False
+
+
+def _operators(namespace: str) -> Any:
+    return getattr(torch.ops, namespace)

@@ -1,0 +1,46 @@
+"""A check against a stored run: the run that it measures must be of the same machine."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rnnbench import suites
+from rnnbench.harness.check import stored
+from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.processor import Processor
+from rnnbench.store.records import Group
+from tests import workload as small
+from tests.stored import PROCESSOR, folder, on
+
+CASE, REFERENCE = small.case("vanilla"), small.reference_case()
+
+
+def run(parent: Path, processor: Processor | None) -> Path:
+    path = folder(parent, {CASE: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})
+    with closing(RunFolder(path)) as opened:
+        opened.write_info(replace(on(processor), id=read_info(path).id))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("processor", "reason", "code"),
+    [
+        (PROCESSOR, "", 0),
+        (replace(PROCESSOR, stepping="0"), "processor stepping was 0 and is 1", 2),
+        (None, "the base was made by an rnnbench that did not record the machine's identity", 2),
+    ],
+)
+def test_a_baseline_of_another_machine_is_incomparable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: Processor | None, reason: str, code: int
+) -> None:
+    monkeypatch.setattr(stored, "run_suite", lambda *_, **__: run(tmp_path / "head", PROCESSOR))
+    suite = suites.read("quick")
+    baseline = run(tmp_path / "base", processor)
+    groups = [Group(CASE.workload, (CASE, REFERENCE))]
+    _, comparison = stored.check_against_run(
+        suite, groups, suite.settings, baseline, out=tmp_path, command="", on_progress=lambda _: None
+    )
+    [finding] = comparison.findings
+    assert (finding.reason, comparison.exit_code(strict=False)) == (reason, code)

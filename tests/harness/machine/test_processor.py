@@ -1,0 +1,206 @@
+"""The processor's identity, from texts that real machines gave (their lines that matter) and from any other text."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnbench.harness.machine.processor import processor
+from rnnbench.store.processor import UNKNOWN_HYPERVISOR, Cache, Processor
+from rnnbench.store.schema import IDENTITY
+
+XEON = """\
+processor	: 0
+vendor_id	: GenuineIntel
+cpu family	: 6
+model		: 207
+model name	: Intel(R) Xeon(R) Processor
+stepping	: 2
+microcode	: 0x1
+flags		: fpu sse2 ssse3 fma sse4_1 sse4_2 avx f16c hypervisor avx2 smep avx512f avx512_bf16 amx_tile amx_int8
+
+processor	: 1
+vendor_id	: GenuineIntel
+cpu family	: 6
+model		: 207
+model name	: Intel(R) Xeon(R) Processor
+stepping	: 2
+microcode	: 0x1
+power management:
+"""
+EPYC = """\
+processor	: 0
+vendor_id	: AuthenticAMD
+cpu family	: 26
+model		: 68
+model name	: AMD EPYC 4545P 16-Core Processor
+stepping	: 0
+microcode	: 0xb404023
+flags		: fpu sse sse2 ssse3 fma sse4_1 sse4_2 avx f16c sse4a avx2 smep avx512f sme
+"""
+GUEST = """\
+processor	: 0
+vendor_id	: AuthenticAMD
+cpu family	: 23
+model		: 49
+model name	: AMD EPYC 7K62 48-Core Processor
+stepping	: 0
+microcode	: 0x1000065
+flags		: fpu sse sse2 ssse3 fma sse4_1 sse4_2 avx f16c hypervisor sse4a avx2 smep
+"""
+GRAVITON = """\
+processor	: 0
+BogoMIPS	: 2100.00
+Features	: fp asimd evtstrm aes fphp asimdhp cpuid sha512 sve asimdfhm dcpodp svei8mm svebf16 i8mm bf16 dgh rng
+CPU implementer	: 0x41
+CPU architecture: 8
+CPU variant	: 0x1
+CPU part	: 0xd40
+CPU revision	: 1
+
+processor	: 1
+CPU implementer	: 0x41
+CPU architecture: 8
+CPU variant	: 0x1
+CPU part	: 0xd40
+CPU revision	: 1
+"""
+BIG_AND_LITTLE = """\
+processor	: 0
+Features	: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
+CPU implementer	: 0x41
+CPU architecture: 8
+CPU variant	: 0x0
+CPU part	: 0xd03
+CPU revision	: 4
+
+processor	: 4
+CPU implementer	: 0x41
+CPU architecture: 8
+CPU variant	: 0x0
+CPU part	: 0xd08
+CPU revision	: 2
+
+Hardware	: a board
+Model		: its name
+"""
+
+
+def on(folder: Path, cpuinfo: str, **files: str) -> Processor:
+    """The processor of a machine with these texts; `__` in a name is a slash."""
+    (folder / "cpuinfo").write_text(cpuinfo, encoding="utf-8", errors="surrogatepass")
+    for name, text in files.items():
+        file = folder / name.replace("__", "/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return processor(folder / "cpuinfo", folder / "cores", folder / "dmi", folder / "xen")
+
+
+def cache(level: int, kind: str, size: str, shared: str, core: int = 0) -> dict[str, str]:
+    """The files of one cache."""
+    folder = f"cores__cpu{core}__cache__index{level}{kind[0]}"
+    texts = {"level": str(level), "type": kind, "size": size, "shared_cpu_list": shared}
+    return {f"{folder}__{name}": f"{text}\n" for name, text in texts.items()}
+
+
+def test_a_xeon_in_a_microvm_is_known_but_for_its_microcode(tmp_path: Path) -> None:
+    caches = cache(3, "Unified", "307200K", "0-1") | cache(1, "Data", "48K", "0") | cache(1, "Instruction", "32K", "0")
+    assert on(tmp_path, XEON, **caches) == Processor(
+        "Intel(R) Xeon(R) Processor",
+        "GenuineIntel",
+        "6",
+        "207",
+        "2",
+        ("amx_int8", "amx_tile", "avx", "avx2", "avx512_bf16", "avx512f", "f16c", "fma", "sse4_1", "sse4_2"),
+        (Cache(1, "data", 48 << 10, 1), Cache(1, "instruction", 32 << 10, 1), Cache(3, "unified", 300 << 20, 2)),
+        None,
+        UNKNOWN_HYPERVISOR,
+    )
+
+
+def test_an_epyc_without_a_hypervisor_is_bare_metal_whoever_made_the_machine(tmp_path: Path) -> None:
+    known = on(tmp_path, EPYC, dmi__sys_vendor="Amazon EC2")
+    assert (known.vendor, known.family, known.model, known.stepping) == ("AuthenticAMD", "26", "68", "0")
+    assert (known.name, known.microcode, known.hypervisor) == ("AMD EPYC 4545P 16-Core Processor", "0xb404023", None)
+    assert known.instruction_sets == ("avx", "avx2", "avx512f", "f16c", "fma", "sse4_1", "sse4_2", "sse4a")  # no sme
+    assert known.caches == ()
+
+
+def test_an_arm_server_has_a_name_and_a_revision(tmp_path: Path) -> None:
+    known = on(tmp_path, GRAVITON, dmi__sys_vendor="Amazon EC2", dmi__product_name="c7g.xlarge")
+    assert known == Processor(
+        "Neoverse V1",
+        "ARM",
+        "8",
+        "0xd40",
+        "r1p1",
+        ("asimd", "asimdfhm", "asimdhp", "bf16", "fphp", "i8mm", "sve", "svebf16", "svei8mm"),
+        hypervisor="Amazon Nitro",
+    )
+    assert on(tmp_path, GRAVITON, dmi__product_name="c7g.metal").hypervisor is None
+
+
+def test_cores_of_two_kinds_are_both_told(tmp_path: Path) -> None:
+    known = on(tmp_path, BIG_AND_LITTLE)
+    assert (known.model, known.stepping, known.vendor) == ("0xd03 + 0xd08", "r0p4 + r0p2", "ARM")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"dmi__sys_vendor": "QEMU", "dmi__product_name": "Standard PC"}, "QEMU"),
+        ({"dmi__sys_vendor": "Microsoft Corporation", "dmi__product_name": "Virtual Machine"}, "Hyper-V"),
+        ({"dmi__sys_vendor": "Google", "dmi__product_name": "Google Compute Engine"}, "KVM of Google"),
+        ({"dmi__sys_vendor": "Amazon EC2", "dmi__product_name": "m5.large"}, "Amazon Nitro"),
+        ({"xen": "xen"}, "Xen"),
+        ({"dmi__sys_vendor": "a maker", "dmi__product_name": "a product"}, UNKNOWN_HYPERVISOR),
+        ({}, UNKNOWN_HYPERVISOR),
+    ],
+)
+def test_a_guest_names_its_hypervisor_where_that_is_known(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    known = on(tmp_path, GUEST, **files)
+    assert (known.hypervisor, known.microcode) == (expected, None)
+
+
+def test_of_a_system_that_tells_nothing_nothing_is_known(tmp_path: Path) -> None:
+    known = processor(*(tmp_path / name for name in ("cpuinfo", "cores", "dmi", "xen")))
+    assert known == Processor(name=known.name)
+
+
+@pytest.mark.parametrize(
+    ("size", "shared", "expected"),
+    [
+        ("2M", "0-3,8-11", (Cache(2, "unified", 2 << 20, 8),)),
+        ("512", "4", (Cache(2, "unified", 512, 1),)),
+        ("512K", "none", (Cache(2, "unified", 512 << 10, 1),)),
+        ("512K", "3-0", (Cache(2, "unified", 512 << 10, 1),)),
+        ("", "0", ()),
+        ("much", "0", ()),
+        ("9" * 5000, "0", ()),
+    ],
+)
+def test_a_cache_has_a_size_and_the_number_of_its_cores(
+    tmp_path: Path, size: str, shared: str, expected: tuple[Cache, ...]
+) -> None:
+    assert on(tmp_path, "", **cache(2, "Unified", size, shared, core=10)).caches == expected
+
+
+keys = st.sampled_from(
+    ["vendor_id", "model", "model name", "stepping", "microcode", "flags", "Features", "CPU part", "CPU variant", ""]
+)
+texts = st.text(max_size=12) | st.sampled_from(["0x1", "avx2 fma", "0xd40", "asimd"])
+cpuinfos = st.lists(st.builds("{}\t: {}".format, keys, texts) | st.text(max_size=9) | st.just(""), max_size=12).map(
+    "\n".join
+)
+
+
+@given(cpuinfos, texts, texts)
+def test_any_text_gives_an_identity_that_can_be_stored(
+    tmp_path_factory: pytest.TempPathFactory, cpuinfo: str, size: str, shared: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "machine"
+    folder.mkdir(exist_ok=True)
+    known = on(folder, cpuinfo, **cache(2, "Unified", size, shared), dmi__sys_vendor=size)
+    assert IDENTITY.holds(known.to_json())
+    assert Processor.from_json(known.to_json()) == known

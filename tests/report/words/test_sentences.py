@@ -1,0 +1,226 @@
+"""Every function that writes a number, driven with numbers that no machine should give.
+
+No text has `nan`, `inf`, an exponent, a percentage of more than four digits, a range of equal ends, or a count that
+does not agree with its noun.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench.analysis.between import Step
+from rnnbench.analysis.comparison import RANKS, Finding
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.gap import Gap
+from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.scaling.crossing import Crossing
+from rnnbench.analysis.verdict import Judged
+from rnnbench.harness.slurm.progress import JobsProgress
+from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.report.notebook.measured import Measured, note
+from rnnbench.report.screen import jobs_progress, progress, terminal
+from rnnbench.report.tables import table_crossings
+from rnnbench.report.verdicts import answer, github, junit, markdown
+from rnnbench.report.verdicts import terminal as verdict_terminal
+from rnnbench.report.verdicts.rows import all_rows
+from rnnbench.report.words import changes, headline, not_slower, precision, units, why
+from rnnbench.report.words.case_names import names
+from rnnbench.report.words.noise import brief, noise_sentence
+from rnnbench.store.run_info import RunInfo
+from rnnbench.suite_file import Settings
+from tests.report.conftest import Summaries
+from tests.report.verdicts.samples import LARGER, comparison
+from tests.workload import case
+
+from .test_not_slower import SLOWER
+
+POSITIVE = st.one_of(
+    st.sampled_from([1e-130, 1e-12, 1e-4, 0.9999, 1.0, 1.31, 99.6, 100.9, 9791.54, 1e6, 1e12, 1e130]),
+    st.floats(0.5, 2.0),
+)
+ODD = st.one_of(POSITIVE, st.sampled_from([0.0, math.nan, math.inf]))
+FEW = settings(max_examples=20)
+COUNTS = st.integers(1, 3)
+NOUNS = "allocation|benchmark|call|case|comparison|file|group|interval|job|operator|pair|ratio|replicate|round|row|run"
+FAULTS = (
+    r"(?i)\b(nan|inf)\b",
+    r"\d[eE][+-]?\d",
+    r"\d{5,}(\.\d+)?%|\d\d,\d{3}(\.\d+)?%",
+    r"(?<![\d.,])([+<>-]?\d[\d.,]*)[%×]?( to |–)\1(?![\d.,]*\d)",
+    r"\[([^\],]+), \1\]",
+    rf"(?<![\d.,])1 (more )?({NOUNS})s\b",
+    rf"(?<![\d.,])([02-9]|\d\d+) (more )?({NOUNS})\b",
+    r"\b1 (are|have|show|were)\b",
+    r"—[×%]|±[^\d<]|[-+]0\.0%|--\d",
+)
+
+
+def faults(text: str) -> list[str]:
+    """What is wrong with a text, with some of what stands around it."""
+    return [
+        text[max(0, found.start() - 30) : found.end() + 10] for fault in FAULTS for found in re.finditer(fault, text)
+    ]
+
+
+@st.composite
+def estimates(draw: st.DrawFn) -> Estimate:
+    """A ratio with its interval: as it should be, of one replicate, of equal values, or without ends."""
+    lower, value, upper = sorted(draw(POSITIVE) for _ in range(3))
+    ends = draw(st.sampled_from([(lower, upper), (value, value), (math.nan, math.nan), (0.0, math.inf)]))
+    return Estimate(value, *ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wrong"),
+    [
+        ("a case differs from itself by ±979154%", True),
+        ("takes 1.31 to 1.31 times as long", True),
+        ("(0.70×–0.70×)", True),
+        ("0.70–0.70×", True),
+        ("1.31 to 1.312 times", False),
+        ("[+5.0%, +5.0%]", True),
+        ("1 of 3 cases is faster", False),
+        ("1 cases", True),
+        ("11 cases, 2,001 cases", False),
+        ("2 case", True),
+        ("2.30e-16", True),
+        ("over 100×, +9,900%", False),
+        ("up to nan%", True),
+    ],
+)
+def test_the_search_for_faults_finds_them(text: str, is_wrong: bool) -> None:
+    assert bool(faults(text)) == is_wrong
+
+
+@given(ODD, ODD)
+def test_numbers(value: float, other: float) -> None:
+    of_one: list[Callable[[float], str]] = [
+        units.digits,
+        units.round_digits,
+        units.duration,
+        units.ratio,
+        units.percent,
+    ]
+    of_one += [units.ratio_box, units.whole_percent, units.percent_digits, units.round_percent, units.half_width]
+    of_one += [units.energy, units.memory, units.rate, changes.change, changes.slower]
+    for write in of_one:
+        for number in (value, -value):
+            assert not faults(write(number)), write
+    low, high = sorted((value, other))
+    for text in (units.ratio_interval(low, high), units.duration_interval(low, high)):
+        assert not faults(text)
+    assert not faults(units.ratio_with_interval(value, low, high))
+
+
+@given(estimates(), st.sampled_from(["regressed", "unchanged"]), st.sampled_from(["low", "mean", None]))
+def test_changes(estimate: Estimate, verdict: Any, by: Any) -> None:
+    texts = [changes.change_interval(estimate), changes.between(estimate)]
+    texts.append(changes.change_with_interval(Judged(verdict, estimate, estimate, by)))
+    assert not faults("; ".join(texts))
+
+
+@FEW
+@given(st.lists(st.tuples(st.sampled_from(list(RANKS)), estimates(), estimates(), COUNTS), min_size=1, max_size=4))
+def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
+    findings = [
+        Finding(
+            case("lstm", batch_size=size + 4), verdict, 0.025, low=low, mean=mean, replicates=replicates,
+            time_verdict=verdict, decided_by="mean" if mean.lower > low.upper else "low",
+            changes=LARGER.changes if replicates == 3 else (),
+        )
+        for size, (verdict, low, mean, replicates) in enumerate(samples)
+    ]  # fmt: skip
+    compared = comparison(*findings, seconds=93.0)
+    texts = [answer.answer(compared, names(finding.case for finding in findings)), *github.annotations(compared)]
+    texts += [verdict_terminal.text(compared, 300), junit.render(compared), markdown.render(compared)]
+    texts += [f"{row.why}. {row.brief}" for row in all_rows(compared)]
+    for text in texts:
+        assert not faults(re.sub(r'time="[^"]*"|cell=[^"<&]*', "", text))
+
+
+@given(ODD, ODD, st.one_of(ODD, ODD.map(lambda value: -value)), COUNTS)
+def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
+    noise = Noise(floor, worst, 0, cases, drift)
+    assert not faults(f"{noise_sentence(noise)} {brief(noise)}")
+
+
+@given(ODD, st.booleans(), POSITIVE)
+def test_time(seconds: float, is_least: bool, needed: float) -> None:
+    assert not faults(progress.time_left(seconds))
+    assert not faults(TimeNeeded(min(needed, 1e9), is_least).more("for this"))
+
+
+@FEW
+@given(COUNTS, COUNTS, st.one_of(st.none(), ODD))
+def test_jobs(jobs: int, running: int, seconds_left: float | None) -> None:
+    step = JobsProgress(jobs, 1, running, 1, 1, 8, 1.0, seconds_left, "")
+    said: list[str] = []
+    jobs_progress.lines(said.append)(step)
+    assert not faults(said[0])
+
+
+@settings(max_examples=6)
+@given(st.lists(st.tuples(estimates(), POSITIVE, COUNTS), min_size=1, max_size=4), st.sampled_from([0.02, 1e-7, None]))
+def test_a_run(
+    made_up: Summaries, info: RunInfo, samples: list[tuple[Estimate, float, int]], asked: float | None
+) -> None:
+    quick = made_up("quick")
+    own = quick[(quick["status"] == "measured") & (quick["implementation"] != "torch.nn")].head(len(samples))
+    frame = pd.concat([own, quick[quick["implementation"] == "torch.nn"].head(1)], ignore_index=True)
+    for row, (ratio, seconds, replicates) in enumerate(samples):
+        frame.loc[row, ["ratio", "ratio_low", "ratio_high"]] = ratio.value, ratio.lower, ratio.upper
+        frame.loc[row, ["seconds", "times_limit", "replicates"]] = seconds, ratio.value, replicates
+        frame.loc[row, ["seconds_low", "seconds_high"]] = seconds, seconds
+    with_target = replace(info, resolved={"measure": {"precision": asked}})
+    texts = [headline.answer(frame, info), headline.significance(frame), headline.limit(frame), headline.counts(frame)]
+    texts += [
+        precision.reached(frame, with_target),
+        *(precision.missed(row, with_target) for row in frame.to_dict("records")),
+    ]
+    assert not faults("; ".join(texts))
+    assert not faults(terminal.text(frame, with_target, 200))
+
+
+@FEW
+@given(estimates(), estimates(), POSITIVE, COUNTS)
+def test_why(ratio: Estimate, share: Estimate, seconds: float, calls: int) -> None:
+    size = Estimate(seconds, seconds / 2, seconds)
+    steps = (Step("copy", "x.contiguous()", size, share, calls), Step("kernels", "", replace(size, value=-seconds)))
+    gap = Gap("loop", size, size, size, ratio, steps, Step("rest", "", size, share))
+    assert not faults(why.words(gap, "mine", "torch"))
+
+
+@FEW
+@given(estimates(), estimates(), POSITIVE, st.sampled_from(["slower", "not slower", None]), COUNTS)
+def test_not_slower(low: Estimate, mean: Estimate, factor: float, given_answer: Any, rounds: int) -> None:
+    for by_the_mean in (True, False):
+        result = replace(
+            SLOWER, ratio=low, mean_ratio=mean, factor=factor, answer=given_answer, rounds=rounds,
+            by_the_mean=by_the_mean, took_seconds=factor, threads=rounds,
+        )  # fmt: skip
+        assert not faults(not_slower.sentence(result, "MyLSTM", "LSTM"))
+
+
+@FEW
+@given(estimates(), POSITIVE, COUNTS, st.booleans())
+def test_measured(ratio: Estimate, seconds: float, rounds: int, is_least: bool) -> None:
+    row = {"seconds": seconds, "seconds_low": seconds, "seconds_high": seconds, "mean_seconds": seconds * 2}
+    row |= {"ratio": ratio.value, "ratio_low": ratio.lower, "ratio_high": ratio.upper, "replicates": rounds}
+    frame = Measured(pd.DataFrame([row | {"parity": "agrees"}], index=["mine"]))
+    for cut in (True, False):
+        needed = TimeNeeded(min(seconds, 1e9), is_least) if cut else None
+        frame.attrs = {"note": note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, needed=needed)}
+        assert not faults(repr(frame))
+
+
+@given(ODD, ODD, ODD, st.sampled_from(list(table_crossings.COURSES)))
+def test_crossings(value: float, low: float, high: float, course: Any) -> None:
+    crossing = Crossing("batch_size", {}, course, True, value, low, high, True)
+    assert not faults(table_crossings.text(crossing))
