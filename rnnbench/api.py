@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +144,8 @@ def explain(
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
+    from dataclasses import replace
+
     from rnnbench.analysis.between import between
     from rnnbench.analysis.gap import UNLIKE, is_alike, own_causes, take_apart
     from rnnbench.harness.profiling.explain import explain as explain_live

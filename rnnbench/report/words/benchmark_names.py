@@ -58,9 +58,9 @@ def answer(summary: pd.DataFrame) -> str:
 
 
 def _times(row: "pd.Series[float]") -> str:
-    """`1.23 [1.20–1.26]`."""
-    interval = ratio_interval(row["ratio_low"], row["ratio_high"])
-    return digits(row["ratio"]) if interval == MISSING else f"{digits(row['ratio'])} [{interval}]"
+    """`1.23 [1.20–1.26]`; the value alone if the interval says no more."""
+    value, interval = digits(row["ratio"]), ratio_interval(row["ratio_low"], row["ratio_high"])
+    return value if interval in (MISSING, value) else f"{value} [{interval}]"
 
 
 def by_group(summary: pd.DataFrame) -> pd.DataFrame:
