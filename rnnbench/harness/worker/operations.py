@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rnnbench.cells import CellError
+from rnnbench.cells import CellError, is_own
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.machine.cores import allowed_cores
@@ -264,7 +264,7 @@ class Operations:
                 self._references[workload] = build(again.reference_case(case), Path(request["root"])).model
             with threads.none_left(case):
                 again.verify(ready.built, ready.timed, self._references[workload] if is_compared else None)
-                if request["repeats"]:
+                if request["repeats"] and is_own(case.cell):
                     again.check_repeats(ready.built, ready.timed)
         return FineReply(ok=True)
 
