@@ -25,7 +25,7 @@ class Ceiling:
     # Library -> MACs per second of its fastest large product; and `REGISTERS`, where a compiler could build the kernel.
     products: Named
     copies: Sized  # bytes read and written -> bytes per second of copies of rising size
-    reads: Sized  # bytes -> bytes per second of reading them into registers; empty without a compiler
+    reads: Sized  # the same for reading into registers, but for the largest size; empty without a compiler
     dispatch_seconds: float  # of an operator that has nothing to do
     launch_seconds: float | None  # between empty kernels in a queue; None if the device launches none
 

@@ -5,7 +5,7 @@ come in passes that are apart in time, and how far the passes differ is the rate
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial, reduce
 
 import torch
@@ -19,9 +19,10 @@ from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.product_libraries import product_calls
 
 PASSES = 2
-SECONDS_PER_RATE = 0.015  # of one size of a product, a copy or a read, in a pass
-SECONDS_PER_CALL = 0.02  # for calls that do nothing
+SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
+SECONDS_PER_CALL = 0.01  # for calls that do nothing
 MIN_TRIES, MAX_TRIES = 3, 200
+MAX_AGAIN = 3  # sizes that are read again later: those of the caches that a core has for itself
 MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
 LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
@@ -32,7 +33,8 @@ def measure(device: Device, dtype: DType, threads: int, kernels: NativeKernels |
     `kernels`: those of a processor, for its own limits; None where there are none.
     """
     with torch.inference_mode():
-        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels) for _ in range(passes)))
+        sizes = [device.copy_bytes, *[device.copy_bytes[:-1]] * (passes - 1)]  # the largest takes longest: once
+        return reduce(Ceiling.joined, (_one_pass(device, dtype, threads, kernels, each) for each in sizes))
 
 
 def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None) -> Ceiling:
@@ -47,13 +49,15 @@ def measure_again(device: Device, dtype: DType, threads: int, kernels: NativeKer
             threads,
             products=_named(_registers(kernels)),
             copies=(),
-            reads=_sized(_reads(kernels, device.copy_bytes[:-1])),
+            reads=_sized(_reads(kernels, device.copy_bytes[:MAX_AGAIN])),
             dispatch_seconds=_dispatch_seconds(device),
             launch_seconds=None,
         )
 
 
-def _one_pass(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None) -> Ceiling:
+def _one_pass(
+    device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, sizes: Sequence[int]
+) -> Ceiling:
     launch = device.launch()
     products = [*_products(device, torch_dtype(dtype)), *_registers(kernels)]
     return Ceiling(
@@ -61,8 +65,8 @@ def _one_pass(device: Device, dtype: DType, threads: int, kernels: NativeKernels
         dtype,
         threads,
         products=_named(products),
-        copies=_sized(_copies(device)),
-        reads=_sized(_reads(kernels, device.copy_bytes)),
+        copies=_sized(_copies(device, sizes)),
+        reads=_sized(_reads(kernels, device.copy_bytes[:-1])),
         dispatch_seconds=_dispatch_seconds(device),
         launch_seconds=None if launch is None else _best(device, launch, SECONDS_PER_CALL)[0],
     )
@@ -104,18 +108,19 @@ def _sized(rates: Iterable[tuple[int, float]]) -> tuple[tuple[int, Rate], ...]:
     return tuple((size, Rate(rate)) for size, rate in rates)
 
 
-def _copies(device: Device) -> Iterator[tuple[int, float]]:
-    for size in device.copy_bytes:
-        source = torch.ones(size // 2, dtype=torch.uint8, device=device.name)
-        target = torch.zeros_like(source)
-        seconds, _ = _best(device, partial(target.copy_, source), SECONDS_PER_RATE)
+def _copies(device: Device, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
+    source = torch.ones(max(sizes) // 2, dtype=torch.uint8, device=device.name)
+    target = torch.zeros_like(source)
+    for size in sizes:
+        seconds, _ = _best(device, partial(target[: size // 2].copy_, source[: size // 2]), SECONDS_PER_RATE)
         yield size, size / seconds
 
 
-def _reads(kernels: NativeKernels | None, sizes: Iterable[int]) -> Iterator[tuple[int, float]]:
+def _reads(kernels: NativeKernels | None, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
     if kernels is not None:
+        memory = torch.ones(max(sizes), dtype=torch.uint8)
         for size in sizes:
-            yield size, kernels.bytes_per_second(size, SECONDS_PER_RATE)
+            yield size, kernels.bytes_per_second(memory[:size], SECONDS_PER_RATE)
 
 
 def _best(device: Device, call: Call, seconds: float, lead: float = LEAD) -> tuple[float, float]:

@@ -56,11 +56,11 @@ class NativeKernels:
         per_round = float(self._library.multiply_adds(1))
         return per_round * self._best([self._library.arithmetic] * self._threads, seconds)
 
-    def bytes_per_second(self, size: int, seconds: float) -> float:
-        """The best rate of reading `size` bytes again and again, of which each thread reads its own part."""
-        part = max(size // self._threads // ALIGNMENT, 1) * ALIGNMENT
-        blocks = [torch.ones(part, dtype=torch.uint8) for _ in range(self._threads)]
-        works: list[KernelCall] = [partial(self._library.reading, block.data_ptr(), part) for block in blocks]
+    def bytes_per_second(self, memory: torch.Tensor, seconds: float) -> float:
+        """The best rate of reading `memory`, a tensor of bytes, again and again; each thread reads its own part."""
+        part = memory.numel() // self._threads // ALIGNMENT * ALIGNMENT
+        starts = [memory.data_ptr() + thread * part for thread in range(self._threads)]
+        works: list[KernelCall] = [partial(self._library.reading, start, part) for start in starts]
         return part * self._best(works, seconds)
 
     def _best(self, works: list[KernelCall], seconds: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import torch
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings, native
@@ -109,13 +110,13 @@ def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_p
     kernels = native.load(dtype, 1, tmp_path)
     ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
     assert (REGISTERS in dict(ceiling.products)) == (dtype != "bfloat16")
-    assert [size for size, _ in ceiling.reads] == [1 << 15, 1 << 18]
+    assert [size for size, _ in ceiling.reads] == [1 << 15]  # the largest is only copied
     again = ceilings.measure_again(Cpu(), dtype, 1, native.load(dtype, 1, tmp_path))  # not built again
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second
 
 
 def test_two_threads_share_what_is_read(tmp_path: Path) -> None:
-    assert native.load("float32", 2, tmp_path).bytes_per_second(1 << 16, 0.001) > 1e8
+    assert native.load("float32", 2, tmp_path).bytes_per_second(torch.ones(1 << 16, dtype=torch.uint8), 0.001) > 1e8
 
 
 @pytest.mark.parametrize(("compiler", "reason"), [("", "no C compiler was found"), ("false", "can't build the kernel")])
