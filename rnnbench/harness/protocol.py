@@ -175,13 +175,17 @@ def device(name: str) -> Request[DeviceReply]:
     return Request({"op": "device", "device": name}, DeviceReply)
 
 
-def ceiling(device: str, dtype: DType, threads: int, folder: str, *, again: bool = False) -> Request[CeilingReply]:
+def ceiling(
+    device: str, dtype: DType, threads: int, folder: str, *, passes: int = 1, again: bool = False
+) -> Request[CeilingReply]:
     """Measure the best rates of the machine; `folder` keeps the kernels that are built for it.
+
+    `passes` that are apart in time show the spread of each rate.
 
     `again`: only those that a processor may have raised since they were first measured.
     """
     where = {"device": device, "dtype": dtype, "threads": threads}
-    return Request({"op": "ceiling", **where, "folder": folder, "again": again}, CeilingReply)
+    return Request({"op": "ceiling", **where, "folder": folder, "passes": passes, "again": again}, CeilingReply)
 
 
 def window(case: Case, plan: PlanFields) -> Request[WindowReply]:

@@ -30,9 +30,9 @@ class Ceilings:
         self._measured: list[Ceiling] = []
         self._notes: dict[str, None] = {}
 
-    def measure(self, ask: Ask, place: Place) -> None:
-        """Measure a ceiling; a note says why, if it could not be measured."""
-        reply = ask(protocol.ceiling(*place, str(self._kernels)))
+    def measure(self, ask: Ask, place: Place, passes: int) -> None:
+        """Measure a ceiling in so many passes; a note says why, if it could not be measured."""
+        reply = ask(protocol.ceiling(*place, str(self._kernels), passes=passes))
         if not reply["ok"]:
             device, dtype, _ = place
             self._notes[f"the limits of {device} in {dtype} were not measured: {reply['reason']}"] = None

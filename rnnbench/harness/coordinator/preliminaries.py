@@ -20,6 +20,8 @@ from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 
+CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
+LONG_SECONDS = 60.0
 OBSERVING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was observed by then
 ENERGY_SHARE = 0.2  # of the budget that is left then
 
@@ -62,7 +64,8 @@ class Preliminaries:
         now = self._now()
         end = math.inf if left is None else now + left
         try:
-            self._stage("ceilings", partial(self._measure_ceilings, on_ceilings))
+            passes = CEILING_PASSES if end - now >= LONG_SECONDS else 1
+            self._stage("ceilings", partial(self._measure_ceilings, passes, on_ceilings))
             until = now + OBSERVING_SHARE * (end - now)
             self._stage("observing", lambda: self._observe(until, on_done))
             now = self._now()
@@ -76,12 +79,12 @@ class Preliminaries:
         work()
         self.stage_seconds[name] = round(self._now() - started, 1)
 
-    def _measure_ceilings(self, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
+    def _measure_ceilings(self, passes: int, on_ceilings: Callable[[list[dict[str, Any]]], None]) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
         for place in dict.fromkeys(place_of(group.workload) for group in self._groups):
             device, _, threads = place
             if device not in self._start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
-                self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place)
+                self._ceilings.measure(partial(self._start.first.ask, cores=measuring_cores(threads)), place, passes)
         on_ceilings(self._ceilings.measured)
 
     def _observe(self, until: float, on_done: Callable[[int, int], None]) -> None:

@@ -18,7 +18,6 @@ from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.product_libraries import product_calls
 
-PASSES = 2
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing
 MIN_TRIES, MAX_TRIES = 3, 200
@@ -27,7 +26,7 @@ MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at l
 LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
 
-def measure(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, passes: int = PASSES) -> Ceiling:
+def measure(device: Device, dtype: DType, threads: int, kernels: NativeKernels | None, passes: int = 1) -> Ceiling:
     """Measure the ceiling of a device. The caller has already set torch's settings and threads.
 
     `kernels`: those of a processor, for its own limits; None where there are none.

@@ -166,8 +166,10 @@ class Operations:
                 kernels = native.load(dtype, threads, Path(request["folder"]))
             except Unavailable as reason:
                 no_kernels = str(reason)
-        measure = ceilings.measure_again if request["again"] else ceilings.measure
-        ceiling = measure(device, dtype, threads, kernels)
+        if request["again"]:
+            ceiling = ceilings.measure_again(device, dtype, threads, kernels)
+        else:
+            ceiling = ceilings.measure(device, dtype, threads, kernels, request["passes"])
         return CeilingReply(ok=True, ceiling=ceiling.to_json(), no_kernels=no_kernels)
 
     def _observe(self, request: dict[str, Any]) -> ObserveReply:
