@@ -180,9 +180,8 @@ def ceiling(
 ) -> Request[CeilingReply]:
     """Measure the best rates of the machine; `folder` keeps the kernels that are built for it.
 
-    `passes` that are apart in time show the spread of each rate.
-
-    `again`: only those that a processor may have raised since they were first measured.
+    `passes` that are apart in time show the spread of each rate. `again`: only those that a processor may have raised
+    since they were first measured.
     """
     where = {"device": device, "dtype": dtype, "threads": threads}
     return Request({"op": "ceiling", **where, "folder": folder, "passes": passes, "again": again}, CeilingReply)
