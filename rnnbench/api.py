@@ -144,10 +144,7 @@ def explain(
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from dataclasses import replace
-
-    from rnnbench.analysis.between import between
-    from rnnbench.analysis.gap import UNLIKE, is_alike, own_causes, take_apart
+    from rnnbench.analysis.gap import of_profiled
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.screen.progress import shown_rounds
@@ -157,14 +154,12 @@ def explain(
     with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
         result, profiles = explain_live(modules, inputs, phase, reference, settings, path, on_progress)
     taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}
-    gaps, end = {}, taken[result.reference]
-    for name, profile in profiles.items():
-        if name != result.reference:
-            alike = is_alike(profile, taken[name]) and is_alike(profiles[result.reference], end)
-            below = between(profile, profiles[result.reference]) if alike else ()
-            both_work = profile.works and profiles[result.reference].works
-            gap = take_apart({name: taken[name]}, end, own_causes(profile, profiles[result.reference]), below)
-            gaps[name] = replace(gap, note=UNLIKE if both_work and not alike else "")
+    end = result.reference
+    gaps = {
+        name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
+        for name, profile in profiles.items()
+        if name != end
+    }
     return Explained(_framed(result, phase, settings), profiles, gaps, path)
 
 

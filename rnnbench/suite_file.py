@@ -25,7 +25,7 @@ from rnnbench.store.records import (
     Task,
 )
 from rnnbench.store.regular_files import read_text
-from rnnbench.store.schema import MAX_INTEGER
+from rnnbench.store.value_kinds import MAX_INTEGER
 from rnnbench.text import plural
 
 

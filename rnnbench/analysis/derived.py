@@ -25,8 +25,8 @@ BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
 GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # rows of a state's weights, in hidden sizes
 REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
 SAME_EQUATIONS = ("agrees", "is the reference")  # parity of cases that need the reference's weights in each step
-FASTER_SINCE = "the machine was faster then than when its limits were measured"
-LESS_WORK = "its reference did not, so it may do less than the whole work"
+FASTER_SINCE = "the machine ran faster during the run than while its limits were measured"
+LESS_WORK = "its reference stays above the limit, so this case may leave out some of the work"
 
 
 def with_derived(summary: pd.DataFrame) -> pd.DataFrame:

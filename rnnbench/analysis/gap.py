@@ -121,6 +121,33 @@ def worth_saying(causes: Sequence[Cause], call_seconds: float, rungs: Iterable[s
     return sorted(kept, key=lambda cause: -estimate(cause.seconds).value)
 
 
+def of_profiled(
+    rungs: Mapping[str, TimesByReplicate],
+    reference: TimesByReplicate,
+    profiles: Sequence[Profile | None],
+    of_reference: Profile | None,
+) -> Gap:
+    """Take the difference between a case and its reference apart, by its rungs and by profiles.
+
+    `profiles`: one for each rung, None if it was not profiled. The first has the causes; the last is compared with that
+    of the reference.
+    """
+    first, last = profiles[0], profiles[-1]
+    below: tuple[Step, ...] = ()
+    note = ""
+    if last is not None and of_reference is not None and last.works and of_reference.works:
+        if is_alike(last, list(rungs.values())[-1]) and is_alike(of_reference, reference):
+            shows_products = (profile for profile in reversed(profiles) if profile and _shows_products(profile))
+            below = between(last, of_reference, next(shows_products, None))
+        else:
+            note = UNLIKE
+    return replace(take_apart(rungs, reference, own_causes(first, of_reference), below), note=note)
+
+
+def _shows_products(profile: Profile) -> bool:
+    return profile.products is not None and bool(profile.products.seconds)
+
+
 def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
     """One gap for each cell and workload of a run with both ends; `frame` as `rnnbench.load` returns it."""
     times = replicate_times(complete_visits(frame))
@@ -141,22 +168,11 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
             }
             if not rungs or not all(rung.keys() & reference.keys() for rung in rungs.values()):
                 continue
-            first, last = next(iter(rungs)), list(rungs)[-1]
-            case, lowest = (str(rows_of[name]["case"].iloc[0]) for name in (first, last))
-            end = str(references["case"].iloc[0])
-            causes = own_causes(profiles.get(case), profiles.get(end))
-            ends = ((lowest, rungs[last]), (end, reference))
-            alike = all(key in profiles and is_alike(profiles[key], measured) for key, measured in ends)
-            eager = [profiles.get(str(rows_of[name]["case"].iloc[0])) for name in reversed(rungs)]
-            seen = next(
-                (profile for profile in eager if profile and profile.products and profile.products.seconds), None
-            )
-            below = between(profiles[lowest], profiles[end], seen) if alike else ()
-            gap = take_apart(rungs, reference, causes, below)
-            profiled = [profiles.get(lowest), profiles.get(end)]
-            note = "" if alike or not all(profile and profile.works for profile in profiled) else UNLIKE
+            case, end = (str(rows["case"].iloc[0]) for rows in (rows_of[next(iter(rungs))], references))
+            of_rungs = [profiles.get(str(rows_of[name]["case"].iloc[0])) for name in rungs]
+            gap = of_profiled(rungs, reference, of_rungs, profiles.get(end))
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
-            result.append(replace(gap, note=note, axes=axes, case=case, reference=end))
+            result.append(replace(gap, axes=axes, case=case, reference=end))
     return result
 
 

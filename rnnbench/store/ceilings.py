@@ -40,11 +40,6 @@ class Ceiling:
         return max(rate.value for _, rate in self.products)
 
     @property
-    def fastest(self) -> str:
-        """What reaches the best rate of arithmetic: a library, or `REGISTERS`."""
-        return max(self.products, key=lambda product: product[1].value)[0]
-
-    @property
     def step_seconds(self) -> float:
         """The shortest time from one operator to the next one that depends on it."""
         return max(self.dispatch_seconds, self.launch_seconds or 0.0)
@@ -63,9 +58,9 @@ class Ceiling:
 
     @property
     def rates(self) -> dict[str, Rate]:
-        """The rates that tell machines apart, by a name for people: those that no other machine's work can lower.
+        """The rates that tell machines apart, by a name for people.
 
-        Memory that is shared with other processes, or with other guests of the same host, has no rate of its own.
+        Rates of large blocks are left out: their memory is shared with other processes and other guests of the host.
         """
         names = {REGISTERS: "multiply-adds on registers"}
         named = {names.get(library, f"products in {library}"): rate for library, rate in self.products}
@@ -95,7 +90,8 @@ class Ceiling:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`; older versions recorded one rate of products, no reads and no spreads."""
-        products = content.get("products") or [[OF_OLDER_VERSIONS, content["macs_per_second"], 0.0]]
+        is_older = "products" not in content
+        products = [[OF_OLDER_VERSIONS, content["macs_per_second"], 0.0]] if is_older else content["products"]
         copies = [[*copy, 0.0][:3] for copy in content["copies"]]
         return cls(
             device=content["device"],

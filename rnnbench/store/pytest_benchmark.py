@@ -19,7 +19,8 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.processor import Processor, of_py_cpuinfo
 from rnnbench.store.records import AXES, DEFAULTS, Case
 from rnnbench.store.regular_files import read_bytes
-from rnnbench.store.schema import IDENTITY, MAX_INTEGER
+from rnnbench.store.schema import IDENTITY
+from rnnbench.store.value_kinds import MAX_INTEGER
 from rnnbench.text import writable
 
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote

@@ -10,6 +10,7 @@ from rnnbench.store.jsonlines import clean
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import PLAIN, Measurement
+from rnnbench.store.value_kinds import MAX_INTEGER, NUMBER, shown
 
 if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
@@ -20,13 +21,11 @@ DEFAULTS = {field.name: field.default for field in fields(Measurement) if field.
 def measurement(known: Measurement) -> Measurement:
     """The measurement as it will be read; a metric without a finite value is missing, with that value as the reason."""
     line: dict[str, Any] = clean(known.to_json())
-    missing = {
-        name: reason if isinstance(reason, str) else schema.shown(reason) for name, reason in line["missing"].items()
-    }
+    missing = {name: reason if isinstance(reason, str) else shown(reason) for name, reason in line["missing"].items()}
     for metric in OBSERVED:
         value = line.get(metric.name)
-        if value is not None and not schema.NUMBER.holds(value):
-            missing[metric.name] = f"its value is no number that can be stored: {schema.shown(value)}"
+        if value is not None and not NUMBER.holds(value):
+            missing[metric.name] = f"its value is no number that can be stored: {shown(value)}"
             line[metric.name] = None
     for name in PLAIN:
         if name in DEFAULTS and not schema.MEASUREMENT[name].holds(line[name]):
@@ -61,6 +60,6 @@ def _within_bounds(value: Any) -> Any:
             return {key: _within_bounds(inner) for key, inner in value.items()}
         case list():
             return [_within_bounds(inner) for inner in value]
-        case int() if abs(value) >= schema.MAX_INTEGER:
+        case int() if abs(value) >= MAX_INTEGER:
             return math.inf if value > 0 else -math.inf
     return value

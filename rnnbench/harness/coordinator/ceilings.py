@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
-from rnnbench.harness.protocol import CeilingReply, FailedReply, Request
+from rnnbench.harness.protocol import UNUSABLE, CeilingReply, FailedReply, Request
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.records import DType, Workload
 
@@ -41,7 +41,7 @@ class Ceilings:
             self._notes[
                 f"the limits of the processor are those of its fastest product and copy: {reply['no_kernels']}"
             ] = None
-        self._add(Ceiling.from_json(reply["ceiling"]))
+        self._add(reply["ceiling"])
 
     def measure_again(self, ask: Ask, place: Place) -> None:
         """Measure a known ceiling again, since the processor may run faster by now than it did at first."""
@@ -49,7 +49,7 @@ class Ceilings:
             return
         reply = ask(protocol.ceiling(*place, str(self._kernels), again=True))
         if reply["ok"]:
-            self._add(Ceiling.from_json(reply["ceiling"]))
+            self._add(reply["ceiling"])
 
     def to_json(self) -> list[dict[str, Any]]:
         """The ceilings in the form that `run.json` has."""
@@ -64,6 +64,11 @@ class Ceilings:
         """Notes for the reader about limits that are missing or weak."""
         return list(self._notes)
 
-    def _add(self, ceiling: Ceiling) -> None:
+    def _add(self, content: Mapping[str, Any]) -> None:
+        try:
+            ceiling = Ceiling.from_json(content)
+        except UNUSABLE as fault:  # a case found the stream and answered in the worker's place
+            self._notes[f"limits that a worker sent can't be used: {fault!r}"] = None
+            return
         with self._lock:
             self._measured = best_of([*self._measured, ceiling])

@@ -63,17 +63,9 @@ def profile(
         replicates=rounds, most_replicates=rounds, precision=None, windows=WINDOWS, window_seconds=window_seconds
     )
     longer = settings.model_copy(update={"most_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
-    # In separate rounds: the slowest arm's call sets the block length for all arms of a round, and `slow` is slow.
-    taken = [
-        LiveRounds(subject.device, calls, next(iter(calls)), wanted, on_progress=on_progress)
-        for calls, wanted in ((arms, settings), (replays, longer), (products.arms, settings), (slow, settings))
-        if calls
-    ]
-    times = {
-        arm: tuple(times.low for times in of_rounds)
-        for live_rounds in taken
-        for arm, of_rounds in live_rounds.run().times.items()
-    }
+    times = _times(
+        subject, [(arms, settings), (replays, longer), (products.arms, settings), (slow, settings)], on_progress
+    )
     result = Profile(
         subject.name,
         steps=subject.steps or (1 if watched is None else steps_of(watched)),
@@ -88,11 +80,32 @@ def profile(
         products=products.products(times) if products.library else None,
         notes=tuple(notes),
     )
-    del arms, replays, products, slow, taken, watched, suspects  # also frees the tensors of a call
+    del arms, replays, products, slow, watched, suspects  # also frees the tensors of a call
     if listed is not None and len(listed.order) > MAX_OPERATORS:
         more = f"not profiled: it has more than {MAX_OPERATORS:,} operators; its trace would be too large to read"
         return replace(result, no_kernels=more if _launches(subject) else "", notes=(*result.notes, more))
     return _with_profiler(subject, result, folder)
+
+
+def _times(
+    subject: ProfiledCall,
+    groups: Iterable[tuple[dict[str, TimedCall], Settings]],
+    on_progress: Callable[[Progress], None],
+) -> dict[str, tuple[float, ...]]:
+    """Seconds of each arm, one value for each round.
+
+    Each group has rounds of its own, because the slowest arm's call sets the block length for all arms of a round.
+    """
+    rounds = [
+        LiveRounds(subject.device, arms, next(iter(arms)), settings, on_progress=on_progress)
+        for arms, settings in groups
+        if arms
+    ]
+    return {
+        arm: tuple(times.low for times in of_rounds)
+        for live_rounds in rounds
+        for arm, of_rounds in live_rounds.run().times.items()
+    }
 
 
 def _seen_through(subject: ProfiledCall) -> TimedCall:

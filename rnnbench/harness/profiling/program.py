@@ -117,15 +117,23 @@ def storages(value: object) -> set[Storage]:
     return {address for tensor in tensors(value) if (address := tensor.untyped_storage().data_ptr())}
 
 
-def reached(watched: Watched, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
-    """The `sources` whose arguments depend on the result of an earlier source, or on tensors of unknown origin."""
-    among, tainted = {call.ordinal for call in sources}, set(watched.hidden)
+def made_from(
+    watched: Watched, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()
+) -> Iterator[ProgramCall]:
+    """The calls with an argument that is made from an earlier result of `sources`, or from one of `unknown`."""
+    among, tainted = {call.ordinal for call in sources}, set(unknown)
     for call in watched.calls:
         is_tainted = bool(call.reads & tainted)
-        if is_tainted and call.ordinal in among:
+        if is_tainted:
             yield call
         if is_tainted or call.ordinal in among:
             tainted |= call.writes
+
+
+def reached(watched: Watched, sources: Iterable[ProgramCall]) -> Iterator[ProgramCall]:
+    """The `sources` whose arguments depend on the result of an earlier source, or on tensors of unknown origin."""
+    among = {call.ordinal for call in sources}
+    return (call for call in made_from(watched, sources, watched.hidden) if call.ordinal in among)
 
 
 def _writes(function: Any, kwargs: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from rnnbench.harness.profiling.invariants import ValueNumbers
-from rnnbench.harness.profiling.program import ProgramCall, Storage, Watched, reached
+from rnnbench.harness.profiling.program import ProgramCall, Watched, made_from, reached
 from rnnbench.harness.profiling.remedies import product_of
 
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
@@ -58,14 +58,8 @@ def steps_of(watched: Watched) -> int:
 
 def depend(watched: Watched, calls: Sequence[ProgramCall], sources: Sequence[ProgramCall]) -> bool:
     """Whether an argument of one of `calls` is made of the result of one of `sources`."""
-    targets, among, tainted = ({call.ordinal for call in calls}, {call.ordinal for call in sources}, set[Storage]())
-    for call in watched.calls:
-        is_tainted = bool(call.reads & tainted)
-        if is_tainted and call.ordinal in targets:
-            return True
-        if is_tainted or call.ordinal in among:
-            tainted |= call.writes
-    return False
+    targets = {call.ordinal for call in calls}
+    return any(call.ordinal in targets for call in made_from(watched, sources))
 
 
 def input_of(call: ProgramCall) -> Tensor:

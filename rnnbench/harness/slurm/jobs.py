@@ -10,7 +10,7 @@ from rnnbench.harness.slurm.queue import Ticket
 from rnnbench.store import jsonlines
 from rnnbench.store.folder import check_line
 from rnnbench.store.names import is_part
-from rnnbench.store.schema import shown
+from rnnbench.store.value_kinds import shown
 
 FILE = "jobs.jsonl"
 

@@ -1,4 +1,4 @@
-"""NativeKernels in C that reach a processor's own limits, built by this machine's C compiler.
+"""Kernels in C that reach a processor's own limits, built by this machine's C compiler.
 
 `kernels.c` has them: multiply-adds on registers, and reading memory into registers. No product of matrices can be
 faster, whichever library makes it.
@@ -27,7 +27,7 @@ MIN_SECONDS = 1e-3  # of a call whose time counts
 TRIES = 3
 ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
-KernelCall = Callable[[int], object]  # `work(rounds)`
+KernelCall = Callable[[int], object]  # takes the number of rounds
 
 
 class NativeKernels:

@@ -9,7 +9,7 @@ from rnnbench.report.tables.table_ratios import UNITS
 from rnnbench.report.words.reference import words
 from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.schema import MAX_INTEGER
+from rnnbench.store.value_kinds import MAX_INTEGER
 
 NESTED = ("missing", "ceiling", "quantiles_seconds_per_call", "cores")
 WHOLE = ("warmup_windows", "replicate", "order", "turns", "calls", "batch")

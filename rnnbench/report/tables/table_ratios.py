@@ -1,6 +1,5 @@
 """Table: every case with its time, its ratio to its reference, their intervals, and parity."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,10 +81,6 @@ def group_numbers(frame: pd.DataFrame) -> Any:
 
 def _ratio_interval(low: float, high: float) -> str:
     return "" if low == high == 1 else ratio_interval(low, high)  # the reference's own ratio has none
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "; ".join(filter(None, notes))
 
 
 def _parity(row: dict[str, Any]) -> str:

@@ -127,3 +127,15 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_energies_is_spent_on_ev
     ]
     frame, *_ = run(tmp_path, Metered, left=42.0, groups=groups)  # 8.4 s for energy: a start and four cases
     assert frame.loc[frame["energy_joules"].notna(), "batch_size"].tolist() == [11, 12, 21, 31]
+
+
+def test_ceilings_that_a_case_has_forged_are_left_out_and_told(tmp_path: Path) -> None:
+    class Forging(FakeWorker):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            return reply | {"ceiling": {"products": 3}} if message["op"] == "ceiling" else reply
+
+    frame, _, _, ceilings = run(tmp_path, Forging)
+    assert ceilings.to_json() == []
+    assert ceilings.notes() == ["limits that a worker sent can't be used: KeyError('copies')"]
+    assert frame["parameters"].tolist() == [7, 7, 7]

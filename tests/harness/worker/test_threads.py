@@ -26,13 +26,17 @@ def test_a_thread_that_is_left_is_named(thread: threading.Thread) -> None:
 
 
 def test_a_thread_that_ran_before_or_has_ended_is_none_of_the_cases(thread: threading.Thread) -> None:
+    ran = []
     thread.start()
     with none_left(small.case("gru")):
-        other = threading.Thread(target=lambda: None)
+        other = threading.Thread(target=lambda: ran.append(True))
         other.start()
         other.join()
+    assert ran
+    assert thread.is_alive()
 
 
 def test_a_case_whose_data_processes_load_may_leave_the_threads_that_feed_them(thread: threading.Thread) -> None:
     with none_left(small.case("gru", phase="epoch", samples=8, workers=1)):
         thread.start()
+    assert thread.is_alive()
