@@ -6,6 +6,7 @@ On a CPU torch's own functions call one of them. Compiled code and torch.nn's la
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,6 +82,14 @@ def mkl_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> ProductCall | 
         return lambda: multiply(x, own, plain, bias, rows)
 
     return _checked(packed)
+
+
+def convolution(x: Tensor, weight: Tensor) -> ProductCall | None:
+    """A product of the same size as a convolution of width 1, which has kernels of its own; None if torch can't.
+
+    Shapes: x (rows, input), weight (output, input).
+    """
+    return _checked(lambda: partial(torch.conv1d, x.t().unsqueeze(0), weight.unsqueeze(2)))
 
 
 LIBRARIES: dict[str, Library] = {

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rnnbench.workloads import product_libraries
-from rnnbench.workloads.product_libraries import pack, product_calls, torch_library
+from rnnbench.workloads.product_libraries import convolution, pack, product_calls, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -50,3 +50,14 @@ def test_a_library_that_torch_does_not_have_is_left_out(monkeypatch: pytest.Monk
 def test_only_the_cpu_has_other_libraries() -> None:
     x, weight = torch.empty(2, 3, device="meta"), torch.empty(4, 3, device="meta")
     assert list(product_calls(x, weight)) == ["torch"]
+
+
+def test_a_convolution_of_width_1_is_the_same_product() -> None:
+    x, weight = torch.randn(3, 5), torch.randn(4, 5)
+    call = convolution(x, weight)
+    assert call is not None
+    torch.testing.assert_close(call()[0].t(), x @ weight.t())
+
+
+def test_a_type_that_torch_has_no_convolution_for_is_left_out() -> None:
+    assert convolution(torch.zeros(2, 2, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool)) is None

@@ -16,7 +16,7 @@ from rnnbench.store.ceilings import REGISTERS, Ceiling
 from rnnbench.store.rates import Rate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
-from rnnbench.workloads.product_libraries import product_calls
+from rnnbench.workloads.product_libraries import convolution, product_calls
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing
@@ -76,17 +76,14 @@ def _products(device: Device, dtype: torch.dtype) -> Iterator[tuple[str, float]]
     best: dict[str, float] = {}
     for size in device.product_sizes:
         left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
-        calls = {**product_calls(left, right), "convolution": _convolution(left, right)}
+        calls = product_calls(left, right)
+        if (as_convolution := convolution(left, right)) is not None:
+            calls["convolution"] = as_convolution
         seconds = {library: _best(device, call, SECONDS_PER_RATE)[0] for library, call in calls.items()}
         best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
         if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break
     yield from best.items()
-
-
-def _convolution(left: torch.Tensor, right: torch.Tensor) -> Call:
-    """The same product as a convolution of width 1, for which oneDNN and cuDNN have kernels of their own."""
-    return partial(torch.conv1d, left.t().unsqueeze(0), right.unsqueeze(2))
 
 
 def _registers(kernels: NativeKernels | None) -> Iterator[tuple[str, float]]:
