@@ -187,3 +187,25 @@ class ZeroSteps(Counting):
     def answer(self, input: Any, state: Any) -> Any:
         output, final = super().answer(input[: len(input) // 2], state)
         return torch.cat((output, torch.zeros_like(output))), final
+
+
+class MemoUncompared(MemoByAddress):
+    """As `MemoByAddress`, in a class whose weights can't be mapped."""
+
+    weights_from = None
+
+
+class HonestUncompared(Honest):
+    """Does its work, with weights that can't be mapped."""
+
+    weights_from = None
+
+
+class RandomUncompared(Counting):
+    """Draws new noise in each call, with weights that can't be mapped."""
+
+    weights_from = None
+
+    def answer(self, input: Any, state: Any) -> Any:
+        output, final = super().answer(input, state)
+        return output + torch.randn_like(output), final

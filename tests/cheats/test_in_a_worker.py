@@ -55,6 +55,7 @@ def outcome(case: Case, windows: int = WINDOWS) -> tuple[str, str]:
         ("ChangedWeights", "parity after timing: "),
         ("HalfBatch", "parity: "),
         ("ZeroSteps", "parity: "),
+        ("MemoUncompared", "parity after timing: output is off by"),
     ],
 )
 def test_a_cheat_fails_with_its_reason(name: str, reason: str) -> None:
@@ -77,3 +78,8 @@ def test_a_cheat_within_the_tolerance_is_suspect(name: str, suspicion: str) -> N
 @pytest.mark.parametrize("phase", ["inference", "training", "step", "epoch"])
 def test_an_honest_module_neither_fails_nor_is_suspect(phase: str) -> None:
     assert outcome(case_of("Honest", phase=phase, samples=6 if phase == "epoch" else 0)) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["HonestUncompared", "RandomUncompared"])
+def test_a_class_that_can_not_be_compared_may_draw_numbers_but_keep_nothing(name: str) -> None:
+    assert outcome(case_of(name)) == ("", "")

@@ -261,11 +261,14 @@ class Operations:
         ready, workload = self._ready[case.key], case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
         if isinstance(ready.built, Built) and not case.is_reference:
-            is_compared = not ready.built.unequal
-            if is_compared and workload not in self._references:
-                self._references[workload] = build(again.reference_case(case), Path(request["root"])).model
+            root = Path(request["root"])
+            if not ready.built.unequal and workload not in self._references:
+                self._references[workload] = build(again.reference_case(case), root).model
             with threads.none_left(case):
-                again.verify(ready.built, ready.timed, self._references[workload] if is_compared else None)
+                if ready.built.unequal:
+                    again.verify_alone(ready.built, ready.timed, lambda: build(case, root, request["compiled_steps"]))
+                else:
+                    again.verify(ready.built, ready.timed, self._references[workload])
                 if request["repeats"] and is_own(case.cell):
                     again.check_repeats(ready.built, ready.timed)
         return FineReply(ok=True)

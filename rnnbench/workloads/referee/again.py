@@ -8,14 +8,17 @@ which it was timed.
 from collections.abc import Callable
 from dataclasses import replace
 
+from torch import Tensor
+
 from rnnbench.cells import CellError
+from rnnbench.cells.parity import relative_error
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Phase, reference_cell
 from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes.calls import CallCounts, watch
-from rnnbench.workloads.referee.agreement import ParityError, comparable, largest_error
+from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
@@ -26,22 +29,45 @@ def reference_case(case: Case) -> Case:
     return Case(reference_cell(case.workload.reference), "torch.nn", case.workload)
 
 
-def verify(built: Built, timed: TimedCall, reference: SequenceModel | None) -> None:
+def verify(built: Built, timed: TimedCall, reference: SequenceModel) -> None:
     """Compare a timed case with its reference on values that it has not seen; raises ParityError.
 
-    `reference` has its own weights and was not in memory while anything was timed; None if outputs can't be compared,
-    and then they are only checked for NaN and infinite values.
+    `reference` has its own weights and was not in memory while anything was timed.
     """
-    inputs = timed.inputs or in_turn(built.input)
-    inputs.renew(UNSEEN)
-    input = inputs.tensors[0]
-    if reference is not None:
-        largest_error(replace(built, reference=reference), input, as_timed=True)
-        return
-    with comparable(built.model, takes_gradients=False), MODES[_watched_phase(built)]():
-        output, _ = built.runner()(input, built.state)
+    largest_error(replace(built, reference=reference), _unseen(built, timed), as_timed=True)
+
+
+def verify_alone(built: Built, timed: TimedCall, anew: Callable[[], Built]) -> None:
+    """Check a timed case that can't be compared with its reference; raises ParityError.
+
+    Its output must be finite. In inference it must also be that of a new instance, which `anew` builds with the same
+    weights: nothing may depend on earlier calls. If two new instances differ, the case draws random numbers, and can't
+    be checked. In training a case may keep statistics, and building a recorded or compiled case takes too long.
+    """
+    input = _unseen(built, timed)
+    output = _output(built, input)
     if not bool(output.isfinite().all()):
         raise ParityError("output has NaN or infinite values")
+    workload = built.case.workload
+    if workload.phase != "inference" or built.case.implementation in GRAPH_BACKENDS:
+        return
+    instances = [anew(), anew()]  # both before the first call: to build one sets the random numbers back
+    first, second = (_output(instance, input) for instance in instances)
+    if relative_error(second, first) == 0:
+        check_errors({"output": relative_error(output, first)}, workload, "a new instance's")
+
+
+def _unseen(built: Built, timed: TimedCall) -> Tensor:
+    """The input of a timed call, with values that no window has."""
+    inputs = timed.inputs or in_turn(built.input)
+    inputs.renew(UNSEEN)
+    return inputs.tensors[0]
+
+
+def _output(built: Built, input: Tensor) -> Tensor:
+    with comparable(built.model, takes_gradients=False), MODES[_watched_phase(built)]():
+        output: Tensor = built.runner()(input, built.state)[0]
+        return output.detach().clone()
 
 
 def check_repeats(built: Built, timed: TimedCall) -> None:

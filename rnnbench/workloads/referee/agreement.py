@@ -50,12 +50,15 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool) -> float:
         if built.is_of_cells:  # a recording is made here, without dropout
             candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
         relative_errors = errors(candidate, built.reference, mapping, input, built.layer_state, compared)
-    _check_errors(relative_errors, built.case.workload)
+    check_errors(relative_errors, built.case.workload)
     return max(relative_errors.values())
 
 
-def _check_errors(relative_errors: Mapping[str, float], workload: Workload) -> None:
-    """Raise ParityError if an error is too large; it names the one that is furthest beyond its tolerance."""
+def check_errors(relative_errors: Mapping[str, float], workload: Workload, whose: str = "the reference's") -> None:
+    """Raise ParityError if an error is too large; it names the one that is furthest beyond its tolerance.
+
+    The errors are relative to `whose` largest value.
+    """
     sums = Sums(
         max(workload.input_steps, workload.output_steps),
         workload.batch_size,
@@ -70,7 +73,7 @@ def _check_errors(relative_errors: Mapping[str, float], workload: Workload) -> N
     if not shares[worst] <= 1:
         error, tolerance = relative_errors[worst], tolerances[worst]
         raise ParityError(
-            f"{worst} is off by {error:.1e} of the reference's largest value; "
+            f"{worst} is off by {error:.1e} of {whose} largest value; "
             f"{tolerance.error:.0e} is allowed ({tolerance.why})"
         )
 
