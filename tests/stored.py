@@ -9,6 +9,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import RunInfo
+from tests import workload as small
 
 PROCESSOR = Processor("A Processor", "A Maker", "25", "17", "1", ("avx2", "fma"), (Cache(3, "unified", 32 << 20, 8),))
 MACHINE = {"processor": PROCESSOR.to_json()}
@@ -56,3 +57,12 @@ def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra:
             run.add_window(window(case, replicate, calls, turns=sum(c.workload == case.workload for c in times)))
     run.close()
     return run.path
+
+
+def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:
+    """Times of a cell that is so much slower than its reference at each of several batch sizes."""
+    times: dict[Case, list[list[float]]] = {}
+    for batch, ratio in enumerate(slower, 1):
+        times |= {small.case("vanilla", batch_size=batch): [[ratio]] * 6}
+        times |= {small.reference_case(batch_size=batch): [[1.0]] * 6}
+    return times

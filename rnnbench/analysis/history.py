@@ -2,8 +2,9 @@
 
 Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
 by more than that error: each run has a bias of its own for each case, from the memory layout and the state of the
-machine that day. Its variance is estimated over all cases, from the differences of neighbouring runs (their median
-absolute value, which a few real changes don't move), and added to each point's own.
+machine that day, and the next run may share some of it. Variance and correlation of the bias are estimated over all
+cases, from the differences of runs next to each other and next but one. Points get the variance that such a bias leaves
+in the mean of many runs, so that a line that wanders has not changed.
 
 `change_points` searches for changes. Each one is then tested: the two neighbouring levels by Student's t, with the
 scatter of the case's points drawn towards that of all cases. p is multiplied by the number of places where the change
@@ -31,7 +32,10 @@ from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
 MIN_CHANGE = 0.01  # nobody acts on a smaller change
-MAD_TO_SPREAD = 1.4826  # of a normal distribution
+LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't move
+LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
+MAX_CORRELATION = 0.9  # of neighbouring runs
+MIN_FOR_CORRELATION = 30  # differences of runs next but one; fewer say nothing of it
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,24 @@ class CaseHistory:
 
 
 @dataclass(frozen=True)
+class RunScatter:
+    """What differs from run to run in a case's log-ratio, beyond each run's own error."""
+
+    variance: float
+    correlation: float  # of neighbouring runs, from 0 to `MAX_CORRELATION`
+
+    @property
+    def lasting_variance(self) -> float:
+        """The variance that independent runs would have, if the means of many runs were to scatter as much."""
+        return self.variance * (1 + self.correlation) / (1 - self.correlation)
+
+
+@dataclass(frozen=True)
 class Era:
     """The runs of one environment, by their indices in the history."""
 
     runs: tuple[int, ...]
-    spread: float  # standard deviation of a case's log-ratio from run to run, beyond each run's own error
+    scatter: RunScatter
     differences: tuple[str, ...]  # from the first era's environment
 
 
@@ -104,10 +121,10 @@ def history(runs: Sequence[StoredRun]) -> History:
             for key, (low, _) in located[index].items():
                 logs.setdefault(key, []).append((index, low))
         kept = {key: points for key, points in logs.items() if not cases[key].is_reference and len(points) > 1}
-        spread = run_spread([[low for _, low in points] for points in kept.values()])
+        scatter = run_scatter([[low for _, low in points] for points in kept.values()])
         apart = differences(ordered[0].info, ordered[indices[0]].info)
-        eras.append(Era(tuple(indices), spread, tuple(apart)))
-        fits = _fits(kept, spread)
+        eras.append(Era(tuple(indices), scatter, tuple(apart)))
+        fits = _fits(kept, scatter.lasting_variance)
         lines += [(number, cases[key], points, fit) for (key, points), fit in zip(kept.items(), fits, strict=True)]
     judged = _judged([_changes(fit) for *_, fit in lines])
     return History(
@@ -144,27 +161,36 @@ def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
     return eras
 
 
-def run_spread(lines: Sequence[Sequence[Location]]) -> float:
-    """The standard deviation from run to run that all lines share, beyond the points' own errors."""
-    values = [np.diff([point.value for point in line]) for line in lines]
-    errors = [np.array([_variance(point) for point in line]) for line in lines]
-    if not values:
+def run_scatter(lines: Sequence[Sequence[Location]]) -> RunScatter:
+    """How points scatter from run to run beyond their own errors, as all lines together show."""
+    near, farther = (_variance_between(lines, lag) for lag in (1, 2))
+    is_shown = near > 0 and sum(max(0, len(line) - 2) for line in lines) >= MIN_FOR_CORRELATION
+    # Of a bias with variance v and correlation r, differences have 2 v (1 - r), and over two runs 2 v (1 - r^2).
+    correlation = min(max(farther / near - 1, 0.0), MAX_CORRELATION) if is_shown else 0.0
+    return RunScatter(near / 2 / (1 - correlation), correlation)
+
+
+def _variance_between(lines: Sequence[Sequence[Location]], lag: int) -> float:
+    """The variance of differences of points `lag` runs apart, beyond that of the points' errors."""
+    pairs = [(point, line[index + lag]) for line in lines for index, point in enumerate(line[:-lag])]
+    if not pairs:
         return 0.0
-    apart = np.abs(np.concatenate(values))
-    own = np.concatenate([error[1:] + error[:-1] for error in errors])
-    return math.sqrt(max(0.0, (MAD_TO_SPREAD * float(np.median(apart))) ** 2 - float(np.median(own))) / 2)
+    squares = np.sort([(after.value - before.value) ** 2 for before, after in pairs])
+    whole = squares[: math.ceil(LOWER_SHARE * len(squares))].mean() / LOWER_SHARE_OF_VARIANCE
+    own = np.median([_variance(before) + _variance(after) for before, after in pairs])
+    return max(0.0, float(whole - own))
 
 
 def _variance(point: Location) -> float:
     return point.error**2 if point.freedom else 0.0
 
 
-def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], spread: float) -> list[WeightedPoints]:
+def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], run_variance: float) -> list[WeightedPoints]:
     """Every case's points in the stretches that the search finds."""
     fits, scatter = [], []
     for points in logs.values():
         values = np.array([low.value for _, low in points])
-        variances = np.array([_variance(low) for _, low in points]) + spread**2
+        variances = np.array([_variance(low) for _, low in points]) + run_variance
         weights = 1 / np.maximum(variances, 1e-12)  # a ratio is never known to a millionth
         drawn = without_spikes(values, weights)
         starts = segments(drawn, weights)

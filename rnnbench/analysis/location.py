@@ -4,9 +4,10 @@ A sample is one case's log-ratios, one from each replicate. Its centre is the me
 with the error that follows from the winsorized variance (Tukey & McLaughlin 1963; Yuen 1974,
 doi:10.1093/biomet/61.1.165): a stall of the machine that spoils one replicate does not spoil the case.
 
-A dozen replicates say little of a variance, which is what limits a t test far out in its tail. The cases of a suite are
-much alike in noise, so each variance is drawn towards the typical one, by as much as the cases' own variances agree
-(Smyth 2004, doi:10.2202/1544-6115.1027), and gains degrees of freedom.
+A dozen replicates say little of a variance, which is what limits a t test far out in its tail. Most cases of a suite
+are alike in noise, so a variance that happens to be small is drawn up to the typical one, by as much as the cases' own
+variances agree (Smyth 2004, doi:10.2202/1544-6115.1027). It is never drawn down, since a case may be noisier than the
+others. Nor do others count for more than a case's own values do, since what slows a whole replicate is in all of them.
 """
 
 import math
@@ -20,6 +21,9 @@ from rnnbench.analysis.estimate import Estimate, t_quantile
 
 MIN_TO_TRIM = 5
 TRIMMED_SHARE = 0.1  # at each end, at least one value
+CLIPPED_SHARE = 0.1  # of the logarithms of variances, at each end
+CLIPPED_VARIANCE = 0.679  # of normal values that are clipped there, relative to their own
+MAX_GAIN = 1.0  # degrees of freedom that a variance gains at most from the other cases, for each of its own
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,20 @@ class Location:
         """The centre with Student's interval; NaN bounds if the error is not known."""
         half = self.error * t_quantile((1 + confidence) / 2, self.freedom) if self.freedom else math.nan
         return Estimate(self.value, self.value - half, self.value + half)
+
+    def plus(self, variance: float, freedom: float = math.inf) -> "Location":
+        """The same centre with an independent variance added to that of its error.
+
+        `freedom`: degrees of freedom of the added variance, infinite if it is given and not estimated (Welch 1947,
+        doi:10.1093/biomet/34.1-2.28).
+        """
+        if not (self.freedom and freedom):
+            return Location(self.value, math.nan, 0.0)
+        whole = self.error**2 + variance
+        if not whole:
+            return self
+        uncertain = self.error**4 / self.freedom + variance**2 / freedom
+        return Location(self.value, math.sqrt(whole), whole**2 / uncertain if uncertain else math.inf)
 
     def p_above(self, edge: float) -> float:
         """One-sided p-value of the hypothesis that the centre is at most `edge`."""
@@ -71,7 +89,7 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
 
 
 def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of similar things, each drawn towards the typical one, and their degrees of freedom with the gain.
+    """Variances of similar things, each drawn up to the typical one, and their degrees of freedom with the gain.
 
     A variance without freedom, or of zero, stays as it is; so do all variances if fewer than two others are left.
     """
@@ -84,23 +102,13 @@ def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarr
         drawn[use] = prior
     else:
         drawn[use] = (prior_freedom * prior + freedom[use] * variances[use]) / (prior_freedom + freedom[use])
-    more[use] = np.minimum(freedom[use] + prior_freedom, freedom.sum())  # never more than all have together
-    return drawn, more
+    more[use] += np.minimum(prior_freedom, MAX_GAIN * freedom[use])
+    return np.maximum(drawn, variances), more
 
 
 def shift(base: Location, head: Location) -> Location:
-    """The distance of the centres of two independent samples, head minus base.
-
-    Welch 1947 (doi:10.1093/biomet/34.1-2.28): the two may differ in spread and in number.
-    """
-    variances = (base.error**2, head.error**2)
-    value, error = head.value - base.value, math.sqrt(sum(variances))
-    if not (base.freedom and head.freedom):
-        return Location(value, math.nan, 0.0)
-    if error == 0:
-        return Location(value, 0.0, base.freedom + head.freedom)
-    freedom = sum(variances) ** 2 / (variances[0] ** 2 / base.freedom + variances[1] ** 2 / head.freedom)
-    return Location(value, error, freedom)
+    """The distance of the centres of two independent samples, head minus base; they may differ in spread and number."""
+    return Location(head.value - base.value, head.error, head.freedom).plus(base.error**2, base.freedom)
 
 
 def _cut(n: int) -> int:
@@ -125,15 +133,20 @@ def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
 
 
 def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
-    """The typical variance and how many degrees of freedom it is worth; infinitely many if all agree."""
+    """The typical variance and how many degrees of freedom it is worth; infinitely many if all agree.
+
+    A tenth of the variances at each end counts as if it were nearer (Phipson et al. 2016, doi:10.1214/16-AOAS920): a
+    few noisy cases must not make all others look unlike each other.
+    """
     half = freedom / 2
     logs = np.log(variances) - special.digamma(half) + np.log(half)
-    spread = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
+    clipped = logs.clip(*np.quantile(logs, (CLIPPED_SHARE, 1 - CLIPPED_SHARE)))
+    centre = float(clipped.mean())
+    spread = float(clipped.var(ddof=1)) / CLIPPED_VARIANCE - float(special.polygamma(1, half).mean())
     if spread <= 0:
-        return math.exp(float(logs.mean())), math.inf
+        return math.exp(centre), math.inf
     prior_half = _inverse_trigamma(spread)
-    typical = float(logs.mean() + special.digamma(prior_half) - math.log(prior_half))
-    return math.exp(typical), 2 * prior_half
+    return math.exp(centre + float(special.digamma(prior_half)) - math.log(prior_half)), 2 * prior_half
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -8,6 +8,9 @@ How the error rate is split. 1% (`CONFIDENCE`) is the rate of both wrong answers
 goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even if
 the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never exceeds
 one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
+
+What holds in this process need not hold in the next, which has its memory elsewhere. Rounds of one process can't show
+by how much: `PROCESS_SPREAD` is added to the errors, and the rates hold where processes differ by no more than that.
 """
 
 import math
@@ -17,26 +20,28 @@ from typing import Literal
 
 from rnnbench.analysis.estimate import Estimate, as_ratio
 from rnnbench.analysis.location import locations
+from rnnbench.analysis.verdict import share_of_look
 
 Answer = Literal["slower", "not slower"]
 CONFIDENCE = 0.99
 FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
 GROWTH = 1.5  # of the number of rounds from look to look
+PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.5% to 1% was seen for real cells
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass
 class Question:
-    """The result of the looks so far; `low` and `mean` are the last look's ratios with their intervals.
+    """The result of the looks so far; `low` and `mean` are the last look's ratios with intervals for any process.
 
-    One case is tested against one factor, in rounds of one process whose number is not known before. So its looks come
-    at numbers of rounds, without end, while those of a check (`check.LOOKS`) are few and come at shares of its budget.
+    Rounds of one process cost little, so its looks come ever further apart, while a check looks after every pair.
     """
 
     factor: float
     answer: Answer | None = None
     low: Estimate = UNKNOWN
     mean: Estimate = UNKNOWN
+    within: tuple[Estimate, ...] = (UNKNOWN, UNKNOWN)  # both ratios with intervals for this process alone
     looks: int = 0
     next_look: int = FIRST_LOOK  # rounds
 
@@ -44,9 +49,10 @@ class Question:
         """Look at the log-ratios of all rounds so far: one value for each round, at least one."""
         self.looks += 1
         self.next_look = math.ceil(GROWTH * len(low))
-        share = 1 / (self.looks * (self.looks + 1))
-        confidence = 1 - (1 - CONFIDENCE) / 2 * share
-        self.low, self.mean = (as_ratio(locations([logs])[0].interval(confidence)) for logs in (low, mean))
+        confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
+        located = [locations([logs])[0] for logs in (low, mean)]
+        self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
+        self.low, self.mean = (as_ratio(location.plus(PROCESS_SPREAD**2).interval(confidence)) for location in located)
         if max(self.low.lower, self.mean.lower) > self.factor:
             self.answer = "slower"
         elif max(self.low.upper, self.mean.upper) <= self.factor:
@@ -60,7 +66,5 @@ class Question:
         return self.answer is None and self.low.upper <= self.factor
 
     def is_within(self, precision: float | None) -> bool:
-        """Whether both ratios are known within `precision` (0.01: 1%), so that more rounds would tell little."""
-        return precision is not None and all(
-            ratio.upper / ratio.lower <= (1 + precision) ** 2 for ratio in (self.low, self.mean)
-        )
+        """Whether both ratios of this process are known within `precision` (0.01: 1%), so that rounds tell little."""
+        return precision is not None and all(ratio.upper / ratio.lower <= (1 + precision) ** 2 for ratio in self.within)

@@ -9,6 +9,7 @@ from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
 from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
+from rnnbench.analysis.run_to_run import TOO_FEW, with_run_to_run
 from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
@@ -77,7 +78,7 @@ def _judged(
         pairs[key] = BenchmarkPair(sample(base, key, reference), sample(head, key, reference), reference is not None)
         fewest = 1 if head.is_exported else MIN_PROCESSES  # a run's replicates are judged as the run is
         reasons[key] = _undecidable(pairs[key], fewest, is_fair or pairs[key].is_ratio)
-    judged = _verdicts(pairs, reasons, margin)
+    judged = _verdicts(pairs, reasons, margin, of_runs=head.is_exported)
     findings = []
     for key in keys:
         counts = changes(base.benchmarks[key].metrics, head.benchmarks[key].metrics)
@@ -87,24 +88,33 @@ def _judged(
             continue
         finding = timed(names[key], times, margin, min(pairs[key].numbers), counts, undecidable=reasons[key])
         if finding.verdict == "inconclusive" and not finding.reason:
-            finding = replace(finding, reason=UNDECIDED)
+            finding = replace(finding, reason=UNDECIDED if finding.has_interval else TOO_FEW)
         findings.append(with_counts(finding))
     return findings
 
 
-def _verdicts(pairs: Mapping[str, BenchmarkPair], reasons: Mapping[str, str], margin: float) -> dict[str, Judged]:
-    """The verdicts of the tests; benchmarks that can't get a verdict are not tested together with those that can."""
+def _verdicts(
+    pairs: Mapping[str, BenchmarkPair], reasons: Mapping[str, str], margin: float, *, of_runs: bool
+) -> dict[str, Judged]:
+    """The verdicts of the tests; benchmarks that can't get a verdict are not tested together with those that can.
+
+    `of_runs`: rnnbench's own runs in pytest-benchmark's format, whose replicates do not show what differs from run to
+    run; where too few benchmarks do, there are no verdicts.
+    """
     trials = [Trial(dict.fromkeys(pairs, margin)) for _ in range(2)]
     for is_ratio in (True, False):  # noise differs between the two, so neither lends strength to the other
         alike = {key: pair for key, pair in pairs.items() if pair.is_ratio == is_ratio and all(pair.numbers)}
-        locations = [
-            located({key: value(side(pair)) for key, pair in alike.items()})
-            for value in (attrgetter("low"), attrgetter("mean"))
-            for side in (attrgetter("base"), attrgetter("head"))
-        ]
+        shifts = []
+        for value in (attrgetter("low"), attrgetter("mean")):
+            base, head = (
+                located({key: value(side(pair)) for key, pair in alike.items()})
+                for side in (attrgetter("base"), attrgetter("head"))
+            )
+            shifts.append({key: shift(base[key], head[key]) for key in alike})
+        whole = [with_run_to_run(of_ratio) for of_ratio in shifts] if of_runs else shifts
         for key in alike:
-            low, low_now, mean, mean_now = (by_key[key] for by_key in locations)
-            trials[bool(reasons[key])].look(key, shift(low, low_now), shift(mean, mean_now))
+            low, mean = ((known or bare)[key] for known, bare in zip(whole, shifts, strict=True))
+            trials[bool(reasons[key])].look(key, low, mean, 1.0 if all(whole) else 0.0)
     return {key: verdict for trial in trials for key, verdict in trial.verdicts().items()}
 
 

@@ -4,7 +4,7 @@ Absolute times of another day or machine mean little; a ratio within a run share
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
+from rnnbench.analysis.run_to_run import TOO_FEW, with_run_to_run
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
-from rnnbench.analysis.verdict import Trial, located
+from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info
 from rnnbench.store.frame import read as read_run
 from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
+
+LocatedRatios = Mapping[str, tuple[Location, Location]]  # case key -> its log-ratio in the low quantile and in the mean
 
 
 @dataclass(frozen=True)
@@ -76,29 +79,42 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
 
 
 def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]) -> list[Finding]:
-    trial = Trial(margins)
-    then, now = located_ratios(base), located_ratios(head)
+    judged = changes_between(
+        located_ratios(base), located_ratios(head), {case.key: margins[case.key] for case in cases}
+    )
     counts = base.replicates, head.replicates
-    keys = [case.key for case in cases]
-    for key in keys:
-        if key in then and key in now:
-            low, mean = (shift(before, after) for before, after in zip(then[key], now[key], strict=True))
-            trial.look(key, low, mean)
-    verdicts = trial.verdicts()
-    return [
-        finding(
-            base.measurements[key],
-            head.measurements[key],
-            verdicts.get(key),
-            margins[key],
-            min(side.get(key, 0) for side in counts),
+    findings = []
+    for case in cases:
+        result = finding(
+            base.measurements[case.key],
+            head.measurements[case.key],
+            judged.get(case.key),
+            margins[case.key],
+            min(side.get(case.key, 0) for side in counts),
             "not timed beside torch.nn in both runs",
         )
-        for key in keys
-    ]
+        is_unjudged = result.verdict == "inconclusive" and result.low is not None and not result.has_interval
+        findings.append(replace(result, reason=TOO_FEW) if is_unjudged else result)
+    return findings
 
 
-def located_ratios(run: StoredRun) -> dict[str, tuple[Location, Location]]:
+def changes_between(base: LocatedRatios, head: LocatedRatios, margins: Mapping[str, float]) -> dict[str, Judged]:
+    """The verdicts of the cases with these margins, for those whose ratio is known in both runs, from one look.
+
+    What differs from run to run is part of the errors. If there are too few cases to tell how much that is, the ratios
+    have no intervals and no verdicts.
+    """
+    keys = [key for key in margins if key in base and key in head]
+    shifts = [{key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1)]
+    whole = [with_run_to_run(of_ratio) for of_ratio in shifts]
+    trial = Trial(margins)
+    for key in keys:
+        low, mean = ((known or bare)[key] for known, bare in zip(whole, shifts, strict=True))
+        trial.look(key, low, mean, 1.0 if all(whole) else 0.0)
+    return trial.verdicts()
+
+
+def located_ratios(run: StoredRun) -> LocatedRatios:
     """The location of each case's log-ratios to its reference, for the low quantile and for the mean."""
     if run.ratios.empty:  # np.split would still return one part
         return {}

@@ -10,9 +10,8 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import machine_differences
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.location import shift
-from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
-from rnnbench.analysis.verdict import Judged, Trial
+from rnnbench.analysis.stored import StoredRun, changes_between, estimated_ratios, located_ratios
+from rnnbench.analysis.verdict import Judged
 from rnnbench.errors import UserError
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
@@ -62,12 +61,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     judged = []
     machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
     for other, apart in zip(located[1:], machines, strict=True):
-        trial = Trial(dict.fromkeys(common, margin))
-        for key in common if not apart else ():
-            if key in located[0] and key in other:
-                low, mean = (shift(then, now) for then, now in zip(located[0][key], other[key], strict=True))
-                trial.look(key, low, mean)
-        judged.append(trial.verdicts())
+        judged.append({} if apart else changes_between(located[0], other, dict.fromkeys(common, margin)))
     rows = [
         TogetherRow(
             cases[key],

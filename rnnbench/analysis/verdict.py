@@ -14,7 +14,7 @@ a false alarm.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -81,9 +81,15 @@ class Trial:
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
     def look(self, case: str, low: Location, mean: Location, spent: float = 1.0) -> None:
-        """Add a look at where a case's log-ratios lie; `spent`: share of the error rate, at most 1 over all looks."""
+        """Add a look at where a case's log-ratios lie; `spent`: share of the error rate, at most 1 over all looks.
+
+        With a share of 0 nothing is judged, and the ratios are kept without intervals.
+        """
         edge = math.log1p(self.margins[case])
         known = self.evidence.setdefault(case, Evidence())
+        if not spent:
+            known.low, known.mean = (replace(UNKNOWN, value=location.value) for location in (low, mean))
+            return
         known.low, known.mean = (location.interval(1 - (1 - CONFIDENCE) * spent) for location in (low, mean))
         locations: dict[RatioName, Location] = {"low": low, "mean": mean}
         for ratio, location in locations.items():
@@ -102,6 +108,11 @@ class Trial:
     def decided(self) -> set[str]:
         """The cases that need no more data."""
         return {case for case, judged in self.verdicts().items() if judged.verdict != "inconclusive"}
+
+
+def share_of_look(number: int) -> float:
+    """The share of the error rate that a look may spend, for looks 1, 2, 3, ...: all shares sum to 1."""
+    return 1 / (number * (number + 1))
 
 
 def located(logs: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Location]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.history import MAD_TO_SPREAD, History, history, run_spread
+from rnnbench.analysis.history import LOWER_SHARE_OF_VARIANCE, History, RunScatter, history, run_scatter
 from rnnbench.analysis.location import Location, drawn_together
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.verdict import Q
@@ -16,7 +16,7 @@ from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
 from tests import workload as small
 from tests.stored import PROCESSOR, on
-from tests.validation.history_simulated import error_rates, simulated, stored_run
+from tests.validation.history_simulated import error_rates, simulated, stored_run, wandering
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 25)]
 
@@ -126,6 +126,8 @@ def test_one_run_that_something_slowed_is_no_lasting_change() -> None:
 
 def test_false_changes_are_rare_and_steps_are_found() -> None:
     table = error_rates(2, cases=80, lengths=(20,))
+    assert (table["with a false change"] <= 0.06).all()
+    table = table[table["correlation of neighbours"] == 0]
     assert (table["with a false change"] <= 0.02).all()
     shares = dict(zip(table["step"], table["found, at most one run off"], strict=True))
     assert shares[0.10] >= 0.9
@@ -173,7 +175,8 @@ def test_machines_that_take_turns_have_a_line_each() -> None:
     logs = np.repeat(np.array(values)[:, None, None], 6, axis=2)
     result = history([stored_run(number, CASES[:1], logs[number], python=str(number % 2)) for number in range(8)])
     assert [era.runs for era in result.eras] == [(0, 2, 4, 6), (1, 3, 5, 7)]
-    assert [era.spread for era in result.eras] == pytest.approx([0.0, MAD_TO_SPREAD * 0.04 / math.sqrt(2)])
+    seen = [era.scatter.variance for era in result.eras]
+    assert seen == pytest.approx([0.0, 0.04**2 / LOWER_SHARE_OF_VARIANCE / 2])
     assert [line.era for line in result.lines] == [0, 1]
     for line, era in zip(result.lines, result.eras, strict=True):
         assert {point.run: math.log(point.ratio.value) for point in line.points} == (
@@ -203,18 +206,41 @@ def test_cases_that_come_and_go_have_lines_of_their_own_runs() -> None:
 
 
 def test_the_scatter_from_run_to_run_is_what_the_points_own_errors_do_not_explain() -> None:
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(6)
     lines = [[Location(value, 0.003, 5.0) for value in rng.normal(0, 0.01, 40)] for _ in range(40)]
-    assert run_spread(lines) == pytest.approx((0.01**2 - 0.003**2) ** 0.5, rel=0.1)
-    assert run_spread([[Location(0.0, 1.0, 5.0)] * 3]) == 0.0
-    assert run_spread([]) == 0.0
+    assert run_scatter(lines).variance == pytest.approx(0.01**2 - 0.003**2, rel=0.2)
+    assert run_scatter(lines).correlation < 0.15
+    assert run_scatter([[Location(0.0, 1.0, 5.0)] * 3]) == RunScatter(0.0, 0.0)
+    assert run_scatter([]) == RunScatter(0.0, 0.0)
 
 
-def test_the_scatter_from_run_to_run_comes_from_medians_over_neighbours() -> None:
-    errors = [[0.01, 0.02, 0.04], [0.03, 0.04]]
-    values = [[0.0, 0.1, 0.3], [0.4, 0.2]]
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
+def test_the_correlation_of_neighbouring_runs_is_found_and_makes_means_less_certain(correlation: float) -> None:
+    rng = np.random.default_rng(7)
+    lines = wandering(rng, correlation, (40, 40), 0.01)
+    scatter = run_scatter([[Location(value, 0.0, 5.0) for value in line] for line in lines.tolist()])
+    assert scatter.correlation == pytest.approx(correlation, abs=0.1)
+    assert scatter.variance == pytest.approx(1e-4, rel=0.35)
+    assert scatter.lasting_variance == scatter.variance * (1 + scatter.correlation) / (1 - scatter.correlation)
+
+
+def test_a_line_that_wanders_and_comes_back_has_no_lasting_change() -> None:
+    rng = np.random.default_rng(8)
+    false = 0
+    for _ in range(30):
+        logs = wandering(rng, 0.8, (len(CASES), 20), 0.01)[:, :, None] + 0.002 * rng.standard_normal(
+            (len(CASES), 20, 6)
+        )
+        lines = history([stored_run(number, CASES, logs[:, number]) for number in range(20)]).lines
+        false += sum(bool(line.significant) for line in lines)
+    assert false / (30 * len(CASES)) < 0.03
+
+
+def test_the_scatter_from_run_to_run_comes_from_the_smaller_differences_of_neighbours() -> None:
+    errors = [[0.01, 0.02, 0.04], [0.03, 0.04], [0.01, 0.02], [0.01, 0.02]]
+    values = [[0.0, 0.1, 0.3], [0.4, 0.2], [0.0, 0.1], [0.0, 9.0]]  # the last one changed
     known = [[Location(*pair, 5.0) for pair in zip(*line, strict=True)] for line in zip(values, errors, strict=True)]
-    own = 0.02**2 + 0.04**2  # of the middle point of three
-    assert run_spread(known) == pytest.approx(math.sqrt(((MAD_TO_SPREAD * 0.2) ** 2 - own) / 2))
+    own, seen = 0.01**2 + 0.02**2, (2 * 0.1**2 + 0.2**2) / 3 / LOWER_SHARE_OF_VARIANCE
+    assert run_scatter(known).variance == pytest.approx((seen - own) / 2)
     alone = [[Location(value, math.nan, 0.0) for value in line] for line in values]  # one replicate each
-    assert run_spread(alone) == pytest.approx(MAD_TO_SPREAD * 0.2 / math.sqrt(2))
+    assert run_scatter(alone).variance == pytest.approx(seen / 2)

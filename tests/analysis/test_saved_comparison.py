@@ -10,11 +10,13 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.saved_comparison import UNDECIDED, UNFAIR, compare, in_turns
 from rnnbench.errors import UserError
 from rnnbench.report.export import pytest_benchmark as exporter
 from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.records import Case
 from tests.saved_files import MACHINE, benchmark, side, write
 from tests.stored import PROCESSOR, folder, on
 from tests.workload import case, reference_case
@@ -227,10 +229,12 @@ def test_processes_that_differ_among_themselves_raise_no_alarm(tmp_path: Path) -
 
 @pytest.mark.parametrize(("number", "verdict"), [(6, "regressed"), (3, "regressed"), (1, "inconclusive")])
 def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int, verdict: str) -> None:
-    own, layer = case("vanilla"), reference_case()
     exported, runs = [], []
     for slower in (1.0, 1.2):
-        times = {own: [[2 * slower * time] for time in STEADY[:number]], layer: [[time] for time in STEADY[:number]]}
+        times: dict[Case, list[list[float]]] = {}
+        for batch in range(MIN_CASES):
+            times |= {case("vanilla", batch_size=batch + 1): [[2 * slower * time] for time in STEADY[:number]]}
+            times |= {reference_case(batch_size=batch + 1): [[time] for time in STEADY[:number]]}
         path = folder(tmp_path, times)
         frame, info = load(path), read_info(path)
         file = tmp_path / f"{slower}.json"
@@ -240,10 +244,11 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
     comparison = compare(exported[0], exported[1], 0.025)
     [note] = comparison.notes
     assert note.startswith("Intervals are over replicates, each of a fresh process.")
-    [finding] = comparison.findings
-    [same] = stored.compare(runs[0], runs[1], {own.key: 0.025}).findings
+    margins = dict.fromkeys(runs[0].measurements, 0.025)
+    finding = comparison.findings[0]
+    [same] = [same for same in stored.compare(runs[0], runs[1], margins).findings if same.case == finding.case]
     assert (finding.case, finding.verdict, finding.replicates) == (same.case, same.verdict, same.replicates)
-    assert (finding.verdict, finding.reason) == (verdict, "" if verdict == "regressed" else UNDECIDED)
+    assert (finding.verdict, finding.reason) == (verdict, "" if verdict == "regressed" else TOO_FEW)
     for interval, expected in ((finding.low, same.low), (finding.mean, same.mean)):
         assert interval is not None
         assert expected is not None

@@ -10,15 +10,20 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.history import history
+from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
 from rnnbench.analysis.stored import StoredRun, common_cases, compare, read
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import FLUSHED
 from tests import workload as small
-from tests.stored import INFO, PROCESSOR, folder, on
+from tests.stored import INFO, PROCESSOR, folder, on, several
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
+
+
+def margins(run: StoredRun) -> dict[str, float]:
+    return dict.fromkeys(run.measurements, 0.025)
 
 
 def stored(parent: Path, measure: dict[str, Any]) -> StoredRun:
@@ -45,7 +50,7 @@ def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_pat
         replace(read(folder(tmp_path / str(index), {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})), info=info)
         for index, info in enumerate([INFO, on(PROCESSOR), on(replace(PROCESSOR, stepping="2")), on(None)])
     )
-    assert compare(base, same, {LOOP.key: 0.025}).findings[0].verdict == "unchanged"
+    assert compare(base, same, {LOOP.key: 0.025}).findings[0].verdict != "incomparable"
     for head, reason in (
         (other, "processor stepping was 1 and is 2"),
         (unknown, "the head was made by an rnnbench that did not record the machine's identity"),
@@ -57,18 +62,39 @@ def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_pat
 
 def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:
     base, head = (
-        read(folder(tmp_path / name, {LOOP: [[slower]] * 6, REFERENCE: [[1.0]] * 6}))
-        for name, slower in (("base", 2.0), ("head", 2.2))
+        read(folder(tmp_path / name, several([slower] * MIN_CASES))) for name, slower in (("base", 2.0), ("head", 2.2))
     )
-    comparison = compare(base, head, {LOOP.key: 0.025})
+    comparison = compare(base, head, margins(head))
     [run] = (tmp_path / "base").iterdir()
     [other] = (tmp_path / "head").iterdir()
     assert (comparison.suite, comparison.way) == ("test", "stored")
     assert (comparison.base, comparison.head) == (f"run {run.name}", f"run {other.name}")
-    [finding] = comparison.findings
-    assert (finding.case, finding.verdict, finding.replicates, finding.margin) == (LOOP, "regressed", 6, 0.025)
-    assert finding.low is not None
-    assert finding.low.value == pytest.approx(1.1)
+    assert len(comparison.findings) == MIN_CASES
+    for finding in comparison.findings:
+        assert (finding.verdict, finding.replicates, finding.margin) == ("regressed", 6, 0.025)
+        assert finding.low is not None
+        assert finding.low.value == pytest.approx(1.1)
+
+
+def test_too_few_cases_to_tell_how_much_runs_differ_get_no_verdict_and_end_with_2(tmp_path: Path) -> None:
+    base, head = (
+        read(folder(tmp_path / name, several([slower] * (MIN_CASES - 1))))
+        for name, slower in (("base", 2.0), ("head", 4.0))
+    )
+    comparison = compare(base, head, margins(head))
+    assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("inconclusive", TOO_FEW)}
+    assert all(finding.low and finding.low.value == pytest.approx(2.0) for finding in comparison.findings)
+    assert comparison.exit_code(strict=False) == 2
+
+
+def test_what_differs_from_run_to_run_is_no_change(tmp_path: Path) -> None:
+    wobble = [1.0, 1.04, 0.97, 1.02, 0.99, 1.05, 0.96, 1.01]  # of ratios that are exact within each run
+    base, head = (
+        read(folder(tmp_path / name, several([2 * factor for factor in factors])))
+        for name, factors in (("base", [1.0] * 8), ("head", wobble))
+    )
+    comparison = compare(base, head, margins(head))
+    assert {finding.verdict for finding in comparison.findings} == {"inconclusive"}
 
 
 def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: Path) -> None:

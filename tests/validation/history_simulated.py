@@ -1,9 +1,10 @@
 """Error rates of the history by simulation: time lines with known truth, with the real search and tests.
 
-A case's replicates scatter by about 1%, which varies over cases and runs. Each run adds a separate bias to each case,
-as memory layout does. A busy machine spoils a few points.
+A case's replicates scatter by about 1%, which varies over cases and runs. Each run adds a bias to each case, as memory
+layout does; neighbouring runs may share some of it. A busy machine spoils a few points.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,20 +20,29 @@ from tests.stored import MACHINE
 
 REPLICATES = 6
 SPREAD, SPREAD_OF_SPREADS = 0.01, 0.35  # over replicates; spread of its logarithm over cases and runs
+CORRELATIONS = (0.0, 0.5, 0.8)  # of neighbouring runs
 RUN_BIAS, BIAS_OF_CASES = 0.008, 0.3  # from run to run; spread of its logarithm over cases
 SPOILT, STALL = 0.02, 0.03  # share of spoilt points, and the mean of what a stall adds
 
 
-def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS) -> History:
-    """The history of runs with the given true log-ratios (cases, runs)."""
+def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS, correlation: float = 0.0) -> History:
+    """The history of runs with the given true log-ratios (cases, runs); `correlation`: of neighbouring runs' biases."""
     cases, runs = true.shape
     known = [small.case("gru", batch_size=number + 1) for number in range(cases)]
-    biases = bias * np.exp(BIAS_OF_CASES * rng.standard_normal((cases, 1))) * rng.standard_normal((cases, runs))
+    biases = np.exp(BIAS_OF_CASES * rng.standard_normal((cases, 1))) * wandering(rng, correlation, (cases, runs), bias)
     spoilt = np.where(rng.random((cases, runs)) < SPOILT, rng.exponential(STALL, (cases, runs)), 0.0)
     spread = SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal((cases, runs)))
     noise = spread[:, :, None] * rng.standard_normal((cases, runs, REPLICATES))
     logs = (true + biases + spoilt)[:, :, None] + noise
     return history([stored_run(number, known, logs[:, number]) for number in range(runs)])
+
+
+def wandering(rng: np.random.Generator, correlation: float, shape: tuple[int, int], spread: float) -> np.ndarray:
+    """Rows of values with this spread and correlation from column to column: AR(1)."""
+    values = spread * rng.standard_normal(shape)
+    for column in range(1, shape[1]):
+        values[:, column] = correlation * values[:, column - 1] + math.sqrt(1 - correlation**2) * values[:, column]
+    return values
 
 
 def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
@@ -52,19 +62,21 @@ def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environme
 def error_rates(histories: int, cases: int = 100, lengths: Sequence[int] = (5, 10, 20, 40)) -> pd.DataFrame:
     """A row for each number of runs and size of step: false changes of flat cases, and steps found in the others."""
     rows = []
-    for runs in lengths:
-        for step in (0.0, 0.03, 0.05, 0.10):
-            rng = np.random.default_rng([runs, round(100 * step)])
-            frames = [_one(rng, cases, runs, step) for _ in range(histories)]
-            rows.append({"runs": runs, "step": step, **_summary(pd.concat(frames))})
+    for correlation in CORRELATIONS:
+        for runs in lengths:
+            for step in (0.0, 0.03, 0.05, 0.10):
+                rng = np.random.default_rng([runs, round(100 * step), round(10 * correlation)])
+                frames = [_one(rng, cases, runs, step, correlation) for _ in range(histories)]
+                about = {"runs": runs, "correlation of neighbours": correlation, "step": step}
+                rows.append(about | _summary(pd.concat(frames)))
     return pd.DataFrame(rows)
 
 
-def _one(rng: np.random.Generator, cases: int, runs: int, step: float) -> pd.DataFrame:
+def _one(rng: np.random.Generator, cases: int, runs: int, step: float, correlation: float) -> pd.DataFrame:
     """A row for each case of one history; every tenth has a step at a random run, at least two from the ends."""
     at = np.where(np.arange(cases) % 10 == 0, rng.integers(2, runs - 1, cases), runs) if step else np.full(cases, runs)
     true = np.log1p(step) * (np.arange(runs) >= at[:, None])
-    lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true).lines}
+    lines = {line.case.workload.batch_size - 1: line for line in simulated(rng, true, correlation=correlation).lines}
     return pd.DataFrame([_facts(lines[case], int(at[case]), runs, step) for case in range(cases)])
 
 

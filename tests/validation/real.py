@@ -11,7 +11,6 @@ from rnnbench import load, suites
 from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.harness.coordinator.session import run_suite
-from rnnbench.store.records import WORKLOAD_AXES
 from tests.validation.hogs import hogs
 
 SUITE = Path(__file__).with_name("repeated.toml")
@@ -22,10 +21,12 @@ HEADS = {"Again200": 200, "Steps204": 204, "Steps210": 210, "Steps300": 300, "St
 
 def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
     """A row for each ratio: how many of the 95% intervals hold the true ratio. `busy` processes run beside it."""
-    with hogs(busy):
-        frames = [one_run() for _ in range(runs)]
-    rows = pd.concat([intervals(times_of(frame)) for frame in frames])
-    blocks = pd.concat([block_ratios(frame) for frame in frames])
+    rows, blocks = pd.DataFrame(), pd.Series(dtype=float)
+    for _ in range(runs):
+        with hogs(busy):
+            frame = one_run()
+        rows = pd.concat([rows, intervals(times_of(frame))])
+        blocks = pd.concat([blocks, block_ratios(frame)])
     parts = [(ratio, part) for ratio, part in rows.groupby("steps over base")] + [("all", rows)]
     return pd.DataFrame(
         {
@@ -43,11 +44,11 @@ def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
 
 def block_ratios(frame: pd.DataFrame) -> "pd.Series[float]":
     """The longest block over the shortest one, for each visit to a group, by the time that each case takes at best."""
-    windows = complete_visits(frame)
+    windows = complete_visits(frame).join(frame[["cell", "batch"]])
     windows = windows[windows["cell"].str.rpartition(":")[2] != "Steps0"]  # it does nothing
     best = windows["quantiles"].map(min).groupby(windows["case"]).transform("min")
     blocks = windows["batch"] * best
-    visits = blocks.groupby([windows["worker"], *(windows[axis] for axis in WORKLOAD_AXES)])
+    visits = blocks.groupby([windows["worker"], windows["workload"]])
     return visits.max() / visits.min()
 
 
@@ -73,7 +74,7 @@ def intervals(times: pd.DataFrame) -> pd.DataFrame:
     A call of n steps takes n s + o, where o is the time of the cell without steps, some 1% of the base.
     """
     rows = []
-    for _, workload in times.groupby([*WORKLOAD_AXES]):
+    for _, workload in times.groupby("workload"):
         logs = workload.pivot_table(index="replicate", columns="cell", values="log_seconds")
         overhead = float(np.exp((logs["Steps0"] - logs["Steps200"]).median()))
         for head, steps in HEADS.items():

@@ -1,5 +1,6 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
+import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -7,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
-from rnnbench.analysis.verdict import Judged, Trial, located
+from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.more_time import fewest_pairs, more_time
+from rnnbench.harness.check.more_time import fewest_pairs, least_seconds, more_time, refuse_short
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -23,11 +24,8 @@ from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
-# (share of the budget at a look, share of the error rate that the look spends). Early looks end a suite of clear cases
-# early. They cost the last look little, since a test this far out in its tail needs hardly any more data. A run's
-# `Planner` looks at widths, which costs nothing; `not_slower.Question` has no budget by which to place its looks.
-LOOKS = ((0.25, 0.1), (0.45, 0.2), (0.7, 0.3), (1.0, 0.4))
-MIN_REPLICATES = 4  # at a look
+MIN_PAIRS = 4  # of workers, before the first look: fewer tell too little of how much pairs differ
+LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,8 @@ def check(
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
-    Raises UserError if `out` can't be written, a side can't start or its rnnbench is too old. Raises Interrupted on
-    Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    Raises UserError if `out` can't be written, a side can't start, its rnnbench is too old or the budget can't be
+    enough. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
     pairs = start_pairs((base, head))
@@ -92,6 +90,7 @@ def check(
         stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
         hellos = pairs.start()
+        refuse_short(settings.budget_seconds, least_seconds(pairs, head.suite.settings, len(cases), MIN_PAIRS))
         folder = dated_folder(out, f"{head.suite.name}-check")
         with _faults_in_words(folder):
             for side in (base, head):
@@ -114,8 +113,8 @@ def check(
     verdicts = trial.verdicts()
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     if any(case_finding.verdict == "inconclusive" for case_finding in findings):
-        if runner.replicates < MIN_REPLICATES:
-            runner.notes.append(fewest_pairs(runner, selection.groups, settings.budget_seconds, MIN_REPLICATES))
+        if runner.replicates < MIN_PAIRS:
+            runner.notes.append(fewest_pairs(runner, selection.groups, settings.budget_seconds, MIN_PAIRS))
         else:
             runner.notes += more_time(runner, selection.groups, findings)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
@@ -137,23 +136,29 @@ def measure(
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Add replicates of observed cases until each is decided or the budget is spent; `LOOKS` says when to judge."""
+    """Add pairs until each observed case is decided or the budget is spent.
+
+    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. `tests/validation/verdicts_simulated.py` compared
+    this with a look after every pair, which spends the error rate on looks that see little more than the one before.
+    """
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
         on_progress(Progress(runner.replicates + 1, done, len(groups), max(0.0, left) if runner.replicates else None))
 
+    looks, next_look, goes_on = 0, MIN_PAIRS, True
     groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
-    for share, spent in LOOKS:
-        until = share * budget_seconds
-        while groups and (runner.replicates == 0 or runner.seconds + runner.expected_seconds(groups) <= until):
-            runner.replicate(groups, tell)
-            groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
-        if runner.replicates < MIN_REPLICATES and share < 1:
+    while groups and goes_on:
+        runner.replicate(groups, tell)
+        groups = _without(groups, {case.key for case in _cases(groups) if runner.failed(case)})
+        goes_on = runner.seconds + runner.expected_seconds(groups) <= budget_seconds
+        if goes_on and runner.replicates < next_look:
             continue
+        looks, next_look = looks + 1, math.ceil(LOOK_GROWTH * runner.replicates)
         # Decided cases are included: they still show how noisy cases are.
         low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
+        spent = share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
         for case in _cases(groups):
             trial.look(case.key, low[case.key], mean[case.key], spent)
         groups = _without(groups, trial.decided())

@@ -1,15 +1,33 @@
-"""How much more time a check would have needed for the cases that it left undecided."""
+"""How much time a check needs, before it begins; and how much more, for the cases that it left undecided."""
 
 import math
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Finding
+from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
+from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Group
-from rnnbench.text import plural
+from rnnbench.suite_file import Settings
+from rnnbench.text import plural, rounded_up
 
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that time does not help
+
+
+def least_seconds(pairs: WorkerPairs, settings: Settings, cases: int, fewest: int) -> float:
+    """Seconds from the start of a check that the `fewest` pairs take at least: their start, and nothing but windows."""
+    windows = 2 * settings.windows * settings.window_seconds * cases
+    return pairs.seconds + (fewest - 1) * pairs.start_seconds + fewest * windows
+
+
+def refuse_short(budget_seconds: float, least: float) -> None:
+    """Raise UserError if the budget can't be enough for a verdict."""
+    if budget_seconds < least:
+        raise UserError(
+            f"a budget of {budget_seconds:g} s is too short for a verdict: the fewest pairs of workers take at least "
+            f"{rounded_up(least)}, and the checks of the cases before take more"
+        )
 
 
 def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: float, fewest: int) -> str:

@@ -67,8 +67,8 @@ class GroupRecord:
 class Planner:
     """Adds replicates for imprecise ratios; if the budget is too small for all, each sweep's cheapest come first.
 
-    A run stops by the width of its intervals, which it may look at after every replicate. The looks of a check
-    (`check.LOOKS`) and of `assert_not_slower` (`not_slower.Question`) test hypotheses, so each look costs error rate.
+    A run stops by the width of its intervals, which it may look at after every replicate. The looks of a check and of
+    `assert_not_slower` (`not_slower.Question`) test hypotheses, so each look costs error rate.
 
     The values needed before every visit are kept as running sums, since a run may have ten thousand groups.
     """

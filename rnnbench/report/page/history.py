@@ -1,5 +1,6 @@
 """The section on history: what changed for good over many runs, in words, a figure and tables."""
 
+import math
 from collections.abc import Iterator
 
 from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
@@ -71,7 +72,7 @@ def _words(history: History, case_names: Names) -> Iterator[str]:
             where = " ".join(filter(None, [when(info), commit(info)]))
             size = f"{slower(change.ratio.value)} {change_interval(change.ratio)}"
             yield f"The largest {word}: {case_names.name(line.case)}, {size}, since {where}."
-    spreads = [era.spread for era in history.eras if len(era.runs) > 1]
+    spreads = [math.sqrt(era.scatter.variance) for era in history.eras if len(era.runs) > 1]
     scatter = f"{percent(max(spreads))} (standard deviation) more than its own interval says"
     yield f"From run to run an unchanged case's ratio varies by {scatter}."
 

@@ -1,7 +1,9 @@
 """The section on several runs side by side: what differs between them, in words, a figure and tables."""
 
+import math
 from collections.abc import Iterator
 
+from rnnbench.analysis.run_to_run import TOO_FEW
 from rnnbench.analysis.together import Together
 from rnnbench.report.figures import figure_together
 from rnnbench.report.figures.all_figures import picture
@@ -49,6 +51,8 @@ def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[s
             f"{run} against {runs[0]}, by the ratios to the reference in each: of {plural(len(judged), 'case')} "
             f"{', '.join(counts)} (margin {round_percent(together.margin)})."
         )
+        if not any(math.isfinite(change.deciding.lower) for _, change in judged):
+            yield f"No verdict: {TOO_FEW}."
         decided = [pair for pair in judged if pair[1].verdict in ("regressed", "improved")]
         if decided:
             row, change = max(decided, key=lambda pair: abs(pair[1].deciding.value - 1))

@@ -13,7 +13,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.check import LOOKS, check, select
+from rnnbench.harness.check.check import MIN_PAIRS, check, select
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.harness.check.sides import Side
 from rnnbench.store.folder import read_info
@@ -37,6 +37,7 @@ class FakeRunner:
     def __init__(self, ratio: Callable[[Case], float], noise: float, fault: BaseException | None) -> None:
         self.log_ratios: dict[str, Ratios] = {}
         self.replicates, self.seconds, self.notes = 0, 0.0, ["a note"]
+        self.start_seconds = PAIR_SECONDS
         self.visited: list[int] = []
         self.fixed_addresses = True
         self.closed = False
@@ -165,7 +166,7 @@ def test_undecided_cases_get_the_rest_of_the_budget_to_themselves(tmp_path: Path
     assert 60 - runner.expected_seconds([]) - 2 * CASE_SECONDS < runner.seconds <= 60
 
 
-@pytest.mark.parametrize("budget", [1.0, 9.0, 20.0, 120.0])
+@pytest.mark.parametrize("budget", [9.0, 20.0, 120.0])
 def test_the_budget_is_kept_but_for_the_first_pair(tmp_path: Path, budget: float) -> None:
     _, comparison, runner = run(tmp_path, noise=0.1, budget=budget)
     assert runner.replicates >= 1
@@ -173,11 +174,15 @@ def test_the_budget_is_kept_but_for_the_first_pair(tmp_path: Path, budget: float
     assert not set(verdicts(comparison).values()) & {"regressed", "improved"}
 
 
-def test_the_looks_spend_the_whole_error_rate_and_no_more() -> None:
-    shares = [share for share, _ in LOOKS]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
-    assert sum(spent for _, spent in LOOKS) == pytest.approx(1.0)
+def test_nothing_is_judged_before_the_fourth_pair_however_clear_it_is(tmp_path: Path) -> None:
+    _, comparison, runner = run(tmp_path, lambda case: 2.0, budget=15.0)
+    assert runner.replicates < MIN_PAIRS
+    assert set(verdicts(comparison).values()) == {"inconclusive"}
+    assert comparison.exit_code(strict=False) == 2
+    assert all(finding.low and finding.low.value == pytest.approx(2.0, rel=0.02) for finding in comparison.findings)
+    _, comparison, runner = run(tmp_path, lambda case: 2.0)
+    assert runner.replicates == MIN_PAIRS
+    assert set(verdicts(comparison).values()) == {"regressed"}
 
 
 def test_a_case_that_fails_in_the_head_is_a_regression_and_is_not_measured_again(tmp_path: Path) -> None:
@@ -260,6 +265,12 @@ def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any
     assert runner.visited == []
     runner.broken = {("base", case.key): "it fails" for group in chosen.groups for case in group.cases}
     check(base, head, chosen, **options)  # if nothing could be loaded, the message must say so
+
+
+def test_a_budget_that_cannot_be_enough_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a budget of 4 s is too short for a verdict: .* take at least 10 s, and"):
+        run(tmp_path, budget=4.0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_budget_that_is_too_short_is_told_with_one_that_is_enough(tmp_path: Path) -> None:
