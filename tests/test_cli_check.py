@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.store.folder import read_info
 from tests import repository, stored
-from tests import workload as small
 from tests.test_cli import in_process, rnnbench
 
 SUITE = """
@@ -24,7 +24,7 @@ windows = 2
 window_seconds = 0.002
 [check]
 margin = 0.9
-budget_seconds = 30
+budget_seconds = 90
 [[sweep]]
 cell = ["mine.py:Mine", "mine.py:Other"]
 reference = "gru"
@@ -59,14 +59,13 @@ def repo(tmp_path: Path) -> Path:
 
 
 def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_path: Path) -> None:
-    own, layer = small.case("vanilla"), small.reference_case()
     base, head = (
-        stored.folder(tmp_path / name, {own: [[slower + 0.001 * number] for number in range(6)], layer: [[1.0]] * 6})
+        stored.folder(tmp_path / name, stored.several([slower] * MIN_CASES))
         for name, slower in (("base", 2.0), ("head", 3.0))
     )
     done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md")
     assert done.returncode == 1
-    assert "1 of 1 case regressed" in done.stdout
+    assert "6 of 6 cases regressed" in done.stdout
     assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
 
 
@@ -283,7 +282,8 @@ def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(repo: Path) -> N
 
 @pytest.mark.alone
 def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None:
-    (repo / "mine.toml").write_text(SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmost_replicates = 4"))
+    suite = SUITE.replace("windows = 2", "windows = 2\nreplicates = 4\nmost_replicates = 4")
+    (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
     base = rnnbench("run", "mine.toml", cwd=repo).stdout.splitlines()[-1]
     same = rnnbench("compare", base, base, "--json", cwd=repo)
     assert same.returncode == 0, same.stderr
@@ -292,8 +292,8 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
     (repo / "mine.py").write_text(cell(times=8))
     slower = rnnbench("check", "mine.toml", "--baseline", base, "--json", cwd=repo)
     assert slower.returncode == 1, slower.stderr
-    verdicts = {line["cell"]: line["verdict"] for line in map(json.loads, slower.stdout.splitlines())}
-    assert verdicts["mine.py:Mine"] == "regressed"
+    findings = list(map(json.loads, slower.stdout.splitlines()))
+    assert {line["verdict"] for line in findings if line["cell"] == "mine.py:Mine"} == {"regressed"}
     head = slower.stderr.splitlines()[-1]
     assert (repo / head / "junit.xml").exists()
     info = json.loads((repo / base / "run.json").read_text())

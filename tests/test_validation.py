@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rnnbench.store.records import Case, Window
 from rnnbench.store.windows import read_windows
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from tests import stored
 from tests import workload as small
 from tests.analysis.scaling import made_up
 from tests.validation import __main__ as program
@@ -65,33 +65,34 @@ def test_sizes_of_a_run_are_held_out_whole_and_every_form_is_judged_by_them(tmp_
     assert (table["median, steps"] > 0.05).all()
 
 
-def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account() -> None:
+def repeated(name: str) -> Case:
+    return Case(f"repeated.py:{name}", "loop", small.workload())
+
+
+def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:
     step, overhead = 5e-6, 1e-4
     seconds = {"Steps0": overhead} | {
         name: steps * step + overhead for name, steps in {"Steps200": 200, **real.HEADS}.items()
     }
     rng = np.random.default_rng(0)
-    rows = [
-        {**asdict(small.workload()), "replicate": replicate, "cell": name, "log_seconds": math.log(value) + noise}
-        for replicate in range(6)
+    times = {
+        Case(f"repeated.py:{name}", "loop", small.workload()): [
+            [value * math.exp(rng.normal(0, 1e-4))] for _ in range(6)
+        ]
         for name, value in seconds.items()
-        for noise in [rng.normal(0, 1e-4)]
-    ]
-    table = real.intervals(pd.DataFrame(rows))
+    }
+    table = real.intervals(real.times_of(load(stored.folder(tmp_path, times))))
     assert (table["error"].abs() < 5e-4).all()
     assert len(table) == len(real.HEADS)
 
 
-def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(real, "complete_visits", lambda frame: frame)
-    arms = {"Steps0": (1, 1e-9), "Steps200": (8, 1e-3), "Steps800": (2, 4e-3), "Steps204": (16, 1e-3)}
-    rows = [
-        {**asdict(small.workload()), "worker": worker, "case": cell, "cell": f"repeated.py:{cell}"}
-        | {"batch": batch if worker else 8, "quantiles": [seconds * (1 + worker), 1.0]}
-        for worker in (0, 1)
-        for cell, (batch, seconds) in arms.items()
-    ]
-    assert real.block_ratios(pd.DataFrame(rows)).tolist() == pytest.approx([4.0, 2.0])
+def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(tmp_path: Path) -> None:
+    best = {"Steps0": 1e-9, "Steps200": 2e-3, "Steps800": 4e-3, "Steps204": 1e-3}
+    times = {
+        Case(f"repeated.py:{cell}", "loop", small.workload()): [[seconds, 1.0], [2 * seconds]]
+        for cell, seconds in best.items()
+    }
+    assert real.block_ratios(load(stored.folder(tmp_path, times))).tolist() == pytest.approx([4.0, 4.0])
 
 
 def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> None:
@@ -268,8 +269,9 @@ def test_a_command_is_measured_by_what_it_took_of_the_machine() -> None:
 
 def test_simulated_histories_have_a_row_for_each_length_and_step() -> None:
     table = history_simulated.error_rates(1, cases=10, lengths=(6,))
-    assert table["step"].tolist() == [0.0, 0.03, 0.05, 0.10]
-    assert table["lines with a step"].dropna().tolist() == [1, 1, 1]
+    kinds = len(history_simulated.CORRELATIONS)
+    assert table["step"].tolist() == [0.0, 0.03, 0.05, 0.10] * kinds
+    assert table["lines with a step"].dropna().tolist() == [1, 1, 1] * kinds
 
 
 def reference_of(case: Case, suite: suites.Suite) -> Case:

@@ -149,7 +149,15 @@ def _live(
         with adding(CONFIRM, TooManyCases):
             selection = check.select(first, second, parse_only(only, "--only"), device, any_number=yes)
         with shown_progress() as on_progress:
-            return check.check(first, second, selection, out=out, command=typed(), on_progress=on_progress)
+            return check.check(
+                first,
+                second,
+                selection,
+                out=out,
+                command=typed(),
+                on_progress=on_progress,
+                on_warning=output.tell,
+            )
 
 
 def _against_run(

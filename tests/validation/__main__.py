@@ -1,8 +1,9 @@
 """`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
-`faults` and `fuzz` take hours and are made only when they are named. `--only` makes their rows of one kind and keeps
-the others; `--share` tries that share of the full number. Their column `commit` says what was tried.
+`faults` and `fuzz` take hours, and `pairs` adds to what is kept, so these are made only when they are named. `--only`
+makes their rows of one kind and keeps the others; `--share` tries that share of the full number. Their column `commit`
+says what was tried.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.validation import (
     history_simulated,
     load,
     not_slower_simulated,
+    pairs,
     pytest_door,
     real,
     report_scale,
@@ -70,6 +72,8 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
     "verdicts-one-call-in-ten": [verdicts.slowed_in_one_call_of_ten(2, 120)],
 }
 PEERS = "verdicts-peers"
+PAIRS = "pairs"  # made only when named: each time adds the machine of that day
+PAIRS_SECONDS = 150
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
 LOAD = "load"
@@ -84,7 +88,7 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     names = args.tables
     made_always = [*TABLES, *TRIALS, PEERS]
-    known = [*made_always, *HARDENING, LOAD]
+    known = [*made_always, *HARDENING, LOAD, PAIRS]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
@@ -93,6 +97,8 @@ def main(arguments: list[str]) -> None:
         started = time.monotonic()
         if name in HARDENING:
             _keep_rows(name, HARDENING[name](args.share, args.only))
+        elif name == PAIRS:
+            _keep(name, started, table := pairs.pairs(PAIRS_SECONDS), pairs.summary(table))
         elif name in TABLES or name == LOAD:
             _keep(name, started, table := TABLES.get(name, load.load)(), table)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.more_time import fewest_pairs, least_seconds, more_time, refuse_short
+from rnnbench.harness.check.more_time import fewest_pairs, least_seconds, more_time, too_short
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -75,13 +75,15 @@ def check(
     out: Path,
     command: str,
     on_progress: Callable[[Progress], None],
+    on_warning: Callable[[str], None] = lambda text: None,
     start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
-    Raises UserError if `out` can't be written, a side can't start, its rnnbench is too old or the budget can't be
-    enough. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    `on_warning` gets what the user should know before anything is measured. Raises UserError if `out` can't be written,
+    a side can't start or its rnnbench is too old. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays,
+    without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
     pairs = start_pairs((base, head))
@@ -90,7 +92,10 @@ def check(
         stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
         hellos = pairs.start()
-        refuse_short(settings.budget_seconds, least_seconds(pairs, head.suite.settings, len(cases), MIN_PAIRS))
+        if warning := too_short(
+            settings.budget_seconds, least_seconds(pairs, head.suite.settings, len(cases), MIN_PAIRS)
+        ):
+            on_warning(warning)
         folder = dated_folder(out, f"{head.suite.name}-check")
         with _faults_in_words(folder):
             for side in (base, head):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Finding
-from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.turns.needed import TimeNeeded
@@ -21,13 +20,14 @@ def least_seconds(pairs: WorkerPairs, settings: Settings, cases: int, fewest: in
     return pairs.seconds + (fewest - 1) * pairs.start_seconds + fewest * windows
 
 
-def refuse_short(budget_seconds: float, least: float) -> None:
-    """Raise UserError if the budget can't be enough for a verdict."""
-    if budget_seconds < least:
-        raise UserError(
-            f"a budget of {budget_seconds:g} s is too short for a verdict: the fewest pairs of workers take at least "
-            f"{rounded_up(least)}, and the checks of the cases before take more"
-        )
+def too_short(budget_seconds: float, least: float) -> str:
+    """A warning that the budget can't be enough for a verdict about time; empty if it may be enough."""
+    if budget_seconds >= least:
+        return ""
+    return (
+        f"a budget of {budget_seconds:g} s is too short for a verdict about time: the fewest pairs of workers take at "
+        f"least {rounded_up(least)}, and the checks of the cases before take more"
+    )
 
 
 def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: float, fewest: int) -> str:

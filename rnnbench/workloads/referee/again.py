@@ -7,6 +7,7 @@ which it was timed.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from torch import Tensor
 
@@ -17,11 +18,23 @@ from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes.calls import CallCounts, watch
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
+from rnnbench.workloads.referee.work import Work, work_of
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
+
+
+class Counts(Protocol):
+    """How much a call did."""
+
+    @property
+    def operators(self) -> int:
+        """Operator calls."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
 
 
 def reference_case(case: Case) -> Case:
@@ -80,15 +93,15 @@ def check_repeats(built: Built, timed: TimedCall) -> None:
     inputs = timed.inputs or in_turn(built.input)
     only = timed_call(_watched_phase(built), built.runner(), inputs.tensors[:1], built.state, built.output_shape)
 
-    def counts() -> CallCounts:
+    def counts() -> Work:
         built.model.zero_grad(set_to_none=True)
-        return watch(only, built.input.device)
+        return work_of(only)
 
     if fault := kept_results(counts, lambda number: inputs.renew(f"repeated {number}")):
         raise CellError(f"it {fault}")
 
 
-def kept_results(counts: Callable[[], CallCounts], renew: Callable[[int], object]) -> str:
+def kept_results(counts: Callable[[], Counts], renew: Callable[[int], object]) -> str:
     """Whether a second call with the same input does less than the first, in words; empty if it does not.
 
     `counts` makes a call, and `renew` gives its input new values, other ones for each number.

@@ -1,0 +1,72 @@
+"""Real pairs of workers of equal code: each case's log-ratios in each pair, for simulations to draw from."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rnnbench import load, suites
+from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.harness.check.check import check, select
+from rnnbench.harness.check.sides import sides
+from rnnbench.report.words.processors import identity
+from rnnbench.store.folder import read_info
+from rnnbench.store.processor import Processor
+from tests.validation.hogs import hogs
+from tests.validation.verdicts import write_sides
+
+KEPT = Path("results/validation/pairs.csv")
+NO_MARGIN = 1e-9  # so that no case is decided, and all take part in every pair
+QUIET, BUSY = "nothing beside it", "a process that takes a core for seconds and rests"
+
+
+def pairs(budget_seconds: float) -> pd.DataFrame:
+    """A row for each case and pair of two checks, one of them beside another process; added to those kept before."""
+    made = pd.concat([_pairs(budget_seconds, beside) for beside in (QUIET, BUSY)])
+    return pd.concat([pd.read_csv(KEPT), made]) if KEPT.exists() else made
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each check: how much its pairs differ, and how much of that the cases of a pair share."""
+    rows = []
+    for (session, processor, beside), part in table.groupby(["session", "processor", "beside"], sort=False):
+        row = {"session": session, "processor": processor, "beside": beside, "pairs": part["pair"].nunique()}
+        for ratio in ("low", "mean"):
+            logs = part.pivot_table(index="pair", columns="case", values=ratio)
+            spreads = logs.std()
+            scaled = (logs - logs.mean()) / spreads
+            count = logs.shape[1]
+            shared = (count * scaled.mean(axis=1).var() - 1) / (count - 1)
+            row |= {
+                f"{ratio}: spread of the median case": spreads.median(),
+                f"{ratio}: least and most": f"{spreads.min():.4f} to {spreads.max():.4f}",
+                f"{ratio}: shared by a pair's cases": max(0.0, float(shared)),
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory() as scratch, hogs(int(beside == BUSY), rests=True):
+        base, head = Path(scratch) / "base", Path(scratch) / "head"
+        write_sides(base, head, {})
+        suite = suites.read(str(head / "planted.toml")).with_check(margin=NO_MARGIN, budget_seconds=budget_seconds)
+        with sides(suite, str(base), None, None) as (first, second):
+            selection = select(first, second, {}, None, any_number=False)
+            folder, _ = check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)
+        times = [replicate_times(complete_visits(load(folder / name))) for name in ("base", "head")]
+        info = read_info(folder / "head")
+    both = times[0].merge(times[1], on=["case", "replicate"], suffixes=("", "_head"))
+    names = {case: number for number, case in enumerate(sorted(both["case"].unique()))}
+    return pd.DataFrame(
+        {
+            "session": info.started[:16],
+            "processor": identity(Processor.from_json(info.environment["machine"]["processor"])).split(";")[0],
+            "beside": beside,
+            "pair": both["replicate"].astype(int),
+            "case": both["case"].map(names),
+            "low": np.round(both["log_seconds_head"] - both["log_seconds"], 6),
+            "mean": np.round(both["log_mean_head"] - both["log_mean"], 6),
+        }
+    )
