@@ -144,7 +144,7 @@ def explain(
     `breakdown`, `operators(name)`, `plot(name)`, `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
     RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
     """
-    from rnnbench.analysis.gap import of_profiled
+    from rnnbench.analysis.gaps.gap import of_profiled
     from rnnbench.harness.profiling.explain import explain as explain_live
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.screen.progress import shown_rounds

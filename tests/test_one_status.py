@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.gap import gaps
+from rnnbench.analysis.gaps.gap import gaps
 from rnnbench.analysis.history import history
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.replicate import log_seconds

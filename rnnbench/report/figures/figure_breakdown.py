@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from rnnbench.analysis.breakdown import NAMES, Share, What, breakdown
+from rnnbench.analysis.gaps.breakdown import NAMES, Share, What, breakdown
 from rnnbench.report.figures.canvas import look, short
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.series import COLORS

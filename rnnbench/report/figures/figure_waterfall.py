@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from rnnbench.analysis.between import Step
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.gap import Gap
+from rnnbench.analysis.gaps.between import Step
+from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.report.figures.canvas import look, short
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.series import COLORS

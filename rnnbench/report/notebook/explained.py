@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rnnbench.analysis.breakdown import frame
-from rnnbench.analysis.gap import Gap
+from rnnbench.analysis.gaps.breakdown import frame
+from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.notebook.measured import Measured
 from rnnbench.report.tables import table_operators

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.gap import LADDER, Gap, gaps
+from rnnbench.analysis.gaps.gap import LADDER, Gap, gaps
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.all_figures import Picture, picture
 from rnnbench.report.tables import table_breakdown, table_operators

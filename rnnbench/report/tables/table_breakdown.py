@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rnnbench.analysis.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
+from rnnbench.analysis.gaps.breakdown import NAMES, frame, in_one_piece, operators_per_step, profiler_cost
 from rnnbench.report.tables.table import Column, Table, of, table
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import MISSING, count, digits, duration, duration_interval, memory, whole_percent

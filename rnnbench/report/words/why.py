@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable
 
-from rnnbench.analysis.between import Libraries, Step, faster_library
-from rnnbench.analysis.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
-from rnnbench.analysis.gap import Gap
+from rnnbench.analysis.gaps.between import Libraries, Step, faster_library
+from rnnbench.analysis.gaps.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
+from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, span, whole_percent
 from rnnbench.store.profiles import Profile

@@ -19,7 +19,7 @@ from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
-from rnnbench.workloads.referee.work import Work, work_of
+from rnnbench.workloads.referee.work import CallWork, work_of
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
@@ -93,7 +93,7 @@ def check_repeats(built: Built, timed: TimedCall) -> None:
     inputs = timed.inputs or in_turn(built.input)
     only = timed_call(_watched_phase(built), built.runner(), inputs.tensors[:1], built.state, built.output_shape)
 
-    def counts() -> Work:
+    def counts() -> CallWork:
         built.model.zero_grad(set_to_none=True)
         return work_of(only)
 

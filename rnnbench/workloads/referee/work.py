@@ -21,14 +21,14 @@ PRODUCTS = {
 
 
 @dataclass
-class Work:
+class CallWork:
     """What one call computes."""
 
     operators: int = 0  # that the dispatcher sees below autograd
     macs: int = 0  # multiply-accumulates of matrix products
 
 
-def work_of(timed: TimedCall) -> Work:
+def work_of(timed: TimedCall) -> CallWork:
     """Make a call and count its work, backward included; whatever the call raises is passed on."""
     counter = _Counter()
     with timed.mode(), counter:
@@ -39,7 +39,7 @@ def work_of(timed: TimedCall) -> Work:
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.work = Work()
+        self.work = CallWork()
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

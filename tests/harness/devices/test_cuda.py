@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from rnnbench import load
-from rnnbench.analysis.breakdown import breakdown
+from rnnbench.analysis.gaps.breakdown import breakdown
 from rnnbench.analysis.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness import devices

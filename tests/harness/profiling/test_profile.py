@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity
 
-from rnnbench.analysis.breakdown import breakdown, in_one_piece
+from rnnbench.analysis.gaps.breakdown import breakdown, in_one_piece
 from rnnbench.harness import profiling
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.profiling import MAX_ROUNDS, file_name, profile

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.analysis.breakdown import operators_per_step
+from rnnbench.analysis.gaps.breakdown import operators_per_step
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.arms import Arm
 from rnnbench.harness.profiling import profile

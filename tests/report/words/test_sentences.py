@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.analysis.between import Step
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.gap import Gap
+from rnnbench.analysis.gaps.between import Step
+from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.analysis.noise import Noise
 from rnnbench.analysis.scaling.crossing import Crossing
 from rnnbench.analysis.verdict import Judged

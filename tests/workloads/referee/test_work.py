@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.referee.work import Work, work_of
+from rnnbench.workloads.referee.work import CallWork, work_of
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_backward_is_part_of_a_call_and_does_two_products_for_each_of_forward() 
 
 
 def test_nothing_is_no_work() -> None:
-    assert work_of(TimedCall(lambda: None, nullcontext)) == Work(0, 0)
+    assert work_of(TimedCall(lambda: None, nullcontext)) == CallWork(0, 0)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.analysis.breakdown import MAX_EXCESS, breakdown, in_one_piece
 from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.gaps.breakdown import MAX_EXCESS, breakdown, in_one_piece
+from rnnbench.analysis.gaps.shares import UNKNOWN
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 
 MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned
 OVERHEADS = ("overhead", "gaps")  # the shares of a breakdown outside kernels
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.breakdown import (
+from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.gaps.breakdown import (
     TOO_LONG,
     Share,
     breakdown,
@@ -16,7 +17,6 @@ from rnnbench.analysis.breakdown import (
     profiler_cost,
     total,
 )
-from rnnbench.analysis.estimate import estimate
 from rnnbench.store.profiles import Kernels, Operator, Profile
 from tests.analysis.profiles import profile
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import load
-from rnnbench.analysis.between import Step, between
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.gap import UNLIKE, Gap, gaps, is_alike, take_apart, worth_saying
+from rnnbench.analysis.gaps.between import Step, between
+from rnnbench.analysis.gaps.gap import UNLIKE, Gap, gaps, is_alike, take_apart, worth_saying
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -78,12 +78,10 @@ def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
 def test_what_is_left_when_a_cause_is_taken_off_is_as_uncertain_as_both() -> None:
     reference, [small, large] = rung(2.0, 2.0, 2.0), [cause(seconds=1.0, spread=0.3), cause(seconds=2.0, spread=0.4)]
     gap = take_apart({"loop": rung(10.0, 10.0, 10.0)}, reference, [small, large])
-    assert gap.steps == tuple(
-        Step(
-            "copy", "clone (mine.py:7)", estimate(removed.seconds), estimate([time / 8 for time in removed.seconds]), 16
-        )
-        for removed in (large, small)
-    )
+    for step, removed in zip(gap.steps, (large, small), strict=True):
+        assert (step.kind, step.what, step.calls) == ("copy", "clone (mine.py:7)", 16)
+        assert step.seconds == estimate(removed.seconds)
+        assert astuple(step.share) == pytest.approx(astuple(estimate([time / 8 for time in removed.seconds])))
     assert astuple(gap.rest.seconds) == pytest.approx(astuple(estimate([4.5, 5.0, 5.5])))
     assert astuple(gap.rest.share) == pytest.approx(astuple(estimate([4.5 / 8, 5.0 / 8, 5.5 / 8])))
     gap = take_apart({"loop": rung(9.7, 10.0, 10.3)}, reference, [large])
@@ -149,11 +147,13 @@ def test_where_there_is_no_gap_there_are_no_shares(
         assert np.isnan(astuple(step.share)).all()
 
 
-def test_what_was_not_measured_with_the_gap_or_where_there_was_none_has_no_share() -> None:
+def test_a_replicate_without_a_gap_does_not_hide_the_shares() -> None:
     most = dict.fromkeys(range(1, 12), 3.0)
     gap = take_apart({"loop": {0: 1.0, **most}, "hoisted": rung(*[1.0] * 12)}, rung(*[1.0] * 12))
-    assert gap.seconds.lower > 0
-    assert math.isnan(gap.steps[0].share.value)
+    assert astuple(gap.steps[0].share) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_what_was_not_measured_with_the_gap_has_no_share() -> None:
     gap = take_apart({"loop": {0: 4.0, 1: 4.0}, "hoisted": {1: 3.0, 2: 3.0}, "compiled": {2: 2.0}}, rung(1.0, 1.0, 1.0))
     assert [step.share.value for step in gap.steps] == pytest.approx([1 / 3, math.nan], nan_ok=True)
 

@@ -4,9 +4,9 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from rnnbench.analysis.between import between, faster_library
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.gap import own_causes, take_apart
+from rnnbench.analysis.gaps.between import between, faster_library
+from rnnbench.analysis.gaps.gap import own_causes, take_apart
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 from tests.analysis.profiles import cause, profile
 

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.between import UNKNOWN, Step, between, minus
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
+from rnnbench.analysis.gaps.between import Step, between, minus
+from rnnbench.analysis.gaps.shares import UNKNOWN, paired_share_of, share_of
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation
@@ -206,16 +207,15 @@ def _shared(cause: Step, steps: Sequence[Step]) -> int | None:
 
 def _of(size: Estimate, gap: TimesByReplicate) -> Estimate:
     """The share of the gap, for times of another process, which can't be paired with the gap's replicates."""
-    whole = estimate(list(gap.values()))
-    return Estimate(*(value / whole.value for value in astuple(size))) if whole.lower > 0 else UNKNOWN
+    return share_of(size, estimate(list(gap.values())))
 
 
 def _share_of(saved: TimesByReplicate, gap: TimesByReplicate) -> Estimate:
-    """The share of the gap, taken within each replicate; NaN if some replicate shows no gap."""
+    """The share of the gap, for times of the same replicates; NaN if there may be no gap."""
     replicates = sorted(saved.keys() & gap.keys())
-    if not replicates or not estimate(list(gap.values())).lower > 0 or min(gap[key] for key in replicates) <= 0:
+    if not replicates or not estimate(list(gap.values())).lower > 0:
         return UNKNOWN
-    return estimate([saved[replicate] / gap[replicate] for replicate in replicates])
+    return paired_share_of([saved[key] for key in replicates], [gap[key] for key in replicates])
 
 
 def _less(step: Step, named: Sequence[Step]) -> Step:
