@@ -24,9 +24,9 @@ windows = 2
 window_seconds = 0.001
 [check]
 margin = 0.9
-budget_seconds = 8
+budget_seconds = 60
 [defaults]
-batch_size = [1, 2]
+batch_size = [1, 2, 3]
 seq_len = 2
 hidden_size = 4
 [[sweep]]
@@ -43,7 +43,7 @@ class Plain(nn.RNNCell):
 class Gated(nn.GRUCell):
     pass
 """
-CASES = 8
+CASES = 12
 
 
 class Command:
