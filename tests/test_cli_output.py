@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.cli import output
 from rnnbench.store.records import Case
 from tests import stored
@@ -55,12 +57,13 @@ def folder(tmp_path: Path) -> Path:
     """A suite and two runs of it, the second slower than the first."""
     text = SUITE.replace('["combined", "gru"]', '"gru"').replace('"loop", "hoisted"', '"loop"')
     (tmp_path / "tiny.toml").write_text(text)
-    cases = small.case("gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32")
-    layers = small.reference_case(
-        "gru", batch_size=2, seq_len=3, input_size=64, hidden_size=8, output_size=10, dtype="float32"
-    )
+    sizes: dict[str, Any] = {"seq_len": 3, "input_size": 64, "hidden_size": 8, "output_size": 10, "dtype": "float32"}
     for name, slower in (("base", 2.0), ("head", 3.0)):
-        times = {cases: [[slower + 0.001 * replicate] for replicate in range(6)], layers: [[1.0]] * 6}
+        times: dict[Case, list[list[float]]] = {}
+        for batch in range(2, 2 + MIN_CASES):
+            own = small.case("gru", batch_size=batch, **sizes)
+            times |= {own: [[slower + 0.001 * replicate] for replicate in range(6)]}
+            times |= {small.reference_case("gru", batch_size=batch, **sizes): [[1.0]] * 6}
         stored.folder(tmp_path / "made" / name, times).rename(tmp_path / name)
     return tmp_path
 

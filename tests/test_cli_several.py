@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from tests import workload as small
-from tests.stored import folder
+from tests.stored import folder, several
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -37,13 +38,22 @@ def refused(*arguments: object) -> str:
 
 
 def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:
-    page = Path(call("--together", run(tmp_path, 2.0), run(tmp_path, 2.5), "--out", tmp_path / "out"))
+    runs = [folder(tmp_path, several([seconds] * MIN_CASES)) for seconds in (2.0, 2.5)]
+    page = Path(call("--together", *runs, "--out", tmp_path / "out"))
     assert page == tmp_path / "out" / "index.html"
     text = page.read_text(encoding="utf-8")
-    assert "of 1 case 1 slower" in text
+    assert "of 6 cases 6 slower" in text
     assert {file.name for file in (page.parent / "tables").iterdir()} == {
         f"{name}.{kind}" for name in ("together", "together_environment") for kind in ("csv", "md", "tex")
     }
+
+
+def test_runs_of_a_few_cases_are_shown_side_by_side_without_a_verdict(tmp_path: Path) -> None:
+    page = Path(call("--together", run(tmp_path, 2.0), run(tmp_path, 2.5), "--out", tmp_path / "out"))
+    text = page.read_text(encoding="utf-8")
+    assert "of 1 case 1 undecided" in text
+    assert "No verdict: fewer than 6 cases with an interval in both runs" in text
+    assert "+25%" in text
 
 
 def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp_path: Path) -> None:

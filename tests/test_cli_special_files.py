@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.analysis.run_to_run import MIN_CASES
 from tests import stored
 from tests import workload as small
 from tests.test_cli import SUITE, in_process, rnnbench
@@ -19,7 +20,7 @@ OWN, LAYER = small.case("vanilla"), small.reference_case()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tiny.toml").write_text(SUITE)
-    stored.folder(tmp_path / "made", {OWN: [[2.0]] * 6, LAYER: [[1.0]] * 6}).rename(tmp_path / "run")
+    stored.folder(tmp_path / "made", stored.several([2.0] * MIN_CASES)).rename(tmp_path / "run")
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe.toml")
     os.mkfifo(tmp_path / "pipe.json")

@@ -43,7 +43,8 @@ FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
 SIMULATED_FITS = 500
-SIMULATED_HISTORIES = 100  # with 100 cases each
+SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
+SIMULATED_ASSERTIONS = 300
 REAL_RUNS = 8  # with 30 intervals each
 BUSY_PROCESSES = 4
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
@@ -56,7 +57,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "cost": cost.cost,
     "fleet": fleet.fleets,
     "pytest-door": pytest_door.pytest_door,
-    "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_SUITES),
+    "not-slower-simulated": lambda: not_slower_simulated.error_rates(SIMULATED_ASSERTIONS),
     "slurm-sweep": slurm_sweep.sweeps,
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,

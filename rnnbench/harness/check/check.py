@@ -143,8 +143,8 @@ def measure(
 ) -> None:
     """Add pairs until each observed case is decided or the budget is spent.
 
-    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. `tests/validation/verdicts_simulated.py` compared
-    this with a look after every pair, which spends the error rate on looks that see little more than the one before.
+    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend error rate on
+    looks that see little more than the one before.
     """
 
     def tell(done: int) -> None:

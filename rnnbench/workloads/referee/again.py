@@ -18,8 +18,9 @@ from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.probes.calls import watch
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
-from rnnbench.workloads.referee.work import CallWork, work_of
+from rnnbench.workloads.referee.work import work_of
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
@@ -93,9 +94,12 @@ def check_repeats(built: Built, timed: TimedCall) -> None:
     inputs = timed.inputs or in_turn(built.input)
     only = timed_call(_watched_phase(built), built.runner(), inputs.tensors[:1], built.state, built.output_shape)
 
-    def counts() -> CallWork:
+    def counts() -> Counts:
         built.model.zero_grad(set_to_none=True)
-        return work_of(only)
+        try:
+            return work_of(only)
+        except Exception:  # some operators, such as `torch.cond`, do not run while the dispatcher is watched
+            return watch(only, built.input.device)
 
     if fault := kept_results(counts, lambda number: inputs.renew(f"repeated {number}")):
         raise CellError(f"it {fault}")

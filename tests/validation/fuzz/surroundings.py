@@ -21,6 +21,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rnnbench import load, suites, summarize
+from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.machine import scratch
@@ -260,7 +261,7 @@ BROKEN, FULL, CUT, WELL = "a pipe that nobody reads", "a full disk", "a disk tha
 def outputs(parent: Path) -> Target:
     """Standard output and standard error that can't be written: the exit code is still right."""
     base, slower = (
-        stored.folder(parent / name, {CASE: [[time + 0.001 * n] for n in range(6)], REFERENCE: [[1.0]] * 6})
+        stored.folder(parent / name, stored.several([time] * MIN_CASES))
         for name, time in (("base", 2.0), ("slower", 3.0))
     )
     runs = {"RUN": str(base), "SLOWER": str(slower)}

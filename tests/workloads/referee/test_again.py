@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench.cells import CELLS
+from rnnbench.cells import CELLS, CellError
 from rnnbench.store.records import Case, DType, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
@@ -27,9 +27,27 @@ AXES: list[dict[str, Any]] = [
 ]
 
 
-def timed(case: Case) -> tuple[Built, Any]:
+SHY = """
+from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+class Shy(nn.GRUCell):
+    def forward(self, input, h):
+        if _get_current_dispatch_mode() is not None:
+            raise NotImplementedError("no rule for this mode")
+        return super().forward(input, h)
+class Keeping(Shy):
+    kept = {}
+    def forward(self, input, h):
+        key = (input.sum().item(), h.sum().item())
+        if key not in self.kept:
+            self.kept[key] = super().forward(input, h)
+        return self.kept[key]
+"""
+
+
+def timed(case: Case, root: Path = Path()) -> tuple[Built, Any]:
     """A case without its reference, after a few calls, as a worker keeps it."""
-    built = build(case, Path())
+    built = build(case, root)
     kept = replace(built, reference=built.model)
     call = kept.timed_call()
     with call.mode():
@@ -98,6 +116,16 @@ def test_without_a_reference_a_case_must_do_what_a_new_instance_does_and_give_fi
         next(built.model.body.parameters()).fill_(torch.nan)
     with pytest.raises(ParityError, match="output has NaN or infinite values"):
         again.verify_alone(built, call, anew)
+
+
+def test_a_cell_that_does_not_run_while_the_dispatcher_is_watched_is_still_checked(tmp_path: Path) -> None:
+    (tmp_path / "shy.py").write_text(SHY)
+    case = Case("shy.py:Shy", "loop", small.workload(reference="gru"))
+    built, call = timed(case, tmp_path)
+    again.check_repeats(built, call)
+    keeping, call = timed(Case("shy.py:Keeping", "loop", small.workload(reference="gru")), tmp_path)
+    with pytest.raises(CellError, match="it keeps results: a second call"):
+        again.check_repeats(keeping, call)
 
 
 def counts(*operators: int) -> Any:
