@@ -26,7 +26,7 @@ Answer = Literal["slower", "not slower"]
 CONFIDENCE = 0.99
 FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
 GROWTH = 1.5  # of the number of rounds from look to look
-PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.5% to 1% was seen for real cells
+PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
@@ -34,7 +34,7 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 class Question:
     """The result of the looks so far; `low` and `mean` are the last look's ratios with intervals for any process.
 
-    Rounds of one process cost little, so its looks come ever further apart, while a check looks after every pair.
+    Rounds of one process cost little, so there are more of them between looks than a check has pairs.
     """
 
     factor: float
