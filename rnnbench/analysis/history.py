@@ -197,8 +197,9 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], run_variance: floa
         scatter.append(cost(values, weights, starts))  # spikes included
         fits.append(WeightedPoints(drawn, weights, starts))
     freedom = np.array([len(fit.values) - len(fit.starts) for fit in fits], dtype=float)
-    # 1 if a line's points scatter as the errors say; as for variances, cases borrow strength from each other.
-    factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom)
+    # 1 if a line's points scatter as the errors say. What differs from run to run is in the points' variances already,
+    # so lines may gain from all others.
+    factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom, max_gain=math.inf)
     return [
         replace(fit, factor=max(1.0, factor), freedom=free)
         for fit, factor, free in zip(fits, factors.tolist(), freedoms.tolist(), strict=True)

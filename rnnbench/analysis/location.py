@@ -88,9 +88,12 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
     return [Location(*row) for row in zip(values.tolist(), errors.tolist(), freedom.tolist(), strict=True)]
 
 
-def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def drawn_together(
+    variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN
+) -> tuple[np.ndarray, np.ndarray]:
     """Variances of similar things, each drawn up to the typical one, and their degrees of freedom with the gain.
 
+    `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
     A variance without freedom, or of zero, stays as it is; so do all variances if fewer than two others are left.
     """
     use = (freedom > 0) & (variances > 0)
@@ -102,7 +105,7 @@ def drawn_together(variances: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarr
         drawn[use] = prior
     else:
         drawn[use] = (prior_freedom * prior + freedom[use] * variances[use]) / (prior_freedom + freedom[use])
-    more[use] += np.minimum(prior_freedom, MAX_GAIN * freedom[use])
+    more[use] = np.minimum(more[use] + np.minimum(prior_freedom, max_gain * freedom[use]), freedom.sum())
     return np.maximum(drawn, variances), more
 
 
