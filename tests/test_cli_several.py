@@ -52,7 +52,7 @@ def test_runs_of_a_few_cases_are_shown_side_by_side_without_a_verdict(tmp_path: 
     page = Path(call("--together", run(tmp_path, 2.0), run(tmp_path, 2.5), "--out", tmp_path / "out"))
     text = page.read_text(encoding="utf-8")
     assert "of 1 case 1 undecided" in text
-    assert "No verdict: fewer than 6 cases with an interval in both runs" in text
+    assert "No verdict: fewer than 6 cases have an interval in both runs" in text
     assert "+25%" in text
 
 

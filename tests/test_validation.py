@@ -96,6 +96,20 @@ def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(tmp_path: Pat
     assert real.block_ratios(load(stored.folder(tmp_path, times))).tolist() == pytest.approx([4.0, 4.0])
 
 
+def test_the_coverage_of_several_runs_is_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"Steps0": 0, "Steps200": 200, **real.HEADS}
+    noise = np.random.default_rng(0)
+    times = {
+        repeated(name): [[(1e-4 + 5e-6 * count) * math.exp(noise.normal(0, 1e-3))] for _ in range(6)]
+        for name, count in steps.items()
+    }
+    frame = load(stored.folder(tmp_path, times))
+    monkeypatch.setattr(real, "one_run", lambda: frame)
+    table = real.coverage(2).set_index("steps over base")
+    assert table.loc["all", "intervals"] == 2 * len(real.HEADS)
+    assert table["groups with blocks within 1.5"].notna().tolist() == [False] * len(real.HEADS) + [True]
+
+
 def test_the_repeated_cells_are_a_valid_suite_with_one_group_for_each_size() -> None:
     groups = suites.read(str(real.SUITE)).groups({}, None, most=None)
     assert [len(group.cases) for group in groups] == [7] * 6

@@ -31,6 +31,9 @@ class Estimate:
     upper: float
 
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
 def from_logs(logs: np.ndarray) -> np.ndarray:
     """The ratios, or times, with these logarithms, limited so that their squares do not overflow."""
     values: np.ndarray = np.exp(np.clip(logs, -FARTHEST_LOG, FARTHEST_LOG))

@@ -3,8 +3,8 @@
 Each run gives a case one point, its log-ratio to the reference with a standard error. Points of unchanged code scatter
 by more than that error: each run has a bias of its own for each case, from the memory layout and the state of the
 machine that day, and the next run may share some of it. Variance and correlation of the bias are estimated over all
-cases, from the differences of runs next to each other and next but one. Points get the variance that such a bias leaves
-in the mean of many runs, so that a line that wanders has not changed.
+cases, from the differences of runs that are one and two runs apart. The variance of each point includes the one that
+such a bias leaves in the mean of many runs, so that slow random variation does not count as a change.
 
 `change_points` searches for changes. Each one is then tested: the two neighbouring levels by Student's t, with the
 scatter of the case's points drawn towards that of all cases. p is multiplied by the number of places where the change
@@ -35,7 +35,7 @@ MIN_CHANGE = 0.01  # nobody acts on a smaller change
 LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't move
 LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
 MAX_CORRELATION = 0.9  # of neighbouring runs
-MIN_FOR_CORRELATION = 30  # differences of runs next but one; fewer say nothing of it
+MIN_FOR_CORRELATION = 30  # differences of runs that are two runs apart; with fewer, none is assumed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RunScatter:
 
     @property
     def lasting_variance(self) -> float:
-        """The variance that independent runs would have, if the means of many runs were to scatter as much."""
+        """The variance of independent runs whose mean would be as uncertain as that of these correlated runs."""
         return self.variance * (1 + self.correlation) / (1 - self.correlation)
 
 
@@ -162,7 +162,7 @@ def _alike(infos: Sequence[RunInfo]) -> list[list[int]]:
 
 
 def run_scatter(lines: Sequence[Sequence[Location]]) -> RunScatter:
-    """How points scatter from run to run beyond their own errors, as all lines together show."""
+    """Estimate from all lines together how points scatter from run to run beyond their own errors."""
     near, farther = (_variance_between(lines, lag) for lag in (1, 2))
     is_shown = near > 0 and sum(max(0, len(line) - 2) for line in lines) >= MIN_FOR_CORRELATION
     # Of a bias with variance v and correlation r, differences have 2 v (1 - r), and over two runs 2 v (1 - r^2).

@@ -4,10 +4,11 @@ A sample is one case's log-ratios, one from each replicate. Its centre is the me
 with the error that follows from the winsorized variance (Tukey & McLaughlin 1963; Yuen 1974,
 doi:10.1093/biomet/61.1.165): a stall of the machine that spoils one replicate does not spoil the case.
 
-A dozen replicates say little of a variance, which is what limits a t test far out in its tail. Most cases of a suite
-are alike in noise, so a variance that happens to be small is drawn up to the typical one, by as much as the cases' own
-variances agree (Smyth 2004, doi:10.2202/1544-6115.1027). It is never drawn down, since a case may be noisier than the
-others. Nor do others count for more than a case's own values do, since what slows a whole replicate is in all of them.
+A variance is poorly known from a dozen replicates, which limits a t test far out in its tail. Most cases of a suite
+have similar noise, so a variance that is small by chance is raised towards the typical one, the more the cases agree
+(Smyth 2004, doi:10.2202/1544-6115.1027). A variance is never lowered, since a case may be noisier than the others. The
+other cases add at most as many degrees of freedom as a case has itself, because noise that hits a whole replicate
+affects all cases and makes their variances dependent.
 """
 
 import math
@@ -91,7 +92,7 @@ def locations(samples: Sequence[Sequence[float] | np.ndarray]) -> list[Location]
 def drawn_together(
     variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of similar things, each drawn up to the typical one, and their degrees of freedom with the gain.
+    """Raise the variances of similar samples towards the typical one; returns them and their degrees of freedom.
 
     `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
     A variance without freedom, or of zero, stays as it is; so do all variances if fewer than two others are left.
@@ -138,8 +139,8 @@ def _alone(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, float]:
 def _prior(variances: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
     """The typical variance and how many degrees of freedom it is worth; infinitely many if all agree.
 
-    A tenth of the variances at each end counts as if it were nearer (Phipson et al. 2016, doi:10.1214/16-AOAS920): a
-    few noisy cases must not make all others look unlike each other.
+    The lowest and highest tenth of the variances are clipped (Phipson et al. 2016, doi:10.1214/16-AOAS920), so that a
+    few noisy cases do not hide that the others agree.
     """
     half = freedom / 2
     logs = np.log(variances) - special.digamma(half) + np.log(half)

@@ -9,8 +9,8 @@ goes to each ratio, and half of that to each side, so either wrong answer is giv
 the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never exceeds
 one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 
-What holds in this process need not hold in the next, which has its memory elsewhere. Rounds of one process can't show
-by how much: `PROCESS_SPREAD` is added to the errors, and the rates hold where processes differ by no more than that.
+The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
+can't show. `PROCESS_SPREAD` is therefore added to the errors. The rates hold if processes differ by no more than that.
 """
 
 import math
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rnnbench.analysis.estimate import Estimate, as_ratio
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
 from rnnbench.analysis.location import locations
 from rnnbench.analysis.verdict import share_of_look
 
@@ -27,7 +27,6 @@ CONFIDENCE = 0.99
 FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
 GROWTH = 1.5  # of the number of rounds from look to look
 PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""What differs from run to run, and that no run's own spread shows: the state of the machine, the layout of memory.
+"""The variation between two runs of equal code, for example from the state of the machine or the layout of memory.
 
-Two runs show it in what their cases have in common: if nothing changed, the shifts of the cases scatter by their own
-errors, and by what differs between the two runs. The scatter is measured by Rousseeuw & Croux's Qn (1993,
-doi:10.1080/01621459.1993.10476408), the lower quartile of the distances of all pairs of cases: it needs no centre, and
-keeps its meaning while up to half of the cases have changed. What all cases share can't be seen in two runs.
+The replicates of a run do not show this variation. It is estimated from all cases of two runs: if the code is equal,
+the changes of the cases scatter by their own errors and by the variation between runs. The scatter is measured by Qn
+(Rousseeuw & Croux 1993, doi:10.1080/01621459.1993.10476408), the lower quartile of the distances between all pairs of
+cases. Qn needs no centre, and stays useful if up to half of the cases have changed. A change that all cases share
+can't be told from a change of the code.
 """
 
 import math
@@ -12,21 +13,35 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnnbench.analysis.location import Location
+from rnnbench.analysis.verdict import Trial
 
-MIN_CASES = 6  # with fewer, their scatter says too little
-MAX_CASES = 500  # of more, this many tell enough
-QN_TO_SPREAD = 2.2219  # of a normal distribution
-FREEDOM = 0.5  # degrees of freedom of Qn's square for each case, by simulation: 2.4 for 6 cases, 15 for 24
+MIN_CASES = 6  # for an estimate of the variation between runs
+MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
+QN_TO_SPREAD = 2.2219  # for a normal distribution
+FREEDOM = 0.5  # degrees of freedom of Qn's square, for each case
 TOO_FEW = (
-    f"fewer than {MIN_CASES} cases with an interval in both runs: what differs from run to run can't be told from a "
-    "change of the code"
+    f"fewer than {MIN_CASES} cases have an interval in both runs, so the normal variation between runs is not known"
 )
 
 
-def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | None:
-    """The shifts of the cases between two runs, each with the variance from run to run in its error.
+def look_at_runs(trials: Mapping[str, Trial], low: Mapping[str, Location], mean: Mapping[str, Location]) -> None:
+    """Add the only look at two runs to each case's trial, with the variation between runs in the errors.
 
-    None if fewer than `MIN_CASES` cases have an error of their own.
+    `low`, `mean`: the change of each case between the runs. With too few cases nothing is judged, and the ratios are
+    kept without intervals.
+    """
+    wider_low, wider_mean = with_run_to_run(low), with_run_to_run(mean)
+    for case, trial in trials.items():
+        if wider_low is None or wider_mean is None:
+            trial.look(case, low[case], mean[case], spent=0.0)
+        else:
+            trial.look(case, wider_low[case], wider_mean[case])
+
+
+def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | None:
+    """Add the variance between runs to the error of each case's change between two runs.
+
+    Returns None if fewer than `MIN_CASES` cases have an error of their own.
     """
     known = [shift for shift in shifts.values() if shift.freedom]
     if len(known) < MIN_CASES:
@@ -37,7 +52,7 @@ def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | Non
 
 
 def scatter(values: np.ndarray) -> float:
-    """Qn, an estimate of the standard deviation from at least two values."""
+    """Estimate the standard deviation by Qn, from at least two values."""
     values = values[:: math.ceil(len(values) / MAX_CASES)]
     n = len(values)
     half = n // 2 + 1

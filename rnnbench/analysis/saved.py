@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, columns, estimate
+from rnnbench.analysis.estimate import UNKNOWN, columns, estimate
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Saved
 
@@ -105,4 +105,4 @@ def sample(saved: Saved, key: str, reference: str | None) -> Sample:
 
 def _bounds(name: str, logs: tuple[float, ...]) -> dict[str, float]:
     """The estimate of values from their logarithms, as columns; NaN if there are none."""
-    return columns(name, estimate(logs) if logs else Estimate(math.nan, math.nan, math.nan))
+    return columns(name, estimate(logs) if logs else UNKNOWN)

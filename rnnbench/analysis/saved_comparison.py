@@ -9,7 +9,7 @@ from rnnbench.analysis.changes import changes
 from rnnbench.analysis.comparison import Comparison, Finding, Subject, one_sided, ordered, timed, with_counts
 from rnnbench.analysis.environments.processors import identity_differences
 from rnnbench.analysis.location import MIN_TO_TRIM, shift
-from rnnbench.analysis.run_to_run import TOO_FEW, with_run_to_run
+from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
 from rnnbench.analysis.saved import Sample, chosen, sample
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
@@ -98,8 +98,7 @@ def _verdicts(
 ) -> dict[str, Judged]:
     """The verdicts of the tests; benchmarks that can't get a verdict are not tested together with those that can.
 
-    `of_runs`: rnnbench's own runs in pytest-benchmark's format, whose replicates do not show what differs from run to
-    run; where too few benchmarks do, there are no verdicts.
+    `of_runs`: the files are runs of rnnbench that were exported, so the variation between runs is part of the errors.
     """
     trials = [Trial(dict.fromkeys(pairs, margin)) for _ in range(2)]
     for is_ratio in (True, False):  # noise differs between the two, so neither lends strength to the other
@@ -111,10 +110,13 @@ def _verdicts(
                 for side in (attrgetter("base"), attrgetter("head"))
             )
             shifts.append({key: shift(base[key], head[key]) for key in alike})
-        whole = [with_run_to_run(of_ratio) for of_ratio in shifts] if of_runs else shifts
-        for key in alike:
-            low, mean = ((known or bare)[key] for known, bare in zip(whole, shifts, strict=True))
-            trials[bool(reasons[key])].look(key, low, mean, 1.0 if all(whole) else 0.0)
+        trial_of = {key: trials[bool(reasons[key])] for key in alike}
+        if of_runs:
+            look_at_runs(trial_of, *shifts)
+            continue
+        low, mean = shifts
+        for key, trial in trial_of.items():
+            trial.look(key, low[key], mean[key])
     return {key: verdict for trial in trials for key, verdict in trial.verdicts().items()}
 
 

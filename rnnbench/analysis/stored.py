@@ -15,7 +15,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
-from rnnbench.analysis.run_to_run import TOO_FEW, with_run_to_run
+from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
@@ -99,18 +99,15 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
 
 
 def changes_between(base: LocatedRatios, head: LocatedRatios, margins: Mapping[str, float]) -> dict[str, Judged]:
-    """The verdicts of the cases with these margins, for those whose ratio is known in both runs, from one look.
+    """Judge the cases that have a ratio in both runs; `margins` by case key.
 
-    What differs from run to run is part of the errors. If there are too few cases to tell how much that is, the ratios
-    have no intervals and no verdicts.
+    The variation between runs is part of the errors. With too few cases to estimate it, the ratios have no intervals
+    and every verdict is `inconclusive`.
     """
     keys = [key for key in margins if key in base and key in head]
-    shifts = [{key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1)]
-    whole = [with_run_to_run(of_ratio) for of_ratio in shifts]
+    shifts = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
     trial = Trial(margins)
-    for key in keys:
-        low, mean = ((known or bare)[key] for known, bare in zip(whole, shifts, strict=True))
-        trial.look(key, low, mean, 1.0 if all(whole) else 0.0)
+    look_at_runs(dict.fromkeys(keys, trial), *shifts)
     return trial.verdicts()
 
 

@@ -20,14 +20,13 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.estimate import Estimate, as_ratio
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio
 from rnnbench.analysis.location import Location, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "inconclusive", "incomparable"]
 RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals, over all looks
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from tests.validation import (
     scaling,
     simulation,
     slurm_sweep,
+    stored_simulated,
     verdict_peers,
     verdicts,
     verdicts_simulated,
@@ -62,6 +63,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+    "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
 }

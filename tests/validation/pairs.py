@@ -1,4 +1,4 @@
-"""Real pairs of workers of equal code: each case's log-ratios in each pair, for simulations to draw from."""
+"""Real pairs of workers of equal code: the log-ratios of each case in each pair, as noise for simulations."""
 
 import tempfile
 from pathlib import Path

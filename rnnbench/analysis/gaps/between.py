@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate
 from rnnbench.analysis.gaps.breakdown import MAX_EXCESS, breakdown, in_one_piece
-from rnnbench.analysis.gaps.shares import UNKNOWN
 from rnnbench.store.profiles import PACKED, PACKING, Products, Profile
 
 MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, as_ratio, estimate
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio, estimate
 from rnnbench.analysis.gaps.between import Step, between, minus
-from rnnbench.analysis.gaps.shares import UNKNOWN, paired_share_of, share_of
+from rnnbench.analysis.gaps.shares import paired_share_of, share_of
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation

@@ -1,8 +1,8 @@
-"""A part's share of a whole when both are measured, with an interval that has the errors of both.
+"""The share of a measured whole that a measured part makes up, with a confidence interval.
 
-Fieller 1954 (doi:10.1111/j.2517-6161.1954.tb00159.x): the interval holds every share s for which the difference
-between the part and s times the whole is not beyond chance. It is exact for normal errors, while a division by the
-whole as if it were known leaves out its error.
+The interval accounts for the errors of the part and of the whole (Fieller 1954,
+doi:10.1111/j.2517-6161.1954.tb00159.x): it contains every share s for which the part does not differ significantly
+from s times the whole. It is exact if the errors are normal.
 """
 
 import math
@@ -11,26 +11,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnbench.analysis.estimate import Estimate, estimate, t_quantile
-
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, estimate, t_quantile
 
 
 def share_of(part: Estimate, whole: Estimate) -> Estimate:
-    """The share of a part that was measured apart from the whole; NaN if the whole may be zero or has no interval."""
+    """The share of a part that was measured independently of the whole.
+
+    Returns NaN if the whole has no interval, or one that contains zero.
+    """
     return _fieller(part.value, whole.value, _half(part) ** 2, _half(whole) ** 2, 0.0)
 
 
 def paired_share_of(parts: Sequence[float], wholes: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """The share of a part that was measured with the whole, a value of each for each replicate.
+    """The share of a part that was measured together with the whole, with one value of both for each replicate.
 
-    NaN if the whole may be zero, and without an interval for a single replicate. Raises ValueError if there is none.
+    Returns NaN if the interval of the whole contains zero. The bounds are NaN for a single replicate. Raises ValueError
+    if there is no replicate.
     """
-    n = len(parts)
+    part, whole, n = estimate(parts).value, estimate(wholes).value, len(parts)
     if n == 1:
-        return replace(UNKNOWN, value=parts[0] / wholes[0]) if wholes[0] > 0 else UNKNOWN
+        return replace(UNKNOWN, value=part / whole) if whole > 0 else UNKNOWN
     variances = np.cov(parts, wholes) * (t_quantile((1 + confidence) / 2, n - 1) ** 2 / n)
-    part, whole = estimate(parts).value, estimate(wholes).value
     return _fieller(part, whole, float(variances[0, 0]), float(variances[1, 1]), float(variances[0, 1]))
 
 

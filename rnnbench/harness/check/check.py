@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.check.more_time import fewest_pairs, least_seconds, more_time, too_short
+from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -24,7 +24,7 @@ from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
-MIN_PAIRS = 4  # of workers, before the first look: fewer tell too little of how much pairs differ
+MIN_PAIRS = 4  # of workers, before the first look; fewer are not enough to estimate how much pairs differ
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 
 
@@ -81,9 +81,9 @@ def check(
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
-    `on_warning` gets what the user should know before anything is measured. Raises UserError if `out` can't be written,
-    a side can't start or its rnnbench is too old. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays,
-    without a verdict.
+    `on_warning` is called with messages for the user before anything is measured. Raises UserError if `out` can't be
+    written, a side can't start or its rnnbench is too old. Raises Interrupted on Ctrl-C or SIGTERM: what was measured
+    stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
     pairs = start_pairs((base, head))
@@ -92,9 +92,7 @@ def check(
         stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
         hellos = pairs.start()
-        if warning := too_short(
-            settings.budget_seconds, least_seconds(pairs, head.suite.settings, len(cases), MIN_PAIRS)
-        ):
+        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, settings.budget_seconds):
             on_warning(warning)
         folder = dated_folder(out, f"{head.suite.name}-check")
         with _faults_in_words(folder):
@@ -115,21 +113,28 @@ def check(
                 refuse_equal(base, head, imported)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
             runner.notes += runner.recorded_notes()
-    verdicts = trial.verdicts()
+    return folder, _comparison(runner, base, head, selection, trial, settings.budget_seconds)
+
+
+def _comparison(
+    runner: PairedRunner, base: Side, head: Side, selection: Selection, trial: Trial, budget_seconds: float
+) -> Comparison:
+    """The findings of a check that has ended."""
+    cases, verdicts, notes = _cases(selection.groups), trial.verdicts(), list(runner.notes)
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     if any(case_finding.verdict == "inconclusive" for case_finding in findings):
         if runner.replicates < MIN_PAIRS:
-            runner.notes.append(fewest_pairs(runner, selection.groups, settings.budget_seconds, MIN_PAIRS))
+            notes.append(fewest_pairs(runner, selection.groups, budget_seconds, MIN_PAIRS))
         else:
-            runner.notes += more_time(runner, selection.groups, findings)
+            notes += more_time(runner, selection.groups, findings)
     findings += one_sided(selection.only_base, "in the base") + one_sided(selection.only_head, "in the head")
-    return folder, Comparison(
+    return Comparison(
         suite=head.suite.name,
         base=base.about,
         head=head.about,
         way="paired",
         findings=ordered(findings),
-        notes=tuple(map(base.in_words, runner.notes)),
+        notes=tuple(map(base.in_words, notes)),
         seconds=round(runner.seconds, 1),
     )
 
@@ -143,8 +148,8 @@ def measure(
 ) -> None:
     """Add pairs until each observed case is decided or the budget is spent.
 
-    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend error rate on
-    looks that see little more than the one before.
+    The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of the
+    error rate on almost the same data again.
     """
 
     def tell(done: int) -> None:

@@ -14,19 +14,18 @@ from rnnbench.text import plural, rounded_up
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that time does not help
 
 
-def least_seconds(pairs: WorkerPairs, settings: Settings, cases: int, fewest: int) -> float:
-    """Seconds from the start of a check that the `fewest` pairs take at least: their start, and nothing but windows."""
+def too_short(pairs: WorkerPairs, settings: Settings, cases: int, fewest: int, budget_seconds: float) -> str:
+    """A warning if the budget can't be enough for the `fewest` pairs that a verdict needs; empty otherwise.
+
+    `pairs` has started its first pair. Only the start of the pairs and their windows are counted.
+    """
     windows = 2 * settings.windows * settings.window_seconds * cases
-    return pairs.seconds + (fewest - 1) * pairs.start_seconds + fewest * windows
-
-
-def too_short(budget_seconds: float, least: float) -> str:
-    """A warning that the budget can't be enough for a verdict about time; empty if it may be enough."""
+    least = pairs.seconds + (fewest - 1) * pairs.start_seconds + fewest * windows
     if budget_seconds >= least:
         return ""
     return (
-        f"a budget of {budget_seconds:g} s is too short for a verdict about time: the fewest pairs of workers take at "
-        f"least {rounded_up(least)}, and the checks of the cases before take more"
+        f"a budget of {budget_seconds:g} s is too short for a verdict about time: {fewest} pairs of workers take at "
+        f"least {rounded_up(least)}, and checking the cases first takes longer"
     )
 
 

@@ -7,7 +7,6 @@ which it was timed.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from torch import Tensor
 
@@ -18,24 +17,15 @@ from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes.calls import watch
+from rnnbench.workloads.probes.calls import CallCounts, watch
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
-from rnnbench.workloads.referee.work import work_of
+from rnnbench.workloads.referee.work import CallWork, work_of
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
 
 
-class Counts(Protocol):
-    """How much a call did."""
-
-    @property
-    def operators(self) -> int:
-        """Operator calls."""
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
+Counts = CallWork | CallCounts  # both have `operators` and `macs`
 
 
 def reference_case(case: Case) -> Case:

@@ -1,4 +1,4 @@
-"""How much a call computes, counted while it runs: cheaper than a profile, which also says what runs inside what."""
+"""Count the operators and multiply-accumulates of a call in torch's dispatcher, which costs less than a profile."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ PRODUCTS = {
 
 @dataclass
 class CallWork:
-    """What one call computes."""
+    """The work of one call."""
 
-    operators: int = 0  # that the dispatcher sees below autograd
+    operators: int = 0  # calls that reach the dispatcher below autograd
     macs: int = 0  # multiply-accumulates of matrix products
 
 

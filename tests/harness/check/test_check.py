@@ -273,8 +273,8 @@ def test_a_budget_that_cannot_be_enough_is_told_before_anything_is_measured(tmp_
     warnings: list[str] = []
     assert run(tmp_path, budget=4.0, warnings=warnings)[2].replicates == 1
     assert warnings == [
-        "a budget of 4 s is too short for a verdict about time: the fewest pairs of workers take at least 10 s, "
-        "and the checks of the cases before take more"
+        "a budget of 4 s is too short for a verdict about time: 4 pairs of workers take at least 10 s, "
+        "and checking the cases first takes longer"
     ]
     run(tmp_path, budget=60.0, warnings=warnings)
     assert len(warnings) == 1
