@@ -17,15 +17,11 @@ from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes.calls import CallCounts, watch
+from rnnbench.workloads.probes.calls import CallWork, work
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
-from rnnbench.workloads.referee.work import CallWork, work_of
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
-
-
-Counts = CallWork | CallCounts  # both have `operators` and `macs`
 
 
 def reference_case(case: Case) -> Case:
@@ -84,25 +80,22 @@ def check_repeats(built: Built, timed: TimedCall) -> None:
     inputs = timed.inputs or in_turn(built.input)
     only = timed_call(_watched_phase(built), built.runner(), inputs.tensors[:1], built.state, built.output_shape)
 
-    def counts() -> Counts:
+    def next_work() -> CallWork:
         built.model.zero_grad(set_to_none=True)
-        try:
-            return work_of(only)
-        except Exception:  # some operators, such as `torch.cond`, do not run while the dispatcher is watched
-            return watch(only, built.input.device)
+        return work(only)
 
-    if fault := kept_results(counts, lambda number: inputs.renew(f"repeated {number}")):
+    if fault := kept_results(next_work, lambda number: inputs.renew(f"repeated {number}")):
         raise CellError(f"it {fault}")
 
 
-def kept_results(counts: Callable[[], Counts], renew: Callable[[int], object]) -> str:
+def kept_results(next_work: Callable[[], CallWork], renew: Callable[[int], object]) -> str:
     """Whether a second call with the same input does less than the first, in words; empty if it does not.
 
-    `counts` makes a call, and `renew` gives its input new values, other ones for each number.
+    `next_work` makes a call, and `renew` gives its input new values, other ones for each number.
     """
     for number in range(REPEATS):
         renew(number)
-        new, repeated = counts(), counts()
+        new, repeated = next_work(), next_work()
         if repeated.operators >= new.operators and repeated.macs >= new.macs:
             return ""
     return (
