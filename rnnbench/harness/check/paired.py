@@ -13,7 +13,7 @@ from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
-from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
+from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
@@ -123,9 +123,7 @@ class PairedRunner:
 
     def _visit(self, group: Group) -> bool:
         """Measure a group once; returns False if a fresh pair must repeat it."""
-        for worker in self._pairs.workers.values():
-            worker.pin(measuring_cores(group.workload.cores))
-        sides = {name: VisitSide(worker, self._recorders[name]) for name, worker in self._pairs.workers.items()}
+        sides = self._sides(group.workload)
         try:
             windows = self._visitor.visit(group, sides, self.replicates)
         except CaseLost as lost:
@@ -135,6 +133,18 @@ class PairedRunner:
             return False  # the recorder has noted why
         self._keep(windows)
         return True
+
+    def _sides(self, workload: Workload) -> dict[str, VisitSide]:
+        """The sides of a visit. On a device that processes share, both are prepared at the same time."""
+        workers, timed_on = self._pairs.workers, measuring_cores(workload.cores)
+        others = [timed_on] * len(workers)
+        if is_shared(workload.device):
+            # In random order: a side's memory may be near the cores on which its cases are prepared.
+            others = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
+        return {
+            name: VisitSide(worker, self._recorders[name], timed_on, other_cores)
+            for (name, worker), other_cores in zip(workers.items(), others, strict=True)
+        }
 
     def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:
         """Add a complete visit's log-ratios."""

@@ -186,8 +186,8 @@ class LaneRunner:
     def _visit(self, group: Group) -> list[Window] | None:
         """Measure a group once; returns None if a fresh worker must repeat it."""
         assert self._worker is not None
-        self._worker.pin(self.lane.cores(group.workload.cores))
-        sides = {self.lane.name: VisitSide(self._worker, self._shared.recorder)}
+        cores = self.lane.cores(group.workload.cores)
+        sides = {self.lane.name: VisitSide(self._worker, self._shared.recorder, cores, cores)}
         try:
             return self._visitor.visit(group, sides, self.replicates)[self.lane.name]
         except CaseLost as lost:

@@ -5,9 +5,13 @@ matter. A check visits on two sides, and each case takes turns with itself on th
 """
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, WindowPlace
@@ -19,13 +23,17 @@ from rnnbench.harness.turns.waits import Wait
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite_file import Settings
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class VisitSide:
-    """One side of a visit: a worker, and the recorder of what it measures."""
+    """One side of a visit: a worker, the recorder of what it measures, and the cores that it runs on."""
 
     worker: WorkerProcess
     recorder: Recorder
+    cores: Sequence[int]  # for its windows
+    other_cores: Sequence[int]  # for all that is not timed
 
 
 class CaseLost(Exception):
@@ -61,48 +69,48 @@ class Visitor:
         A case that can't be prepared on one side is left out on all. Raises CaseLost or VisitCut if fresh
         workers must repeat the visit.
         """
-        side, case = next(iter(sides)), group.cases[0]
-        windows: dict[str, list[Window]] = {name: [] for name in sides}
-        try:
-            ready = []
-            # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
-            for case in self._rng.sample(group.cases, len(group.cases)):
-                is_ready = True
-                for side in self._rng.sample(list(sides), len(sides)):
-                    is_ready &= self._prepare(sides[side], case)
-                if is_ready:
-                    ready.append(case)
-            turns = self._turns(ready, list(sides))
-            turn_counts = Counter(side for side, _, _ in turns)
-            waits: defaultdict[tuple[str, Case], list[Wait]] = defaultdict(list)
-            for side, case, plan in turns:
-                worker, recorder = sides[side].worker, sides[side].recorder
-                place = WindowPlace(replicate, len(windows[side]), turn_counts[side])
-                window = recorder.window(worker, case, plan, place, self._seconds())
-                self.remember([window])
-                windows[side].append(window)
-                waits[side, case].append(Wait(window, worker.waited_seconds))
-                if len(windows[side]) < turn_counts[side]:
-                    recorder.keep(window)
-            for side, case in waits:
-                sides[side].recorder.verify(sides[side].worker, case, waits[side, case])
-            for side in sides:
-                sides[side].recorder.ask(sides[side].worker, release())
-        except WorkerLost as lost:
-            raise CaseLost(side, case, str(lost)) from None
-        for side in turn_counts:  # the last window makes a visit complete, so it is kept only now
-            sides[side].recorder.keep(windows[side][-1])
-        return windows
+        # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
+        cases = self._rng.sample(group.cases, len(group.cases))
+        order = self._rng.sample(list(sides), len(sides))
+        prepared = _untimed({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
+        ready = [case for case in cases if all(case in kept for kept in prepared.values())]
+        timed = self._time(ready, sides, replicate)
+        _untimed({name: partial(_verify, name, sides[name], ready, timed[name]) for name in order}, sides)
+        for name, side in sides.items():  # the last window makes a visit complete, so it is kept only now
+            for wait in timed[name][-1:]:
+                side.recorder.keep(wait.window)
+        return {name: [wait.window for wait in waits] for name, waits in timed.items()}
 
-    def _prepare(self, side: VisitSide, case: Case) -> bool:
-        """Prepare a case in a side's worker; returns whether it can be timed there."""
-        if side.recorder.dropped(case) or side.recorder.unobserved(case):
-            return False
-        plan = side.recorder.prepare(side.worker, case, self._plans.get(case.key))
-        if plan is None:
-            return False
-        self._plans.setdefault(case.key, plan)
-        return True
+    def _prepare(self, name: str, side: VisitSide, cases: Sequence[Case]) -> list[Case]:
+        """Prepare cases in a side's worker; returns those that can be timed there."""
+        ready = []
+        for case in cases:
+            if side.recorder.dropped(case) or side.recorder.unobserved(case):
+                continue
+            with _lost_at(name, case):
+                plan = side.recorder.prepare(side.worker, case, self._plans.get(case.key))
+            if plan is not None:
+                self._plans.setdefault(case.key, plan)
+                ready.append(case)
+        return ready
+
+    def _time(self, cases: Sequence[Case], sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Wait]]:
+        """Time the windows of a visit on all sides; the last window of each side is not kept yet."""
+        for side in sides.values():
+            side.worker.pin(side.cores)
+        turns = self._turns(cases, list(sides))
+        turn_counts = Counter(name for name, _, _ in turns)
+        waits: dict[str, list[Wait]] = {name: [] for name in sides}
+        for name, case, plan in turns:
+            worker, recorder = sides[name].worker, sides[name].recorder
+            place = WindowPlace(replicate, len(waits[name]), turn_counts[name])
+            with _lost_at(name, case):
+                window = recorder.window(worker, case, plan, place, self._seconds())
+            self.remember([window])
+            waits[name].append(Wait(window, worker.waited_seconds))
+            if len(waits[name]) < turn_counts[name]:
+                recorder.keep(window)
+        return waits
 
     def _turns(self, cases: Sequence[Case], sides: Sequence[str]) -> list[tuple[str, Case, Plan]]:
         """The windows of a visit in their order: side, case and plan of each."""
@@ -116,3 +124,39 @@ class Visitor:
             order = balanced_order(arms, self._settings.windows, self._rng)
             turns += [(side, case, plans[case.key]) for side, case in order]
         return turns
+
+
+def _verify(name: str, side: VisitSide, cases: Sequence[Case], waits: Sequence[Wait]) -> None:
+    """Compare the timed cases of a side with their references again, and release them."""
+    for case in cases:
+        with _lost_at(name, case):
+            side.recorder.verify(side.worker, case, [wait for wait in waits if wait.window.case == case.key])
+    if cases:
+        with _lost_at(name, cases[-1]):
+            side.recorder.ask(side.worker, release())
+
+
+@contextmanager
+def _lost_at(side: str, case: Case) -> Iterator[None]:
+    try:
+        yield
+    except WorkerLost as lost:
+        raise CaseLost(side, case, str(lost)) from None
+
+
+def _untimed(jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, VisitSide]) -> dict[str, Result]:
+    """Run a job for each side, and return the results: at the same time if no two sides share a core."""
+    cores = [core for side in sides.values() for core in side.other_cores]
+    for side in sides.values():
+        side.worker.pin(side.other_cores)
+    if len(jobs) == 1 or len(set(cores)) < len(cores):
+        return {name: job() for name, job in jobs.items()}
+    with futures.ThreadPoolExecutor(len(jobs)) as pool:
+        running = {name: pool.submit(job) for name, job in jobs.items()}
+        try:
+            futures.wait(running.values())
+        except BaseException:  # Ctrl-C: do not wait for a case that hangs
+            for side in sides.values():
+                side.worker.kill()
+            raise
+    return {name: job.result() for name, job in running.items()}

@@ -18,6 +18,17 @@ def measuring_cores(number: int) -> list[int]:
     return allowed_cores()[-number:]
 
 
+def preparing_cores(number: int, sides: int) -> list[list[int]]:
+    """For each side, `number` cores for work that is not timed: cores of its own if there are enough.
+
+    One set is that of `measuring_cores`; otherwise all are.
+    """
+    cores = allowed_cores()
+    if number * sides > len(cores):
+        return [measuring_cores(number)] * sides
+    return [cores[len(cores) - number * (side + 1) :][:number] for side in range(sides)]
+
+
 def cores_apart(number: int, root: Path = SYSTEM) -> list[tuple[int, ...]]:
     """Disjoint sets of `number` allowed cores, the last cores first; no physical core is in two sets.
 

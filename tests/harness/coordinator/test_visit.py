@@ -1,6 +1,7 @@
 """A visit with one side, as in a run, and with two, as in a check."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,12 @@ SETTINGS = Settings(windows=4, window_seconds=0.01)
 class Visits:
     """Sides with one worker each; `turns`: (side, case) of each window, in order of time."""
 
-    def __init__(self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self, parent: Path, sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None], *, apart: bool
+    ) -> None:
+        """`apart`: each side has cores of its own for what is not timed."""
         self.clock = FakeClock()
+        self.other_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
         self.folders: list[RunFolder] = []
         self.turns: list[tuple[str, str]] = []
         self.sides = {name: self._side(parent, name, fault) for name in sides}
@@ -47,7 +52,7 @@ class Visits:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
         worker: Any = FakeWorker("0000", self.clock, watch, lambda key: 0.01)
-        return VisitSide(worker, recorder)
+        return VisitSide(worker, recorder, [0], self.other_cores[name])
 
 
 @pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
@@ -60,8 +65,13 @@ def sides(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
     opened: list[Visits] = []
 
-    def make(sides: Sequence[str], fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None) -> Visits:
-        opened.append(Visits(tmp_path, sides, fault))
+    def make(
+        sides: Sequence[str],
+        fault: Callable[[str, dict[str, Any]], None] = lambda side, message: None,
+        *,
+        apart: bool = True,
+    ) -> Visits:
+        opened.append(Visits(tmp_path, sides, fault, apart=apart))
         return opened[-1]
 
     yield make
@@ -194,3 +204,68 @@ def test_a_worker_whose_clock_is_slow_fails_its_case(begin: Callable[..., Visits
         visits.visitor.visit(GROUP, visits.sides, replicate=0)
     known = visits.sides["run"].recorder.measurements[KEYS[1]]
     assert (known.status, known.reason) == ("failed", "its clock says 0.04 s where 1.4 s passed")
+
+
+@pytest.mark.parametrize("op", ["prepare", "verify"])
+def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_time(
+    begin: Callable[..., Visits], op: str
+) -> None:
+    meeting = threading.Barrier(2, timeout=60)
+    visits = begin(["base", "head"], lambda side, message: meeting.wait() if message["op"] == op else None)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Callable[..., Visits], apart: bool) -> None:
+    at_work: set[str] = set()
+    pins: dict[str, list[int]] = {}
+
+    def watch(side: str, message: dict[str, Any]) -> None:
+        if message["op"] == "window" or not apart:
+            assert not at_work
+        at_work.add(side)
+        assert message["op"] != "window" or pins == {"base": [0], "head": [0]}
+        at_work.discard(side)
+
+    visits = begin(["base", "head"], watch, apart=apart)
+    for name, side in visits.sides.items():
+        side.worker.pin = lambda cores, name=name: pins.__setitem__(name, cores)  # type: ignore[method-assign, misc]
+    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert pins == visits.other_cores
+
+
+def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begin: Callable[..., Visits]) -> None:
+    prepared: list[str] = []
+
+    def fault(side: str, message: dict[str, Any]) -> None:
+        if side == "head":
+            raise WorkerLost("the worker was killed by SIGSEGV")
+        prepared.append(message["op"])
+
+    visits = begin(["base", "head"], fault)
+    with pytest.raises(CaseLost) as lost:
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert lost.value.side == "head"
+    assert prepared == ["prepare"] * 3
+    assert not any(side.recorder.dropped(case) for side in visits.sides.values() for case in GROUP.cases)
+
+
+def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
+    begin: Callable[..., Visits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = threading.Event()
+
+    def hang(_side: str, _message: dict[str, Any]) -> None:
+        assert killed.wait(60)
+        raise WorkerLost("the worker was killed by SIGKILL")
+
+    def interrupt(_running: object) -> None:
+        raise KeyboardInterrupt
+
+    visits = begin(["base", "head"], hang)
+    for side in visits.sides.values():
+        side.worker.kill = killed.set  # type: ignore[method-assign]
+    monkeypatch.setattr("concurrent.futures.wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert killed.is_set()

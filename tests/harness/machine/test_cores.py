@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness.machine import cores
-from rnnbench.harness.machine.cores import cores_apart
+from rnnbench.harness.machine.cores import cores_apart, preparing_cores
 
 
 def system(root: Path, siblings: dict[int, str]) -> Path:
@@ -46,3 +46,13 @@ def test_where_the_system_tells_nothing_each_core_is_one_of_its_own(
 ) -> None:
     monkeypatch.setattr(cores, "allowed_cores", lambda: [0, 1, 2])
     assert cores_apart(1, tmp_path) == [(2,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(1, [[5], [4]]), (3, [[3, 4, 5], [0, 1, 2]]), (4, [[2, 3, 4, 5], [2, 3, 4, 5]])]
+)
+def test_sides_prepare_on_cores_of_their_own_if_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch, number: int, expected: list[list[int]]
+) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(6)))
+    assert preparing_cores(number, 2) == expected
