@@ -73,7 +73,7 @@ def repeated(name: str) -> Case:
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:
     step, overhead = 5e-6, 1e-4
     seconds = {"Steps0": overhead} | {
-        name: steps * step + overhead for name, steps in {"Steps200": 200, **real.HEADS}.items()
+        name: steps * step + overhead for name, steps in {"Steps100": 100, **real.HEADS}.items()
     }
     rng = np.random.default_rng(0)
     times = {
@@ -88,7 +88,7 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: 
 
 
 def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(tmp_path: Path) -> None:
-    best = {"Steps0": 1e-9, "Steps200": 2e-3, "Steps800": 4e-3, "Steps204": 1e-3}
+    best = {"Steps0": 1e-9, "Steps100": 2e-3, "Steps400": 4e-3, "Steps102": 1e-3}
     times = {
         Case(f"repeated.py:{cell}", "loop", small.workload()): [[seconds, 1.0], [2 * seconds]]
         for cell, seconds in best.items()
@@ -97,7 +97,7 @@ def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(tmp_path: Pat
 
 
 def test_the_coverage_of_several_runs_is_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = {"Steps0": 0, "Steps200": 200, **real.HEADS}
+    steps = {"Steps0": 0, "Steps100": 100, **real.HEADS}
     noise = np.random.default_rng(0)
     times = {
         repeated(name): [[(1e-4 + 5e-6 * count) * math.exp(noise.normal(0, 1e-3))] for _ in range(6)]

@@ -14,9 +14,9 @@ from rnnbench.harness.coordinator.session import run_suite
 from tests.validation.hogs import hogs
 
 SUITE = Path(__file__).with_name("repeated.toml")
-BASE_STEPS = 200
+BASE_STEPS = 100
 MAX_BLOCK_RATIO = 1.5
-HEADS = {"Again200": 200, "Steps204": 204, "Steps210": 210, "Steps300": 300, "Steps800": 800}
+HEADS = {"Again100": 100, "Steps102": 102, "Steps105": 105, "Steps150": 150, "Steps400": 400}
 
 
 def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
@@ -76,10 +76,10 @@ def intervals(times: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, workload in times.groupby("workload"):
         logs = workload.pivot_table(index="replicate", columns="cell", values="log_seconds")
-        overhead = float(np.exp((logs["Steps0"] - logs["Steps200"]).median()))
+        overhead = float(np.exp((logs["Steps0"] - logs["Steps100"]).median()))
         for head, steps in HEADS.items():
             truth = math.log1p((steps / BASE_STEPS - 1) * (1 - overhead))
-            ratio = estimate((logs[head] - logs["Steps200"]).to_list())
+            ratio = estimate((logs[head] - logs["Steps100"]).to_list())
             rows.append(
                 {
                     "steps over base": f"{steps / BASE_STEPS:.2f}",

@@ -20,37 +20,37 @@ class Steps0(Steps):
     """No step: the overhead of a call."""
 
 
-class Steps200(Steps):
+class Steps100(Steps):
     """The base."""
 
-    steps = 200
+    steps = 100
 
 
-class Again200(Steps):
+class Again100(Steps):
     """The same as the base."""
 
-    steps = 200
+    steps = 100
 
 
-class Steps204(Steps):
+class Steps102(Steps):
     """2% more."""
 
-    steps = 204
+    steps = 102
 
 
-class Steps210(Steps):
+class Steps105(Steps):
     """5% more."""
 
-    steps = 210
+    steps = 105
 
 
-class Steps300(Steps):
+class Steps150(Steps):
     """Half as much again."""
 
-    steps = 300
+    steps = 150
 
 
-class Steps800(Steps):
+class Steps400(Steps):
     """Four times as much."""
 
-    steps = 800
+    steps = 400
