@@ -37,6 +37,7 @@ from tests.validation import (
     report_scale,
     scaling,
     simulation,
+    stopping_simulated,
     verdict_peer_cases,
     verdict_peers,
     verdicts,
@@ -329,3 +330,11 @@ def test_the_witness_of_the_faults_still_finds_all_that_it_watches(tmp_path: Pat
         command, env=os.environ | {"WITNESS": str(tmp_path / "note")}, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("noise", ["skewed", stopping_simulated.REAL_NOISE])
+def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(noise: str) -> None:
+    row = stopping_simulated.row(240, stopping_simulated.Kind(noise, "2%", cases=24, least=4))
+    assert row["covered"] > 0.85
+    assert 4 <= row["replicates"] < stopping_simulated.MOST
+    assert row["half-width"] < 0.02

@@ -1,7 +1,9 @@
-"""A value and its interval from replicates: Hodges-Lehmann, and the inverted signed-rank test.
+"""A value and its interval from replicates: Hodges-Lehmann, with Student's interval or the inverted signed-rank test.
 
-Hodges & Lehmann 1963 (doi:10.1214/aoms/1177704172): the median of all pairwise means. The interval holds every shift
-that the two-sided Wilcoxon signed-rank test does not reject; it needs no normal distribution, only symmetry.
+Hodges & Lehmann 1963 (doi:10.1214/aoms/1177704172): the median of all pairwise means. With few replicates the interval
+is Student's, whose variance borrows from the other cases (`rnnbench.analysis.variances`): a run ends once its intervals
+are narrow, and a case whose spread is small by chance would end it too early. With more replicates it holds every shift
+that the two-sided Wilcoxon signed-rank test does not reject, which needs no normal distribution, only symmetry.
 """
 
 import math
@@ -11,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import special
+
+from rnnbench.analysis.variances import raised
 
 # Below this the signed-rank interval is up to a quarter wider than Student's, which covers as well: see the coverage
 # table of `tests/validation`. Below six values the signed-rank test can't reject at 5% at all.
@@ -52,22 +56,54 @@ def columns(name: str, log: Estimate) -> dict[str, float]:
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Hodges-Lehmann estimate of the values' centre, one value from each replicate.
+    """Hodges-Lehmann estimate of the centre of a single sample, one value from each replicate.
 
     The interval is the signed-rank test's, or Student's t for fewer than ten values, and NaN for one.
     Raises ValueError if there is no value.
     """
     interval = t_interval if len(values) < MIN_FOR_RANKS else signed_rank_interval
-    return interval(values, confidence)
+    return interval(values, confidence)  # nothing to borrow from
 
 
 def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, lower and upper."""
+    """`estimate` of the values of each group, for group numbers 0, 1, 2, ...: (groups, 3) of value, lower and upper.
+
+    The groups are samples with something in common, such as the cases of a run: their variances borrow from each other.
+    """
+    values = np.asarray(values, dtype=float)
     result = np.full((groups.max(initial=-1) + 1, 3), math.nan)
+    centres, halves = _student(groups, values, confidence)
     for part, members in _alike(groups, lambda size: size**2):
-        intervals = _t_intervals if members.shape[1] < MIN_FOR_RANKS else _signed_rank_intervals
-        result[part] = intervals(np.asarray(values, dtype=float)[members], confidence)
+        means = walsh_averages(values[members])
+        result[part, 0] = np.median(means, axis=1)
+        if members.shape[1] < MIN_FOR_RANKS:
+            result[part, 1] = np.minimum(result[part, 0], centres[part] - halves[part])
+            result[part, 2] = np.maximum(result[part, 0], centres[part] + halves[part])
+        else:
+            cut = max(0, signed_rank_cut(members.shape[1], 1 - confidence))
+            result[part, 1:] = means[:, [cut, -1 - cut]]
     return result
+
+
+def estimates_of(samples: Sequence[Sequence[float]]) -> list[Estimate]:
+    """`estimates` of samples with something in common; `UNKNOWN` for a sample without values."""
+    number = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
+    known = estimates(number, np.array([value for sample in samples for value in sample]))
+    rows = [Estimate(*row) for row in known.tolist()]
+    return rows + [UNKNOWN] * (len(samples) - len(rows))
+
+
+def _student(groups: np.ndarray, values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each group and the half-width of Student's interval for it, NaN for a single value."""
+    sizes = np.bincount(groups)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
+        means = np.bincount(groups, values) / sizes
+        variances = np.bincount(groups, (values - means[groups]) ** 2) / (sizes - 1)
+    several = sizes > 1
+    halves = np.full(len(sizes), math.nan)
+    variances, freedom = raised(variances[several], sizes[several] - 1.0)
+    halves[several] = t_quantiles((1 + confidence) / 2, freedom) * np.sqrt(variances / sizes[several])
+    return means, halves
 
 
 def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -86,43 +122,37 @@ def _alike(groups: np.ndarray, cost: Callable[[int], int]) -> Iterator[tuple[np.
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Hodges-Lehmann value with Student's interval for the mean; NaN bounds for a single value."""
-    return Estimate(*_t_intervals(_sample(values), confidence)[0].tolist())
+    sample = _sample(values)
+    [centre], [half] = _student(np.zeros(len(sample), dtype=int), sample, confidence)
+    value = np.median(walsh_averages(sample))
+    return Estimate(float(value), float(np.minimum(value, centre - half)), float(np.maximum(value, centre + half)))
 
 
 def signed_rank_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Hodges-Lehmann value with the interval of the shifts that the signed-rank test keeps; needs six values."""
-    return Estimate(*_signed_rank_intervals(_sample(values), confidence)[0].tolist())
+    means = walsh_averages(_sample(values))
+    cut = max(0, signed_rank_cut(len(values), 1 - confidence))
+    return Estimate(float(np.median(means)), float(means[cut]), float(means[-1 - cut]))
 
 
 def t_quantile(probability: float, freedom: float) -> float:
     """Student's quantile; the normal one for infinite freedom. As `scipy.stats.t.ppf`, a hundred times quicker."""
-    quantile = special.ndtri(probability) if math.isinf(freedom) else special.stdtrit(freedom, probability)
-    return float(quantile)
+    return float(t_quantiles(probability, np.array(freedom)))
+
+
+def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
+    """`t_quantile` for each number of degrees of freedom."""
+    finite = np.where(np.isinf(freedom), 1.0, freedom)
+    quantiles: np.ndarray = np.where(
+        np.isinf(freedom), special.ndtri(probability), special.stdtrit(finite, probability)
+    )
+    return quantiles
 
 
 def _sample(values: Sequence[float]) -> np.ndarray:
-    """The values as an array of one row."""
     if not len(values):
         raise ValueError("no values")
-    return np.asarray(values, dtype=float)[None, :]
-
-
-def _t_intervals(samples: np.ndarray, confidence: float) -> np.ndarray:
-    """Samples of equal size, a row each: (samples, n) -> (samples, 3)."""
-    n = samples.shape[1]
-    value = np.median(walsh_averages(samples), axis=1)
-    if n == 1:
-        return np.column_stack((value, np.full((len(samples), 2), math.nan)))
-    centre = samples.mean(axis=1)
-    half = t_quantile((1 + confidence) / 2, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
-    return np.column_stack((value, np.minimum(value, centre - half), np.maximum(value, centre + half)))
-
-
-def _signed_rank_intervals(samples: np.ndarray, confidence: float) -> np.ndarray:
-    """Samples of equal size, a row each: (samples, n) -> (samples, 3)."""
-    means = walsh_averages(samples)
-    cut = max(0, signed_rank_cut(samples.shape[1], 1 - confidence))
-    return np.column_stack((np.median(means, axis=1), means[:, cut], means[:, -1 - cut]))
+    return np.asarray(values, dtype=float)
 
 
 def pooled_quantiles(

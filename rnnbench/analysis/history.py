@@ -25,8 +25,9 @@ from scipy import stats
 from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.environments.differences import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
-from rnnbench.analysis.location import Location, drawn_together
+from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
+from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -199,7 +200,7 @@ def _fits(logs: Mapping[str, Sequence[tuple[int, Location]]], run_variance: floa
     freedom = np.array([len(fit.values) - len(fit.starts) for fit in fits], dtype=float)
     # 1 if a line's points scatter as the errors say. What differs from run to run is in the points' variances already,
     # so lines may gain from all others.
-    factors, freedoms = drawn_together(np.array(scatter) / freedom, freedom, max_gain=math.inf)
+    factors, freedoms = raised(np.array(scatter) / freedom, freedom, max_gain=math.inf)
     return [
         replace(fit, factor=max(1.0, factor), freedom=free)
         for fit, factor, free in zip(fits, factors.tolist(), freedoms.tolist(), strict=True)

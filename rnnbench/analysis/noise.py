@@ -24,8 +24,9 @@ class Noise:
 def noise(frame: pd.DataFrame) -> Noise:
     """The noise of one run, from the frame that `rnnbench.load` gives.
 
-    Every case's windows are dealt out to two pretended arms in the balanced order in which real arms take turns. Each
-    pretended arm has half the windows of a real one, so real ratios are at least as precise.
+    Every case's windows are dealt out to two pretended arms in the balanced order in which real arms take turns. A real
+    ratio may be more precise, since each of its arms has twice as many windows, or less, since two cases also differ in
+    how their memory lies, which changes from process to process.
     """
     windows = complete_visits(frame)
     ratios = self_ratios(windows)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import UNKNOWN, columns, estimate
+from rnnbench.analysis.estimate import columns, estimates_of
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import Saved
 
@@ -40,11 +40,13 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
     Raises UserError if `reference` is in no group, or twice in one.
     """
     references = chosen(saved, reference)
+    bases = {key: references.get(benchmark.group) for key, benchmark in saved.benchmarks.items()}
+    times = estimates_of([sample(saved, key, None).low for key in bases])
+    ratios = estimates_of([sample(saved, key, base).low if base else () for key, base in bases.items()])
     rows = []
-    for key, benchmark in saved.benchmarks.items():
+    for (key, benchmark), time, ratio in zip(saved.benchmarks.items(), times, ratios, strict=True):
         processes = [session.rounds[key] for session in saved.sessions if key in session.rounds]
-        base = references.get(benchmark.group)
-        ratios = sample(saved, key, base).low if base else ()
+        base = bases[key]
         rows.append(
             {
                 "benchmark": key,
@@ -54,11 +56,11 @@ def summarize(saved: Saved, reference: str | None = None) -> pd.DataFrame:
                 "reference": saved.benchmarks[base].name if base else "",
                 "processes": len(processes),
                 "rounds": sum(rounds.number for rounds in processes),
-                **_bounds("seconds", sample(saved, key, None).low),
+                **columns("seconds", time),
                 "rounds_low_seconds": pd.Series([rounds.low for rounds in processes]).median(),
                 "rounds_high_seconds": pd.Series([rounds.high for rounds in processes]).median(),
                 "mean_seconds": sum(rounds.mean for rounds in processes) / len(processes),
-                **_bounds("ratio", ratios),
+                **columns("ratio", ratio),
             }
         )
     return pd.DataFrame(rows)
@@ -101,8 +103,3 @@ def sample(saved: Saved, key: str, reference: str | None) -> Sample:
         )
 
     return Sample(logs("low"), logs("mean"))
-
-
-def _bounds(name: str, logs: tuple[float, ...]) -> dict[str, float]:
-    """The estimate of values from their logarithms, as columns; NaN if there are none."""
-    return columns(name, estimate(logs) if logs else UNKNOWN)

@@ -40,7 +40,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory`, `weights` (read in every step) or `steps`.
 
-    Each interval covers its own case 95% of the time; none is widened because there are many.
+    Each interval covers its own case 95% of the time; none is widened because there are many. Below ten replicates the
+    variances of the cases of a run borrow from each other, so a part of a frame may have slightly other intervals.
     """
     _, firsts = numbers(frame)
     cases = frame.iloc[firsts][CASE_COLUMNS].reset_index(drop=True)
@@ -143,9 +144,12 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
-    """Estimate on logarithms for each case, and add the values as columns: `name`, `name_low`, `name_high`."""
+    """Estimate on logarithms for each case, and add the values as columns: `name`, `name_low`, `name_high`.
+
+    Only cases of one run borrow from each other.
+    """
     values = np.full((len(cases), 3), np.nan)
-    if len(replicates):
-        logs = estimates(replicates["number"].to_numpy(), replicates[column].to_numpy(dtype=float))
-        values[: len(logs)] = from_logs(logs)
+    for _, of_run in replicates.groupby("run", sort=False):
+        known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
+        values[known] = from_logs(estimates(group, of_run[column].to_numpy(dtype=float)))
     cases[[name, f"{name}_low", f"{name}_high"]] = values

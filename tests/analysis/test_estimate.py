@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -7,10 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import (
-    Estimate,
     as_ratio,
     estimate,
     estimates,
+    estimates_of,
     pooled_quantiles,
     signed_rank_cut,
     signed_rank_interval,
@@ -18,6 +19,7 @@ from rnnbench.analysis.estimate import (
     t_quantile,
     walsh_averages,
 )
+from rnnbench.analysis.variances import raised
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
@@ -107,23 +109,44 @@ def one_by_one(sample: list[float]) -> list[float]:
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=14), min_size=1, max_size=8), st.randoms())
-def test_many_samples_at_once_give_to_the_last_digit_what_each_gives_alone(samples: list[list[float]], shuffle) -> None:
+def test_many_samples_at_once_have_the_values_that_each_has_alone(samples: list[list[float]], shuffle) -> None:
     groups = [number for number, sample in enumerate(samples) for _ in sample]
     values = [value for sample in samples for value in sample]
     order = list(range(len(values)))
     shuffle.shuffle(order)
-    shuffled: dict[int, list[float]] = {}
-    for index in order:
-        shuffled.setdefault(groups[index], []).append(values[index])
     together = estimates(np.array(groups)[order], np.array(values)[order])
-    np.testing.assert_array_equal(together, [one_by_one(shuffled[number]) for number in range(len(samples))])
+    alone = np.array([one_by_one(sample) for sample in samples])
+    np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-12, atol=1e-12)
+    large = [len(sample) >= 10 for sample in samples]
+    np.testing.assert_allclose(together[large], alone[large], rtol=1e-12, atol=1e-12)
+    assert np.isnan(together[:, 1]).tolist() == [len(sample) == 1 for sample in samples]
+
+
+def test_a_sample_without_values_is_not_known_and_does_not_move_the_others() -> None:
+    first, last = [1.0, 2.0, 4.0], [3.0, 3.5]
+    known = estimates_of([first, last])
+    assert estimates_of([first, (), last, ()])[::2] == known
+    assert all(math.isnan(estimates_of([first, (), last, ()])[index].value) for index in (1, 3))
+    assert all(math.isnan(empty.value) for empty in estimates_of([(), ()]))
+    assert estimates_of([]) == []
+
+
+def test_the_variances_of_small_samples_borrow_from_each_other() -> None:
+    samples = np.random.default_rng(4).normal(0, 0.01, (24, 6))
+    together = estimates(np.repeat(np.arange(24), 6), samples.ravel())
+    variances, freedom = raised(samples.var(axis=1, ddof=1), np.full(24, 5.0))
+    assert set(freedom) == {10.0}
+    halves = stats.t.ppf(0.975, 10) * np.sqrt(variances / 6)
+    assert together[:, 1] == pytest.approx(np.minimum(together[:, 0], samples.mean(axis=1) - halves))
+    assert together[:, 2] == pytest.approx(np.maximum(together[:, 0], samples.mean(axis=1) + halves))
 
 
 @pytest.mark.parametrize("number", [9, 10])
 def test_one_sample_is_estimated_as_many_are(number: int) -> None:
     sample = np.random.default_rng(number).normal(size=number).tolist()
-    assert estimate(sample) == Estimate(*one_by_one(sample))
-    assert t_interval(sample[:9]) == Estimate(*one_by_one(sample[:9]))
+    expected = one_by_one(sample)
+    assert astuple(estimate(sample)) == pytest.approx(expected)
+    assert astuple(t_interval(sample[:9])) == pytest.approx(one_by_one(sample[:9]))
     few = estimate(sample, confidence=0.5)
     assert [few.value, few.lower, few.upper] == estimates(np.zeros(number, dtype=int), np.array(sample), 0.5)[
         0

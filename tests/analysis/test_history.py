@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from rnnbench.analysis.history import LOWER_SHARE_OF_VARIANCE, History, RunScatter, history, run_scatter
-from rnnbench.analysis.location import Location, drawn_together
+from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun
+from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import Q
 from rnnbench.store.processor import Processor
 from rnnbench.store.records import Case
@@ -72,7 +73,7 @@ def test_cases_share_what_is_known_of_their_scatter() -> None:
     spoilt = np.arange(9) == 4
     result = exact([1e-5 * spoilt, 1e-4 * spoilt], error=0.0)  # an error of 0 is taken as a millionth
     alone = np.array([10**2, 100**2]) * (8 / 9) / 8
-    scatter, freedom = drawn_together(alone, np.array([8.0, 8.0]), max_gain=math.inf)
+    scatter, freedom = raised(alone, np.array([8.0, 8.0]), max_gain=math.inf)
     assert 8 < freedom[0] < 16
     for line, variance, free in zip(result.lines, scatter, freedom, strict=True):
         logs = np.log(astuple(line.levels[0])) * 1e6

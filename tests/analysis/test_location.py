@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import stats
 
-from rnnbench.analysis import location
-from rnnbench.analysis.location import Location, drawn_together, locations, shift
+from rnnbench.analysis.location import Location, locations, shift
 
 TEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 5.0]
 
@@ -44,41 +43,6 @@ def test_a_tenth_is_trimmed_at_each_end_but_one_value_at_least(number: int, cut:
 def test_an_exact_centre_is_not_above_itself() -> None:
     assert Location(0.05, 0.0, 3.0).p_above(0.05) == 1.0
     assert Location(0.05, 0.0, 3.0).p_below(0.05) == 1.0
-
-
-def test_the_typical_variance_and_how_much_all_are_alike_are_found_again() -> None:
-    rng, typical, alike, freedom = np.random.default_rng(9), 4.0, 4.0, 5.0
-    true = alike * typical / rng.chisquare(alike, 20_000)
-    variances = true * rng.chisquare(freedom, len(true)) / freedom
-    drawn, freedoms = drawn_together(variances, np.full(len(true), freedom))
-    assert freedoms - freedom == pytest.approx(np.full(len(true), alike), rel=0.15)
-    # A small variance becomes the mean of its own and the typical one, weighted by degrees of freedom.
-    small = variances < typical
-    means = (drawn * freedoms - variances * freedom)[small] / (freedoms - freedom)[small]
-    assert means == pytest.approx(typical, rel=0.05)
-
-
-@given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=30), st.sampled_from([1.0, 3.0, 9.0]))
-def test_no_variance_is_drawn_down_and_none_gains_more_than_its_own_freedom(
-    values: list[float], freedom: float
-) -> None:
-    drawn, freedoms = drawn_together(np.array(values), np.full(len(values), freedom))
-    assert (drawn >= values).all()
-    assert ((freedom <= freedoms) & (freedoms <= 2 * freedom)).all()
-
-
-def test_two_alike_are_enough_to_gain_degrees_of_freedom_and_what_has_none_stays_as_it_is() -> None:
-    for freedom in (1.0, 5.0):
-        drawn, freedoms = drawn_together(np.array([2.0, 2.0, 3.0, 0.0]), np.array([freedom, freedom, 0.0, freedom]))
-        assert drawn[2:].tolist() == [3.0, 0.0]
-        assert freedoms.tolist() == [2 * freedom, 2 * freedom, 0.0, freedom]
-    alone = np.array([2.0, 0.0]), np.array([5.0, 5.0])
-    assert [values.tolist() for values in drawn_together(*alone)] == [[2.0, 0.0], [5.0, 5.0]]
-
-
-@pytest.mark.parametrize("value", [0.01, 0.3, 1.0, 7.0, 400.0])
-def test_the_inverse_of_trigamma_is_its_inverse(value: float) -> None:
-    assert location._inverse_trigamma(float(special.polygamma(1, value))) == pytest.approx(value, rel=1e-7)
 
 
 def test_an_empty_sample_is_refused() -> None:

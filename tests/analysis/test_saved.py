@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.saved import chosen, summarize
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import read
@@ -34,7 +34,7 @@ def test_one_process_has_a_time_and_the_spread_of_its_rounds_but_no_interval(tmp
 def test_processes_are_the_replicates_and_ratios_are_taken_within_each(tmp_path: Path) -> None:
     times = {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]}  # a machine that slows down, equally for both
     rows = summarize(read(side(tmp_path, times)), "test_b").set_index("name")
-    expected = estimate([math.log(seconds) for seconds in times["test_a"]])
+    expected, _ = estimates_of([[math.log(seconds) for seconds in each] for each in times.values()])
     assert rows.loc["test_a", "seconds_high"] == pytest.approx(math.exp(expected.upper))
     assert list(rows.loc["test_a", ["ratio", "ratio_low", "ratio_high"]]) == pytest.approx([2.0] * 3)
     assert rows.loc["test_b", "ratio"] == 1

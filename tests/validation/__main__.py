@@ -34,6 +34,7 @@ from tests.validation import (
     scaling,
     simulation,
     slurm_sweep,
+    stopping_simulated,
     stored_simulated,
     verdict_peers,
     verdicts,
@@ -43,6 +44,7 @@ from tests.validation import (
 FOLDER = Path("results/validation")
 SIMULATED_RUNS = 2000
 SIMULATED_SUITES = 1000
+SIMULATED_CASES = 1200  # of each kind
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
 SIMULATED_ASSERTIONS = 300
@@ -63,6 +65,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "scaling": lambda: scaling.scaling(SIMULATED_FITS),
     "explained": explained.explained,
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
+    "stopping-simulated": lambda: stopping_simulated.coverage(SIMULATED_CASES),
     "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,

@@ -21,6 +21,7 @@ from rnnbench.harness.check.check import measure
 from rnnbench.harness.check.paired import Ratios
 from rnnbench.store.records import Case, Group
 from tests import workload as small
+from tests.validation.draws import Draw, heavy, normal, skewed
 
 CASES = 24
 MARGIN = 0.025
@@ -28,21 +29,6 @@ START_SECONDS, VISIT_SECONDS = 0.85, 0.12  # of a pair, and of each case in it
 OBSERVING_SECONDS = 12.0  # before the first pair
 STALL = 0.03  # mean of what a stall adds
 PROCESSES = 2
-
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # values with a standard deviation of 1
-
-
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.standard_normal(shape)
-
-
-def _heavy(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Student's t with three degrees of freedom."""
-    return rng.standard_t(3, shape) / math.sqrt(3)
-
-
-def _skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.exponential(size=shape) - 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class Noise:
     unlike_pairs: float = 0.0  # spread of the logarithm of a pair's own factor
     spoilt: float = 0.03  # share of low quantiles that a stall hits
     spoilt_mean: float = 0.15  # the same for the mean
-    draw: Draw = _normal
+    draw: Draw = normal
 
 
 NOISES = {
@@ -65,8 +51,8 @@ NOISES = {
     "half shared by a pair": Noise(shared=0.5),
     "0.8 shared by a pair": Noise(spread_of_spreads=0.0, shared=0.8, spoilt=0.0, spoilt_mean=0.0),
     "cases from 0.1% to 4%": Noise(0.006, 0.9),
-    "heavy tails": Noise(draw=_heavy),
-    "skewed": Noise(draw=_skewed),
+    "heavy tails": Noise(draw=heavy),
+    "skewed": Noise(draw=skewed),
     "pairs of unlike noise": Noise(unlike_pairs=0.7),
 }
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from statistics import fmean, stdev
+from statistics import fmean
 
 from scipy import stats
 
-from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
@@ -27,13 +27,24 @@ class GroupRecord:
     seconds: list[float] = field(default_factory=list)  # of each visit
     log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
     dead: bool = False  # no case of the group can be measured
-    spread: float = EXPECTED_SPREAD  # largest standard deviation of any case's log-ratios
-    half_width: float = math.inf  # largest half-width of any case's 95% interval, in logarithms
+    spread: float = math.nan  # with it Student's interval is as wide as the group's widest; NaN: not known yet
 
     @property
     def visits(self) -> int:
         """The number of visits made, each in its own replicate."""
         return len(self.seconds)
+
+    @property
+    def half_width(self) -> float:
+        """The largest half-width of any case's 95% interval, in logarithms, expected from the spread seen so far."""
+        if not self.log_ratios:
+            return 0.0 if self.seconds else math.inf
+        return math.inf if math.isnan(self.spread) else self.spread * _half_width(self.visits)
+
+    @property
+    def expected_spread(self) -> float:
+        """The spread to plan with."""
+        return EXPECTED_SPREAD if self.visits < MIN_FOR_SPREAD or math.isnan(self.spread) else self.spread
 
     @property
     def cost(self) -> float:
@@ -45,23 +56,11 @@ class GroupRecord:
         self.seconds.append(seconds)
         # A missing case has failed, so it no longer counts for the precision of the group.
         self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
-        self._judge()
 
     def forget(self) -> None:
         """Remove the last visit from the cases that it measured."""
         self.seconds.pop()
         self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
-        self._judge()
-
-    def _judge(self) -> None:
-        self.spread = EXPECTED_SPREAD
-        if self.visits >= MIN_FOR_SPREAD:
-            self.spread = max((stdev(ratios) for ratios in self.log_ratios.values() if len(ratios) > 1), default=0.0)
-        intervals = [estimate(ratios) for ratios in self.log_ratios.values()]
-        half_widths = [
-            math.inf if math.isnan(interval.lower) else (interval.upper - interval.lower) / 2 for interval in intervals
-        ]
-        self.half_width = max(half_widths, default=0.0 if self.seconds else math.inf)
 
 
 class Planner:
@@ -83,6 +82,7 @@ class Planner:
         self._seconds_to_come = 0.0
         self._one_of_each = 0.0
         self._counts = Counter({visits_to_come(GroupRecord(), settings): len(groups)})  # visits to come -> groups
+        self._is_judged = True  # whether the spread of every group includes its last visit
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
@@ -97,6 +97,7 @@ class Planner:
         ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
         record.add(seconds, ratios)
         self._enter(group, record)
+        self._is_judged = False
 
     def forget_visit(self, group: Group) -> None:
         """Remove the last recorded visit of a group, since it does not count."""
@@ -104,9 +105,11 @@ class Planner:
         self._leave(group, record)
         record.forget()
         self._enter(group, record)
+        self._is_judged = False
 
     def next_visits(self, left: float | None) -> list[Group]:
         """The groups of the next replicate, given the seconds left in the budget; empty if the run is done."""
+        self._judge()
         wanted = [group for group in self._groups if self._wants_more(group)]
         if left is None:
             return wanted
@@ -132,10 +135,12 @@ class Planner:
 
     def missed(self) -> list[Group]:
         """The groups with a ratio that missed the requested precision."""
+        self._judge()
         return [group for group in self._groups if is_wide(self._records[group.workload], self._settings)]
 
     def time_needed(self) -> TimeNeeded | None:
         """The time for all visits that are still wanted; None if none is."""
+        self._judge()
         short = [(self._cost(group), *self._visits_needed(group)) for group in self._groups]
         most = max((visits for _, visits, _ in short), default=0)
         if not most:
@@ -147,6 +152,24 @@ class Planner:
         """Expected seconds of a case in another replicate, without the start of a worker; None before a visit."""
         cases = sum(len(group.cases) for group in self._groups if group.workload in self._later)
         return self._one_of_each / cases if cases else None
+
+    def _judge(self) -> None:
+        """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
+        if self._is_judged:
+            return
+        self._is_judged = True
+        groups = [group for group in self._groups if self._records[group.workload].log_ratios]
+        samples = [(group, ratios) for group in groups for ratios in self._records[group.workload].log_ratios.values()]
+        spreads: dict[Workload, float] = {}
+        for (group, ratios), interval in zip(samples, estimates_of([ratios for _, ratios in samples]), strict=True):
+            if len(ratios) > 1:
+                spread = (interval.upper - interval.lower) / 2 / _half_width(len(ratios))
+                spreads[group.workload] = max(spread, spreads.get(group.workload, 0.0))
+        for group in groups:
+            record = self._records[group.workload]
+            self._leave(group, record)
+            record.spread = spreads.get(group.workload, math.nan)
+            self._enter(group, record)
 
     def _leave(self, group: Group, record: GroupRecord) -> None:
         """Remove a group from the sums, before its record changes."""
@@ -212,7 +235,7 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
         return 0
     needed = max(settings.replicates, record.visits + 1)
     if settings.precision is not None:
-        goal, spread = math.log1p(settings.precision), record.spread
+        goal, spread = math.log1p(settings.precision), record.expected_spread
         while needed < settings.most_replicates and _half_width(needed) * spread > goal:
             needed += 1
     return needed - record.visits

@@ -110,8 +110,8 @@ def _chosen(findings: list[Finding]) -> Finding:
 
 def _width(finding: Finding) -> float:
     estimate = finding.deciding
-    width = estimate.upper / estimate.lower if estimate else math.inf
-    return width if width == width else math.inf  # noqa: PLR0124 - NaN is not equal to itself
+    is_known = estimate is not None and estimate.lower > 0  # not NaN, and not so wide that the lower end is 0
+    return estimate.upper / estimate.lower if estimate is not None and is_known else math.inf
 
 
 def _value(finding: Finding) -> float:

@@ -119,8 +119,13 @@ def test_where_precision_is_the_aim_the_note_follows_from_the_spread_that_was_se
     info, runner = ran(tmp_path, budget_seconds=25.0, precision=0.004)
     assert 3 <= runner.replicates < 15
     [note] = shortfall(info, runner)
-    assert note.startswith("precision: 4 of 4 groups have a ratio that is not known within ±0.4%; about ")
-    assert note.endswith("would be enough for the replicates that are still wanted, at most 100 in all")
+    # How many depends on the order in which threads draw their noise.
+    beginning = (
+        r"precision: [1-4] of 4 groups (has|have) a ratio that is not known within ±0\.4%; about \d+ (s|min) more "
+    )
+    assert re.fullmatch(
+        beginning + "would be enough for the replicates that are still wanted, at most 100 in all", note
+    )
     _, longer = ran(tmp_path, budget_seconds=25.0 + 1.3 * seconds_in(note), precision=0.004)
     assert longer.missed < 4
 

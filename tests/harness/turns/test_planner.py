@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rnnbench.analysis.estimate import estimates_of
 from rnnbench.harness.turns import planner as planning
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import Group
@@ -104,6 +105,7 @@ def test_time_left_is_expected_from_the_spread_seen() -> None:
     for _ in range(4):
         for group in GROUPS:
             visit(chosen, group, rng)
+    chosen.next_visits(None)  # this looks at the spread
     expected = chosen.seconds_left([], None)
     counts = run(chosen)
     took = sum(counts.values()) * 0.5 + max(counts.values())
@@ -165,3 +167,34 @@ def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
         chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: 0.0})
     assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
     assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]
+
+
+def test_a_spread_that_is_small_by_chance_does_not_end_a_group_early() -> None:
+    sizes = range(1, 25)
+    groups = [
+        Group(
+            small.workload(batch_size=size),
+            (small.case("vanilla", batch_size=size), small.reference_case(batch_size=size)),
+        )
+        for size in sizes
+    ]
+    chosen, rng = Planner(groups, Settings(replicates=6, most_replicates=20, precision=0.02)), random.Random(1)
+    chosen.add_start(1.0)
+    lucky = groups[0]
+    for number in range(6):
+        for group in groups:
+            loop, reference = (case.key for case in group.cases)
+            # Six values whose own interval is within 2%, among others with a spread of 3%.
+            ratio = 0.008 * number if group is lucky else rng.gauss(0.0, 0.03)
+            chosen.add_visit(group, 0.5, {loop: ratio, reference: 0.0})
+    assert lucky in chosen.next_visits(None)
+    assert chosen.missed() == groups
+
+
+def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
+    chosen = planner()
+    run(chosen)
+    samples = [chosen._records[group.workload].log_ratios[group.cases[0].key] for group in GROUPS]
+    chosen.missed()
+    for group, shown in zip(GROUPS, estimates_of(samples), strict=True):
+        assert chosen._records[group.workload].half_width == pytest.approx((shown.upper - shown.lower) / 2)

@@ -1,0 +1,134 @@
+"""Coverage of a run's intervals, though it ends once they are narrow: the real planner, on simulated replicates.
+
+Each case has a true ratio of 1 to its reference. A run asks for more replicates of a case until its interval is within
+2%, so a case whose spread is small by chance ends early. What counts is the interval that the report shows then.
+"""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench import load
+from rnnbench.analysis.estimate import estimate, estimates_of
+from rnnbench.analysis.summary import complete_visits, reference_ratios, replicate_times
+from rnnbench.harness.turns.planner import Planner
+from rnnbench.store.records import REFERENCES, Group
+from rnnbench.suite_file import Settings
+from tests import workload as small
+from tests.validation.draws import Draw, heavy, normal, skewed, spoilt
+
+DRAWS: dict[str, Draw] = {"normal": normal, "skewed": skewed, "heavy tails": heavy, "one in ten spoilt": spoilt}
+SPREADS: dict[str, tuple[float, ...]] = {
+    "1%": (0.01,),
+    "2%": (0.02,),
+    "3%": (0.03,),
+    "0.5% to 4%": (0.005, 0.01, 0.02, 0.04),
+}
+CASES = (4, 24)
+LEAST = (4, 6)  # replicates of a run
+MOST = 20
+REAL_NOISE = "of a real run"
+REAL = Path("results/notebook-20261125T021859Z-cb51")  # twelve replicates of each case
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run."""
+
+    noise: str
+    spread: str
+    cases: int
+    least: int
+
+
+def coverage(cases: int) -> pd.DataFrame:
+    """One row for each kind of run, with about so many cases in all: how often the 95% intervals hold the ratio."""
+    kinds = [
+        Kind(noise, spread, size, least)
+        for noise, spread in [*itertools.product(DRAWS, SPREADS), (REAL_NOISE, "its own")]
+        for size in CASES
+        for least in LEAST
+    ]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        return pd.DataFrame(pool.map(partial(row, cases), kinds))
+
+
+def row(cases: int, kind: Kind) -> dict[str, Any]:
+    """The row of `coverage` for one kind of run."""
+    rng = np.random.default_rng([*str(kind).encode()])
+    draw = _real(kind.cases) if kind.noise == REAL_NOISE else _made_up(kind)
+    found = pd.concat([one_run(kind, draw(rng)) for _ in range(max(1, cases // kind.cases))])
+    early = found[found["replicates"] == kind.least]
+    return {
+        "noise": kind.noise,
+        "spread": kind.spread,
+        "cases of a run": kind.cases,
+        "least": kind.least,
+        "cases": len(found),
+        "covered": found["covers"].mean(),
+        "covered by the least": early["covers"].mean(),
+        "ended with the least": len(early) / len(found),
+        "replicates": found["replicates"].mean(),
+        "half-width": found["half_width"].median(),
+        "covered if each were alone": found["covers_alone"].mean(),
+    }
+
+
+def _made_up(kind: Kind) -> Callable[[np.random.Generator], np.ndarray]:
+    """Draws log-ratios (replicates, cases)."""
+    draw, spreads = DRAWS[kind.noise], np.resize(SPREADS[kind.spread], kind.cases)
+    # What the estimate aims at, the median of the mean of two values: of skewed noise this is not the mean.
+    centre = np.median(draw(np.random.default_rng(0), (2, 1_000_000)).mean(axis=0))
+    return lambda rng: spreads * (draw(rng, (MOST, kind.cases)) - centre)
+
+
+def _real(cases: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """Draws log-ratios (replicates, cases): replicates of a real run, so that noise they share stays shared."""
+    ratios = reference_ratios(replicate_times(complete_visits(load(REAL))))
+    ratios = ratios[~ratios["implementation"].isin(REFERENCES)]
+    whole = ratios.pivot_table(index="replicate", columns="case", values="log_ratio").dropna(axis=1).to_numpy()
+    centred = whole - [estimate(column.tolist()).value for column in whole.T]
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        columns = rng.choice(centred.shape[1], cases, replace=centred.shape[1] < cases)
+        values: np.ndarray = centred[:, columns][rng.choice(len(centred), MOST)]
+        return values
+
+    return draw
+
+
+def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:
+    """A row for each case of a run; `values`: its log-ratio (replicates, cases) in each replicate that it may have."""
+    groups = [
+        Group(
+            small.workload(batch_size=size), (small.case("gru", batch_size=size), small.reference_case(batch_size=size))
+        )
+        for size in range(1, kind.cases + 1)
+    ]
+    planner = Planner(groups, Settings(replicates=kind.least, most_replicates=MOST, precision=0.02))
+    planner.add_start(1.0)
+    samples: dict[Group, list[float]] = {group: [] for group in groups}
+    while visits := planner.next_visits(None):
+        for group in visits:
+            value = float(values[len(samples[group]), groups.index(group)])
+            samples[group].append(value)
+            loop, reference = (case.key for case in group.cases)
+            planner.add_visit(group, 1.0, {loop: value, reference: 0.0})
+    shown = estimates_of(list(samples.values()))
+    alone = [estimate(sample) for sample in samples.values()]
+    return pd.DataFrame(
+        {
+            "replicates": [len(sample) for sample in samples.values()],
+            "covers": [interval.lower <= 0 <= interval.upper for interval in shown],
+            "half_width": [(interval.upper - interval.lower) / 2 for interval in shown],
+            "covers_alone": [interval.lower <= 0 <= interval.upper for interval in alone],
+        }
+    )
