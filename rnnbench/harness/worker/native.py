@@ -6,21 +6,30 @@ faster, whichever library makes it.
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from rnnbench.harness.machine.processor import processor
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 
 SOURCE = Path(__file__).with_name("kernels.c")
-VALUES: dict[DType, str] = {"float32": "float", "float64": "double"}  # the types that every processor multiplies itself
+KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
+    "float": ("-DVALUE=float",),
+    "double": ("-DVALUE=double",),
+    "bfloat16": ("-DVALUE=float", "-DBFLOAT16_PAIRS"),
+}
+# Instruction sets that multiply 16 bits in a way for which there is no kernel. Without any, libraries go by float32.
+OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
+IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 BUILD_SECONDS = 60.0
 MIN_SECONDS = 1e-3  # of a call whose time counts
@@ -41,13 +50,13 @@ class NativeKernels:
         multiplies: bool = True,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`multiplies`: whether its multiply-adds are those of the type that is wanted."""
-        self.multiplies = multiplies
+        """`multiplies`: whether its multiply-adds are those of the type that is wanted, where it has any."""
         self._library = library
         self._threads = threads
         self._now = now
         library.multiply_adds.restype = ctypes.c_double
         library.multiply_adds.argtypes = [ctypes.c_long]
+        self.multiplies = multiplies and float(library.multiply_adds(1)) > 0
         library.arithmetic.argtypes = [ctypes.c_long]
         library.reading.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
 
@@ -83,26 +92,34 @@ class NativeKernels:
 
 
 def load(dtype: DType, threads: int, folder: Path) -> NativeKernels:
-    """The kernels for a type, built into `folder` unless they are there. Raises Unavailable.
-
-    Types of 16 bits have no multiply-adds: processors have other units for them, and each compiler other names.
-    """
-    value = VALUES.get(dtype, "float")
-    file = folder / f"kernels-{value}.so"
+    """The kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
+    kernel = kernel_for(dtype, processor().instruction_sets)
+    name = kernel or "float"  # reading memory is the same for all types
+    file = folder / f"kernels-{name}.so"
     if not file.exists():
-        _build(value, file)
+        _build(KERNELS[name], file)
     try:
-        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=dtype in VALUES)
+        return NativeKernels(ctypes.CDLL(str(file)), threads, multiplies=kernel is not None)
     except OSError as fault:
         raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
 
 
-def _build(value: str, file: Path) -> None:
+def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
+    """The name of the kernel that multiplies a type as fast as a processor with these sets can; None if none does."""
+    if dtype in ("float32", "float64"):
+        return "float" if dtype == "float32" else "double"
+    known = set(instruction_sets)
+    if not (IS_X86 and known) or known & OTHER_UNITS.get(dtype, set()):
+        return None
+    return "bfloat16" if dtype == "bfloat16" and "avx512_bf16" in known else "float"
+
+
+def _build(definitions: tuple[str, ...], file: Path) -> None:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
         raise Unavailable("no C compiler was found (CC, cc, gcc, clang)")
     unfinished = file.with_suffix(f".{os.getpid()}")
-    command = [compiler, *OPTIONS, f"-DVALUE={value}", str(SOURCE), "-o", str(unfinished)]
+    command = [compiler, *OPTIONS, *definitions, str(SOURCE), "-o", str(unfinished)]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
         unfinished.replace(file)

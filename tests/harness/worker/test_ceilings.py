@@ -29,7 +29,7 @@ def short(monkeypatch) -> None:
     monkeypatch.setattr(Cpu, "copy_bytes", (1 << 15, 1 << 18))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_rates_of_this_machine_are_possible_ones(short: None, dtype: DType) -> None:
     ceiling = ceilings.measure(Cpu(), dtype, 1, None)
     assert 1e7 < ceiling.macs_per_second < 1e15
@@ -105,15 +105,56 @@ def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> N
     assert (both.copies, both.dispatch_seconds, both.macs_per_second) == (first.copies, 4e-7, 9e10)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
     kernels = native.load(dtype, 1, tmp_path)
     ceiling = ceilings.measure(Cpu(), dtype, 1, kernels)
-    assert (REGISTERS in dict(ceiling.products)) == (dtype != "bfloat16")
+    products = dict(ceiling.products)
+    assert (REGISTERS in products) == kernels.multiplies
+    assert kernels.multiplies or dtype in ("bfloat16", "float16")
+    # Wide of what noise does: a kernel for another type would be half as fast.
+    assert not kernels.multiplies or products[REGISTERS].value > 0.6 * ceiling.macs_per_second
     assert [size for size, _ in ceiling.reads] == [1 << 15]  # the largest is only copied
     measured = ceilings.measure_again(Cpu(), dtype, 1, native.load(dtype, 1, tmp_path))  # not built again
     again = Ceiling.from_json(json.loads(json.dumps(measured.to_json())))  # as it passes to the coordinator
     assert ceiling.joined(again).macs_per_second >= ceiling.macs_per_second
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sets", "kernel"),
+    [
+        ("float32", (), "float"),
+        ("float64", ("avx2", "fma"), "double"),
+        ("bfloat16", ("avx2", "fma"), "float"),
+        ("bfloat16", ("avx512_bf16", "avx512f"), "bfloat16"),
+        ("bfloat16", ("amx_bf16", "amx_tile", "avx512_bf16"), None),
+        ("float16", ("avx512_bf16", "avx512f"), "float"),
+        ("float16", ("avx512_fp16", "avx512f"), None),
+        ("bfloat16", (), None),  # nobody knows
+    ],
+)
+def test_a_type_of_16_bits_is_multiplied_by_its_own_units_or_as_float32(
+    monkeypatch: pytest.MonkeyPatch, dtype: DType, sets: tuple[str, ...], kernel: str | None
+) -> None:
+    monkeypatch.setattr(native, "IS_X86", True)
+    assert native.kernel_for(dtype, sets) == kernel
+
+
+def test_no_kernel_is_for_16_bits_of_a_processor_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "IS_X86", False)
+    assert native.kernel_for("float32", ("asimd",)) == "float"
+    assert native.kernel_for("bfloat16", ("asimd", "bf16")) is None
+
+
+@pytest.mark.parametrize("kernel", native.KERNELS)
+def test_every_kernel_can_be_built_also_where_the_processor_lacks_its_instruction(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: str
+) -> None:
+    monkeypatch.setattr(native, "OPTIONS", tuple(each for each in native.OPTIONS if each != "-march=native"))
+    monkeypatch.setattr(native, "kernel_for", lambda dtype, sets: kernel)
+    kernels = native.load("bfloat16", 1, tmp_path)
+    assert kernels.multiplies == (kernel != "bfloat16")
+    assert kernels.bytes_per_second(torch.ones(1 << 15, dtype=torch.uint8), 0.001) > 1e8
 
 
 def test_where_no_kernel_could_be_built_there_is_nothing_to_measure_again_but_an_operator(short: None) -> None:
