@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.validation import (
     fleet,
     history_simulated,
     large_run,
+    limits,
     not_slower_simulated,
     pairs,
     pytest_door,
@@ -338,3 +340,23 @@ def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(noise: 
     assert row["covered"] > 0.85
     assert 4 <= row["replicates"] < stopping_simulated.MOST
     assert row["half-width"] < 0.02
+
+
+def test_rates_are_compared_with_those_that_likwid_bench_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "likwid-bench"
+    program.write_text("#!/bin/sh\necho 'MFlops/s:\t\t69336.81'\necho 'MByte/s:\t\t9244.91'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(limits, "TRIES", 1)
+    monkeypatch.setattr(limits, "SECONDS", 0.001)
+    table = limits.limits()
+    assert table["likwid-bench"].tolist() == pytest.approx([69.33681 / 2] * 2 + [9.24491] * 3)
+    assert (table["rnnbench"] > 1).all()
+
+
+def test_without_likwid_bench_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="Debian's package is `likwid`"):
+        limits.limits()

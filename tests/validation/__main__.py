@@ -25,6 +25,7 @@ from tests.validation import (
     fleet,
     fuzz,
     history_simulated,
+    limits,
     load,
     not_slower_simulated,
     pairs,
@@ -82,7 +83,8 @@ PAIRS = "pairs"  # made only when named: each time adds the machine of that day
 PAIRS_SECONDS = 150
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
-LOAD = "load"
+# Made only when named: one takes long, the other needs likwid-bench.
+BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {"load": load.load, "limits": limits.limits}
 
 
 def main(arguments: list[str]) -> None:
@@ -94,7 +96,7 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     names = args.tables
     made_always = [*TABLES, *TRIALS, PEERS]
-    known = [*made_always, *HARDENING, LOAD, PAIRS]
+    known = [*made_always, *HARDENING, *BY_NAME, PAIRS]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(known)}")
@@ -105,8 +107,8 @@ def main(arguments: list[str]) -> None:
             _keep_rows(name, HARDENING[name](args.share, args.only))
         elif name == PAIRS:
             _keep(name, started, table := pairs.pairs(PAIRS_SECONDS), pairs.summary(table))
-        elif name in TABLES or name == LOAD:
-            _keep(name, started, table := TABLES.get(name, load.load)(), table)
+        elif name in TABLES or name in BY_NAME:
+            _keep(name, started, table := (TABLES | BY_NAME)[name](), table)
         else:
             suites, rates = (
                 (verdict_peers.peers(), verdict_peers.rates)
