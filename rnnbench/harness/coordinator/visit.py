@@ -75,7 +75,7 @@ class Visitor:
         prepared = _untimed({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
         timed = self._time(ready, sides, replicate)
-        _untimed({name: partial(_verify, name, sides[name], ready, timed[name]) for name in order}, sides)
+        _untimed({name: partial(_end, name, sides[name], group, timed[name]) for name in order}, sides)
         for name, side in sides.items():  # the last window makes a visit complete, so it is kept only now
             for wait in timed[name][-1:]:
                 side.recorder.keep(wait.window)
@@ -126,14 +126,16 @@ class Visitor:
         return turns
 
 
-def _verify(name: str, side: VisitSide, cases: Sequence[Case], waits: Sequence[Wait]) -> None:
-    """Compare the timed cases of a side with their references again, and release them."""
-    for case in cases:
-        with _lost_at(name, case):
-            side.recorder.verify(side.worker, case, [wait for wait in waits if wait.window.case == case.key])
-    if cases:
-        with _lost_at(name, cases[-1]):
-            side.recorder.ask(side.worker, release())
+def _end(name: str, side: VisitSide, group: Group, waits: Sequence[Wait]) -> None:
+    """Compare the timed cases of a side with their references again, and release all that were prepared."""
+    case = group.cases[0]
+    for case in group.cases:
+        own = [wait for wait in waits if wait.window.case == case.key]
+        if own:
+            with _lost_at(name, case):
+                side.recorder.verify(side.worker, case, own)
+    with _lost_at(name, case):
+        side.recorder.ask(side.worker, release())
 
 
 @contextmanager

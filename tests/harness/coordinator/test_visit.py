@@ -157,6 +157,16 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
         assert ops == ["prepare"] * 3 + ["window"] * 12 + ["verify"] * 3 + ["release"]
 
 
+def test_what_only_one_side_can_prepare_is_released_there(begin: Callable[..., Visits]) -> None:
+    asked: list[tuple[str, str]] = []
+    visits = begin(["base", "head"], lambda side, message: asked.append((side, message["op"])))
+    for case in GROUP.cases:
+        visits.sides["head"].recorder.drop(case, "failed", "it raises")
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0) == {"base": [], "head": []}
+    assert [op for side, op in asked if side == "base"] == ["prepare"] * 3 + ["release"]
+    assert [op for side, op in asked if side == "head"] == ["release"]
+
+
 def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[..., Visits]) -> None:
     repeats: list[bool] = []
     visits = begin(
