@@ -27,6 +27,7 @@ from tests import workload as small
 from tests.analysis.scaling import made_up
 from tests.validation import __main__ as program
 from tests.validation import (
+    against_r,
     cases,
     fleet,
     history_simulated,
@@ -360,3 +361,20 @@ def test_without_likwid_bench_nothing_is_compared(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="Debian's package is `likwid`"):
         limits.limits()
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+def test_r_gives_the_same_values() -> None:
+    packages = ["Rscript", "-e", "library(limma); library(robustbase)"]
+    if subprocess.run(packages, capture_output=True, check=False).returncode:
+        pytest.skip("R lacks limma or robustbase")
+    table = against_r.against_r().set_index("formula")["largest difference"]
+    qn = table.pop("Qn: robustbase::Qn")
+    assert qn < 0.02  # R has newer factors for few values
+    assert (table < 1e-9).all()
+
+
+def test_without_r_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="Rscript is not installed"):
+        against_r.against_r()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.validation import (
+    against_r,
     agreement,
     bias,
     cost,
@@ -83,8 +84,12 @@ PAIRS = "pairs"  # made only when named: each time adds the machine of that day
 PAIRS_SECONDS = 150
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
-# Made only when named: one takes long, the other needs likwid-bench.
-BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {"load": load.load, "limits": limits.limits}
+# Made only when named: they take long, or need likwid-bench or R.
+BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
+    "load": load.load,
+    "limits": limits.limits,
+    "against-r": against_r.against_r,
+}
 
 
 def main(arguments: list[str]) -> None:
