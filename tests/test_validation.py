@@ -378,3 +378,22 @@ def test_without_r_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="Rscript is not installed"):
         against_r.against_r()
+
+
+def test_real_pairs_are_drawn_whole_with_either_sign(tmp_path: Path) -> None:
+    assert verdicts_simulated.real_pairs(tmp_path / "none.csv") == {}
+    rows = [
+        {"session": "a", "processor": "b", "beside": "c", "pair": pair, "case": case, "low": pair + 1, "mean": -case}
+        for pair in range(3)
+        for case in range(verdicts_simulated.CASES)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    [(name, noise)] = verdicts_simulated.real_pairs(tmp_path / "pairs.csv").items()
+    assert name == "3 real pairs: a, b, c"
+    draw = noise.of_suite(np.random.default_rng(0))
+    drawn = [draw() for _ in range(60)]
+    assert {frozenset(low.tolist()) for low, _ in drawn} == {
+        frozenset([sign * pair]) for sign in (-1, 1) for pair in (1, 2, 3)
+    }
+    for low, mean in drawn:
+        assert sorted(mean * -np.sign(low)) == list(range(verdicts_simulated.CASES))

@@ -33,6 +33,7 @@ from tests.validation import (
     pytest_door,
     real,
     report_scale,
+    rotating,
     scaling,
     simulation,
     slurm_sweep,
@@ -71,6 +72,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
+    "rotating-inputs": rotating.rotating,
 }
 # These take long and are kept suite by suite: the CSV has every case, the Markdown the rates.
 TRIALS: dict[str, list[verdicts.Trials]] = {

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from rnnbench.harness.check.paired import Ratios
 from rnnbench.store.records import Case, Group
 from tests import workload as small
 from tests.validation.draws import Draw, heavy, normal, skewed
+from tests.validation.pairs import KEPT
 
 CASES = 24
 MARGIN = 0.025
@@ -31,9 +33,16 @@ STALL = 0.03  # mean of what a stall adds
 PROCESSES = 2
 
 
+class Noise(Protocol):
+    """How the log-ratios of a suite's cases scatter over pairs of workers of equal code."""
+
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """Draws the pairs of one suite: what noise adds to the low quantile and to the mean of each case."""
+
+
 @dataclass(frozen=True)
-class Noise:
-    """How the log-ratios of a suite's cases scatter over pairs."""
+class MadeUp:
+    """Noise with these properties."""
 
     spread: float = 0.0105  # typical standard deviation of a case
     spread_of_spreads: float = 0.35  # of their logarithms, over cases
@@ -44,17 +53,74 @@ class Noise:
     spoilt_mean: float = 0.15  # the same for the mean
     draw: Draw = normal
 
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """As `Noise.of_suite`."""
+        spreads = self.spread * np.exp(self.spread_of_spreads * rng.standard_normal(CASES))
+        if self.noisiest is not None:
+            spreads[0] = self.noisiest
 
-NOISES = {
-    "usual": Noise(),
-    "one case with 3%, 23 with 0.6%": Noise(0.006, 0.0, 0.03, shared=0.0, spoilt=0.0, spoilt_mean=0.0),
-    "half shared by a pair": Noise(shared=0.5),
-    "0.8 shared by a pair": Noise(spread_of_spreads=0.0, shared=0.8, spoilt=0.0, spoilt_mean=0.0),
-    "cases from 0.1% to 4%": Noise(0.006, 0.9),
-    "heavy tails": Noise(draw=heavy),
-    "skewed": Noise(draw=skewed),
-    "pairs of unlike noise": Noise(unlike_pairs=0.7),
+        def pair() -> tuple[np.ndarray, np.ndarray]:
+            own, common = self.draw(rng, (CASES,)), self.draw(rng, (1,))
+            factor = math.exp(self.unlike_pairs * rng.standard_normal())
+            scatter = factor * spreads * (math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * own)
+            return scatter + _stalls(rng, self.spoilt), scatter + _stalls(rng, self.spoilt_mean)
+
+        return pair
+
+
+def _stalls(rng: np.random.Generator, share: float) -> np.ndarray:
+    """What stalls of either side add to log-ratios."""
+    struck = rng.random(CASES) < share
+    return np.where(struck, rng.choice([-1, 1], CASES) * rng.exponential(STALL, CASES), 0.0)
+
+
+@dataclass(frozen=True)
+class RealPairs:
+    """Pairs that were measured on equal code (`python -m tests.validation pairs`), drawn again and again.
+
+    Which side is called the head is a matter of chance, so each pair is drawn with either sign.
+    """
+
+    low: np.ndarray  # (pairs, cases)
+    mean: np.ndarray
+
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """As `Noise.of_suite`."""
+        order = rng.permutation(self.low.shape[1])
+
+        def pair() -> tuple[np.ndarray, np.ndarray]:
+            row, sign = rng.integers(len(self.low)), rng.choice([-1, 1])
+            return sign * self.low[row, order], sign * self.mean[row, order]
+
+        return pair
+
+
+def real_pairs(file: Path = KEPT) -> dict[str, RealPairs]:
+    """The measured pairs, by the machine and what ran beside them; empty if there is no such file."""
+    if not file.exists():
+        return {}
+    kinds = {}
+    for names, part in pd.read_csv(file).groupby(["session", "processor", "beside"], sort=False):
+        tables = [part.pivot_table(index="pair", columns="case", values=ratio).dropna() for ratio in ("low", "mean")]
+        pairs, cases = tables[0].shape
+        if cases == CASES:
+            kinds[f"{pairs} real pairs: {', '.join(map(str, names))}"] = RealPairs(
+                *(each.to_numpy() for each in tables)
+            )
+    return kinds
+
+
+NOISES: dict[str, Noise] = {
+    "usual": MadeUp(),
+    "one case with 3%, 23 with 0.6%": MadeUp(0.006, 0.0, 0.03, shared=0.0, spoilt=0.0, spoilt_mean=0.0),
+    "half shared by a pair": MadeUp(shared=0.5),
+    "0.8 shared by a pair": MadeUp(spread_of_spreads=0.0, shared=0.8, spoilt=0.0, spoilt_mean=0.0),
+    "cases from 0.1% to 4%": MadeUp(0.006, 0.9),
+    "heavy tails": MadeUp(draw=heavy),
+    "skewed": MadeUp(draw=skewed),
+    "pairs of unlike noise": MadeUp(unlike_pairs=0.7),
 }
+NOISES |= real_pairs()
 
 
 class SimulatedRunner:
@@ -66,34 +132,21 @@ class SimulatedRunner:
         """`low`, `mean`: true log-ratios of the cases."""
         self.log_ratios: dict[str, Ratios] = {}
         self.replicates, self.seconds = 0, OBSERVING_SECONDS
-        self._rng, self._low, self._mean, self._noise = rng, low, mean, noise
+        self._low, self._mean = low, mean
         self._indices = {group.cases[0].key: number for number, group in enumerate(groups)}
-        self._spreads = noise.spread * np.exp(noise.spread_of_spreads * rng.standard_normal(len(groups)))
-        if noise.noisiest is not None:
-            self._spreads[0] = noise.noisiest
+        self._pair = noise.of_suite(rng)
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None]) -> None:
         """Draw one pair: a log-ratio for each case of the groups."""
         on_visit(0)
-        noise, rng, count = self._noise, self._rng, len(self._indices)
-        own, common = noise.draw(rng, (count,)), noise.draw(rng, (1,))
-        factor = math.exp(noise.unlike_pairs * rng.standard_normal())
-        scatter = factor * self._spreads * (math.sqrt(noise.shared) * common + math.sqrt(1 - noise.shared) * own)
-        low = self._low + scatter + self._stalls(noise.spoilt)
-        mean = self._mean + scatter + self._stalls(noise.spoilt_mean)
+        low, mean = self._pair()
         for group in groups:
             key = group.cases[0].key
-            ratios = self.log_ratios.setdefault(key, Ratios())
-            ratios.low.append(float(low[self._indices[key]]))
-            ratios.mean.append(float(mean[self._indices[key]]))
+            ratios, index = self.log_ratios.setdefault(key, Ratios()), self._indices[key]
+            ratios.low.append(float(self._low[index] + low[index]))
+            ratios.mean.append(float(self._mean[index] + mean[index]))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
-
-    def _stalls(self, share: float) -> np.ndarray:
-        """What stalls of either side add to log-ratios."""
-        rng, count = self._rng, len(self._indices)
-        struck = rng.random(count) < share
-        return np.where(struck, rng.choice([-1, 1], count) * rng.exponential(STALL, count), 0.0)
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Seconds that a pair takes."""
