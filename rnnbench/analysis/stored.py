@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
@@ -74,7 +74,8 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     else:
         findings = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
-    notes = (head.info.caches,) if head.info.caches else ()
+    suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
+    notes = (*suspect, *filter(None, [head.info.caches]))
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 

@@ -44,11 +44,17 @@ def test_a_run_fails_what_cheats_and_marks_what_is_suspect(tmp_path: Path) -> No
 
 def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
     cheating = Path(cells.__file__).read_text()
-    honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n"
-    repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity"), "cells.py": honest})
+    honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n\n\nclass Imprecise(nn.RNN):\n    pass\n"
+    repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity", "Imprecise"), "cells.py": honest})
     (tmp_path / "cells.py").write_text(cheating)
-    done = rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", "--json", cwd=tmp_path)
+    done = rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    finding = json.loads(done.stdout)
-    assert finding["verdict"] == "regressed"
-    assert finding["reason"].startswith(f"fails now: {DISAGREES}")
+    [file] = tmp_path.glob("results/*/verdicts.json")
+    verdicts = json.loads(file.read_text())
+    memo = next(each for each in verdicts["findings"] if each["cell"] == "cells.py:MemoByIdentity")
+    assert memo["verdict"] == "regressed"
+    assert memo["reason"].startswith(f"fails now: {DISAGREES}")
+    [note] = [note for note in verdicts["notes"] if note.startswith("suspect in the head, but not in the base: ")]
+    assert "cell=cells.py:Imprecise" in note
+    assert ": computes with less precision than float32: " in note
+    assert "suspect in the head, but not in the base: " in " ".join(done.stdout.split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
@@ -120,7 +120,9 @@ def _comparison(
     runner: PairedRunner, base: Side, head: Side, selection: Selection, trial: Trial, budget_seconds: float
 ) -> Comparison:
     """The findings of a check that has ended."""
-    cases, verdicts, notes = _cases(selection.groups), trial.verdicts(), list(runner.notes)
+    cases, verdicts = _cases(selection.groups), trial.verdicts()
+    measured = ((runner.measurement(base.name, case), runner.measurement(head.name, case)) for case in cases)
+    notes = [*newly_suspect(measured), *runner.notes]
     findings = [_finding(runner, base, head, case, verdicts.get(case.key), trial.margins[case.key]) for case in cases]
     if any(case_finding.verdict == "inconclusive" for case_finding in findings):
         if runner.replicates < MIN_PAIRS:
