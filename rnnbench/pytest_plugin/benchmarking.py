@@ -45,8 +45,8 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked
 
     A round is a block of the engine: one call, or as many short calls as its device clocks together. Rounds fill
     `--benchmark-max-time` in whole windows; there are at least `--benchmark-min-rounds`, and each takes at least
-    `--benchmark-min-time`. The case is warm before the first. If benchmarks are disabled, it is compared with its
-    reference and called once.
+    `--benchmark-min-time`. The case is warm before the first. After the last it is compared with its reference again,
+    and fails if they disagree. If benchmarks are disabled, it is compared with its reference and called once.
     """
     __tracebackhide__ = True
     measurement = session.observe(chosen)
@@ -58,6 +58,9 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked
         plan, rounds = planned(calibrated, asked)
         blocks = BenchmarkBlocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
         result = benchmark.pedantic(blocks, rounds=rounds, iterations=plan.batch)
+        if fault := live.fault_after_timing():
+            benchmark.has_error = True  # its times are not saved
+            pytest.fail(f"after timing: {fault}", pytrace=False)
     measurement = replace(measurement, status="measured", reason="", warmup_windows=warmup_windows)
     benchmark.extra_info.update(told(measurement, plan, blocks.taken))
     return result

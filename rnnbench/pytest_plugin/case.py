@@ -1,11 +1,13 @@
 """A suite's case in this process, ready to be timed: for callers that keep statistics of their own."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
+from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
 from rnnbench.harness.live.put_back import keep_process
@@ -17,6 +19,9 @@ from rnnbench.store.records import GRAPH_BACKENDS, Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.referee import again
+from rnnbench.workloads.referee.agreement import ParityError
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class LiveCase:
     timed: TimedCall
     device: Device
     wanted: torch_state.TorchState
+    compare_again: Callable[[], None] = lambda: None
+    numbers: Iterator[int] = field(default_factory=count)  # of its windows
 
     def call(self) -> object:
         """One call, not clocked."""
@@ -43,9 +50,20 @@ class LiveCase:
         return min(plans, key=lambda plan: plan.seconds / plan.calls), warmup_windows
 
     def window(self, plan: Plan) -> list[float]:
-        """Seconds of each block of one window, by the device's clock."""
+        """Seconds of each block of one window, by the device's clock. Its inputs get new values before."""
+        if self.timed.inputs is not None:
+            self.timed.inputs.renew(f"window {next(self.numbers)}")
         with self._mode(), undisturbed():
             return clock_window(self.device, self.timed.call, plan).batch_seconds
+
+    def fault_after_timing(self) -> str:
+        """Why the case no longer agrees with its reference, or keeps results; empty if nothing is wrong."""
+        torch_state.restore(self.wanted)
+        try:
+            self.compare_again()
+        except (ParityError, CellError) as fault:
+            return str(fault)
+        return ""
 
     def _mode(self) -> AbstractContextManager[object]:
         """The autograd mode; restores torch's settings first, which an earlier call may have changed."""
@@ -70,9 +88,21 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
         torch_state.restore(wanted)
         if case.implementation == "compiled":
             compiled.check(workload.device)
-        timed = build_case(case, root, settings.compiled_steps).timed_call()
+        built = build_case(case, root, settings.compiled_steps)
+        timed = built.timed_call()
         put_back.callback(timed.end)
-        yield LiveCase(timed, devices.open_device(workload.device), wanted)
+
+        def compare_again() -> None:
+            if isinstance(built, Built):
+                again.compare(
+                    built,
+                    timed,
+                    lambda: build(again.reference_case(case), root).model,
+                    lambda: build(case, root, settings.compiled_steps),
+                    repeats=True,
+                )
+
+        yield LiveCase(timed, devices.open_device(workload.device), wanted, compare_again)
 
 
 @contextmanager

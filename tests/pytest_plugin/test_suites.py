@@ -46,6 +46,15 @@ class Wrong(nn.GRUCell):
     def forward(self, input, h):
         return super().forward(input, h) + 1
 """
+TIRED = """
+from torch import nn
+class Tired(nn.GRUCell):
+    calls = 0
+
+    def forward(self, input, h):
+        self.calls += 1
+        return super().forward(input, h) if self.calls < 200 else h
+"""
 TEST = """
 import pytest
 
@@ -102,6 +111,18 @@ def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     compare = [sys.executable, "-m", "pytest_benchmark", "compare", "out.json", "--columns=min"]
     output = subprocess.run(compare, cwd=mine.parent, capture_output=True, text=True, check=True).stdout
     assert "test_mine[gru-loop-inference-batch2-length3-hidden4]" in output
+
+
+def test_a_case_that_stops_working_while_it_is_timed_fails_and_has_no_times(mine: Path, in_process: Run) -> None:
+    sweep = '[[sweep]]\ncell = "cells.py:Tired"\nimplementation = ["loop", "torch.nn"]\nreference = "gru"\n'
+    (mine / "mine.toml").write_text(SUITE.partition("[[sweep]]")[0] + sweep)
+    (mine / "cells.py").write_text(TIRED)
+    result = in_process("--benchmark-only", "--benchmark-json=out.json", *QUICK)
+    result.assert_outcomes(passed=1, failed=1)
+    assert "after timing: final h is off by" in result.stdout.str()
+    assert list(benchmarks(mine.parent / "out.json")) == [
+        "test_mine[torch.nn.GRU-torch.nn-inference-batch2-length3-hidden4]"
+    ]
 
 
 def test_where_benchmarks_are_disabled_cases_are_compared_and_called_once(mine: Path, in_process: Run) -> None:

@@ -5,13 +5,14 @@ import random
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnbench.cells import CellError, is_own
+from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.machine.cores import allowed_cores
@@ -260,18 +261,22 @@ class Operations:
         case = Case.from_axes(request["case"])
         ready, workload = self._ready[case.key], case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
-        if isinstance(ready.built, Built) and not case.is_reference:
-            root = Path(request["root"])
-            if not ready.built.unequal and workload not in self._references:
-                self._references[workload] = build(again.reference_case(case), root).model
+        if isinstance(ready.built, Built):
             with threads.none_left(case):
-                if ready.built.unequal:
-                    again.verify_alone(ready.built, ready.timed, lambda: build(case, root, request["compiled_steps"]))
-                else:
-                    again.verify(ready.built, ready.timed, self._references[workload])
-                if request["repeats"] and is_own(case.cell):
-                    again.check_repeats(ready.built, ready.timed)
+                again.compare(
+                    ready.built,
+                    ready.timed,
+                    partial(self._reference, case, Path(request["root"])),
+                    lambda: build(case, Path(request["root"]), request["compiled_steps"]),
+                    repeats=request["repeats"],
+                )
         return FineReply(ok=True)
+
+    def _reference(self, case: Case, root: Path) -> SequenceModel:
+        """The model of a case's reference, which its group shares."""
+        if case.workload not in self._references:
+            self._references[case.workload] = build(again.reference_case(case), root).model
+        return self._references[case.workload]
 
     def _printed_bytes(self) -> int:
         return 0 if self._guard is None else self._guard.printed_bytes()

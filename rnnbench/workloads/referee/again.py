@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from rnnbench.cells import CellError
+from rnnbench.cells import CellError, is_own
 from rnnbench.cells.parity import relative_error
 from rnnbench.store.records import GRAPH_BACKENDS, Case, Phase, reference_cell
 from rnnbench.workloads.inputs import in_turn
@@ -27,6 +27,29 @@ REPEATS = 5  # comparisons in which the second call must do less before a case f
 def reference_case(case: Case) -> Case:
     """The case of the reference in a case's group."""
     return Case(reference_cell(case.workload.reference), "torch.nn", case.workload)
+
+
+def compare(
+    built: Built,
+    timed: TimedCall,
+    reference: Callable[[], SequenceModel],
+    anew: Callable[[], Built],
+    *,
+    repeats: bool,
+) -> None:
+    """Compare a timed case with its reference again; raises ParityError, and CellError if it keeps results.
+
+    `reference` builds the reference's model, and `anew` the case; each only where it is needed. `repeats`: whether to
+    compare a second call on the same values with the first, for a user's own cell.
+    """
+    if built.case.is_reference:
+        return
+    if built.unequal:
+        verify_alone(built, timed, anew)
+    else:
+        verify(built, timed, reference())
+    if repeats and is_own(built.case.cell):
+        check_repeats(built, timed)
 
 
 def verify(built: Built, timed: TimedCall, reference: SequenceModel) -> None:
