@@ -1,9 +1,11 @@
 """`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
-`faults` and `fuzz` take hours, and `pairs` adds to what is kept, so these are made only when they are named. `--only`
-makes their rows of one kind and keeps the others; `--share` tries that share of the full number. Their column `commit`
-says what was tried.
+Made only when they are named: `faults`, `fuzz` and `load`, which take long; `pairs`, which adds to what is kept;
+`limits` and `against-r`, which need likwid-bench or R.
+
+Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
+number, and the column `commit` says what was tried.
 """
 
 import argparse
