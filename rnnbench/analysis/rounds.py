@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from rnnbench.analysis.estimate import Estimate, columns, estimate
+from rnnbench.analysis.estimate import Estimate, columns, estimates_of
 from rnnbench.analysis.replicate import Times
 
 
@@ -17,15 +17,22 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     reference's own ratio is 1.
     """
     logs = {arm: [math.log(round_times.low) for round_times in rounds] for arm, rounds in times.items()}
-    rows = {}
-    for arm, values in logs.items():
-        ratios = [value - other for value, other in zip(values, logs[reference], strict=True)]
-        rows[arm] = {
-            **columns("seconds", estimate(values)),
-            **columns("ratio", Estimate(0.0, 0.0, 0.0) if arm == reference else estimate(ratios)),
+    ratios = {
+        arm: [value - other for value, other in zip(values, logs[reference], strict=True)]
+        for arm, values in logs.items()
+        if arm != reference
+    }
+    seconds = dict(zip(logs, estimates_of(list(logs.values())), strict=True))
+    compared = dict(zip(ratios, estimates_of(list(ratios.values())), strict=True))
+    rows = {
+        arm: {
+            **columns("seconds", seconds[arm]),
+            **columns("ratio", compared.get(arm, Estimate(0.0, 0.0, 0.0))),
             "mean_seconds": fmean(round_times.mean for round_times in times[arm]),
             "replicates": len(values),
         }
+        for arm, values in logs.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
 
 

@@ -15,7 +15,7 @@ from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.needed import TimeNeeded
-from rnnbench.harness.turns.planner import GroupRecord, visits_needed, visits_to_come, wants_more
+from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_needed, visits_to_come, wants_more
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import balanced_order
 from rnnbench.suite_file import Settings
@@ -126,6 +126,7 @@ class LiveRounds:
         logs = {arm: float(np.log(times.low)) for arm, times in pooled.items()}
         ratios = {arm: value - logs[self._reference] for arm, value in logs.items() if arm != self._reference}
         self._record.add(self._now() - started, ratios)
+        estimate_spreads([self._record])
 
     @contextmanager
     def _turn(self, arm: str) -> Iterator[Callable[[], object]]:

@@ -154,22 +154,15 @@ class Planner:
         return self._one_of_each / cases if cases else None
 
     def _judge(self) -> None:
-        """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
+        """Estimate the spread of each group, if a visit was added since the last time."""
         if self._is_judged:
             return
         self._is_judged = True
-        groups = [group for group in self._groups if self._records[group.workload].log_ratios]
-        samples = [(group, ratios) for group in groups for ratios in self._records[group.workload].log_ratios.values()]
-        spreads: dict[Workload, float] = {}
-        for (group, ratios), interval in zip(samples, estimates_of([ratios for _, ratios in samples]), strict=True):
-            if len(ratios) > 1:
-                spread = (interval.upper - interval.lower) / 2 / _half_width(len(ratios))
-                spreads[group.workload] = max(spread, spreads.get(group.workload, 0.0))
-        for group in groups:
-            record = self._records[group.workload]
-            self._leave(group, record)
-            record.spread = spreads.get(group.workload, math.nan)
-            self._enter(group, record)
+        for group in self._groups:
+            self._leave(group, self._records[group.workload])
+        estimate_spreads(list(self._records.values()))
+        for group in self._groups:
+            self._enter(group, self._records[group.workload])
 
     def _leave(self, group: Group, record: GroupRecord) -> None:
         """Remove a group from the sums, before its record changes."""
@@ -214,6 +207,17 @@ class Planner:
     def _usual_cost(self) -> float:
         """Expected seconds of a visit to a group that was not visited yet."""
         return self._one_of_each / len(self._later) if self._later else 0.0
+
+
+def estimate_spreads(records: Sequence[GroupRecord]) -> None:
+    """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
+    samples = [(record, ratios) for record in records for ratios in record.log_ratios.values()]
+    for record in records:
+        record.spread = math.nan
+    for (record, ratios), interval in zip(samples, estimates_of([ratios for _, ratios in samples]), strict=True):
+        if len(ratios) > 1:
+            spread = (interval.upper - interval.lower) / 2 / _half_width(len(ratios))
+            record.spread = spread if math.isnan(record.spread) else max(spread, record.spread)
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
