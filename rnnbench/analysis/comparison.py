@@ -196,9 +196,10 @@ def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:
 
 
 def newly_suspect(sides: Iterable[tuple[Measurement, Measurement]]) -> list[str]:
-    """A note for the reader if cases do suspiciously little work in the head and not in the base; `sides` of each case.
+    """A note for the reader if cases are suspect in the head and not in the base.
 
-    Their time may be that of less work, so a verdict `improved` or `unchanged` of theirs should not be trusted.
+    `sides`: what is known about each case in the base and in the head. The time of a suspect case may be that of less
+    work, so its verdict should not be trusted.
     """
     found = [head for base, head in sides if base.works and head.works and head.suspicion and not base.suspicion]
     if not found:

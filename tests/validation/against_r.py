@@ -18,7 +18,6 @@ from rnnbench.analysis.run_to_run import scatter
 
 SAMPLES = 200
 SIZES = (6, 9, 10, 12, 20, 49)
-Q = verdict.Q
 
 
 def against_r() -> pd.DataFrame:
@@ -60,7 +59,7 @@ def against_r() -> pd.DataFrame:
         ),
         "Benjamini-Hochberg: p.adjust": (
             [[float(_rejected(each))] for each in p_values],
-            _r(f'sum(p.adjust(x, "BH") <= {Q})', p_values),
+            _r(f'sum(p.adjust(x, "BH") <= {verdict.Q})', p_values),
         ),
     }
     return pd.DataFrame(

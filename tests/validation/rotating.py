@@ -19,10 +19,11 @@ from rnnbench.store.records import Case
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.phases import TimedCall, timed_call
 from rnnbench.workloads.prepare import build
+from tests.validation.cases import TWELVE
 
-ONLY = "cell=vanilla,lstm,gru implementation=loop phase=inference,training seq_len=16 hidden_size=64 batch_size=1,32"
 BLOCK_SECONDS = 1e-3
 CASE_SECONDS = 12.0
+MAX_STRETCHES = 400
 
 
 def rotating(seconds: float = CASE_SECONDS) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def rotating(seconds: float = CASE_SECONDS) -> pd.DataFrame:
     torch.set_num_threads(1)
     suite = suites.read("quick")
     rows = []
-    for case in [case for group in suite.groups(parse_only([ONLY]), None, most=None) for case in group.cases]:
+    for case in [case for group in suite.groups(parse_only(TWELVE), None, most=None) for case in group.cases]:
         ratio, pairs = _ratio(case, seconds)
         workload = case.workload
         rows.append(
@@ -67,10 +68,11 @@ def _ratio(case: Case, seconds: float) -> tuple[Estimate, int]:
             logs.append(
                 sum(math.log(took) * (1 if index == 0 else -1) for index, took in zip(order, times, strict=True))
             )
-    # A pair of pairs has two logarithms of each kind.
-    halves = np.array(logs) / 2
-    kept = np.array_split(halves, min(len(halves), 400))
-    return as_ratio(signed_rank_interval([float(np.median(part)) for part in kept])), len(halves)
+    halves = np.array(logs) / 2  # ABBA has two times of each kind
+    # Medians of stretches of time, since neighbours depend on each other.
+    stretches = np.array_split(halves, min(len(halves), MAX_STRETCHES))
+    medians = [float(np.median(stretch)) for stretch in stretches]
+    return as_ratio(signed_rank_interval(medians)), len(halves)
 
 
 def _seconds(timed: TimedCall, number: int) -> float:

@@ -136,14 +136,14 @@ class PairedRunner:
 
     def _sides(self, workload: Workload) -> dict[str, VisitSide]:
         """The sides of a visit. On a device that processes share, both are prepared at the same time."""
-        workers, timed_on = self._pairs.workers, measuring_cores(workload.cores)
-        others = [timed_on] * len(workers)
+        workers, timed = self._pairs.workers, measuring_cores(workload.cores)
+        untimed = [timed] * len(workers)
         if is_shared(workload.device):
             # In random order: a side's memory may be near the cores on which its cases are prepared.
-            others = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
+            untimed = self._rng.sample(preparing_cores(workload.cores, len(workers)), len(workers))
         return {
-            name: VisitSide(worker, self._recorders[name], timed_on, other_cores)
-            for (name, worker), other_cores in zip(workers.items(), others, strict=True)
+            name: VisitSide(worker, self._recorders[name], timed, cores)
+            for (name, worker), cores in zip(workers.items(), untimed, strict=True)
         }
 
     def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:

@@ -28,12 +28,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class VisitSide:
-    """One side of a visit: a worker, the recorder of what it measures, and the cores that it runs on."""
+    """One side of a visit: a worker, the recorder of what it measures, and the cores that the worker runs on."""
 
     worker: WorkerProcess
     recorder: Recorder
-    cores: Sequence[int]  # for its windows
-    other_cores: Sequence[int]  # for all that is not timed
+    timed_cores: Sequence[int]  # for its windows
+    untimed_cores: Sequence[int]  # to prepare and to verify cases
 
 
 class CaseLost(Exception):
@@ -72,10 +72,10 @@ class Visitor:
         # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
         cases = self._rng.sample(group.cases, len(group.cases))
         order = self._rng.sample(list(sides), len(sides))
-        prepared = _untimed({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
+        prepared = _run_untimed({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
         timed = self._time(ready, sides, replicate)
-        _untimed({name: partial(_end, name, sides[name], group, timed[name]) for name in order}, sides)
+        _run_untimed({name: partial(_end, name, sides[name], group, timed[name]) for name in order}, sides)
         for name, side in sides.items():  # the last window makes a visit complete, so it is kept only now
             for wait in timed[name][-1:]:
                 side.recorder.keep(wait.window)
@@ -97,7 +97,7 @@ class Visitor:
     def _time(self, cases: Sequence[Case], sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Wait]]:
         """Time the windows of a visit on all sides; the last window of each side is not kept yet."""
         for side in sides.values():
-            side.worker.pin(side.cores)
+            side.worker.pin(side.timed_cores)
         turns = self._turns(cases, list(sides))
         turn_counts = Counter(name for name, _, _ in turns)
         waits: dict[str, list[Wait]] = {name: [] for name in sides}
@@ -128,29 +128,29 @@ class Visitor:
 
 def _end(name: str, side: VisitSide, group: Group, waits: Sequence[Wait]) -> None:
     """Compare the timed cases of a side with their references again, and release all that were prepared."""
-    case = group.cases[0]
     for case in group.cases:
         own = [wait for wait in waits if wait.window.case == case.key]
         if own:
             with _lost_at(name, case):
                 side.recorder.verify(side.worker, case, own)
-    with _lost_at(name, case):
+    with _lost_at(name, group.cases[-1]):
         side.recorder.ask(side.worker, release())
 
 
 @contextmanager
 def _lost_at(side: str, case: Case) -> Iterator[None]:
+    """Raise CaseLost in place of WorkerLost."""
     try:
         yield
     except WorkerLost as lost:
         raise CaseLost(side, case, str(lost)) from None
 
 
-def _untimed(jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, VisitSide]) -> dict[str, Result]:
-    """Run a job for each side, and return the results: at the same time if no two sides share a core."""
-    cores = [core for side in sides.values() for core in side.other_cores]
+def _run_untimed(jobs: Mapping[str, Callable[[], Result]], sides: Mapping[str, VisitSide]) -> dict[str, Result]:
+    """Run a job for each side and return the results. The jobs run at the same time if no two sides share a core."""
+    cores = [core for side in sides.values() for core in side.untimed_cores]
     for side in sides.values():
-        side.worker.pin(side.other_cores)
+        side.worker.pin(side.untimed_cores)
     if len(jobs) == 1 or len(set(cores)) < len(cores):
         return {name: job() for name, job in jobs.items()}
     with futures.ThreadPoolExecutor(len(jobs)) as pool:

@@ -19,9 +19,9 @@ def measuring_cores(number: int) -> list[int]:
 
 
 def preparing_cores(number: int, sides: int) -> list[list[int]]:
-    """For each side, `number` cores for work that is not timed: cores of its own if there are enough.
+    """For each side, `number` cores for work that is not timed.
 
-    One set is that of `measuring_cores`; otherwise all are.
+    The sets are disjoint if there are enough cores; otherwise all are the set of `measuring_cores`.
     """
     cores = allowed_cores()
     if number * sides > len(cores):

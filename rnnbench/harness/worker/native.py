@@ -27,7 +27,8 @@ KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
     "double": ("-DVALUE=double",),
     "bfloat16": ("-DVALUE=float", "-DBFLOAT16_PAIRS"),
 }
-# Instruction sets that multiply 16 bits in a way for which there is no kernel. Without any, libraries go by float32.
+# Instruction sets that multiply numbers of 16 bits and for which there is no kernel. On a processor without
+# instructions for 16 bits, libraries convert the numbers to float32.
 OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
 IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")

@@ -32,7 +32,7 @@ class Visits:
     ) -> None:
         """`apart`: each side has cores of its own for what is not timed."""
         self.clock = FakeClock()
-        self.other_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
+        self.untimed_cores = {name: [number if apart else 0] for number, name in enumerate(sides)}
         self.folders: list[RunFolder] = []
         self.turns: list[tuple[str, str]] = []
         self.sides = {name: self._side(parent, name, fault) for name in sides}
@@ -52,7 +52,7 @@ class Visits:
             observed = Measurement(case, "pending", parity="agrees").to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
         worker: Any = FakeWorker("0000", self.clock, watch, lambda key: 0.01)
-        return VisitSide(worker, recorder, [0], self.other_cores[name])
+        return VisitSide(worker, recorder, [0], self.untimed_cores[name])
 
 
 @pytest.fixture(params=[("run",), ("base", "head")], ids=["one side", "two sides"])
@@ -221,8 +221,16 @@ def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_tim
     begin: Callable[..., Visits], op: str
 ) -> None:
     meeting = threading.Barrier(2, timeout=60)
-    visits = begin(["base", "head"], lambda side, message: meeting.wait() if message["op"] == op else None)
+    met: list[str] = []
+
+    def meet(side: str, message: dict[str, Any]) -> None:
+        if message["op"] == op:
+            meeting.wait()  # raises unless the other side comes
+            met.append(side)
+
+    visits = begin(["base", "head"], meet)
     visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert sorted(met) == ["base"] * 3 + ["head"] * 3
 
 
 @pytest.mark.parametrize("apart", [True, False])
@@ -241,7 +249,7 @@ def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Calla
     for name, side in visits.sides.items():
         side.worker.pin = lambda cores, name=name: pins.__setitem__(name, cores)  # type: ignore[method-assign, misc]
     visits.visitor.visit(GROUP, visits.sides, replicate=0)
-    assert pins == visits.other_cores
+    assert pins == visits.untimed_cores
 
 
 def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begin: Callable[..., Visits]) -> None:
