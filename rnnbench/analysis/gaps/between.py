@@ -27,7 +27,8 @@ class Libraries:
 class Step:
     """The time that one change saves; negative if it adds time."""
 
-    kind: str  # a rung of the ladder, a kind of cause, `library`, `overhead`, `kernels`, `besides`, or `rest`
+    # A rung of the ladder, a kind of cause, `library`, `products`, `overhead`, `kernels`, `besides`, or `rest`.
+    kind: str
     what: str  # where a cause is in the code; empty for rungs
     seconds: Estimate
     share: Estimate = UNKNOWN  # of the gap; NaN if the gap is not certain
@@ -43,17 +44,18 @@ class Step:
 def between(last: Profile, reference: Profile, eager: Profile | None = None) -> tuple[Step, ...]:
     """The differences between two profiled calls; empty if nothing is known of them.
 
-    Products in different libraries are a step of their own. The others come from both breakdowns, outside kernels and
-    in kernels. If a call can't be taken apart, there is only one other step, `besides`: the rest of the difference.
-    `eager` is a profile that shows the products of `last`, if `last` is compiled and does not show them.
+    Products in different libraries are a step of their own, and so are other products in the same library, such as many
+    small ones for a large one. The others come from both breakdowns, outside kernels and in kernels. If a call can't be
+    taken apart, there is only one other step, `besides`: the rest of the difference. `eager` is a profile that shows
+    the products of `last`, if `last` is compiled and does not show them.
     """
     if not (last.works and reference.works):
         return ()
     products = last.products or (None if eager is None else eager.products)
     if products is None or reference.products is None:
-        library, known = None, False
+        of_products, known = [], False
     else:
-        library, known = _library(products, reference.products), _fit(products, last, reference)
+        of_products, known = _of_products(products, reference.products), _fit(products, last, reference)
     if not (in_one_piece(last) or in_one_piece(reference)):
         steps = _by_breakdown(last, reference)
     elif known:
@@ -61,9 +63,10 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
         steps = [Step("besides", "", minus(ends[0], ends[1:]))]
     else:
         return ()
-    if library is None or not known:
+    if not known:
         return tuple(steps)
-    return (library, *steps[:-1], Step(steps[-1].kind, "", minus(steps[-1].seconds, [library.seconds])))
+    rest = minus(steps[-1].seconds, [step.seconds for step in of_products])
+    return (*of_products, *steps[:-1], Step(steps[-1].kind, "", rest))
 
 
 def faster_library(profile: Profile) -> Step | None:
@@ -124,13 +127,23 @@ def _by_breakdown(last: Profile, reference: Profile) -> list[Step]:
     return steps
 
 
-def _library(products: Products, of_reference: Products) -> Step | None:
-    """The step between two libraries; None if it is the same one, or if one of them was not measured."""
+def _of_products(products: Products, of_reference: Products) -> list[Step]:
+    """What another library costs, and what other products than the reference's cost in the reference's library.
+
+    The first is missing if it is the same library or was not measured, the second if the reference's products were not
+    seen, as in a fused layer.
+    """
+    steps = []
     own, other = in_library(products, products.library), in_library(products, of_reference.library)
-    if own is None or other is None or products.library == of_reference.library:
-        return None
-    libraries = Libraries(products.library, of_reference.library, float(np.median(own) / np.median(other)))
-    return Step("library", "", estimate((own - other).tolist()), calls=products.calls, libraries=libraries)
+    if own is not None and other is not None and products.library != of_reference.library:
+        libraries = Libraries(products.library, of_reference.library, float(np.median(own) / np.median(other)))
+        seconds = estimate((own - other).tolist())
+        steps.append(Step("library", "", seconds, calls=products.calls, libraries=libraries))
+    its = in_library(of_reference, of_reference.library)
+    if other is not None and its is not None:
+        negative = estimate((-other).tolist())
+        steps.append(Step("products", "", minus(Estimate(0.0, 0.0, 0.0), [negative, estimate(its.tolist())])))
+    return steps
 
 
 def _fit(products: Products, last: Profile, reference: Profile) -> bool:

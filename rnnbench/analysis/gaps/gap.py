@@ -11,6 +11,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio, estimate
 from rnnbench.analysis.gaps.between import Step, between, minus
+from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
@@ -20,7 +21,6 @@ TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
 # From the version that one writes first to the fastest; each rung is compared with the one before it.
 LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
-MAX_DIFFERENCE = 0.25  # of a call's time in the run; a profile that differs by more does not explain it
 UNLIKE = (
     "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
 )
@@ -94,14 +94,6 @@ def take_apart(
     )
 
 
-def is_alike(profile: Profile, measured: TimesByReplicate) -> bool:
-    """Whether the calls of a profile took about as long as the measured ones, and the machine was not busier."""
-    if not profile.works:
-        return False
-    ratio = float(np.median(profile.times["call"])) / float(np.median(list(measured.values())))
-    return 1 / (1 + MAX_DIFFERENCE) <= ratio <= 1 + MAX_DIFFERENCE
-
-
 def own_causes(profile: Profile | None, reference: Profile | None) -> tuple[Cause, ...]:
     """The causes of a profile, without the kinds that cost the reference's code time, too."""
     if profile is None:
@@ -133,16 +125,23 @@ def of_profiled(
     `profiles`: one for each rung, None if it was not profiled. The first has the causes; the last is compared with that
     of the reference.
     """
-    first, last = profiles[0], profiles[-1]
+    measured = [*rungs.values(), reference]
+    *of_rungs, end = (
+        rescaled(profile, times.values()) if profile is not None and profile.works else None
+        for profile, times in zip((*profiles, of_reference), measured, strict=True)
+    )
     below: tuple[Step, ...] = ()
     note = ""
-    if last is not None and of_reference is not None and last.works and of_reference.works:
-        if is_alike(last, list(rungs.values())[-1]) and is_alike(of_reference, reference):
-            shows_products = (profile for profile in reversed(profiles) if profile and _shows_products(profile))
-            below = between(last, of_reference, next(shows_products, None))
+    if of_rungs[-1] is not None and end is not None:
+        if all(
+            is_alike(profile, times.values())
+            for profile, times in zip((profiles[-1], of_reference), measured[-2:], strict=True)
+        ):
+            shows_products = (profile for profile in reversed(of_rungs) if profile and _shows_products(profile))
+            below = between(of_rungs[-1], end, next(shows_products, None))
         else:
             note = UNLIKE
-    return replace(take_apart(rungs, reference, own_causes(first, of_reference), below), note=note)
+    return replace(take_apart(rungs, reference, own_causes(of_rungs[0], end), below), note=note)
 
 
 def _shows_products(profile: Profile) -> bool:

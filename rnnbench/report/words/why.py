@@ -18,6 +18,7 @@ AHEAD = "ahead of the reference"  # what is left if the last rung is faster
 # Steps that count what the reference does more slowly than the last rung, if they are negative.
 REFERENCES = {
     "kernels": "The reference's kernels take",
+    "products": "The reference's products take",
     "besides": "The reference's gates, copies and dispatch take",
     "overhead": "The reference's dispatch takes",
 }
@@ -48,6 +49,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "overhead": ("dispatch and Python", "what is no kernel (dispatch, Python) takes"),
     "kernels": ("kernels", "kernels take"),
     "library": ("products in another library", "the library of the products costs"),
+    "products": ("other products", "products that differ from the reference's cost"),
     "besides": ("gates, copies, dispatch", "gates, copies and dispatch take"),
     "rest": ("unexplained", "unexplained"),
 }

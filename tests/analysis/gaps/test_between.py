@@ -45,11 +45,20 @@ def test_of_compiled_code_the_library_is_known_by_another_rung_and_all_else_is_o
     assert not between(compiled, layer())
 
 
-def test_products_in_one_library_are_no_step() -> None:
-    same = replace(layer(), products=replace(PRODUCTS, seconds={"MKL": (25 * MICRO,) * 3}))
-    assert [step.kind for step in between(mine(), same)] == ["overhead", "kernels"]
+def test_other_products_in_the_same_library_are_a_step() -> None:
+    one_large = replace(layer(), products=replace(PRODUCTS, seconds={"MKL": (25 * MICRO,) * 3}))
     compiled = replace(mine(opaque="compiled"), products=None)
-    assert [step.kind for step in between(compiled, same, mine())] == ["besides"]
+    for last, kinds in ((mine(), ["products", "overhead", "kernels"]), (compiled, ["products", "besides"])):
+        steps = between(last, one_large, mine())
+        assert [step.kind for step in steps] == kinds
+        assert astuple(steps[0].seconds) == pytest.approx((30 * MICRO,) * 3)
+        assert sum(step.seconds.value for step in steps) == pytest.approx(60 * MICRO)
+
+
+def test_the_same_products_in_the_same_library_are_no_step_beyond_chance() -> None:
+    same = replace(layer(90 * MICRO), products=PRODUCTS)
+    products, *_ = between(mine(), same)
+    assert (products.kind, products.seconds.value, products.is_certain) == ("products", 0.0, False)
 
 
 def test_a_library_that_was_not_measured_explains_nothing() -> None:

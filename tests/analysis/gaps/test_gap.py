@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rnnbench import load
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.gaps.between import Step, between
-from rnnbench.analysis.gaps.gap import UNLIKE, Gap, gaps, is_alike, take_apart, worth_saying
+from rnnbench.analysis.gaps.gap import UNLIKE, Gap, gaps, take_apart, worth_saying
+from rnnbench.analysis.gaps.rescaled import rescaled
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -111,12 +112,6 @@ def test_what_lies_between_two_ends_is_as_uncertain_as_their_profiles() -> None:
     assert astuple(kernels.seconds) == pytest.approx((15e-6,) * 3)
 
 
-@pytest.mark.parametrize(("call", "alike"), [(0.79, False), (0.8, True), (1.0, True), (1.25, True), (1.26, False)])
-def test_a_profile_of_a_busier_moment_explains_nothing(call: float, alike: bool) -> None:
-    assert is_alike(profile(call), rung(0.9, 1.0, 1.1)) == alike
-    assert not is_alike(Profile("mine", "failed", "why"), rung(1.0))
-
-
 def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
     doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)
@@ -168,7 +163,7 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     reference, alone = small.reference_case("gru"), small.case("lstm")
     times = {loop: [[4e-5], [4e-5]], hoisted: [[3e-5], [3e-5]], reference: [[1e-5], [1e-5]], alone: [[1e-5], [1e-5]]}
     path = folder(tmp_path, times)
-    mine = profile(case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
+    mine = profile(40e-6, case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
     (gap,) = gaps(load(path), {loop.key: mine})
     assert (gap.axes["cell"], gap.case, gap.reference) == ("gru", loop.key, reference.key)
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
@@ -210,12 +205,28 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     (gap,) = gaps(frame, profiles)
     whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
-    busy = profiles | {reference.key: profile(80e-6)}
     unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
-    for known in (busy, unseen, profiles | {compiled.key: profile(200e-6)}):
+    for known in (
+        profiles | {reference.key: profile(80e-6, 20e-6, 5e-6)},
+        profiles | {compiled.key: profile(200e-6)},
+        unseen,
+    ):
         (gap,) = gaps(frame, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
         assert gap.note == ("" if known is unseen else UNLIKE)
+
+
+def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
+    loop, reference = small.case("gru"), small.reference_case("gru")
+    frame = load(folder(tmp_path, {loop: [[100e-6], [100e-6]], reference: [[40e-6], [40e-6]]}))
+    slower = {
+        loop.key: rescaled(profile(100e-6, causes=(cause(seconds=10e-6),)), [130e-6]),
+        reference.key: rescaled(profile(40e-6, 20e-6, 5e-6), [50e-6]),
+    }
+    (gap,) = gaps(frame, slower)
+    sizes = {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
+    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(sizes)
+    assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
 
 
 def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
