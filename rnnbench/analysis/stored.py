@@ -3,7 +3,7 @@
 Absolute times of another day or machine mean little; a ratio within a run shares that run's noise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_sus
 from rnnbench.analysis.environments.differences import differences
 from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
+from rnnbench.analysis.more_replicates import more_replicates
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
 from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
 from rnnbench.analysis.verdict import Judged, Trial, located
@@ -69,20 +70,23 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
     cases = {key: measurement.case for key, measurement in head.measurements.items()}
     common = common_cases(base.measurements, cases)
     apart = differences(base.info, head.info)
+    more: list[str] = []
     if apart:
         findings = [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
-        findings = _findings(base, head, common, margins)
+        findings, more = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
-    notes = (*suspect, *filter(None, [head.info.caches]))
+    notes = (*suspect, *more, *filter(None, [head.info.caches]))
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 
-def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]) -> list[Finding]:
-    judged = changes_between(
-        located_ratios(base), located_ratios(head), {case.key: margins[case.key] for case in cases}
-    )
+def _findings(
+    base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapping[str, float]
+) -> tuple[list[Finding], list[str]]:
+    """The findings, and a note on the replicates that would be enough for those that are undecided."""
+    shifts = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in cases])
+    judged = judged_shifts(*shifts, margins)
     counts = base.replicates, head.replicates
     findings = []
     for case in cases:
@@ -96,19 +100,28 @@ def _findings(base: StoredRun, head: StoredRun, cases: list[Case], margins: Mapp
         )
         is_unjudged = result.verdict == "inconclusive" and result.low is not None and not result.has_interval
         findings.append(replace(result, reason=TOO_FEW) if is_unjudged else result)
-    return findings
+    return findings, more_replicates(findings, *shifts)
 
 
-def changes_between(base: LocatedRatios, head: LocatedRatios, margins: Mapping[str, float]) -> dict[str, Judged]:
-    """Judge the cases that have a ratio in both runs; `margins` by case key.
+def shifts_between(
+    base: LocatedRatios, head: LocatedRatios, cases: Iterable[str]
+) -> tuple[dict[str, Location], dict[str, Location]]:
+    """The changes of the cases that have a ratio in both runs, in the low quantile and in the mean."""
+    keys = [key for key in cases if key in base and key in head]
+    low, mean = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
+    return low, mean
+
+
+def judged_shifts(
+    low: Mapping[str, Location], mean: Mapping[str, Location], margins: Mapping[str, float]
+) -> dict[str, Judged]:
+    """Judge changes between two runs; `margins` by case key.
 
     The variation between runs is part of the errors. With too few cases to estimate it, the ratios have no intervals
     and every verdict is `inconclusive`.
     """
-    keys = [key for key in margins if key in base and key in head]
-    shifts = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
     trial = Trial(margins)
-    look_at_runs(dict.fromkeys(keys, trial), *shifts)
+    look_at_runs(dict.fromkeys(low, trial), low, mean)
     return trial.verdicts()
 
 

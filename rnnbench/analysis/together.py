@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.analysis.environments.differences import machine_differences
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.stored import StoredRun, changes_between, estimated_ratios, located_ratios
+from rnnbench.analysis.stored import StoredRun, estimated_ratios, judged_shifts, located_ratios, shifts_between
 from rnnbench.analysis.verdict import Judged
 from rnnbench.errors import UserError
 from rnnbench.store.processor import Processor
@@ -61,7 +61,9 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     judged = []
     machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
     for other, apart in zip(located[1:], machines, strict=True):
-        judged.append({} if apart else changes_between(located[0], other, dict.fromkeys(common, margin)))
+        judged.append(
+            {} if apart else judged_shifts(*shifts_between(located[0], other, common), dict.fromkeys(common, margin))
+        )
     rows = [
         TogetherRow(
             cases[key],

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.location import locations
-from rnnbench.analysis.stored import LocatedRatios, changes_between
+from rnnbench.analysis.stored import LocatedRatios, judged_shifts, shifts_between
 
 CASES = 24
 MARGIN = 0.025
@@ -46,7 +46,7 @@ def error_rates(pairs: int) -> pd.DataFrame:
 
 def _verdicts(rng: np.random.Generator, slower: np.ndarray) -> list[str]:
     base, head = simulated_run(rng, np.zeros(CASES)), simulated_run(rng, np.log1p(slower))
-    judged = changes_between(base, head, dict.fromkeys(base, MARGIN))
+    judged = judged_shifts(*shifts_between(base, head, base), dict.fromkeys(base, MARGIN))
     return [judged[str(case)].verdict for case in range(CASES)]
 
 

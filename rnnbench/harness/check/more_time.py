@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.more_replicates import MAX_TIMES, times_as_many
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from rnnbench.text import plural, rounded_up
-
-MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that time does not help
 
 
 def too_short(pairs: WorkerPairs, settings: Settings, cases: int, fewest: int, budget_seconds: float) -> str:
@@ -39,7 +38,7 @@ def fewest_pairs(pairs: PairedRunner, groups: Sequence[Group], budget_seconds: f
 
 
 def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> list[str]:
-    """A note for undecided cases: an interval gets narrower with the square root of the number of replicates."""
+    """A note on the time that would be enough for undecided cases."""
     times = {finding.case.key: times_as_many(finding) for finding in findings if finding.verdict == "inconclusive"}
     near = {case: times for case, times in times.items() if times <= MAX_TIMES}
     if not near:
@@ -49,18 +48,3 @@ def more_time(pairs: PairedRunner, groups: Sequence[Group], findings: Sequence[F
     needed = TimeNeeded(math.ceil(more) * pairs.expected_seconds(open_groups), is_least=False)
     which = f"{len(near):,} of {plural(len(times), 'undecided case')}"
     return [needed.more(f"for {which}, judged by the intervals")]
-
-
-def times_as_many(finding: Finding) -> float:
-    """How many times the replicates an undecided case takes until its interval lies on one side of the margin.
-
-    Infinite if it has no interval; at least 1.
-    """
-    estimate = finding.deciding
-    if estimate is None or not finding.has_interval or estimate.lower <= 0:
-        return math.inf
-    edge = math.log1p(finding.margin)
-    centre = math.log(estimate.value)
-    half = max(math.log(estimate.upper) - centre, centre - math.log(estimate.lower))
-    distance = abs(abs(centre) - edge)
-    return max(1.0, (half / distance) ** 2) if distance else math.inf

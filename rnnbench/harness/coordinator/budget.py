@@ -36,8 +36,13 @@ def without_shortfall(notes: Sequence[str]) -> list[str]:
     return [note for note in notes if not note.startswith((BUDGET, PRECISION))]
 
 
-def wider_than_asked(missed: int, groups: int, settings: Settings, needed: TimeNeeded | None = None) -> list[str]:
-    """A note about the groups that missed the requested precision, if there are any."""
+def wider_than_asked(
+    missed: int, groups: int, settings: Settings, needed: TimeNeeded | None = None, jobs: int = 1
+) -> list[str]:
+    """A note about the groups that missed the requested precision, if there are any.
+
+    `needed`: the time for what is still wanted, in each of `jobs`.
+    """
     if not missed or settings.precision is None:
         return []
     have = "has" if missed == 1 else "have"
@@ -45,7 +50,8 @@ def wider_than_asked(missed: int, groups: int, settings: Settings, needed: TimeN
     text = f"{PRECISION}{missed:,} of {plural(groups, 'group')} {have} a ratio that is not known within {target}"
     if needed is None:
         return [text]
-    wanted = f"for the replicates that are still wanted, at most {settings.most_replicates:,} in all"
+    each = "in each job, " if jobs > 1 else ""
+    wanted = f"{each}for the replicates that are still wanted, at most {settings.most_replicates:,} in all"
     return [f"{text}; {needed.more(wanted)}"]
 
 

@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.turns.needed import TimeNeeded
+from rnnbench.harness.turns.needed import TimeNeeded, longest
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.repeats import Repeats
 from rnnbench.store.folder import RunFolder
@@ -122,13 +122,13 @@ class Runner:
     def time_needed(self) -> TimeNeeded | None:
         """The time for all replicates that are still wanted; None if none is."""
         stages = [
-            [needed for runner in stage if (needed := runner.planner.time_needed()) is not None]
+            longest([needed for runner in stage if (needed := runner.planner.time_needed()) is not None])
             for stage in self._stages
         ]
-        if not any(stages):
+        known = [stage for stage in stages if stage is not None]
+        if not known:
             return None
-        seconds = sum(max((needed.seconds for needed in stage), default=0.0) for stage in stages)
-        return TimeNeeded(seconds, is_least=any(needed.is_least for stage in stages for needed in stage))
+        return TimeNeeded(sum(stage.seconds for stage in known), any(stage.is_least for stage in known))
 
     @property
     def case_seconds(self) -> float | None:

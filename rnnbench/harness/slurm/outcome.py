@@ -8,9 +8,10 @@ from typing import Any
 
 from rnnbench.analysis.replicate import log_seconds
 from rnnbench.harness.coordinator.budget import wider_than_asked
-from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.resume import RunState, read_state
 from rnnbench.harness.slurm.job import first_machine
 from rnnbench.harness.slurm.watch import Watch
+from rnnbench.harness.turns.needed import TimeNeeded, longest
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import read_info
@@ -73,14 +74,27 @@ def _notes(part_infos: list[RunInfo], watch: Watch) -> list[str]:
 def _imprecise(path: Path, names: list[str], settings: Settings) -> list[str]:
     """A note about imprecise ratios; parts are read one by one, since all windows at once might be too many."""
     missed = groups = 0
+    needed: list[TimeNeeded] = []
     for name in names:
         state = read_state(path, name)
         planner = Planner(state.groups, settings)
+        planner.add_start(_between_visits(path, name, state))
         for visit in state.visits:
             planner.add_visit(visit.group, visit.seconds, log_seconds(visit.windows))
         missed += len(planner.missed())
         groups += len(state.groups)
-    return wider_than_asked(missed, groups, settings)
+        if more := planner.time_needed():
+            needed.append(more)
+    return wider_than_asked(missed, groups, settings, longest(needed), jobs=len(names))
+
+
+def _between_visits(path: Path, part: str, state: RunState) -> float:
+    """Seconds of a replicate of a part in which no group is timed, such as the start of a worker."""
+    if not state.replicates or not (path / f"run-{part}.json").exists():
+        return 0.0
+    info = read_info(path, part)
+    timing = (info.seconds or 0.0) - sum(info.stage_seconds.values())
+    return max(0.0, timing - sum(visit.seconds for visit in state.visits)) / state.replicates
 
 
 def _seconds(info: RunInfo, watch: Watch) -> float:

@@ -1,5 +1,6 @@
 """How much more time would have been enough, where the budget was too small."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnbench.text import rounded_up
@@ -17,3 +18,10 @@ class TimeNeeded:
         if self.is_least:
             return f"at least {rounded_up(self.seconds)} more is needed {purpose}"
         return f"about {rounded_up(self.seconds)} more would be enough {purpose}"
+
+
+def longest(needed: Sequence[TimeNeeded]) -> TimeNeeded | None:
+    """The time for several things that are done side by side; None if there are none."""
+    if not needed:
+        return None
+    return TimeNeeded(max(each.seconds for each in needed), any(each.is_least for each in needed))

@@ -1,15 +1,6 @@
-import math
-
-import pytest
-
-from rnnbench.analysis.comparison import Finding
-from rnnbench.analysis.estimate import Estimate
-from rnnbench.harness.check.more_time import more_time, times_as_many
+from rnnbench.harness.check.more_time import more_time
 from rnnbench.store.records import Group
-from tests import workload as small
-
-CASE = small.case("vanilla")
-EDGE = math.log1p(0.025)
+from tests.analysis.test_more_replicates import CASE, EDGE, undecided
 
 
 class FivePerReplicate:
@@ -18,31 +9,6 @@ class FivePerReplicate:
 
     def expected_seconds(self, groups: list[Group]) -> float:
         return 5.0 * len(groups)
-
-
-def undecided(centre: float, half: float, replicates: int = 4) -> Finding:
-    """An undecided case whose log-ratio is known within `half`."""
-    low = Estimate(*(math.exp(centre + side * half) for side in (0, -1, 1)))
-    return Finding(CASE, "inconclusive", 0.025, low=low, mean=low, replicates=replicates)
-
-
-@pytest.mark.parametrize(
-    ("centre", "half", "times"),
-    [
-        (0.0, 2 * EDGE, 4.0),  # half as wide fits into the margin
-        (EDGE / 2, EDGE, 4.0),
-        (3 * EDGE, 4 * EDGE, 4.0),  # or lies beyond it
-        (-3 * EDGE, 4 * EDGE, 4.0),
-        (3 * EDGE, EDGE, 1.0),  # it does, and is not sure enough among many cases
-        (EDGE, EDGE, math.inf),  # on the margin itself
-        (0.0, math.nan, math.inf),
-    ],
-)
-def test_the_replicates_that_are_needed_follow_from_the_width_of_the_interval(
-    centre: float, half: float, times: float
-) -> None:
-    assert times_as_many(undecided(centre, half)) == pytest.approx(times, rel=1e-6, abs=1e-6) or times == math.inf
-    assert (times_as_many(undecided(centre, half)) > 1e6) == (times == math.inf)
 
 
 def test_the_note_counts_the_cases_that_time_can_decide() -> None:
