@@ -1,7 +1,7 @@
 """`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
-Made only when they are named: `faults`, `fuzz` and `load`, which take long; `pairs`, which adds to what is kept;
+Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is kept;
 `limits` and `against-r`, which need likwid-bench or R.
 
 Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
@@ -27,6 +27,7 @@ from tests.validation import (
     faults,
     fleet,
     fuzz,
+    gaps,
     history_simulated,
     limits,
     load,
@@ -91,6 +92,7 @@ HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.f
 # Made only when named: they take long, or need likwid-bench or R.
 BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "load": load.load,
+    "gaps": gaps.unexplained,
     "limits": limits.limits,
     "against-r": against_r.against_r,
 }
