@@ -25,6 +25,18 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 @pytest.fixture
+def quick_compiler() -> Iterator[None]:
+    """An empty compiler, without the work that pays only for many cases; nothing stays in the process afterwards."""
+    from torch._inductor import config
+    from torch._inductor.utils import fresh_cache
+
+    # By torch's own `patch`: pytest's monkeypatch would leave a setting of torch's without a value.
+    with fresh_cache(), config.patch(cpp_cache_precompile_headers=False, compile_threads=1):
+        yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: on a shared machine two threads wait for each other longer than a test's calls take."""
     threads = torch.get_num_threads()

@@ -10,9 +10,9 @@ import pandas as pd
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import (
     AXES,
+    COMPILED,
     FUSED_LAYERS,
     GRAPH_BACKENDS,
-    OPAQUE_BACKENDS,
     REFERENCES,
     WORKLOAD_AXES,
     Case,
@@ -52,7 +52,7 @@ def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
     fastest = frame[own].merge(plain.groupby(own)["seconds"].min().reset_index(), on=own, how="left")["seconds"]
     saved: pd.Series[float] = fastest.to_numpy() - frame["seconds"]
     calls: pd.Series[float] = _number(frame, "compile_seconds") / saved.where(saved > 0, 0.0)
-    return calls.where((frame["implementation"] == "compiled") & saved.notna())
+    return calls.where(frame["implementation"].isin(COMPILED) & saved.notna())
 
 
 def weight_reads(row: dict[Any, Any]) -> tuple[int, float]:
@@ -112,7 +112,7 @@ def serial_steps(row: dict[Any, Any]) -> int:
     if row["backend"] in FUSED_LAYERS:
         forward = min(_read(workload), 1) + _fed_back(workload)
     else:
-        forward = 1 if row["backend"] in OPAQUE_BACKENDS else _steps(workload) * workload.num_layers
+        forward = 1 if row["implementation"] in GRAPH_BACKENDS else _steps(workload) * workload.num_layers
     total = forward * workload.batches
     return total if workload.phase == "inference" else 2 * total
 

@@ -15,7 +15,7 @@ from rnnbench.harness.live.rounds import undisturbed
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.operations import build_case, settings_of
-from rnnbench.store.records import GRAPH_BACKENDS, Case
+from rnnbench.store.records import COMPILED, GRAPH_BACKENDS, Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
 from rnnbench.workloads.phases import TimedCall
@@ -86,8 +86,8 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
         if case.implementation in GRAPH_BACKENDS:
             put_back.callback(compiled.forget)
         torch_state.restore(wanted)
-        if case.implementation == "compiled":
-            compiled.check(workload.device)
+        if case.implementation in COMPILED:
+            compiled.check(workload.device, case.implementation)
         built = build_case(case, root, settings.compiled_steps)
         timed = built.timed_call()
         put_back.callback(timed.end)

@@ -21,13 +21,15 @@ class Metric:
     about: str  # what it is and how it is measured, in one line
     probe: str | None = None  # the probe that observes it; `device` if the device's class reports it; None if derived
     device: str = ""  # the only kind of device that has it; empty: all have it
-    implementation: str = ""  # the only one that has it; empty: all have it
+    implementations: tuple[str, ...] = ()  # that alone have it; empty: all have it
     better: Literal["less", "more", "neither"] = "less"
     verdict: Literal["judged", "explains", ""] = ""  # a change beyond the margin is a verdict, or explains one
     time_follows: bool = False  # a larger value makes the call longer
     is_brief: bool = False  # in the table that `run` prints
     brief_in: str = ""  # a phase whose runs also have it in that table
 
+
+BY_COMPILER = ("compiled", "prepacked")  # implementations that torch.compile makes
 
 METRICS = (
     Metric(
@@ -127,7 +129,7 @@ METRICS = (
         "seconds",
         "the first call of a compiled case, less one that is not; nothing cached, the compiler's own start left out",
         "compiled",
-        implementation="compiled",
+        implementations=BY_COMPILER,
     ),
     Metric(
         "graph_breaks",
@@ -135,7 +137,7 @@ METRICS = (
         "count",
         "places where torch.compile gives back to Python",
         "compiled",
-        implementation="compiled",
+        implementations=BY_COMPILER,
     ),
     Metric(
         "energy_joules",
@@ -150,7 +152,7 @@ METRICS = (
         "break-even",
         "count",
         "calls after which compiling has paid, against the fastest way to run the cell without a compiler",
-        implementation="compiled",
+        implementations=BY_COMPILER,
     ),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(

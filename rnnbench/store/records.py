@@ -16,6 +16,7 @@ Implementation = Literal[
     "hoisted",
     "transposed",
     "compiled",
+    "prepacked",
     "cudagraph",
     "sequence",
     "torch.nn-cell",
@@ -36,9 +37,12 @@ Failure = Literal["loading", "running", "lost"]
 # Operators that run a whole layer over the whole sequence.
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
 # The backends of implementations that are not made of plain operators.
-GRAPH_BACKENDS: dict[Implementation, str] = {"compiled": "inductor", "cudagraph": "cuda graph"}
-# Backends whose products and steps can't be seen from outside.
-OPAQUE_BACKENDS = (*FUSED_LAYERS, *GRAPH_BACKENDS.values())
+GRAPH_BACKENDS: dict[Implementation, str] = {
+    "compiled": "inductor",
+    "prepacked": "inductor",
+    "cudagraph": "cuda graph",
+}
+COMPILED: tuple[Implementation, ...] = ("compiled", "prepacked")  # by torch.compile
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
 DATA_SETS: dict[DataSet, str] = {

@@ -1,7 +1,12 @@
-"""`torch.compile` of a whole sequence, or of pieces of it where it is long, and what the compiling costs."""
+"""`torch.compile` of a whole sequence, or of pieces of it where it is long, and what the compiling costs.
+
+There are two ways: `compiled` leaves each product to the library that torch calls, and `prepacked` has it made in the
+one that is fastest for it on this machine.
+"""
 
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
@@ -12,22 +17,24 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State
 from rnnbench.store.readings import Readings
+from rnnbench.store.records import Implementation
 from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
 # Options of Inductor, if this torch has them: C++ that calls its kernels without Python in between, and tanh from one
 # exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256.
-OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True}
+# A packed weight has no strides, so their check must be off; torch has it for finding its own faults.
+OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.use_decompose_tanh": True, "size_asserts": False}
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
 class CompiledRun:
     """`eager`, compiled in pieces of at most `steps` steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        self._run = _compiled(eager)
+        self._run = _compiled(eager, implementation)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
@@ -49,9 +56,9 @@ class CompiledRun:
 class CompiledFeedBack:
     """`feed_back`, compiled in pieces of at most `steps` steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        self._run = _compiled(feed_back)
+        self._run = _compiled(feed_back, implementation)
 
     def __call__(self, body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
         """As `rnnbench.workloads.tasks.feed_back`."""
@@ -64,9 +71,14 @@ class CompiledFeedBack:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
 
-def check(device: str) -> None:
-    """Raise Skip if torch.compile does not work on a device."""
-    if reason := why_not(device):
+def of_sequences(implementation: Implementation) -> Callable[..., Any]:
+    """A function that calls `module(input, state)`, compiled as a whole, for modules that run a sequence themselves."""
+    return _compiled(_call, implementation)
+
+
+def check(device: str, implementation: Implementation = "compiled") -> None:
+    """Raise Skip if torch.compile, or the way in which an implementation uses it, does not work on a device."""
+    if reason := why_not(device) or (implementation == "prepacked" and why_not_routed()):
         raise Skip(reason)
 
 
@@ -79,14 +91,37 @@ def why_not(device: str) -> str:
     """
     try:
         with torch.inference_mode():
-            _compiled(_nothing)(torch.zeros(16, device=device))
+            _compiled(_nothing, "compiled")(torch.zeros(16, device=device))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         traceback.print_exc()
         return (
             f"torch.compile does not work on {device}: {_telling(error)}; install a C++ compiler with Python's headers "
-            "(on a GPU also CUDA's headers and Triton), or leave the implementation `compiled` out"
+            "(on a GPU also CUDA's headers and Triton), or leave the implementations `compiled` and `prepacked` out"
+        )
+    return ""
+
+
+@cache
+def why_not_routed() -> str:
+    """Why compiled products can't be made in another library on this machine; empty if they can."""
+    from rnnbench.workloads.products.choice import ONEDNN_PACKED
+    from rnnbench.workloads.products.routing import RoutedPasses
+
+    def always(products: Any) -> str:
+        return ONEDNN_PACKED
+
+    x, weight = torch.ones(4, 16), torch.ones(16, 16)
+    try:
+        with torch.inference_mode():
+            result = _compile(_product, RoutedPasses(always))(x, weight)
+            if not torch.equal(result, _product(x, weight)):
+                return "products in oneDNN with packed weights are wrong on this machine"
+    except Exception as error:
+        traceback.print_exc()
+        return (
+            f"torch {torch.__version__} does not let compiled code pack weights here: {_telling(error)}; use `compiled`"
         )
     return ""
 
@@ -99,6 +134,7 @@ def cost(timed: TimedCall) -> Readings:
     from torch._dynamo.utils import counters
 
     counters.clear()
+    _made.clear()
     with timed.mode():
         start = perf_counter()
         timed.call()
@@ -118,17 +154,29 @@ def forget() -> None:
         torch._dynamo.reset()
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    from torch._dynamo import config
+def libraries() -> str:
+    """The libraries of the products that `prepacked` code compiled since `cost` began, in words; empty if none did."""
+    return ", ".join(sorted(_made, key=lambda library: -_made[library]))
 
+
+_made: Counter[str] = Counter()  # products by library
+
+
+def _compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
     from rnnbench.workloads.graph_passes import LoopPasses
+    from rnnbench.workloads.products.routing import RoutedPasses
+
+    return _compile(function, RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
+
+
+def _compile(function: Callable[..., Any], passes: Any) -> Callable[..., Any]:
+    from torch._dynamo import config
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in OPTIONS.items() if name in known}
-    options["post_grad_custom_pre_pass"] = LoopPasses()
-    return torch.compile(function, dynamic=False, options=options)
+    return torch.compile(function, dynamic=False, options={**options, "post_grad_custom_pre_pass": passes})
 
 
 def _telling(error: Exception) -> str:
@@ -137,5 +185,13 @@ def _telling(error: Exception) -> str:
     return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
 
 
+def _call(module: nn.Module, input: Tensor, state: State) -> Any:
+    return module(input, state)
+
+
 def _nothing(input: Tensor) -> Tensor:
     return input + 1
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight.t() + 1

@@ -99,17 +99,17 @@ def _row_sum(term: Any) -> tuple[fx.Node, ...]:
 
 
 def _one_product(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    gradients, states = (_new(graph, aten.cat.default, list(parts)) for parts in zip(*operands, strict=True))
-    return _new(graph, aten.mm.default, _new(graph, aten.permute.default, gradients, [1, 0]), states)
+    gradients, states = (new_node(graph, aten.cat.default, list(parts)) for parts in zip(*operands, strict=True))
+    return new_node(graph, aten.mm.default, new_node(graph, aten.permute.default, gradients, [1, 0]), states)
 
 
 def _one_row_sum(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    rows = _new(graph, aten.cat.default, [gradient for (gradient,) in operands])
-    total = _new(graph, aten.sum.dim_IntList, rows, [0], True)
-    return _new(graph, aten.reshape.default, total, list(root.meta["val"].shape))
+    rows = new_node(graph, aten.cat.default, [gradient for (gradient,) in operands])
+    total = new_node(graph, aten.sum.dim_IntList, rows, [0], True)
+    return new_node(graph, aten.reshape.default, total, list(root.meta["val"].shape))
 
 
-def _new(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:
+def new_node(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:
     """Add a node with the value (shape, strides) that later passes look for."""
     node = graph.call_function(operator, args)
     node.meta["val"] = operator(*fx.map_arg(args, lambda argument: argument.meta["val"]))

@@ -77,18 +77,19 @@ def _where(mask: Tensor, new: State, old: State) -> State:
     return tuple(_where(mask, *parts) for parts in zip(new, old, strict=True))
 
 
-def transpose_weights(module: nn.Module) -> None:
-    """Store every weight column by column, the order in which `input @ weight.T` reads it.
+def transpose_weights(module: nn.Module, where: Callable[[Tensor], bool] = lambda weight: True) -> None:
+    """Store the weights `where` is true column by column, the order in which `input @ weight.T` reads them.
 
     Values and shapes stay. A product of few rows then needs no copy of the weight in that order, which BLAS otherwise
     makes in every step. Backward reads the weight in the other order and gains nothing.
     """
     for parameter in module.parameters():
-        if parameter.dim() == 2:
+        if parameter.dim() == 2 and where(parameter):
             parameter.data = parameter.data.t().contiguous().t()
 
 
 GRAPHED_ON = "cuda"  # the kind of device that can record graphs
+PACKED_ON = "cpu"  # the device whose libraries take packed weights
 
 
 def check_applies(case: Case) -> None:
@@ -105,6 +106,8 @@ def check_applies(case: Case) -> None:
             )
         case "sequence" if workload.dropout:
             raise Skip("dropout between layers is random, so the outputs of two implementations can't be compared")
+        case "prepacked" if workload.device != PACKED_ON:
+            raise Skip("weights are packed for the libraries of a CPU; use `compiled`")
         case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
             raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rnnbench.cells import is_own
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import COMPILED, Measurement
 from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary
@@ -31,8 +31,8 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
     readings = Readings()
     if is_own(built.case.cell):
         contract.check_signature(built)
-    if built.case.implementation == "compiled":
-        compiled.check(built.case.workload.device)
+    if built.case.implementation in COMPILED:
+        compiled.check(built.case.workload.device, built.case.implementation)
         readings |= compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
     if is_own(built.case.cell):
@@ -46,6 +46,8 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
         readings |= _readings(name, probe, built)
         built.model.zero_grad(set_to_none=True)  # as before
     backend = readings.values.pop("backend", "")
+    if built.case.implementation == "prepacked" and (libraries := compiled.libraries()):
+        backend = f"{backend}, products in {libraries}"
     suspicion = _suspicion(built, readings.values.get("macs"))
     return Measurement(
         built.case,

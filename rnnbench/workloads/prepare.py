@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
-from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
+from rnnbench.store.records import COMPILED, Case, DType, Implementation, Reference, Workload
 from rnnbench.workloads import graphed
 from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
@@ -31,6 +31,7 @@ from rnnbench.workloads.implementations import (
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
+from rnnbench.workloads.products.choice import Matrix, is_faster_by_column
 from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.weights import model_weights, take
 
@@ -129,14 +130,27 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     else:
         mask = None if lengths is None else step_mask(lengths)
         model = _model(workload, partial(_cells, case, cell_class, mask, compiled_steps, stacked=cell_spec.stacked))
-    if case.implementation == "compiled":
-        model.feed_back = CompiledFeedBack(compiled_steps)
+    if case.implementation in COMPILED:
+        model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
     model.to(**placement)
     unequal = _take_weights(case, cell_spec, model, reference)
-    if case.implementation == "transposed" or (case.implementation == "compiled" and workload.phase == "inference"):
-        for body in model.bodies:
-            transpose_weights(body)
+    for body in model.bodies:
+        _store_weights(case, body, compiled_steps)
     return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
+
+
+def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
+    """Store a body's weights in the order that suits the implementation; backward reads them in both orders."""
+    workload = case.workload
+    if case.implementation == "transposed" or (case.implementation == "compiled" and workload.phase == "inference"):
+        transpose_weights(body)
+    elif case.implementation == "prepacked" and workload.phase == "inference":
+        steps = min(workload.seq_len, compiled_steps)
+
+        def is_faster(weight: Tensor) -> bool:
+            return is_faster_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
+
+        transpose_weights(body, where=is_faster)
 
 
 def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, reference: SequenceModel | None) -> str:
@@ -206,7 +220,8 @@ def _cells(
 ) -> Cells:
     """The cells of all layers and directions; raises Skip if the implementation can't run the cell."""
     workload = case.workload
-    run: Run = CompiledRun(compiled_steps) if case.implementation == "compiled" else RUNS[case.implementation]
+    how = case.implementation
+    run: Run = CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how]
     if stacked:
         if workload.bidirectional or workload.dropout:
             raise Skip(

@@ -63,10 +63,19 @@ def test_steps_that_decode_follow_those_that_encode() -> None:
     assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, num_layers=2)) == 2 * (64 + 5)
 
 
-@pytest.mark.parametrize(("backend", "steps", "decoded"), [("mkldnn_rnn_layer", 64, 1 + 5), ("inductor", 1, 1)])
-def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(backend: str, steps: int, decoded: int) -> None:
-    assert serial_steps(row(task="one_to_many", seq_len=64, backend=backend)) == steps
-    assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, backend=backend)) == decoded
+@pytest.mark.parametrize(
+    ("how", "steps", "decoded"),
+    [
+        ({"backend": "mkldnn_rnn_layer"}, 64, 1 + 5),
+        ({"implementation": "compiled", "backend": "inductor"}, 1, 1),
+        ({"implementation": "prepacked", "backend": "inductor, products in oneDNN"}, 1, 1),
+    ],
+)
+def test_a_fused_layer_is_called_anew_for_each_output_that_is_fed_back(
+    how: dict[str, Any], steps: int, decoded: int
+) -> None:
+    assert serial_steps(row(task="one_to_many", seq_len=64, **how)) == steps
+    assert serial_steps(row(task="encoder_decoder", seq_len=64, output_len=5, **how)) == decoded
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE]`: measure errors, and keep the tables.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
-Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is kept;
-`limits` and `against-r`, which need likwid-bench or R.
+Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is
+kept; `limits` and `against-r`, which need likwid-bench or R.
 
 Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
 number, and the column `commit` says what was tried.

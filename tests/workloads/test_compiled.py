@@ -23,7 +23,7 @@ def pieces(monkeypatch) -> list[int]:
     """The number of steps of each piece that a compiled function gets. Nothing is compiled here."""
     lengths: list[int] = []
 
-    def watched(function: Any) -> Any:
+    def watched(function: Any, implementation: str) -> Any:
         def run(first: Any, second: Any, *rest: Any) -> Any:
             lengths.append(len(second) if function is eager else rest[-1])
             return function(first, second, *rest)
@@ -53,15 +53,12 @@ def test_a_long_feedback_runs_in_pieces_with_the_same_result(pieces, steps: int,
     assert pieces == expected
 
 
-def test_a_compiled_case_agrees_and_says_what_compiling_took(monkeypatch) -> None:
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)  # takes ten seconds for one case
-    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+@pytest.mark.usefixtures("quick_compiler")
+def test_a_compiled_case_agrees_and_says_what_compiling_took() -> None:
     case = small.case("gru", "compiled", phase="training", seq_len=2, dtype="float32")
-    with fresh_cache():
-        measurement = observe(build(case, Path()))
-        compiled.forget()
-        again = compiled.cost(build(case, Path()).timed_call())
-        compiled.forget()
+    measurement = observe(build(case, Path()))
+    compiled.forget()
+    again = compiled.cost(build(case, Path()).timed_call())
     assert measurement.parity == "agrees"
     assert measurement.backend == "inductor"
     assert measurement.metrics["graph_breaks"] == 0
@@ -100,7 +97,7 @@ def test_without_a_compiler_a_compiled_case_is_skipped_with_the_reason(monkeypat
 def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, message: str, expected: str) -> None:
     tried: list[Any] = []
 
-    def broken(function: Any) -> Any:
+    def broken(function: Any, implementation: str) -> Any:
         tried.append(function)
         raise RuntimeError(message)
 

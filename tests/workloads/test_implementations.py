@@ -65,6 +65,7 @@ def test_hoisting_calls_the_projection_once_for_the_whole_sequence() -> None:
     ("implementation", "changes", "reason"),
     [
         ("cudagraph", {}, "the device is cpu"),
+        ("prepacked", {"device": "cuda"}, "weights are packed for the libraries of a CPU; use `compiled`"),
         ("hoisted", {"task": "one_to_many"}, "each input is the previous output"),
         ("torch.nn-padded", {}, "all sequences are equally long"),
         ("torch.nn-padded", {"lengths": "varied", "bidirectional": True}, "would start in the padding"),

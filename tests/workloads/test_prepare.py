@@ -8,8 +8,10 @@ import torch
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
+from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.products.choice import Matrix
 from tests import workload as small
 
 ROOT = Path()
@@ -55,8 +57,26 @@ def test_weights_that_are_stored_transposed_have_the_same_values(implementation:
         assert stored.is_contiguous() == (stored.dim() == 1)
 
 
-def test_where_gradients_are_taken_a_compiled_cell_keeps_its_weights_as_they_are() -> None:
-    body = build(small.case("lstm", "compiled", phase="training"), ROOT).model.body
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_prepacked_weights_are_stored_in_the_order_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, is_faster: bool
+) -> None:
+    asked: list[tuple[tuple[int, int], int, int]] = []
+
+    def by_column(weight: Matrix, rows: int, count: int, dtype: torch.dtype) -> bool:
+        asked.append((weight.shape, rows, count))
+        return is_faster
+
+    monkeypatch.setattr(prepare, "is_faster_by_column", by_column)
+    case = small.case("gru", "prepacked", batch_size=5, seq_len=9, input_size=3, hidden_size=4)
+    weights = [weight for weight in build(case, ROOT, compiled_steps=7).model.body.parameters() if weight.dim() == 2]
+    assert asked == [((12, 3), 5, 7), ((12, 4), 5, 7)]
+    assert all(weight.is_contiguous() != is_faster for weight in weights)
+
+
+@pytest.mark.parametrize("implementation", ["compiled", "prepacked"])
+def test_where_gradients_are_taken_a_compiled_cell_keeps_its_weights_as_they_are(implementation: Any) -> None:
+    body = build(small.case("lstm", implementation, phase="training"), ROOT).model.body
     assert all(parameter.is_contiguous() for parameter in body.parameters())
 
 

@@ -20,7 +20,7 @@ from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation
 TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
 # From the version that one writes first to the fastest; each rung is compared with the one before it.
-LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "cudagraph")
+LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "prepacked", "cudagraph")
 UNLIKE = (
     "the profiled calls took much longer or shorter than the timed ones, as on a busy machine: they explain no more"
 )

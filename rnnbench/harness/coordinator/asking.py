@@ -8,6 +8,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.lanes import Stopped
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import PROTOCOL_VERSION, FailedReply, Reply, Request, is_reply
+from rnnbench.store.records import COMPILED
 from rnnbench.suite_file import Settings
 
 PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"
@@ -43,7 +44,7 @@ def ask(worker: WorkerProcess, request: Request[Reply], settings: Settings) -> R
 
 def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
     """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
-    if request.implementation == "compiled":
+    if request.implementation in COMPILED:
         return max(settings.deadline_seconds, settings.compile_deadline_seconds)
     return settings.deadline_seconds
 

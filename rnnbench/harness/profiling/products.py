@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_iter
 from rnnbench.harness.profiling.operators import Listing
 from rnnbench.store.profiles import PACKED, PACKING, Cause, Products
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.product_libraries import ProductCall, pack, product_calls, torch_library
+from rnnbench.workloads.products.libraries import ProductCall, pack, product_calls, torch_library
 
 MAX_BYTES = 1 << 30  # of the matrices that replays multiply; larger calls are not replayed
 MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product

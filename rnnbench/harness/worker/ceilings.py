@@ -16,7 +16,7 @@ from rnnbench.store.ceilings import REGISTERS, Ceiling
 from rnnbench.store.rates import Rate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
-from rnnbench.workloads.product_libraries import convolution, product_calls
+from rnnbench.workloads.products.libraries import convolution, product_calls
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing

@@ -52,5 +52,5 @@ def render(summary: pd.DataFrame) -> Table | None:
 
 def _observed() -> list[Metric]:
     """The metrics that are observed of any case; of torchinfo's estimates, only those that have a verdict."""
-    every = (metric for metric in metrics.METRICS if metric.probe and not metric.implementation)
+    every = (metric for metric in metrics.METRICS if metric.probe and not metric.implementations)
     return [metric for metric in every if metric.probe != "summary" or metric.verdict]

@@ -55,7 +55,9 @@ def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
     for metric in among:
         if metric.device and metric.device not in devices:
             continue
-        owners = measured[measured["implementation"] == metric.implementation] if metric.implementation else measured
+        owners = (
+            measured[measured["implementation"].isin(metric.implementations)] if metric.implementations else measured
+        )
         lacking = owners[owners[metric.name].isna()]
         reasons = Counter(reason for missing in lacking["missing"] if (reason := missing.get(metric.name)))
         if len(lacking) and len(lacking) == len(owners):

@@ -29,6 +29,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "transposed": ("weights stored as read", "storing the weights in the order of reading recovers"),
     "sequence": ("run as one module", "running the whole sequence in one module recovers"),
     "compiled": ("compiled", "compiling recovers"),
+    "prepacked": ("products in the fastest library", "making each product in the fastest library recovers"),
     "cudagraph": ("recorded and replayed", "replaying a recorded graph recovers"),
     "copy": ("needless copy", "a needless copy costs"),
     "concatenation": ("concatenation", "putting tensors side by side costs"),

@@ -11,7 +11,7 @@ from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
 
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, OPAQUE_BACKENDS
+from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS
 from rnnbench.workloads import macs
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
@@ -58,6 +58,7 @@ def probe(built: Built) -> Readings:
     """The counts of a built case's call."""
     counts = count(built.timed_call(), built.input.device, lambda: built.model.zero_grad(set_to_none=True))
     backend = GRAPH_BACKENDS.get(built.case.implementation, counts.backend)
+    hides = backend != counts.backend or backend in FUSED_LAYERS  # its products
     values = {
         "operators": counts.operators,
         "allocations": counts.allocations,
@@ -69,11 +70,11 @@ def probe(built: Built) -> Readings:
     if built.case.implementation == "cudagraph":
         del values["peak_bytes"]
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
-    if backend in OPAQUE_BACKENDS or counts.is_scripted:
+    if hides or counts.is_scripted:
         call_macs = macs.of_call(built.model, built.case.workload)
         if call_macs is None:
             del values["macs"]
-            hiding = backend if backend in OPAQUE_BACKENDS else "TorchScript"
+            hiding = backend if hides else "TorchScript"
             missing["macs"] = f"{hiding} hides its products, and the cell has no formula for them"
         else:
             values["macs"] = call_macs

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import ComparedTensors, Sums, Weights, allowed, errors
-from rnnbench.store.records import Implementation, Phase, Workload
+from rnnbench.store.records import COMPILED, Implementation, Phase, Workload
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
-FIXED: tuple[Implementation, ...] = ("compiled", "cudagraph")
+FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
 TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
     "inference": "none",
     "training": "parameters",

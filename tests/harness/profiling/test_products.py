@@ -22,7 +22,7 @@ from rnnbench.harness.profiling.products import (
 )
 from rnnbench.store.profiles import PACKED, PACKING
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.product_libraries import torch_library
+from rnnbench.workloads.products.libraries import torch_library
 from tests.validation.planted_causes import Clean
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.workloads import product_libraries
-from rnnbench.workloads.product_libraries import convolution, pack, product_calls, torch_library
+from rnnbench.workloads.products import libraries
+from rnnbench.workloads.products.libraries import convolution, pack, product_calls, torch_library
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -41,7 +41,7 @@ def test_a_library_that_torch_does_not_have_is_left_out(monkeypatch: pytest.Monk
     def missing(namespace: str) -> object:
         return getattr(torch.ops, f"no_such_{namespace}")
 
-    monkeypatch.setattr(product_libraries, "_operators", missing)
+    monkeypatch.setattr(libraries, "_operators", missing)
     assert list(product_calls(torch.randn(2, 3), torch.randn(4, 3))) == [torch_library(torch.float32)]
     assert pack(torch.randn(4, 3), 2) is None
     assert torch_library(torch.bfloat16) == "torch"

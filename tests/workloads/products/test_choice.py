@@ -1,0 +1,119 @@
+"""Which library is chosen, on a clock that the test sets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from rnnbench.workloads.products import choice, operators
+from rnnbench.workloads.products.choice import (
+    MKL_PACKED,
+    ONEDNN,
+    ONEDNN_PACKED,
+    Matrix,
+    SharedProducts,
+    fastest_library,
+    is_faster_by_column,
+    library_seconds,
+    shortest,
+)
+from rnnbench.workloads.products.libraries import LIBRARIES, torch_library
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+OWN = torch_library(torch.float32)
+BY_ROW, TURNED = Matrix((3, 4), (4, 1)), Matrix((4, 5), (1, 4))
+
+
+def products(count: int = 16, right: Matrix = TURNED) -> SharedProducts:
+    return SharedProducts(BY_ROW, right, count, torch.float32, 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({OWN: 1.0}, OWN),
+        ({OWN: 1.0, ONEDNN: 0.9, ONEDNN_PACKED: 0.95}, ONEDNN),
+        ({OWN: 1.0, ONEDNN: 0.98, MKL_PACKED: 1.5}, OWN),  # too little to leave torch's own
+        ({OWN: 1.0, ONEDNN: 1.1, MKL_PACKED: 0.5}, MKL_PACKED),
+    ],
+)
+def test_another_library_is_chosen_only_where_it_saves_time(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], chosen: str
+) -> None:
+    monkeypatch.setattr(choice, "library_seconds", lambda asked: seconds)
+    assert fastest_library(products()) == chosen
+
+
+def test_packing_and_copies_are_shared_by_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {
+        "own": 10.0,
+        "left": 2.0,
+        "right": 30.0,
+        ONEDNN: 4.0,
+        ONEDNN_PACKED: 3.0,
+        f"packing for {ONEDNN_PACKED}": 8.0,
+    }
+    monkeypatch.setattr(choice, "shortest", lambda calls: {name: taken[name] for name in calls if name in taken})
+    library_seconds.cache_clear()
+    monkeypatch.setattr(choice, "_is_by_row", lambda asked, name: name == "left")
+    assert library_seconds(products(10)) == {OWN: 100.0, ONEDNN: 10 * 4.0 + 30.0, ONEDNN_PACKED: 10 * 3.0 + 30.0 + 8.0}
+    library_seconds.cache_clear()
+    monkeypatch.setattr(choice, "_is_by_row", lambda asked, name: name == "right")
+    assert library_seconds(products(10)) == {OWN: 100.0, ONEDNN: 10 * 6.0, ONEDNN_PACKED: 10 * 5.0 + 8.0}
+    library_seconds.cache_clear()
+
+
+@pytest.mark.parametrize("right", [TURNED, Matrix((4, 5), (5, 1))])
+def test_every_library_that_works_here_is_measured(right: Matrix) -> None:
+    available = [name for name, library in LIBRARIES.items() if library(torch.ones(3, 4), torch.ones(5, 4), None)]
+    seconds = library_seconds(products(right=right))
+    assert set(seconds) == {OWN, *available}
+    assert all(0 < taken < 1 for taken in seconds.values())
+
+
+def test_a_library_that_does_not_work_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> Any:
+        raise AttributeError("no such operator")
+
+    library_seconds.cache_clear()
+    for name in ("onednn_linear", "mkl_linear"):
+        monkeypatch.setattr(operators, name, missing)
+    assert set(library_seconds(products())) == {OWN}
+    library_seconds.cache_clear()
+
+
+@pytest.mark.parametrize(("by_column", "by_row"), [(1.0, 2.0), (2.0, 1.0)])
+def test_a_weight_is_stored_in_the_order_of_the_fastest_library(
+    monkeypatch: pytest.MonkeyPatch, by_column: float, by_row: float
+) -> None:
+    def seconds(asked: SharedProducts) -> dict[str, float]:
+        assert (asked.left.shape, asked.right.shape) == ((3, 4), (4, 5))
+        best = by_row if asked.right == TURNED else by_column
+        return {OWN: 3.0, ONEDNN: best}
+
+    monkeypatch.setattr(choice, "library_seconds", seconds)
+    assert is_faster_by_column(Matrix((5, 4), (4, 1)), 3, 16, torch.float32) == (by_column < by_row)
+
+
+def test_the_shortest_of_several_blocks_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, busy = 0.0, iter([5.0, 1.0])
+
+    def taking(seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            nonlocal now
+            now += seconds * next(busy, 1.0)
+
+        return call
+
+    monkeypatch.setattr(choice, "perf_counter", lambda: now)
+    taken = shortest({"slow": taking(3e-4), "fast": taking(1e-5)})
+    assert taken == pytest.approx({"slow": 3e-4, "fast": 1e-5})
+
+
+def test_the_form_of_a_matrix() -> None:
+    matrix = Matrix.of(torch.ones(4, 5).t())
+    assert matrix == Matrix((5, 4), (1, 5))
+    assert (matrix.is_by_row, matrix.turned.is_by_row) == (False, True)
+    values = matrix.tensor(torch.float64)
+    assert (Matrix.of(values), values.dtype) == (matrix, torch.float64)
