@@ -43,7 +43,7 @@ def outcome(case: Case, windows: int = WINDOWS) -> tuple[str, str]:
     [
         ("MemoByIdentity", "parity after timing: final h is off by"),
         ("MemoByAddress", "parity after timing: final h is off by"),
-        ("MemoByValue", "it keeps results: a second call with the same input does 16 operator calls and"),
+        ("MemoByValue", "it keeps results: a second call with the same input does 16 operator calls, where"),
         ("MemoByVersion", "parity after timing: final h is off by"),
         ("FirstResult", "parity after timing: final h is off by"),
         ("EarlyReturn", "parity after timing: final h is off by"),

@@ -12,7 +12,7 @@ from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
 from rnnbench.harness.live.put_back import Kept
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.probes.calls import CallWork, work
+from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.again import kept_results
 
 
@@ -32,7 +32,7 @@ def compared_again(
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
             for name, arm in arms.items():
-                if fault := kept_results(partial(_work, arm, calls[name]), lambda number: renew(2 + number)):
+                if fault := kept_results(partial(_operators, arm, calls[name]), lambda number: renew(2 + number)):
                     compared[name] = f"{fault}: {ONLY_TIMES}"
     except Exception as error:  # nothing is wrong with the times: an arm may not take other values
         first_line = (str(error).splitlines() or [""])[0]
@@ -45,8 +45,8 @@ def _kind(text: str) -> str:
     return text.partition(" ")[0] if text.startswith(("agrees", "differs")) else text
 
 
-def _work(arm: Arm, call: TimedCall) -> CallWork:
-    return work(replace(call, call=lambda: first_tensor(arm.run(*arm.args))))
+def _operators(arm: Arm, call: TimedCall) -> int:
+    return operator_calls(replace(call, call=lambda: first_tensor(arm.run(*arm.args))))
 
 
 @contextmanager

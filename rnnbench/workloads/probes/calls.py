@@ -46,14 +46,6 @@ class CallCounts:
     is_scripted: bool = False  # whether TorchScript runs some of it, whose products have no reliable shapes
 
 
-@dataclass(frozen=True)
-class CallWork:
-    """How much one call does, for a comparison with another call of the same code."""
-
-    macs: int  # as in `CallCounts`
-    operators: int  # torch operators, including those that other operators call
-
-
 def probe(built: Built) -> Readings:
     """The counts of a built case's call."""
     counts = count(built.timed_call(), built.input.device, lambda: built.model.zero_grad(set_to_none=True))
@@ -98,37 +90,35 @@ def watch(timed: TimedCall, device: torch.device) -> CallCounts:
     with timed.mode(), profile(profile_memory=True, with_flops=True) as watched:
         timed.call()
     kineto: Any = watched.kineto_results
-    events: list[ProfilerEvent] = kineto.experimental_event_tree()
     backends: set[str] = set()
     blocks: list[ProfilerEvent] = []
-    operators = _walk(events, device.type, backends, blocks)
+    operators = _walk(kineto.experimental_event_tree(), device.type, backends, blocks)
     allocations, peak_bytes = _memory(blocks)
+    # Not by `FlopCounterMode`, which counts the same at many times the cost.
+    flops, is_scripted = 0, False
+    for event in kineto.events():
+        flops += int(event.flops()) if event.name() in PRODUCTS else 0
+        is_scripted |= event.scope() == TORCHSCRIPT
     return CallCounts(
-        macs=_macs(kineto.events()),
+        macs=flops // 2,
         operators=operators,
         allocations=allocations,
         peak_bytes=peak_bytes,
         backend=next((b for b in BACKENDS if b in backends), "aten"),
-        is_scripted=any(event.scope() == TORCHSCRIPT for event in kineto.events()),
+        is_scripted=is_scripted,
     )
 
 
-def work(timed: TimedCall) -> CallWork:
-    """Run a call once and count its work, at about half the cost of `watch`; whatever the call raises is passed on.
+def operator_calls(timed: TimedCall) -> int:
+    """Run a call once and count all operators, also those that others call; whatever the call raises is passed on.
 
-    A `TorchDispatchMode` would cost less, but a cell with a higher-order operator such as `torch.cond` fails under one,
-    and then in all later calls.
+    It costs a quarter of `watch`, which records shapes. A `TorchDispatchMode` would cost less, but a cell with a
+    higher-order operator such as `torch.cond` fails under one, and then in all later calls.
     """
-    with timed.mode(), profile(with_flops=True) as watched:
+    with timed.mode(), profile() as watched:
         timed.call()
     kineto: Any = watched.kineto_results
-    events: list[ProfilerEvent] = kineto.events()
-    return CallWork(_macs(events), sum(OPERATOR.fullmatch(event.name()) is not None for event in events))
-
-
-def _macs(events: Iterable[ProfilerEvent]) -> int:
-    """Not by `FlopCounterMode`, which counts the same at many times the cost."""
-    return sum(int(event.flops()) for event in events if event.name() in PRODUCTS) // 2
+    return sum(OPERATOR.fullmatch(event.name()) is not None for event in kineto.events())
 
 
 def _walk(events: Iterable[ProfilerEvent], device_type: str, backends: set[str], blocks: list[ProfilerEvent]) -> int:

@@ -17,7 +17,7 @@ from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes.calls import CallWork, work
+from rnnbench.workloads.probes.calls import operator_calls
 from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
 
 UNSEEN = "unseen"  # seed of values that no window has
@@ -94,7 +94,7 @@ def _output(built: Built, input: Tensor) -> Tensor:
 
 
 def check_repeats(built: Built, timed: TimedCall) -> None:
-    """Compare the work of a call on new values with that of a second call on them; raises CellError.
+    """Compare the operators of a call on new values with those of a second call on them; raises CellError.
 
     Compiled and recorded code shows no operators, so nothing is compared.
     """
@@ -103,27 +103,27 @@ def check_repeats(built: Built, timed: TimedCall) -> None:
     inputs = timed.inputs or in_turn(built.input)
     only = timed_call(_watched_phase(built), built.runner(), inputs.tensors[:1], built.state, built.output_shape)
 
-    def next_work() -> CallWork:
+    def next_operators() -> int:
         built.model.zero_grad(set_to_none=True)
-        return work(only)
+        return operator_calls(only)
 
-    if fault := kept_results(next_work, lambda number: inputs.renew(f"repeated {number}")):
+    if fault := kept_results(next_operators, lambda number: inputs.renew(f"repeated {number}")):
         raise CellError(f"it {fault}")
 
 
-def kept_results(next_work: Callable[[], CallWork], renew: Callable[[int], object]) -> str:
+def kept_results(next_operators: Callable[[], int], renew: Callable[[int], object]) -> str:
     """Whether a second call with the same input does less than the first, in words; empty if it does not.
 
-    `next_work` makes a call, and `renew` gives its input new values, other ones for each number.
+    `next_operators` makes a call and counts its operators; `renew` gives its input new values, other ones for each
+    number.
     """
     for number in range(REPEATS):
         renew(number)
-        new, repeated = next_work(), next_work()
-        if repeated.operators >= new.operators and repeated.macs >= new.macs:
+        new, repeated = next_operators(), next_operators()
+        if repeated >= new:
             return ""
     return (
-        f"keeps results: a second call with the same input does {repeated.operators} operator calls and "
-        f"{repeated.macs:,} MACs, where the first does {new.operators} and {new.macs:,}"
+        f"keeps results: a second call with the same input does {repeated} operator calls, where the first does {new}"
     )
 
 

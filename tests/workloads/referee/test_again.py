@@ -12,7 +12,6 @@ from rnnbench.cells import CELLS
 from rnnbench.store.records import Case, DType, Phase
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.probes.calls import CallWork
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
 from tests import workload as small
@@ -122,8 +121,8 @@ def test_a_cell_with_a_higher_order_operator_is_checked_and_works_afterwards(pha
 
 
 def counts(*operators: int) -> Any:
-    """A function that returns calls with so many operators, one after the other."""
-    calls = iter([CallWork(0, value) for value in operators])
+    """A function that returns these numbers of operators, one after the other."""
+    calls = iter(operators)
     return lambda: next(calls)
 
 
