@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.api import explain, measure, predict
+from rnnbench.api import explain, fastest, measure, predict
 from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rnnbench.analysis.summary import summarize
     from rnnbench.store.frame import load
 
-__all__ = ["explain", "load", "measure", "predict", "summarize"]
+__all__ = ["explain", "fastest", "load", "measure", "predict", "summarize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,15 @@
 """The functions of `import rnnbench`, beside `load` and `summarize`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from rnnbench.harness.fastest.module import FastestModule
     from rnnbench.harness.live import Found
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.measured import Measured
@@ -113,6 +114,57 @@ def measure(
     with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
         result = live.measure(modules, inputs, phase, reference, settings, on_progress)
     return _framed(result, phase, settings)
+
+
+def fastest(
+    module: "nn.Module",
+    input: "Tensor | tuple[Tensor, Any]",
+    *,
+    phase: Literal["inference", "training"] = "inference",
+    shapes: Iterable[Sequence[int]] | None = None,
+    budget: str | float = "60s",
+    ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | None" = None,
+    progress: bool = True,
+) -> "FastestModule":
+    """Find the fastest way to run a recurrent module, and return a module with its weights that runs so.
+
+        fast = rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64), shapes=[(16, 1), (64, 32)])
+        outputs, state = fast(input)
+
+    `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
+    that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`). `input`: (seq, batch,
+    features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input and a state, each
+    tensor (layers, batch, hidden). `shapes`: more sizes, in the order of the input: (seq, batch) or with features.
+
+    The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
+    (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
+    torch.nn also runs as rnnbench's hand-written cell with the layer's weights. A way is used only if its outputs,
+    final state and, in training, gradients agree with those of the module as given, to the tolerances of
+    `rnnbench run`. The ways then take turns, and the slower ones are left out as soon as that is certain. The module
+    runs with torch's current number of threads.
+
+    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together; compiling is part of it, but is not cut short.
+    `ways`: what an earlier search found, its `table`: then nothing is measured.
+
+    Returns a `FastestModule`: it is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
+    the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
+    optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
+    made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was; a call
+    with gradients where only inference was measured (or the reverse), of another dtype, or with a packed sequence runs
+    as given. Its `table` has what was measured, and it prints which way runs which shape.
+
+    Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
+    for arguments that do not fit together, and whatever the module itself raises.
+    """
+    from rnnbench.harness.fastest import find, with_ways
+    from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.text import seconds_of
+
+    if ways is not None:
+        rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
+        return with_ways(module, input, rows)
+    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+        return find(module, input, phase, shapes, seconds_of(budget), on_progress)
 
 
 def explain(

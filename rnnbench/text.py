@@ -1,6 +1,7 @@
 """Text that every part needs: untrusted text made safe to show and to write, and counts and durations in words."""
 
 import math
+import re
 
 
 def printable(text: str) -> str:
@@ -35,3 +36,12 @@ def rounded_up(seconds: float) -> str:
         raise ValueError(f"expected a number of seconds, found {seconds}")
     step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
     return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"
+
+
+def seconds_of(duration: str | float) -> float:
+    """Seconds from `90`, `90s`, `5m` or `1h`; raises ValueError if it is not a duration longer than 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(duration))
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{duration!r} is not a duration; expected for example 90s, 5m or 1h")
+    return seconds

@@ -11,6 +11,7 @@ from rnnbench.cli import output
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
+from rnnbench.cli.fastest import fastest
 from rnnbench.cli.listing import list_
 from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.profile import profile
@@ -96,5 +97,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, profile, export, list_, new_cell, doctor):
+for command in (run, report, compare, check, profile, fastest, export, list_, new_cell, doctor):
     cli.add_command(command)

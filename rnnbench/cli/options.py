@@ -1,6 +1,5 @@
 """Options and their types that several commands share."""
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from rnnbench.cli import output
 from rnnbench.errors import UserError
+from rnnbench.text import seconds_of
 
 if TYPE_CHECKING:
     from rnnbench.store.records import Group
@@ -151,8 +151,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds from text; a click usage error if it is not a duration."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value))
-        seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-        if not 0 < seconds < math.inf:
-            self.fail(f"{value!r} is not a duration; expected for example 90s, 5m or 1h", param, ctx)
-        return seconds
+        try:
+            return seconds_of(value)
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)

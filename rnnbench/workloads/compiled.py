@@ -34,7 +34,7 @@ class CompiledRun:
 
     def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        self._run = _compiled(eager, implementation)
+        self._run = compiled(eager, implementation)
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
         """Run a cell over a sequence: a `rnnbench.workloads.implementations.Run`."""
@@ -58,7 +58,7 @@ class CompiledFeedBack:
 
     def __init__(self, steps: int, implementation: Implementation = "compiled") -> None:
         self._steps = steps
-        self._run = _compiled(feed_back, implementation)
+        self._run = compiled(feed_back, implementation)
 
     def __call__(self, body: Any, head: nn.Module, fed: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
         """As `rnnbench.workloads.tasks.feed_back`."""
@@ -69,11 +69,6 @@ class CompiledFeedBack:
             outputs.append(output)
             fed, steps = output[-1], steps - piece
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
-
-
-def of_sequences(implementation: Implementation) -> Callable[..., Any]:
-    """A function that calls `module(input, state)`, compiled as a whole, for modules that run a sequence themselves."""
-    return _compiled(_call, implementation)
 
 
 def check(device: str, implementation: Implementation = "compiled") -> None:
@@ -91,7 +86,7 @@ def why_not(device: str) -> str:
     """
     try:
         with torch.inference_mode():
-            _compiled(_nothing, "compiled")(torch.zeros(16, device=device))
+            compiled(_nothing, "compiled")(torch.zeros(16, device=device))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -162,7 +157,8 @@ def libraries() -> str:
 _made: Counter[str] = Counter()  # products by library
 
 
-def _compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
+    """A function, compiled anew for each shape, in one of the two ways."""
     from rnnbench.workloads.graph_passes import LoopPasses
     from rnnbench.workloads.products.routing import RoutedPasses
 
@@ -183,10 +179,6 @@ def _telling(error: Exception) -> str:
     """The line of a compiler's message that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
-
-
-def _call(module: nn.Module, input: Tensor, state: State) -> Any:
-    return module(input, state)
 
 
 def _nothing(input: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def pieces(monkeypatch) -> list[int]:
 
         return run
 
-    monkeypatch.setattr(compiled, "_compiled", watched)
+    monkeypatch.setattr(compiled, "compiled", watched)
     return lengths
 
 
@@ -101,7 +101,7 @@ def test_a_compiler_is_tried_once_and_its_own_words_are_told(monkeypatch, messag
         tried.append(function)
         raise RuntimeError(message)
 
-    monkeypatch.setattr(compiled, "_compiled", broken)
+    monkeypatch.setattr(compiled, "compiled", broken)
     reasons = {compiled.why_not("cpu") for _ in range(5)}
     assert len(tried) == 1
     assert expected in reasons.pop()

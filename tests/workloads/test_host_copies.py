@@ -66,7 +66,7 @@ def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what the meta device can't do: random directions, recordings and compiling."""
     monkeypatch.setattr(implementations, "GRAPHED_ON", DEVICE)
     monkeypatch.setattr(graphed, "record", lambda model, input, state: graphed.Replayed(model, (0, 1)))
-    monkeypatch.setattr(compiled, "_compiled", lambda function, implementation: function)
+    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(
         phases, "fixed_direction", lambda input, shape: torch.empty(shape, device=DEVICE, dtype=input.dtype)
     )

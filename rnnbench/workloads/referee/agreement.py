@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import ComparedTensors, Sums, Weights, allowed, errors
+from rnnbench.cells.parity import ComparedTensors, Sums, Tolerance, Weights, allowed, errors
 from rnnbench.store.records import COMPILED, Implementation, Phase, Workload
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
@@ -65,7 +65,13 @@ def check_errors(relative_errors: Mapping[str, float], workload: Workload, whose
         workload.hidden_size,
         workload.output_size,
     )
-    tolerances = {name: allowed(name, workload.dtype, sums) for name in relative_errors}
+    check_parity_errors(relative_errors, {name: allowed(name, workload.dtype, sums) for name in relative_errors}, whose)
+
+
+def check_parity_errors(
+    relative_errors: Mapping[str, float], tolerances: Mapping[str, Tolerance], whose: str = "the reference's"
+) -> None:
+    """As `check_errors`, with the tolerance of each error."""
     shares = {name: error / tolerances[name].error for name, error in relative_errors.items()}
     worst = max(shares, key=lambda name: math.inf if math.isnan(shares[name]) else shares[name])
     if math.isnan(shares[worst]):

@@ -1,0 +1,62 @@
+"""`rnnbench fastest`."""
+
+from pathlib import Path
+
+import click
+
+from rnnbench.cli import output
+from rnnbench.cli.options import Duration, File, Text, device_option, only_option, read_suite, selected, suite_names
+from rnnbench.cli.typed import typed
+from rnnbench.errors import UserError
+
+SIZES = "quick"  # the suite that gives the sizes for a class without a suite
+
+
+@click.command(short_help="Find the fastest way to run each cell, and hand it back.")
+@click.argument("suite", metavar="SUITE|FILE.py:CELL", type=Text(), shell_complete=suite_names)
+@only_option
+@device_option
+@click.option("--budget", type=Duration(), default="60s", show_default=True, help="Time for each module and phase.")
+@click.option("--save", type=File(), metavar="MODULE.py", help="Write a module that runs the cell in these ways.")
+def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
+    """Find the fastest way to run each cell and layer of SUITE, or a class of a file at the sizes of `quick`.
+
+    The ways take turns in this process: as given, the input's products at once (hoisted), compiled, and compiled with
+    each product in the library that is fastest here (prepacked). A way that does not compute the same is not used.
+
+    \b
+    Examples:
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save fast_gru.py
+      rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
+    """
+    from rnnbench.harness.fastest.cases import wanted
+    from rnnbench.harness.fastest.found import search
+    from rnnbench.harness.fastest.saved import source
+    from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.report.words.fastest import described
+
+    if save is not None and save.exists():
+        raise UserError(f"{save}: there is such a file already; give the name of a new one")
+    is_class = ".py:" in suite
+    chosen = read_suite(SIZES if is_class else suite)
+    cases = [case for group in selected(chosen, only, device, yes=True) for case in group.cases]
+    root = Path.cwd() if is_class else chosen.file.parent
+    modules, left_out = wanted(cases, suite if is_class else "")
+    if not modules:
+        raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
+    if save is not None and len({module.cell for module in modules}) > 1:
+        raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
+    found = {}
+    for module, shapes in modules.items():
+        with shown_rounds() as on_progress:
+            found[module] = search(module, shapes, root, budget, on_progress)
+        output.say(described(module.title, found[module]))
+    for reason in left_out:
+        output.note(f"left out: {reason}")
+    if save is not None:
+        text = source(found, root, save, typed())
+        try:
+            save.write_text(text, encoding="utf-8")
+        except OSError as fault:
+            raise UserError(f"{save}: can't be written: {fault.strerror}") from None
+        output.say_path(save)

@@ -1,0 +1,218 @@
+"""Find the fastest way to run a user's recurrent module at each shape: the work of `rnnbench.fastest(...)`."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
+from rnnbench.cells.states import State, leaves
+from rnnbench.harness import devices, live
+from rnnbench.harness.fastest.module import BATCHED, FastestModule, Shape, Timed, from_rows
+from rnnbench.harness.fastest.selection import rounds_on, select
+from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, kind_of, names, way, zero_state_of
+from rnnbench.harness.live.put_back import keep_buffers, keep_gradient, keep_process
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
+
+PHASES = ("inference", "training")
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module with one of its inputs."""
+
+    module: nn.Module
+    kind: Kind
+    input: Tensor  # (seq, batch, features)
+    state: State  # as torch.nn's layers take it; None if the module makes its own
+
+    def run(self, name: WayName) -> tuple[Tensor, State]:
+        """Run the module in a way."""
+        return way(self.kind, name)(self.module, self.input, self.state)
+
+
+class AsModule(nn.Module):
+    """A subject in one way, as a module for the parity check."""
+
+    def __init__(self, subject: Subject, name: WayName) -> None:
+        super().__init__()
+        self.module = subject.module
+        self.kind = subject.kind
+        self.name = name
+        self.has_state = subject.state is not None
+
+    def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the module; without a state of its own, what is given for one is ignored."""
+        return way(self.kind, self.name)(self.module, input, state if self.has_state else None)
+
+
+def find(
+    module: nn.Module,
+    input: Any,
+    phase: str,
+    shapes: Iterable[Sequence[int]] | None,
+    budget_seconds: float,
+    on_progress: OnProgress = lambda progress: None,
+) -> FastestModule:
+    """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
+    if phase not in PHASES:
+        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
+    deadline = time.monotonic() + budget_seconds
+    turns = is_batch_first(module)
+    first, state = _first(input, turns)
+    kind = kind_of(module, first, state)
+    zero_state = zero_state_of(module, kind, first, state)
+    subjects = [
+        Subject(module, kind, first, _zeros(first, zero_state) if state is None else state),
+        *(Subject(module, kind, other, _zeros(other, zero_state)) for other in _others(shapes, first, turns)),
+    ]
+    timed: list[Timed] = []
+    for number, subject in enumerate(subjects):
+        now = time.monotonic()
+        until = now + max(0.0, deadline - now) / (len(subjects) - number)
+        timed += _of_shape(subject, phase, until, on_progress)
+    return FastestModule(module, kind, timed, zero_state)
+
+
+def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FastestModule:
+    """A module that runs in known ways, without a measurement; raises as `find` and `from_rows` do."""
+    first, state = _first(input, is_batch_first(module))
+    kind = kind_of(module, first, state)
+    return FastestModule(module, kind, from_rows(ways), zero_state_of(module, kind, first, state))
+
+
+def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
+    """The input (seq, batch, features) and the state of a call as the user makes it."""
+    given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
+    if not isinstance(given, Tensor) or given.dim() != BATCHED or not given.is_floating_point():
+        what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f"input: expected (seq, batch, features) in floating point, or (input, state); found {what}")
+    if not given.numel():
+        raise ValueError(f"input: expected no size of 0, found {tuple(given.shape)}")
+    if reason := devices.why_not(str(given.device)):
+        raise ValueError(f"input: {reason}")
+    return given.transpose(0, 1) if turns else given, state
+
+
+def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -> list[Tensor]:
+    """Random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
+    made = []
+    generator = torch.Generator(device=like.device).manual_seed(0)  # the user's own stays as it is
+    for shape in shapes or ():
+        sizes = list(shape)
+        if not (2 <= len(sizes) <= BATCHED and all(isinstance(size, int) and size > 0 for size in sizes)):
+            raise ValueError(f"shapes: expected (seq, batch) or (seq, batch, features), each 1 or more; found {sizes}")
+        first, second, features = [*sizes, like.shape[-1]][:BATCHED]
+        if features != like.shape[-1]:
+            raise ValueError(f"shapes: the input has {like.shape[-1]} features, found {sizes}")
+        steps, batch = (second, first) if turns else (first, second)
+        made.append(torch.randn(steps, batch, features, dtype=like.dtype, device=like.device, generator=generator))
+    return made
+
+
+def _zeros(input: Tensor, zero_state: Sequence[tuple[int, int]]) -> State:
+    states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in zero_state)
+    return states[0] if len(states) == 1 else states or None
+
+
+def _of_shape(subject: Subject, phase: str, deadline: float, on_progress: OnProgress) -> list[Timed]:
+    """Compare and time all ways at one shape, and restore everything that is changed in this process."""
+    shape = Shape.of(subject.input, trains=phase == "training")
+    reasons: dict[WayName, str] = {}
+    with ExitStack() as put_back:
+        keep_process(put_back)
+        keep_buffers(subject.module, put_back)
+        for parameter in subject.module.parameters():
+            keep_gradient(parameter, put_back)
+        every = names(subject.module, subject.kind)
+        varies = _varies(subject)
+        for name in every[1:]:
+            if reason := varies or _why_not(subject, name, phase):
+                reasons[name] = reason
+        calls: dict[str, Any] = {name: partial(subject.run, name) for name in every if name not in reasons}
+        if len(calls) == 1:
+            return [
+                Timed(shape, AS_GIVEN, is_chosen=True),
+                *(Timed(shape, name, reason=reasons[name]) for name in every[1:]),
+            ]
+        with live.ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
+            take = rounds_on(devices.open_device(prepared.device), on_progress)
+            found = select(prepared.calls, AS_GIVEN, take, deadline)
+    return [
+        Timed(
+            shape,
+            name,
+            found.seconds[name],
+            found.ratios[name].value,
+            found.ratios[name].lower,
+            found.ratios[name].upper,
+            found.rounds[name],
+            is_chosen=name == found.fastest,
+            is_sure=found.is_sure or name != found.fastest,
+        )
+        if name in calls
+        else Timed(shape, name, reason=reasons[name])
+        for name in every
+    ]
+
+
+def _varies(subject: Subject) -> str:
+    """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
+    with torch.no_grad():
+        first, second = (subject.run(AS_GIVEN)[0].clone() for _ in range(2))
+    if torch.equal(first, second):
+        return ""
+    return "two calls with the same input give different outputs: it draws random numbers, or keeps something"
+
+
+def _why_not(subject: Subject, name: WayName, phase: str) -> str:
+    """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
+    from torch._dynamo.utils import counters
+
+    try:
+        if name in ("compiled", "prepacked"):
+            compiled.check(str(subject.input.device), name)
+            counters.clear()
+        _check_parity(subject, name, phase)
+        breaks = sum(counters["graph_break"].values())
+        counters.clear()
+    except (Skip, ParityError) as reason:
+        return str(reason)
+    except Exception as error:
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+    return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""
+
+
+def _check_parity(subject: Subject, name: WayName, phase: str) -> None:
+    """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
+    dtype = str(subject.input.dtype).removeprefix("torch.")
+    tolerance_of: Any = dtype
+    if dtype not in TOLERANCES:
+        raise ParityError(f"no tolerance is known for {dtype}")
+    reference = AsModule(replace(subject, module=deepcopy(subject.module)), AS_GIVEN)
+    candidate = AsModule(subject, name)
+    state = subject.input.new_zeros(0) if subject.state is None else subject.state
+    found = errors(
+        candidate,
+        reference,
+        dict,
+        subject.input,
+        state,
+        ComparedTensors("parameters" if phase == "training" else "none", final_state=subject.state is not None),
+    )
+    steps, batch, _ = subject.input.shape
+    hidden = leaves(subject.state)[0].shape[-1] if subject.state is not None else 1
+    sums = Sums(steps, batch, hidden, hidden)
+    check_parity_errors(found, {name: allowed(name, tolerance_of, sums) for name in found}, "the given module's")

@@ -1,0 +1,109 @@
+"""The modules and shapes that a suite's cases name, for `rnnbench fastest SUITE`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError, load, spec
+from rnnbench.store.records import Case, DType, Phase, Reference, Workload
+from rnnbench.text import plural
+from rnnbench.workloads.prepare import torch_dtype
+
+LAYERS: dict[Reference, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A module with all sizes fixed, to be run fast in one phase; its shapes are not a part of it."""
+
+    cell: str  # as in the suite, or the name of a layer of torch.nn
+    reference: Reference
+    phase: Phase
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    dtype: DType
+    device: str
+    threads: int
+
+    @property
+    def title(self) -> str:
+        """`gru, input size 64, hidden size 256, 1 thread`, with what is not usual."""
+        more = {
+            "layers": self.num_layers if self.num_layers > 1 else "",
+            "bidirectional": "yes" if self.bidirectional else "",
+            "dtype": "" if self.dtype == "float32" else self.dtype,
+            "device": "" if self.device == "cpu" else self.device,
+        }
+        extra = [f"{name} {value}" for name, value in more.items() if value]
+        threads = plural(self.threads, "thread")
+        sizes = [f"input size {self.input_size}", f"hidden size {self.hidden_size}"]
+        return ", ".join([self.cell, *sizes, *extra, threads])
+
+    def build(self, root: Path) -> nn.Module:
+        """The module with random weights; `root` is the folder of the suite. Raises CellError if it can't be built."""
+        torch.manual_seed(0)
+        placement: dict[str, Any] = {"device": self.device, "dtype": torch_dtype(self.dtype)}
+        if self.cell.startswith("torch.nn.") and not self.cell.endswith("Cell"):
+            sizes = (self.input_size, self.hidden_size, self.num_layers)
+            layer: nn.Module = LAYERS[self.reference](*sizes, bidirectional=self.bidirectional)
+            return layer.to(**placement)
+        cell_class: Any = load(spec(self.cell, self.reference).target, root)
+        try:
+            module: nn.Module = cell_class(self.input_size, self.hidden_size)
+        except Exception as error:
+            raise CellError(f"{self.cell}({self.input_size}, {self.hidden_size}): {error}") from error
+        return module.to(**placement)
+
+    def input(self, seq_len: int, batch_size: int) -> Tensor:
+        """A random input (seq, batch, features)."""
+        input = torch.randn(seq_len, batch_size, self.input_size, generator=torch.Generator().manual_seed(0))
+        return input.to(device=self.device, dtype=torch_dtype(self.dtype))
+
+
+def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[Wanted, list[tuple[int, int]]], list[str]]:
+    """Modules with their shapes (seq, batch), and why cases are left out: each reason once.
+
+    `own`: a class that takes the place of every cell, so that a suite gives only the sizes.
+    """
+    found: dict[Wanted, list[tuple[int, int]]] = {}
+    left_out: dict[str, None] = {}
+    for case in cases:
+        workload = case.workload
+        if reason := _why_not(case):
+            left_out[reason] = None
+            continue
+        if own and (case.is_reference or case.cell.startswith("torch.nn.")):
+            continue
+        module = Wanted(
+            own or case.cell,
+            "none" if own else workload.reference,
+            workload.phase,
+            workload.input_size,
+            workload.hidden_size,
+            workload.num_layers,
+            workload.bidirectional,
+            workload.dtype,
+            workload.device,
+            workload.threads,
+        )
+        shapes = found.setdefault(module, [])
+        if (workload.seq_len, workload.batch_size) not in shapes:
+            shapes.append((workload.seq_len, workload.batch_size))
+    return found, list(left_out)
+
+
+def _why_not(case: Case) -> str:
+    workload: Workload = case.workload
+    if workload.phase not in ("inference", "training"):
+        return f"the phase {workload.phase}: expected inference or training"
+    if workload.lengths != "equal":
+        return "sequences of varied lengths"
+    if not case.is_reference and (workload.num_layers > 1 or workload.bidirectional):
+        return "a cell in several layers or directions: give a module that runs them itself"
+    return ""

@@ -1,0 +1,36 @@
+"""The search for one module of a suite, in this process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from rnnbench.cells import CellError
+from rnnbench.errors import UserError
+from rnnbench.harness.fastest import find
+from rnnbench.harness.fastest.cases import Wanted
+from rnnbench.harness.fastest.module import Timed
+from rnnbench.harness.turns.progress import Progress
+
+
+def search(
+    wanted: Wanted,
+    shapes: Sequence[tuple[int, int]],
+    root: Path,
+    budget_seconds: float,
+    on_progress: Callable[[Progress], None],
+) -> tuple[Timed, ...]:
+    """What was found for a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(wanted.threads)
+    try:
+        module = wanted.build(root)
+        if wanted.phase == "inference":
+            module.eval()
+        first, *others = shapes
+        return find(module, wanted.input(*first), wanted.phase, others, budget_seconds, on_progress).timed
+    except (CellError, RuntimeError, TypeError, ValueError) as fault:
+        first_line = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        raise UserError(f"{wanted.title}: {first_line}") from fault
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,200 @@
+"""The module that `rnnbench.fastest` returns: the given weights, run in the way that was fastest for the shape."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnbench.cells.states import State, leaves
+from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, call, is_batch_first, way
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCHED = 3  # dimensions of a batch of sequences
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the choice of a way depends on."""
+
+    seq_len: int
+    batch_size: int
+    input_size: int
+    trains: bool  # whether gradients are computed
+    dtype: str  # `float32`
+    device: str
+    threads: int
+
+    @classmethod
+    def of(cls, input: Tensor, *, trains: bool) -> "Shape":
+        """The shape of a call; `input`: (seq, batch, features)."""
+        steps, batch, features = input.shape
+        dtype = str(input.dtype).removeprefix("torch.")
+        return cls(steps, batch, features, trains, dtype, str(input.device), torch.get_num_threads())
+
+    def distance(self, other: "Shape") -> float:
+        """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
+        if (self.trains, self.dtype, self.device, self.input_size) != (
+            other.trains,
+            other.dtype,
+            other.device,
+            other.input_size,
+        ):
+            return math.inf
+        sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
+        return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One way at one shape."""
+
+    shape: Shape
+    way: WayName
+    seconds: float = math.nan  # per call; NaN if it was not timed
+    ratio: float = math.nan  # to the time of the module as given, with a 95% interval
+    ratio_low: float = math.nan
+    ratio_high: float = math.nan
+    rounds: int = 0
+    is_chosen: bool = False
+    is_sure: bool = True  # if it is chosen: whether no other way is faster by more than 1%
+    reason: str = ""  # why it is not used, if it could not be
+
+
+# What a row must have to say which way runs a shape.
+KEYS = ("seq_len", "batch_size", "input_size", "dtype", "device", "threads", "phase", "way")
+
+
+def row(timed: Timed) -> dict[str, Any]:
+    """One row of `FastestModule.table`."""
+    columns = asdict(timed)
+    shape = columns.pop("shape")
+    shape["phase"] = "training" if shape.pop("trains") else "inference"
+    return {**shape, **columns}
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Timed]:
+    """Choices from rows with `KEYS`; rows that say that they are not chosen are left out.
+
+    Raises ValueError if a key is missing or a way is not known.
+    """
+    chosen = []
+    for known in rows:
+        if missing := [key for key in KEYS if key not in known]:
+            raise ValueError(f"ways: a row has no {missing[0]!r}; it needs {', '.join(KEYS)}")
+        if known["way"] not in get_args(WayName):
+            raise ValueError(f"ways: no way {known['way']!r}; there are {', '.join(get_args(WayName))}")
+        if known.get("is_chosen", True):
+            sizes = {key: known[key] for key in KEYS if key not in ("phase", "way")}
+            shape = Shape(**sizes, trains=known["phase"] == "training")
+            chosen.append(Timed(shape, known["way"], is_chosen=True))
+    return chosen
+
+
+class FastestModule(nn.Module):
+    """Runs the given module's weights as `fastest(input, state=None) -> (outputs, state)`.
+
+    Parameters, buffers and submodules are the given module's own, under their own names: a `state_dict` of one fits the
+    other, and a change of one is a change of the other. Nothing is kept from call to call: weights that are packed for
+    a library are packed in each call.
+
+    A shape that was not measured runs in the way of the nearest one that was; compiled code is compiled at the first
+    call. A call with gradients where only calls without were measured (or the reverse), in another dtype or on another
+    device, with a packed or an unbatched sequence, runs as given.
+    """
+
+    def __init__(
+        self, given: nn.Module, kind: Kind, timed: Sequence[Timed], zero_state: Sequence[tuple[int, int]]
+    ) -> None:
+        """`zero_state`: (layers, hidden) of each tensor of a state; empty if the module makes its own."""
+        super().__init__()
+        self.__dict__["_given"] = given  # not as a submodule, whose name would come before all names
+        self._kind = kind
+        self.timed = tuple(timed)  # what `table` shows
+        self._zero_state = tuple(zero_state)
+        self._share()
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """What was measured: a row for each shape and way."""
+        import pandas as pd
+
+        return pd.DataFrame([row(timed) for timed in self.timed])
+
+    def way_for(self, shape: Shape) -> WayName:
+        """The way in which a call of this shape runs."""
+        chosen = [timed for timed in self.timed if timed.is_chosen]
+        nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
+        return AS_GIVEN if nearest is None or math.isinf(nearest.shape.distance(shape)) else nearest.way
+
+    def forward(self, input: Any, state: State = None) -> tuple[Any, State]:
+        """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`."""
+        if isinstance(input, PackedSequence) or input.dim() != BATCHED:
+            return self._as_given(input, state)
+        turns = is_batch_first(self._given)
+        by_step = input.transpose(0, 1) if turns else input
+        name = self.way_for(Shape.of(by_step, trains=self._trains(input, state)))
+        if name == AS_GIVEN and self._kind != "cell":
+            return self._as_given(input, state)
+        if state is None:
+            state = self._zeros(by_step)
+        outputs, final = way(self._kind, name)(self._given, by_step, state)
+        return outputs.transpose(0, 1) if turns else outputs, final
+
+    def _as_given(self, input: Any, state: State) -> tuple[Any, State]:
+        return call(self._given, input, state)
+
+    def _trains(self, input: Tensor, state: State) -> bool:
+        if not torch.is_grad_enabled():
+            return False
+        given = () if state is None else leaves(state)
+        return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
+
+    def _zeros(self, input: Tensor) -> State:
+        """The initial state for a batch."""
+        states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in self._zero_state)
+        return states[0] if len(states) == 1 else states or None
+
+    def _share(self) -> None:
+        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+            self.__dict__[name] = self._given.__dict__[name]
+
+    # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "FastestModule":
+        self._given._apply(fn, recurse)
+        self._share()
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._given._load_from_state_dict(*arguments, **options)
+        self._share()
+
+    def _save_to_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._given._save_to_state_dict(*arguments, **options)
+
+    def train(self, mode: bool = True) -> "FastestModule":
+        """Set the mode of the given module, too."""
+        self._given.train(mode)
+        self.training = mode
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Attributes of the given module, such as `hidden_size`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "_given" not in self.__dict__:  # while it is unpickled
+                raise
+            return getattr(self.__dict__["_given"], name)
+
+    def __repr__(self) -> str:
+        """Which way runs which shape."""
+        from rnnbench.report.words.fastest import described
+
+        return described(repr(self._given), self.timed)

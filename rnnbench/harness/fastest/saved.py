@@ -1,0 +1,75 @@
+"""A module of the user's own that runs a cell in the ways that were found."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rnnbench.errors import UserError
+from rnnbench.harness.fastest.cases import Wanted
+from rnnbench.harness.fastest.module import KEYS, Timed, row
+from rnnbench.text import printable
+
+TEMPLATE = '''"""{name}, run in the fastest ways that were found.
+
+Written by `{command}`. To use it:
+
+    from {stem} import fast
+    outputs, state = fast({name}({sizes}))(input)
+"""
+
+import rnnbench
+import torch
+from torch import nn
+
+from {module} import {name}
+
+# Hidden size -> the way for each shape. The nearest one counts for other sizes.
+WAYS = {ways}
+
+
+def fast(cell: {name}) -> nn.Module:
+    """The cell over a sequence, with its own weights: `(input, state=None) -> (outputs, state)`."""
+    weight = next(cell.parameters())
+    input = torch.zeros(1, 1, {input_size}, dtype=weight.dtype, device=weight.device)
+    nearest = min(WAYS, key=lambda hidden_size: abs(hidden_size - cell.hidden_size))
+    return rnnbench.fastest(cell, input, ways=WAYS[nearest])
+'''
+
+
+def source(found: Mapping[Wanted, Sequence[Timed]], root: Path, file: Path, command: str) -> str:
+    """The source of the module; raises UserError if the cell is none of the user's own, or not importable by name.
+
+    `root`: the folder that the cell's file is relative to; `file`: where the module will be.
+    """
+    some = next(iter(found))
+    where, _, name = some.cell.rpartition(":")
+    if not where:
+        raise UserError(f"{some.cell}: --save is for a cell of your own, FILE.py:CELL or package.module:CELL")
+    if where.endswith(".py"):
+        path = root / where
+        if path.resolve().parent != file.resolve().parent:
+            raise UserError(f"{file}: it would import {path}; choose the same folder for both")
+        where = path.stem
+    if not all(part.isidentifier() for part in (*where.split("."), name, file.stem)):
+        raise UserError(f"{file}: it can't import {name} from {where}: a module's name must be an identifier of Python")
+    ways: dict[int, list[dict[str, object]]] = {}
+    for module, timed in found.items():
+        chosen = [row(each) for each in timed if each.is_chosen]
+        ways.setdefault(module.hidden_size, []).extend({key: one[key] for key in KEYS} for one in chosen)
+    return TEMPLATE.format(
+        name=name,
+        command=printable(command).replace("\\", "/").replace('"""', ""),
+        stem=file.stem,
+        module=where,
+        sizes=f"{some.input_size}, {some.hidden_size}",
+        input_size=some.input_size,
+        ways=_literal(ways),
+    )
+
+
+def _literal(ways: Mapping[int, Sequence[Mapping[str, object]]]) -> str:
+    """The ways as Python source, a line for each."""
+    lines = []
+    for hidden_size, rows in ways.items():
+        lines += [f"    {hidden_size}: [", *(f"        {json.dumps(each)}," for each in rows), "    ],"]
+    return "\n".join(["{", *lines, "}"])

@@ -1,0 +1,180 @@
+"""The ways to run a user's recurrent module over a sequence.
+
+A way is called as torch.nn's layers are, with the module in front: `way(module, input, state) -> (outputs, state)`,
+with `input` (seq, batch, features) and states (layers, batch, hidden), `h` or `(h, c)`. Ways have no weights and no
+state of their own: they read the module's parameters in each call.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.states import State, leaves, to_cell, to_layer
+from rnnbench.cells.vanilla import VanillaCell
+from rnnbench.workloads import compiled
+from rnnbench.workloads.bodies import Cells
+from rnnbench.workloads.implementations import Run, SequenceOptions, can_hoist, hoisted, loop
+
+Kind = Literal["layer", "cell", "sequence"]
+Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
+WayName = Literal["as given", "hoisted", "compiled", "prepacked"]
+
+AS_GIVEN: WayName = "as given"
+STEPS = 32  # that torch.compile gets in one piece
+CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
+
+
+def kind_of(module: nn.Module, input: Tensor, state: State) -> Kind:
+    """Whether a module is a layer of torch.nn, a cell (one step), or a module that runs a whole sequence itself.
+
+    `input`: (seq, batch, features); `state`: what the user gives with it, or None. A cell is called once to find out.
+    """
+    if type(module) in CELLS:
+        return "layer"
+    if isinstance(module, nn.RNNCellBase) or can_hoist(module) or state_count(module, input):
+        return "cell"
+    return "sequence"
+
+
+def state_count(module: Any, input: Tensor) -> int:
+    """The number of tensors in a cell's state, each (batch, hidden); 0 if the module does not behave as a cell."""
+    hidden = hidden_size(module)
+    if not hidden:
+        return 0
+    h = input.new_zeros(input.shape[1], hidden)
+    for count, state in enumerate([h, (h, h)], 1):
+        with suppress(Exception), torch.no_grad():
+            parts = leaves(module(input[0], state))
+            if len(parts) == count and all(part.shape == h.shape for part in parts):
+                return count
+    return 0
+
+
+def hidden_size(module: Any) -> int:
+    """The size of a cell's state, from `hidden_size` or the shape of `weight_hh`; 0 if it has neither."""
+    size = getattr(module, "hidden_size", None)
+    weight = getattr(module, "weight_hh", None)
+    if size is None and isinstance(weight, Tensor):
+        size = weight.shape[-1]
+    return size if isinstance(size, int) else 0
+
+
+def zero_state_of(module: Any, kind: Kind, input: Tensor, state: State) -> tuple[tuple[int, int], ...]:
+    """(layers, hidden) of each tensor of a state as torch.nn's layers take it; empty if the module makes its own.
+
+    `state` is that of a call, from which the sizes are taken; None if it has none. Raises ValueError if a state does
+    not have the form of torch.nn's.
+    """
+    if state is not None:
+        parts = leaves(state)
+        if any(part.dim() != 3 or part.shape[1] != input.shape[1] for part in parts):
+            shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+            raise ValueError(f"state: expected (layers, {input.shape[1]}, hidden) for each tensor, found {shapes}")
+        return tuple((part.shape[0], part.shape[2]) for part in parts)
+    if kind == "layer":
+        layers = module.num_layers * (2 if module.bidirectional else 1)
+        sizes = (module.proj_size or module.hidden_size, module.hidden_size)[: 2 if isinstance(module, nn.LSTM) else 1]
+        return tuple((layers, size) for size in sizes)
+    if kind == "cell":
+        count = state_count(module, input)
+        if not count:
+            raise ValueError("module: its state is not known; give it with the input, as (input, state)")
+        return ((1, hidden_size(module)),) * count
+    return ()
+
+
+def names(module: nn.Module, kind: Kind) -> list[WayName]:
+    """The ways in which a module of this kind may be run; `AS_GIVEN` is the first."""
+    if kind == "layer" and why_no_cells(module):
+        return [AS_GIVEN]
+    eager: list[WayName] = ["hoisted"] if kind == "layer" or (kind == "cell" and can_hoist(module)) else []
+    return [AS_GIVEN, *eager, "compiled", "prepacked"]
+
+
+def why_no_cells(layer: Any) -> str:
+    """Why a layer of torch.nn can't be run as hand-written cells; empty if it can."""
+    if getattr(layer, "proj_size", 0):
+        return "a layer with projections has no hand-written cell"
+    if getattr(layer, "nonlinearity", "tanh") != "tanh":
+        return f"a layer with {layer.nonlinearity} has no hand-written cell"
+    return ""
+
+
+@cache
+def way(kind: Kind, name: WayName) -> Way:
+    """The way of this name; compiled code is shared by all modules of a process."""
+    if name == "as given":
+        return _cell_by(loop) if kind == "cell" else _sequence_by(call)
+    if name != "hoisted" and kind == "sequence":
+        return _sequence_by(compiled.compiled(call, name))
+    run: Run = hoisted if name == "hoisted" else compiled.CompiledRun(STEPS, name)
+    return _layer_by(run) if kind == "layer" else _cell_by(run)
+
+
+def call(module: nn.Module, input: Any, state: State) -> tuple[Any, State]:
+    """Call a module as it is."""
+    result: tuple[Any, State] = module(input) if state is None else module(input, state)
+    return result
+
+
+def is_batch_first(module: nn.Module) -> bool:
+    """Whether a module takes (batch, seq, features)."""
+    return bool(getattr(module, "batch_first", False))
+
+
+def _sequence_by(run: Callable[[nn.Module, Tensor, State], tuple[Tensor, State]]) -> Way:
+    def of_sequence(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
+        if not is_batch_first(module):
+            return run(module, input, state)
+        outputs, final = run(module, input.transpose(0, 1), state)
+        return outputs.transpose(0, 1), final
+
+    return of_sequence
+
+
+def _cell_by(run: Run) -> Way:
+    def of_cell(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs, final = run(module, input, to_cell(state, stacked=False), SequenceOptions())
+        return outputs, to_layer(final, stacked=False)
+
+    return of_cell
+
+
+def _layer_by(run: Run) -> Way:
+    bodies: WeakKeyDictionary[nn.Module, Cells] = WeakKeyDictionary()
+
+    def of_layer(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
+        if module not in bodies:
+            bodies[module] = cells_of(module, run)
+        body = bodies[module]
+        share_parameters(module, body)
+        body.dropout, body.training = module.dropout, module.training
+        is_stacked = len(body.cells) > 1
+        outputs, final = body(input, to_cell(state, stacked=is_stacked))
+        return outputs, to_layer(final, stacked=is_stacked)
+
+    return of_layer
+
+
+def cells_of(layer: Any, run: Run) -> Cells:
+    """Hand-written cells with the sizes of a layer of torch.nn, whose parameters are those of the layer."""
+    directions = 2 if layer.bidirectional else 1
+    sizes = [layer.input_size, *[directions * layer.hidden_size] * (layer.num_layers - 1)]
+    cells = [CELLS[type(layer)](size, layer.hidden_size) for size in sizes for _ in range(directions)]
+    return Cells(cells, run, directions=directions)
+
+
+def share_parameters(layer: nn.Module, body: Cells) -> None:
+    """Let cells use the layer's parameters as they are now: `load_state_dict` and `to` may have replaced them."""
+    for index, cell in enumerate(body.cells):
+        number, is_reverse = divmod(index, body.directions)
+        ending = f"_l{number}" + ("_reverse" if is_reverse else "")
+        for name in cell._parameters:
+            cell._parameters[name] = layer._parameters.get(f"{name}{ending}")

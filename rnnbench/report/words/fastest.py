@@ -1,0 +1,36 @@
+"""Which way runs which shape, in words."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.units import duration, ratio_with_interval
+
+if TYPE_CHECKING:
+    from rnnbench.harness.fastest.module import Timed
+
+AS_GIVEN = "as given"
+
+
+def described(given: str, timed: Sequence["Timed"]) -> str:
+    """A line for the module, and one for each shape that was measured."""
+    lines = [f"Fastest way to run {one_line(given)}"]
+    for shape in dict.fromkeys(each.shape for each in timed):
+        phase = "training" if shape.trains else "inference"
+        own = [each for each in timed if each.shape == shape]
+        lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {_chosen(own)}")
+        lines += [f"    not {each.way}: {one_line(each.reason)}" for each in own if each.reason]
+    lines.append("  other sizes: as the nearest of these; anything else as given")
+    return "\n".join(lines)
+
+
+def _chosen(timed: Sequence["Timed"]) -> str:
+    chosen = next(each for each in timed if each.is_chosen)
+    if math.isnan(chosen.seconds):
+        return chosen.way
+    text = f"{chosen.way}, {duration(chosen.seconds)}"
+    if chosen.way != AS_GIVEN:
+        ratio = ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)
+        text += f", {ratio} the time as given"
+    return text if chosen.is_sure else f"{text}; another way may be faster: give it more time"

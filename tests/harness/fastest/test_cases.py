@@ -1,0 +1,77 @@
+"""The modules and shapes that a suite's cases name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.gru import GRUCell
+from rnnbench.harness.fastest.cases import wanted
+from rnnbench.store.records import Case
+from tests import workload as small
+
+
+def case(cell: str = "gru", **changes: Any) -> Case:
+    return small.case(cell, **{"dtype": "float32", **changes})
+
+
+def test_cases_of_one_module_become_its_shapes() -> None:
+    cases = [
+        case(seq_len=5, batch_size=2),
+        case(seq_len=7, batch_size=2),
+        case("gru", "hoisted", seq_len=5, batch_size=2),
+    ]
+    found, left_out = wanted([*cases, case(seq_len=5, batch_size=2, hidden_size=9)])
+    assert left_out == []
+    assert [(module.hidden_size, shapes) for module, shapes in found.items()] == [
+        (cases[0].workload.hidden_size, [(5, 2), (7, 2)]),
+        (9, [(5, 2)]),
+    ]
+
+
+def test_modules_are_built_as_the_case_says() -> None:
+    cell, layer = (
+        next(iter(wanted([each])[0]))
+        for each in (
+            case(dtype="float64"),
+            small.reference_case("lstm", num_layers=2, bidirectional=True, dtype="float32"),
+        )
+    )
+    module = cell.build(Path())
+    assert isinstance(module, GRUCell)
+    assert (module.weight_hh.dtype, cell.input(3, 2).dtype, cell.input(3, 2).shape[:2]) == (
+        torch.float64,
+        torch.float64,
+        (3, 2),
+    )
+    assert cell.title == f"gru, input size {cell.input_size}, hidden size {cell.hidden_size}, dtype float64, 1 thread"
+    built = layer.build(Path())
+    assert isinstance(built, nn.LSTM)
+    assert (built.num_layers, built.bidirectional) == (2, True)
+    assert "layers 2, bidirectional yes" in layer.title
+
+
+def test_a_class_takes_the_place_of_all_cells(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\nclass Mine(nn.GRUCell): ...\n")
+    found, _ = wanted([case(), small.reference_case("gru"), case("lstm")], "mine.py:Mine")
+    [module] = found
+    assert type(module.build(tmp_path)).__name__ == "Mine"
+    (tmp_path / "odd.py").write_text("from torch import nn\nclass Odd(nn.Module):\n    def __init__(self): ...\n")
+    [odd] = wanted([case()], "odd.py:Odd")[0]
+    with pytest.raises(CellError, match=r"odd.py:Odd\(\d+, \d+\): .*takes 1 positional argument"):
+        odd.build(tmp_path)
+
+
+def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:
+    cases = [case(phase="step"), case(lengths="varied"), case(num_layers=2), case(bidirectional=True)]
+    assert wanted(cases) == (
+        {},
+        [
+            "the phase step: expected inference or training",
+            "sequences of varied lengths",
+            "a cell in several layers or directions: give a module that runs them itself",
+        ],
+    )

@@ -1,0 +1,158 @@
+"""`rnnbench.fastest` as a user calls it, with times that the test sets; and once with a real compiler."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnbench
+from rnnbench.analysis.replicate import Times
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.harness import fastest as found_by
+from rnnbench.harness.fastest import ways
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
+    """Seconds of each way, which the test may change; compiled ways run as plain Python."""
+    of_ways = {"as given": 4.0, "hoisted": 3.0, "compiled": 2.0, "prepacked": 1.0}
+
+    def take(calls: Mapping[str, Any], rounds: int, deadline: float) -> Mapping[str, list[Times]]:
+        return {name: [Times(of_ways[name], of_ways[name])] * rounds for name in calls}
+
+    monkeypatch.setattr(found_by, "rounds_on", lambda device, on_progress: take)
+    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
+    monkeypatch.setattr(compiled, "check", lambda device, implementation: None)
+    ways.way.cache_clear()
+    yield of_ways
+    ways.way.cache_clear()
+
+
+def fast(module: Any, input: Any = None, **options: Any) -> Any:
+    return rnnbench.fastest(module, torch.randn(5, 3, 4) if input is None else input, progress=False, **options)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize(
+    ("module", "all_ways"),
+    [
+        (nn.GRU(4, 6), ["as given", "hoisted", "compiled", "prepacked"]),
+        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ["as given", "hoisted", "compiled", "prepacked"]),
+        (nn.RNN(4, 6, nonlinearity="relu"), ["as given"]),
+        (nn.LSTM(4, 6, proj_size=2), ["as given"]),
+        (LSTMCell(4, 6), ["as given", "hoisted", "compiled", "prepacked"]),
+        (nn.LSTMCell(4, 6), ["as given", "compiled", "prepacked"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.usefixtures("seconds")
+def test_the_fastest_way_of_each_kind_of_module_is_chosen(module: nn.Module, all_ways: list[str], phase: Any) -> None:
+    found = fast(module, phase=phase)
+    assert list(found.table["way"]) == all_ways
+    assert list(found.table["way"][found.table["is_chosen"]]) == [all_ways[-1]]
+    assert not found.table["reason"].any()
+
+
+def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:
+    found = fast(nn.GRU(4, 6), shapes=[(9, 3), (5, 1, 4)])
+    shapes = found.table[["seq_len", "batch_size", "input_size"]].drop_duplicates()
+    assert shapes.to_numpy().tolist() == [[5, 3, 4], [9, 3, 4], [5, 1, 4]]
+    by_batch = fast(nn.GRU(4, 6, batch_first=True), torch.randn(3, 5, 4), shapes=[(3, 9)])
+    shapes = by_batch.table[["seq_len", "batch_size"]].drop_duplicates()
+    assert shapes.to_numpy().tolist() == [[5, 3], [9, 3]]
+
+
+class Random(nn.Module):
+    """Draws random numbers."""
+
+    def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.rand_like(input), state
+
+
+class Broken(LSTMCell):
+    """Its `project` does something else than its `forward`."""
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        h, c = super().forward(input, state)
+        return 2 * h, c
+
+
+@pytest.mark.usefixtures("seconds")
+def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    input = torch.randn(5, 3, 4), torch.randn(1, 3, 4)
+    table = fast(Random(), input).table
+    assert list(table["way"][table["is_chosen"]]) == ["as given"]
+    assert set(table["reason"][1:]) == {
+        "two calls with the same input give different outputs: it draws random numbers, or keeps something"
+    }
+    table = fast(Broken(4, 6)).table
+    assert list(table["way"][table["is_chosen"]]) == ["as given"]
+    assert all("is off by" in reason for reason in table["reason"][1:])
+
+    def missing(device: str, implementation: str) -> None:
+        if implementation == "prepacked":
+            raise Skip("there is no oneDNN")
+
+    monkeypatch.setattr(compiled, "check", missing)
+    table = fast(nn.GRU(4, 6)).table
+    assert list(table["reason"]) == ["", "", "", "there is no oneDNN"]
+    assert list(table["way"][table["is_chosen"]]) == ["compiled"]
+
+
+@pytest.mark.usefixtures("seconds")
+def test_nothing_of_the_user_s_is_changed() -> None:
+    layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    weights = {name: weight.clone() for name, weight in layer.state_dict().items()}
+    state = torch.random.get_rng_state()
+    fast(layer, input, phase="training", shapes=[(2, 2)])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(bool(parameter.grad.eq(1).all()) for parameter in layer.parameters() if parameter.grad is not None)
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+    torch.testing.assert_close(dict(layer.state_dict()), weights)
+    assert layer.training
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "words"),
+    [
+        ((len, torch.ones(5, 3, 4)), {}, TypeError, "module: expected a torch module, found builtin_function"),
+        ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
+        ((nn.GRU(4, 6), "x"), {}, ValueError, "input: expected .* found str"),
+        ((nn.GRU(4, 6), torch.ones(5, 0, 4)), {}, ValueError, r"no size of 0, found \(5, 0, 4\)"),
+        ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"phase": "step"}, ValueError, "phase: expected one of inference, train"),
+        ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"shapes": [(5, 0)]}, ValueError, r"shapes: .* found \[5, 0\]"),
+        ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"shapes": [(5, 3, 9)]}, ValueError, "the input has 4 features, found"),
+        ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"budget": "soon"}, ValueError, "'soon' is not a duration; expected"),
+        (
+            (nn.GRU(4, 6), (torch.ones(5, 3, 4), torch.ones(3, 6))),
+            {},
+            ValueError,
+            r"state: expected \(layers, 3, hidden\) for each tensor, found \(3, 6\)",
+        ),
+    ],
+)
+def test_other_arguments_are_refused(arguments: Any, options: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        rnnbench.fastest(*arguments, progress=False, **options)
+
+
+@pytest.mark.usefixtures("quick_compiler")
+def test_with_a_compiler_a_gru_runs_faster_and_sees_new_weights() -> None:
+    torch.manual_seed(0)
+    layer, input = nn.GRU(4, 8), torch.randn(4, 2, 4)
+    found = rnnbench.fastest(layer, input, budget=5, progress=False)
+    assert not found.table["reason"].any(), found.table["reason"]
+    assert set(found.table["way"]) == {"as given", "hoisted", "compiled", "prepacked"}
+    assert found.table["seconds"].notna().all()
+    with torch.inference_mode():
+        torch.testing.assert_close(found(input), layer(input))
+        layer.state_dict()["weight_hh_l0"].mul_(2.0)
+        torch.testing.assert_close(found(input), layer(input))

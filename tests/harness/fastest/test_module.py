@@ -1,0 +1,262 @@
+"""The module that `fastest` returns: the given weights under their own names, and the way for each shape."""
+
+import copy
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import DataLoader
+
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.states import to_layer
+from rnnbench.harness.fastest import ways
+from rnnbench.harness.fastest.module import FastestModule, Shape, Timed
+from rnnbench.harness.fastest.ways import Kind, WayName
+from rnnbench.workloads import compiled
+
+pytestmark = pytest.mark.usefixtures("one_thread", "_not_compiled")
+
+
+@pytest.fixture
+def _not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Compiled ways run as plain Python."""
+    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
+    ways.way.cache_clear()
+    yield
+    ways.way.cache_clear()
+
+
+def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> Shape:
+    return Shape(seq_len, batch_size, 4, trains, dtype, "cpu", 1)
+
+
+def chosen(*choices: tuple[Shape, WayName]) -> list[Timed]:
+    return [Timed(at, way, 1e-3, 0.5, 0.4, 0.6, 4, is_chosen=True) for at, way in choices]
+
+
+def fast(
+    given: nn.Module,
+    kind: Kind = "layer",
+    timed: Sequence[Timed] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
+    zero_state: Sequence[tuple[int, int]] = ((1, 6),),
+) -> FastestModule:
+    return FastestModule(given, kind, timed, zero_state)
+
+
+LAYERS = [
+    (nn.GRU(4, 6), ((1, 6),)),
+    (nn.RNN(4, 6), ((1, 6),)),
+    (nn.LSTM(4, 6), ((1, 6), (1, 6))),
+    (nn.GRU(4, 6, bias=False), ((1, 6),)),
+    (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ((4, 6), (4, 6))),
+    (nn.GRU(4, 6, num_layers=3, batch_first=True), ((3, 6),)),
+]
+
+
+@pytest.mark.parametrize(("layer", "zero_state"), LAYERS)
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_layer_s_outputs_states_and_gradients_are_those_of_the_layer(
+    layer: nn.Module, zero_state: Any, has_state: bool
+) -> None:
+    torch.manual_seed(0)
+    by_step = torch.randn(5, 3, 4)
+    input = by_step.transpose(0, 1).contiguous() if getattr(layer, "batch_first", False) else by_step
+    states = tuple(torch.randn(layers, 3, hidden) for layers, hidden in zero_state)
+    state = None if not has_state else states if len(states) > 1 else states[0]
+    module = fast(layer, zero_state=zero_state)
+    torch.testing.assert_close(module(input, state), layer(input, state))
+    expected = torch.autograd.grad(layer(input, state)[0].square().sum(), list(layer.parameters()))
+    gradients = torch.autograd.grad(module(input, state)[0].square().sum(), list(module.parameters()))
+    torch.testing.assert_close(gradients, expected)
+
+
+def test_a_cell_runs_over_the_sequence() -> None:
+    cell, input = GRUCell(4, 6), torch.randn(5, 3, 4)
+    module = fast(cell, "cell")
+    outputs, state = module(input)
+    h = torch.zeros(3, 6)
+    for step in range(5):
+        h = cell(input[step], h)
+        torch.testing.assert_close(outputs[step], h)
+    torch.testing.assert_close(state, to_layer(h, stacked=False))
+    torch.testing.assert_close(module(input[:2])[0], outputs[:2])  # the nearest way, at another length
+    torch.testing.assert_close(fast(cell, "cell", timed=())(input)[0], outputs)  # as given
+
+
+class Wrapped(nn.Module):
+    """A module that runs a sequence itself, and makes its own state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(4, 6)
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, state = self.layer(input)
+        return outputs * 2, state
+
+
+def test_a_module_that_makes_its_own_state_gets_none() -> None:
+    module, input = Wrapped(), torch.randn(5, 3, 4)
+    made = fast(module, "sequence", chosen((shape(), "compiled")), ())
+    with torch.no_grad():
+        torch.testing.assert_close(made(input), module(input))
+    assert list(made.state_dict()) == list(module.state_dict())
+
+
+def test_names_of_weights_are_those_of_the_given_module_also_inside_another_model() -> None:
+    layer = nn.LSTM(4, 6)
+    module = fast(layer, zero_state=((1, 6), (1, 6)))
+    assert list(module.state_dict()) == list(layer.state_dict())
+    assert [name for name, _ in module.named_parameters()] == [name for name, _ in layer.named_parameters()]
+    model = nn.Sequential(module, nn.Identity())
+    plain = nn.Sequential(nn.LSTM(4, 6), nn.Identity())
+    model.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(dict(model.state_dict()), dict(plain.state_dict()))
+    assert module.hidden_size == 6
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = module.no_such
+
+
+@pytest.mark.parametrize("way", ["as given", "hoisted", "compiled", "prepacked"])
+@pytest.mark.parametrize("kind", ["layer", "cell"])
+def test_every_change_of_the_weights_is_seen(way: WayName, kind: Kind) -> None:
+    torch.manual_seed(0)
+    input = torch.randn(5, 3, 4)
+    given: nn.Module = nn.GRU(4, 6) if kind == "layer" else GRUCell(4, 6)
+    module = fast(given, kind, [*chosen((shape(), way)), *chosen((shape(trains=True), way))])
+    name = "weight_hh_l0" if kind == "layer" else "weight_hh"
+
+    def check() -> None:
+        anew: nn.Module = nn.GRU(4, 6) if kind == "layer" else GRUCell(4, 6)
+        anew.load_state_dict(module.state_dict())
+        expected = fast(anew, kind, [])(input)
+        torch.testing.assert_close(module(input), expected)
+        with torch.inference_mode():
+            torch.testing.assert_close(module(input)[0], expected[0])
+
+    check()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    module(input)[0].square().sum().backward()
+    optimizer.step()
+    check()
+    with torch.no_grad():
+        getattr(module, name).mul_(0.3)
+    check()
+    getattr(given, name).data[0] = 7.0
+    check()
+    other = {key: torch.randn_like(value) for key, value in module.state_dict().items()}
+    module.load_state_dict(other)
+    check()
+    module.load_state_dict({key: torch.randn_like(value) for key, value in other.items()}, assign=True)
+    check()
+    setattr(given, name, nn.Parameter(torch.randn_like(getattr(given, name))))
+    check()
+
+
+def test_a_deep_copy_has_weights_of_its_own() -> None:
+    module, input = fast(nn.GRU(4, 6)), torch.randn(5, 3, 4)
+    before = module(input)[0]
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(module(input)[0], before)
+    assert not twin(input)[0].abs().sum()
+    assert list(twin.state_dict()) == list(module.state_dict())
+
+
+def test_it_can_be_pickled_and_its_state_saved(tmp_path: Any) -> None:
+    module, input = fast(nn.LSTM(4, 6), zero_state=((1, 6), (1, 6))), torch.randn(5, 3, 4)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(module))(input), module(input))
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    plain = nn.LSTM(4, 6)
+    plain.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    torch.testing.assert_close(plain(input), module(input))
+
+
+def test_another_type_runs_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
+    module = fast(layer).to(torch.float64)
+    assert module.weight_hh_l0.dtype == layer.weight_hh_l0.dtype == torch.float64
+    assert module.way_for(Shape.of(input.double(), trains=False)) == "as given"
+    torch.testing.assert_close(module(input.double()), layer(input.double()))
+
+
+def test_the_mode_is_that_of_the_given_module() -> None:
+    layer = nn.GRU(4, 6, num_layers=2, dropout=0.99)
+    module, input = fast(layer, zero_state=((2, 6),)), torch.randn(5, 3, 4)
+    assert not torch.equal(module(input)[0], module(input)[0])
+    module.eval()
+    assert not layer.training
+    torch.testing.assert_close(module(input), layer(input))
+    module.train()
+    assert layer.training
+
+
+@pytest.mark.parametrize(
+    ("asked", "way"),
+    [
+        (shape(5, 3), "hoisted"),
+        (shape(40, 3), "compiled"),
+        (shape(5, 100), "prepacked"),
+        (shape(6, 3), "hoisted"),
+        (shape(5, 3, trains=True), "as given"),
+        (shape(5, 3, dtype="float64"), "as given"),
+    ],
+)
+def test_other_shapes_run_as_the_nearest_that_was_measured(asked: Shape, way: WayName) -> None:
+    module = fast(
+        nn.GRU(4, 6),
+        timed=chosen((shape(5, 3), "hoisted"), (shape(64, 3), "compiled"), (shape(5, 64), "prepacked")),
+    )
+    assert module.way_for(asked) == way
+
+
+def test_packed_and_unbatched_sequences_run_as_given() -> None:
+    layer = nn.GRU(4, 6)
+    module = fast(layer)
+    packed = pack_sequence([torch.randn(5, 4), torch.randn(2, 4)])
+    torch.testing.assert_close(module(packed)[0].data, layer(packed)[0].data)
+    torch.testing.assert_close(module(torch.ones(5, 4)), layer(torch.ones(5, 4)))
+
+
+class Embedded(torch.utils.data.Dataset[Tensor]):
+    """A data set whose items come from a module, as feature extractors in workers do."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Tensor:
+        with torch.no_grad():
+            outputs: Tensor = self.module(torch.full((5, 3, 4), float(index)))[0]
+        return outputs
+
+
+def test_it_works_in_the_workers_of_a_data_loader() -> None:
+    module = fast(nn.GRU(4, 6))
+    batches = list(DataLoader(Embedded(module), num_workers=1, multiprocessing_context="fork"))
+    for index, batch in enumerate(batches):
+        torch.testing.assert_close(batch[0], Embedded(module)[index])
+
+
+def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
+    failed = Timed(shape(), "prepacked", reason="there is no compiler")
+    given = Timed(shape(), "as given", 2e-3, 1.0, 1.0, 1.0, 4)
+    module = fast(nn.GRU(4, 6), timed=[given, *chosen((shape(), "hoisted")), failed])
+    table = module.table
+    assert list(table["way"]) == ["as given", "hoisted", "prepacked"]
+    assert list(table["is_chosen"]) == [False, True, False]
+    assert set(table["phase"]) == {"inference"}
+    assert repr(module).splitlines() == [
+        "Fastest way to run GRU(4, 6)",
+        "  batch 3, length 5, inference: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
+        "    not prepacked: there is no compiler",
+        "  other sizes: as the nearest of these; anything else as given",
+    ]

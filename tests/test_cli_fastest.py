@@ -1,0 +1,106 @@
+"""`rnnbench fastest` from the command line, with a cell that somebody else wrote."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnbench.errors import UserError
+from rnnbench.harness.fastest.cases import Wanted
+from rnnbench.harness.fastest.saved import source
+from tests.test_cli import in_process
+
+MINE = """
+import torch
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.both = nn.Linear(input_size + hidden_size, hidden_size)
+
+    def forward(self, x, h):
+        return torch.tanh(self.both(torch.cat([x, h], 1)))
+"""
+USE = """
+import torch
+from fast_mine import fast
+from mine import Mine
+
+cell = Mine(64, 64)
+outputs, state = fast(cell)(torch.ones(16, 1, 64))
+h = torch.zeros(1, 64)
+for step in range(16):
+    h = cell(torch.ones(1, 64), h)
+torch.testing.assert_close(outputs[-1], h)
+print(fast(cell).table["way"].tolist())
+"""
+ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a cell's file."""
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("quick_compiler", "one_thread")
+def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> None:
+    result = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    first, second, *_, last, path = result.stdout.splitlines()
+    assert first == "Fastest way to run mine.py:Mine, input size 64, hidden size 64, 1 thread"
+    assert second.startswith("  batch 1, length 16, inference: ")
+    assert last == "  other sizes: as the nearest of these; anything else as given"
+    assert path == "fast_mine.py"
+    (folder / "use.py").write_text(USE)
+    used = subprocess.run([sys.executable, "use.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert used.returncode == 0, used.stderr
+    assert used.stdout.strip().startswith("['")
+    written = (folder / "fast_mine.py").read_text()
+    assert written.splitlines()[0] == '"""Mine, run in the fastest ways that were found.'
+    assert '{"seq_len": 16, "batch_size": 1, "input_size": 64, "dtype": "float32", "device": "cpu"' in written
+    again = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
+    assert again.returncode == 2
+    assert "fast_mine.py: there is such a file already; give the name of a new one" in again.stderr
+    assert (folder / "fast_mine.py").read_text() == written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("mine.py:Nothing",), "mine.py has no class Nothing; it has Mine"),
+        (("none.py:Mine",), "none.py can't be imported"),
+        (("no-such-suite",), "no suite 'no-such-suite'"),
+        (("quick", "--only", "phase=step"), "phase"),
+        (("quick", "--budget", "never"), "'never' is not a duration"),
+        (("quick", "--save", "fast.py"), "--save writes one cell's module: choose it with --only 'cell=...'"),
+        (("tasks", "--only", "lengths=varied"), "nothing to run: sequences of varied lengths"),
+    ],
+)
+def test_other_arguments_are_refused_and_nothing_is_written(
+    folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = in_process("fastest", *arguments, cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert [file.name for file in folder.glob("*.py")] == ["mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("file", "cell", "words"),
+    [
+        ("fast mine.py", "mine.py:Mine", "a module's name must be an identifier of Python"),
+        ("other/fast.py", "mine.py:Mine", "choose the same folder for both"),
+        ("fast.py", "gru", "gru: --save is for a cell of your own"),
+    ],
+)
+def test_what_could_not_be_imported_is_not_written(folder: Path, file: str, cell: str, words: str) -> None:
+    module = Wanted(cell, "none", "inference", 4, 6, 1, bidirectional=False, dtype="float32", device="cpu", threads=1)
+    with pytest.raises(UserError, match=re.escape(words)):
+        source({module: []}, folder, folder / file, "rnnbench fastest")
