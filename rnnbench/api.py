@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor, nn
 
-    from rnnbench.harness.fastest.module import FastestModule
     from rnnbench.harness.live import Found
     from rnnbench.report.notebook.explained import Explained
+    from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.notebook.measured import Measured
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
@@ -134,7 +134,9 @@ def fastest(
     `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
     that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`). `input`: (seq, batch,
     features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input and a state, each
-    tensor (layers, batch, hidden). `shapes`: more sizes, in the order of the input: (seq, batch) or with features.
+    tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and backward). `shapes`: more
+    sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a terminal and in a
+    notebook.
 
     The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
     (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
@@ -157,14 +159,15 @@ def fastest(
     for arguments that do not fit together, and whatever the module itself raises.
     """
     from rnnbench.harness.fastest import find, with_ways
+    from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.text import seconds_of
 
     if ways is not None:
         rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
-        return with_ways(module, input, rows)
+        return FastestModule(with_ways(module, input, rows))
     with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
-        return find(module, input, phase, shapes, seconds_of(budget), on_progress)
+        return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
 
 
 def explain(

@@ -15,6 +15,7 @@ PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench.pytest_plugin.assertions": ["Assertions"],
     "rnnbench.report.notebook.measured": ["Measured"],
     "rnnbench.report.notebook.explained": ["Explained"],
+    "rnnbench.report.notebook.fastest_module": ["FastestModule"],
     "rnnbench.errors": ["UserError"],
 }
 

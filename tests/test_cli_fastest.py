@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest.cases import Wanted
+from rnnbench.harness.fastest.cases import WantedModule
 from rnnbench.harness.fastest.saved import source
 from tests.test_cli import in_process
 
@@ -54,7 +54,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     result = in_process("fastest", "mine.py:Mine", *ONLY, "--save", "fast_mine.py", cwd=folder)
     assert result.returncode == 0, result.stderr
     first, second, *_, last, path = result.stdout.splitlines()
-    assert first == "Fastest way to run mine.py:Mine, input size 64, hidden size 64, 1 thread"
+    assert first == "Fastest way to run mine.py:Mine, input size 64, hidden size 64, float32, cpu, 1 thread"
     assert second.startswith("  batch 1, length 16, inference: ")
     assert last == "  other sizes: as the nearest of these; anything else as given"
     assert path == "fast_mine.py"
@@ -97,10 +97,12 @@ def test_other_arguments_are_refused_and_nothing_is_written(
     [
         ("fast mine.py", "mine.py:Mine", "a module's name must be an identifier of Python"),
         ("other/fast.py", "mine.py:Mine", "choose the same folder for both"),
-        ("fast.py", "gru", "gru: --save is for a cell of your own"),
+        ("fast.py", "gru", "gru: only a cell of your own can be imported"),
     ],
 )
 def test_what_could_not_be_imported_is_not_written(folder: Path, file: str, cell: str, words: str) -> None:
-    module = Wanted(cell, "none", "inference", 4, 6, 1, bidirectional=False, dtype="float32", device="cpu", threads=1)
+    module = WantedModule(
+        cell, "none", "inference", 4, 6, 1, bidirectional=False, dtype="float32", device="cpu", threads=1
+    )
     with pytest.raises(UserError, match=re.escape(words)):
         source({module: []}, folder, folder / file, "rnnbench fastest")

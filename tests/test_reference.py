@@ -11,6 +11,7 @@ import pytest
 import rnnbench
 from rnnbench.pytest_plugin.assertions import Assertions
 from rnnbench.report.notebook.explained import Explained
+from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.report.notebook.measured import Measured
 
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in rnnbench.__all__}
@@ -27,7 +28,7 @@ def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: 
     assert "second" in text
 
 
-@pytest.mark.parametrize("result", [Measured, Explained])
+@pytest.mark.parametrize("result", [Measured, Explained, FastestModule])
 def test_every_part_of_a_result_has_a_docstring(result: type) -> None:
     for name, member in vars(result).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):
@@ -49,5 +50,6 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/pytest_plugin.html",
         "rnnbench/pytest_plugin/assertions.html",
         "rnnbench/report/notebook/explained.html",
+        "rnnbench/report/notebook/fastest_module.html",
         "rnnbench/report/notebook/measured.html",
     }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
 from rnnbench.cells.states import State, leaves
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.module import BATCHED, FastestModule, Shape, Timed, from_rows
+from rnnbench.harness.fastest.module import BATCHED, CallShape, FoundWays, TimedWay, from_rows
 from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, kind_of, names, way, zero_state_of
 from rnnbench.harness.live.put_back import keep_buffers, keep_gradient, keep_process
@@ -24,11 +24,10 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.referee.agreement import ParityError, check_parity_errors
 
 PHASES = ("inference", "training")
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class RunSubject:
     """A module with one of its inputs."""
 
     module: nn.Module
@@ -44,7 +43,7 @@ class Subject:
 class AsModule(nn.Module):
     """A subject in one way, as a module for the parity check."""
 
-    def __init__(self, subject: Subject, name: WayName) -> None:
+    def __init__(self, subject: RunSubject, name: WayName) -> None:
         super().__init__()
         self.module = subject.module
         self.kind = subject.kind
@@ -62,8 +61,8 @@ def find(
     phase: str,
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
-    on_progress: OnProgress = lambda progress: None,
-) -> FastestModule:
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> FoundWays:
     """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
@@ -75,22 +74,22 @@ def find(
     kind = kind_of(module, first, state)
     zero_state = zero_state_of(module, kind, first, state)
     subjects = [
-        Subject(module, kind, first, _zeros(first, zero_state) if state is None else state),
-        *(Subject(module, kind, other, _zeros(other, zero_state)) for other in _others(shapes, first, turns)),
+        RunSubject(module, kind, first, _zeros(first, zero_state) if state is None else state),
+        *(RunSubject(module, kind, other, _zeros(other, zero_state)) for other in _others(shapes, first, turns)),
     ]
-    timed: list[Timed] = []
+    timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
         now = time.monotonic()
         until = now + max(0.0, deadline - now) / (len(subjects) - number)
         timed += _of_shape(subject, phase, until, on_progress)
-    return FastestModule(module, kind, timed, zero_state)
+    return FoundWays(module, kind, tuple(timed), zero_state)
 
 
-def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FastestModule:
-    """A module that runs in known ways, without a measurement; raises as `find` and `from_rows` do."""
+def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
+    """A module with ways that are known already, without a measurement; raises as `find` and `from_rows` do."""
     first, state = _first(input, is_batch_first(module))
     kind = kind_of(module, first, state)
-    return FastestModule(module, kind, from_rows(ways), zero_state_of(module, kind, first, state))
+    return FoundWays(module, kind, tuple(from_rows(ways)), zero_state_of(module, kind, first, state))
 
 
 def _first(input: Any, turns: bool) -> tuple[Tensor, State]:
@@ -127,9 +126,11 @@ def _zeros(input: Tensor, zero_state: Sequence[tuple[int, int]]) -> State:
     return states[0] if len(states) == 1 else states or None
 
 
-def _of_shape(subject: Subject, phase: str, deadline: float, on_progress: OnProgress) -> list[Timed]:
+def _of_shape(
+    subject: RunSubject, phase: str, deadline: float, on_progress: Callable[[Progress], None]
+) -> list[TimedWay]:
     """Compare and time all ways at one shape, and restore everything that is changed in this process."""
-    shape = Shape.of(subject.input, trains=phase == "training")
+    shape = CallShape.of(subject.input, trains=phase == "training")
     reasons: dict[WayName, str] = {}
     with ExitStack() as put_back:
         keep_process(put_back)
@@ -144,14 +145,14 @@ def _of_shape(subject: Subject, phase: str, deadline: float, on_progress: OnProg
         calls: dict[str, Any] = {name: partial(subject.run, name) for name in every if name not in reasons}
         if len(calls) == 1:
             return [
-                Timed(shape, AS_GIVEN, is_chosen=True),
-                *(Timed(shape, name, reason=reasons[name]) for name in every[1:]),
+                TimedWay(shape, AS_GIVEN, is_chosen=True),
+                *(TimedWay(shape, name, reason=reasons[name]) for name in every[1:]),
             ]
         with live.ready(calls, (), phase, AS_GIVEN) as prepared:  # type: ignore[arg-type]
             take = rounds_on(devices.open_device(prepared.device), on_progress)
             found = select(prepared.calls, AS_GIVEN, take, deadline)
     return [
-        Timed(
+        TimedWay(
             shape,
             name,
             found.seconds[name],
@@ -163,12 +164,12 @@ def _of_shape(subject: Subject, phase: str, deadline: float, on_progress: OnProg
             is_sure=found.is_sure or name != found.fastest,
         )
         if name in calls
-        else Timed(shape, name, reason=reasons[name])
+        else TimedWay(shape, name, reason=reasons[name])
         for name in every
     ]
 
 
-def _varies(subject: Subject) -> str:
+def _varies(subject: RunSubject) -> str:
     """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
     with torch.no_grad():
         first, second = (subject.run(AS_GIVEN)[0].clone() for _ in range(2))
@@ -177,7 +178,7 @@ def _varies(subject: Subject) -> str:
     return "two calls with the same input give different outputs: it draws random numbers, or keeps something"
 
 
-def _why_not(subject: Subject, name: WayName, phase: str) -> str:
+def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:
     """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
@@ -195,7 +196,7 @@ def _why_not(subject: Subject, name: WayName, phase: str) -> str:
     return f"torch.compile can't take it as one piece: {breaks} graph breaks" if breaks else ""
 
 
-def _check_parity(subject: Subject, name: WayName, phase: str) -> None:
+def _check_parity(subject: RunSubject, name: WayName, phase: str) -> None:
     """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
     dtype = str(subject.input.dtype).removeprefix("torch.")
     tolerance_of: Any = dtype

@@ -17,7 +17,7 @@ LAYERS: dict[Reference, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedModule:
     """A module with all sizes fixed, to be run fast in one phase; its shapes are not a part of it."""
 
     cell: str  # as in the suite, or the name of a layer of torch.nn
@@ -33,17 +33,11 @@ class Wanted:
 
     @property
     def title(self) -> str:
-        """`gru, input size 64, hidden size 256, 1 thread`, with what is not usual."""
-        more = {
-            "layers": self.num_layers if self.num_layers > 1 else "",
-            "bidirectional": "yes" if self.bidirectional else "",
-            "dtype": "" if self.dtype == "float32" else self.dtype,
-            "device": "" if self.device == "cpu" else self.device,
-        }
-        extra = [f"{name} {value}" for name, value in more.items() if value]
-        threads = plural(self.threads, "thread")
-        sizes = [f"input size {self.input_size}", f"hidden size {self.hidden_size}"]
-        return ", ".join([self.cell, *sizes, *extra, threads])
+        """`gru, input size 64, hidden size 256, float32, cpu, 1 thread`."""
+        parts = [self.cell, f"input size {self.input_size}", f"hidden size {self.hidden_size}"]
+        parts += [plural(self.num_layers, "layer")] if self.num_layers > 1 else []
+        parts += ["bidirectional"] if self.bidirectional else []
+        return ", ".join([*parts, self.dtype, self.device, plural(self.threads, "thread")])
 
     def build(self, root: Path) -> nn.Module:
         """The module with random weights; `root` is the folder of the suite. Raises CellError if it can't be built."""
@@ -66,12 +60,12 @@ class Wanted:
         return input.to(device=self.device, dtype=torch_dtype(self.dtype))
 
 
-def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[Wanted, list[tuple[int, int]]], list[str]]:
+def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[WantedModule, list[tuple[int, int]]], list[str]]:
     """Modules with their shapes (seq, batch), and why cases are left out: each reason once.
 
     `own`: a class that takes the place of every cell, so that a suite gives only the sizes.
     """
-    found: dict[Wanted, list[tuple[int, int]]] = {}
+    found: dict[WantedModule, list[tuple[int, int]]] = {}
     left_out: dict[str, None] = {}
     for case in cases:
         workload = case.workload
@@ -80,7 +74,7 @@ def wanted(cases: Iterable[Case], own: str = "") -> tuple[dict[Wanted, list[tupl
             continue
         if own and (case.is_reference or case.cell.startswith("torch.nn.")):
             continue
-        module = Wanted(
+        module = WantedModule(
             own or case.cell,
             "none" if own else workload.reference,
             workload.phase,

@@ -8,18 +8,18 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
 from rnnbench.harness.fastest import find
-from rnnbench.harness.fastest.cases import Wanted
-from rnnbench.harness.fastest.module import Timed
+from rnnbench.harness.fastest.cases import WantedModule
+from rnnbench.harness.fastest.module import TimedWay
 from rnnbench.harness.turns.progress import Progress
 
 
 def search(
-    wanted: Wanted,
+    wanted: WantedModule,
     shapes: Sequence[tuple[int, int]],
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
-) -> tuple[Timed, ...]:
+) -> tuple[TimedWay, ...]:
     """What was found for a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(wanted.threads)

@@ -1,9 +1,9 @@
-"""The module that `rnnbench.fastest` returns: the given weights, run in the way that was fastest for the shape."""
+"""A module with the given weights that runs each shape in the way that was found for it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,11 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnbench.cells.states import State, leaves
 from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, call, is_batch_first, way
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 BATCHED = 3  # dimensions of a batch of sequences
 
 
 @dataclass(frozen=True)
-class Shape:
+class CallShape:
     """What the choice of a way depends on."""
 
     seq_len: int
@@ -31,13 +28,13 @@ class Shape:
     threads: int
 
     @classmethod
-    def of(cls, input: Tensor, *, trains: bool) -> "Shape":
+    def of(cls, input: Tensor, *, trains: bool) -> "CallShape":
         """The shape of a call; `input`: (seq, batch, features)."""
         steps, batch, features = input.shape
         dtype = str(input.dtype).removeprefix("torch.")
         return cls(steps, batch, features, trains, dtype, str(input.device), torch.get_num_threads())
 
-    def distance(self, other: "Shape") -> float:
+    def distance(self, other: "CallShape") -> float:
         """How far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
         if (self.trains, self.dtype, self.device, self.input_size) != (
             other.trains,
@@ -51,10 +48,10 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedWay:
     """One way at one shape."""
 
-    shape: Shape
+    shape: CallShape
     way: WayName
     seconds: float = math.nan  # per call; NaN if it was not timed
     ratio: float = math.nan  # to the time of the module as given, with a 95% interval
@@ -70,15 +67,15 @@ class Timed:
 KEYS = ("seq_len", "batch_size", "input_size", "dtype", "device", "threads", "phase", "way")
 
 
-def row(timed: Timed) -> dict[str, Any]:
-    """One row of `FastestModule.table`."""
+def row(timed: TimedWay) -> dict[str, Any]:
+    """One row of the table of what was measured."""
     columns = asdict(timed)
     shape = columns.pop("shape")
     shape["phase"] = "training" if shape.pop("trains") else "inference"
     return {**shape, **columns}
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Timed]:
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[TimedWay]:
     """Choices from rows with `KEYS`; rows that say that they are not chosen are left out.
 
     Raises ValueError if a key is missing or a way is not known.
@@ -91,13 +88,23 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Timed]:
             raise ValueError(f"ways: no way {known['way']!r}; there are {', '.join(get_args(WayName))}")
         if known.get("is_chosen", True):
             sizes = {key: known[key] for key in KEYS if key not in ("phase", "way")}
-            shape = Shape(**sizes, trains=known["phase"] == "training")
-            chosen.append(Timed(shape, known["way"], is_chosen=True))
+            shape = CallShape(**sizes, trains=known["phase"] == "training")
+            chosen.append(TimedWay(shape, known["way"], is_chosen=True))
     return chosen
 
 
-class FastestModule(nn.Module):
-    """Runs the given module's weights as `fastest(input, state=None) -> (outputs, state)`.
+@dataclass(frozen=True)
+class FoundWays:
+    """The result of a search."""
+
+    module: nn.Module  # as given
+    kind: Kind
+    timed: tuple[TimedWay, ...]
+    zero_state: tuple[tuple[int, int], ...]  # (layers, hidden) of each tensor; empty if the module makes its own
+
+
+class RunInWays(nn.Module):
+    """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
     Parameters, buffers and submodules are the given module's own, under their own names: a `state_dict` of one fits the
     other, and a change of one is a change of the other. Nothing is kept from call to call: weights that are packed for
@@ -108,25 +115,15 @@ class FastestModule(nn.Module):
     device, with a packed or an unbatched sequence, runs as given.
     """
 
-    def __init__(
-        self, given: nn.Module, kind: Kind, timed: Sequence[Timed], zero_state: Sequence[tuple[int, int]]
-    ) -> None:
-        """`zero_state`: (layers, hidden) of each tensor of a state; empty if the module makes its own."""
+    def __init__(self, found: FoundWays) -> None:
         super().__init__()
-        self.__dict__["_given"] = given  # not as a submodule, whose name would come before all names
-        self._kind = kind
-        self.timed = tuple(timed)  # what `table` shows
-        self._zero_state = tuple(zero_state)
+        self.__dict__["_given"] = found.module  # not as a submodule, whose name would come before all names
+        self._kind = found.kind
+        self._zero_state = found.zero_state
+        self.timed = found.timed
         self._share()
 
-    @property
-    def table(self) -> "pd.DataFrame":
-        """What was measured: a row for each shape and way."""
-        import pandas as pd
-
-        return pd.DataFrame([row(timed) for timed in self.timed])
-
-    def way_for(self, shape: Shape) -> WayName:
+    def way_for(self, shape: CallShape) -> WayName:
         """The way in which a call of this shape runs."""
         chosen = [timed for timed in self.timed if timed.is_chosen]
         nearest = min(chosen, key=lambda timed: timed.shape.distance(shape), default=None)
@@ -138,7 +135,7 @@ class FastestModule(nn.Module):
             return self._as_given(input, state)
         turns = is_batch_first(self._given)
         by_step = input.transpose(0, 1) if turns else input
-        name = self.way_for(Shape.of(by_step, trains=self._trains(input, state)))
+        name = self.way_for(CallShape.of(by_step, trains=self._trains(input, state)))
         if name == AS_GIVEN and self._kind != "cell":
             return self._as_given(input, state)
         if state is None:
@@ -166,7 +163,7 @@ class FastestModule(nn.Module):
 
     # What torch.nn.Module does to a module's own tensors, the given module must do, since it may keep lists of them.
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "FastestModule":
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._given._apply(fn, recurse)
         self._share()
         return self
@@ -178,7 +175,7 @@ class FastestModule(nn.Module):
     def _save_to_state_dict(self, *arguments: Any, **options: Any) -> None:
         self._given._save_to_state_dict(*arguments, **options)
 
-    def train(self, mode: bool = True) -> "FastestModule":
+    def train(self, mode: bool = True) -> Self:
         """Set the mode of the given module, too."""
         self._given.train(mode)
         self.training = mode
@@ -192,9 +189,3 @@ class FastestModule(nn.Module):
             if "_given" not in self.__dict__:  # while it is unpickled
                 raise
             return getattr(self.__dict__["_given"], name)
-
-    def __repr__(self) -> str:
-        """Which way runs which shape."""
-        from rnnbench.report.words.fastest import described
-
-        return described(repr(self._given), self.timed)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rnnbench.errors import UserError
-from rnnbench.harness.fastest.cases import Wanted
-from rnnbench.harness.fastest.module import KEYS, Timed, row
+from rnnbench.harness.fastest.cases import WantedModule
+from rnnbench.harness.fastest.module import KEYS, TimedWay, row
 from rnnbench.text import printable
 
 TEMPLATE = '''"""{name}, run in the fastest ways that were found.
@@ -36,7 +36,7 @@ def fast(cell: {name}) -> nn.Module:
 '''
 
 
-def source(found: Mapping[Wanted, Sequence[Timed]], root: Path, file: Path, command: str) -> str:
+def source(found: Mapping[WantedModule, Sequence[TimedWay]], root: Path, file: Path, command: str) -> str:
     """The source of the module; raises UserError if the cell is none of the user's own, or not importable by name.
 
     `root`: the folder that the cell's file is relative to; `file`: where the module will be.
@@ -44,7 +44,7 @@ def source(found: Mapping[Wanted, Sequence[Timed]], root: Path, file: Path, comm
     some = next(iter(found))
     where, _, name = some.cell.rpartition(":")
     if not where:
-        raise UserError(f"{some.cell}: --save is for a cell of your own, FILE.py:CELL or package.module:CELL")
+        raise UserError(f"{some.cell}: only a cell of your own can be imported: FILE.py:CELL or package.module:CELL")
     if where.endswith(".py"):
         path = root / where
         if path.resolve().parent != file.resolve().parent:

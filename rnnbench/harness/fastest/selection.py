@@ -23,7 +23,7 @@ TakeRounds = Callable[[Mapping[str, TimedCall], int, float], Mapping[str, list[T
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WayComparison:
     """The times of all ways, and the fastest of them."""
 
     fastest: str
@@ -39,7 +39,7 @@ def select(
     take: TakeRounds,
     deadline: float,
     now: Callable[[], float] = time.monotonic,
-) -> Comparison:
+) -> WayComparison:
     """Compare the calls until the fastest is known, or until `deadline` on the clock `now`; at least one stage is made.
 
     Of calls that are about equally fast, the first one counts as the fastest: the simplest comes first.
@@ -57,7 +57,7 @@ def select(
         left = _without_slower(times, left)
     best = min(_seconds(times[name]) for name in left)
     good = [name for name in left if _seconds(times[name]) <= (1 + GOOD_ENOUGH) * best]
-    return Comparison(
+    return WayComparison(
         good[0],
         {name: _seconds(taken) for name, taken in times.items()},
         {name: as_ratio(_log_ratio(taken, times[reference])) for name, taken in times.items()},

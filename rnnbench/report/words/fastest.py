@@ -8,12 +8,12 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 
 if TYPE_CHECKING:
-    from rnnbench.harness.fastest.module import Timed
+    from rnnbench.harness.fastest.module import TimedWay
 
 AS_GIVEN = "as given"
 
 
-def described(given: str, timed: Sequence["Timed"]) -> str:
+def described(given: str, timed: Sequence["TimedWay"]) -> str:
     """A line for the module, and one for each shape that was measured."""
     lines = [f"Fastest way to run {one_line(given)}"]
     for shape in dict.fromkeys(each.shape for each in timed):
@@ -25,7 +25,7 @@ def described(given: str, timed: Sequence["Timed"]) -> str:
     return "\n".join(lines)
 
 
-def _chosen(timed: Sequence["Timed"]) -> str:
+def _chosen(timed: Sequence["TimedWay"]) -> str:
     chosen = next(each for each in timed if each.is_chosen)
     if math.isnan(chosen.seconds):
         return chosen.way

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.module import FastestModule, Shape, Timed
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
 from rnnbench.harness.fastest.ways import Kind, WayName
+from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.workloads import compiled
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_not_compiled")
@@ -30,21 +31,21 @@ def _not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ways.way.cache_clear()
 
 
-def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> Shape:
-    return Shape(seq_len, batch_size, 4, trains, dtype, "cpu", 1)
+def shape(seq_len: int = 5, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:
+    return CallShape(seq_len, batch_size, 4, trains, dtype, "cpu", 1)
 
 
-def chosen(*choices: tuple[Shape, WayName]) -> list[Timed]:
-    return [Timed(at, way, 1e-3, 0.5, 0.4, 0.6, 4, is_chosen=True) for at, way in choices]
+def chosen(*choices: tuple[CallShape, WayName]) -> list[TimedWay]:
+    return [TimedWay(at, way, 1e-3, 0.5, 0.4, 0.6, 4, is_chosen=True) for at, way in choices]
 
 
 def fast(
     given: nn.Module,
     kind: Kind = "layer",
-    timed: Sequence[Timed] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
+    timed: Sequence[TimedWay] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
-    return FastestModule(given, kind, timed, zero_state)
+    return FastestModule(FoundWays(given, kind, tuple(timed), tuple(zero_state)))
 
 
 LAYERS = [
@@ -182,7 +183,7 @@ def test_another_type_runs_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, input = nn.GRU(4, 6), torch.randn(5, 3, 4)
     module = fast(layer).to(torch.float64)
     assert module.weight_hh_l0.dtype == layer.weight_hh_l0.dtype == torch.float64
-    assert module.way_for(Shape.of(input.double(), trains=False)) == "as given"
+    assert module.way_for(CallShape.of(input.double(), trains=False)) == "as given"
     torch.testing.assert_close(module(input.double()), layer(input.double()))
 
 
@@ -208,7 +209,7 @@ def test_the_mode_is_that_of_the_given_module() -> None:
         (shape(5, 3, dtype="float64"), "as given"),
     ],
 )
-def test_other_shapes_run_as_the_nearest_that_was_measured(asked: Shape, way: WayName) -> None:
+def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
     module = fast(
         nn.GRU(4, 6),
         timed=chosen((shape(5, 3), "hoisted"), (shape(64, 3), "compiled"), (shape(5, 64), "prepacked")),
@@ -247,8 +248,8 @@ def test_it_works_in_the_workers_of_a_data_loader() -> None:
 
 
 def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
-    failed = Timed(shape(), "prepacked", reason="there is no compiler")
-    given = Timed(shape(), "as given", 2e-3, 1.0, 1.0, 1.0, 4)
+    failed = TimedWay(shape(), "prepacked", reason="there is no compiler")
+    given = TimedWay(shape(), "as given", 2e-3, 1.0, 1.0, 1.0, 4)
     module = fast(nn.GRU(4, 6), timed=[given, *chosen((shape(), "hoisted")), failed])
     table = module.table
     assert list(table["way"]) == ["as given", "hoisted", "prepacked"]

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from rnnbench.analysis.replicate import Times
-from rnnbench.harness.fastest.selection import GOOD_ENOUGH, STAGES, Comparison, select
+from rnnbench.harness.fastest.selection import GOOD_ENOUGH, STAGES, WayComparison, select
 from rnnbench.workloads.phases import TimedCall
 
 
@@ -36,7 +36,7 @@ class Rounds:
                 times[name].append(Times(low=low, mean=low))
         return times
 
-    def found(self, deadline: float = math.inf) -> Comparison:
+    def found(self, deadline: float = math.inf) -> WayComparison:
         calls: dict[str, TimedCall] = {name: TimedCall(lambda: None, nullcontext) for name in self.seconds}
         return select(calls, "as given", self.take, deadline, lambda: self.clock)
 

@@ -1,0 +1,23 @@
+"""What `rnnbench.fastest(...)` returns."""
+
+import pandas as pd
+
+from rnnbench.harness.fastest.module import RunInWays, row
+from rnnbench.report.words.fastest import described
+
+
+class FastestModule(RunInWays):
+    """The given module's weights, run in the way that was fastest for each shape.
+
+    It is called as torch.nn's layers are, `module(input, state=None) -> (outputs, state)`. Parameters, buffers and
+    submodules are those of the given module, under their own names.
+    """
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What was measured: a row for each shape and way, times in seconds per call."""
+        return pd.DataFrame([row(timed) for timed in self.timed])
+
+    def __repr__(self) -> str:
+        """Which way runs which shape."""
+        return described(repr(self.__dict__["_given"]), self.timed)
