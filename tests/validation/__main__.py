@@ -35,6 +35,7 @@ from tests.validation import (
     pairs,
     pytest_door,
     real,
+    regret,
     report_scale,
     rotating,
     scaling,
@@ -87,6 +88,7 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
 PEERS = "verdicts-peers"
 PAIRS = "pairs"  # made only when named: each time adds the machine of that day
 PAIRS_SECONDS = 150
+REGRET = "regret"
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
 # Made only when named: they take long, or need likwid-bench or R.
@@ -106,7 +108,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
     args = parser.parse_args(arguments)
     names = args.tables
-    made_always = [*TABLES, *TRIALS, PEERS]
+    made_always = [*TABLES, *TRIALS, PEERS, REGRET]
     known = [*made_always, *HARDENING, *BY_NAME, PAIRS]
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -118,6 +120,8 @@ def main(arguments: list[str]) -> None:
             _keep_rows(name, HARDENING[name](args.share, args.only))
         elif name == PAIRS:
             _keep(name, started, table := pairs.pairs(PAIRS_SECONDS), pairs.summary(table))
+        elif name == REGRET:
+            _keep(name, started, table := regret.regrets(), regret.summary(table))
         elif name in TABLES or name in BY_NAME:
             _keep(name, started, table := (TABLES | BY_NAME)[name](), table)
         else:

@@ -1,8 +1,10 @@
 """What `rnnbench.fastest(...)` returns."""
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rnnbench.harness.fastest.module import RunInWays, row
+from rnnbench.report.figures import figure_ways
 from rnnbench.report.words.fastest import described
 
 
@@ -18,6 +20,16 @@ class FastestModule(RunInWays):
         """What was measured: a row for each shape and way, times in seconds per call."""
         return pd.DataFrame([row(timed) for timed in self.timed])
 
+    def plot(self) -> Figure:
+        """The time of each way at each shape as a figure, which a notebook shows; `savefig(path)` keeps it.
+
+        Raises ValueError if nothing was timed, because the ways were given.
+        """
+        return figure_ways.render(self.table, self._given_text())
+
     def __repr__(self) -> str:
         """Which way runs which shape."""
-        return described(repr(self.__dict__["_given"]), self.timed)
+        return described(self._given_text(), self.timed)
+
+    def _given_text(self) -> str:
+        return repr(self.__dict__["_given"])

@@ -1,0 +1,43 @@
+"""The figure of `rnnbench.fastest`."""
+
+import pytest
+from torch import nn
+
+from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
+from rnnbench.harness.fastest.ways import WayName
+from rnnbench.report.notebook.fastest_module import FastestModule
+
+
+def module(*ratios: float) -> FastestModule:
+    """A module with two shapes, whose ways take these times as long as the module as given."""
+    names: tuple[WayName, ...] = ("as given", "hoisted", "compiled", "prepacked")
+    timed = []
+    for batch in (1, 32):
+        shape = CallShape(16, batch, 64, batch > 1, "float32", "cpu", 1)
+        for name, ratio in zip(names, (1.0, *ratios), strict=False):
+            is_chosen = ratio == min(1.0, *ratios)
+            timed.append(TimedWay(shape, name, 1e-3 * ratio, ratio, ratio * 0.9, ratio * 1.1, 4, is_chosen=is_chosen))
+    return FastestModule(FoundWays(nn.GRU(64, 256), "layer", tuple(timed), ((1, 256),)))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "chosen"),
+    [((0.9, 0.5, 0.4), "prepacked 0.400× [0.360, 0.440]"), ((1.2, 1.5), "as given")],
+)
+def test_the_way_of_each_shape_stands_beside_its_row(ratios: tuple[float, ...], chosen: str) -> None:
+    figure = module(*ratios).plot()
+    [axes] = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count(chosen) == 2
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["batch 1, length 16", "batch 32, length 16"]
+    assert axes.get_title(loc="left") == "Fastest way to run GRU(64, 256): inference and training on cpu, 1 thread"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["hoisted", "compiled", "prepacked"][: len(ratios)]
+
+
+def test_ways_that_were_given_have_no_figure() -> None:
+    shape = CallShape(16, 1, 64, False, "float32", "cpu", 1)
+    given = FoundWays(nn.GRU(64, 256), "layer", (TimedWay(shape, "compiled", is_chosen=True),), ((1, 256),))
+    with pytest.raises(ValueError, match="nothing was timed, so there is nothing to draw"):
+        FastestModule(given).plot()

@@ -1,0 +1,97 @@
+"""How much slower the ways that `rnnbench.fastest` chooses are than the fastest way of an exhaustive measurement.
+
+Each module is searched at some sizes. Then all ways are timed at these sizes and at others in many rounds, none left
+out. `regret` is the time of the way that the module would take, relative to the least of all ways: at sizes that were
+searched, and at held-out ones, which run as the nearest that was.
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+import rnnbench
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.vanilla import VanillaCell
+from rnnbench.harness import devices, live
+from rnnbench.harness.fastest.module import CallShape
+from rnnbench.harness.fastest.selection import rounds_on
+from rnnbench.harness.fastest.ways import AS_GIVEN, names, way
+
+INPUT, HIDDEN = 64, (64, 256)
+SEARCHED = ((16, 1), (16, 16), (16, 64), (48, 4))
+HELD_OUT = ((16, 2), (16, 8), (16, 32), (32, 8), (64, 1), (40, 24))
+ROUNDS = 24
+MODULES: dict[str, Any] = {
+    "torch.nn.GRU": nn.GRU,
+    "torch.nn.LSTM": nn.LSTM,
+    "torch.nn.RNN": nn.RNN,
+    "vanilla": VanillaCell,
+    "lstm": LSTMCell,
+    "gru": GRUCell,
+}
+
+
+def regrets() -> pd.DataFrame:
+    """A row for each module, hidden size and shape (inference, one thread)."""
+    torch.set_num_threads(1)
+    return pd.DataFrame(row for name in MODULES for hidden in HIDDEN for row in _rows(name, hidden))
+
+
+def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
+    torch.manual_seed(0)
+    module = MODULES[name](INPUT, hidden).eval()
+    started = time.monotonic()
+    first, *others = SEARCHED
+    found = rnnbench.fastest(module, torch.randn(*first, INPUT), shapes=others, budget="2m", progress=False)
+    seconds = time.monotonic() - started
+    for shape in (*SEARCHED, *HELD_OUT):
+        input = torch.randn(*shape, INPUT)
+        state = found._zeros(input)
+        kind = found._kind
+        calls: Any = {each: partial(way(kind, each), module, input, state) for each in names(module, kind)}
+        with torch.inference_mode():
+            for call in calls.values():
+                call()
+        with live.ready(calls, (), "inference", AS_GIVEN) as prepared:
+            take = rounds_on(devices.open_device("cpu"), lambda progress: None)
+            times = take(prepared.calls, ROUNDS, float("inf"))
+        least = {each: pd.Series([round.low for round in taken]).median() for each, taken in times.items()}
+        chosen = found.way_for(CallShape.of(input, trains=False))
+        best = min(least, key=lambda each: least[each])
+        yield {
+            "module": name,
+            "hidden": hidden,
+            "seq": shape[0],
+            "batch": shape[1],
+            "sizes": "searched" if shape in SEARCHED else "held out",
+            "runs": chosen,
+            "fastest": best,
+            "regret": least[chosen] / least[best] - 1,
+            "time / as given": least[chosen] / least[AS_GIVEN],
+            "search (s)": seconds,
+        }
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind of sizes: how many, and quantiles of the regret."""
+    rows = []
+    for sizes, of_sizes in table.groupby("sizes", sort=False):
+        regret = of_sizes["regret"]
+        rows.append(
+            {
+                "sizes": sizes,
+                "number": len(regret),
+                "at most 2%": int((regret <= 0.02).sum()),
+                "median": regret.median(),
+                "95% quantile": regret.quantile(0.95),
+                "largest": regret.max(),
+                "time / as given, median": of_sizes["time / as given"].median(),
+            }
+        )
+    return pd.DataFrame(rows)
