@@ -31,7 +31,7 @@ from rnnbench.workloads.implementations import (
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
-from rnnbench.workloads.products.choice import Matrix, is_faster_by_column
+from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.weights import model_weights, take
 
@@ -148,7 +148,7 @@ def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
         steps = min(workload.seq_len, compiled_steps)
 
         def is_faster(weight: Tensor) -> bool:
-            return is_faster_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
+            return is_read_by_column(Matrix.of(weight), workload.batch_size, steps, weight.dtype)
 
         transpose_weights(body, where=is_faster)
 

@@ -67,7 +67,7 @@ def test_prepacked_weights_are_stored_in_the_order_that_is_faster(
         asked.append((weight.shape, rows, count))
         return is_faster
 
-    monkeypatch.setattr(prepare, "is_faster_by_column", by_column)
+    monkeypatch.setattr(prepare, "is_read_by_column", by_column)
     case = small.case("gru", "prepacked", batch_size=5, seq_len=9, input_size=3, hidden_size=4)
     weights = [weight for weight in build(case, ROOT, compiled_steps=7).model.body.parameters() if weight.dim() == 2]
     assert asked == [((12, 3), 5, 7), ((12, 4), 5, 7)]

@@ -14,7 +14,7 @@ from rnnbench.workloads.products.choice import (
     Matrix,
     SharedProducts,
     fastest_library,
-    is_faster_by_column,
+    is_read_by_column,
     library_seconds,
     shortest,
 )
@@ -83,9 +83,9 @@ def test_a_library_that_does_not_work_here_is_left_out(monkeypatch: pytest.Monke
     library_seconds.cache_clear()
 
 
-@pytest.mark.parametrize(("by_column", "by_row"), [(1.0, 2.0), (2.0, 1.0)])
+@pytest.mark.parametrize(("by_column", "by_row", "stored_by_column"), [(1, 2, True), (2, 1, False), (1, 0.98, True)])
 def test_a_weight_is_stored_in_the_order_of_the_fastest_library(
-    monkeypatch: pytest.MonkeyPatch, by_column: float, by_row: float
+    monkeypatch: pytest.MonkeyPatch, by_column: float, by_row: float, stored_by_column: bool
 ) -> None:
     def seconds(asked: SharedProducts) -> dict[str, float]:
         assert (asked.left.shape, asked.right.shape) == ((3, 4), (4, 5))
@@ -93,7 +93,7 @@ def test_a_weight_is_stored_in_the_order_of_the_fastest_library(
         return {OWN: 3.0, ONEDNN: best}
 
     monkeypatch.setattr(choice, "library_seconds", seconds)
-    assert is_faster_by_column(Matrix((5, 4), (4, 1)), 3, 16, torch.float32) == (by_column < by_row)
+    assert is_read_by_column(Matrix((5, 4), (4, 1)), 3, 16, torch.float32) == stored_by_column
 
 
 def test_the_shortest_of_several_blocks_counts(monkeypatch: pytest.MonkeyPatch) -> None:
