@@ -20,7 +20,6 @@ from torch import nn
 class Mine(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__()
-        self.hidden_size = hidden_size
         self.both = nn.Linear(input_size + hidden_size, hidden_size)
 
     def forward(self, x, h):

@@ -14,7 +14,7 @@ TEMPLATE = '''"""{name}, run in the fastest ways that were found.
 Written by `{command}`. To use it:
 
     from {stem} import fast
-    outputs, state = fast({name}({sizes}))(input)
+    outputs, state = fast({name}({sizes}), hidden_size={hidden_size})(input)
 """
 
 import rnnbench
@@ -27,11 +27,11 @@ from {module} import {name}
 WAYS = {ways}
 
 
-def fast(cell: {name}) -> nn.Module:
+def fast(cell: {name}, hidden_size: int = {hidden_size}) -> nn.Module:
     """The cell over a sequence, with its own weights: `(input, state=None) -> (outputs, state)`."""
     weight = next(cell.parameters())
     input = torch.zeros(1, 1, {input_size}, dtype=weight.dtype, device=weight.device)
-    nearest = min(WAYS, key=lambda hidden_size: abs(hidden_size - cell.hidden_size))
+    nearest = min(WAYS, key=lambda known: abs(known - hidden_size))
     return rnnbench.fastest(cell, input, ways=WAYS[nearest])
 '''
 
@@ -63,6 +63,7 @@ def source(found: Mapping[WantedModule, Sequence[TimedWay]], root: Path, file: P
         module=where,
         sizes=f"{some.input_size}, {some.hidden_size}",
         input_size=some.input_size,
+        hidden_size=some.hidden_size,
         ways=_literal(ways),
     )
 

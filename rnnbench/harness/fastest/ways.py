@@ -18,6 +18,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
 from rnnbench.cells.vanilla import VanillaCell
+from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 from rnnbench.workloads.bodies import Cells
 from rnnbench.workloads.implementations import Run, SequenceOptions, can_hoist, hoisted, loop
@@ -27,7 +28,10 @@ Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
 WayName = Literal["as given", "hoisted", "compiled", "prepacked"]
 
 AS_GIVEN: WayName = "as given"
-STEPS = 32  # that torch.compile gets in one piece
+PROBED = 5  # sequences of a trial call: a number that is seldom one of layers and directions
+# Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
+# percent of the time.
+INFERENCE_STEPS, TRAINING_STEPS = 64, 16
 CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
@@ -38,32 +42,29 @@ def kind_of(module: nn.Module, input: Tensor, state: State) -> Kind:
     """
     if type(module) in CELLS:
         return "layer"
-    if isinstance(module, nn.RNNCellBase) or can_hoist(module) or state_count(module, input):
+    if isinstance(module, nn.RNNCellBase) or can_hoist(module) or state_sizes(module, input):
         return "cell"
     return "sequence"
 
 
-def state_count(module: Any, input: Tensor) -> int:
-    """The number of tensors in a cell's state, each (batch, hidden); 0 if the module does not behave as a cell."""
-    hidden = hidden_size(module)
-    if not hidden:
-        return 0
-    h = input.new_zeros(input.shape[1], hidden)
-    for count, state in enumerate([h, (h, h)], 1):
-        with suppress(Exception), torch.no_grad():
-            parts = leaves(module(input[0], state))
-            if len(parts) == count and all(part.shape == h.shape for part in parts):
-                return count
-    return 0
+def state_sizes(module: nn.Module, input: Tensor) -> tuple[int, ...]:
+    """The size of each tensor of a cell's state, (batch, size); empty if the module does not behave as a cell.
 
-
-def hidden_size(module: Any) -> int:
-    """The size of a cell's state, from `hidden_size` or the shape of `weight_hh`; 0 if it has neither."""
-    size = getattr(module, "hidden_size", None)
-    weight = getattr(module, "weight_hh", None)
-    if size is None and isinstance(weight, Tensor):
-        size = weight.shape[-1]
-    return size if isinstance(size, int) else 0
+    A cell is called for a few sequences with `h`, and with `(h, c)`, until it returns a state of the same form. Its
+    attribute `hidden_size` is tried first, then all sizes that its parameters have.
+    """
+    x = input[0, :1].expand(PROBED, -1)
+    hidden = getattr(module, "hidden_size", None)
+    sizes = [hidden] if isinstance(hidden, int) else []
+    sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
+    for size in dict.fromkeys(sizes):
+        h = x.new_zeros(PROBED, size)
+        for state in (h, (h, h)):
+            with suppress(Exception), torch.no_grad():
+                parts = leaves(module(x, state))
+                if len(parts) == len(leaves(state)) and all(part.shape == h.shape for part in parts):
+                    return (size,) * len(parts)
+    return ()
 
 
 def zero_state_of(module: Any, kind: Kind, input: Tensor, state: State) -> tuple[tuple[int, int], ...]:
@@ -83,10 +84,10 @@ def zero_state_of(module: Any, kind: Kind, input: Tensor, state: State) -> tuple
         sizes = (module.proj_size or module.hidden_size, module.hidden_size)[: 2 if isinstance(module, nn.LSTM) else 1]
         return tuple((layers, size) for size in sizes)
     if kind == "cell":
-        count = state_count(module, input)
-        if not count:
+        sizes = state_sizes(module, input)
+        if not sizes:
             raise ValueError("module: its state is not known; give it with the input, as (input, state)")
-        return ((1, hidden_size(module)),) * count
+        return tuple((1, size) for size in sizes)
     return ()
 
 
@@ -114,8 +115,17 @@ def way(kind: Kind, name: WayName) -> Way:
         return _cell_by(loop) if kind == "cell" else _sequence_by(call)
     if name != "hoisted" and kind == "sequence":
         return _sequence_by(compiled.compiled(call, name))
-    run: Run = hoisted if name == "hoisted" else compiled.CompiledRun(STEPS, name)
+    run: Run = hoisted if name == "hoisted" else _in_pieces(name)
     return _layer_by(run) if kind == "layer" else _cell_by(run)
+
+
+def _in_pieces(name: Implementation) -> Run:
+    inference, training = (compiled.CompiledRun(steps, name) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
+
+    def run(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
+        return (training if torch.is_grad_enabled() else inference)(cell, input, state, options)
+
+    return run
 
 
 def call(module: nn.Module, input: Any, state: State) -> tuple[Any, State]:

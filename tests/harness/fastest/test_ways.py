@@ -1,0 +1,113 @@
+"""What kind of module a user gives, and how it is run in each way."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.harness.fastest import ways
+from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, kind_of, names, way, zero_state_of
+from rnnbench.workloads import compiled
+
+INPUT = torch.ones(5, 3, 4)
+
+
+class TwoStates(nn.Module):
+    """A cell of somebody else's, with the state `(h, c)`."""
+
+    hidden_size = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 6)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        h, c = state
+        return torch.tanh(self.linear(x) + h), c + 1
+
+
+class Unnamed(nn.Module):
+    """A cell whose state has a size that nothing tells."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return h + x.sum()
+
+
+class Sequence(nn.Module):
+    """A module that runs a sequence, and has the attributes of a cell."""
+
+    hidden_size = 6
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, input: Tensor, state: Any = None) -> Any:
+        return self.layer(input, state)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "zero_state"),
+    [
+        (nn.GRU(4, 6), "layer", ((1, 6),)),
+        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), "layer", ((4, 6), (4, 6))),
+        (nn.LSTM(4, 6, proj_size=2), "layer", ((1, 2), (1, 6))),
+        (nn.GRUCell(4, 6), "cell", ((1, 6),)),
+        (nn.LSTMCell(4, 6), "cell", ((1, 6), (1, 6))),
+        (LSTMCell(4, 6), "cell", ((1, 6), (1, 6))),
+        (CombinedCell(4, 6), "cell", ((1, 6),)),
+        (TwoStates(), "cell", ((1, 6), (1, 6))),
+        (Sequence(nn.GRU(4, 6)), "sequence", ()),
+        (Sequence(nn.LSTM(4, 6, num_layers=2)), "sequence", ()),
+        (nn.Sequential(nn.GRU(4, 6)), "sequence", ()),
+    ],
+)
+def test_what_kind_of_module_it_is_and_the_form_of_its_state(module: nn.Module, kind: str, zero_state: Any) -> None:
+    for input in (INPUT, torch.ones(5, 1, 4)):
+        found = kind_of(module, input, None)
+        assert found == kind
+        assert zero_state_of(module, found, input, None) == zero_state
+
+
+def test_a_state_that_is_given_tells_its_sizes() -> None:
+    state = torch.zeros(1, 3, 7)
+    assert zero_state_of(Unnamed(), "sequence", INPUT, state) == ((1, 7),)
+    assert zero_state_of(nn.LSTM(4, 6), "layer", INPUT, (state, state)) == ((1, 7), (1, 7))
+
+
+def test_a_layer_without_a_hand_written_cell_runs_only_as_given() -> None:
+    for layer in (nn.RNN(4, 6, nonlinearity="relu"), nn.LSTM(4, 6, proj_size=2)):
+        assert names(layer, "layer") == ["as given"]
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The steps of each piece that is compiled. Nothing is compiled here."""
+    lengths: list[int] = []
+
+    def watched(function: Any, implementation: str) -> Any:
+        def run(cell: Any, input: Tensor, *rest: Any) -> Any:
+            lengths.append(len(input))
+            return function(cell, input, *rest)
+
+        return run
+
+    monkeypatch.setattr(compiled, "compiled", watched)
+    ways.way.cache_clear()
+    yield lengths
+    ways.way.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["compiled", "prepacked"])
+def test_long_sequences_are_compiled_in_shorter_pieces_where_gradients_are_taken(pieces: list[int], name: Any) -> None:
+    layer, input, state = nn.GRU(4, 6), torch.randn(INFERENCE_STEPS, 3, 4), torch.zeros(1, 3, 6)
+    with torch.no_grad():
+        outputs, final = way("layer", name)(layer, input, state)
+    assert pieces == [INFERENCE_STEPS]
+    pieces.clear()
+    torch.testing.assert_close(way("layer", name)(layer, input, state), (outputs, final))
+    assert pieces == [TRAINING_STEPS] * (INFERENCE_STEPS // TRAINING_STEPS)
