@@ -1,8 +1,9 @@
-"""Two passes over the graphs of torch.compile that treat the weights of an unrolled loop as a fused layer does.
+"""Passes over the graphs of torch.compile that treat the weights of an unrolled loop as a fused layer does.
 
 Backward through the loop adds up a product for each step, `dW = sum_t dz_t' h_t`. Each reads and writes the whole
 matrix for the few rows of one step. Stacked, the same sum is one product, `dW = [dz_1; dz_2; ...]' [h_1; h_2; ...]`.
-Sums over rows, for biases, are stacked likewise.
+Sums over rows, for biases, are stacked likewise. If a cell splits a weight in each step, a step's gradient is put
+together from the parts' gradients; then the parts are summed one by one, and put together once.
 
 Forward multiplies by `W'` in each step. W is stored row by row, so BLAS copies it into the other order each time. One
 copy in that order serves all steps.
@@ -25,8 +26,8 @@ class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
 
     def __call__(self, graph: fx.Graph) -> None:
-        """Run both passes."""
-        stack_sums(graph)
+        """Run all passes."""
+        stack_gradients(graph)
         copy_weights(graph)
         graph.eliminate_dead_code()
 
@@ -35,15 +36,28 @@ class LoopPasses(CustomGraphPass):
         return get_hash_for_files((__file__,))
 
 
+def stack_gradients(graph: fx.Graph) -> None:
+    """Make one product of the gradients of a weight from all steps, also if the weight was split in each step."""
+    sum_parts(graph)
+    graph.eliminate_dead_code()  # what was put together in each step, so that nothing else uses the products
+    stack_sums(graph)
+
+
+def sum_parts(graph: fx.Graph) -> None:
+    """Replace each sum of tensors that are put together from parts by the parts' sums, which are put together once."""
+    for root, terms in _sums(graph):
+        parts = [term.args[0] for term in terms if _is_concatenation(term)]
+        shapes = {tuple(tuple(part.meta["val"].shape) for part in of_term) for of_term in parts}
+        if len(parts) < len(terms) or len(shapes) > 1 or len({term.args[1:] for term in terms}) > 1:
+            continue
+        with graph.inserting_before(root):
+            sums = [_sum(graph, of_steps) for of_steps in zip(*parts, strict=True)]
+            root.replace_all_uses_with(new_node(graph, aten.cat.default, sums, *terms[0].args[1:]))
+
+
 def stack_sums(graph: fx.Graph) -> None:
     """Replace each sum of products by one product, and each sum of sums over rows by one sum."""
-    for root in [node for node in graph.nodes if _is(node, aten.add.Tensor)]:
-        if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
-            continue  # scaled, or part of a larger sum
-        terms = _terms(root)
-        shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
-        if len(terms) < MIN_TERMS or len(shapes) > 1:
-            continue
+    for root, terms in _sums(graph):
         for operands_of, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
             operands = [operands_of(term) for term in terms]
             if all(operands):
@@ -63,6 +77,31 @@ def copy_weights(graph: fx.Graph) -> None:
             copy.meta["val"] = node.meta["val"].contiguous()
         for reader in readers:
             reader.replace_input_with(node, copy)
+
+
+def _sums(graph: fx.Graph) -> list[tuple[Any, list[Any]]]:
+    """Each sum that is not part of a larger one, with its terms, all of its shape."""
+    found = []
+    for root in [node for node in graph.nodes if _is(node, aten.add.Tensor)]:
+        if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
+            continue  # scaled, or part of a larger sum
+        terms = _terms(root)
+        shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
+        if len(terms) >= MIN_TERMS and len(shapes) == 1:
+            found.append((root, terms))
+    return found
+
+
+def _is_concatenation(term: Any) -> bool:
+    """Whether a term puts tensors together that are not used as a whole elsewhere."""
+    return _is(term, aten.cat.default) and len(term.users) == 1 and not term.kwargs
+
+
+def _sum(graph: fx.Graph, terms: Sequence[fx.Node]) -> fx.Node:
+    first, *others = terms
+    for term in others:
+        first = new_node(graph, aten.add.Tensor, first, term)
+    return first
 
 
 def _terms(node: fx.Node) -> list[fx.Node]:

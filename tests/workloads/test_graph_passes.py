@@ -106,3 +106,43 @@ def test_a_weight_that_lies_in_the_order_of_reading_is_not_copied() -> None:
 
 def test_the_cache_knows_the_passes_by_their_source() -> None:
     assert LoopPasses().uuid() == LoopPasses().uuid()
+
+
+def split_gradients(*parts: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of a weight and a bias that are split into three in each step, added up over the steps."""
+    steps = len(parts) // 4
+    weight, bias = [], []
+    for step in range(steps):
+        *deltas, h = parts[4 * step : 4 * step + 4]
+        weight.append(torch.cat([dz.permute(1, 0) @ h for dz in deltas]))
+        bias.append(torch.cat([dz.sum(0, keepdim=True).view(-1) for dz in deltas]))
+    whole = weight[0], bias[0]
+    for of_step in zip(weight[1:], bias[1:], strict=True):
+        whole = whole[0] + of_step[0], whole[1] + of_step[1]
+    return whole
+
+
+@settings(max_examples=10, deadline=None)
+@given(steps=st.integers(2, 5), batch=st.integers(1, 3), size=st.integers(1, 4), hidden=st.integers(1, 4))
+def test_the_parts_of_a_weight_that_every_step_splits_are_summed_apart(
+    steps: int, batch: int, size: int, hidden: int
+) -> None:
+    torch.manual_seed(0)
+    of_step = [(batch, size)] * 3 + [(batch, hidden)]
+    module = passed(split_gradients, *(torch.randn(shape, dtype=torch.float64) for shape in of_step * steps))
+    assert count(module, aten.mm.default) == 3
+    assert count(module, aten.sum.dim_IntList) == 3
+    assert count(module, aten.add.Tensor) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b: torch.cat([a, b]) + torch.cat([a, b]).sum(),  # not all terms are put together
+        lambda a, b: torch.cat([a, b]) + torch.cat([torch.cat([a[:1], a[1:]]), b], 1).view(4, 2),
+        lambda a, b: torch.cat([a[:1], b, a[1:]]) + torch.cat([a, b]),  # of parts that do not match
+    ],
+)
+def test_sums_of_other_tensors_that_are_put_together_stay(function: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    passed(function, torch.randn(2, 2), torch.randn(2, 2))

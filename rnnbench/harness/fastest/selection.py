@@ -55,8 +55,8 @@ def select(
         for name, taken in take({name: calls[name] for name in left}, rounds, until).items():
             times[name] += taken
         left = _without_slower(times, left)
-    best = min(_seconds(times[name]) for name in left)
-    good = [name for name in left if _seconds(times[name]) <= (1 + GOOD_ENOUGH) * best]
+    best = _best(times, left)
+    good = [name for name in left if _log_ratio(times[name], times[best]).value <= math.log1p(GOOD_ENOUGH)]
     return WayComparison(
         good[0],
         {name: _seconds(taken) for name, taken in times.items()},
@@ -78,14 +78,19 @@ def rounds_on(device: Device, on_progress: Callable[[Progress], None]) -> TakeRo
 
 
 def _without_slower(times: Mapping[str, list[Times]], left: list[str]) -> list[str]:
-    """The ways that may be the fastest: not surely slower than the one with the least time."""
-    best = min(left, key=lambda name: _seconds(times[name]))
+    """The ways that may be the fastest: not surely slower than the best one."""
+    best = _best(times, left)
     slower = {name: _log_ratio(times[name], times[best], CONFIDENCE).lower for name in left}
     return [name for name in left if not slower[name] > math.log1p(GOOD_ENOUGH)]
 
 
+def _best(times: Mapping[str, list[Times]], left: list[str]) -> str:
+    """The way with the least time, within the rounds that all of them were in."""
+    return min(left, key=lambda name: _log_ratio(times[name], times[left[0]]).value)
+
+
 def _is_sure(times: Mapping[str, list[Times]], left: list[str]) -> bool:
-    best = min(left, key=lambda name: _seconds(times[name]))
+    best = _best(times, left)
     others = [name for name in left if name != best]
     return all(_log_ratio(times[best], times[name]).upper <= math.log1p(GOOD_ENOUGH) for name in others)
 

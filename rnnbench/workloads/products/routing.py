@@ -9,7 +9,7 @@ from torch import fx
 from torch._inductor.custom_graph_pass import get_hash_for_files
 
 from rnnbench.workloads import graph_passes
-from rnnbench.workloads.graph_passes import PRODUCTS, LoopPasses, aten, copy_weights, new_node, stack_sums
+from rnnbench.workloads.graph_passes import PRODUCTS, LoopPasses, aten, copy_weights, new_node, stack_gradients
 from rnnbench.workloads.products import choice, operators
 from rnnbench.workloads.products.choice import (
     MKL_PACKED,
@@ -34,7 +34,7 @@ class RoutedPasses(LoopPasses):
 
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
-        stack_sums(graph)
+        stack_gradients(graph)
         self._made.update(route_products(graph, self._choose))
         copy_weights(graph)
         graph.eliminate_dead_code()
