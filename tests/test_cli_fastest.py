@@ -75,6 +75,11 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     [
         (("mine.py:Nothing",), "mine.py has no class Nothing; it has Mine"),
         (("none.py:Mine",), "none.py can't be imported"),
+        (("no_such_package:Cell",), "no_such_package can't be imported"),
+        (
+            ("torch.nn:Linear", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
+            "torch.nn:Linear, input",
+        ),
         (("no-such-suite",), "no suite 'no-such-suite'"),
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),

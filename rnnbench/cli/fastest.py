@@ -13,13 +13,13 @@ SIZES = "quick"  # the suite that gives the sizes for a class without a suite
 
 
 @click.command(short_help="Find the fastest way to run each cell, and hand it back.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL", type=Text(), shell_complete=suite_names)
+@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
 @only_option
 @device_option
 @click.option("--budget", type=Duration(), default="60s", show_default=True, help="Time for each module and phase.")
 @click.option("--save", type=File(), metavar="MODULE.py", help="Write a module that runs the cell in these ways.")
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
-    """Find the fastest way to run each cell and layer of SUITE, or a class of a file at the sizes of `quick`.
+    """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
     The ways take turns in this process: as given, the input's products at once (hoisted), compiled, and compiled with
     each product in the library that is fastest here (prepacked). A way that does not compute the same is not used.
@@ -37,7 +37,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     if save is not None and save.exists():
         raise UserError(f"{save}: there is such a file already; give the name of a new one")
-    is_class = ".py:" in suite
+    is_class = ":" in suite and not Path(suite).exists()
     chosen = read_suite(SIZES if is_class else suite)
     cases = [case for group in selected(chosen, only, device, yes=True) for case in group.cases]
     root = Path.cwd() if is_class else chosen.file.parent
