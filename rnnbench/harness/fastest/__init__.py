@@ -172,10 +172,20 @@ def _of_shape(
 def _varies(subject: RunSubject) -> str:
     """Why outputs can't be compared: two calls with the same input give different ones; empty if they are equal."""
     with torch.no_grad():
-        first, second = (subject.run(AS_GIVEN)[0].clone() for _ in range(2))
+        first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
     if torch.equal(first, second):
         return ""
     return "two calls with the same input give different outputs: it draws random numbers, or keeps something"
+
+
+def _outputs(result: Any) -> Tensor:
+    """The outputs of what a call returns; raises ValueError if it is not (outputs, state)."""
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor) and result[0].dim() == BATCHED:
+        return result[0]
+    raise ValueError(
+        f"module: a call returns {type(result).__name__}; expected (outputs, state) as torch.nn's layers return it, "
+        "or a cell (`cell(input, state) -> state`)"
+    )
 
 
 def _why_not(subject: RunSubject, name: WayName, phase: str) -> str:

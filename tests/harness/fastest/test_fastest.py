@@ -124,6 +124,7 @@ def test_nothing_of_the_user_s_is_changed() -> None:
     ("arguments", "options", "error", "words"),
     [
         ((len, torch.ones(5, 3, 4)), {}, TypeError, "module: expected a torch module, found builtin_function"),
+        ((nn.Linear(4, 6), torch.ones(5, 3, 4)), {}, ValueError, r"a call returns Tensor; expected \(outputs, state\)"),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
         ((nn.GRU(4, 6), "x"), {}, ValueError, "input: expected .* found str"),
         ((nn.GRU(4, 6), torch.ones(5, 0, 4)), {}, ValueError, r"no size of 0, found \(5, 0, 4\)"),
