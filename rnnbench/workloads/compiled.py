@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Implementation
-from rnnbench.workloads.implementations import SequenceOptions, Skip, eager
+from rnnbench.workloads.implementations import NOT_PACKED, PACKED_ON, SequenceOptions, Skip, eager
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.tasks import feed_back
 
@@ -73,6 +73,8 @@ class CompiledFeedBack:
 
 def check(device: str, implementation: Implementation = "compiled") -> None:
     """Raise Skip if torch.compile, or the way in which an implementation uses it, does not work on a device."""
+    if implementation == "prepacked" and device != PACKED_ON:
+        raise Skip(NOT_PACKED)
     if reason := why_not(device) or (implementation == "prepacked" and why_not_routed()):
         raise Skip(reason)
 

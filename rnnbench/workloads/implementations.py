@@ -90,6 +90,7 @@ def transpose_weights(module: nn.Module, where: Callable[[Tensor], bool] = lambd
 
 GRAPHED_ON = "cuda"  # the kind of device that can record graphs
 PACKED_ON = "cpu"  # the device whose libraries take packed weights
+NOT_PACKED = "weights are packed for the libraries of a CPU; use `compiled`"
 
 
 def check_applies(case: Case) -> None:
@@ -107,7 +108,7 @@ def check_applies(case: Case) -> None:
         case "sequence" if workload.dropout:
             raise Skip("dropout between layers is random, so the outputs of two implementations can't be compared")
         case "prepacked" if workload.device != PACKED_ON:
-            raise Skip("weights are packed for the libraries of a CPU; use `compiled`")
+            raise Skip(NOT_PACKED)
         case "cudagraph" if workload.device.partition(":")[0] != GRAPHED_ON:
             raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":

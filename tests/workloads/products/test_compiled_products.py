@@ -95,6 +95,11 @@ def test_a_torch_whose_operators_have_moved_is_told(monkeypatch: pytest.MonkeyPa
         observe(build(small.case("gru", "prepacked", seq_len=2, dtype="float32"), Path()))
 
 
+def test_weights_are_packed_only_for_a_cpu() -> None:
+    with pytest.raises(Skip, match="weights are packed for the libraries of a CPU; use `compiled`"):
+        compiled.check("meta", "prepacked")
+
+
 def test_wrong_products_are_noticed_before_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_compile", lambda function, passes: lambda x, weight: function(x, weight) + 1)
     assert compiled.why_not_routed() == "products in oneDNN with packed weights are wrong on this machine"
