@@ -84,6 +84,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),
         (("quick", "--save", "fast.py"), "--save writes one cell's module: choose it with --only 'cell=...'"),
+        (("mine.py:Mine", "--save", "fast mine.py"), "a module's name must be an identifier of Python"),
         (("tasks", "--only", "lengths=varied"), "nothing to run: sequences of varied lengths"),
     ],
 )

@@ -31,7 +31,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     from rnnbench.harness.fastest.cases import wanted
     from rnnbench.harness.fastest.found import search
-    from rnnbench.harness.fastest.saved import source
+    from rnnbench.harness.fastest.saved import importable, source
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.fastest import described
 
@@ -44,8 +44,11 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     modules, left_out = wanted(cases, suite if is_class else "")
     if not modules:
         raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
-    if save is not None and len({module.cell for module in modules}) > 1:
-        raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
+    if save is not None:
+        cells = {module.cell for module in modules}
+        if len(cells) > 1:
+            raise click.UsageError("--save writes one cell's module: choose it with --only 'cell=...'")
+        importable(cells.pop(), root, save)  # before the search, not after it
     found = {}
     for module, shapes in modules.items():
         with shown_rounds() as on_progress:

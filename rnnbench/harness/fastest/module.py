@@ -44,6 +44,8 @@ class CallShape:
         ):
             return math.inf
         sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
+        if not all(mine and theirs for mine, theirs in sizes):
+            return math.inf
         return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
 
 

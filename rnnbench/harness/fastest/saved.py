@@ -36,15 +36,14 @@ def fast(cell: {name}, hidden_size: int = {hidden_size}) -> nn.Module:
 '''
 
 
-def source(found: Mapping[WantedModule, Sequence[TimedWay]], root: Path, file: Path, command: str) -> str:
-    """The source of the module; raises UserError if the cell is none of the user's own, or not importable by name.
+def importable(cell: str, root: Path, file: Path) -> tuple[str, str]:
+    """The module and the name of a cell, for a file that imports it; raises UserError if it can't.
 
-    `root`: the folder that the cell's file is relative to; `file`: where the module will be.
+    `root`: the folder that the cell's file is relative to; `file`: where the importing module will be.
     """
-    some = next(iter(found))
-    where, _, name = some.cell.rpartition(":")
+    where, _, name = cell.rpartition(":")
     if not where:
-        raise UserError(f"{some.cell}: only a cell of your own can be imported: FILE.py:CELL or package.module:CELL")
+        raise UserError(f"{cell}: only a cell of your own can be imported: FILE.py:CELL or package.module:CELL")
     if where.endswith(".py"):
         path = root / where
         if path.resolve().parent != file.resolve().parent:
@@ -52,6 +51,13 @@ def source(found: Mapping[WantedModule, Sequence[TimedWay]], root: Path, file: P
         where = path.stem
     if not all(part.isidentifier() for part in (*where.split("."), name, file.stem)):
         raise UserError(f"{file}: it can't import {name} from {where}: a module's name must be an identifier of Python")
+    return where, name
+
+
+def source(found: Mapping[WantedModule, Sequence[TimedWay]], root: Path, file: Path, command: str) -> str:
+    """The source of the module; raises UserError as `importable` does, for the only cell of what was found."""
+    some = next(iter(found))
+    where, name = importable(some.cell, root, file)
     ways: dict[int, list[dict[str, object]]] = {}
     for module, timed in found.items():
         chosen = [row(each) for each in timed if each.is_chosen]

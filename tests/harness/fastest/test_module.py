@@ -207,6 +207,7 @@ def test_the_mode_is_that_of_the_given_module() -> None:
         (shape(6, 3), "hoisted"),
         (shape(5, 3, trains=True), "as given"),
         (shape(5, 3, dtype="float64"), "as given"),
+        (shape(5, 0), "as given"),
     ],
 )
 def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
