@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     AXES,
-    COMPILED,
     FUSED_LAYERS,
     GRAPH_BACKENDS,
     REFERENCES,

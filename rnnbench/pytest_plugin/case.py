@@ -15,7 +15,8 @@ from rnnbench.harness.live.rounds import undisturbed
 from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.operations import build_case, settings_of
-from rnnbench.store.records import COMPILED, GRAPH_BACKENDS, Case
+from rnnbench.store.metrics import COMPILED
+from rnnbench.store.records import GRAPH_BACKENDS, Case
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
 from rnnbench.workloads.phases import TimedCall

@@ -29,7 +29,10 @@ class Metric:
     brief_in: str = ""  # a phase whose runs also have it in that table
 
 
-BY_COMPILER = ("compiled", "prepacked")  # implementations that torch.compile makes
+COMPILED: tuple[Literal["compiled"], Literal["prepacked"]] = (
+    "compiled",
+    "prepacked",
+)  # implementations by torch.compile
 
 METRICS = (
     Metric(
@@ -129,7 +132,7 @@ METRICS = (
         "seconds",
         "the first call of a compiled case, less one that is not; nothing cached, the compiler's own start left out",
         "compiled",
-        implementations=BY_COMPILER,
+        implementations=COMPILED,
     ),
     Metric(
         "graph_breaks",
@@ -137,7 +140,7 @@ METRICS = (
         "count",
         "places where torch.compile gives back to Python",
         "compiled",
-        implementations=BY_COMPILER,
+        implementations=COMPILED,
     ),
     Metric(
         "energy_joules",
@@ -152,7 +155,7 @@ METRICS = (
         "break-even",
         "count",
         "calls after which compiling has paid, against the fastest way to run the cell without a compiler",
-        implementations=BY_COMPILER,
+        implementations=COMPILED,
     ),
     Metric("macs_per_second", "MACs per second", "per second", "MACs over the time per call", better="more"),
     Metric(

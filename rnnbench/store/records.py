@@ -42,7 +42,6 @@ GRAPH_BACKENDS: dict[Implementation, str] = {
     "prepacked": "inductor",
     "cudagraph": "cuda graph",
 }
-COMPILED: tuple[Implementation, ...] = ("compiled", "prepacked")  # by torch.compile
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
 DATA_SETS: dict[DataSet, str] = {

@@ -4,9 +4,9 @@ import traceback
 from collections.abc import Callable
 
 from rnnbench.cells import is_own
-from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import COMPILED, Measurement
+from rnnbench.store.records import Measurement
 from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary

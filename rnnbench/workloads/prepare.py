@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
-from rnnbench.store.records import COMPILED, Case, DType, Implementation, Reference, Workload
+from rnnbench.store.metrics import COMPILED
+from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
 from rnnbench.workloads import graphed
 from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun

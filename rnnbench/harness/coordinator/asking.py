@@ -8,7 +8,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.lanes import Stopped
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import PROTOCOL_VERSION, FailedReply, Reply, Request, is_reply
-from rnnbench.store.records import COMPILED
+from rnnbench.store.metrics import COMPILED
 from rnnbench.suite_file import Settings
 
 PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"

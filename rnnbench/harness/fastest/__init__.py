@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rnnbench.cells.parity import TOLERANCES, ComparedTensors, Sums, allowed, errors
 from rnnbench.cells.states import State, leaves
 from rnnbench.harness import devices, live
-from rnnbench.harness.fastest.module import BATCHED, CallShape, FoundWays, TimedWay, from_rows
+from rnnbench.harness.fastest.module import BATCHED, CallShape, FoundWays, TimedWay, from_rows, zeros
 from rnnbench.harness.fastest.selection import rounds_on, select
 from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, kind_of, names, way, zero_state_of
 from rnnbench.harness.live.put_back import keep_buffers, keep_gradient, keep_process
@@ -74,8 +74,8 @@ def find(
     kind = kind_of(module, first, state)
     zero_state = zero_state_of(module, kind, first, state)
     subjects = [
-        RunSubject(module, kind, first, _zeros(first, zero_state) if state is None else state),
-        *(RunSubject(module, kind, other, _zeros(other, zero_state)) for other in _others(shapes, first, turns)),
+        RunSubject(module, kind, first, zeros(first, zero_state) if state is None else state),
+        *(RunSubject(module, kind, other, zeros(other, zero_state)) for other in _others(shapes, first, turns)),
     ]
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
@@ -119,11 +119,6 @@ def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, turns: bool) -
         steps, batch = (second, first) if turns else (first, second)
         made.append(torch.randn(steps, batch, features, dtype=like.dtype, device=like.device, generator=generator))
     return made
-
-
-def _zeros(input: Tensor, zero_state: Sequence[tuple[int, int]]) -> State:
-    states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in zero_state)
-    return states[0] if len(states) == 1 else states or None
 
 
 def _of_shape(
@@ -175,7 +170,7 @@ def _varies(subject: RunSubject) -> str:
         first, second = (_outputs(subject.run(AS_GIVEN)).clone() for _ in range(2))
     if torch.equal(first, second):
         return ""
-    return "two calls with the same input give different outputs: it draws random numbers, or keeps something"
+    return "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
 
 
 def _outputs(result: Any) -> Tensor:

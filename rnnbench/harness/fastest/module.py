@@ -1,7 +1,7 @@
 """A module with the given weights that runs each shape in the way that was found for it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, get_args
 
@@ -105,6 +105,15 @@ class FoundWays:
     zero_state: tuple[tuple[int, int], ...]  # (layers, hidden) of each tensor; empty if the module makes its own
 
 
+def zeros(input: Tensor, zero_state: Sequence[tuple[int, int]]) -> State:
+    """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it.
+
+    `zero_state`: (layers, hidden) of each tensor; None is returned if there are none.
+    """
+    states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in zero_state)
+    return states[0] if len(states) == 1 else states or None
+
+
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -141,7 +150,7 @@ class RunInWays(nn.Module):
         if name == AS_GIVEN and self._kind != "cell":
             return self._as_given(input, state)
         if state is None:
-            state = self._zeros(by_step)
+            state = zeros(by_step, self._zero_state)
         outputs, final = way(self._kind, name)(self._given, by_step, state)
         return outputs.transpose(0, 1) if turns else outputs, final
 
@@ -153,11 +162,6 @@ class RunInWays(nn.Module):
             return False
         given = () if state is None else leaves(state)
         return any(tensor.requires_grad for tensor in (input, *given, *self._given.parameters()))
-
-    def _zeros(self, input: Tensor) -> State:
-        """The initial state for a batch."""
-        states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in self._zero_state)
-        return states[0] if len(states) == 1 else states or None
 
     def _share(self) -> None:
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):

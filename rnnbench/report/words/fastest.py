@@ -20,7 +20,7 @@ def described(given: str, timed: Sequence["TimedWay"]) -> str:
         phase = "training" if shape.trains else "inference"
         own = [each for each in timed if each.shape == shape]
         lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}, {phase}: {_chosen(own)}")
-        lines += [f"    not {each.way}: {one_line(each.reason)}" for each in own if each.reason]
+        lines += [f"    {each.way} is not used: {one_line(each.reason)}" for each in own if each.reason]
     lines.append("  other sizes: as the nearest of these; anything else as given")
     return "\n".join(lines)
 

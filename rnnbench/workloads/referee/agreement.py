@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import ComparedTensors, Sums, Tolerance, Weights, allowed, errors
-from rnnbench.store.records import COMPILED, Implementation, Phase, Workload
+from rnnbench.store.metrics import COMPILED
+from rnnbench.store.records import Implementation, Phase, Workload
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.weights import model_weights

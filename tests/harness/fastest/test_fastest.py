@@ -89,7 +89,7 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
     table = fast(Random(), input).table
     assert list(table["way"][table["is_chosen"]]) == ["as given"]
     assert set(table["reason"][1:]) == {
-        "two calls with the same input give different outputs: it draws random numbers, or keeps something"
+        "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
     }
     table = fast(Broken(4, 6)).table
     assert list(table["way"][table["is_chosen"]]) == ["as given"]

@@ -259,6 +259,6 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
     assert repr(module).splitlines() == [
         "Fastest way to run GRU(4, 6)",
         "  batch 3, length 5, inference: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
-        "    not prepacked: there is no compiler",
+        "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
