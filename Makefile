@@ -12,7 +12,7 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 # wait for each other by spinning, on cores that other tests need.
 test: .venv/.installed  ## The test suite, on all cores; what judges real times by itself at the end.
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread --numprocesses "$$(($$(nproc) + 2))" --dist worksteal -m "not alone"
-	.venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone
+	.venv/bin/python -m pytest --timeout 300 --timeout-method thread -m alone $$(grep -rl "mark.alone" tests)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.reference .docs

@@ -26,12 +26,12 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 @pytest.fixture
 def quick_compiler() -> Iterator[None]:
-    """An empty compiler, without the work that pays only for many cases; nothing stays in the process afterwards."""
+    """A compiler without cached code, in one process; nothing stays in this process afterwards."""
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache
 
     # By torch's own `patch`: pytest's monkeypatch would leave a setting of torch's without a value.
-    with fresh_cache(), config.patch(cpp_cache_precompile_headers=False, compile_threads=1):
+    with fresh_cache(), config.patch(compile_threads=1):
         yield
     torch._dynamo.reset()
 

@@ -31,12 +31,23 @@ from fast_mine import fast
 from mine import Mine
 
 cell = Mine(64, 64)
-outputs, state = fast(cell)(torch.ones(16, 1, 64))
-h = torch.zeros(1, 64)
-for step in range(16):
-    h = cell(torch.ones(1, 64), h)
-torch.testing.assert_close(outputs[-1], h)
-print(fast(cell).table["way"].tolist())
+run = fast(cell)
+
+
+def check():
+    with torch.inference_mode():
+        outputs, state = run(torch.ones(16, 1, 64))
+        h = torch.zeros(1, 64)
+        for step in range(16):
+            h = cell(torch.ones(1, 64), h)
+        torch.testing.assert_close(outputs[-1], h)
+        torch.testing.assert_close(state[0], h)
+
+
+check()
+run.state_dict()["both.weight"].mul_(2.0)
+check()
+print(run.table["way"].tolist())
 """
 ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
 

@@ -20,7 +20,7 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.probes.calls import probe
 from tests import workload as small
 
-CONFIGURATIONS = 200
+CONFIGURATIONS = 100
 WAYS = [
     *((cell, how) for cell in CELLS if cell != "deep-notebook" for how in ("loop", "hoisted", "transposed")),
     *((layer, "torch.nn") for layer in LAYERS.values()),

@@ -1,4 +1,4 @@
-"""`rnnbench.fastest` as a user calls it, with times that the test sets; and once with a real compiler."""
+"""`rnnbench.fastest` as a user calls it, with times that the test sets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -143,17 +143,3 @@ def test_nothing_of_the_user_s_is_changed() -> None:
 def test_other_arguments_are_refused(arguments: Any, options: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         rnnbench.fastest(*arguments, progress=False, **options)
-
-
-@pytest.mark.usefixtures("quick_compiler")
-def test_with_a_compiler_a_gru_runs_faster_and_sees_new_weights() -> None:
-    torch.manual_seed(0)
-    layer, input = nn.GRU(4, 8), torch.randn(4, 2, 4)
-    found = rnnbench.fastest(layer, input, budget=5, progress=False)
-    assert not found.table["reason"].any(), found.table["reason"]
-    assert set(found.table["way"]) == {"as given", "hoisted", "compiled", "prepacked"}
-    assert found.table["seconds"].notna().all()
-    with torch.inference_mode():
-        torch.testing.assert_close(found(input), layer(input))
-        layer.state_dict()["weight_hh_l0"].mul_(2.0)
-        torch.testing.assert_close(found(input), layer(input))
