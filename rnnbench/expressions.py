@@ -6,7 +6,7 @@ double quotes with JSON's escapes.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, OF_DATA, Case, axis_text
@@ -21,11 +21,13 @@ QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
 BARE = re.compile(r"""[^\s,"'\\]+""")  # a value that needs no quotes, if it is printable
 
 
-def parse_only(expressions: Sequence[str], subject: str = "only") -> dict[str, list[str]]:
+def parse_only(
+    expressions: Sequence[str], subject: str = "only", *, arguments: Collection[str] = ()
+) -> dict[str, list[str]]:
     """Parse `axis=value[,value...]` terms, separated by spaces; a case must match every named axis.
 
-    `subject` begins each message. No expression at all selects everything, but an empty one is an error: most likely a
-    shell variable is unset.
+    `subject` begins each message; `arguments`: of constructors, which may be named beside the axes. No expression at
+    all selects everything, but an empty one is an error: most likely a shell variable is unset.
     """
     only: dict[str, list[str]] = {}
     for expression in expressions:
@@ -33,8 +35,9 @@ def parse_only(expressions: Sequence[str], subject: str = "only") -> dict[str, l
             raise UserError(f"{subject} is empty; expected for example cell=VALUE (is a shell variable unset?)")
     for term in TERM.findall(" ".join(expressions)):
         axis, _, values = term.partition("=")
-        if axis not in AXES:
-            raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, AXES)}; axes: {', '.join(AXES)}")
+        known = (*AXES, *arguments)
+        if axis not in known:
+            raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, known)}; axes: {', '.join(known)}")
         if axis in only:
             raise UserError(f"{subject} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
         only[axis] = _values(values)

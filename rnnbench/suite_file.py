@@ -1,5 +1,7 @@
 """The suite file: TOML in, a checked `SuiteFile` out. All faults of a file are reported together."""
 
+import itertools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,9 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
-from rnnbench.cells import CELLS, is_own, spec
+from rnnbench.cells import CELLS, file_of, is_own, spec, with_arguments
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
 from rnnbench.store.records import (
@@ -45,6 +57,7 @@ DOTTED = re.compile(  # a key with more dots: at the start of a line, in an inli
     rf"""(?:^|[{{,\[])\s*(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DOTS + 1}}}""", re.MULTILINE
 )
 Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of values
+Argument = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class _Strict(BaseModel):
@@ -73,11 +86,19 @@ class Sweep(_Strict):
     lengths: Axis[Lengths] = ("equal",)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
+    arguments: dict[str, Axis[Argument]] = {}  # of the constructors of the user's own cells, beside the sizes
     reference: Literal[ReferenceLayer, "none"] | None = None  # None: as "none"
 
     def axis_values(self) -> dict[str, list[Any]]:
-        """The values of every axis that is swept."""
-        return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
+        """The values of every axis that is swept; those of `cell` hold the arguments of constructors."""
+        return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"} | {"cell": self.cells}
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells, each with every combination of the arguments."""
+        names, values = list(self.arguments), list(self.arguments.values())
+        chosen = [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+        return [with_arguments(cell, each) if each else cell for cell in self.cell for each in chosen]
 
     def layer(self, cell: str) -> Reference:
         """What a cell of this sweep is timed against: a torch.nn layer, a data set read item by item, or nothing."""
@@ -179,9 +200,12 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _size(sweep: object) -> int:
-    """How many values a sweep lists."""
-    values = sweep.values() if isinstance(sweep, dict) else ()
-    return sum(len(value) for value in values if isinstance(value, list))
+    """How many values a sweep lists, with every combination of its arguments."""
+    if not isinstance(sweep, dict):
+        return 0
+    arguments = sweep.get("arguments")
+    lists = [value for value in (arguments.values() if isinstance(arguments, dict) else ()) if isinstance(value, list)]
+    return math.prod(map(len, lists)) + sum(len(value) for value in sweep.values() if isinstance(value, list))
 
 
 def _unknown_default(key: str) -> str:
@@ -239,7 +263,11 @@ def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
         for cell in _cells(sweep):
             where = f"sweep[{number}].cell: {_shown(cell)}"
             if is_own(cell):
-                target = cell.rpartition(":")[0]
+                try:
+                    target = file_of(cell)
+                except ValueError as error:
+                    yield partial("{}: {}".format, where, str(error))
+                    continue
                 if target.endswith(".py") and not _is_file(root / target):
                     yield partial("{}: no file {}".format, where, root / target)
             elif cell not in (*CELLS, *DATA_SETS):
@@ -261,7 +289,7 @@ def _is_file(path: Path) -> bool:
 def _faults_of_valid(content: SuiteFile) -> Iterator[Fault]:
     """Faults of values that are valid by themselves, but not together."""
     for number, sweep in enumerate(content.sweep):
-        for fault in _mixed(sweep):
+        for fault in (*_mixed(sweep), *_of_arguments(sweep)):
             yield partial("sweep[{}].{}".format, number, fault)
     for fault in _too_few(content.measure):
         yield partial(str, fault)
@@ -280,6 +308,19 @@ def _mixed(sweep: Sweep) -> Iterable[str]:
         for value in values:
             if value not in of_data:
                 yield f"{axis}: {value!r} can't be swept with data sets, which need {axis} = {', '.join(of_data)}"
+
+
+def _of_arguments(sweep: Sweep) -> Iterable[str]:
+    """Faults of the arguments of constructors."""
+    for name in sweep.arguments:
+        if not name.isidentifier():
+            yield f"arguments.{name}: not the name of an argument in Python"
+        elif name in AXES:
+            yield f"arguments.{name}: {name} is an axis; give its values as {name} = ..."
+    if sweep.arguments:
+        for cell in sweep.cell:
+            if not is_own(cell):
+                yield f"arguments: {cell} takes none; only cells of your own do (FILE:CLASS)"
 
 
 def _too_few(measure: Settings) -> Iterable[str]:

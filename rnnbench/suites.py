@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from rnnbench import suite_file
+from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
 from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
@@ -48,6 +49,12 @@ class Suite:
             given["margins"] = []
         check = self.content.check.model_copy(update=given)
         return replace(self, content=self.content.model_copy(update={"check": check}))
+
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the arguments of constructors, which `only` can name beside the axes."""
+        sweeps = self.content.sweep
+        return list(dict.fromkeys(name for sweep in sweeps for cell in sweep.cells for name in _arguments(cell)))
 
     def groups(
         self, only: Mapping[str, Sequence[str]], device: str | None, *, most: int | None, knows_all: bool = True
@@ -94,8 +101,11 @@ class Suite:
 
     def values(self, device: str | None = None) -> dict[str, list[str]]:
         """The values that `only` can name, by axis, with torch's own cells and references; `device` as for `groups`."""
-        known: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
+        known: dict[str, dict[str, None]] = {axis: {} for axis in (*AXES, *self.arguments)}
         for sweep in self.content.sweep:
+            for cell in sweep.cells:
+                for argument, value in _arguments(cell).items():
+                    known[argument][value] = None
             for axis, values in sweep.axis_values().items():
                 known[axis] |= dict.fromkeys(map(axis_text, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
@@ -161,7 +171,15 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
 
 def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
     axes = case.axes()
-    return all(axis_text(axes[axis]) in values for axis, values in only.items())
+    arguments = _arguments(case.cell) if only.keys() - axes.keys() else {}
+    return all(
+        (axis_text(axes[axis]) if axis in axes else arguments.get(axis)) in values for axis, values in only.items()
+    )
+
+
+def _arguments(cell: str) -> dict[str, str]:
+    """The arguments of a user's own cell, as `only` writes their values."""
+    return {name: axis_text(value) for name, value in parsed(cell)[1].items()} if is_own(cell) else {}
 
 
 def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:

@@ -459,3 +459,61 @@ def test_a_suite_that_is_no_regular_file_is_refused_at_once(
     for name in ("mine", "suites/mine.toml", *(["/dev/zero"] if kind == "device" else [])):
         with pytest.raises(UserError, match=r"can't be read: (it is a|No such device)"):
             suites.read(name)
+
+
+ARGUMENTS = """
+[[sweep]]
+cell = ["mine.py:A", "mine.py:B(depth=2)"]
+reference = "gru"
+arguments = {theta = [16, 32], norm = true, mode = "a b"}
+"""
+
+
+def test_arguments_of_constructors_are_swept_as_axes_are(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").touch()
+    chosen = suite(tmp_path, ARGUMENTS)
+    [group] = groups(chosen)
+    first, reference, *others = [case.cell for case in group.cases]
+    assert (first, reference) == ("mine.py:A(theta=16,norm=True,mode='a b')", "torch.nn.GRU")
+    assert others[-1] == "mine.py:B(depth=2,theta=32,norm=True,mode='a b')"
+    assert len(group.cases) == 1 + 2 * 2
+    assert chosen.arguments == ["theta", "norm", "mode", "depth"]
+    assert chosen.values()["theta"] == ["16", "32"]
+
+
+@pytest.mark.parametrize(
+    ("only", "cells"), [("theta=16", 3), ("theta=16 depth=2", 2), ("norm=true", 5), ("mode='a b' theta=16,32", 5)]
+)
+def test_only_can_name_an_argument(tmp_path: Path, only: str, cells: int) -> None:
+    (tmp_path / "mine.py").touch()
+    chosen = suite(tmp_path, ARGUMENTS)
+    [group] = chosen.groups(parse_only([only], arguments=chosen.arguments), None, most=None)
+    assert len(group.cases) == cells  # the reference is kept
+    for case in group.cases:
+        again = parse_only([expression(case)])
+        assert [kept for other in chosen.groups(again, None, most=None) for kept in other.cases if kept == case]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('cell = "gru"\narguments = {theta = 1}', "sweep[0].arguments: gru takes none; only cells of your own do"),
+        ('cell = "m.x:A"\narguments = {"a b" = 1}', "sweep[0].arguments.a b: not the name of an argument in Python"),
+        ('cell = "m.x:A"\narguments = {threads = 1}', "arguments.threads: threads is an axis; give its values as"),
+        ('cell = "m.x:A"\narguments = {theta = []}', "sweep[0].arguments.theta: empty; expected at least one value"),
+        ('cell = "m.x:A"\narguments = {theta = {a = 1}}', "sweep[0].arguments.theta"),
+        ('cell = "m.x:A(3)"', "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
+        ("cell = \"m.x:A(a=open('x'))\"", "is not a list of NAME=VALUE"),
+        ('cell = "m.x:A(**b)"', "is not a list of NAME=VALUE"),
+    ],
+)
+def test_arguments_that_can_not_be_given_are_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError) as fault:
+        suite(tmp_path, f"[[sweep]]\n{text}")
+    assert words in str(fault.value)
+
+
+def test_very_many_combinations_of_arguments_are_refused_without_being_made(tmp_path: Path) -> None:
+    lists = ", ".join(f"a{number} = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" for number in range(9))
+    with pytest.raises(UserError, match="the sweeps list more than 200,000 values"):
+        suite(tmp_path, f'[[sweep]]\ncell = "m.x:A"\narguments = {{{lists}}}')

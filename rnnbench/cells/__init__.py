@@ -3,17 +3,20 @@
 Reading this table does not import torch; `load` does.
 """
 
+import ast
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.store.records import TORCH_OWN, Reference
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 
 USER_MODULE = "rnnbench_user_"  # begins the names of modules that are imported from a file
+CALL = re.compile(r"(?P<target>.*:[^:()]+)\((?P<arguments>.*)\)", re.DOTALL)  # file.py:Class(theta=16)
 
 
 class CellError(Exception):
@@ -41,6 +45,7 @@ class CellSpec:
     about: str
     stacked: bool = False  # takes num_layers, and a tuple with a state for each layer
     unequal: str = ""  # why its outputs can't be compared with the reference's; empty if they can
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of its constructor, beside the sizes
 
 
 CELLS: dict[str, CellSpec] = {
@@ -64,19 +69,58 @@ def is_own(cell: str) -> bool:
     return ":" in cell
 
 
+def parsed(cell: str) -> tuple[str, dict[str, Any]]:
+    """The target of a user's cell and the arguments of its constructor: `lmu.py:LMU(theta=16,norm=True)`.
+
+    Raises ValueError if the arguments are not literals of Python, each with its name.
+    """
+    call = CALL.fullmatch(cell)
+    if call is None:
+        return cell, {}
+    try:
+        node = ast.parse(f"f({call['arguments']})", mode="eval").body
+        assert isinstance(node, ast.Call)
+        if node.args or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError
+        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except (ValueError, SyntaxError, AssertionError, MemoryError, RecursionError):
+        raise ValueError(f"({call['arguments']}) is not a list of NAME=VALUE, such as (theta=16,norm=True)") from None
+    return call["target"], arguments
+
+
+def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
+    """The name of a cell with these arguments, after those that it has."""
+    target, own = parsed(cell)
+    every = {**own, **arguments}
+    texts = (f"{name}={argument_text(value)}" for name, value in every.items())
+    return f"{target}({','.join(texts)})" if every else target
+
+
+def argument_text(value: object) -> str:
+    """An argument as a cell's name writes it."""
+    return repr(value)
+
+
+def file_of(cell: str) -> str:
+    """The file or the module of a user's cell, as its name writes it."""
+    return parsed(cell)[0].rpartition(":")[0]
+
+
 def spec(cell: str, reference: Reference) -> CellSpec:
     """The spec of a registered cell, of torch's own cell, or of a user's class, timed against `reference`."""
     if cell == TORCH_OWN["torch.nn-cell"].get(reference):
         return CellSpec(cell.replace(".nn.", ".nn:"), reference, "torch's own cell")
     if is_own(cell):
-        return CellSpec(cell, reference, "the user's own")
+        target, arguments = parsed(cell)
+        return CellSpec(target, reference, "the user's own", arguments=arguments)
     return CELLS[cell]
 
 
-def load(target: str, root: Path) -> type["nn.Module"]:
-    """Import the class that `target` names; a file's path is relative to `root`, the folder of the suite.
+def load(target: str, root: Path) -> Callable[..., "nn.Module"]:
+    """Import what `target` names: a class, or a function that builds a module.
 
-    Raises CellMissing if the module can't be imported, or the class is missing or not a torch module.
+    A file's path is relative to `root`, the folder of the suite. Raises CellMissing if the module can't be imported, or
+    has nothing of that name that can build a torch module.
     """
     from torch import nn
 
@@ -92,9 +136,11 @@ def load(target: str, root: Path) -> type["nn.Module"]:
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class {class_name}; {hint}")
-    if not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module):
-        raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module")
-    return cell_class
+    is_function = isinstance(cell_class, FunctionType)
+    if not is_function and (not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module)):
+        raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module, nor a function that builds one")
+    loaded: Callable[..., nn.Module] = cell_class
+    return loaded
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -20,13 +20,17 @@ from rnnbench.store.records import LAYERS, Reference
 Shapes = dict[str, tuple[int, ...]]
 
 
-def state_count(cell_class: type[nn.Module], reference: Reference) -> int:
-    """The number of tensors of the state, by the reference or the class. Raises CellError if `states` is not valid."""
+def state_count(factory: Any, reference: Reference) -> int:
+    """The number of tensors of the state, by the reference, or by the class or function that builds the module.
+
+    Raises CellError if `states` is not valid.
+    """
     if reference != "none":
         return 2 if reference == "lstm" else 1
-    count = getattr(cell_class, "states", 2 if issubclass(cell_class, nn.LSTM | nn.LSTMCell) else 1)
+    is_lstm = isinstance(factory, type) and issubclass(factory, nn.LSTM | nn.LSTMCell)
+    count = getattr(factory, "states", 2 if is_lstm else 1)
     if not isinstance(count, int) or count < 1:
-        raise CellError(f"{cell_class.__name__}.states is {count!r}; expected how many tensors its state has: 1 is h")
+        raise CellError(f"{factory.__name__}.states is {count!r}; expected how many tensors its state has: 1 is h")
     return count
 
 

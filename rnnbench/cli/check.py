@@ -147,7 +147,8 @@ def _live(
 
     with sides(suite, base, base_python, head_python) as (first, second):
         with adding(CONFIRM, TooManyCases):
-            selection = check.select(first, second, parse_only(only, "--only"), device, any_number=yes)
+            expression = parse_only(only, "--only", arguments=suite.arguments)
+            selection = check.select(first, second, expression, device, any_number=yes)
         with shown_progress() as on_progress:
             return check.check(
                 first,

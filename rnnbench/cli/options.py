@@ -96,7 +96,8 @@ def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: 
     from rnnbench.expressions import parse_only
 
     with adding(CONFIRM, suites.TooManyCases):
-        return suite.groups(parse_only(only, "--only"), device, most=None if yes else suites.MAX_CASES)
+        expression = parse_only(only, "--only", arguments=suite.arguments)
+        return suite.groups(expression, device, most=None if yes else suites.MAX_CASES)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def _marks(chosen: Chosen, options: Mapping[str, Any]) -> list[pytest.MarkDecora
 
 def _chosen(metafunc: pytest.Metafunc) -> list[Chosen]:
     suite = suites.read(_suite_name(metafunc))
-    only = parse_only(metafunc.config.getoption("rnnbench_only"))
+    only = parse_only(metafunc.config.getoption("rnnbench_only"), arguments=suite.arguments)
     groups = suite.groups(only, None, most=suites.MAX_CASES)
     root = suite.file.parent.resolve()
     return [Chosen(case, root, suite.settings, BlockClock()) for group in groups for case in group.cases]

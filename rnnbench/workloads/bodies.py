@@ -105,6 +105,7 @@ class TorchLayer(nn.Module):
         self.directions = directions
         self.lengths = lengths  # (batch), on the CPU, as packing requires
         self.is_padded = is_padded
+        self.has_state = True  # False: a user's own module that gives its outputs alone
         if lengths is not None and is_padded:  # on the device of the layer, or each call would copy them there
             self.register_buffer("mask", step_mask(lengths), persistent=False)
             self.register_buffer("last_steps", lengths - 1, persistent=False)
@@ -132,6 +133,8 @@ class TorchLayer(nn.Module):
         """The top layer's final `h`, both directions side by side."""
         if self.lengths is not None and self.is_padded:
             return outputs[self.last_steps, self.rows]
+        if not self.has_state:
+            return outputs[-1]
         h = tensors(state)[0]  # (layers * directions, batch, hidden)
         return torch.cat(h[-2:].unbind(0), dim=-1) if self.directions == 2 else h[-1]
 

@@ -35,16 +35,20 @@ def check_signature(built: Built) -> None:
         raise
 
 
-def check_calls(built: Built) -> None:
-    """Run the model over the sequence as in a timed call, with backward in training. Raises CellError."""
+def check_calls(built: Built) -> str:
+    """Run the model over the sequence as in a timed call, with backward in training. Raises CellError.
+
+    Returns a note about parameters that no gradient reaches; empty if there are none.
+    """
     name = _name(built.model.body)
     if built.case.workload.phase != "inference":
-        _check_training(built, name)
+        note = _check_training(built, name)
         built.model.zero_grad(set_to_none=True)
-        return
+        return note
     with torch.inference_mode():
         output, _ = _unchanged(built.model, built.input, built.state, name)
     _check_finite(f"{name}: over the sequence its output", output)
+    return ""
 
 
 def _check_cell(cell: nn.Module, built: Built, call: Callable[..., Any] | None = None) -> None:
@@ -66,8 +70,7 @@ def _check_whole(module: nn.Module, built: Built) -> None:
     if not isinstance(result, tuple) or len(result) != 2:
         raise CellError(f"{name} returns {_kind(result)} where (outputs, state) is wanted")
     outputs, final = result
-    workload = built.case.workload
-    shape = (*input.shape[:2], workload.directions * workload.hidden_size)
+    shape = (*input.shape[:2], built.model.head.in_features)
     _check_tensor(f"{name}: its output", outputs, shape, input)
     _check_state(f"{name}: its final", final, state)
 
@@ -103,7 +106,7 @@ def _check_finite(what: str, tensor: Tensor | None) -> None:
         raise CellError(f"{what} has {'NaN' if bool(tensor.isnan().any()) else 'infinite values'}")
 
 
-def _check_training(built: Built, name: str) -> None:
+def _check_training(built: Built, name: str) -> str:
     breaks = f"{name} works in inference and breaks in training"
     body = built.model.body
     own = [(part, parameter) for part, parameter in body.named_parameters() if parameter.requires_grad]
@@ -122,10 +125,9 @@ def _check_training(built: Built, name: str) -> None:
     unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
     if own and len(unreached) == len(own):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
-    if unreached:
-        raise CellError(f"{breaks}: no gradient reaches {', '.join(dict.fromkeys(unreached))}")
     for part, parameter in own:
         _check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)
+    return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
 
 
 def _own_name(part: str) -> str:

@@ -35,8 +35,7 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
         compiled.check(built.case.workload.device, built.case.implementation)
         readings |= compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
-    if is_own(built.case.cell):
-        contract.check_calls(built)
+    note = contract.check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
     timed = built.timed_call()
     with timed.mode():
@@ -52,7 +51,7 @@ def observe(built: Built, of_device: Callable[[Built], Readings] = lambda built:
     return Measurement(
         built.case,
         "pending",
-        parity=parity,
+        parity=f"{parity}; {note}" if note else parity,
         parity_error=error,
         suspicion=suspicion,
         backend=backend,

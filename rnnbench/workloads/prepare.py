@@ -1,16 +1,18 @@
 """Prepare a case: weights from the reference, equal inputs, and the call to be timed."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells import CellError, CellSpec, is_own, load, spec
+from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells.foreign.building import construct
 from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.metrics import COMPILED
@@ -31,11 +33,14 @@ from rnnbench.workloads.implementations import (
 )
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.own_state import adapted
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.weights import model_weights, take
 
+Factory = Callable[..., nn.Module]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 SEED = 0
 COMPILED_STEPS = 32
 
@@ -113,7 +118,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
         check_applies(case)
     is_torchs = case.implementation in ("torch.nn", "torch.nn-padded")
     cell_spec = None if is_torchs else spec(case.cell, workload.reference)
-    cell_class = None if cell_spec is None else load(cell_spec.target, root)
+    factory = None if cell_spec is None else load(cell_spec.target, root)
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
@@ -121,20 +126,23 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     reference = None
     if workload.reference != "none":
         reference = _model(workload, partial(_layer, workload, lengths, is_padded=False)).to(**placement)
-    input, layer_state = _inputs(workload, state_count(cell_class or nn.Module, workload.reference))
+    input, layer_state = _inputs(workload, state_count(factory or nn.Module, workload.reference))
     if reference is not None and case.is_reference:
         return Built(case, None, reference, reference, input, layer_state)
-    if cell_spec is None or cell_class is None:
+    if cell_spec is None or factory is None:
         model = _model(workload, partial(_layer, workload, lengths, is_padded=True))
     elif case.implementation == "sequence":
-        model = _model(workload, partial(_whole, workload, cell_class))
+        model = _model(workload, partial(_whole, workload, cell_spec, factory))
     else:
         mask = None if lengths is None else step_mask(lengths)
-        model = _model(workload, partial(_cells, case, cell_class, mask, compiled_steps, stacked=cell_spec.stacked))
+        model = _model(workload, partial(_cells, case, cell_spec, factory, mask, compiled_steps))
     if case.implementation in COMPILED:
         model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
     model.to(**placement)
-    unequal = _take_weights(case, cell_spec, model, reference)
+    unequal = ""
+    if is_own(case.cell):
+        layer_state, unequal = adapted(model, input, layer_state, workload)
+    unequal = unequal or _take_weights(case, cell_spec, model, reference)
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)
     return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
@@ -197,30 +205,30 @@ def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_pa
     return TorchLayer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
 
 
-def _whole(workload: Workload, module_class: type[nn.Module], input_size: int) -> TorchLayer:
+def _whole(workload: Workload, cell_spec: CellSpec, factory: Factory, input_size: int) -> TorchLayer:
     """A user's module that runs the whole sequence; raises Skip if it does not support the layers or directions."""
-    sizes = (input_size, workload.hidden_size)
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
     more |= {"bidirectional": True} if workload.bidirectional else {}
-    _check_arguments(module_class, *sizes)
     try:
-        inspect.signature(module_class).bind(*sizes, **more)
-    except TypeError:
-        raise Skip(f"{module_class.__name__} can't be built with {' and '.join(more)}") from None
-    return TorchLayer(module_class(*sizes, **more), directions=workload.directions)
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a class in C
+        parameters = MappingProxyType({})
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if more.keys() - parameters.keys() and not takes_any:
+        raise Skip(f"{factory.__name__} can't be built with {' and '.join(more)}")
+    return TorchLayer(_module(workload, cell_spec, factory, input_size, more), directions=workload.directions)
 
 
 def _cells(
     case: Case,
-    cell_class: type[nn.Module],
+    cell_spec: CellSpec,
+    factory: Factory,
     mask: Tensor | None,
     compiled_steps: int,
     input_size: int,
-    *,
-    stacked: bool,
 ) -> Cells:
     """The cells of all layers and directions; raises Skip if the implementation can't run the cell."""
-    workload = case.workload
+    workload, stacked = case.workload, cell_spec.stacked
     how = case.implementation
     run: Run = CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how]
     if stacked:
@@ -228,11 +236,11 @@ def _cells(
             raise Skip(
                 "the cell has layers of its own, which support neither a second direction nor dropout between layers"
             )
-        cells = [_cell(cell_class, input_size, workload.hidden_size, workload.num_layers)]
+        cells = [factory(input_size, workload.hidden_size, workload.num_layers)]
     else:
         above = workload.directions * workload.hidden_size
         sizes = [input_size, *[above] * (workload.num_layers - 1)]
-        cells = [_cell(cell_class, size, workload.hidden_size) for size in sizes for _ in range(workload.directions)]
+        cells = [_module(workload, cell_spec, factory, size) for size in sizes for _ in range(workload.directions)]
     if case.implementation == "hoisted" and not can_hoist(cells[0]):
         raise Skip("nothing to hoist: the cell has no `project` and `advance`")
     return Cells(
@@ -245,16 +253,17 @@ def _cells(
     )
 
 
-def _cell(cell_class: type[nn.Module], *sizes: int) -> nn.Module:
-    _check_arguments(cell_class, *sizes)
-    return cell_class(*sizes)
-
-
-def _check_arguments(module_class: type[nn.Module], *sizes: int) -> None:
-    try:
-        inspect.signature(module_class).bind(*sizes)
-    except TypeError as error:
-        raise CellError(f"{module_class.__name__}(input_size, hidden_size) can't be called: {error}") from None
+def _module(
+    workload: Workload, cell_spec: CellSpec, factory: Factory, input_size: int, more: Mapping[str, Any] = NOTHING
+) -> nn.Module:
+    """A module of its own sizes, or of the sizes and the arguments that the suite gives."""
+    sizes = {
+        "input_size": input_size,
+        "hidden_size": workload.hidden_size,
+        "output_size": workload.output_size,
+        "batch_size": workload.batch_size,
+    }
+    return construct(factory, sizes, cell_spec.arguments, more)
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:

@@ -104,7 +104,9 @@ def test_a_folder_that_modules_are_imported_from_is_there_while_the_case_is(
 
 
 def test_what_a_case_raises_comes_through_and_nothing_stays_changed(tmp_path: Path) -> None:
-    (tmp_path / "greedy.py").write_text(CELL.replace("input_size, hidden_size", "sizes"))
+    (tmp_path / "greedy.py").write_text(
+        CELL.replace("(self, input_size, hidden_size)", "(self, input_size, hidden_size, gates)")
+    )
     case = Case("greedy.py:Greedy", "loop", own().workload)
     before = torch_state.capture()
     with pytest.raises(CellError, match="can't be called"), live_case(case, tmp_path, SETTINGS, before):

@@ -91,5 +91,5 @@ def test_lengths_vary_over_the_whole_range_and_are_the_same_for_all_arms() -> No
 def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:
     source = "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, input, hidden, gate): ...\n"
     (tmp_path / "mine.py").write_text(source)
-    with pytest.raises(CellError, match=r"Mine\(input_size, hidden_size\) can't be called: missing .*'gate'"):
+    with pytest.raises(CellError, match=r"Mine\(input, hidden, gate\) can't be called .*'gate'; give what"):
         build(Case("mine.py:Mine", "loop", small.workload()), tmp_path)

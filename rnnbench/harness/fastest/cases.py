@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells import CellError, load, spec
+from rnnbench.cells import load, spec
+from rnnbench.cells.foreign.building import construct
 from rnnbench.store.records import Case, DType, Phase, Reference, Workload
 from rnnbench.text import plural
 from rnnbench.workloads.prepare import torch_dtype
@@ -47,11 +48,9 @@ class WantedModule:
             sizes = (self.input_size, self.hidden_size, self.num_layers)
             layer: nn.Module = LAYERS[self.reference](*sizes, bidirectional=self.bidirectional)
             return layer.to(**placement)
-        cell_class: Any = load(spec(self.cell, self.reference).target, root)
-        try:
-            module: nn.Module = cell_class(self.input_size, self.hidden_size)
-        except Exception as error:
-            raise CellError(f"{self.cell}({self.input_size}, {self.hidden_size}): {error}") from error
+        cell_spec = spec(self.cell, self.reference)
+        named = {"input_size": self.input_size, "hidden_size": self.hidden_size, "output_size": 1, "batch_size": 1}
+        module = construct(load(cell_spec.target, root), named, cell_spec.arguments, {})
         return module.to(**placement)
 
     def input(self, seq_len: int, batch_size: int) -> Tensor:

@@ -8,7 +8,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
-from rnnbench.cells import is_own
+from rnnbench.cells import file_of, is_own
 
 
 class UserModules(MetaPathFinder):
@@ -28,7 +28,7 @@ class UserModules(MetaPathFinder):
         """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
         if not is_own(cell):
             return
-        target = cell.rpartition(":")[0]
+        target = file_of(cell)
         if target.endswith(".py"):
             _append((root / target).resolve().parent)
             return

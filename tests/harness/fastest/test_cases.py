@@ -58,7 +58,7 @@ def test_a_class_takes_the_place_of_all_cells(tmp_path: Path) -> None:
     assert type(module.build(tmp_path)).__name__ == "Mine"
     (tmp_path / "odd.py").write_text("from torch import nn\nclass Odd(nn.Module):\n    def __init__(self): ...\n")
     [odd] = wanted([case()], "odd.py:Odd")[0]
-    with pytest.raises(CellError, match=r"odd.py:Odd\(\d+, \d+\): .*takes 1 positional argument"):
+    with pytest.raises(CellError, match=r"Odd\(\) takes no sizes"):
         odd.build(tmp_path)
 
 

@@ -1,0 +1,260 @@
+"""A cell's step as people write it, called as every cell of rnnbench is: `cell(input, state) -> state`.
+
+Beside the usual form, a cell may
+
+- return `(output, state)`, or `(output, h, c)` where it takes `h` and `c` as arguments of their own;
+- take its state by keyword, or none at all in the first step;
+- keep a state of any structure and any sizes.
+
+The state comes from the cell's own `initial_state`, `init_hidden` and the like, from its `state_size`, or from a first
+step without a state.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.foreign.structures import is_alike, rebuilt, tensors_of
+
+INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
+Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
+Giving = Literal["state", "output, state", "output, *state"]
+KEPT = "_rnnbench_call"
+MIN_ROWS = 3
+USUAL = (1, 2)  # tensors of a state: h, or h and c
+UNKNOWN = -1  # in place of the index of an output
+GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
+
+
+@dataclass(frozen=True)
+class CellCall:
+    """How a cell is called. Its state is passed around as a flat tuple of tensors, the output first."""
+
+    like: Any  # a state in the cell's own structure
+    taking: Taking
+    keyword: str
+    giving: Giving
+    shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
+
+    def step(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
+        """One step in the usual form."""
+        parts = [state] if isinstance(state, Tensor) else list(state)
+        own = self._own(parts)
+        output, new = self._split(self._called(forward, input, own))
+        tensors = tensors_of(new)
+        flat = [output, *tensors] if self.shown is None else self._shown_first(tensors)
+        return flat[0] if len(flat) == 1 else tuple(flat)
+
+    def flat(self, output: Tensor, state: Any) -> tuple[Tensor, ...]:
+        """A state of the cell as it is passed around."""
+        tensors = tensors_of(state)
+        return (output, *tensors) if self.shown is None else tuple(self._shown_first(tensors))
+
+    def _own(self, parts: Sequence[Tensor]) -> Any:
+        if self.shown is None:
+            tensors = list(parts[1:])
+        else:
+            tensors = [*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :]]
+        return rebuilt(self.like, iter(tensors))
+
+    def _shown_first(self, tensors: list[Tensor]) -> list[Tensor]:
+        assert self.shown is not None
+        return [tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]]
+
+    def _called(self, forward: Callable[..., Any], input: Tensor, own: Any) -> Any:
+        return called(forward, input, own, self.taking, self.keyword)
+
+    def _split(self, result: Any) -> tuple[Any, Any]:
+        return split(result, self.giving)
+
+
+def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking, keyword: str) -> Any:
+    """Call a step with a state in one of the ways."""
+    match taking:
+        case "second":
+            return forward(input, state)
+        case "keyword":
+            return forward(input, **{keyword: state})
+        case "apart":
+            return forward(input, *state)
+
+
+def split(result: Any, giving: Giving) -> tuple[Any, Any]:
+    """The output and the state of a step's result; the output is None where the step gives only a state."""
+    match giving:
+        case "state":
+            return None, result
+        case "output, state":
+            return result[0], result[1]
+        case "output, *state":
+            return result[0], tuple(result[1:])
+
+
+def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | None:
+    """Make a cell callable in the usual form, if it is not: its `forward` is replaced in this instance.
+
+    `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the first state in the form in
+    which it is passed around, each tensor (batch, ...), or None if nothing had to be changed, or no way was found.
+    Raises CellError if the cell gives a first state that is not made of tensors.
+    """
+    if isinstance(cell, torch.jit.ScriptModule):
+        return None
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if _is_usual(cell, input, usual):
+            return None
+        # In a small batch, a sequence without a batch would look like a step.
+        rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
+        found = next(_ways(cell, rows, tensors_of(usual)[0].shape[-1]), None)
+    if found is None:
+        return None
+    call, first = found
+    setattr(cell, KEPT, call)
+    cell.forward = MethodType(_step, cell)
+    return tuple(tensor[: len(input)].clone() for tensor in first)
+
+
+def _step(self: Any, input: Tensor, state: Any) -> Any:
+    call: CellCall = getattr(self, KEPT)
+    return call.step(lambda *given, **named: type(self).forward(self, *given, **named), input, state)
+
+
+def _is_usual(cell: nn.Module, input: Tensor, usual: Any) -> bool:
+    try:
+        return is_alike(cell(input.clone(), _copied(usual)), usual)
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return False
+
+
+def _ways(cell: nn.Module, input: Tensor, hidden: int) -> Iterator[tuple[CellCall, tuple[Tensor, ...]]]:
+    """The ways of calling a cell that work twice in a row, each with the first state."""
+    names, is_keyword_only, has_default = _state_parameters(cell)
+    if not names:
+        return
+    ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
+    if len(names) > 1:
+        ways.append("apart")
+    for state in _first_states(cell, input, hidden, has_default=has_default):
+        for taking in ways:
+            for giving in GIVING:
+                if found := _tried(cell, input, state, taking, names[0], giving):
+                    yield found
+
+
+def _tried(
+    cell: nn.Module, input: Tensor, state: Any, taking: Taking, keyword: str, giving: Giving
+) -> tuple[CellCall, tuple[Tensor, ...]] | None:
+    """The call and the first state in this way, if the state after a step has the form of the one before it."""
+    if taking == "apart" and not isinstance(state, tuple | list):
+        return None
+    try:
+        for _ in range(2):
+            output, new = split(called(cell, input.clone(), _copied(state), taking, keyword), giving)
+            if not is_alike(new, state):
+                return None
+        tensors = tensors_of(new)
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return None
+    shown = _shown(output, tensors, len(input))
+    if shown is UNKNOWN:
+        return None
+    output = tensors[shown] if output is None and shown is not None else output
+    call = CellCall(_copied(state), taking, keyword, giving, shown)
+    return call, call.flat(torch.zeros_like(output), state)
+
+
+def _shown(output: Any, tensors: Sequence[Tensor], batch: int) -> int | None:
+    """The tensor of the state that is the output too; None if the output is none of them, UNKNOWN if it is unusable."""
+    if not all(tensor.dim() and len(tensor) == batch for tensor in tensors):
+        return UNKNOWN
+    if output is None:
+        return next((index for index, tensor in enumerate(tensors) if tensor.dim() == 2), UNKNOWN)
+    if not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == batch):
+        return UNKNOWN
+    alike = (index for index, tensor in enumerate(tensors) if tensor.shape == output.shape)
+    return next((index for index in alike if torch.equal(tensors[index], output)), None)
+
+
+def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
+    """The names of the parameters behind the input, whether the first is keyword-only, whether all have defaults."""
+    try:
+        parameters = list(inspect.signature(cell.forward).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return [], False, False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [parameter for parameter in parameters if parameter.kind in (*kinds, inspect.Parameter.KEYWORD_ONLY)]
+    if not named:
+        return [], False, False
+    has_default = all(parameter.default is not inspect.Parameter.empty for parameter in named)
+    return [parameter.name for parameter in named], named[0].kind is inspect.Parameter.KEYWORD_ONLY, has_default
+
+
+def _first_states(cell: nn.Module, input: Tensor, hidden: int, *, has_default: bool) -> Iterator[Any]:
+    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones."""
+    own = list(_own_first_states(cell, input))
+    yield from own
+    if own:
+        return
+    if has_default:
+        try:
+            result = cell(input.clone())
+        except Exception:  # whatever a stranger's code raises
+            result = None
+        yield _copied(result)
+        if isinstance(result, tuple | list) and len(result) > 1:
+            yield _copied(result[1])
+            yield _copied(tuple(result[1:]))
+    count = getattr(cell, "states", None)
+    for tensors in [count] if isinstance(count, int) and count > 0 else USUAL:
+        state = tuple(torch.randn(len(input), hidden, dtype=input.dtype).to(input.device) for _ in range(tensors))
+        yield state[0] if tensors == 1 else state
+
+
+def _own_first_states(cell: nn.Module, input: Tensor) -> Iterator[Any]:
+    """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
+    for name in INITIAL:
+        if callable(function := getattr(cell, name, None)):
+            state = _given_by(function, len(input))
+            if state is not None:
+                try:
+                    yield _for_batch(state, input)
+                except CellError as error:
+                    raise CellError(f"{type(cell).__name__}.{name}: {error}") from None
+    size = getattr(cell, "state_size", None)
+    if isinstance(size, int) and not isinstance(size, bool):
+        yield input.new_zeros(len(input), size)
+    elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
+        yield tuple(input.new_zeros(len(input), width) for width in size)
+
+
+def _given_by(function: Callable[..., Any], batch: int) -> Any:
+    for arguments in ((batch,), ()):
+        try:
+            return function(*arguments)
+        except Exception:  # whatever a stranger's code raises: it may take other arguments
+            continue
+    return None
+
+
+def _for_batch(state: Any, input: Tensor) -> Any:
+    """A state for the whole batch and of the input's type; a cell may give it for one sequence."""
+
+    def fitted(tensor: Tensor) -> Tensor:
+        new = tensor.to(input.device, input.dtype if tensor.is_floating_point() else None)
+        is_of_one = new.dim() and len(new) == 1 and len(input) > 1
+        return new.expand(len(input), *new.shape[1:]).contiguous() if is_of_one else new
+
+    return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))
+
+
+def _copied(state: Any) -> Any:
+    """A copy of a state; what is not a state of tensors is returned as it is."""
+    try:
+        return rebuilt(state, iter([tensor.detach().clone() for tensor in tensors_of(state)]))
+    except CellError:
+        return state

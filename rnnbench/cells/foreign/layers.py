@@ -1,0 +1,109 @@
+"""A module for whole sequences as people write it, called as torch.nn's layers are: `(input, state)` to both.
+
+Beside that form, it may have the batch first, take no state, and give its outputs alone.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells.foreign.structures import is_alike
+
+KEPT = "_rnnbench_call"
+STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """How a module is called. One that takes no state gives the state that the call is given."""
+
+    is_batch_first: bool
+    takes_state: bool
+
+    def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Any, Any]:
+        """A sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
+        given = input.transpose(0, 1) if self.is_batch_first else input
+        result = forward(given, state) if self.takes_state else forward(given)
+        outputs = result[0] if isinstance(result, tuple | list) else result
+        if self.is_batch_first and isinstance(outputs, Tensor) and outputs.dim() > 1:
+            outputs = outputs.transpose(0, 1)
+        return outputs, result[1] if self.takes_state else state
+
+
+@dataclass(frozen=True)
+class AdaptedLayer:
+    """How a module is called, and the features of its outputs."""
+
+    call: LayerCall
+    width: int
+
+
+def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | None:
+    """Make a module callable in the usual form, if it is not: its `forward` is replaced in this instance.
+
+    `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns how it is called, or None if nothing
+    had to be changed, or no way was found.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return None
+    rows = input[:1, :1].expand(STEPS, ROWS, *input.shape[2:])
+    trial = rows + 0.1 * torch.randn_like(rows) if rows.is_floating_point() else rows
+    state = _of_rows(usual)
+    declared = getattr(module, "batch_first", None)
+    for takes_state in (True, False) if _may_lack_a_state(module) else (True,):
+        for is_batch_first in (False, True) if declared is None else (bool(declared),):
+            call = LayerCall(is_batch_first, takes_state)
+            width = _width(call, module, trial, state, by_trial=declared is None)
+            if width is not None:
+                if call == LayerCall(is_batch_first=False, takes_state=True):
+                    return None
+                setattr(module, KEPT, call)
+                module.forward = MethodType(_run, module)
+                return AdaptedLayer(call, width)
+    return None
+
+
+def _run(self: Any, input: Tensor, state: Any) -> Any:
+    call: LayerCall = getattr(self, KEPT)
+    return call.run(lambda *given: type(self).forward(self, *given), input, state)
+
+
+def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_trial: bool) -> int | None:
+    """The features of the outputs; None if a module can't be called like this.
+
+    `by_trial`: no sequence may have an effect on the others, which tells steps from sequences.
+    """
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs, new = call.run(module, input.clone(), state)
+            fits = outputs.dim() == 3 and outputs.shape[:2] == input.shape[:2]
+            if not fits or (call.takes_state and not is_alike(new, state)):
+                return None
+            changed = input.clone()
+            changed[:, 0] = changed[:, 0].flip(0) * 2
+            if by_trial and not torch.equal(call.run(module, changed, state)[0][:, 1:], outputs[:, 1:]):
+                return None
+            return int(outputs.shape[-1])
+    except Exception:  # whatever a stranger's code raises: another way may fit
+        return None
+
+
+def _may_lack_a_state(module: nn.Module) -> bool:
+    """Whether a module can be called with the input alone."""
+    try:
+        inspect.signature(module.forward).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _of_rows(usual: Any) -> Any:
+    """A state of the trial's batch."""
+    if isinstance(usual, Tensor):
+        return usual[:, :1].expand(-1, ROWS, *usual.shape[2:]).contiguous()
+    return tuple(_of_rows(part) for part in usual)

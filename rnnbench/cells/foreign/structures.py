@@ -1,0 +1,59 @@
+"""A state of any structure: a tensor, or tuples, lists, dictionaries and dataclasses of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from rnnbench.cells import CellError
+
+MAX_DEPTH = 20  # of a state; a deeper one contains itself
+
+
+def tensors_of(state: Any, depth: int = 0) -> list[Tensor]:
+    """All tensors of a state in order. Raises CellError if it holds something else, or contains itself."""
+    if isinstance(state, Tensor):
+        return [state]
+    if depth == MAX_DEPTH:
+        raise CellError(f"its state is nested more than {MAX_DEPTH} deep; does it contain itself?")
+    return [tensor for part in _parts(state).values() for tensor in tensors_of(part, depth + 1)]
+
+
+def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
+    """The inverse of `tensors_of`: these tensors in the structure of another state."""
+    if isinstance(like, Tensor):
+        return next(tensors)
+    new = {name: rebuilt(part, tensors) for name, part in _parts(like).items()}
+    if isinstance(like, Mapping):
+        return new
+    if isinstance(like, list):
+        return list(new.values())
+    if isinstance(like, tuple):
+        return type(like)(*new.values()) if hasattr(like, "_fields") else tuple(new.values())
+    return replace(like, **new)
+
+
+def is_alike(state: Any, other: Any) -> bool:
+    """Whether two states have the same structure, and tensors of the same shapes and types."""
+    if isinstance(state, Tensor) or isinstance(other, Tensor):
+        both = isinstance(state, Tensor) and isinstance(other, Tensor)
+        return both and state.shape == other.shape and state.dtype == other.dtype
+    try:
+        parts, others = _parts(state), _parts(other)
+    except CellError:
+        return False
+    is_named = isinstance(state, Mapping) or is_dataclass(state)
+    if (is_named or isinstance(other, Mapping) or is_dataclass(other)) and type(state) is not type(other):
+        return False
+    return parts.keys() == others.keys() and all(is_alike(parts[name], others[name]) for name in parts)
+
+
+def _parts(state: Any) -> Mapping[Any, Any]:
+    if isinstance(state, Mapping):
+        return state
+    if isinstance(state, tuple | list):
+        return dict(enumerate(state))
+    if is_dataclass(state) and not isinstance(state, type):
+        return {field.name: getattr(state, field.name) for field in fields(state)}
+    raise CellError(f"its state holds {type(state).__name__}; expected tensors, in tuples, lists, dicts or dataclasses")

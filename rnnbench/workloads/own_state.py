@@ -1,0 +1,83 @@
+"""User's cells and modules made callable in the usual way, with the state that they begin with."""
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.foreign.calls import adapt
+from rnnbench.cells.foreign.layers import adapt_layer
+from rnnbench.cells.states import State, output, tensors, to_cell
+from rnnbench.store.records import LAYERS, Workload
+from rnnbench.workloads.bodies import Cells, TorchLayer
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.model import SequenceModel
+
+FEEDS_BACK = ("one_to_many", "encoder_decoder")
+
+
+def adapted(model: SequenceModel, input: Tensor, usual: State, workload: Workload) -> tuple[State, str]:
+    """Make a model of a user's own class callable in the usual way, and its head fit the outputs.
+
+    `input`: (steps, batch, input); `usual`: the state in torch.nn's form. Returns the first state in that form, and why
+    outputs can't be compared with the reference's; empty if nothing is known. Raises CellError if layers keep states of
+    unlike sizes, and Skip if the task needs a state and the module takes none.
+    """
+    state, why, width = usual, "", workload.directions * workload.hidden_size
+    for body in model.bodies:
+        # A decoder begins with the encoder's final state, and reads its own outputs.
+        given = input if body is model.body else input.new_zeros(1, input.shape[1], workload.output_size)
+        if isinstance(body, Cells):
+            own = _of_cells(body, given[0], usual)
+            if own is not None:
+                width = workload.directions * own[0].shape[-1]
+                if [part.shape for part in own] != [part.shape for part in tensors(usual)]:
+                    state = own[0] if len(own) == 1 else tuple(own)
+                    why = f"its state is not that of {_reference(workload)}"
+        elif (found := _of_layer(body, given, usual, workload)) is not None:
+            width, why = found
+    if width != model.head.in_features:
+        why = why or f"its outputs have {width} features where those of {_reference(workload)} have another number"
+        weight = model.head.weight
+        model.head = nn.Linear(width, model.head.out_features, dtype=weight.dtype, device=weight.device)
+    if why and workload.reference == "none":
+        why = "there is no reference"
+    return state, why and f"not compared: {why}"
+
+
+def _reference(workload: Workload) -> str:
+    return LAYERS.get(workload.reference, "the reference")
+
+
+def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload) -> tuple[int, str] | None:
+    """The features of an adapted module's outputs, and why they can't be compared; None for a usual one."""
+    found = adapt_layer(body.layer, input, usual)
+    if found is None:
+        return None
+    if found.call.takes_state:
+        return found.width, ""
+    if workload.task in FEEDS_BACK:
+        raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
+    body.has_state = False
+    return found.width, "it takes no state"
+
+
+def _of_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
+    """The first state of each tensor for all cells, (layers * directions, batch, ...); None if all are usual."""
+    of_one = tuple(part[:1] for part in tensors(usual))
+    usual_of_one = to_cell(of_one[0] if isinstance(usual, Tensor) else of_one, stacked=False)
+    states: list[tuple[Tensor, ...] | None] = []
+    for first in range(0, len(body.cells), body.directions):
+        found = [adapt(cell, input, usual_of_one) for cell in body.cells[first : first + body.directions]]
+        states += found
+        shown = [output(usual_of_one, stacked=False) if state is None else state[0] for state in found]
+        input = torch.cat([torch.zeros_like(each) for each in shown], dim=-1)
+    if all(state is None for state in states):
+        return None
+    shapes = {None if state is None else tuple(part.shape for part in state) for state in states}
+    if len(shapes) > 1:
+        raise CellError(
+            f"{type(body.cells[0]).__name__} keeps states of unlike sizes in its layers or directions; "
+            "expected num_layers = 1 and one direction"
+        )
+    parts = zip(*(state for state in states if state is not None), strict=True)
+    return [torch.stack(list(part)) for part in parts]

@@ -1,0 +1,211 @@
+"""Cells as strangers write them, none of which has the form that rnnbench's own have."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Tutorial(nn.Module):
+    """The tutorial's class: three sizes, an output beside the state, and a state for one sequence."""
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.to_hidden = nn.Linear(input_size + hidden_size, hidden_size)
+        self.to_output = nn.Linear(input_size + hidden_size, output_size)
+
+    def forward(self, input: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat((input, hidden), 1)
+        return torch.log_softmax(self.to_output(both), dim=1), torch.tanh(self.to_hidden(both))
+
+    def init_hidden(self) -> Tensor:
+        return torch.zeros(1, self.hidden_size)
+
+
+class Base(nn.Module):
+    """One product for each sum of input and state."""
+
+    def __init__(self, input_size: int, hidden_size: int, width: int = 0) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.x = nn.Linear(input_size, hidden_size)
+        self.h = nn.Linear(width or hidden_size, hidden_size)
+
+    def new(self, input: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.x(input) + self.h(h))
+
+
+class WithoutState(Base):
+    """Takes no state in the first step."""
+
+    def forward(self, input: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        h = input.new_zeros(len(input), self.hidden_size) if state is None else state
+        h = self.new(input, h)
+        return h, h
+
+
+class Keyword(Base):
+    """Takes its state by name alone."""
+
+    def forward(self, x: Tensor, *, hx: Tensor | None = None) -> Tensor:
+        return self.new(x, x.new_zeros(len(x), self.hidden_size) if hx is None else hx)
+
+
+class Apart(Base):
+    """Takes and gives each part of its state by itself."""
+
+    def forward(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        c = 0.5 * c + self.new(input, h)
+        return torch.tanh(c), c
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros(batch_size, self.hidden_size), torch.ones(batch_size, self.hidden_size)
+
+
+class Named(Base):
+    """Keeps a dictionary."""
+
+    def forward(self, input: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        h = self.new(input, state["h"])
+        return 2 * h, {"h": h, "sum": state["sum"] + h.sum(dim=1, keepdim=True)}
+
+    def init_state(self, batch_size: int) -> dict[str, Tensor]:
+        return {"h": torch.zeros(batch_size, self.hidden_size), "sum": torch.zeros(batch_size, 1)}
+
+
+@dataclass
+class Memory:
+    """A matrix beside a vector."""
+
+    matrix: Tensor
+    h: Tensor
+
+
+class Matrix(Base):
+    """Keeps a dataclass with a matrix for each sequence, and shows its second tensor."""
+
+    def forward(self, input: Tensor, state: Memory) -> Memory:
+        h = self.new(input, state.h) + torch.einsum("bij,bj->bi", state.matrix, state.h)
+        return Memory(0.9 * state.matrix + 0.1 * h[:, :, None] * h[:, None, :], torch.tanh(h))
+
+    def initial_state(self, batch_size: int) -> Memory:
+        size = self.hidden_size
+        return Memory(torch.zeros(batch_size, size, size), torch.zeros(batch_size, size))
+
+
+class Sized(Base):
+    """Says how large its state is, which is not its hidden size."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, width=2 * hidden_size)
+        self.state_size = 2 * hidden_size
+        self.out = nn.Linear(hidden_size, hidden_size + 1)
+
+    def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.new(input, state)
+        return self.out(h), torch.cat((h, state[:, : self.hidden_size]), dim=1)
+
+
+class Four(Base):
+    """Keeps a list of four tensors."""
+
+    def forward(self, input: Tensor, state: list[Tensor] | None = None) -> list[Tensor]:
+        state = state or [input.new_zeros(len(input), self.hidden_size)] * 4
+        h = self.new(input, sum(state[1:], start=state[0]) / 4)
+        return [h, *state[:3]]
+
+
+class Other(Base):
+    """Names its sizes in another order, and needs one more."""
+
+    def __init__(self, units: int, in_features: int, *, theta: int, norm: bool = False) -> None:
+        super().__init__(in_features, units)
+        self.theta, self.norm = theta, norm
+
+    def forward(self, input: Tensor, h: Tensor) -> Tensor:
+        h = self.new(input, h) / self.theta
+        return h / (1 + h.norm(dim=1, keepdim=True)) if self.norm else h
+
+
+class Unused(Base):
+    """Has a parameter that no gradient reaches."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, input: Tensor, h: Tensor) -> Tensor:
+        return self.new(input, h)
+
+
+class Picky(Base):
+    """Does not take every size."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        raise ValueError(f"hidden_size {hidden_size} is not a power of two")
+
+
+class Three(Base):
+    """Says how many tensors its state has."""
+
+    states = 3
+
+    def forward(self, input: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        h, one, two = state
+        return self.new(input, h + two), h, one
+
+
+def built(input_size: int, hidden_size: int) -> nn.Module:
+    """A function that builds a cell."""
+    return Keyword(input_size, hidden_size)
+
+
+class Changing(Base):
+    """Its state grows in every step."""
+
+    def forward(self, input: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = input.new_zeros(len(input), self.hidden_size) if state is None else state
+        return self.new(input, state[:, -self.hidden_size :]), torch.cat((state, state[:, :1]), dim=1)
+
+
+class Circular(Base):
+    """Its state contains itself."""
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        return self.new(input, state[0]), state
+
+    def initial_state(self, batch_size: int) -> list[Any]:
+        state: list[Any] = [torch.zeros(batch_size, self.hidden_size)]
+        state.append(state)
+        return state
+
+
+def not_a_module(input_size: int, hidden_size: int) -> int:
+    """A function that builds no module."""
+    return input_size + hidden_size
+
+
+class BatchFirst(nn.Module):
+    """Has the batch first, does not say so, and gives its outputs alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.GRU(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(x)[0]
+        return outputs
+
+
+class WithoutOwnState(nn.Module):
+    """Gives a state of another form, which can't be given back."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(input_size, hidden_size + 1)
+
+    def forward(self, x: Tensor, mask: None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs, (h, _) = self.layer(x)
+        return outputs, {"h": h}

@@ -1,0 +1,137 @@
+"""Each awkward cell runs as it is, computes what it would by itself, and can be trained."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError, with_arguments
+from rnnbench.cells.foreign.calls import KEPT, adapt
+from rnnbench.cells.foreign.structures import tensors_of
+from rnnbench.store.records import Case
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
+from tests import workload as small
+from tests.cells.foreign import awkward
+from tests.cells.foreign.awkward import Apart, Four, Keyword, Matrix, Named, Sized, Tutorial, WithoutState
+
+FILE = Path(awkward.__file__)
+KINDS = ("Tutorial", "WithoutState", "Keyword", "Apart", "Named", "Matrix", "Sized", "Four", "Three", "Unused", "built")
+OTHER = with_arguments("awkward.py:Other", {"theta": 4, "norm": True})
+
+
+def case(name: str, **changes: Any) -> Case:
+    cell = name if ":" in name else f"awkward.py:{name}"
+    return Case(cell, "loop", small.workload(**changes))
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("reference", ["none", "lstm", "gru"])
+@pytest.mark.parametrize("name", [*KINDS, OTHER])
+def test_it_runs_as_it_is(name: str, reference: Any, phase: Any) -> None:
+    measurement = observe(build(case(name, reference=reference, phase=phase), FILE.parent))
+    assert measurement.parity.startswith("not compared: ")
+    assert measurement.metrics["operators"] > 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("cell", "tensors", "shown"),
+    [
+        (Tutorial(4, 6, 3), 2, 3),
+        (WithoutState(4, 6), 1, 6),
+        (Keyword(4, 6), 1, 6),
+        (Apart(4, 6), 2, 6),
+        (Named(4, 6), 3, 6),
+        (Matrix(4, 6), 2, 6),
+        (Sized(4, 6), 2, 7),
+        (Four(4, 6), 4, 6),
+    ],
+)
+def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown: int, batch_size: int) -> None:
+    torch.manual_seed(0)
+    mine: Any = copy.deepcopy(cell)
+    input = torch.randn(batch_size, 4)
+    state = adapt(mine, input, tuple(torch.randn(batch_size, 6) for _ in range(9)))
+    assert state is not None
+    assert len(state) == tensors
+    assert state[0].shape == (batch_size, shown)
+    flat: Any = state if len(state) > 1 else state[0]
+    call = getattr(mine, KEPT)
+    own = call._own(list(state))
+    for _ in range(3):
+        flat = mine(input, flat)
+        result = call._called(cell, input, own)
+        output, own = call._split(result)
+        expected = list(tensors_of(own))
+        parts = [flat] if isinstance(flat, Tensor) else list(flat)
+        assert sum(any(torch.equal(part, tensor) for part in parts) for tensor in expected) == len(expected)
+        if output is not None:
+            torch.testing.assert_close(parts[0], output)
+    changed = copy.deepcopy(mine)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.zero_()
+    assert not torch.equal(tensors_of(changed(input, flat))[0], tensors_of(mine(input, flat))[0])
+
+
+def test_a_parameter_that_no_gradient_reaches_is_noted() -> None:
+    measurement = observe(build(case("Unused", reference="gru", phase="training"), FILE.parent))
+    assert measurement.parity.endswith("as torch.nn.GRUCell does; no gradient reaches scale")
+
+
+def test_layers_and_both_directions_have_a_state_each() -> None:
+    wide = case("Apart", num_layers=2, bidirectional=True, reference="none", phase="training", batch_size=3)
+    built = build(wide, FILE.parent)
+    assert [tuple(part.shape) for part in built.layer_state] == [(4, 3, 6), (4, 3, 6)]
+    assert float(built.layer_state[1].min()) == 1.0  # as `initial_state` says
+    observe(built)
+
+
+def test_a_state_like_torch_nn_s_is_compared_with_it(tmp_path: Path) -> None:
+    source = """
+from torch import nn
+class Mine(nn.LSTMCell):
+    def forward(self, input, state=None):
+        h, c = super().forward(input, state)
+        return h, (h, c)
+"""
+    (tmp_path / "mine.py").write_text(source)
+    measurement = observe(build(Case("mine.py:Mine", "loop", small.workload(reference="lstm")), tmp_path))
+    assert measurement.parity == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Changing", "Changing: its new h is a tuple of 2 where a tensor"),
+        ("Circular", "Circular.initial_state: its state is nested more than 20 deep; does it contain itself?"),
+        ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
+        ("Other", "'theta'; give what it needs in the sweep: arguments = {NAME = VALUE}"),
+        (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new h has infinite values"),
+        ("Picky", "Picky(5, 6) can't be built: ValueError: hidden_size 6 is not a power of two (awkward.py:"),
+        (with_arguments("awkward.py:Base", {"depth": 2}), "has no argument depth; take it out of `arguments`"),
+    ],
+)
+def test_what_can_not_be_run_is_told_in_words(name: str, words: str) -> None:
+    with pytest.raises((CellError, ZeroDivisionError, TypeError, IndexError)) as raised:
+        observe(build(case(name, reference="none"), FILE.parent))
+    assert words in f"{type(raised.value).__name__}: {raised.value}"
+
+
+def test_a_layer_of_another_size_says_that_one_layer_is_expected(tmp_path: Path) -> None:
+    source = """
+import torch
+from torch import nn
+class Mine(nn.RNNCell):
+    def forward(self, input, state=None):
+        h = super().forward(input, None if state is None else state[0])
+        return h, input
+"""
+    (tmp_path / "mine.py").write_text(source)
+    build(Case("mine.py:Mine", "loop", small.workload(reference="none")), tmp_path)
+    with pytest.raises(CellError, match="keeps states of unlike sizes in its layers or directions; expected num_lay"):
+        build(Case("mine.py:Mine", "loop", small.workload(reference="none", num_layers=2)), tmp_path)
