@@ -9,8 +9,6 @@ from rnnbench.cli.options import Duration, File, Text, device_option, only_optio
 from rnnbench.cli.typed import typed
 from rnnbench.errors import UserError
 
-SIZES = "quick"  # the suite that gives the sizes for a class without a suite
-
 
 @click.command(short_help="Find the fastest way to run each cell, and hand it back.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
@@ -29,6 +27,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save fast_gru.py
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
+    from rnnbench.cell_suite import SIZES, is_cell
     from rnnbench.harness.fastest.cases import wanted
     from rnnbench.harness.fastest.found import search
     from rnnbench.harness.fastest.saved import importable, source
@@ -37,7 +36,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     if save is not None and save.exists():
         raise UserError(f"{save}: there is such a file already; give the name of a new one")
-    is_class = ":" in suite and not Path(suite).exists()
+    is_class = is_cell(suite)
     chosen = read_suite(SIZES if is_class else suite)
     cases = [case for group in selected(chosen, only, device, yes=True) for case in group.cases]
     root = Path.cwd() if is_class else chosen.file.parent

@@ -3,7 +3,17 @@
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import device_option, only_option, read_suite, selected, suite_argument, yes_option
+from rnnbench.cli.options import (
+    Text,
+    device_option,
+    only_option,
+    read_suite_or_cell,
+    reference_option,
+    selected,
+    sequence_option,
+    suite_names,
+    yes_option,
+)
 from rnnbench.errors import UserError
 from rnnbench.text import printable
 
@@ -71,21 +81,34 @@ def list_metrics() -> None:
         output.say(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
 
 
-@list_.command("cases", short_help="The cases of SUITE, one a line.")
-@suite_argument
+@list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
+@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
+@reference_option
+@sequence_option
 @only_option
 @device_option
 @yes_option
-def list_cases(suite: str, only: tuple[str, ...], device: str | None, yes: bool) -> None:
+def list_cases(
+    suite: str, reference: str | None, sequence: bool, only: tuple[str, ...], device: str | None, yes: bool
+) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
+
+    Also tells which cells their files do not define.
 
     \b
     Example:
       rnnbench list cases quick --only 'cell=gru batch_size=1'
     """
+    from rnnbench.cell_suite import missing_name
+    from rnnbench.cells import file_of, is_own
     from rnnbench.expressions import expression
 
-    groups = selected(read_suite(suite), only, device, yes=yes)
+    chosen = read_suite_or_cell(suite, reference, sequence=sequence)
+    groups = selected(chosen, only, device, yes=yes)
     for group in groups:
         for case in group.cases:
             output.say(expression(case))
+    for cell in dict.fromkeys(case.cell for group in groups for case in group.cases):
+        file = chosen.file.parent / file_of(cell) if is_own(cell) else None
+        if file is not None and file.suffix == ".py" and (fault := missing_name(file, cell)):
+            output.tell(printable(fault))

@@ -10,8 +10,8 @@ from rnnbench.cli import output
 from rnnbench.cli.options import File, Text
 
 
-@click.command("new-cell", short_help="Write a cell to start from, and a suite for it.")
-@click.argument("name", type=Text())
+@click.command("new-cell", short_help="Write a cell to start from and a suite, or a suite for your cell.")
+@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=Text())
 @click.option(
     "--reference",
     type=click.Choice(["rnn", "lstm", "gru", "none"]),
@@ -24,12 +24,21 @@ from rnnbench.cli.options import File, Text
 def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
 
-    \b
-    Example:
-      rnnbench new-cell MyLSTM --reference lstm
-    """
-    from rnnbench.new_cell import write_cell
+    For a class that exists, or a function that builds a module, write only the suite.
 
+    \b
+    Examples:
+      rnnbench new-cell MyLSTM --reference lstm
+      rnnbench new-cell lmu.py:LMUCell --reference lstm
+    """
+    from rnnbench.cell_suite import is_cell
+    from rnnbench.new_cell import write_cell, write_suite
+
+    if is_cell(name):
+        suite = write_suite(name, reference, out, whole=sequence)
+        run = shlex.join(["rnnbench", "run", str(suite)])
+        output.say(f"{suite} measures {name}:\n  {run}\n  rnnbench report results/{suite.stem}-*")
+        return
     module, suite = write_cell(name, reference, out, whole=sequence)
     output.say(
         f"{module} works as it is; change its equations, and measure it with {suite}:\n"

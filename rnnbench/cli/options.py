@@ -90,6 +90,17 @@ def read_suite(name: str) -> "Suite":
     return suite
 
 
+def read_suite_or_cell(name: str, reference: str | None, *, sequence: bool) -> "Suite":
+    """Read the suite that the command line names, or make that of a class, which alone takes the other two options."""
+    from rnnbench.cell_suite import is_cell, of_cell
+
+    if is_cell(name):
+        return of_cell(name, reference or "none", whole=sequence)
+    if reference is not None or sequence:
+        raise click.UsageError("--reference and --sequence are for FILE.py:CELL; a suite names its own in its file")
+    return read_suite(name)
+
+
 def selected(suite: "Suite", only: tuple[str, ...], device: str | None, *, yes: bool) -> "list[Group]":
     """The cases of a suite that the command line selects, in groups."""
     from rnnbench import suites
@@ -109,6 +120,14 @@ def adding(words: str, to: type[Exception]) -> Iterator[None]:
         raise type(error)(f"{error} {words}") from None
 
 
+reference_option = click.option(
+    "--reference",
+    type=click.Choice(["rnn", "lstm", "gru", "none"]),
+    help="The torch.nn layer that a cell without a suite is timed against. [default: none]",
+)
+sequence_option = click.option(
+    "--sequence", is_flag=True, help="The class without a suite runs the whole sequence, as torch.nn.LSTM does."
+)
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)
 only_option = click.option(
     "--only",

@@ -15,9 +15,11 @@ from rnnbench.cli.options import (
     device_option,
     only_option,
     out_option,
-    read_suite,
+    read_suite_or_cell,
+    reference_option,
     selected,
-    suite_argument,
+    sequence_option,
+    suite_names,
     yes_option,
 )
 from rnnbench.cli.outcome import refuse_nothing
@@ -35,8 +37,10 @@ MAX_GROUPS_PER_JOB = 1_000_000
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
 
-@click.command(short_help="Measure SUITE: times, and ratios to torch.nn.")
-@suite_argument
+@click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
+@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
+@reference_option
+@sequence_option
 @out_option
 @only_option
 @device_option
@@ -68,6 +72,8 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @yes_option
 def run(
     suite: str,
+    reference: str | None,
+    sequence: bool,
     out: Path,
     only: tuple[str, ...],
     device: str | None,
@@ -82,12 +88,15 @@ def run(
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print each case's time and ratio to torch.nn.
 
+    A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
+
     With --executor slurm, --budget and --precision hold in each job, whose time limit is the budget and some minutes.
     All jobs are on machines of one kind, that of the first. Jobs that are lost are sent again, twice.
 
     \b
     Examples:
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
+      rnnbench run lmu.py:LMUCell --reference lstm
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
@@ -97,7 +106,7 @@ def run(
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
-    chosen = read_suite(suite)
+    chosen = read_suite_or_cell(suite, reference, sequence=sequence)
     groups = selected(chosen, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in given.items() if value is not None})

@@ -1,12 +1,17 @@
 """A cell to start from: a small file that works, and a suite that measures it."""
 
+import json
 import keyword
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from rnnbench.cell_suite import of_cell
+from rnnbench.cells import file_of, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.records import LAYERS, Reference
 
@@ -43,22 +48,53 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
     return files
 
 
+def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -> Path:
+    """Write `<name>.toml`, a suite for an existing class, into a folder; returns its path.
+
+    Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
+    """
+    of_cell(cell, reference, whole=whole)  # names what is wrong
+    where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
+    if where.endswith(".py"):
+        relative = os.path.relpath(Path(where).resolve(), folder.resolve())
+        cell = cell.replace(where, Path(relative).as_posix(), 1)
+    text = _render("suite.toml.jinja", _facts(name, cell, reference, whole=whole, is_hoistable=False))
+    file = folder / f"{name}.toml"
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise UserError(f"{file} already exists; choose another folder") from None
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    return file
+
+
 def render(name: str, reference: Reference, *, whole: bool) -> tuple[str, str]:
     """The texts of the two files."""
+    facts = _facts(name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
+    return _render(f"{reference}.py.jinja", facts), _render("suite.toml.jinja", facts)
+
+
+def _facts(name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "cell": json.dumps(cell),
+        "step": f"{name}Step" if whole else name,  # the class that takes one step
+        "whole": whole,
+        "is_hoistable": is_hoistable,
+        "reference": reference,
+        "layer": LAYERS.get(reference, ""),
+    }
+
+
+def _render(template: str, facts: dict[str, Any]) -> str:
     templates = Environment(
         loader=PackageLoader("rnnbench.new_cell"),
-        autoescape=False,  # Python and TOML, from a name that was checked
+        autoescape=False,  # Python and TOML, from names that were checked
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    facts = {
-        "name": name,
-        "step": f"{name}Step" if whole else name,  # the class that takes one step
-        "whole": whole,
-        "reference": reference,
-        "layer": LAYERS.get(reference, ""),
-    }
-    texts = [templates.get_template(file).render(facts) for file in (f"{reference}.py.jinja", "suite.toml.jinja")]
-    return texts[0], texts[1]
+    return templates.get_template(template).render(facts)

@@ -1,0 +1,81 @@
+"""The suite of a single class that has none: its cell at the sizes of `quick`."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from rnnbench import suites
+from rnnbench.cells import file_of, is_own, parsed
+from rnnbench.errors import UserError
+from rnnbench.store.names import SUITE
+from rnnbench.suite_file import SuiteFile
+from rnnbench.suites import Suite
+
+SIZES = "quick"  # the suite that gives the sizes
+
+
+def is_cell(name: str) -> bool:
+    """Whether a name is FILE.py:CELL or PACKAGE:CELL, and not a suite's file."""
+    return is_own(name) and not Path(name).exists()
+
+
+def of_cell(cell: str, reference: str, *, whole: bool) -> Suite:
+    """The suite of a class or of a function that builds a module, against `reference`.
+
+    `whole`: it runs the whole sequence. Raises UserError if the file does not exist, or has no such name.
+    """
+    try:
+        where = file_of(cell)
+    except ValueError as error:
+        raise UserError(f"{cell}: {error}") from None
+    file = Path(where)
+    if where.endswith(".py"):
+        if not file.is_file():
+            raise UserError(f"{cell}: no file {file}; expected FILE.py:CELL")
+        if fault := missing_name(file, cell):
+            raise UserError(fault)
+        cell = cell.replace(where, file.name, 1)
+    quick = suites.read(SIZES).content
+    sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
+    sweep: dict[str, Any] = {"cell": cell, "reference": reference, **sizes}
+    sweep["implementation"] = ["sequence" if whole else "loop", "torch.nn"]
+    name = re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2]).strip("-")
+    content = {
+        "name": name if re.fullmatch(SUITE, name) else "cell",
+        "description": f"{cell} at the sizes of the suite `{SIZES}`",
+        "measure": quick.measure.model_dump(exclude_unset=True),
+        "sweep": [sweep],
+    }
+    return Suite(file, SuiteFile.model_validate(content))
+
+
+def missing_name(file: Path, cell: str) -> str:
+    """Why a file does not define a cell's name, as far as its text shows; empty if it does or may do so.
+
+    The file is not run. One that can't be parsed, or that takes all names of another module, may define any name.
+    """
+    name = parsed(cell)[0].rpartition(":")[2]
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    defined: set[str] = set()
+    classes: list[str] = []
+    for node in body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef():
+                defined.add(node.name)
+                classes.append(node.name)
+            case ast.Import() | ast.ImportFrom():
+                defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            case ast.Assign() | ast.AnnAssign():
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                defined |= {target.id for target in targets if isinstance(target, ast.Name)}
+            case ast.Expr():
+                pass
+            case _:
+                return ""  # a condition, a loop: what it defines is not known
+    if name in defined or "*" in defined or "__getattr__" in defined:
+        return ""
+    return f"{cell}: {file.name} has no class or function {name}; it has {', '.join(classes) or 'none'}"

@@ -1,0 +1,101 @@
+"""A class without a suite: what it is measured as, and how wrong names are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench import cell_suite, suites
+from tests.cells.foreign import awkward
+from tests.test_cli import in_process
+
+FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a stranger's file in it."""
+    (tmp_path / "awkward.py").write_bytes(Path(awkward.__file__).read_bytes())
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("whole", "implementation"), [(False, "loop"), (True, "sequence")])
+def test_it_has_the_sizes_of_quick(implementation: Any, whole: bool) -> None:
+    suite = cell_suite.of_cell("awkward.py:Other(theta=3)", "gru", whole=whole)
+    quick = suites.read("quick").content
+    [sweep] = suite.content.sweep
+    assert (suite.name, sweep.cell, sweep.reference) == ("Other", ("awkward.py:Other(theta=3)",), "gru")
+    assert sweep.implementation == (implementation, "torch.nn")
+    assert (sweep.batch_size, sweep.hidden_size) == (quick.sweep[0].batch_size, quick.sweep[0].hidden_size)
+    assert suite.settings == quick.measure
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("class Mine: ...", ""),
+        ("def Mine(): ...", ""),
+        ("from other import Theirs as Mine", ""),
+        ("from other import *", ""),
+        ("Mine = make()", ""),
+        ("Mine: type = make()", ""),
+        ("if True:\n    class Mine: ...", ""),
+        ("def __getattr__(name): ...", ""),
+        ("class Mine(", ""),  # running it says what is wrong
+        ("class Yours: ...\n'a text'", "f.py:Mine: f.py has no class or function Mine; it has Yours"),
+        ("", "f.py:Mine: f.py has no class or function Mine; it has none"),
+    ],
+)
+def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, fault: str) -> None:
+    file = tmp_path / "f.py"
+    file.write_text(text)
+    assert cell_suite.missing_name(file, "f.py:Mine") == fault
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["run", "nowhere.py:Mine"], "no file nowhere.py; expected FILE.py:CELL"),
+        (["run", "awkward.py:Nothing"], "awkward.py has no class or function Nothing; it has Tutorial, "),
+        (["run", "awkward.py:Other(3)"], "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
+        (["run", "quick", "--reference", "gru"], "--reference and --sequence are for FILE.py:CELL"),
+        (["list", "cases", "quick", "--sequence"], "--reference and --sequence are for FILE.py:CELL"),
+        (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
+        (["new-cell", "awkward.py:Named", "--out", "nowhere"], "nowhere: can't be written: No such file or directory"),
+    ],
+)
+def test_wrong_names_and_options_are_told_and_nothing_is_written(command: list[str], words: str) -> None:
+    result = in_process(*command, cwd=Path())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["awkward.py", "below"]
+
+
+def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
+    done = in_process("run", "awkward.py:Named", "--reference", "gru", *FEW, "--budget", "5s", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["awkward.py:Named"]["parity"] == "not compared: its state is not that of torch.nn.GRU"
+    assert rows["awkward.py:Named"]["ratio"] > 0
+    assert rows["torch.nn.GRU"]["ratio"] == 1
+    for where, cell in ((".", "awkward.py:Named"), ("below", "../awkward.py:Named")):
+        done = in_process("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        [sweep] = suites.read(str(folder / where / "Named.toml")).content.sweep
+        assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
+    again = in_process("new-cell", "awkward.py:Named", cwd=folder)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "Named.toml already exists; choose another folder" in again.stderr
+    listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
+    assert [line.partition(" ")[0] for line in listed.stdout.splitlines()] == [
+        "cell=awkward.py:Named",
+        "cell=torch.nn.GRU",
+    ]
+    (folder / "awkward.py").write_text("class Other: ...")
+    listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
+    assert "awkward.py has no class or function Named; it has Other" in listed.stderr
