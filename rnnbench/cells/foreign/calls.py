@@ -13,6 +13,7 @@ step without a state.
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MethodType
 from typing import Any, Literal
 
@@ -42,36 +43,50 @@ class CellCall:
     giving: Giving
     shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the cell can be called as it is, with a state of another size or number of tensors."""
+        return (self.taking, self.giving, self.shown) == ("second", "state", 0) and self._is_flat
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the cell gives its output beside a usual state, which holds the output too."""
+        return (self.taking, self.giving, self.shown) == ("second", "output, state", 0) and self._is_flat
+
+    @cached_property
+    def _is_flat(self) -> bool:
+        """Whether the cell's own state is a tensor or a tuple of tensors, which needs no rebuilding in each step."""
+        return isinstance(self.like, Tensor) or (
+            type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like)
+        )
+
     def step(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
         """One step in the usual form."""
-        parts = [state] if isinstance(state, Tensor) else list(state)
-        own = self._own(parts)
-        output, new = self._split(self._called(forward, input, own))
-        tensors = tensors_of(new)
-        flat = [output, *tensors] if self.shown is None else self._shown_first(tensors)
-        return flat[0] if len(flat) == 1 else tuple(flat)
+        own = self.own((state,) if isinstance(state, Tensor) else state)
+        output, new = split(called(forward, input, own, self.taking, self.keyword), self.giving)
+        flat = self.flat(output, new)
+        return flat[0] if len(flat) == 1 else flat
 
-    def flat(self, output: Tensor, state: Any) -> tuple[Tensor, ...]:
+    def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """A state of the cell as it is passed around."""
-        tensors = tensors_of(state)
-        return (output, *tensors) if self.shown is None else tuple(self._shown_first(tensors))
-
-    def _own(self, parts: Sequence[Tensor]) -> Any:
-        if self.shown is None:
-            tensors = list(parts[1:])
+        if not self._is_flat:
+            tensors = tuple(tensors_of(state))
         else:
-            tensors = [*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :]]
-        return rebuilt(self.like, iter(tensors))
+            tensors = (state,) if isinstance(state, Tensor) else tuple(state)
+        if self.shown is None:
+            assert output is not None
+            return output, *tensors
+        return (tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]) if self.shown else tensors
 
-    def _shown_first(self, tensors: list[Tensor]) -> list[Tensor]:
-        assert self.shown is not None
-        return [tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]]
-
-    def _called(self, forward: Callable[..., Any], input: Tensor, own: Any) -> Any:
-        return called(forward, input, own, self.taking, self.keyword)
-
-    def _split(self, result: Any) -> tuple[Any, Any]:
-        return split(result, self.giving)
+    def own(self, parts: tuple[Tensor, ...]) -> Any:
+        """The inverse of `flat`: the cell's own state, without the output if that is no part of it."""
+        if self.shown is None:
+            parts = parts[1:]
+        elif self.shown:
+            parts = (*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :])
+        if not self._is_flat:
+            return rebuilt(self.like, iter(parts))
+        return parts[0] if isinstance(self.like, Tensor) else parts
 
 
 def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking, keyword: str) -> Any:
@@ -100,7 +115,7 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
     """Make a cell callable in the usual form, if it is not: its `forward` is replaced in this instance.
 
     `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the first state in the form in
-    which it is passed around, each tensor (batch, ...), or None if nothing had to be changed, or no way was found.
+    which it is passed around, each tensor (batch, ...), or None if the cell is usual, or no way was found.
     Raises CellError if the cell gives a first state that is not made of tensors.
     """
     if isinstance(cell, torch.jit.ScriptModule):
@@ -114,14 +129,20 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
     if found is None:
         return None
     call, first = found
-    setattr(cell, KEPT, call)
-    cell.forward = MethodType(_step, cell)
+    if not call.is_usual:
+        setattr(cell, KEPT, call)
+        cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
     return tuple(tensor[: len(input)].clone() for tensor in first)
 
 
 def _step(self: Any, input: Tensor, state: Any) -> Any:
     call: CellCall = getattr(self, KEPT)
     return call.step(lambda *given, **named: type(self).forward(self, *given, **named), input, state)
+
+
+def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
+    """The most common form by itself, since a microsecond counts in the step of a small cell."""
+    return type(self).forward(self, input, state)[1]
 
 
 def _is_usual(cell: nn.Module, input: Tensor, usual: Any) -> bool:

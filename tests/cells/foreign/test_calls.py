@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError, with_arguments
-from rnnbench.cells.foreign.calls import KEPT, adapt
+from rnnbench.cells.foreign.calls import KEPT, adapt, called, split
 from rnnbench.cells.foreign.structures import tensors_of
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
@@ -61,11 +61,10 @@ def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown
     assert state[0].shape == (batch_size, shown)
     flat: Any = state if len(state) > 1 else state[0]
     call = getattr(mine, KEPT)
-    own = call._own(list(state))
+    own = call.own(state)
     for _ in range(3):
         flat = mine(input, flat)
-        result = call._called(cell, input, own)
-        output, own = call._split(result)
+        output, own = split(called(cell, input, own, call.taking, call.keyword), call.giving)
         expected = list(tensors_of(own))
         parts = [flat] if isinstance(flat, Tensor) else list(flat)
         assert sum(any(torch.equal(part, tensor) for part in parts) for tensor in expected) == len(expected)
@@ -76,6 +75,22 @@ def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown
         for parameter in changed.parameters():
             parameter.zero_()
     assert not torch.equal(tensors_of(changed(input, flat))[0], tensors_of(mine(input, flat))[0])
+
+
+class Usual(nn.Module):
+    """A plain cell with three tensors of its own sizes."""
+
+    def forward(self, input: Tensor, state: Any = None) -> Any:
+        h, one, two = state or (input.new_zeros(len(input), size) for size in (6, 1, 2))
+        return h + input.sum(), one + 1, two
+
+
+def test_a_plain_cell_with_a_state_of_its_own_is_left_as_it_is() -> None:
+    cell, input = Usual(), torch.randn(2, 4)
+    state = adapt(cell, input, torch.randn(2, 6))
+    assert state is not None
+    assert [tuple(part.shape) for part in state] == [(2, 6), (2, 1), (2, 2)]
+    assert "forward" not in vars(cell)
 
 
 def test_a_parameter_that_no_gradient_reaches_is_noted() -> None:
