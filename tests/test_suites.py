@@ -158,8 +158,8 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "measure.windows: 3: input should be a multiple of 2",
         "measure.cold_cache: 'yes': input should be a valid boolean",
         "defaults.batchsize: unknown key (did you mean 'batch_size'?)",
-        "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, prepacked, cudagraph, "
-        "sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised (did you mean 'loop'?)",
+        "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, prepacked, scan, "
+        "cudagraph, sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised (did you mean 'loop'?)",
         "sweep[0].seq_len[0]: 0 is not a whole number of 1 or more",
         "sweep[0].hidden_size: empty; expected at least one value",
         "sweep[0].output_size[0]: '3' is not a whole number of 1 or more",

@@ -48,6 +48,14 @@ class CellSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of its constructor, beside the sizes
 
 
+def _other(target: str, nearest: Reference, about: str) -> CellSpec:
+    """A cell that is timed against the layer of torch.nn that is nearest to it, and computes something else."""
+    layer = TORCH_OWN["torch.nn"][nearest]
+    return CellSpec(
+        f"rnnbench.cells.{target}", nearest, about, unequal=f"not compared: another recurrence than {layer}"
+    )
+
+
 CELLS: dict[str, CellSpec] = {
     "vanilla": CellSpec("rnnbench.cells.vanilla:VanillaCell", "rnn", "Elman cell, input and state weighted apart"),
     "combined": CellSpec("rnnbench.cells.combined:CombinedCell", "rnn", "Elman cell, one weight over [input; state]"),
@@ -61,6 +69,15 @@ CELLS: dict[str, CellSpec] = {
     ),
     "lstm": CellSpec("rnnbench.cells.lstm:LSTMCell", "lstm", "long short-term memory"),
     "gru": CellSpec("rnnbench.cells.gru:GRUCell", "gru", "gated recurrent unit"),
+    "min_gru": _other("min_gru:MinGRUCell", "gru", "minimal GRU: gates see only the input, so it can be scanned"),
+    "min_lstm": _other("min_lstm:MinLSTMCell", "lstm", "minimal LSTM: gates see only the input; it can be scanned"),
+    "s_lstm": _other("s_lstm:SLSTMCell", "lstm", "sLSTM of xLSTM: exponential gates, normalised"),
+    "lstm_layer_norm": _other("lstm_layer_norm:LSTMLayerNormCell", "lstm", "LSTM with layer normalisation"),
+    "lstm_peephole": _other("lstm_peephole:LSTMPeepholeCell", "lstm", "LSTM whose gates see the cell's state"),
+    "ind_rnn": _other("ind_rnn:IndRNNCell", "rnn", "IndRNN: each unit sees only its own state"),
+    "ugrnn": _other("ugrnn:UGRNNCell", "gru", "update gate network: a GRU with one gate"),
+    "lmu": _other("lmu:LMUCell", "lstm", "Legendre memory unit"),
+    "diagonal": _other("diagonal:DiagonalCell", "rnn", "diagonal linear recurrence, as LRU and S4D; it can be scanned"),
 }
 
 

@@ -17,6 +17,7 @@ Implementation = Literal[
     "transposed",
     "compiled",
     "prepacked",
+    "scan",
     "cudagraph",
     "sequence",
     "torch.nn-cell",

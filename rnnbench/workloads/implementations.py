@@ -42,6 +42,12 @@ def hoisted(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tup
     return _steps(cell.advance, cell.project(input).unbind(0), state, way)
 
 
+def scan(cell: Any, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
+    """All steps at once, for a recurrence that is linear in its state: the cell's own `scan`."""
+    outputs, final = cell.scan(input.flip(0) if way.reverse else input, state)
+    return outputs.flip(0) if way.reverse else outputs, final
+
+
 def eager(cell: nn.Module, input: Tensor, state: State, way: SequenceOptions) -> tuple[Tensor, State]:
     """`hoisted` if the cell supports it, else `loop`: the base of the faster implementations."""
     return (hoisted if can_hoist(cell) else loop)(cell, input, state, way)
@@ -113,6 +119,10 @@ def check_applies(case: Case) -> None:
             raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":
             raise Skip("a recorded graph accepts one batch size, but the last batch of an epoch may be smaller")
+        case "scan" if workload.lengths == "varied":
+            raise Skip("all sequences of a batch are scanned together, so they must be equally long")
+        case "scan" if workload.task == "one_to_many":
+            raise Skip("nothing to scan: each input is the previous output")
         case "hoisted" if workload.task == "one_to_many":
             raise Skip("nothing to hoist: each input is the previous output")
         case "torch.nn-padded" if workload.lengths == "equal":

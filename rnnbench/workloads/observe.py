@@ -6,13 +6,14 @@ from collections.abc import Callable
 from rnnbench.cells import is_own
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import Measurement, Phase
 from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes import calls, saved, summary
 from rnnbench.workloads.referee import suspicions
-from rnnbench.workloads.referee.agreement import largest_error
+from rnnbench.workloads.referee.agreement import largest_error, largest_error_to_loop
 
+COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
 # In this order: the first call of a process sets up much that the others must not count.
 PROBES: dict[str, Callable[[Built], Readings]] = {
     "summary": summary.probe,
@@ -81,5 +82,7 @@ def _check_parity(built: Built) -> tuple[str, float | None]:
     if built.case.is_reference:
         return "is the reference", None
     if built.unequal:
+        if built.is_of_cells and built.case.implementation != "loop" and built.case.workload.phase in COMPARED:
+            largest_error_to_loop(built)
         return built.unequal, None
     return "agrees", largest_error(built, built.input, as_timed=False)

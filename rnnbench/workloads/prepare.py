@@ -29,6 +29,7 @@ from rnnbench.workloads.implementations import (
     eager,
     hoisted,
     loop,
+    scan,
     transpose_weights,
 )
 from rnnbench.workloads.inputs import fixed, in_turn
@@ -48,6 +49,7 @@ RUNS: dict[Implementation, Run] = {
     "loop": loop,
     "torch.nn-cell": loop,
     "hoisted": hoisted,
+    "scan": scan,
     "transposed": eager,
     "cudagraph": eager,
 }
@@ -140,9 +142,11 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
         model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
     model.to(**placement)
     unequal = ""
-    if is_own(case.cell):
+    if is_own(case.cell) or is_other_recurrence(cell_spec):
         layer_state, unequal = adapted(model, input, layer_state, workload)
     unequal = unequal or _take_weights(case, cell_spec, model, reference)
+    if is_other_recurrence(cell_spec) and unequal and reference is not None and cell_spec is not None:
+        unequal = cell_spec.unequal
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)
     return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
@@ -162,11 +166,16 @@ def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
         transpose_weights(body, where=is_faster)
 
 
+def is_other_recurrence(cell_spec: CellSpec | None) -> bool:
+    """Whether a cell of rnnbench's own has a state and weights that no layer of torch.nn has."""
+    return cell_spec is not None and bool(cell_spec.unequal) and not cell_spec.stacked
+
+
 def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, reference: SequenceModel | None) -> str:
     """Give a model its reference's weights; returns why its outputs can't be compared, empty if they can."""
     if reference is None:
         return "not compared: there is no reference"
-    if is_own(case.cell):
+    if is_own(case.cell) or is_other_recurrence(cell_spec):
         return take(model, reference, case.workload.reference)
     model.load_state_dict(model_weights(model, dict(reference.named_parameters())))
     return "" if cell_spec is None else cell_spec.unequal
@@ -243,6 +252,8 @@ def _cells(
         cells = [_module(workload, cell_spec, factory, size) for size in sizes for _ in range(workload.directions)]
     if case.implementation == "hoisted" and not can_hoist(cells[0]):
         raise Skip("nothing to hoist: the cell has no `project` and `advance`")
+    if case.implementation == "scan" and not hasattr(cells[0], "scan"):
+        raise Skip("nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state")
     return Cells(
         cells,
         run,

@@ -31,7 +31,8 @@ def take(model: SequenceModel, reference: SequenceModel, layer: Reference) -> st
     weights = dict(reference.named_parameters())
     why = _why_unmapped(model.body, _below("body.layer.", weights), layer)
     if why:
-        model.head.load_state_dict(reference.head.state_dict())
+        if model.head.in_features == reference.head.in_features:
+            model.head.load_state_dict(reference.head.state_dict())
         return why
     mapped = model_weights(model, weights)
     with torch.no_grad():

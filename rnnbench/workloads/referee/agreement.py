@@ -9,11 +9,15 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rnnbench.cells import is_own
-from rnnbench.cells.parity import ComparedTensors, Sums, Tolerance, Weights, allowed, errors
+from rnnbench.cells.parity import ComparedTensors, Sums, Tolerance, Weights, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import Implementation, Phase, Workload
+from rnnbench.workloads.bodies import Cells
+from rnnbench.workloads.implementations import loop
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
+from rnnbench.workloads.phases import MODES, fixed_direction
 from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.tasks import feed_back
 from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
@@ -53,6 +57,45 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool) -> float:
         relative_errors = errors(candidate, built.reference, mapping, input, built.layer_state, compared)
     check_errors(relative_errors, built.case.workload)
     return max(relative_errors.values())
+
+
+def largest_error_to_loop(built: Built) -> float:
+    """Compare a case with a loop over its own cells, as it is timed; returns the largest relative error.
+
+    For a cell that can't be compared with a reference. Raises ParityError.
+    """
+    phase: Phase = "inference" if built.case.workload.phase == "inference" else "training"
+    model = built.model
+    bodies = [body for body in model.bodies if isinstance(body, Cells)]
+    runs, own_feed_back = [body.run for body in bodies], model.feed_back
+    with comparable(model, phase == "training"):
+        own = _results(built, built.runner(), phase)
+        try:
+            for body in bodies:
+                body.run = loop
+            model.feed_back = feed_back
+            expected = _results(built, model, phase)
+        finally:
+            for body, run in zip(bodies, runs, strict=True):
+                body.run = run
+            model.feed_back = own_feed_back
+    errors_to_loop = {name: relative_error(own[name], value) for name, value in expected.items()}
+    check_errors(errors_to_loop, built.case.workload, "the loop's")
+    return max(errors_to_loop.values())
+
+
+def _results(built: Built, runner: nn.Module, phase: Phase) -> dict[str, Tensor]:
+    """The output of a call, and in training the gradients of all parameters that have one."""
+    with MODES[phase]():
+        output, _ = runner(built.input, built.state)
+        results: dict[str, Tensor] = {"output": output.detach().clone()}
+        if phase == "training":
+            built.model.zero_grad(set_to_none=True)
+            output.backward(fixed_direction(built.input, output.shape))
+            named = built.model.named_parameters()
+            results |= {f"gradient of {name}": own.grad.clone() for name, own in named if own.grad is not None}
+            built.model.zero_grad(set_to_none=True)
+    return results
 
 
 def check_errors(relative_errors: Mapping[str, float], workload: Workload, whose: str = "the reference's") -> None:

@@ -1,0 +1,42 @@
+"""Linear recurrences over a whole sequence at once: h_t = a_t * h_(t-1) + b_t for each unit, without a loop."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
+    """All states of a recurrence with positive a and b, which are given as logarithms: no power of a underflows.
+
+    `log_a`, `log_b`: (seq, batch, hidden); `first`: (batch, hidden), of any sign. Returns (seq, batch, hidden).
+    Heinsen 2023 (arXiv:2311.06281): with A_t = sum of log_a up to t, h_t = exp(A_t + logsumexp(log_b_s - A_s)).
+    """
+    powers = log_a.cumsum(0)
+    return powers.exp() * first + (powers + torch.logcumsumexp(log_b - powers, 0)).exp()
+
+
+def complex_scan(
+    decay: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], first: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """All states of a recurrence with one complex factor a for all steps, as real and imaginary parts.
+
+    `decay`: a, each (hidden,); `b`: each (seq, batch, hidden); `first`: each (batch, hidden). Returns two tensors
+    (seq, batch, hidden). In each of log2(seq) rounds every step takes over the sum of as many steps before it as it has
+    itself (Hillis & Steele 1986, doi:10.1145/7902.7903).
+    """
+    re, im = b
+    factor = decay
+    start = times(factor, first)
+    re = torch.cat((re[:1] + start[0], re[1:]))
+    im = torch.cat((im[:1] + start[1], im[1:]))
+    reach = 1
+    while reach < len(re):
+        earlier = times(factor, (re[:-reach], im[:-reach]))
+        re, im = (part + pad(more, (0, 0, 0, 0, reach, 0)) for part, more in zip((re, im), earlier, strict=True))
+        factor, reach = times(factor, factor), 2 * reach
+    return re, im
+
+
+def times(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The product of two complex tensors, as real and imaginary parts."""
+    return one[0] * other[0] - one[1] * other[1], one[0] * other[1] + one[1] * other[0]
