@@ -1,14 +1,16 @@
 """The suite of a single class that has none: its cell at the sizes of `quick`."""
 
 import ast
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from rnnbench import suites
-from rnnbench.cells import file_of, is_own, parsed
+from rnnbench.cells import CELLS, file_of, is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
+from rnnbench.store.records import LAYERS
 from rnnbench.suite_file import SuiteFile
 from rnnbench.suites import Suite
 
@@ -23,19 +25,15 @@ def is_cell(name: str) -> bool:
 def of_cell(cell: str, reference: str, *, whole: bool) -> Suite:
     """The suite of a class or of a function that builds a module, against `reference`.
 
-    `whole`: it runs the whole sequence. Raises UserError if the file does not exist, or has no such name.
+    `whole`: it runs the whole sequence. Raises UserError if a file does not exist, or has no such name.
     """
-    try:
-        where = file_of(cell)
-    except ValueError as error:
-        raise UserError(f"{cell}: {error}") from None
-    file = Path(where)
-    if where.endswith(".py"):
-        if not file.is_file():
-            raise UserError(f"{cell}: no file {file}; expected FILE.py:CELL")
-        if fault := missing_name(file, cell):
-            raise UserError(fault)
-        cell = cell.replace(where, file.name, 1)
+    file = _checked(cell)
+    cell = _from_folder(cell, file.parent)
+    if is_own(reference):
+        _checked(reference)
+        reference = _from_folder(reference, file.parent)
+    elif reference not in (*LAYERS, "none", *CELLS):
+        raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     quick = suites.read(SIZES).content
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
     sweep: dict[str, Any] = {"cell": cell, "reference": reference, **sizes}
@@ -48,6 +46,29 @@ def of_cell(cell: str, reference: str, *, whole: bool) -> Suite:
         "sweep": [sweep],
     }
     return Suite(file, SuiteFile.model_validate(content))
+
+
+def _checked(cell: str) -> Path:
+    """The file of a cell, or its module; raises UserError if it is not there."""
+    try:
+        where = file_of(cell)
+    except ValueError as error:
+        raise UserError(f"{cell}: {error}") from None
+    file = Path(where)
+    if where.endswith(".py"):
+        if not file.is_file():
+            raise UserError(f"{cell}: no file {file}; expected FILE.py:CELL")
+        if fault := missing_name(file, cell):
+            raise UserError(fault)
+    return file
+
+
+def _from_folder(cell: str, folder: Path) -> str:
+    """The name of a cell with its file relative to a folder."""
+    where = file_of(cell)
+    if not where.endswith(".py"):
+        return cell
+    return cell.replace(where, Path(os.path.relpath(where, folder)).as_posix(), 1)
 
 
 def missing_name(file: Path, cell: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -29,12 +29,12 @@ from rnnbench.store.records import (
     AXES,
     DATA_SETS,
     DType,
-    Implementation,
     Lengths,
     Phase,
     Reference,
-    ReferenceLayer,
+    Swept,
     Task,
+    is_cell_reference,
 )
 from rnnbench.store.regular_files import read_text
 from rnnbench.store.value_kinds import MAX_INTEGER
@@ -68,7 +68,7 @@ class Sweep(_Strict):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
     cell: Axis[str]
-    implementation: Axis[Implementation] = ("loop", "torch.nn")
+    implementation: Axis[Swept] = ("loop", "torch.nn")
     phase: Axis[Phase] = ("inference",)
     task: Axis[Task] = ("many_to_many",)
     batch_size: Axis[Size] = (32,)
@@ -87,7 +87,7 @@ class Sweep(_Strict):
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
     arguments: dict[str, Axis[Argument]] = {}  # of the constructors of the user's own cells, beside the sizes
-    reference: Literal[ReferenceLayer, "none"] | None = None  # None: as "none"
+    reference: str | None = None  # a torch.nn layer (rnn, lstm, gru), another cell, or "none"; None: as "none"
 
     def axis_values(self) -> dict[str, list[Any]]:
         """The values of every axis that is swept; those of `cell` hold the arguments of constructors."""
@@ -101,9 +101,12 @@ class Sweep(_Strict):
         return [with_arguments(cell, each) if each else cell for cell in self.cell for each in chosen]
 
     def layer(self, cell: str) -> Reference:
-        """What a cell of this sweep is timed against: a torch.nn layer, a data set read item by item, or nothing."""
-        data_set = next((name for name in DATA_SETS if name == cell), None)
-        return data_set or spec(cell, self.reference or "none").reference
+        """What a cell of this sweep is timed against: a layer, another cell, a data set item by item, or nothing."""
+        if cell in DATA_SETS:
+            return cell
+        if self.reference is not None and is_cell_reference(self.reference):
+            return self.reference
+        return spec(cell, self.reference or "none").reference
 
 
 class Settings(_Strict):
@@ -260,8 +263,16 @@ def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
     for number, sweep in enumerate(sweeps if isinstance(sweeps, list) else []):
         if not isinstance(sweep, dict):
             continue
-        for cell in _cells(sweep):
-            where = f"sweep[{number}].cell: {_shown(cell)}"
+        reference = sweep.get("reference")
+        if isinstance(reference, str) and is_cell_reference(reference) and not is_own(reference):
+            if reference not in CELLS:
+                yield partial(_no_reference, f"sweep[{number}].reference: {_shown(reference)}", reference)
+            reference = None
+        named = [("cell", cell) for cell in _cells(sweep)]
+        if isinstance(reference, str) and is_own(reference):
+            named.append(("reference", reference))
+        for axis, cell in named:
+            where = f"sweep[{number}].{axis}: {_shown(cell)}"
             if is_own(cell):
                 try:
                     target = file_of(cell)
@@ -277,6 +288,11 @@ def _cell_faults(sweeps: object, root: Path) -> Iterator[Fault]:
 def _no_cell(where: str, cell: str) -> str:
     known = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
     return f"{where}: no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {known}"
+
+
+def _no_reference(where: str, reference: str) -> str:
+    known = ("rnn", "lstm", "gru", "none", *CELLS)
+    return f"{where} is not one of rnn, lstm, gru, none, nor a cell{nearest(reference, known)}"
 
 
 def _is_file(path: Path) -> bool:

@@ -14,7 +14,17 @@ from rnnbench import suite_file
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
-from rnnbench.store.records import AXES, LOADS, OF_DATA, TORCH_OWN, Case, Group, Workload, axis_text
+from rnnbench.store.records import (
+    AXES,
+    LOADS,
+    OF_DATA,
+    TORCH_OWN,
+    Case,
+    Group,
+    Workload,
+    axis_text,
+    is_cell_reference,
+)
 from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
 
 MAX_CASES = 20_000  # more need a confirmation; a larger sweep is mostly a typo
@@ -110,6 +120,9 @@ class Suite:
                 known[axis] |= dict.fromkeys(map(axis_text, values))
             references = [sweep.layer(cell) for cell in sweep.cell]
             known["reference"] |= dict.fromkeys(references)
+            if cells := [reference for reference in references if is_cell_reference(reference)]:
+                known["cell"] |= dict.fromkeys(cells)
+                known["implementation"]["reference"] = None
             known["cell"] |= dict.fromkeys(
                 TORCH_OWN[implementation][reference]
                 for implementation in sweep.implementation
@@ -166,7 +179,10 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
             point["cell"] = own[point["reference"]]
         if point["phase"] not in LOADS:
             point |= dict.fromkeys(OF_DATA, 0)
-        yield Case.from_axes(point)
+        case = Case.from_axes(point)
+        if is_cell_reference(case.workload.reference):
+            yield Case(case.workload.reference, "reference", case.workload)
+        yield case
 
 
 def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:

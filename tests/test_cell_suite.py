@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench import cell_suite, suites
+from rnnbench import cell_suite, load, suites
 from tests.cells.foreign import awkward
 from tests.test_cli import in_process
 
@@ -63,6 +63,11 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
         (["run", "nowhere.py:Mine"], "no file nowhere.py; expected FILE.py:CELL"),
         (["run", "awkward.py:Nothing"], "awkward.py has no class or function Nothing; it has Tutorial, "),
         (["run", "awkward.py:Other(3)"], "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
+        (
+            ["run", "awkward.py:Named", "--reference", "gruu"],
+            "gruu: no such reference; expected one of rnn, lstm, gru, none",
+        ),
+        (["run", "awkward.py:Named", "--reference", "no.py:X"], "no.py:X: no file no.py; expected FILE.py:CELL"),
         (["run", "quick", "--reference", "gru"], "--reference and --sequence are for FILE.py:CELL"),
         (["list", "cases", "quick", "--sequence"], "--reference and --sequence are for FILE.py:CELL"),
         (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
@@ -99,3 +104,20 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     (folder / "awkward.py").write_text("class Other: ...")
     listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert "awkward.py has no class or function Named; it has Other" in listed.stderr
+
+
+def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
+    (folder / "below/new.py").write_text(
+        "import sys\nsys.path.append('..')\nfrom awkward import Named\n\n\nclass New(Named):\n    pass\n"
+    )
+    done = in_process("run", "below/new.py:New", "--reference", "awkward.py:Named", *FEW, "--budget", "5s", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "../awkward.py:Named" in done.stdout
+    assert "agree" in done.stdout or "New loop" in done.stdout
+    [run] = folder.glob("results/New-*")
+    rows = json.loads(load(run).drop_duplicates("case").to_json(orient="records"))
+    assert {row["implementation"]: row["parity"] for row in rows} == {"loop": "agrees", "reference": "is the reference"}
+    done = in_process("report", run, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    page = Path(folder / done.stdout.splitlines()[-1]).read_text()
+    assert "How far from ../awkward.py:Named?" in page

@@ -167,7 +167,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
         "sweep[1].hiden_size: unknown key (did you mean 'hidden_size'?)",
         "sweep[0].cell: 'lstmm': no such cell (did you mean 'lstm'?); there are vanilla, combined",
         "sweep[0].cell: 'nowhere.py:Mine': no file ",
-        "sweep[1].reference: 'lstn' is not one of rnn, lstm, gru, none (did you mean 'lstm'?)",
+        "sweep[1].reference: 'lstn' is not one of rnn, lstm, gru, none, nor a cell (did you mean 'lstm'?)",
     ):
         assert any(words in line for line in lines), words
     assert len(lines) == 13

@@ -25,7 +25,7 @@ def state_count(factory: Any, reference: Reference) -> int:
 
     Raises CellError if `states` is not valid.
     """
-    if reference != "none":
+    if reference in LAYERS:
         return 2 if reference == "lstm" else 1
     is_lstm = isinstance(factory, type) and issubclass(factory, nn.LSTM | nn.LSTMCell)
     count = getattr(factory, "states", 2 if is_lstm else 1)

@@ -122,8 +122,9 @@ def adding(words: str, to: type[Exception]) -> Iterator[None]:
 
 reference_option = click.option(
     "--reference",
-    type=click.Choice(["rnn", "lstm", "gru", "none"]),
-    help="The torch.nn layer that a cell without a suite is timed against. [default: none]",
+    type=Text(),
+    metavar="rnn|lstm|gru|none|CELL",
+    help="What a cell without a suite is timed against: a layer of torch.nn, or another cell. [default: none]",
 )
 sequence_option = click.option(
     "--sequence", is_flag=True, help="The class without a suite runs the whole sequence, as torch.nn.LSTM does."

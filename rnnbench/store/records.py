@@ -9,9 +9,9 @@ from rnnbench.store.metrics import OBSERVED
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
-# What a group is compared with: a torch.nn layer, a data set read item by item, or nothing at all.
-Reference = Literal[ReferenceLayer, DataSet, "none"]
-Implementation = Literal[
+# What a group is compared with: a torch.nn layer, a data set read item by item, nothing at all, or another cell.
+Reference = Literal[ReferenceLayer, DataSet, "none"] | str
+Swept = Literal[  # implementations that a suite names
     "loop",
     "hoisted",
     "transposed",
@@ -26,6 +26,7 @@ Implementation = Literal[
     "per_item",
     "vectorised",
 ]
+Implementation = Literal[Swept, "reference"]  # reference: of a cell that the others of its group are compared with
 Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
@@ -50,14 +51,19 @@ DATA_SETS: dict[DataSet, str] = {
     "windows": "windows over one series, without overlap",
     "overlapping": "windows over one series, a step apart",
 }
-REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item")  # each group is compared with one of these
+REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  # a group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
 
 
 def reference_cell(reference: Reference) -> str:
-    """The `cell` of a group's reference: the torch.nn layer, or the data set's own name; `no reference` without one."""
+    """The `cell` of a group's reference: the torch.nn layer, the data set or the cell; `no reference` without one."""
     return "no reference" if reference == "none" else LAYERS.get(reference, reference)
+
+
+def is_cell_reference(reference: Reference) -> bool:
+    """Whether a group is compared with another cell."""
+    return reference != "none" and reference not in LAYERS and reference not in DATA_SETS
 
 
 # Implementations that are torch's own code, and the class of torch.nn that they run, whatever cell the sweep names.
@@ -113,8 +119,8 @@ class Workload:
 
     @property
     def layer(self) -> str:
-        """The torch.nn layer with which the group is compared."""
-        return LAYERS[self.reference]
+        """What the group is compared with, by the name of its class or data set."""
+        return reference_cell(self.reference)
 
     @property
     def cores(self) -> int:
@@ -142,7 +148,7 @@ class Case:
 
     @property
     def is_reference(self) -> bool:
-        """Whether the others of its group are compared with it: a torch.nn layer, or loading item by item."""
+        """Whether the others of its group are compared with it: a torch.nn layer, a cell, or loading item by item."""
         return self.implementation in REFERENCES
 
     @cached_property

@@ -45,7 +45,7 @@ def adapted(model: SequenceModel, input: Tensor, usual: State, workload: Workloa
 
 
 def _reference(workload: Workload) -> str:
-    return LAYERS.get(workload.reference, "the reference")
+    return LAYERS.get(workload.reference, workload.reference)
 
 
 def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload) -> tuple[int, str] | None:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.foreign.building import construct
+from rnnbench.cells.foreign.layers import runs_whole
 from rnnbench.cells.own import state_count
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import Case, DType, Implementation, Reference, Workload
+from rnnbench.store.records import Case, DType, Implementation, Reference, Workload, is_cell_reference
 from rnnbench.workloads import graphed
 from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
@@ -38,7 +39,7 @@ from rnnbench.workloads.own_state import adapted
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense
-from rnnbench.workloads.weights import model_weights, take
+from rnnbench.workloads.weights import model_weights, take, take_same
 
 Factory = Callable[..., nn.Module]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -47,6 +48,7 @@ COMPILED_STEPS = 32
 
 RUNS: dict[Implementation, Run] = {
     "loop": loop,
+    "reference": loop,
     "torch.nn-cell": loop,
     "hoisted": hoisted,
     "scan": scan,
@@ -124,32 +126,51 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
-    lengths = _lengths(workload)
-    reference = None
-    if workload.reference != "none":
-        reference = _model(workload, partial(_layer, workload, lengths, is_padded=False)).to(**placement)
-    input, layer_state = _inputs(workload, state_count(factory or nn.Module, workload.reference))
-    if reference is not None and case.is_reference:
-        return Built(case, None, reference, reference, input, layer_state)
+    reference, states = _reference(workload, root, factory)
+    input, layer_state = _inputs(workload, states)
+    if reference is not None:
+        reference.to(**placement)
+        if is_cell_reference(workload.reference):
+            layer_state, _ = adapted(reference, input, layer_state, workload)
+        if case.is_reference:
+            return Built(case, cell_spec, reference, reference, input, layer_state)
     if cell_spec is None or factory is None:
-        model = _model(workload, partial(_layer, workload, lengths, is_padded=True))
+        model = _model(workload, partial(_layer, workload, _lengths(workload), is_padded=True))
     elif case.implementation == "sequence":
         model = _model(workload, partial(_whole, workload, cell_spec, factory))
     else:
-        mask = None if lengths is None else step_mask(lengths)
-        model = _model(workload, partial(_cells, case, cell_spec, factory, mask, compiled_steps))
+        model = _model(workload, partial(_cells, case, cell_spec, factory, compiled_steps))
     if case.implementation in COMPILED:
         model.feed_back = CompiledFeedBack(compiled_steps, case.implementation)
     model.to(**placement)
-    unequal = ""
-    if is_own(case.cell) or is_other_recurrence(cell_spec):
-        layer_state, unequal = adapted(model, input, layer_state, workload)
-    unequal = unequal or _take_weights(case, cell_spec, model, reference)
-    if is_other_recurrence(cell_spec) and unequal and reference is not None and cell_spec is not None:
-        unequal = cell_spec.unequal
+    layer_state, unequal = _made_comparable(case, cell_spec, model, reference, input, layer_state)
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)
     return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
+
+
+def _made_comparable(
+    case: Case,
+    cell_spec: CellSpec | None,
+    model: SequenceModel,
+    reference: SequenceModel | None,
+    input: Tensor,
+    usual: State,
+) -> tuple[State, str]:
+    """Adapt a model's calls and give it its reference's weights.
+
+    `usual`: the reference's state in torch.nn's form. Returns the model's state in that form, and why its outputs can't
+    be compared; empty if they can.
+    """
+    workload = case.workload
+    is_to_cell, is_other = is_cell_reference(workload.reference), is_other_recurrence(cell_spec)
+    state, unequal = usual, ""
+    if is_to_cell or is_other or is_own(case.cell):
+        state, unequal = adapted(model, input, usual, workload)
+    unequal = unequal or _take_weights(case, cell_spec, model, reference)
+    if is_other and unequal and reference is not None and cell_spec is not None and not is_to_cell:
+        unequal = cell_spec.unequal
+    return state, unequal
 
 
 def _store_weights(case: Case, body: Body, compiled_steps: int) -> None:
@@ -175,6 +196,8 @@ def _take_weights(case: Case, cell_spec: CellSpec | None, model: SequenceModel, 
     """Give a model its reference's weights; returns why its outputs can't be compared, empty if they can."""
     if reference is None:
         return "not compared: there is no reference"
+    if is_cell_reference(case.workload.reference):
+        return take_same(model, reference, case.workload.reference)
     if is_own(case.cell) or is_other_recurrence(cell_spec):
         return take(model, reference, case.workload.reference)
     model.load_state_dict(model_weights(model, dict(reference.named_parameters())))
@@ -214,6 +237,32 @@ def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_pa
     return TorchLayer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
 
 
+def _reference(workload: Workload, root: Path, factory: Factory | None) -> tuple[SequenceModel | None, int]:
+    """The model of a group's reference, None without one, and the number of tensors of a usual state.
+
+    A cell that is the reference runs in a loop; a module that runs whole sequences does so.
+    """
+    if not is_cell_reference(workload.reference):
+        states = state_count(factory or nn.Module, workload.reference)
+        if workload.reference == "none":
+            return None, states
+        return _model(workload, partial(_layer, workload, _lengths(workload), is_padded=False)), states
+    cell_spec = spec(workload.reference, "none")
+    reference_factory = load(cell_spec.target, root)
+    states = state_count(reference_factory, cell_spec.reference)
+
+    def body(input_size: int) -> Body:
+        if is_own(workload.reference):
+            module = _module(workload, cell_spec, reference_factory, input_size)
+            h = torch.zeros(1, 1, workload.hidden_size)
+            if runs_whole(module, input_size, h if states == 1 else (h,) * states):
+                return _whole(workload, cell_spec, reference_factory, input_size)
+        case = Case(workload.reference, "reference", workload)
+        return _cells(case, cell_spec, reference_factory, 1, input_size)
+
+    return _model(workload, body), states
+
+
 def _whole(workload: Workload, cell_spec: CellSpec, factory: Factory, input_size: int) -> TorchLayer:
     """A user's module that runs the whole sequence; raises Skip if it does not support the layers or directions."""
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
@@ -232,12 +281,12 @@ def _cells(
     case: Case,
     cell_spec: CellSpec,
     factory: Factory,
-    mask: Tensor | None,
     compiled_steps: int,
     input_size: int,
 ) -> Cells:
     """The cells of all layers and directions; raises Skip if the implementation can't run the cell."""
     workload, stacked = case.workload, cell_spec.stacked
+    lengths = _lengths(workload)
     how = case.implementation
     run: Run = CompiledRun(compiled_steps, how) if how in COMPILED else RUNS[how]
     if stacked:
@@ -260,7 +309,7 @@ def _cells(
         stacked=stacked,
         directions=workload.directions,
         dropout=workload.dropout,
-        mask=mask,
+        mask=None if lengths is None else step_mask(lengths),
     )
 
 

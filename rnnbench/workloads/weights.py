@@ -14,6 +14,8 @@ from rnnbench.workloads.model import SequenceModel
 
 def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]:
     """The parameters of `model`, by name, as a function of those of the reference's `SequenceModel`."""
+    if any(name.startswith("body.cells.") for name in reference):  # another cell, with the same parameters
+        return dict(reference)
     mapped = {name: weight for name, weight in reference.items() if name.startswith("head.")}
     for part, body in (("body", model.body), ("decoder", model.decoder)):
         own = _below(f"{part}.layer.", reference)
@@ -39,6 +41,26 @@ def take(model: SequenceModel, reference: SequenceModel, layer: Reference) -> st
         for name, parameter in model.named_parameters():  # not `load_state_dict`, which would need buffers too
             parameter.copy_(mapped[name])
     return ""
+
+
+def take_same(model: SequenceModel, reference: SequenceModel, name: str) -> str:
+    """Give a model the parameters of another cell's; returns why that can't be done, empty if it is done.
+
+    `name`: the other cell's. Parameters must have the same names and shapes.
+    """
+    own, others = dict(model.named_parameters()), dict(reference.named_parameters())
+    is_same = {key: weight.shape for key, weight in own.items()} == {key: each.shape for key, each in others.items()}
+    module = model.body.cells[0] if isinstance(model.body, Cells) else model.body.layer
+    if is_same and getattr(module, "weights_from", ...) is not None:
+        with torch.no_grad():
+            for key, parameter in own.items():
+                parameter.copy_(others[key])
+        return ""
+    if model.head.in_features == reference.head.in_features:
+        model.head.load_state_dict(reference.head.state_dict())
+    if is_same:
+        return "not compared: the class wants it so (`weights_from = None`)"
+    return f"not compared: its parameters are not those of {name}"
 
 
 def _why_unmapped(body: Body, reference: Weights, layer: Reference) -> str:

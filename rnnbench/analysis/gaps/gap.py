@@ -15,7 +15,7 @@ from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
 from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.store.profiles import Cause, CauseKind, Profile
-from rnnbench.store.records import GRAPH_BACKENDS, WORKLOAD_AXES, Implementation
+from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation
 
 TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
@@ -157,7 +157,7 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
     times = times.merge(frame[["case", "cell", *WORKLOAD_AXES]].drop_duplicates("case"), on="case")
     result = []
     for workload, group in times.groupby([*WORKLOAD_AXES], sort=False):
-        references = group[group["implementation"] == "torch.nn"]
+        references = group[group["implementation"].isin(REFERENCES)]
         if references.empty:
             continue
         reference = _by_replicate(references)

@@ -89,7 +89,7 @@ class Fits:
             (
                 other
                 for other in self.found
-                if other.axes["implementation"] == "torch.nn"
+                if other.axes["implementation"] in ("torch.nn", "reference")
                 and other is not fit
                 and all(other.axes[axis] == value for axis, value in shared.items())
             ),

@@ -76,7 +76,7 @@ def ratios(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> tupl
     The half-width comes from the ratio's own errors at points held out of both fits: errors that both share cancel.
     """
     if reference is None:
-        same = fit.axes["implementation"] == "torch.nn"
+        same = fit.axes["implementation"] in ("torch.nn", "reference")
         return np.full(len(sizes), 1.0 if same else np.nan), np.full(len(sizes), 0.0 if same else np.nan)
     keys = [*MOVING, "axis", "place"]
     errors = fit.errors.merge(reference.errors, on=keys, suffixes=("", "_reference"))

@@ -68,6 +68,19 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
     return None
 
 
+def runs_whole(module: nn.Module, input_size: int, usual: Any) -> bool:
+    """Whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch."""
+    if isinstance(module, nn.RNNBase):
+        return True
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
+    input = torch.randn(STEPS, ROWS, input_size, dtype=dtype)
+    state = _of_rows(usual)
+    calls = (
+        LayerCall(is_batch_first, takes_state) for takes_state in (True, False) for is_batch_first in (False, True)
+    )
+    return any(_width(call, module, input, state, by_trial=False) is not None for call in calls)
+
+
 def _run(self: Any, input: Tensor, state: Any) -> Any:
     call: LayerCall = getattr(self, KEPT)
     return call.run(lambda *given: type(self).forward(self, *given), input, state)

@@ -52,7 +52,11 @@ def _caches(summary: pd.DataFrame) -> str:
 
 
 def _ratio_interval(row: dict[str, Any]) -> str:
-    return "" if row["implementation"] == "torch.nn" else ratio_interval(row["ratio_low"], row["ratio_high"])
+    return (
+        ""
+        if row["implementation"] in ("torch.nn", "reference")
+        else ratio_interval(row["ratio_low"], row["ratio_high"])
+    )
 
 
 def _bound(row: dict[str, Any]) -> str:

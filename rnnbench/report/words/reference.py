@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnbench.store.records import REFERENCES
+from rnnbench.store.records import REFERENCES, is_cell_reference
+from rnnbench.text import printable
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ def words(summary: pd.DataFrame) -> ReferenceWords:
     """The words for a run of cells, of data sets, of both, or of cells without a reference."""
     if len(summary) and (summary["reference"] == "none").all():
         return NOTHING
+    cells = [reference for reference in summary["reference"].unique() if is_cell_reference(reference)]
+    if cells:
+        is_only_one = len(cells) == 1 and (summary["reference"] == cells[0]).all()
+        name = printable(cells[0]) if is_only_one else "the reference"
+        compared = f"Outputs and gradients of each cell were compared with those of {name} before it was timed"
+        return ReferenceWords(name, "other cells", "reference", compared)
     loads = summary["phase"] == "loading"
     return TORCH if not loads.any() else ITEMS if loads.all() else BOTH
 

@@ -31,8 +31,10 @@ class Style:
 
 
 def series_name(cell: str, implementation: str) -> str:
-    """`lstm hoisted`, or `torch.nn.LSTM`, `torch.nn.LSTMCell`, `torch.nn.LSTM padded`."""
-    own = {"torch.nn": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(implementation, implementation)
+    """`lstm hoisted`; `torch.nn.LSTM`, `torch.nn.LSTMCell`, `torch.nn.LSTM padded`; a cell that is the reference."""
+    own = {"torch.nn": "", "reference": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(
+        implementation, implementation
+    )
     return f"{one_line(cell)} {own}".rstrip()
 
 
@@ -51,7 +53,7 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
         return reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
 
     def series(family: str, cell: str, implementation: str) -> str:
-        return family if implementation == "torch.nn" else series_name(cell, implementation)
+        return family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
 
     frame["family"] = _each(frame, ["reference", "is_plain", *fixed], family)
     frame["series"] = _each(frame, ["family", "cell", "implementation"], series)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.parity import relative_error
-from rnnbench.store.records import GRAPH_BACKENDS, Case, Phase, reference_cell
+from rnnbench.store.records import GRAPH_BACKENDS, Case, Implementation, Phase, is_cell_reference, reference_cell
 from rnnbench.workloads.inputs import in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
@@ -26,7 +26,9 @@ REPEATS = 5  # comparisons in which the second call must do less before a case f
 
 def reference_case(case: Case) -> Case:
     """The case of the reference in a case's group."""
-    return Case(reference_cell(case.workload.reference), "torch.nn", case.workload)
+    reference = case.workload.reference
+    implementation: Implementation = "reference" if is_cell_reference(reference) else "torch.nn"
+    return Case(reference_cell(reference), implementation, case.workload)
 
 
 def compare(

@@ -1,7 +1,7 @@
 """Whether a built case computes what its reference computes: before it is timed, and again afterwards."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
@@ -22,6 +22,7 @@ from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
+BELOW = "model."  # begins the names of parameters within a `LayerStateModel`
 TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
     "inference": "none",
     "training": "parameters",
@@ -49,12 +50,12 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool) -> float:
     )
     takes_gradients = compared.gradients != "none"
     model = built.model
-    candidate: nn.Module = model
-    mapping: Callable[[Weights], dict[str, Tensor]] = partial(model_weights, model)
     with comparable(model, takes_gradients), comparable(built.reference, takes_gradients):
-        if built.is_of_cells:  # a recording is made here, without dropout
-            candidate, mapping = LayerStateModel(model, built.runner()), partial(_below_model, model)
-        relative_errors = errors(candidate, built.reference, mapping, input, built.layer_state, compared)
+        candidate = in_layer_form(model, built.runner() if built.is_of_cells else model)  # a recording is made here
+        reference = in_layer_form(built.reference, built.reference)
+        mapping = partial(_mapped, model, is_below=candidate is not model)
+        found = errors(candidate, reference, mapping, input, built.layer_state, compared)
+    relative_errors = {name.replace(f" {BELOW}", " ", 1): error for name, error in found.items()}
     check_errors(relative_errors, built.case.workload)
     return max(relative_errors.values())
 
@@ -128,9 +129,15 @@ def check_parity_errors(
         )
 
 
-def _below_model(model: SequenceModel, weights: Weights) -> dict[str, Tensor]:
-    """The mapping from the parameters of a reference model to those of a `LayerStateModel` around `model`."""
-    return {f"model.{name}": weight for name, weight in model_weights(model, weights).items()}
+def in_layer_form(model: SequenceModel, runner: nn.Module) -> nn.Module:
+    """A model that takes and returns states in torch.nn's form; `runner` is called in the place of one of cells."""
+    return LayerStateModel(model, runner) if isinstance(model.body, Cells) else model
+
+
+def _mapped(model: SequenceModel, weights: Weights, *, is_below: bool) -> dict[str, Tensor]:
+    """The parameters of `model` from the reference's; both may be those of a `LayerStateModel`."""
+    mapped = model_weights(model, {name.removeprefix(BELOW): weight for name, weight in weights.items()})
+    return {f"{BELOW}{name}": weight for name, weight in mapped.items()} if is_below else mapped
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from rnnbench.cells.parity import ROUNDOFF, relative_error
 from rnnbench.cells.states import State, tensors
 from rnnbench.store.records import DType, Workload
 from rnnbench.workloads import macs
-from rnnbench.workloads.model import LayerStateModel
 from rnnbench.workloads.phases import MODES
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.referee.agreement import comparable
+from rnnbench.workloads.referee.agreement import comparable, in_layer_form
 
 MIN_MACS_SHARE = 0.5  # of the multiply-accumulates that the reference needs
 # A case's error over its reference's, both against float64. rnnbench's own cells reach 2 on a CPU, at hidden sizes of 4
@@ -56,13 +55,14 @@ def error_ratio(built: Built) -> float:
     An error below the type's own rounding counts as that, since it is small by chance.
     """
     workload = built.case.workload
-    candidate: nn.Module = LayerStateModel(built.model, built.runner()) if built.is_of_cells else built.model
+    candidate = in_layer_form(built.model, built.runner() if built.is_of_cells else built.model)
+    reference_model = in_layer_form(built.reference, built.reference)
     takes_gradients = workload.phase != "inference"
     with comparable(built.model, takes_gradients), comparable(built.reference, takes_gradients):
-        exact = _output(copy.deepcopy(built.reference).double(), workload, built.input.double(), _wide(built))
+        exact = _output(copy.deepcopy(reference_model).double(), workload, built.input.double(), _wide(built))
         own, reference = (
             relative_error(_output(model, workload, built.input, built.layer_state), exact)
-            for model in (candidate, built.reference)
+            for model in (candidate, reference_model)
         )
     return own / max(reference, ROUNDOFF[workload.dtype])
 
