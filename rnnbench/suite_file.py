@@ -30,6 +30,7 @@ from rnnbench.store.records import (
     DATA_SETS,
     DType,
     Lengths,
+    Nonlinearity,
     Phase,
     Reference,
     Swept,
@@ -84,6 +85,7 @@ class Sweep(_Strict):
     bidirectional: Axis[Annotated[bool, Field(strict=True)]] = (False,)
     dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
     lengths: Axis[Lengths] = ("equal",)
+    nonlinearity: Axis[Nonlinearity] = ("tanh",)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
     arguments: dict[str, Axis[Argument]] = {}  # of the constructors of the user's own cells, beside the sizes

@@ -173,6 +173,8 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
+        if point["nonlinearity"] == "sigmoid" and point["reference"] == "rnn":
+            point["reference"] = "none"  # torch.nn.RNN has none
         if own := TORCH_OWN.get(point["implementation"]):
             if point["reference"] not in own:
                 continue

@@ -11,21 +11,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells.nonlinearities import NONLINEARITIES
 from rnnbench.cells.products import CellProducts, Product
+from rnnbench.store.records import Nonlinearity
 
 
 class CombinedCell(nn.Module):
     """`cell(input, h) -> h'`; `linear.weight`: (hidden, input + hidden), `linear.bias`: (hidden)."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: Nonlinearity = "tanh") -> None:
         super().__init__()
+        self.nonlinearity = NONLINEARITIES[nonlinearity]
         self.linear = nn.Linear(input_size + hidden_size, hidden_size)
         for parameter in self.linear.parameters():
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return torch.tanh(self.linear(torch.cat((input, h), dim=-1)))
+        return self.nonlinearity(self.linear(torch.cat((input, h), dim=-1)))
 
     @staticmethod
     def weights_from(reference: Mapping[str, Tensor], layer: int = 0) -> dict[str, Tensor]:

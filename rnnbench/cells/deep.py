@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.cells.products import CellProducts
+from rnnbench.store.records import Nonlinearity
 
 LayerStates = tuple[Tensor, ...]
 
@@ -18,10 +19,10 @@ LayerStates = tuple[Tensor, ...]
 class DeepCell(nn.Module):
     """`cell(input, states) -> states'`, with one state (batch, hidden) for each layer."""
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, nonlinearity: Nonlinearity = "tanh") -> None:
         super().__init__()
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(CombinedCell(size, hidden_size) for size in sizes)
+        self.layers = nn.ModuleList(CombinedCell(size, hidden_size, nonlinearity) for size in sizes)
 
     def forward(self, input: Tensor, states: LayerStates) -> LayerStates:
         """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""

@@ -2,22 +2,25 @@
 
     h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
 
-Elman 1990, "Finding structure in time", Cognitive Science 14(2), in the form of torch.nn.RNN, with its two biases.
+or with relu or sigmoid in the place of tanh. Elman 1990, "Finding structure in time", Cognitive Science 14(2), in the
+form of torch.nn.RNN, with its two biases.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from rnnbench.cells.nonlinearities import NONLINEARITIES
 from rnnbench.cells.parameters import uniform
 from rnnbench.cells.products import CellProducts, apart
+from rnnbench.store.records import Nonlinearity
 
 
 class VanillaCell(nn.Module):
     """`cell(input, h) -> h'`, with the parameter names and shapes of torch.nn.RNNCell."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: Nonlinearity = "tanh") -> None:
         super().__init__()
+        self.nonlinearity = NONLINEARITIES[nonlinearity]
         self.weight_ih = uniform(hidden_size, input_size, bound=hidden_size**-0.5)
         self.weight_hh = uniform(hidden_size, hidden_size, bound=hidden_size**-0.5)
         self.bias_ih = uniform(hidden_size, bound=hidden_size**-0.5)
@@ -29,7 +32,7 @@ class VanillaCell(nn.Module):
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
-        return torch.tanh(projected + linear(h, self.weight_hh, self.bias_hh))
+        return self.nonlinearity(projected + linear(h, self.weight_hh, self.bias_hh))
 
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
         """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""

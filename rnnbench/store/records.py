@@ -29,6 +29,7 @@ Swept = Literal[  # implementations that a suite names
 Implementation = Literal[Swept, "reference"]  # reference: of a cell that the others of its group are compared with
 Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]  # of an Elman cell's state; torch.nn.RNN has no sigmoid
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not reached it
@@ -94,6 +95,7 @@ class Workload:
     bidirectional: bool = False
     dropout: float = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
+    nonlinearity: Nonlinearity = "tanh"
     samples: int = 0  # of an epoch; 0 without a data set
     workers: int = 0  # processes that load data beside the timed one
 

@@ -227,12 +227,14 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
 
 def _layer(workload: Workload, lengths: Tensor | None, input_size: int, *, is_padded: bool) -> TorchLayer:
     layers: dict[Reference, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    more = _nonlinearity(workload, layers[workload.reference])
     layer = layers[workload.reference](
         input_size,
         workload.hidden_size,
         workload.num_layers,
         dropout=workload.dropout,
         bidirectional=workload.bidirectional,
+        **more,
     )
     return TorchLayer(layer, directions=workload.directions, lengths=lengths, is_padded=is_padded)
 
@@ -294,7 +296,7 @@ def _cells(
             raise Skip(
                 "the cell has layers of its own, which support neither a second direction nor dropout between layers"
             )
-        cells = [factory(input_size, workload.hidden_size, workload.num_layers)]
+        cells = [factory(input_size, workload.hidden_size, workload.num_layers, **_nonlinearity(workload, factory))]
     else:
         above = workload.directions * workload.hidden_size
         sizes = [input_size, *[above] * (workload.num_layers - 1)]
@@ -323,7 +325,20 @@ def _module(
         "output_size": workload.output_size,
         "batch_size": workload.batch_size,
     }
-    return construct(factory, sizes, cell_spec.arguments, more)
+    return construct(factory, sizes, cell_spec.arguments, {**more, **_nonlinearity(workload, factory)})
+
+
+def _nonlinearity(workload: Workload, factory: Factory) -> dict[str, Any]:
+    """The argument for a nonlinearity other than tanh; raises Skip if the constructor does not take it."""
+    if workload.nonlinearity == "tanh":
+        return {}
+    try:
+        takes_it = "nonlinearity" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a class in C
+        takes_it = False
+    if not takes_it and not (isinstance(factory, type) and issubclass(factory, nn.RNN)):
+        raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
+    return {"nonlinearity": workload.nonlinearity}
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:

@@ -1,5 +1,6 @@
 """Preparing a case: equal weights and inputs on both sides, or a clear message why it can't be built."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from rnnbench.workloads.products.choice import Matrix
 from tests import workload as small
@@ -93,3 +95,29 @@ def test_a_constructor_that_wants_more_than_sizes_is_named(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(CellError, match=r"Mine\(input, hidden, gate\) can't be called .*'gate'; give what"):
         build(Case("mine.py:Mine", "loop", small.workload()), tmp_path)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("cell", ["vanilla", "combined", "deep"])
+@pytest.mark.parametrize("how", ["loop", "hoisted", "torch.nn-cell"])
+def test_an_elman_cell_with_relu_is_that_of_torch(cell: str, how: Any, phase: Any) -> None:
+    case = small.case(cell, how, phase=phase, nonlinearity="relu")
+    if how == "hoisted" and cell != "vanilla":
+        with pytest.raises(Skip, match="nothing to hoist"):
+            build(case, Path())
+        return
+    if how == "torch.nn-cell":
+        case = replace(case, cell="torch.nn.RNNCell")
+    built = build(case, Path())
+    assert observe(built).parity == "agrees"
+    output = built.model.body(built.input, built.state)[0]
+    assert float(output.detach().min()) == 0.0
+
+
+def test_a_sigmoid_has_no_reference_and_a_gated_cell_no_choice() -> None:
+    built = build(small.case("vanilla", reference="none", nonlinearity="sigmoid"), Path())
+    assert observe(built).parity == "not compared: there is no reference"
+    assert float(built.model.body(built.input, built.state)[0].detach().min()) > 0
+    for cell in ("lstm", "gru", "min_gru"):
+        with pytest.raises(Skip, match="has no argument `nonlinearity`: it can't be relu"):
+            build(small.case(cell, nonlinearity="relu"), Path())

@@ -16,7 +16,7 @@ WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hid
     "output_len": "decoded length",
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
-SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths")
+SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths", "nonlinearity")
 COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # a data set has neither
 
@@ -26,6 +26,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "bidirectional": lambda value: "two directions" if value else "one direction",
     "dropout": lambda value: f"dropout {value:g}" if value else "no dropout",
     "lengths": lambda value: f"{one_line(value)} lengths",
+    "nonlinearity": str,
 }
 
 
