@@ -2,7 +2,7 @@
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
 Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is
-kept; `limits` and `against-r`, which need likwid-bench or R.
+kept; `limits`, `against-r` and `strangers`, which need likwid-bench, R, or the package torchrecurrent.
 
 Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
 number, and the column `commit` says what was tried.
@@ -43,6 +43,7 @@ from tests.validation import (
     slurm_sweep,
     stopping_simulated,
     stored_simulated,
+    strangers,
     verdict_peers,
     verdicts,
     verdicts_simulated,
@@ -91,12 +92,13 @@ PAIRS_SECONDS = 150
 REGRET = "regret"
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
-# Made only when named: they take long, or need likwid-bench or R.
+# Made only when named: they take long, or need likwid-bench, R or a package.
 BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "load": load.load,
     "gaps": gaps.unexplained,
     "limits": limits.limits,
     "against-r": against_r.against_r,
+    "strangers": strangers.strangers,
 }
 
 

@@ -1,0 +1,111 @@
+"""Every cell of somebody else's package through `run` and `check` as it is: what happens, and how far it is from torch.
+
+The package is torchrecurrent (pip install torchrecurrent); nothing of it is changed, and no adapter is written.
+"""
+
+import ast
+import json
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+from click.testing import CliRunner
+
+from rnnbench import load, summarize
+from rnnbench.cli import cli
+
+PACKAGE = "torchrecurrent"
+# The nearest layer by what a cell keeps: one tensor, or more.
+OF_TWO = "lstm"
+OF_ONE = "gru"
+SUITE = """
+name = "strangers"
+[measure]
+replicates = 4
+most_replicates = 4
+[check]
+budget_seconds = 150
+margin = 0.9
+[defaults]
+implementation = ["loop", "torch.nn"]
+phase = ["inference", "training"]
+batch_size = 8
+seq_len = 16
+input_size = 64
+hidden_size = 64
+"""
+SWEEP = """
+[[sweep]]
+cell = {cells}
+reference = "{reference}"
+"""
+
+
+def strangers() -> pd.DataFrame:
+    """A row for each cell of the package: the result of a run, its ratio to torch.nn's layer, and a check's verdict.
+
+    Raises ModuleNotFoundError without the package.
+    """
+    package = find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
+    names = _cells(Path(package.origin).parent)
+    with tempfile.TemporaryDirectory() as scratch:
+        sides = [_side(Path(scratch) / name, Path(package.origin).parent, names) for name in ("base", "head")]
+        (sides[1] / "cells.py").write_text((sides[1] / "cells.py").read_text() + "# a change\n")
+        run = _command("run", str(sides[1] / "strangers.toml"), "--out", scratch).splitlines()[-1]
+        summary = summarize(load(run))
+        checked = _command(
+            "check", str(sides[1] / "strangers.toml"), "--base", str(sides[0]), "--out", scratch, "--json"
+        )
+    verdicts = pd.DataFrame(json.loads(line) for line in checked.splitlines() if line.startswith("{"))
+    return pd.DataFrame([_row(name, summary, verdicts) for name in names])
+
+
+def _cells(package: Path) -> list[str]:
+    """The names of the cells that the package offers, without importing it."""
+    imports = [
+        node for node in ast.parse((package / "__init__.py").read_text()).body if isinstance(node, ast.ImportFrom)
+    ]
+    names = [alias.asname or alias.name for node in imports for alias in node.names]
+    return sorted(name for name in names if name.endswith("Cell"))
+
+
+def _side(folder: Path, package: Path, names: list[str]) -> Path:
+    folder.mkdir()
+    shutil.copytree(package, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "cells.py").write_text(f"from {PACKAGE} import {', '.join(names)}\n")
+    of_two = [name for name in names if "LSTM" in name or name in KEEP_TWO]
+    of_one = [name for name in names if name not in of_two]
+    sweeps = "".join(
+        SWEEP.format(cells=json.dumps([f"cells.py:{name}" for name in cells]), reference=reference)
+        for cells, reference in ((of_one, OF_ONE), (of_two, OF_TWO))
+    )
+    (folder / "strangers.toml").write_text(SUITE + sweeps)
+    return folder
+
+
+KEEP_TWO = ("JANETCell", "LEMCell", "NASCell", "RANCell", "SCRNCell", "UnICORNNCell", "coRNNCell", "TGRUCell")
+
+
+def _command(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, arguments)
+    if done.exit_code not in (0, 1):
+        raise RuntimeError(done.output)
+    return str(done.stdout)
+
+
+def _row(name: str, summary: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, object]:
+    own = summary[summary["cell"] == f"cells.py:{name}"].set_index("phase")
+    row: dict[str, object] = {"cell": name, "timed against": f"torch.nn.{str(own['reference'].iloc[0]).upper()}"}
+    for phase in ("inference", "training"):
+        case = own.loc[phase]
+        is_timed = case["status"] == "measured"
+        ratio = f"{case['ratio']:.2f} ({case['ratio_low']:.2f} to {case['ratio_high']:.2f})"
+        row[f"{phase}: ratio (95%)"] = ratio if is_timed else f"{case['status']}: {case['reason']}"
+    found = verdicts[verdicts["cell"] == f"cells.py:{name}"]
+    row["compared"] = str(own["parity"].iloc[0])
+    row["check of equal code"] = ", ".join(found["verdict"].astype(str).unique())
+    return row
