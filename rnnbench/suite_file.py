@@ -28,6 +28,8 @@ from rnnbench.store.names import SUITE
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
+    LOSSES,
+    OPTIMIZERS,
     DType,
     Lengths,
     Nonlinearity,
@@ -86,6 +88,9 @@ class Sweep(_Strict):
     dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
     lengths: Axis[Lengths] = ("equal",)
     nonlinearity: Axis[Nonlinearity] = ("tanh",)
+    optimizer: Axis[str] = ("adam",)
+    loss: Axis[str] = ("none",)
+    clip: Axis[Annotated[float, Field(ge=0)]] = (0.0,)
     samples: Axis[Size] = (1024,)
     workers: Axis[Count] = (0,)
     arguments: dict[str, Axis[Argument]] = {}  # of the constructors of the user's own cells, beside the sizes
@@ -307,7 +312,7 @@ def _is_file(path: Path) -> bool:
 def _faults_of_valid(content: SuiteFile) -> Iterator[Fault]:
     """Faults of values that are valid by themselves, but not together."""
     for number, sweep in enumerate(content.sweep):
-        for fault in (*_mixed(sweep), *_of_arguments(sweep)):
+        for fault in (*_mixed(sweep), *_of_arguments(sweep), *_of_step(sweep)):
             yield partial("sweep[{}].{}".format, number, fault)
     for fault in _too_few(content.measure):
         yield partial(str, fault)
@@ -339,6 +344,14 @@ def _of_arguments(sweep: Sweep) -> Iterable[str]:
         for cell in sweep.cell:
             if not is_own(cell):
                 yield f"arguments: {cell} takes none; only cells of your own do (FILE:CLASS)"
+
+
+def _of_step(sweep: Sweep) -> Iterable[str]:
+    """Faults of the names of optimizers and losses."""
+    for axis, values, known in (("optimizer", sweep.optimizer, OPTIMIZERS), ("loss", sweep.loss, LOSSES)):
+        for value in values:
+            if value not in known and not is_own(value):
+                yield f"{axis}: {value!r} is not one of {', '.join(known)}, nor FILE:FUNCTION{nearest(value, known)}"
 
 
 def _too_few(measure: Settings) -> Iterable[str]:

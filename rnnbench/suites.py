@@ -16,8 +16,10 @@ from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
 from rnnbench.store.records import (
     AXES,
+    DEFAULTS,
     LOADS,
     OF_DATA,
+    OF_STEP,
     TORCH_OWN,
     Case,
     Group,
@@ -159,8 +161,8 @@ def _values_of_workloads(sweep: Sweep) -> dict[str, set[Any]]:
     """The values of each axis that a workload of this sweep can have."""
     axes = {axis: set(values) for axis, values in sweep.axis_values().items() if axis in Workload.__dataclass_fields__}
     del axes["device"]  # `--device` replaces it
-    for axis in OF_DATA:
-        axes[axis].add(0)
+    for axis in (*OF_DATA, *OF_STEP):
+        axes[axis].add(DEFAULTS[axis])
     return axes | {"reference": {sweep.layer(cell) for cell in sweep.cell}}
 
 
@@ -181,6 +183,8 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
             point["cell"] = own[point["reference"]]
         if point["phase"] not in LOADS:
             point |= dict.fromkeys(OF_DATA, 0)
+        if point["phase"] != "step":
+            point |= {axis: DEFAULTS[axis] for axis in OF_STEP}
         case = Case.from_axes(point)
         if is_cell_reference(case.workload.reference):
             yield Case(case.workload.reference, "reference", case.workload)

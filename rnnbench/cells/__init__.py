@@ -141,6 +141,25 @@ def load(target: str, root: Path) -> Callable[..., "nn.Module"]:
     """
     from torch import nn
 
+    where, class_name, cell_class = _imported(target, root)
+    is_function = isinstance(cell_class, FunctionType)
+    if not is_function and (not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module)):
+        raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module, nor a function that builds one")
+    loaded: Callable[..., nn.Module] = cell_class
+    return loaded
+
+
+def load_function(target: str, root: Path) -> Callable[..., Any]:
+    """Import a function or a class by its name, as `load` does; raises CellMissing if it is not there."""
+    where, name, function = _imported(target, root)
+    if not callable(function):
+        raise CellMissing(f"{where}: {name} is {type(function).__name__}; expected a function")
+    loaded: Callable[..., Any] = function
+    return loaded
+
+
+def _imported(target: str, root: Path) -> tuple[str, str, Any]:
+    """The module and the name of a target, and what has this name there; raises CellMissing if nothing has."""
     where, _, class_name = target.rpartition(":")
     try:
         module = _from_file((root / where).resolve()) if where.endswith(".py") else importlib.import_module(where)
@@ -153,11 +172,7 @@ def load(target: str, root: Path) -> Callable[..., "nn.Module"]:
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
         raise CellMissing(f"{where} has no class {class_name}; {hint}")
-    is_function = isinstance(cell_class, FunctionType)
-    if not is_function and (not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module)):
-        raise CellMissing(f"{where}: {class_name} is not a subclass of torch.nn.Module, nor a function that builds one")
-    loaded: Callable[..., nn.Module] = cell_class
-    return loaded
+    return where, class_name, cell_class
 
 
 def _from_file(path: Path) -> ModuleType:

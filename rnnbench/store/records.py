@@ -55,6 +55,9 @@ DATA_SETS: dict[DataSet, str] = {
 REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  # a group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
+OF_STEP = ("optimizer", "loss", "clip")  # the axes that only the phase `step` has
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd")  # of torch.optim
+LOSSES = ("none", "cross_entropy", "huber", "l1", "mse")  # none: backward from a fixed gradient of the output
 
 
 def reference_cell(reference: Reference) -> str:
@@ -96,6 +99,9 @@ class Workload:
     dropout: float = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
     nonlinearity: Nonlinearity = "tanh"
+    optimizer: str = "adam"  # one of OPTIMIZERS, or a user's own as FILE:FUNCTION
+    loss: str = "none"  # one of LOSSES, or a user's own
+    clip: float = 0.0  # the largest norm of all gradients; 0: they are not clipped
     samples: int = 0  # of an epoch; 0 without a data set
     workers: int = 0  # processes that load data beside the timed one
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State
 from rnnbench.store.records import Phase
 from rnnbench.workloads.inputs import Inputs
+from rnnbench.workloads.training_step import TrainingStep, target
 
 Mode = Callable[[], AbstractContextManager[object]]
+ADAM = TrainingStep()
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,19 @@ MODES: dict[Phase, Mode] = {
 
 
 def timed_call(
-    phase: Phase, model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]
+    phase: Phase,
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    state: State,
+    output_shape: Sequence[int],
+    training_step: TrainingStep = ADAM,
 ) -> TimedCall:
-    """The call of a phase, which takes the inputs in turn.
+    """The call of a phase, which takes the inputs in turn; `training_step`: of the phase `step`.
 
     `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output).
     """
+    if phase == "step":
+        return TimedCall(step(model, inputs, state, output_shape, training_step), MODES[phase])
     return TimedCall(PHASES[phase](model, inputs, state, output_shape), MODES[phase])
 
 
@@ -66,17 +75,21 @@ def training(
     return call
 
 
-def step(model: nn.Module, inputs: Sequence[Tensor], state: State, output_shape: Sequence[int]) -> Callable[[], object]:
-    """Forward, backward and an Adam step.
-
-    The learning rate is zero: the arithmetic is the same, and the weights stay the same from call to call.
-    """
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    direction, next_input = fixed_direction(inputs[0], output_shape), cycle(inputs).__next__
+def step(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    state: State,
+    output_shape: Sequence[int],
+    training_step: TrainingStep = ADAM,
+) -> Callable[[], object]:
+    """Forward, backward and a step of the optimizer, whose learning rate is zero."""
+    parameters = list(model.parameters())
+    optimizer, next_input = training_step.made_optimizer(parameters), cycle(inputs).__next__
+    wanted = target(training_step, fixed_direction(inputs[0], output_shape))
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
-        model(next_input(), state)[0].backward(direction)
+        training_step.backward(model(next_input(), state)[0], wanted, parameters)
         optimizer.step()
 
     return call

@@ -36,9 +36,10 @@ from rnnbench.workloads.implementations import (
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.own_state import adapted
-from rnnbench.workloads.phases import MODES, TimedCall, timed_call
+from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense
+from rnnbench.workloads.training_step import TrainingStep, of_workload
 from rnnbench.workloads.weights import model_weights, take, take_same
 
 Factory = Callable[..., nn.Module]
@@ -68,6 +69,7 @@ class Built:
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
     unequal: str = ""  # why outputs are not compared with the reference's; empty if they are
+    training_step: TrainingStep = ADAM  # of the phase `step`
     recordings: graphed.Recordings = field(default_factory=graphed.Recordings, repr=False, compare=False)
 
     @property
@@ -106,7 +108,7 @@ class Built:
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
-        timed = timed_call(workload.phase, runner, inputs.tensors, self.state, self.output_shape)
+        timed = timed_call(workload.phase, runner, inputs.tensors, self.state, self.output_shape, self.training_step)
         return replace(timed, inputs=inputs, pool=pool)
 
 
@@ -123,6 +125,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     is_torchs = case.implementation in ("torch.nn", "torch.nn-padded")
     cell_spec = None if is_torchs else spec(case.cell, workload.reference)
     factory = None if cell_spec is None else load(cell_spec.target, root)
+    training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
     torch.manual_seed(SEED)
     # Converted before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     placement: dict[str, Any] = {"device": workload.device, "dtype": torch_dtype(workload.dtype)}
@@ -133,7 +136,7 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
         if is_cell_reference(workload.reference):
             layer_state, _ = adapted(reference, input, layer_state, workload)
         if case.is_reference:
-            return Built(case, cell_spec, reference, reference, input, layer_state)
+            return Built(case, cell_spec, reference, reference, input, layer_state, training_step=training_step)
     if cell_spec is None or factory is None:
         model = _model(workload, partial(_layer, workload, _lengths(workload), is_padded=True))
     elif case.implementation == "sequence":
@@ -146,7 +149,8 @@ def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built
     layer_state, unequal = _made_comparable(case, cell_spec, model, reference, input, layer_state)
     for body in model.bodies:
         _store_weights(case, body, compiled_steps)
-    return Built(case, cell_spec, model, model if reference is None else reference, input, layer_state, unequal)
+    compared = model if reference is None else reference
+    return Built(case, cell_spec, model, compared, input, layer_state, unequal, training_step)
 
 
 def _made_comparable(

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.reference import is_reference
-from rnnbench.store.records import DEFAULTS, OF_DATA
+from rnnbench.store.records import DEFAULTS, OF_DATA, OF_STEP
 from rnnbench.text import plural
 
 WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hidden_size": "hidden"} | {
@@ -16,7 +16,18 @@ WORDS = {"batch_size": "batch", "seq_len": "length", "input_size": "input", "hid
     "output_len": "decoded length",
 }
 SIZES = ("batch_size", "seq_len", "input_size", "hidden_size", "output_size", "num_layers", *OF_DATA)
-SETTINGS = ("device", "dtype", "threads", "task", "output_len", "bidirectional", "dropout", "lengths", "nonlinearity")
+SETTINGS = (
+    "device",
+    "dtype",
+    "threads",
+    "task",
+    "output_len",
+    "bidirectional",
+    "dropout",
+    "lengths",
+    "nonlinearity",
+    *OF_STEP,
+)
 COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # a data set has neither
 
@@ -27,6 +38,9 @@ SAID: dict[str, Callable[[Any], str]] = {
     "dropout": lambda value: f"dropout {value:g}" if value else "no dropout",
     "lengths": lambda value: f"{one_line(value)} lengths",
     "nonlinearity": str,
+    "optimizer": str,
+    "loss": lambda value: f"loss {one_line(value)}",
+    "clip": lambda value: f"gradients clipped at {value:g}" if value else "gradients not clipped",
 }
 
 
