@@ -107,5 +107,5 @@ def _row(name: str, summary: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, 
         row[f"{phase}: ratio (95%)"] = ratio if is_timed else f"{case['status']}: {case['reason']}"
     found = verdicts[verdicts["cell"] == f"cells.py:{name}"]
     row["compared"] = str(own["parity"].iloc[0])
-    row["check of equal code"] = ", ".join(found["verdict"].astype(str).unique())
+    row["check of equal code"] = ", ".join(found["verdict"].fillna("not compared").unique())
     return row
