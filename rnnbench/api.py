@@ -81,8 +81,8 @@ def measure(
     the first tensor that a module returns; in (output, state), the state gets no gradient. Modules keep their train or
     eval mode: call `eval()` first for inference without dropout.
 
-    `reference`: the module that the others are compared with; by default the only torch.nn layer, or else the first
-    module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients
+    `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
+    first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients
     are not compared. An output of another shape is an error. A module whose output has other values (from other
     weights, say) is still timed, and the column `parity` says so. Outputs are compared again after the last round, on
     other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a module keeps

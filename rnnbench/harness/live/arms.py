@@ -23,8 +23,8 @@ class Arm:
 
     @property
     def is_torchs(self) -> bool:
-        """Whether this is a layer of torch.nn itself: a subclass is a user's own code."""
-        return isinstance(self.run, nn.RNNBase) and type(self.run).__module__.startswith("torch.nn.")
+        """Whether this is a recurrent layer or cell of torch.nn itself: a subclass is a user's own code."""
+        return isinstance(self.run, nn.RNNBase | nn.RNNCellBase) and type(self.run).__module__.startswith("torch.nn.")
 
 
 def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dict[str, Arm]:
@@ -47,7 +47,7 @@ def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dic
 
 
 def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
-    """The name asked for, else the only torch.nn layer's, else the first; raises ValueError if no arm has that name."""
+    """The name asked for, else the only torch.nn layer's or cell's, else the first; raises ValueError if no arm has that name."""
     if asked is None:
         layers = [name for name, arm in arms.items() if arm.is_torchs]
         return layers[0] if len(layers) == 1 else next(iter(arms))

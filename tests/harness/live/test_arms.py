@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnbench import measure
+from rnnbench.cells.gru import GRUCell
 from rnnbench.harness.live.arms import arms_of, reference_of
 from tests.harness.live.modules import INPUT, QUICK, Loop, pair
 
@@ -21,6 +22,12 @@ def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for
     assert measure(arms, INPUT, reference="mine", **QUICK).attrs["reference"] == "mine"
     assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).attrs["reference"] == "a"
     assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).attrs["reference"] == "a"
+
+
+def test_a_cell_of_torch_is_a_reference_too() -> None:
+    input = torch.randn(2, 3), torch.randn(2, 5)
+    found = measure({"mine": GRUCell(3, 5), "torch": nn.GRUCell(3, 5)}, input, **QUICK)
+    assert found.attrs["reference"] == "torch"
 
 
 def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
