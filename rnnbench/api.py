@@ -82,11 +82,11 @@ def measure(
     eval mode: call `eval()` first for inference without dropout.
 
     `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
-    first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`; gradients
-    are not compared. An output of another shape is an error. A module whose output has other values (from other
-    weights, say) is still timed, and the column `parity` says so. Outputs are compared again after the last round, on
-    other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a module keeps
-    results, so that a second call with the same input does less.
+    first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`;
+    gradients are not compared. An output of another shape is an error. A module whose output has other values (from
+    other weights, say) is still timed, and the column `parity` says so. Outputs are compared again after the last
+    round, on other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a module
+    keeps results, so that a second call with the same input does less.
 
     Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
     are at least `replicates` and at most `most_replicates` of them, and no round starts that `budget_seconds` has no

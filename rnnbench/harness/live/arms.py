@@ -47,7 +47,10 @@ def arms_of(modules: Mapping[str, Callable[..., object]], inputs: object) -> dic
 
 
 def reference_of(arms: Mapping[str, Arm], asked: str | None) -> str:
-    """The name asked for, else the only torch.nn layer's or cell's, else the first; raises ValueError if no arm has that name."""
+    """The name asked for, else that of the only layer or cell of torch.nn, else the first.
+
+    Raises ValueError if no arm has the name that was asked for.
+    """
     if asked is None:
         layers = [name for name, arm in arms.items() if arm.is_torchs]
         return layers[0] if len(layers) == 1 else next(iter(arms))

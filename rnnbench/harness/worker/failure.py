@@ -43,7 +43,9 @@ def reason(error: Exception) -> str:
         if f"{os.sep}site-packages{os.sep}" not in frame.filename and Path(frame.filename).name not in HIDDEN
     ]
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{name}: {message[0][:300] if message else ''}{where}"
+    # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
+    line = message[-1 if isinstance(error, torch.jit.Error) else 0] if message else ""
+    return f"{name}: {line[:300]}{where}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

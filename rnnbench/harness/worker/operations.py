@@ -212,8 +212,8 @@ class Operations:
         check_fits(case)
         self._restore(name, dtype, threads)
         if self._modules is not None:
-            for name in (case.cell, case.workload.reference, case.workload.optimizer, case.workload.loss):
-                self._modules.add(name, Path(request["root"]))
+            for own in (case.cell, case.workload.reference, case.workload.optimizer, case.workload.loss):
+                self._modules.add(own, Path(request["root"]))
         built = build_case(case, Path(request["root"]), request["compiled_steps"])
         self._restore(name, dtype, threads)  # the import of a user's file may have changed them
         return built

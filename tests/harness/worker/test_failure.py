@@ -1,6 +1,7 @@
 """The kind of failure of each exception."""
 
 import pytest
+import torch
 
 from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness.worker import failure
@@ -38,3 +39,14 @@ def test_what_is_missing_shows_also_where_it_was_caught_and_something_else_was_r
 def test_anything_else_is_the_cases_own_fault(fault: Exception) -> None:
     assert failure.kind(fault) == "running"
     assert failure.kind(raised(fault, KeyError("x"))) == "running"
+
+
+def test_the_error_within_a_scripted_module_is_shown() -> None:
+    @torch.jit.script
+    def scripted(h: torch.Tensor) -> torch.Tensor:
+        assert bool(h.sum() > 1), "too small"
+        return h
+
+    with pytest.raises(torch.jit.Error) as raised:
+        scripted(torch.zeros(1))
+    assert "too small" in failure.reason(raised.value)
