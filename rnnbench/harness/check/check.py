@@ -19,11 +19,13 @@ from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.store.run_info import FLUSHED, RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
+# References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
+NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
 MIN_PAIRS = 4  # of workers, before the first look; fewer are not enough to estimate how much pairs differ
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 
@@ -50,7 +52,7 @@ def select(
         with side.errors_in_words():
             groups = side.suite.groups(only, device, most=most, knows_all=side is head)
         cases = [case for group in groups for case in group.cases]
-        kept = [case for case in cases if base.python != head.python or not case.is_reference]
+        kept = [case for case in cases if base.python != head.python or case.implementation not in NOT_OF_THE_CODE]
         cases_by_side[side.name] = {case.key: case for case in kept}
     in_base, in_head = cases_by_side["base"], cases_by_side["head"]
     common = [case for key, case in in_head.items() if key in in_base]

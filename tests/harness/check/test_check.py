@@ -249,6 +249,15 @@ def test_torch_nn_itself_is_compared_only_where_interpreters_differ(tmp_path: Pa
     assert sum(case.is_reference for group in selected.groups for case in group.cases) == 3
 
 
+def test_another_cell_that_is_the_reference_is_a_part_of_the_code(tmp_path: Path) -> None:
+    sides = [side(tmp_path, name, sizes=(1,)) for name in ("base", "head")]
+    for each in sides:
+        each.suite.file.write_text(each.suite.file.read_text() + 'reference = "ugrnn"\n')
+    base, head = (replace(each, suite=suites.read(str(each.suite.file))) for each in sides)
+    selected = select(base, head, {}, None, any_number=False)
+    assert [case.cell for group in selected.groups for case in group.cases] == ["ugrnn", "vanilla", "combined"]
+
+
 def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any_timing(tmp_path: Path) -> None:
     for name in ("base", "head"):
         (tmp_path / name).mkdir()
