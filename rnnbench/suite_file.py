@@ -60,6 +60,7 @@ DOTTED = re.compile(  # a key with more dots: at the start of a line, in an inli
     rf"""(?:^|[{{,\[])\s*(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DOTS + 1}}}""", re.MULTILINE
 )
 Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of values
+INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 Argument = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
@@ -87,6 +88,7 @@ class Sweep(_Strict):
     bidirectional: Axis[Annotated[bool, Field(strict=True)]] = (False,)
     dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
     lengths: Axis[Lengths] = ("equal",)
+    input: Axis[Annotated[str, Field(pattern=INPUT)]] = ("features",)
     nonlinearity: Axis[Nonlinearity] = ("tanh",)
     optimizer: Axis[str] = ("adam",)
     loss: Axis[str] = ("none",)
@@ -254,6 +256,10 @@ def _fault(detail: Any) -> str:
             words = f"{shown} is too large; expected less than 2 ** 63"
         case "too_short":
             words = "empty; expected at least one value"
+        case "string_pattern_mismatch" if "input" in location:
+            words = (
+                f"{shown} is not one of features, tokens:N (such as tokens:100), frames:CxHxW (such as frames:3x8x8)"
+            )
         case "string_pattern_mismatch":
             words = (
                 f"{shown} can't name a run; expected letters, digits, '.', '_' and '-', and none of these three first"

@@ -98,6 +98,7 @@ class Workload:
     bidirectional: bool = False
     dropout: float = 0.0  # between layers, in the phases that take gradients
     lengths: Lengths = "equal"
+    input: str = "features"  # of a step: numbers (input_size); tokens:N, a whole number below N; frames:CxHxW
     nonlinearity: Nonlinearity = "tanh"
     optimizer: str = "adam"  # one of OPTIMIZERS, or a user's own as FILE:FUNCTION
     loss: str = "none"  # one of LOSSES, or a user's own
@@ -109,6 +110,12 @@ class Workload:
     def input_steps(self) -> int:
         """Steps of the input."""
         return 1 if self.task == "one_to_many" else self.seq_len
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one step of one sequence, of tokens the number of kinds in its place."""
+        kind, _, sizes = self.input.partition(":")
+        return (self.input_size,) if kind == "features" else tuple(map(int, sizes.split("x")))
 
     @property
     def output_steps(self) -> int:

@@ -71,7 +71,7 @@ def _check_whole(module: nn.Module, built: Built) -> None:
         raise CellError(f"{name} returns {_kind(result)} where (outputs, state) is wanted")
     outputs, final = result
     shape = (*input.shape[:2], built.model.head.in_features)
-    _check_tensor(f"{name}: its output", outputs, shape, input)
+    _check_tensor(f"{name}: its output", outputs, shape, tensors(state)[0])
     _check_state(f"{name}: its final", final, state)
 
 
@@ -114,7 +114,7 @@ def _check_training(built: Built, name: str) -> str:
         with torch.enable_grad():
             output, _ = _unchanged(built.model, built.input, built.state, name)
             _check_finite(f"{name}: over the sequence its output", output)
-            output.backward(fixed_direction(built.input, output.shape))
+            output.backward(fixed_direction(output.detach(), output.shape))
     except (CellError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -31,7 +31,10 @@ class Inputs:
         with torch.no_grad():
             while filled < len(self._buffer):
                 part = self._values[start : start + len(self._buffer) - filled]
-                torch.mul(part, scale, out=self._buffer[filled : filled + len(part)])
+                if part.is_floating_point():
+                    torch.mul(part, scale, out=self._buffer[filled : filled + len(part)])
+                else:  # tokens are only moved
+                    self._buffer[filled : filled + len(part)] = part
                 filled, start = filled + len(part), 0
 
 

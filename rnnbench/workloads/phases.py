@@ -8,7 +8,7 @@ from itertools import cycle
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.states import State
+from rnnbench.cells.states import State, leaves
 from rnnbench.store.records import Phase
 from rnnbench.workloads.inputs import Inputs
 from rnnbench.workloads.training_step import TrainingStep, target
@@ -65,7 +65,7 @@ def training(
 ) -> Callable[[], object]:
     """Forward and backward, from a fixed gradient of the output to the gradients of all parameters."""
     parameters = list(model.parameters())
-    direction, next_input = fixed_direction(inputs[0], output_shape), cycle(inputs).__next__
+    direction, next_input = fixed_direction(leaves(state)[0], output_shape), cycle(inputs).__next__
 
     def call() -> None:
         for parameter in parameters:
@@ -85,7 +85,7 @@ def step(
     """Forward, backward and a step of the optimizer, whose learning rate is zero."""
     parameters = list(model.parameters())
     optimizer, next_input = training_step.made_optimizer(parameters), cycle(inputs).__next__
-    wanted = target(training_step, fixed_direction(inputs[0], output_shape))
+    wanted = target(training_step, fixed_direction(leaves(state)[0], output_shape))
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -102,7 +102,7 @@ PHASES: dict[Phase, Callable[[nn.Module, Sequence[Tensor], State, Sequence[int]]
 }
 
 
-def fixed_direction(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """A fixed gradient of an output of this shape, of the type and on the device of the input."""
-    generator = torch.Generator(device=input.device).manual_seed(2)
-    return torch.randn(tuple(shape), generator=generator, device=input.device, dtype=input.dtype)
+def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """A fixed gradient of an output of this shape, of the type and on the device of another tensor."""
+    generator = torch.Generator(device=like.device).manual_seed(2)
+    return torch.randn(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)

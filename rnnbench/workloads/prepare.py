@@ -220,7 +220,7 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
     In inference it is in `eval` mode, as in real use: no dropout, and cuDNN keeps nothing for backward.
     """
     model = SequenceModel(
-        body(workload.input_size),
+        body(workload.input_shape[0]),
         nn.Linear(workload.directions * workload.hidden_size, workload.output_size),
         workload.task,
         output_steps=workload.output_steps,
@@ -353,7 +353,11 @@ def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
         values = torch.randn(shape, generator=generator)
         return values.to(device=workload.device, dtype=torch_dtype(workload.dtype))
 
-    input = draw(workload.input_steps, workload.batch_size, workload.input_size)
+    steps = (workload.input_steps, workload.batch_size)
+    if workload.input.startswith("tokens"):
+        input = torch.randint(workload.input_shape[0], steps, generator=generator).to(workload.device)
+    else:
+        input = draw(*steps, *workload.input_shape)
     h = draw(workload.num_layers * workload.directions, workload.batch_size, workload.hidden_size)
     return input, h if states == 1 else (h, *(torch.randn_like(h) for _ in range(states - 1)))
 

@@ -91,5 +91,11 @@ def check_makes_sense(workload: Workload) -> None:
         raise Skip("one_to_many reads one step, so there are no lengths to vary")
     if workload.phase == "epoch" and (workload.task != "many_to_many" or workload.lengths == "varied"):
         raise Skip("the phase `epoch` needs a target for each step and sequences of equal length")
+    if workload.input != "features":
+        if workload.reference != "none":
+            raise Skip(f"{workload.input} are read by cells of your own alone, without a reference")
+        if feeds_back or workload.phase == "epoch":
+            what = workload.task if feeds_back else "an epoch"
+            raise Skip(f"{what} gives features as inputs, but the input is {workload.input}")
     if workload.dropout and workload.num_layers == 1:
         raise Skip("dropout applies between layers, but num_layers is 1")

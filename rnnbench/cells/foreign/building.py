@@ -10,9 +10,10 @@ from torch import nn
 
 from rnnbench.cells import CellError, argument_text
 
+OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.
 NAMES: dict[str, tuple[str, ...]] = {
-    "input_size": ("input_size", "input_dim", "in_features", "in_dim", "n_inputs", "d_in"),
+    "input_size": ("input_size", "input_dim", "in_features", "in_dim", "n_inputs", "d_in", *OF_OTHER_INPUTS),
     "hidden_size": ("hidden_size", "hidden_dim", "hidden_features", "units", "n_hidden", "d_hidden"),
     "output_size": ("output_size", "output_dim", "out_dim", "num_classes", "n_outputs", "d_out"),
     "batch_size": ("batch_size",),

@@ -125,7 +125,7 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
             return None
         # In a small batch, a sequence without a batch would look like a step.
         rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-        found = next(_ways(cell, rows, tensors_of(usual)[0].shape[-1]), None)
+        found = next(_ways(cell, rows, tensors_of(usual)[0]), None)
     if found is None:
         return None
     call, first = found
@@ -152,7 +152,7 @@ def _is_usual(cell: nn.Module, input: Tensor, usual: Any) -> bool:
         return False
 
 
-def _ways(cell: nn.Module, input: Tensor, hidden: int) -> Iterator[tuple[CellCall, tuple[Tensor, ...]]]:
+def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall, tuple[Tensor, ...]]]:
     """The ways of calling a cell that work twice in a row, each with the first state."""
     names, is_keyword_only, has_default = _state_parameters(cell)
     if not names:
@@ -160,7 +160,7 @@ def _ways(cell: nn.Module, input: Tensor, hidden: int) -> Iterator[tuple[CellCal
     ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
     if len(names) > 1:
         ways.append("apart")
-    for state in _first_states(cell, input, hidden, has_default=has_default):
+    for state in _first_states(cell, input, h, has_default=has_default):
         for taking in ways:
             for giving in GIVING:
                 if found := _tried(cell, input, state, taking, names[0], giving):
@@ -215,9 +215,9 @@ def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
     return [parameter.name for parameter in named], named[0].kind is inspect.Parameter.KEYWORD_ONLY, has_default
 
 
-def _first_states(cell: nn.Module, input: Tensor, hidden: int, *, has_default: bool) -> Iterator[Any]:
+def _first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
     """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones."""
-    own = list(_own_first_states(cell, input))
+    own = list(_own_first_states(cell, len(input), h))
     yield from own
     if own:
         return
@@ -232,25 +232,25 @@ def _first_states(cell: nn.Module, input: Tensor, hidden: int, *, has_default: b
             yield _copied(tuple(result[1:]))
     count = getattr(cell, "states", None)
     for tensors in [count] if isinstance(count, int) and count > 0 else USUAL:
-        state = tuple(torch.randn(len(input), hidden, dtype=input.dtype).to(input.device) for _ in range(tensors))
+        state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
         yield state[0] if tensors == 1 else state
 
 
-def _own_first_states(cell: nn.Module, input: Tensor) -> Iterator[Any]:
+def _own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
     """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
     for name in INITIAL:
         if callable(function := getattr(cell, name, None)):
-            state = _given_by(function, len(input))
+            state = _given_by(function, batch)
             if state is not None:
                 try:
-                    yield _for_batch(state, input)
+                    yield _for_batch(state, batch, h)
                 except CellError as error:
                     raise CellError(f"{type(cell).__name__}.{name}: {error}") from None
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
-        yield input.new_zeros(len(input), size)
+        yield h.new_zeros(batch, size)
     elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
-        yield tuple(input.new_zeros(len(input), width) for width in size)
+        yield tuple(h.new_zeros(batch, width) for width in size)
 
 
 def _given_by(function: Callable[..., Any], batch: int) -> Any:
@@ -262,13 +262,13 @@ def _given_by(function: Callable[..., Any], batch: int) -> Any:
     return None
 
 
-def _for_batch(state: Any, input: Tensor) -> Any:
-    """A state for the whole batch and of the input's type; a cell may give it for one sequence."""
+def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
+    """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
 
     def fitted(tensor: Tensor) -> Tensor:
-        new = tensor.to(input.device, input.dtype if tensor.is_floating_point() else None)
-        is_of_one = new.dim() and len(new) == 1 and len(input) > 1
-        return new.expand(len(input), *new.shape[1:]).contiguous() if is_of_one else new
+        new = tensor.to(h.device, h.dtype if tensor.is_floating_point() else None)
+        is_of_one = new.dim() and len(new) == 1 and batch > 1
+        return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
 
     return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))
 

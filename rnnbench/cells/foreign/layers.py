@@ -51,8 +51,10 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
     """
     if isinstance(module, torch.jit.ScriptModule):
         return None
-    rows = input[:1, :1].expand(STEPS, ROWS, *input.shape[2:])
-    trial = rows + 0.1 * torch.randn_like(rows) if rows.is_floating_point() else rows
+    given = input.flatten(0, 1)
+    trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
+    if trial.is_floating_point():
+        trial = trial + 0.1 * torch.randn_like(trial)
     state = _of_rows(usual)
     declared = getattr(module, "batch_first", None)
     for takes_state in (True, False) if _may_lack_a_state(module) else (True,):
@@ -98,7 +100,7 @@ def _width(call: LayerCall, module: nn.Module, input: Tensor, state: Any, *, by_
             if not fits or (call.takes_state and not is_alike(new, state)):
                 return None
             changed = input.clone()
-            changed[:, 0] = changed[:, 0].flip(0) * 2
+            changed[:, 0] = changed[:, 0].flip(0) * (2 if changed.is_floating_point() else 1)
             if by_trial and not torch.equal(call.run(module, changed, state)[0][:, 1:], outputs[:, 1:]):
                 return None
             return int(outputs.shape[-1])

@@ -25,6 +25,7 @@ SETTINGS = (
     "bidirectional",
     "dropout",
     "lengths",
+    "input",
     "nonlinearity",
     *OF_STEP,
 )
@@ -37,6 +38,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "bidirectional": lambda value: "two directions" if value else "one direction",
     "dropout": lambda value: f"dropout {value:g}" if value else "no dropout",
     "lengths": lambda value: f"{one_line(value)} lengths",
+    "input": str,
     "nonlinearity": str,
     "optimizer": str,
     "loss": lambda value: f"loss {one_line(value)}",

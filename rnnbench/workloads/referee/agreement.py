@@ -92,7 +92,7 @@ def _results(built: Built, runner: nn.Module, phase: Phase) -> dict[str, Tensor]
         results: dict[str, Tensor] = {"output": output.detach().clone()}
         if phase == "training":
             built.model.zero_grad(set_to_none=True)
-            output.backward(fixed_direction(built.input, output.shape))
+            output.backward(fixed_direction(output.detach(), output.shape))
             named = built.model.named_parameters()
             results |= {f"gradient of {name}": own.grad.clone() for name, own in named if own.grad is not None}
             built.model.zero_grad(set_to_none=True)

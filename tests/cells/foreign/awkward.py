@@ -209,3 +209,43 @@ class WithoutOwnState(nn.Module):
     def forward(self, x: Tensor, mask: None = None) -> tuple[Tensor, dict[str, Tensor]]:
         outputs, (h, _) = self.layer(x)
         return outputs, {"h": h}
+
+
+class Tokens(nn.Module):
+    """Reads whole numbers."""
+
+    def __init__(self, vocab_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, hidden_size)
+        self.cell = nn.GRUCell(hidden_size, hidden_size)
+
+    def forward(self, token: Tensor, h: Tensor) -> Tensor:
+        new: Tensor = self.cell(self.embedding(token), h)
+        return new
+
+
+class TokenLayer(nn.Module):
+    """Reads sequences of whole numbers, the batch first, and has no state."""
+
+    def __init__(self, vocab_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, hidden_size)
+        self.layer = nn.GRU(hidden_size, hidden_size, batch_first=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(self.embedding(tokens))[0]
+        return outputs
+
+
+class Frames(nn.Module):
+    """Reads small images, and keeps its state as one."""
+
+    def __init__(self, in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.both = nn.Conv2d(2 * in_channels, in_channels, 3, padding=1)
+        self.out = nn.Linear(in_channels, hidden_size)
+
+    def forward(self, frame: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = torch.zeros_like(frame) if state is None else state
+        state = torch.tanh(self.both(torch.cat((frame, state), 1)))
+        return self.out(state.mean(dim=(2, 3))), state
