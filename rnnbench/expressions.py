@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, OF_DATA, Case, axis_text
-from rnnbench.suite_file import nearest
+from rnnbench.text import nearest
 
 QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
 TERM = re.compile(rf"(?: (?<=[=,]) (?:{QUOTED}) | \S )+", re.VERBOSE | re.DOTALL)

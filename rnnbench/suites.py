@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from rnnbench import suite_file
+from rnnbench import suite_reading
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only, quoted
@@ -27,7 +27,8 @@ from rnnbench.store.records import (
     axis_text,
     is_cell_reference,
 )
-from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, nearest
+from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep
+from rnnbench.text import nearest
 
 MAX_CASES = 20_000  # more need a confirmation; a larger sweep is mostly a typo
 MAX_CONFIRMED_CASES = 1_000_000  # more than this would take days to measure, and no memory holds a trillion
@@ -271,7 +272,7 @@ def find(name: str) -> Path:
 def read(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
     path = find(name)
-    suite = Suite(path, suite_file.read(path))
+    suite = Suite(path, suite_reading.read(path))
     try:
         _rules(suite.content.check)
     except UserError as fault:

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def printable(text: str) -> str:
@@ -45,3 +47,9 @@ def seconds_of(duration: str | float) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(f"{duration!r} is not a duration; expected for example 90s, 5m or 1h")
     return seconds
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)`, or an empty string if no known word is similar."""
+    matches = get_close_matches(word, list(known), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

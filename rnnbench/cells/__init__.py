@@ -52,7 +52,7 @@ def _other(target: str, nearest: Reference, about: str) -> CellSpec:
     """A cell that is timed against the layer of torch.nn that is nearest to it, and computes something else."""
     layer = TORCH_OWN["torch.nn"][nearest]
     return CellSpec(
-        f"rnnbench.cells.{target}", nearest, about, unequal=f"not compared: another recurrence than {layer}"
+        f"rnnbench.cells.modern.{target}", nearest, about, unequal=f"not compared: another recurrence than {layer}"
     )
 
 

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from rnnbench.cells.lstm import LSTMState
 from rnnbench.cells.parameters import uniform
 from rnnbench.cells.products import CellProducts, apart
-
-LSTMState = tuple[Tensor, Tensor]
 
 
 class LSTMPeepholeCell(nn.Module):

@@ -5,7 +5,7 @@
     n = g(W_n x + b_n)                  candidate
     h' = f / (f + i) * h + i / (f + i) * n
 
-with the g of `rnnbench.cells.min_gru`. The recurrence is linear in the state.
+with the g of `rnnbench.cells.modern.min_gru`. The recurrence is linear in the state.
 
 Feng et al. 2024, "Were RNNs all we needed?" (arXiv:2410.01201), in the form of its appendix.
 """
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from rnnbench.cells.min_gru import log_positive, positive
+from rnnbench.cells.modern.min_gru import log_positive, positive
+from rnnbench.cells.modern.scans import log_scan
 from rnnbench.cells.parameters import uniform
 from rnnbench.cells.products import CellProducts, Product
-from rnnbench.cells.scans import log_scan
 
 
 class MinLSTMCell(nn.Module):

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells.diagonal import DiagonalCell
-from rnnbench.cells.ind_rnn import IndRNNCell
-from rnnbench.cells.lmu import ORDER, THETA, LMUCell, delay
-from rnnbench.cells.lstm_layer_norm import LSTMLayerNormCell
-from rnnbench.cells.lstm_peephole import LSTMPeepholeCell
-from rnnbench.cells.min_gru import MinGRUCell, log_positive, positive
-from rnnbench.cells.min_lstm import MinLSTMCell
-from rnnbench.cells.s_lstm import SLSTMCell
-from rnnbench.cells.scans import complex_scan, log_scan
-from rnnbench.cells.ugrnn import UGRNNCell
+from rnnbench.cells.modern.diagonal import DiagonalCell
+from rnnbench.cells.modern.ind_rnn import IndRNNCell
+from rnnbench.cells.modern.lmu import ORDER, THETA, LMUCell, delay
+from rnnbench.cells.modern.lstm_layer_norm import LSTMLayerNormCell
+from rnnbench.cells.modern.lstm_peephole import LSTMPeepholeCell
+from rnnbench.cells.modern.min_gru import MinGRUCell, log_positive, positive
+from rnnbench.cells.modern.min_lstm import MinLSTMCell
+from rnnbench.cells.modern.s_lstm import SLSTMCell
+from rnnbench.cells.modern.scans import complex_scan, log_scan
+from rnnbench.cells.modern.ugrnn import UGRNNCell
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
