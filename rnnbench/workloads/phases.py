@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rnnbench.cells.states import State, leaves
 from rnnbench.store.records import Phase
 from rnnbench.workloads.inputs import Inputs
-from rnnbench.workloads.training_step import TrainingStep, target
+from rnnbench.workloads.training.step import TrainingStep, target
 
 Mode = Callable[[], AbstractContextManager[object]]
 ADAM = TrainingStep()

@@ -12,7 +12,6 @@ from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Workload, is_cell_reference
 from rnnbench.workloads import graphed
 from rnnbench.workloads.bodies import Body, Cells
-from rnnbench.workloads.epoch import epoch
 from rnnbench.workloads.implementations import (
     check_applies,
     transpose_weights,
@@ -24,7 +23,8 @@ from rnnbench.workloads.own_state import adapted
 from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense
-from rnnbench.workloads.training_step import TrainingStep, of_workload
+from rnnbench.workloads.training.epoch import epoch
+from rnnbench.workloads.training.step import TrainingStep, of_workload
 from rnnbench.workloads.weights import model_weights, take, take_same
 
 COMPILED_STEPS = 32

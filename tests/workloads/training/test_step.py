@@ -12,7 +12,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import LOSSES, OPTIMIZERS
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.training_step import LOSS_FUNCTIONS, OPTIMIZER_CLASSES
+from rnnbench.workloads.training.step import LOSS_FUNCTIONS, OPTIMIZER_CLASSES
 from tests import workload as small
 
 FILE = """

@@ -11,9 +11,9 @@ from torch.nn.functional import mse_loss
 from rnnbench.store.records import Case
 from rnnbench.workloads.data.datasets import WindowDataset
 from rnnbench.workloads.data.loader import loader
-from rnnbench.workloads.epoch import train
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.training.epoch import train
 from tests import workload as small
 
 ROOT = Path()
