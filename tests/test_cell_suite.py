@@ -82,7 +82,7 @@ def test_wrong_names_and_options_are_told_and_nothing_is_written(command: list[s
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
-    done = in_process("run", "awkward.py:Named", "--reference", "gru", *FEW, "--budget", "5s", "--json", cwd=folder)
+    done = in_process("run", "awkward.py:Named", "--reference", "gru", *FEW, "--precision", "99%", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["awkward.py:Named"]["parity"] == "not compared: its state is not that of torch.nn.GRU"
@@ -110,7 +110,9 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     (folder / "below/new.py").write_text(
         "import sys\nsys.path.append('..')\nfrom awkward import Named\n\n\nclass New(Named):\n    pass\n"
     )
-    done = in_process("run", "below/new.py:New", "--reference", "awkward.py:Named", *FEW, "--budget", "5s", cwd=folder)
+    done = in_process(
+        "run", "below/new.py:New", "--reference", "awkward.py:Named", *FEW, "--precision", "99%", cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     assert "../awkward.py:Named" in done.stdout
     assert "agree" in done.stdout or "New loop" in done.stdout

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.foreign.structures import is_alike, rebuilt, tensors_of
+from rnnbench.cells.foreign.structures import is_alike, on_trial, rebuilt, tensors_of
 
 INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
@@ -121,11 +121,11 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
     if isinstance(cell, torch.jit.ScriptModule):
         return None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if _is_usual(cell, input, usual):
+        if _is_usual(on_trial(cell), input, usual):
             return None
         # In a small batch, a sequence without a batch would look like a step.
         rows = input if len(input) >= MIN_ROWS else input[:1].expand(MIN_ROWS, *input.shape[1:])
-        found = next(_ways(cell, rows, tensors_of(usual)[0]), None)
+        found = next(_ways(on_trial(cell), rows, tensors_of(usual)[0]), None)
     if found is None:
         return None
     call, first = found

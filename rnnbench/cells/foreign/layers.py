@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.foreign.structures import is_alike
+from rnnbench.cells.foreign.structures import is_alike, on_trial
 
 KEPT = "_rnnbench_call"
 STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
@@ -60,7 +60,7 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
     for takes_state in (True, False) if _may_lack_a_state(module) else (True,):
         for is_batch_first in (False, True) if declared is None else (bool(declared),):
             call = LayerCall(is_batch_first, takes_state)
-            width = _width(call, module, trial, state, by_trial=declared is None)
+            width = _width(call, on_trial(module), trial, state, by_trial=declared is None)
             if width is not None:
                 if call == LayerCall(is_batch_first=False, takes_state=True):
                     return None

@@ -1,10 +1,11 @@
-"""A state of any structure: a tensor, or tuples, lists, dictionaries and dataclasses of them."""
+"""States of any structure (tensors, tuples, lists, dictionaries and dataclasses of them), and modules on trial."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnbench.cells import CellError
 
@@ -47,6 +48,14 @@ def is_alike(state: Any, other: Any) -> bool:
     if (is_named or isinstance(other, Mapping) or is_dataclass(other)) and type(state) is not type(other):
         return False
     return parts.keys() == others.keys() and all(is_alike(parts[name], others[name]) for name in parts)
+
+
+def on_trial(module: nn.Module) -> nn.Module:
+    """A copy of a module, so that calls on trial leave no traces in it; the module itself if it can't be copied."""
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # whatever a stranger's code raises
+        return module
 
 
 def _parts(state: Any) -> Mapping[Any, Any]:

@@ -133,7 +133,7 @@ NAMED = "time.sleep(0.2)"  # until a started program has its own command line, s
     ("body", "reason"),
     [
         ("os.fork()", "RuntimeError: os.fork would copy rnnbench's worker"),
-        ("os.close(2); raise ValueError('deaf')", r"ValueError: deaf \(Mine.py:7\)"),
+        ("os.close(2); raise ValueError('deaf')", r"(ValueError: deaf|OSError: .*descriptor) \(Mine.py:7\)"),
         (f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}", r"it leaves processes running: \d+ \(sleep 300\)"),
         (
             f"self.p = subprocess.Popen(['setsid', 'sleep', '300']); {NAMED}",
