@@ -11,6 +11,7 @@ from rnnbench.store.folder import last_measurements, spoilt_workers
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows, too_many
+from rnnbench.suite_file import Sweep
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None
     """Raise UserError if a run belongs to another suite, or the suite's sweeps or cache setting have changed since."""
     if info.suite != suite["name"]:
         raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
-    if info.resolved.get("sweep") != suite["sweep"]:
+    if _complete(info.resolved.get("sweep")) != _complete(suite["sweep"]):
         raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
     flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
     if flushed[0] != flushed[1]:
@@ -142,6 +143,12 @@ def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Con
             f"{path}: measurements.jsonl has the cell {stray!r}, which the suite {suite!r} does not have; "
             "start a new run"
         )
+
+
+def _complete(sweeps: Any) -> Any:
+    """Sweeps with the default of every axis that the rnnbench that wrote them did not have."""
+    defaults = Sweep(cell=("any",)).model_dump(mode="json")
+    return [defaults | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps or []]
 
 
 def _cores(environment: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from rnnbench.harness.coordinator.resume import (
 )
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
-from rnnbench.suite_file import Settings
+from rnnbench.suite_file import Settings, Sweep
 from tests import workload as small
 from tests.ceilings import ceiling as made_up_ceiling
 from tests.harness.coordinator.test_runner import GROUPS, measure
@@ -108,6 +108,16 @@ def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], wo
     with pytest.raises(UserError, match=words):
         refuse_other_suite(tmp_path, THEN, suite)
     refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": [], "measure": {"cold_cache": False}})
+
+
+def test_a_run_from_before_an_axis_was_there_goes_on(tmp_path: Path) -> None:
+    sweep = Sweep(cell=("gru",), batch_size=(1, 2)).model_dump(mode="json")
+    older = {axis: values for axis, values in sweep.items() if axis not in ("nonlinearity", "arguments", "loss")}
+    then = replace(THEN, resolved={"sweep": [older]})
+    refuse_other_suite(tmp_path, then, {"name": "s", "sweep": [sweep]})
+    for changed in (sweep | {"nonlinearity": ["relu"]}, sweep | {"batch_size": [1]}):
+        with pytest.raises(UserError, match="the sweeps of 's' have changed"):
+            refuse_other_suite(tmp_path, then, {"name": "s", "sweep": [changed]})
 
 
 def test_a_cell_that_the_suite_does_not_have_is_not_run_because_a_file_names_it(tmp_path: Path) -> None:
