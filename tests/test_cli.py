@@ -131,7 +131,9 @@ def test_cases_that_die_hang_or_raise_fail_alone(folder: Path) -> None:
     assert rows["mine.py:Leaky"]["status"] == "measured"
     assert rows["mine.py:Hungry"]["reason"].startswith("out of memory: ")
     assert rows["mine.py:Hung"]["reason"] == "no answer within 5 s"
-    assert rows["mine.py:Missing"]["reason"].startswith("mine.py has no class Missing; it has Good, Fatal, ")
+    assert rows["mine.py:Missing"]["reason"].startswith(
+        "mine.py has no class or function Missing; it has Good, Fatal, "
+    )
 
 
 def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_show(folder: Path) -> None:

@@ -81,10 +81,32 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     assert (folder / "fast_mine.py").read_text() == written
 
 
+def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {"ugrnn"}
+
+    def search(module: WantedModule, *_: object) -> tuple[()]:
+        if module.cell in bad:
+            raise UserError(f"{module.cell}: its state is not known")
+        return ()
+
+    monkeypatch.setattr("rnnbench.harness.fastest.found.search", search)
+    monkeypatch.setattr("rnnbench.report.words.fastest.described", lambda title, found: title)
+    only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
+    result = in_process("fastest", "modern", "--only", only, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    found = {line.partition(",")[0] for line in result.stdout.splitlines()}
+    assert found == {"ind_rnn", "torch.nn.GRU", "torch.nn.RNN"}
+    assert "left out: ugrnn: its state is not known" in result.stderr
+    bad |= {"ind_rnn", "torch.nn.GRU", "torch.nn.RNN"}
+    result = in_process("fastest", "modern", "--only", only, cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "ind_rnn: its state is not known" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("mine.py:Nothing",), "mine.py has no class Nothing; it has Mine"),
+        (("mine.py:Nothing",), "mine.py has no class or function Nothing; it has Mine"),
         (("none.py:Mine",), "none.py can't be imported"),
         (("no_such_package:Cell",), "no_such_package can't be imported"),
         (

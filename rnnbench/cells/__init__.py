@@ -109,13 +109,8 @@ def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
     """The name of a cell with these arguments, after those that it has."""
     target, own = parsed(cell)
     every = {**own, **arguments}
-    texts = (f"{name}={argument_text(value)}" for name, value in every.items())
+    texts = (f"{name}={value!r}" for name, value in every.items())
     return f"{target}({','.join(texts)})" if every else target
-
-
-def argument_text(value: object) -> str:
-    """An argument as a cell's name writes it."""
-    return repr(value)
 
 
 def file_of(cell: str) -> str:
@@ -171,7 +166,7 @@ def _imported(target: str, root: Path) -> tuple[str, str, Any]:
         like = get_close_matches(class_name, classes, n=1)
         own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
-        raise CellMissing(f"{where} has no class {class_name}; {hint}")
+        raise CellMissing(f"{where} has no class or function {class_name}; {hint}")
     return where, class_name, cell_class
 
 

@@ -4,7 +4,8 @@
   of the reference (`weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`), or of all of them for a module that
   runs the whole sequence. Without it, parameters with the names and shapes of torch.nn's own are used unchanged. If it
   is None, outputs are not compared.
-- `states`: the number of tensors of its state, used if there is no reference; 1 is `h`, 2 is `(h, c)`.
+- `states`: the number of tensors of its state, used if there is no reference, or if the reference's state does not fit;
+  1 is `h`, 2 is `(h, c)`.
 - `products(input_size, hidden_size)`: its arithmetic, as in `rnnbench.cells.products`.
 """
 

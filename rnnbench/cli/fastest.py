@@ -50,9 +50,15 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         importable(cells.pop(), root, save)  # before the search, not after it
     found = {}
     for module, shapes in modules.items():
-        with shown_rounds() as on_progress:
-            found[module] = search(module, shapes, root, budget, on_progress)
+        try:
+            with shown_rounds() as on_progress:
+                found[module] = search(module, shapes, root, budget, on_progress)
+        except UserError as fault:  # the other cells of the suite can still be searched
+            left_out.append(str(fault))
+            continue
         output.say(described(module.title, found[module]))
+    if not found:
+        raise UserError("; ".join(dict.fromkeys(left_out)))
     for reason in left_out:
         output.note(f"left out: {reason}")
     if save is not None:

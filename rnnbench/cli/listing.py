@@ -61,10 +61,11 @@ def list_cells() -> None:
     from rnnbench.cells import CELLS
     from rnnbench.store.records import DATA_SETS, LAYERS
 
+    width = max(map(len, (*CELLS, *DATA_SETS)))
     for name, spec in CELLS.items():
-        output.say(f"{name:<14} {LAYERS[spec.reference]:<14} {spec.about}")
+        output.say(f"{name:<{width}} {LAYERS[spec.reference]:<14} {spec.about}")
     for data_set, about in DATA_SETS.items():
-        output.say(f"{data_set:<14} {'per_item':<14} data set: {about}")
+        output.say(f"{data_set:<{width}} {'per_item':<14} data set: {about}")
 
 
 @list_.command("metrics", short_help="What is known of a case beside its time.")

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_o
 
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 # Errors of making a record from a reply that a case has forged.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers

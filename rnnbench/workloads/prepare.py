@@ -11,6 +11,7 @@ from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, first, to_cell
 from rnnbench.store.records import Case, DType, Workload, is_cell_reference
 from rnnbench.workloads import graphed
+from rnnbench.workloads.adapted import adapted
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.implementations import (
     check_applies,
@@ -19,7 +20,6 @@ from rnnbench.workloads.implementations import (
 from rnnbench.workloads.inputs import fixed, in_turn
 from rnnbench.workloads.make_model import SEED, own_model, reference_model
 from rnnbench.workloads.model import SequenceModel
-from rnnbench.workloads.own_state import adapted
 from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
 from rnnbench.workloads.tasks import check_makes_sense

@@ -93,7 +93,7 @@ def check_makes_sense(workload: Workload) -> None:
         raise Skip("the phase `epoch` needs a target for each step and sequences of equal length")
     if workload.input != "features":
         if workload.reference != "none":
-            raise Skip(f"{workload.input} are read by cells of your own alone, without a reference")
+            raise Skip(f"the input {workload.input} needs a cell of your own without a reference")
         if feeds_back or workload.phase == "epoch":
             what = workload.task if feeds_back else "an epoch"
             raise Skip(f"{what} gives features as inputs, but the input is {workload.input}")

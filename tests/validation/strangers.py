@@ -20,6 +20,8 @@ PACKAGE = "torchrecurrent"
 # The nearest layer by what a cell keeps: one tensor, or more.
 OF_TWO = "lstm"
 OF_ONE = "gru"
+# Cells that keep more than one tensor, beside those with LSTM in their names.
+KEEP_TWO = ("JANETCell", "LEMCell", "NASCell", "RANCell", "SCRNCell", "UnICORNNCell", "coRNNCell", "TGRUCell")
 SUITE = """
 name = "strangers"
 [measure]
@@ -85,9 +87,6 @@ def _side(folder: Path, package: Path, names: list[str]) -> Path:
     )
     (folder / "strangers.toml").write_text(SUITE + sweeps)
     return folder
-
-
-KEEP_TWO = ("JANETCell", "LEMCell", "NASCell", "RANCell", "SCRNCell", "UnICORNNCell", "coRNNCell", "TGRUCell")
 
 
 def _command(*arguments: str) -> str:

@@ -56,7 +56,7 @@ def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_w
 
 def test_torch_nn_reads_features_alone() -> None:
     for changes, words in (
-        ({"reference": "gru"}, "tokens:3 are read by cells of your own alone, without a reference"),
+        ({"reference": "gru"}, "the input tokens:3 needs a cell of your own without a reference"),
         ({"task": "one_to_many", "output_size": 5}, "one_to_many gives features as inputs"),
         ({"phase": "epoch", "samples": 4}, "an epoch gives features as inputs"),
     ):

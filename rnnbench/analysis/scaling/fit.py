@@ -14,7 +14,7 @@ from rnnbench.analysis.scaling.counts import StepCounts, counts
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES
+from rnnbench.store.records import AXES, REFERENCES
 
 SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
 PHASES = ("inference", "training", "step")  # whose calls run one batch
@@ -89,7 +89,7 @@ class Fits:
             (
                 other
                 for other in self.found
-                if other.axes["implementation"] in ("torch.nn", "reference")
+                if other.axes["implementation"] in REFERENCES
                 and other is not fit
                 and all(other.axes[axis] == value for axis, value in shared.items())
             ),

@@ -12,6 +12,7 @@ from rnnbench.analysis.scaling.fit import PHASES, SERIES, SizeFit, fits
 from rnnbench.analysis.scaling.held_out import MOVING, half_widths, refusal
 from rnnbench.analysis.scaling.terms import CAUSES, Array, Bound
 from rnnbench.errors import UserError
+from rnnbench.store.records import REFERENCES
 
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
 UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
@@ -76,7 +77,7 @@ def ratios(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> tupl
     The half-width comes from the ratio's own errors at points held out of both fits: errors that both share cancel.
     """
     if reference is None:
-        same = fit.axes["implementation"] in ("torch.nn", "reference")
+        same = fit.axes["implementation"] in REFERENCES
         return np.full(len(sizes), 1.0 if same else np.nan), np.full(len(sizes), 0.0 if same else np.nan)
     keys = [*MOVING, "axis", "place"]
     errors = fit.errors.merge(reference.errors, on=keys, suffixes=("", "_reference"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from rnnbench.cells import CellError, argument_text
+from rnnbench.cells import CellError
 
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.
@@ -36,7 +36,7 @@ def construct(
     try:
         module = factory(*given, **named, **more)
     except Exception as error:  # whatever a stranger's constructor raises
-        shown = ", ".join([*map(repr, given), *(f"{key}={argument_text(value)}" for key, value in named.items())])
+        shown = ", ".join([*map(repr, given), *(f"{key}={value!r}" for key, value in named.items())])
         raise CellError(f"{name}({shown}) can't be built: {type(error).__name__}: {error}{_where(error)}") from error
     if not isinstance(module, nn.Module):
         raise CellError(f"{name} builds {type(module).__name__}; expected a torch.nn.Module")

@@ -240,12 +240,12 @@ def _own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
     """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
     for name in INITIAL:
         if callable(function := getattr(cell, name, None)):
-            state = _given_by(function, batch)
-            if state is not None:
-                try:
+            try:
+                state = _given_by(function, batch)
+                if state is not None:
                     yield _for_batch(state, batch, h)
-                except CellError as error:
-                    raise CellError(f"{type(cell).__name__}.{name}: {error}") from None
+            except CellError as error:
+                raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         yield h.new_zeros(batch, size)
@@ -254,11 +254,17 @@ def _own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
 
 
 def _given_by(function: Callable[..., Any], batch: int) -> Any:
+    """The state that a function gives, with the batch size or without; None if it takes other arguments.
+
+    Raises CellError if the function fails.
+    """
     for arguments in ((batch,), ()):
         try:
             return function(*arguments)
-        except Exception:  # whatever a stranger's code raises: it may take other arguments
+        except TypeError:  # it takes other arguments
             continue
+        except Exception as error:  # whatever a stranger's code raises
+            raise CellError(f"it raises {type(error).__name__}: {error}") from error
     return None
 
 

@@ -11,30 +11,21 @@ Gers & Schmidhuber 2000 (doi:10.1109/IJCNN.2000.861302). With p = 0 it equals `r
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.lstm import LSTMState
+from rnnbench.cells.lstm import LSTMCell, LSTMState
 from rnnbench.cells.parameters import uniform
-from rnnbench.cells.products import CellProducts, apart
 
 
-class LSTMPeepholeCell(nn.Module):
-    """`cell(input, (h, c)) -> (h', c')`, with the parameters of torch.nn.LSTMCell and `peepholes`: (3, hidden)."""
+class LSTMPeepholeCell(LSTMCell):
+    """`cell(input, (h, c)) -> (h', c')`, with the parameters of `LSTMCell` and `peepholes`: (3, hidden)."""
 
     weights_from = None
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.weight_ih = uniform(4 * hidden_size, input_size, bound=hidden_size**-0.5)
-        self.weight_hh = uniform(4 * hidden_size, hidden_size, bound=hidden_size**-0.5)
-        self.bias_ih = uniform(4 * hidden_size, bound=hidden_size**-0.5)
-        self.bias_hh = uniform(4 * hidden_size, bound=hidden_size**-0.5)
+        super().__init__(input_size, hidden_size)
         self.peepholes = uniform(3, hidden_size, bound=hidden_size**-0.5)  # of i, f, o
-
-    def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
-        return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
         """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
@@ -43,12 +34,3 @@ class LSTMPeepholeCell(nn.Module):
         p_i, p_f, p_o = self.peepholes.unbind(0)
         c_new = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
         return torch.sigmoid(o + p_o * c_new) * torch.tanh(c_new), c_new
-
-    def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
-        """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
-        return self.advance(self.project(input), state)
-
-    @staticmethod
-    def products(input_size: int, hidden_size: int) -> CellProducts:
-        """`W_ih x` and `W_hh h`, the four gates at once."""
-        return apart(input_size, hidden_size, gates=4)

@@ -26,6 +26,7 @@ class MinGRUCell(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
+        self.hidden_size = hidden_size
         self.weight_ih = uniform(2 * hidden_size, input_size, bound=input_size**-0.5)
         self.bias_ih = uniform(2 * hidden_size, bound=input_size**-0.5)
 

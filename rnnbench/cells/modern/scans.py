@@ -14,7 +14,7 @@ def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
     Heinsen 2023 (arXiv:2311.06281): with A_t = sum of log_a up to t, h_t = exp(A_t + logsumexp(log_b_s - A_s)).
 
     Long sequences are scanned in pieces. In one piece of 1,024 steps A falls to some -700, and float32 keeps so few
-    digits of the sums that gradients are off by 0.8%, against 1e-5 in pieces of 32.
+    digits of the sums that gradients fail the comparison with the loop.
     """
     outputs = []
     for log_decay, log_input in zip(torch.split(log_a, PIECE), torch.split(log_b, PIECE), strict=True):

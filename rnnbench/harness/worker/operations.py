@@ -36,7 +36,7 @@ from rnnbench.harness.worker.imported import Imported
 from rnnbench.harness.worker.user_modules import UserModules
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings, Unavailable
-from rnnbench.store.records import Case, DType, Workload
+from rnnbench.store.records import AXES, Case, DType, Workload
 from rnnbench.workloads import compiled, loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.model import SequenceModel
@@ -207,6 +207,8 @@ class Operations:
         return ProfileReply(ok=True, profile=profile(of_built(built, device), Path(request["folder"])).to_json())
 
     def _build(self, request: dict[str, Any]) -> Built | loading.Loading:
+        if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
+            raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
         case = Case.from_axes(request["case"])
         name, dtype, threads = case.workload.device, case.workload.dtype, case.workload.threads
         check_fits(case)

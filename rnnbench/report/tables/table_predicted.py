@@ -14,6 +14,7 @@ from rnnbench.report.words.axes import one_line, several, word
 from rnnbench.report.words.medians import CONTEXT
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.units import MISSING, duration, duration_interval, ratio, ratio_interval, whole_percent
+from rnnbench.store.records import REFERENCES
 
 
 def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
@@ -52,11 +53,7 @@ def _caches(summary: pd.DataFrame) -> str:
 
 
 def _ratio_interval(row: dict[str, Any]) -> str:
-    return (
-        ""
-        if row["implementation"] in ("torch.nn", "reference")
-        else ratio_interval(row["ratio_low"], row["ratio_high"])
-    )
+    return "" if row["implementation"] in REFERENCES else ratio_interval(row["ratio_low"], row["ratio_high"])
 
 
 def _bound(row: dict[str, Any]) -> str:

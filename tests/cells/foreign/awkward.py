@@ -140,6 +140,16 @@ class Unused(Base):
         return self.new(input, h)
 
 
+class Failing(Base):
+    """Can't make its first state."""
+
+    def forward(self, input: Tensor, state: dict[str, Tensor]) -> Any:
+        return self.new(input, state["h"]), state
+
+    def init_hidden(self, batch_size: int) -> dict[str, Tensor]:
+        raise RuntimeError(f"no room for {batch_size}")
+
+
 class Picky(Base):
     """Does not take every size."""
 

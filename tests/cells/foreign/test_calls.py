@@ -127,6 +127,7 @@ class Mine(nn.LSTMCell):
         ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
         ("Other", "'theta'; give what it needs in the sweep: arguments = {NAME = VALUE}"),
         (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new h has infinite values"),
+        ("Failing", "Failing.init_hidden: it raises RuntimeError: no room for 3"),
         ("Picky", "Picky(5, 6) can't be built: ValueError: hidden_size 6 is not a power of two (awkward.py:"),
         (with_arguments("awkward.py:Base", {"depth": 2}), "has no argument depth; take it out of `arguments`"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.cells import CELLS
+from rnnbench.cells.modern import scans
 from rnnbench.cells.modern.diagonal import DiagonalCell
 from rnnbench.cells.modern.ind_rnn import IndRNNCell
 from rnnbench.cells.modern.lmu import ORDER, THETA, LMUCell, delay
@@ -24,7 +25,7 @@ from rnnbench.cells.modern.ugrnn import UGRNNCell
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
-from rnnbench.workloads.referee.agreement import ParityError
+from rnnbench.workloads.referee.agreement import ParityError, largest_error_to_loop
 from tests import workload as small
 
 OTHERS = [name for name, spec in CELLS.items() if spec.unequal and not spec.stacked]
@@ -181,7 +182,8 @@ def test_the_state_that_a_cell_begins_with_has_its_form(name: str) -> None:
 @pytest.mark.parametrize("implementation", ["hoisted", "scan"])
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_scan_agrees_with_the_loop(name: str, implementation: Implementation, changes: Any, phase: Any) -> None:
-    observe(build(small.case(name, implementation, phase=phase, **changes), Path()))  # raises ParityError if not
+    built = build(small.case(name, implementation, phase=phase, **changes), Path())
+    assert largest_error_to_loop(built) < 1e-9
 
 
 def test_a_wrong_scan_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,9 +198,17 @@ def test_a_wrong_scan_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
         observe(build(small.case("min_gru", "scan"), Path()))
 
 
-def test_float32_is_enough_for_long_sequences() -> None:
-    for name in LINEAR:
-        observe(build(small.case(name, "scan", seq_len=700, dtype="float32"), Path()))
+@pytest.mark.parametrize("name", LINEAR)
+def test_float32_is_enough_for_long_sequences(name: str) -> None:
+    built = build(small.case(name, "scan", phase="training", seq_len=1024, dtype="float32"), Path())
+    assert largest_error_to_loop(built) < 1e-4
+
+
+def test_float32_is_not_enough_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans, "PIECE", 1024)
+    built = build(small.case("min_gru", "scan", phase="training", seq_len=1024, dtype="float32"), Path())
+    with pytest.raises(ParityError, match="of the loop's largest value"):
+        largest_error_to_loop(built)
 
 
 numbers = st.floats(-20, 20)

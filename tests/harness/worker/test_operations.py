@@ -339,3 +339,9 @@ def test_more_loading_processes_than_cores_are_skipped() -> None:
     reply = prepare(operations(), Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})))
     assert reply["status"] == "skipped"
     assert reply["reason"].startswith("workers=4096, but the number of allowed cores is ")
+
+
+def test_an_axis_that_a_newer_rnnbench_has_is_refused_and_not_left_out() -> None:
+    axes = {**small.case("vanilla").axes(), "colour": "red"}
+    reply = operations().handle({"op": "observe", "case": axes, "root": ".", "compiled_steps": 64})
+    assert (reply["ok"], reply["reason"]) == (False, "this rnnbench has no axis colour")

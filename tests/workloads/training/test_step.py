@@ -80,7 +80,7 @@ def test_functions_of_a_file_are_used_and_the_learning_rate_is_zero(tmp_path: Pa
     ("changes", "words"),
     [
         ({"optimizer": "parts.py:nothing"}, "the suite's optimizer is NoneType; expected a torch.optim.Optimizer"),
-        ({"optimizer": "parts.py:adamm"}, "parts.py has no class adamm"),
+        ({"optimizer": "parts.py:adamm"}, "parts.py has no class or function adamm"),
         ({"loss": "parts.py:seven"}, "parts.py: seven is int; expected a function"),
         ({"loss": "none.py:mine"}, "none.py can't be imported"),
     ],
