@@ -99,6 +99,9 @@ def _shown(value: object) -> str:
 def _fault(detail: Any) -> str:
     """One line for one fault: key path, value, and what would be right."""
     location = list(detail["loc"])
+    if "arguments" in location and location[-1] in ("bool", "int", "float", "str"):
+        location.pop()  # pydantic has a fault for each type that a value may have, and one is enough
+        detail = {**detail, "loc": location, "type": "argument"}
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     key, value, shown = str(location[-1]), detail["input"], _shown(detail["input"])
     least = detail.get("ctx", {}).get("ge", 1)
@@ -107,6 +110,8 @@ def _fault(detail: Any) -> str:
             tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
             model = tables.get(str(location[0]), SuiteFile)
             words = f"unknown key{nearest(key, model.model_fields)}"
+        case "argument":
+            words = f"{shown} can't be given to a constructor; expected a finite number, a text, true or false"
         case "missing":
             words = "missing"
         case "literal_error":

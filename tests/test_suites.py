@@ -501,7 +501,11 @@ def test_only_can_name_an_argument(tmp_path: Path, only: str, cells: int) -> Non
         ('cell = "m.x:A"\narguments = {"a b" = 1}', "sweep[0].arguments.a b: not the name of an argument in Python"),
         ('cell = "m.x:A"\narguments = {threads = 1}', "arguments.threads: threads is an axis; give its values as"),
         ('cell = "m.x:A"\narguments = {theta = []}', "sweep[0].arguments.theta: empty; expected at least one value"),
-        ('cell = "m.x:A"\narguments = {theta = {a = 1}}', "sweep[0].arguments.theta"),
+        (
+            'cell = "m.x:A"\narguments = {theta = {a = 1}}',
+            "sweep[0].arguments.theta[0]: {'a': 1} can't be given to a constructor; expected a finite number, a text",
+        ),
+        ('cell = "m.x:A"\narguments = {theta = [1, inf]}', "sweep[0].arguments.theta[1]: inf can't be given to"),
         ('cell = "m.x:A(3)"', "(3) is not a list of NAME=VALUE, such as (theta=16,norm=True)"),
         ("cell = \"m.x:A(a=open('x'))\"", "is not a list of NAME=VALUE"),
         ('cell = "m.x:A(**b)"', "is not a list of NAME=VALUE"),
@@ -510,6 +514,7 @@ def test_only_can_name_an_argument(tmp_path: Path, only: str, cells: int) -> Non
 def test_arguments_that_can_not_be_given_are_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UserError) as fault:
         suite(tmp_path, f"[[sweep]]\n{text}")
+    assert len(str(fault.value).splitlines()) == 1
     assert words in str(fault.value)
 
 
