@@ -11,7 +11,7 @@ from rnnbench.cells import CELLS, file_of, is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.names import SUITE
 from rnnbench.store.records import LAYERS
-from rnnbench.suite_file import SuiteFile
+from rnnbench.suite_file import INPUT, INPUTS_ALLOWED, SuiteFile
 from rnnbench.suites import Suite
 
 SIZES = "quick"  # the suite that gives the sizes
@@ -22,11 +22,14 @@ def is_cell(name: str) -> bool:
     return is_own(name) and not Path(name).exists()
 
 
-def of_cell(cell: str, reference: str, *, whole: bool) -> Suite:
+def of_cell(cell: str, reference: str, *, whole: bool, input: str = "features") -> Suite:
     """The suite of a class or of a function that builds a module, against `reference`.
 
-    `whole`: it runs the whole sequence. Raises UserError if a file does not exist, or has no such name.
+    `whole`: it runs the whole sequence; `input`: what it reads in a step, as the axis of a suite says it. Raises
+    UserError if a file does not exist, or has no such name.
     """
+    if not re.fullmatch(INPUT, input):
+        raise UserError(f"input {input}: {INPUTS_ALLOWED}")
     file = _checked(cell)
     cell = _from_folder(cell, file.parent)
     if is_own(reference):
@@ -36,7 +39,7 @@ def of_cell(cell: str, reference: str, *, whole: bool) -> Suite:
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     quick = suites.read(SIZES).content
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
-    sweep: dict[str, Any] = {"cell": cell, "reference": reference, **sizes}
+    sweep: dict[str, Any] = {"cell": cell, "reference": reference, "input": input, **sizes}
     sweep["implementation"] = ["sequence" if whole else "loop", "torch.nn"]
     name = re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2]).strip("-")
     content = {

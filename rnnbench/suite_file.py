@@ -20,7 +20,9 @@ from rnnbench.store.names import SUITE
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
+    Caches,
     DType,
+    Head,
     Lengths,
     Nonlinearity,
     Phase,
@@ -42,6 +44,7 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=MAX_INTEGER)]
 T = TypeVar("T")
 Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
 INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
+INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
 Argument = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
@@ -71,6 +74,8 @@ class Sweep(_Strict):
     lengths: Axis[Lengths] = ("equal",)
     input: Axis[Annotated[str, Field(pattern=INPUT)]] = ("features",)
     nonlinearity: Axis[Nonlinearity] = ("tanh",)
+    head: Axis[Head] = ("linear",)
+    caches: Axis[Caches] = ("warm",)
     optimizer: Axis[str] = ("adam",)
     loss: Axis[str] = ("none",)
     clip: Axis[Annotated[float, Field(ge=0)]] = (0.0,)
@@ -113,7 +118,7 @@ class Settings(_Strict):
     compiled_steps: Size = 32  # that torch.compile gets in one piece
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
     compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile
-    cold_cache: Annotated[bool, Field(strict=True)] = False  # empty the last-level cache before every call
+    period_seconds: Annotated[float, Field(gt=0)] | None = None  # of the steps of a stream: what takes longer is late
 
 
 Margin = Annotated[float, Field(gt=0, lt=1)]

@@ -15,7 +15,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import AXES, DATA_SETS, LOSSES, OPTIMIZERS, is_cell_reference
 from rnnbench.store.regular_files import read_text
 from rnnbench.store.value_kinds import MAX_INTEGER
-from rnnbench.suite_file import CheckSettings, Settings, SuiteFile, Sweep, as_list
+from rnnbench.suite_file import INPUTS_ALLOWED, CheckSettings, Settings, SuiteFile, Sweep, as_list
 from rnnbench.text import nearest, plural
 
 MAX_FAULTS = 20  # that are reported; a list may have thousands of values
@@ -26,6 +26,7 @@ MAX_DOTS = 20  # in a key; the parser's work grows with their square
 DOTTED = re.compile(  # a key with more dots: at the start of a line, in an inline table or in a table's header
     rf"""(?:^|[{{,\[])\s*(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DOTS + 1}}}""", re.MULTILINE
 )
+MOVED = {"measure.cold_cache": 'is an axis now: write caches = ["cold"] in [defaults] or in a sweep'}
 Fault = Callable[[], str]  # returns its message: formatting thousands of them would take long
 
 
@@ -109,7 +110,7 @@ def _fault(detail: Any) -> str:
         case "extra_forbidden":
             tables: dict[str, type[BaseModel]] = {"sweep": Sweep, "measure": Settings, "check": CheckSettings}
             model = tables.get(str(location[0]), SuiteFile)
-            words = f"unknown key{nearest(key, model.model_fields)}"
+            words = MOVED.get(where, f"unknown key{nearest(key, model.model_fields)}")
         case "argument":
             words = f"{shown} can't be given to a constructor; expected a finite number, a text, true or false"
         case "missing":
@@ -125,9 +126,7 @@ def _fault(detail: Any) -> str:
         case "too_short":
             words = "empty; expected at least one value"
         case "string_pattern_mismatch" if "input" in location:
-            words = (
-                f"{shown} is not one of features, tokens:N (such as tokens:100), frames:CxHxW (such as frames:3x8x8)"
-            )
+            words = f"{shown}: {INPUTS_ALLOWED}"
         case "string_pattern_mismatch":
             words = (
                 f"{shown} can't name a run; expected letters, digits, '.', '_' and '-', and none of these three first"

@@ -68,8 +68,10 @@ def test_a_name_that_a_file_surely_lacks_is_told(tmp_path: Path, text: str, faul
             "gruu: no such reference; expected one of rnn, lstm, gru, none",
         ),
         (["run", "awkward.py:Named", "--reference", "no.py:X"], "no.py:X: no file no.py; expected FILE.py:CELL"),
-        (["run", "quick", "--reference", "gru"], "--reference and --sequence are for FILE.py:CELL"),
-        (["list", "cases", "quick", "--sequence"], "--reference and --sequence are for FILE.py:CELL"),
+        (["run", "quick", "--reference", "gru"], "--reference, --input and --sequence are for FILE.py:CELL"),
+        (["run", "quick", "--input", "tokens:3"], "--reference, --input and --sequence are for FILE.py:CELL"),
+        (["run", "awkward.py:Tokens", "--input", "words"], "input words: expected features, tokens:N (such as"),
+        (["list", "cases", "quick", "--sequence"], "--reference, --input and --sequence are for FILE.py:CELL"),
         (["new-cell", "awkward.py:Nothing"], "awkward.py has no class or function Nothing"),
         (["new-cell", "awkward.py:Named", "--out", "nowhere"], "nowhere: can't be written: No such file or directory"),
     ],
@@ -104,6 +106,14 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     (folder / "awkward.py").write_text("class Other: ...")
     listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert "awkward.py has no class or function Named; it has Other" in listed.stderr
+
+
+def test_a_cell_that_reads_tokens_is_run_without_a_suite(folder: Path) -> None:
+    options = ["--input", "tokens:11", *FEW, "--precision", "99%", "--json"]
+    done = in_process("run", "awkward.py:Tokens", *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    [row] = map(json.loads, done.stdout.splitlines())
+    assert (row["status"], row["input"]) == ("measured", "tokens:11")
 
 
 def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:

@@ -145,6 +145,19 @@ def test_a_type_name_stands_for_one_thing() -> None:
     assert {name: definitions for name, definitions in owners.items() if len(definitions) > 1} == {}
 
 
+def test_no_name_of_a_module_is_defined_twice() -> None:
+    """The first definition would be lost, unnoticed."""
+    twice = {}
+    for name, file in modules().items():
+        body = ast.parse(file.read_text()).body
+        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assigned = [node for node in body if isinstance(node, ast.Assign)]
+        names += [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
+        if repeated := {each for each in names if names.count(each) > 1}:
+            twice[name] = repeated
+    assert twice == {}
+
+
 def messages(file: Path) -> list[str]:
     """All strings in the `raise` statements of a file."""
     raised = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Raise) and node.exc)

@@ -87,7 +87,7 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     info, frame = read_info(run), load(run)
     summary = summarize(frame)
     made_tables = all_tables.render(summary, info)
-    drawn = all_figures.render(summary, info.caches)
+    drawn = all_figures.render(summary)
     page = html(run_page(Content(summary, noise(frame), info, drawn, made_tables)))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
     texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]

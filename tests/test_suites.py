@@ -156,7 +156,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(tmp
     for words in (
         "measure.replicats: unknown key (did you mean 'replicates'?)",
         "measure.windows: 3: input should be a multiple of 2",
-        "measure.cold_cache: 'yes': input should be a valid boolean",
+        'measure.cold_cache: is an axis now: write caches = ["cold"] in [defaults] or in a sweep',
         "defaults.batchsize: unknown key (did you mean 'batch_size'?)",
         "sweep[0].implementation[0]: 'lop' is not one of loop, hoisted, transposed, compiled, prepacked, scan, "
         "cudagraph, sequence, torch.nn-cell, torch.nn-padded, torch.nn, per_item, vectorised (did you mean 'loop'?)",

@@ -77,7 +77,7 @@ def compare(base: StoredRun, head: StoredRun, margins: Mapping[str, float]) -> C
         findings, more = _findings(base, head, common, margins)
     findings += one_sided(_own(base, without=head), "in the base") + one_sided(_own(head, without=base), "in the head")
     suspect = newly_suspect((base.measurements[case.key], head.measurements[case.key]) for case in common)
-    notes = (*suspect, *more, *filter(None, [head.info.caches]))
+    notes = (*suspect, *more)
     return Comparison(head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes)
 
 

@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, from_logs, pooled_points
+from rnnbench.analysis.latency import with_latencies
 from rnnbench.store.frame import MEASUREMENT_COLUMNS
 from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
 # its queue is full, which holds at least FULL_QUEUE_SECONDS of work: about 1,000 launches of over a microsecond each.
 GAINED, FULL_QUEUE_SECONDS = 0.05, 1e-3
-CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "cold_cache"]
+CASE_COLUMNS = ["run", "case", *AXES, *MEASUREMENT_COLUMNS, "ceiling", "period_seconds"]
 # The columns that are needed of a window; its axes are those of its case, and would take most of the memory.
 KEYS = ["run", "case", "implementation", "number", "workload", "replicate"]  # of a case in one replicate
 TIMED = ["run", "case", "implementation", "status", "replicate", "worker", "order", "turns", "calls"]
@@ -34,9 +35,12 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
       quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
     - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's torch.nn layer, or of loading item by item, from
-      the ratios within each replicate; 1 for the reference itself, NaN if it was not measured;
+      the ratios within each replicate; 1 for the reference itself, NaN if it was not measured. If no case has a
+      reference, it is over the time of the fastest case of its group, which is 1;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether it
       did not get ahead of the device, so that the device waited for it (never on a CPU, which runs its calls itself);
+    - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`, with
+      intervals (`rnnbench.analysis.latency`);
     - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time:
       `arithmetic`, `memory`, `weights` (read in every step) or `steps`.
 
@@ -50,8 +54,9 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     counts = windows.groupby("number")[["calls", "seconds", "host_seconds", "submit_seconds"]].sum()
     counts["windows"] = windows.groupby("number").size()
     counts["replicates"] = replicates.groupby("number").size()
-    is_cold = cases["cold_cache"].reindex(counts.index).eq(True)
-    counts["launch_bound"] = launch_bound(counts, counts["calls"].where(is_cold, counts["windows"]))
+    waits_for_each_call = cases["caches"].eq("cold") | cases["task"].eq("streaming")
+    waits = counts["calls"].where(waits_for_each_call.reindex(counts.index), counts["windows"])
+    counts["launch_bound"] = launch_bound(counts, waits)
     counts["submit_share"] = counts.pop("submit_seconds") / counts.pop("host_seconds")
     counts["mean_seconds"] = counts.pop("seconds") / counts["calls"]
     counts = counts.reindex(range(len(cases)))
@@ -60,15 +65,18 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     for column in ("submit_share", "mean_seconds"):
         cases[column] = counts[column]
     _estimate(cases, replicates, "log_seconds", "seconds")
-    _estimate(cases, reference_ratios(replicates), "log_ratio", "ratio")
+    has_reference = cases["reference"].ne("none").any()
+    ratios = reference_ratios(replicates) if has_reference else fastest_ratios(replicates)
+    _estimate(cases, ratios, "log_ratio", "ratio")
     cases["launch_bound"] = counts["launch_bound"].eq(True)
-    return with_derived(cases)
+    return with_derived(with_latencies(cases, windows))
 
 
 def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
     """Whether the host kept the device waiting, from the sums over each case's windows.
 
-    `waits`: how often the host waited for the device, which is at the end of a warm window and after every cold call.
+    `waits`: how often the host waited for the device, at the end of a window, or after every cold call and
+    every step of a stream.
     The time that it waited is how far it was ahead. At the start of a window it was ahead by `host_seconds - seconds`,
     since the call before the clocked ones was still running, so in the window it gained `seconds - submit_seconds`. A
     host that lags gains nothing, and at the end only the last kernel is left, however long, but not a full queue.
@@ -137,7 +145,24 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
     """
     visit = ["workload", "replicate"]
     reference = replicates[replicates["implementation"].isin(REFERENCES)][[*visit, "log_seconds", "log_mean"]]
-    paired = replicates.merge(reference, on=visit, suffixes=("", "_reference"))
+    return _paired(replicates, reference)
+
+
+def fastest_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
+    """As `reference_ratios`, to the fastest case of each group, for a frame without references.
+
+    A group with a single case is left out.
+    """
+    several = replicates.groupby("workload")["number"].transform("nunique") > 1
+    means = replicates[several].groupby(["workload", "number"])["log_seconds"].mean()
+    fastest = {number for _, number in means.groupby("workload").idxmin()}
+    visit = ["workload", "replicate"]
+    basis = replicates[replicates["number"].isin(fastest)][[*visit, "log_seconds", "log_mean"]]
+    return _paired(replicates, basis)
+
+
+def _paired(replicates: pd.DataFrame, basis: pd.DataFrame) -> pd.DataFrame:
+    paired = replicates.merge(basis, on=["workload", "replicate"], suffixes=("", "_reference"))
     paired["log_ratio"] = paired["log_seconds"] - paired["log_seconds_reference"]
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
     return paired

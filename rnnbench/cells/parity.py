@@ -171,7 +171,7 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
     module.zero_grad(set_to_none=True)
     leaves = (input, *tensors(state))
     if compared.gradients == "all":
-        leaves = tuple(part.detach().clone().requires_grad_() for part in leaves)
+        leaves = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in leaves)
     results = _results(module(leaves[0], leaves[1] if isinstance(state, Tensor) else leaves[1:]), compared)
     read = _copied(results)
     # If only gradients of parameters are compared, they are those of the output alone, as in the timed call.
@@ -185,6 +185,7 @@ def _run(module: nn.Module, input: Tensor, state: State, compared: ComparedTenso
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
             for name, leaf in zip(("input", "initial h", "initial c"), leaves, strict=False)
+            if leaf.requires_grad  # tokens have none
         }
     return read
 

@@ -14,11 +14,11 @@ from rnnbench.cli.options import (
     Percent,
     Text,
     adding,
+    benchmark_reference_option,
     device_option,
     only_option,
     out_option,
     read_suite,
-    reference_option,
     selected,
     suite_argument,
     yes_option,
@@ -94,7 +94,7 @@ def check(
 @click.argument("base", metavar="BASE_RUN", type=File())
 @click.argument("head", metavar="HEAD_RUN", type=File())
 @margin_option
-@reference_option
+@benchmark_reference_option
 @strict_option
 @json_option
 @click.pass_context

@@ -6,6 +6,7 @@ from rnnbench.cli import output
 from rnnbench.cli.options import (
     Text,
     device_option,
+    input_option,
     only_option,
     read_suite_or_cell,
     reference_option,
@@ -85,12 +86,19 @@ def list_metrics() -> None:
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
 @reference_option
+@input_option
 @sequence_option
 @only_option
 @device_option
 @yes_option
 def list_cases(
-    suite: str, reference: str | None, sequence: bool, only: tuple[str, ...], device: str | None, yes: bool
+    suite: str,
+    reference: str | None,
+    input: str | None,
+    sequence: bool,
+    only: tuple[str, ...],
+    device: str | None,
+    yes: bool,
 ) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
@@ -104,7 +112,7 @@ def list_cases(
     from rnnbench.cells import file_of, is_own
     from rnnbench.expressions import expression
 
-    chosen = read_suite_or_cell(suite, reference, sequence=sequence)
+    chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
     groups = selected(chosen, only, device, yes=yes)
     for group in groups:
         for case in group.cases:

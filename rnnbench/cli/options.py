@@ -90,14 +90,16 @@ def read_suite(name: str) -> "Suite":
     return suite
 
 
-def read_suite_or_cell(name: str, reference: str | None, *, sequence: bool) -> "Suite":
-    """Read the suite that the command line names, or make that of a class, which alone takes the other two options."""
+def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, sequence: bool) -> "Suite":
+    """Read the suite that the command line names, or make that of a class, which alone takes the other options."""
     from rnnbench.cell_suite import is_cell, of_cell
 
     if is_cell(name):
-        return of_cell(name, reference or "none", whole=sequence)
-    if reference is not None or sequence:
-        raise click.UsageError("--reference and --sequence are for FILE.py:CELL; a suite names its own in its file")
+        return of_cell(name, reference or "none", whole=sequence, input=input or "features")
+    if reference is not None or input is not None or sequence:
+        raise click.UsageError(
+            "--reference, --input and --sequence are for FILE.py:CELL; a suite names its own in its file"
+        )
     return read_suite(name)
 
 
@@ -129,6 +131,12 @@ reference_option = click.option(
 sequence_option = click.option(
     "--sequence", is_flag=True, help="The class without a suite runs the whole sequence, as torch.nn.LSTM does."
 )
+input_option = click.option(
+    "--input",
+    type=Text(),
+    metavar="KIND",
+    help="The input of a cell without a suite: tokens:100, frames:3x8x8. [default: features]",
+)
 suite_argument = click.argument("suite", type=Text(), shell_complete=suite_names)
 only_option = click.option(
     "--only",
@@ -142,7 +150,7 @@ device_option = click.option(
     "--device", type=Text(), metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
 )
 out_option = click.option("--out", type=File(), default=Path("results"), show_default=True, help="Folder for runs.")
-reference_option = click.option(
+benchmark_reference_option = click.option(
     "--reference",
     type=Text(),
     metavar="NAME",

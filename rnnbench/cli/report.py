@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File, Text, reference_option
+from rnnbench.cli.options import File, Text, benchmark_reference_option
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write a report of each RUN: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=File())
-@reference_option
+@benchmark_reference_option
 @click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
 @click.option(
     "--predict",

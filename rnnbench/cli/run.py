@@ -13,6 +13,7 @@ from rnnbench.cli.options import (
     Text,
     adding,
     device_option,
+    input_option,
     only_option,
     out_option,
     read_suite_or_cell,
@@ -40,6 +41,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=Text(), shell_complete=suite_names)
 @reference_option
+@input_option
 @sequence_option
 @out_option
 @only_option
@@ -73,6 +75,7 @@ RESUME = "with --resume"  # the end of the message of an interrupted run, which 
 def run(
     suite: str,
     reference: str | None,
+    input: str | None,
     sequence: bool,
     out: Path,
     only: tuple[str, ...],
@@ -106,7 +109,7 @@ def run(
         raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None and (only or device):
         raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
-    chosen = read_suite_or_cell(suite, reference, sequence=sequence)
+    chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
     groups = selected(chosen, only, device, yes=yes)
     given = {"precision": precision, "budget_seconds": budget}
     settings = chosen.settings.model_copy(update={name: value for name, value in given.items() if value is not None})

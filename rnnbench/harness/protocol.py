@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_o
 
 from rnnbench.store.records import Case, DType, Failure
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 # Errors of making a record from a reply that a case has forged.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError)
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
@@ -75,7 +75,6 @@ class PlanFields(TypedDict):
     batches: int
     batch: int
     seconds: float
-    cold: bool
 
 
 class PrepareReply(FineReply):
@@ -152,11 +151,9 @@ class Building:
         """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""
         return Request({"op": "profile", **self._of(case), "folder": folder}, ProfileReply)
 
-    def prepare(
-        self, case: Case, window_seconds: float, plan: PlanFields | None, *, cold_cache: bool
-    ) -> Request[PrepareReply]:
+    def prepare(self, case: Case, window_seconds: float, plan: PlanFields | None) -> Request[PrepareReply]:
         """Prepare a case for timing; the worker calibrates it unless a plan is given."""
-        timing = {"window_seconds": window_seconds, "cold_cache": cold_cache, "plan": plan}
+        timing = {"window_seconds": window_seconds, "plan": plan}
         return Request({"op": "prepare", **self._of(case), **timing}, PrepareReply)
 
     def verify(self, case: Case, *, repeats: bool) -> Request[FineReply]:

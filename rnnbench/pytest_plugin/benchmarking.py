@@ -55,7 +55,7 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked
         if benchmark.disabled:
             return benchmark.pedantic(live.call)
         calibrated, warmup_windows = live.calibrated(chosen.settings)
-        plan, rounds = planned(calibrated, asked)
+        plan, rounds = planned(calibrated, asked, single_calls=live.workload.waits_for_each_call)
         blocks = BenchmarkBlocks(chosen.clock, lambda: live.window(plan), rounds, plan.batch, live.call)
         result = benchmark.pedantic(blocks, rounds=rounds, iterations=plan.batch)
         if fault := live.fault_after_timing():
@@ -66,10 +66,10 @@ def benchmarked(benchmark: Any, chosen: Chosen, session: ObservingSession, asked
     return result
 
 
-def planned(plan: Plan, asked: Wanted) -> tuple[Plan, int]:
-    """The plan with blocks as long as `asked`, and the number of blocks in whole windows."""
+def planned(plan: Plan, asked: Wanted, *, single_calls: bool = False) -> tuple[Plan, int]:
+    """The plan with blocks as long as `asked`, unless each is a single call, and their number in whole windows."""
     per_call = plan.seconds / plan.calls
-    if per_call > 0 and plan.batch * per_call < asked.min_time and not plan.cold:
+    if per_call > 0 and plan.batch * per_call < asked.min_time and not single_calls:
         batch = math.ceil(asked.min_time / per_call)
         batches = max(1, round(plan.calls / batch))
         plan = Plan(batches, batch, batches * batch * per_call)
@@ -91,4 +91,4 @@ def told(measurement: Measurement, plan: Plan, block_seconds: list[float]) -> di
     metrics = {metric.name: value for metric, value in known(row)}  # with finite values
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}
     others["missing"] = NO_ENERGY | measurement.missing
-    return others | metrics | {"calls_per_round": plan.batch, "cold_cache": plan.cold, "torch": torch.__version__}
+    return others | metrics | {"calls_per_round": plan.batch, "torch": torch.__version__}

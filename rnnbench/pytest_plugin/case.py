@@ -16,7 +16,7 @@ from rnnbench.harness.machine import torch_state
 from rnnbench.harness.turns.engine import Plan, calibrate, clock_window, warm_up
 from rnnbench.harness.worker.operations import build_case, settings_of
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import GRAPH_BACKENDS, Case
+from rnnbench.store.records import GRAPH_BACKENDS, Case, Workload
 from rnnbench.suite_file import Settings
 from rnnbench.workloads import compiled
 from rnnbench.workloads.phases import TimedCall
@@ -29,6 +29,7 @@ from rnnbench.workloads.referee.agreement import ParityError
 class LiveCase:
     """A built case; every method applies its own settings of torch and its autograd mode."""
 
+    workload: Workload
     timed: TimedCall
     device: Device
     wanted: torch_state.TorchState
@@ -42,20 +43,23 @@ class LiveCase:
 
     def calibrated(self, settings: Settings) -> tuple[Plan, int]:
         """Warm the case up; returns the plan of its windows, and how many windows the warm-up took."""
-        seconds, cold = settings.window_seconds, settings.cold_cache
+
+        def plan() -> Plan:
+            single = self.workload.waits_for_each_call
+            seconds = settings.window_seconds
+            return calibrate(self.device, self.timed.call, seconds, cold=self._is_cold, single_calls=single)
+
         with self._mode(), undisturbed():
-            first = calibrate(self.device, self.timed.call, seconds, cold=cold)
-            warmup_windows = warm_up(self.device, self.timed.call, first)
-            # Once more: there is no second process to make up for a stall that made the calls look long.
-            plans = (first, calibrate(self.device, self.timed.call, seconds, cold=cold))
+            first = plan()
+            warmup_windows = warm_up(self.device, self.timed.call, first, cold=self._is_cold)
+            plans = (first, plan())  # again: there is no second process to make up for a stall that made calls long
         return min(plans, key=lambda plan: plan.seconds / plan.calls), warmup_windows
 
     def window(self, plan: Plan) -> list[float]:
         """Seconds of each block of one window, by the device's clock. Its inputs get new values before."""
-        if self.timed.inputs is not None:
-            self.timed.inputs.renew(f"window {next(self.numbers)}")
+        self.timed.renew(f"window {next(self.numbers)}")
         with self._mode(), undisturbed():
-            return clock_window(self.device, self.timed.call, plan).batch_seconds
+            return clock_window(self.device, self.timed.call, plan, cold=self._is_cold).batch_seconds
 
     def fault_after_timing(self) -> str:
         """Why the case no longer agrees with its reference, or keeps results; empty if nothing is wrong."""
@@ -65,6 +69,10 @@ class LiveCase:
         except (ParityError, CellError) as fault:
             return str(fault)
         return ""
+
+    @property
+    def _is_cold(self) -> bool:
+        return self.workload.caches == "cold"
 
     def _mode(self) -> AbstractContextManager[object]:
         """The autograd mode; restores torch's settings first, which an earlier call may have changed."""
@@ -103,7 +111,7 @@ def live_case(case: Case, root: Path, settings: Settings, before: torch_state.To
                     repeats=True,
                 )
 
-        yield LiveCase(timed, devices.open_device(workload.device), wanted, compare_again)
+        yield LiveCase(workload, timed, devices.open_device(workload.device), wanted, compare_again)
 
 
 @contextmanager

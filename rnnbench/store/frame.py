@@ -1,5 +1,6 @@
 """A run folder as one pandas frame."""
 
+import math
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -63,7 +64,9 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
 
     `path`: the run's folder. Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`,
     `batch_size`, `seq_len`, `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`,
-    `output_len`, `bidirectional`, `dropout`, `lengths`, `samples`, `workers`; `samples` is 0 without a data set):
+    `output_len`, `bidirectional`, `dropout`, `lengths`, `input`, `nonlinearity`, `head`,
+    `caches`, `optimizer`, `loss`, `clip`,
+    `samples`, `workers`; `samples` is 0 without a data set):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` if the run ended before it) and `reason`;
@@ -75,14 +78,14 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
     - the observed metrics, which `rnnbench list metrics` describes: `parameters`, `macs`, `peak_bytes` and so on, in
       bytes, joules or counts per call; NaN if one could not be observed, with the reason in `missing`
       (name -> reason);
-    - `cold_cache`: whether the last-level cache was flushed before every call;
+    - `period_seconds` of the steps of streams; NaN if the suite has none;
     - `warmup_windows`: windows run before the time stopped falling;
     - `replicate`, `worker`: the unit of statistics, and its process;
     - `order`, `turns`: the window's place in the visit of its group, and the windows of the whole visit;
     - `started` (seconds since the run began), `calls`, `batch` (calls clocked together);
     - `seconds` of the window's calls by the device's clock; `host_seconds` of the whole window, flushes included;
       `submit_seconds`, the part of `host_seconds` in which the host did not wait; `quantiles`: up to 11 evenly spaced
-      quantiles of the seconds per call;
+      quantiles of the seconds per call, and of a stream the seconds of every step, in rising order;
     - `cores` it ran on, `clock_mhz` if the system reports it, `device_uuid` of the GPU that ran it.
 
     A case that worked at first and then failed has its windows here; they count nowhere else.
@@ -123,13 +126,15 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[dict[str, 
 def _cases(path: Path, info: RunInfo, measurements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each case, from its last line, in the order of the first lines."""
     ceilings = {_place(asdict(ceiling)): ceiling for ceiling in map(Ceiling.from_json, info.ceilings)}
-    # An older rnnbench had fewer axes, and suspected nothing.
-    lines = [{**DEFAULTS, "suspicion": "", **line} for line in measurements.values()]
+    # An older rnnbench had fewer axes, and suspected nothing. Cold caches were a setting of the whole run.
+    caches = "cold" if info.resolved.get("measure", {}).get("cold_cache") else DEFAULTS["caches"]
+    lines = [{**DEFAULTS, "caches": caches, "suspicion": "", **line} for line in measurements.values()]
     frame = pd.DataFrame(lines, columns=["case", *AXES, *MEASUREMENT_COLUMNS])
     frame = frame.astype(dict.fromkeys(OBSERVED_COLUMNS, float))
     of_cases: Any = [ceilings.get(_place(axes)) for axes in frame[list(PLACE)].to_dict("records")]
     frame["ceiling"] = pd.Series(of_cases, index=frame.index, dtype=object)
-    frame["cold_cache"] = bool(info.caches)
+    period = info.resolved.get("measure", {}).get("period_seconds")
+    frame["period_seconds"] = math.nan if period is None else float(period)
     # As objects, since a million windows then share the long key of their case.
     frame["case"] = frame["case"].astype(object)
     frame.insert(0, "run", pd.Series(writable(path.name), index=frame.index, dtype=object))

@@ -127,6 +127,15 @@ METRICS = (
     ),
     Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
     Metric(
+        "gradient_factor",
+        "gradient a step",
+        "times",
+        "factor by which the norm of the last output's gradient changes with each step back in time: below 1 it "
+        "vanishes over a long sequence, above 1 it grows, and so does every error of rounding",
+        "gradient",
+        better="neither",
+    ),
+    Metric(
         "compile_seconds",
         "compiling",
         "seconds",

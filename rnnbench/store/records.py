@@ -28,7 +28,9 @@ Swept = Literal[  # implementations that a suite names
 ]
 Implementation = Literal[Swept, "reference"]  # reference: of a cell that the others of its group are compared with
 Phase = Literal["inference", "training", "step", "loading", "epoch"]
-Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder"]
+Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder", "streaming"]
+Head = Literal["linear", "softmax"]  # of the outputs
+Caches = Literal["warm", "cold"]  # cold: other data fills the last-level cache before every call
 Nonlinearity = Literal["tanh", "relu", "sigmoid"]  # of an Elman cell's state; torch.nn.RNN has no sigmoid
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
 DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
@@ -100,6 +102,8 @@ class Workload:
     lengths: Lengths = "equal"
     input: str = "features"  # of a step: numbers (input_size); tokens:N, a whole number below N; frames:CxHxW
     nonlinearity: Nonlinearity = "tanh"
+    head: Head = "linear"
+    caches: Caches = "warm"
     optimizer: str = "adam"  # one of OPTIMIZERS, or a user's own as FILE:FUNCTION
     loss: str = "none"  # one of LOSSES, or a user's own
     clip: float = 0.0  # the largest norm of all gradients; 0: they are not clipped
@@ -118,14 +122,29 @@ class Workload:
         return (self.input_size,) if kind == "features" else tuple(map(int, sizes.split("x")))
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether a step of a sequence is a whole number."""
+        return self.input.startswith("tokens:")
+
+    @property
     def output_steps(self) -> int:
         """Steps of the output."""
         match self.task:
-            case "many_to_one" | "one_to_one":
+            case "many_to_one" | "one_to_one" | "streaming":
                 return 1
             case "encoder_decoder":
                 return self.output_len or self.seq_len
         return self.seq_len
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether each call is one step of a stream, whose latency counts: the time of every call is kept."""
+        return self.task == "streaming"
+
+    @property
+    def waits_for_each_call(self) -> bool:
+        """Whether the host waits for the end of each call before it makes the next one."""
+        return self.is_streamed or self.caches == "cold"
 
     @property
     def directions(self) -> int:

@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id
-FLUSHED = "caches flushed before every call"
 RunStatus = Literal["running", "finished", "interrupted"]
 
 
@@ -49,8 +48,3 @@ class RunInfo:
     ) -> Self:
         """The description of a run that starts now."""
         return cls(suite, description, resolved, command, now(), environment, notes=list(notes))
-
-    @property
-    def caches(self) -> str:
-        """What every figure of the run must say about caches; empty if they were left warm."""
-        return FLUSHED if self.resolved.get("measure", {}).get("cold_cache") else ""

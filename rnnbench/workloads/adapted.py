@@ -1,7 +1,7 @@
 """User's cells and modules made callable in the usual way, with the state that they begin with."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnbench.cells import CellError
 from rnnbench.cells.foreign.calls import adapt
@@ -10,17 +10,19 @@ from rnnbench.cells.states import State, output, tensors, to_cell
 from rnnbench.store.records import LAYERS, Workload
 from rnnbench.workloads.bodies import Cells, TorchLayer
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.model import OutputHead, SequenceModel
 
-FEEDS_BACK = ("one_to_many", "encoder_decoder")
+NEED_STATE = ("one_to_many", "encoder_decoder", "streaming")
 
 
-def adapted(model: SequenceModel, input: Tensor, usual: State, workload: Workload) -> tuple[State, str]:
+def adapted(
+    model: SequenceModel, input: Tensor, usual: State, workload: Workload, reference: SequenceModel | None = None
+) -> tuple[State, str]:
     """Make a model of a user's own class callable in the usual way, and its head fit the outputs.
 
-    `input`: (steps, batch, input); `usual`: the state in torch.nn's form. Returns the first state in that form, and why
-    outputs can't be compared with the reference's; empty if nothing is known. Raises CellError if layers keep states of
-    unlike sizes, and Skip if the task needs a state and the module takes none.
+    `input`: (steps, batch, input); `usual`: the reference's state in torch.nn's form. Returns the first state in that
+    form, and why outputs can't be compared with the reference's; empty if nothing is known. Raises CellError if layers
+    keep states of unlike sizes, and Skip if the task needs a state and the module takes none.
     """
     state, why, width = usual, "", workload.directions * workload.hidden_size
     for body in model.bodies:
@@ -34,11 +36,13 @@ def adapted(model: SequenceModel, input: Tensor, usual: State, workload: Workloa
                     state = own[0] if len(own) == 1 else tuple(own)
                     why = f"its state is not that of {_reference(workload)}"
         elif (found := _of_layer(body, given, usual, workload)) is not None:
-            width, why = found
+            width = found
+            if not body.has_state and (reference is None or getattr(reference.body, "has_state", True)):
+                why = "it takes no state"
     if width != model.head.in_features:
         why = why or f"its outputs have {width} features where those of {_reference(workload)} have another number"
         weight = model.head.weight
-        model.head = nn.Linear(width, model.head.out_features, dtype=weight.dtype, device=weight.device)
+        model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
     if why and workload.reference == "none":
         why = "there is no reference"
     return state, why and f"not compared: {why}"
@@ -48,17 +52,15 @@ def _reference(workload: Workload) -> str:
     return LAYERS.get(workload.reference, workload.reference)
 
 
-def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload) -> tuple[int, str] | None:
-    """The features of an adapted module's outputs, and why they can't be compared; None for a usual one."""
+def _of_layer(body: TorchLayer, input: Tensor, usual: State, workload: Workload) -> int | None:
+    """The features of an adapted module's outputs; None for a usual one."""
     found = adapt_layer(body.layer, input, usual)
     if found is None:
         return None
-    if found.call.takes_state:
-        return found.width, ""
-    if workload.task in FEEDS_BACK:
+    if not found.call.takes_state and workload.task in NEED_STATE:
         raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
-    body.has_state = False
-    return found.width, "it takes no state"
+    body.has_state = found.call.takes_state
+    return found.width
 
 
 def _of_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:

@@ -119,12 +119,11 @@ def check_applies(case: Case) -> None:
             raise Skip(f"CUDA graphs need a CUDA device, but the device is {workload.device}")
         case "cudagraph" if workload.phase == "epoch":
             raise Skip("a recorded graph accepts one batch size, but the last batch of an epoch may be smaller")
+        case ("hoisted" | "scan") as verb if workload.is_streamed or workload.task == "one_to_many":
+            why = "each call is one step" if workload.is_streamed else "each input is the previous output"
+            raise Skip(f"nothing to {verb.removesuffix('ed')}: {why}")
         case "scan" if workload.lengths == "varied":
             raise Skip("all sequences of a batch are scanned together, so they must be equally long")
-        case "scan" if workload.task == "one_to_many":
-            raise Skip("nothing to scan: each input is the previous output")
-        case "hoisted" if workload.task == "one_to_many":
-            raise Skip("nothing to hoist: each input is the previous output")
         case "torch.nn-padded" if workload.lengths == "equal":
             raise Skip("nothing to pad: all sequences are equally long")
         case "torch.nn-padded" if workload.task == "encoder_decoder":

@@ -19,7 +19,7 @@ from rnnbench.store.records import Case, Implementation, Reference, Workload, is
 from rnnbench.workloads.bodies import Body, Cells, TorchLayer, step_mask
 from rnnbench.workloads.compiled import CompiledFeedBack, CompiledRun
 from rnnbench.workloads.implementations import Run, Skip, can_hoist, eager, hoisted, loop, scan
-from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.model import OutputHead, SequenceModel
 
 Factory = Callable[..., nn.Module]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -71,7 +71,8 @@ def reference_model(workload: Workload, root: Path, factory: Factory | None) -> 
         if is_own(workload.reference):
             module = _module(workload, cell_spec, reference_factory, input_size)
             h = torch.zeros(1, 1, workload.hidden_size)
-            if runs_whole(module, input_size, h if states == 1 else (h,) * states):
+            step = (input_size, *workload.input_shape[1:])
+            if runs_whole(module, step, h if states == 1 else (h,) * states, reads_tokens=workload.reads_tokens):
                 return _whole(workload, cell_spec, reference_factory, input_size)
         case = Case(workload.reference, "reference", workload)
         return _cells(case, cell_spec, reference_factory, 1, input_size)
@@ -86,7 +87,7 @@ def _model(workload: Workload, body: Callable[[int], Body]) -> SequenceModel:
     """
     model = SequenceModel(
         body(workload.input_shape[0]),
-        nn.Linear(workload.directions * workload.hidden_size, workload.output_size),
+        OutputHead(workload.directions * workload.hidden_size, workload.output_size, workload.head),
         workload.task,
         output_steps=workload.output_steps,
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,

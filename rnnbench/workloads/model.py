@@ -5,9 +5,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, rebuilt, to_cell, to_layer
-from rnnbench.store.records import Task
+from rnnbench.store.records import Head, Task
 from rnnbench.workloads.bodies import Body, Cells
 from rnnbench.workloads.tasks import TASKS, FeedBack, feed_back
+
+
+class OutputHead(nn.Linear):
+    """The product that makes outputs of a body's features, and what follows it: (..., features) -> (..., output)."""
+
+    def __init__(self, features: int, outputs: int, kind: Head) -> None:
+        super().__init__(features, outputs)
+        self.kind = kind
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The outputs."""
+        outputs = super().forward(input)
+        return outputs.softmax(-1) if self.kind == "softmax" else outputs
 
 
 class SequenceModel(nn.Module):
@@ -19,7 +32,7 @@ class SequenceModel(nn.Module):
     def __init__(
         self,
         body: Body,
-        head: nn.Linear,
+        head: OutputHead,
         task: Task,
         *,
         output_steps: int = 1,

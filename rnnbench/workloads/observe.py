@@ -9,7 +9,7 @@ from rnnbench.store.readings import Readings
 from rnnbench.store.records import Measurement, Phase
 from rnnbench.workloads import compiled, contract
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.probes import calls, saved, summary
+from rnnbench.workloads.probes import calls, gradient, saved, summary
 from rnnbench.workloads.referee import suspicions
 from rnnbench.workloads.referee.agreement import largest_error, largest_error_to_loop
 
@@ -18,6 +18,7 @@ COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in whi
 PROBES: dict[str, Callable[[Built], Readings]] = {
     "summary": summary.probe,
     "saved": saved.probe,
+    "gradient": gradient.probe,
     "calls": calls.probe,
 }
 

@@ -26,6 +26,13 @@ class TimedCall:
     end: Callable[[], object] = lambda: None  # releases what the call holds besides memory; no call comes after it
     pool: tuple[int, int] | None = None  # the allocator's pool for the memory of a recorded graph
     inputs: Inputs | None = None  # that the calls take in turn; None if they draw from a data set, or are a user's own
+    restart: Callable[[], object] = lambda: None  # sets back what calls hand on to later ones
+
+    def renew(self, seed: str) -> None:
+        """Prepare the calls of a window: nothing is left of earlier calls, and inputs have new values."""
+        self.restart()
+        if self.inputs is not None:
+            self.inputs.renew(seed)
 
 
 MODES: dict[Phase, Mode] = {

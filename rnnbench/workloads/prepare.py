@@ -22,6 +22,7 @@ from rnnbench.workloads.make_model import SEED, own_model, reference_model
 from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import ADAM, MODES, TimedCall, timed_call
 from rnnbench.workloads.products.choice import Matrix, is_read_by_column
+from rnnbench.workloads.streaming import streaming_call
 from rnnbench.workloads.tasks import check_makes_sense
 from rnnbench.workloads.training.epoch import epoch
 from rnnbench.workloads.training.step import TrainingStep, of_workload
@@ -80,6 +81,8 @@ class Built:
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
+        if workload.is_streamed:
+            return replace(streaming_call(runner, inputs, self.state), pool=pool)
         timed = timed_call(workload.phase, runner, inputs.tensors, self.state, self.output_shape, self.training_step)
         return replace(timed, inputs=inputs, pool=pool)
 
@@ -135,7 +138,7 @@ def _made_comparable(
     is_to_cell, is_other = is_cell_reference(workload.reference), is_other_recurrence(cell_spec)
     state, unequal = usual, ""
     if is_to_cell or is_other or is_own(case.cell):
-        state, unequal = adapted(model, input, usual, workload)
+        state, unequal = adapted(model, input, usual, workload, reference)
     unequal = unequal or _take_weights(case, cell_spec, model, reference)
     if is_other and unequal and reference is not None and cell_spec is not None and not is_to_cell:
         unequal = cell_spec.unequal
@@ -188,7 +191,7 @@ def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
         return values.to(device=workload.device, dtype=torch_dtype(workload.dtype))
 
     steps = (workload.input_steps, workload.batch_size)
-    if workload.input.startswith("tokens"):
+    if workload.reads_tokens:
         input = torch.randint(workload.input_shape[0], steps, generator=generator).to(workload.device)
     else:
         input = draw(*steps, *workload.input_shape)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State
-from rnnbench.store.records import Task, Workload
+from rnnbench.store.records import LAYERS, Task, Workload
 from rnnbench.workloads.implementations import Skip
 
 FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
@@ -22,9 +22,12 @@ class TaskModel(Protocol):
 
     body: Any
     decoder: Any
-    head: nn.Linear
     feed_back: FeedBack
     output_steps: int
+
+    @property
+    def head(self) -> nn.Linear:
+        """The product that makes outputs of the body's features."""
 
 
 RunTask = Callable[[TaskModel, Tensor, State], tuple[Tensor, State]]
@@ -58,6 +61,7 @@ TASKS: dict[Task, RunTask] = {
     "many_to_many": many_to_many,
     "many_to_one": many_to_one,
     "one_to_one": many_to_many,
+    "streaming": many_to_many,
     "one_to_many": one_to_many,
     "encoder_decoder": encoder_decoder,
 }
@@ -78,6 +82,8 @@ def check_makes_sense(workload: Workload) -> None:
     feeds_back = workload.task in ("one_to_many", "encoder_decoder")
     if workload.task == "one_to_one" and workload.seq_len != 1:
         raise Skip(f"one_to_one is a single step, but seq_len is {workload.seq_len}")
+    if workload.is_streamed:
+        _check_streams(workload)
     if workload.task == "one_to_many" and workload.input_size != workload.output_size:
         raise Skip(
             f"one_to_many feeds outputs back as inputs, but output_size {workload.output_size} differs from input_size "
@@ -92,10 +98,19 @@ def check_makes_sense(workload: Workload) -> None:
     if workload.phase == "epoch" and (workload.task != "many_to_many" or workload.lengths == "varied"):
         raise Skip("the phase `epoch` needs a target for each step and sequences of equal length")
     if workload.input != "features":
-        if workload.reference != "none":
-            raise Skip(f"the input {workload.input} needs a cell of your own without a reference")
+        if workload.reference in LAYERS:
+            raise Skip(f"{LAYERS[workload.reference]} reads features, but the input is {workload.input}")
         if feeds_back or workload.phase == "epoch":
             what = workload.task if feeds_back else "an epoch"
             raise Skip(f"{what} gives features as inputs, but the input is {workload.input}")
     if workload.dropout and workload.num_layers == 1:
         raise Skip("dropout applies between layers, but num_layers is 1")
+
+
+def _check_streams(workload: Workload) -> None:
+    if workload.seq_len != 1:
+        raise Skip(f"streaming takes one step a call, but seq_len is {workload.seq_len}")
+    if workload.phase != "inference":
+        raise Skip(f"streaming carries a state without gradients, but the phase is {workload.phase}")
+    if workload.bidirectional:
+        raise Skip("streaming can't run in two directions: the future is not known yet")

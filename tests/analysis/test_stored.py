@@ -15,7 +15,6 @@ from rnnbench.analysis.stored import StoredRun, common_cases, compare, read
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
-from rnnbench.store.run_info import FLUSHED
 from tests import workload as small
 from tests.stored import INFO, PROCESSOR, folder, on, several
 
@@ -143,16 +142,6 @@ def test_runs_that_share_only_a_reference_are_refused_and_told_where_cases_are_s
     assert common_cases({LOOP.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE}) == [LOOP]
     with pytest.raises(UserError, match=r"no case in common; `rnnbench list cases SUITE` shows"):
         common_cases({REFERENCE.key: None}, {LOOP.key: LOOP, REFERENCE.key: REFERENCE})
-
-
-@pytest.mark.parametrize(("cold", "notes"), [(True, (FLUSHED,)), (False, ())])
-def test_two_runs_with_flushed_caches_are_compared_and_it_is_said(
-    tmp_path: Path, cold: bool, notes: tuple[str, ...]
-) -> None:
-    base, head = (stored(tmp_path, {"cold_cache": cold}) for _ in range(2))
-    comparison = compare(base, head, {LOOP.key: 0.025})
-    assert comparison.findings[0].verdict != "incomparable"
-    assert comparison.notes == notes
 
 
 @pytest.mark.parametrize("replicates", [1, 4, 12])

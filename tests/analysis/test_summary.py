@@ -118,14 +118,14 @@ def test_a_processor_is_never_launch_bound(tmp_path: Path, cold: bool) -> None:
 
 def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold: bool) -> dict[Any, Any]:
     """The summary row of a case with two windows in each of two replicates."""
-    case = small.case("gru", device=device.name)
+    case = small.case("gru", device=device.name, caches="cold" if cold else "warm")
     run = RunFolder.create(folder, "test")
-    run.write_info(replace(INFO, resolved={"measure": {"cold_cache": cold}}))
+    run.write_info(INFO)
     run.add_measurement(Measurement(case, "measured", parity="agrees"))
     plan = calibrate(device, call, 0.01, cold=cold)
     for replicate in range(2):
         for order in range(2):
-            reading = asdict(take_window(device, call, plan))
+            reading = asdict(take_window(device, call, plan, cold=cold))
             stored = window(case, replicate, [1.0] * plan.calls, turns=2)
             run.add_window(replace(stored, order=order, batch=plan.batch, **reading))
     run.close()
@@ -170,3 +170,23 @@ def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
     paths = [folder(tmp_path, {LOOP: [[factor]] * 6, REFERENCE: [[1.0]] * 6}) for factor in (2.0, 5.0)]
     table = summarize(pd.concat([load(path) for path in paths]))
     assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
+
+
+def test_without_references_the_fastest_of_a_group_is_one(tmp_path: Path) -> None:
+    first, second, third = (small.case(cell, reference="none") for cell in ("vanilla", "gru", "lstm"))
+    alone = small.case("gru", reference="none", batch_size=7)
+    slow = [1.0, 3.0] * 3
+    times = {case: [[factor * s] for s in slow] for case, factor in ((first, 2.0), (second, 1.0), (third, 1.5))}
+    rows = summary(folder(tmp_path, {**times, alone: [[1.0]] * 6})).to_dict("index")
+    assert [rows[second.key][name] for name in ("ratio", "ratio_low", "ratio_high")] == [1.0, 1.0, 1.0]
+    assert rows[first.key]["ratio"] == pytest.approx(2.0)
+    assert rows[third.key]["ratio"] == pytest.approx(1.5)
+    assert np.isnan(rows[alone.key]["ratio"])
+
+
+def test_where_others_have_a_reference_a_group_without_one_has_times_alone(tmp_path: Path) -> None:
+    first, second = (small.case(cell, reference="none") for cell in ("vanilla", "gru"))
+    times = {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6, first: [[2.0]] * 6, second: [[1.0]] * 6}
+    table = summary(folder(tmp_path, times))
+    assert table.loc[LOOP.key, "ratio"] == pytest.approx(2.0)
+    assert table.loc[[first.key, second.key], "ratio"].isna().all()

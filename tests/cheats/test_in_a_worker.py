@@ -13,7 +13,7 @@ from tests import workload as small
 
 SIZES: dict[str, Any] = {"batch_size": 4, "hidden_size": 8, "dtype": "float32"}
 BUILDING = Building(str(Path(__file__).parent), 64)
-PLAN: Any = {"batches": 3, "batch": 5, "seconds": 0.001, "cold": False}
+PLAN: Any = {"batches": 3, "batch": 5, "seconds": 0.001}
 WINDOWS = 4
 
 
@@ -27,7 +27,7 @@ def outcome(case: Case, windows: int = WINDOWS) -> tuple[str, str]:
     observed: Any = observer.handle({**BUILDING.observe(case).content})
     if not observed["ok"]:
         return observed["reason"], ""
-    requests = [BUILDING.prepare(case, 0.001, PLAN, cold_cache=False).content]
+    requests = [BUILDING.prepare(case, 0.001, PLAN).content]
     requests += [{"op": "window", "case": case.key, "plan": PLAN}] * windows
     requests += [BUILDING.verify(case, repeats=True).content]
     replies: list[Any] = []

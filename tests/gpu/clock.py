@@ -64,10 +64,10 @@ def compared(subject: Case) -> Iterator[Row]:
     with timed.mode():
         for tool in _tools(subject, device, timed.call):
             plan = calibrate(device, timed.call, SECONDS, cold=tool.cold)
-            warm_up(device, timed.call, plan)
+            warm_up(device, timed.call, plan, cold=tool.cold)
 
             def ours(plan: Plan = plan, tool: Tool = tool) -> float:
-                reading = take_window(device, timed.call, plan)
+                reading = take_window(device, timed.call, plan, cold=tool.cold)
                 return reading.seconds / plan.calls if tool.takes_mean else median(reading.quantiles)
 
             logs, seconds = _log_ratios(ours, tool.seconds)

@@ -141,7 +141,7 @@ class FakeWorker:
             case "prepare":
                 case = Case.from_axes(message["case"])
                 self._clock.seconds += 0.01
-                plan = {"batches": 1, "batch": 1, "seconds": self._seconds(case.key), "cold": False}
+                plan = {"batches": 1, "batch": 1, "seconds": self._seconds(case.key)}
                 return {"ok": True, "plan": plan, "warmup_windows": 1}
             case "window":
                 seconds = self._seconds(message["case"])

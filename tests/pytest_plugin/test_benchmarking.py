@@ -22,7 +22,6 @@ from tests import workload as small
         (Plan(100, 100, 0.01), Wanted(5, 0.1, 5e-6), (100, 100), 1000),  # calls of 1 us
         (Plan(100, 100, 0.01), Wanted(5, 0.1, 9.995e-4), (10, 1000), 100),  # rounds of 1 ms
         (Plan(1, 1, 1e-3), Wanted(5, 0.1, 0.05), (1, 50), 5),  # longer than a window
-        (Plan(5, 1, 1e-3, cold=True), Wanted(5, 0.1, 0.05), (5, 1), 500),  # a flush before each call
         (Plan(1, 1, 0.0), Wanted(5, 1.0, 5e-6), (1, 1), 5),
     ],
 )
@@ -31,8 +30,12 @@ def test_rounds_are_as_many_and_as_long_as_pytest_benchmark_is_told(
 ) -> None:
     adapted, number = planned(plan, wanted)
     assert ((adapted.batches, adapted.batch), number) == (blocks, rounds)
-    assert adapted.cold == plan.cold
     assert adapted.seconds / adapted.calls == pytest.approx(plan.seconds / plan.calls)
+
+
+def test_calls_that_are_clocked_alone_stay_alone() -> None:
+    adapted, rounds = planned(Plan(5, 1, 1e-3), Wanted(5, 0.1, 0.05), single_calls=True)
+    assert ((adapted.batches, adapted.batch), rounds) == ((5, 1), 500)
 
 
 def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain_json() -> None:
@@ -49,5 +52,5 @@ def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain
     assert all(isinstance(extra_info[name], int | float) and math.isfinite(extra_info[name]) for name in known)
     assert isinstance(extra_info["parameters"], int)
     assert extra_info["missing"] == {**missing, "energy_joules": "not measured under pytest"}
-    assert (extra_info["calls_per_round"], extra_info["cold_cache"], extra_info["case"]) == (5, False, case.key)
+    assert (extra_info["calls_per_round"], extra_info["case"]) == (5, case.key)
     assert json.loads(json.dumps(extra_info)) == extra_info

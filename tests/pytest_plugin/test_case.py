@@ -59,13 +59,13 @@ def test_a_window_has_as_many_blocks_as_were_calibrated(phase: str) -> None:
 def test_blocks_on_a_gpu_are_what_lies_between_its_marks_and_not_what_the_host_takes() -> None:
     line = FakeLine()
     timed = TimedCall(lambda: line.launch(1e-6, 1e-3), torch.inference_mode)  # the host is done at once
-    blocks = LiveCase(timed, fake_cuda(line), torch_state.capture()).window(Plan(4, 3, 0.012))
+    blocks = LiveCase(own().workload, timed, fake_cuda(line), torch_state.capture()).window(Plan(4, 3, 0.012))
     assert blocks == pytest.approx([3e-3] * 4)
 
 
 def test_a_stall_in_the_first_calibration_does_not_leave_a_case_with_a_single_call() -> None:
     cpu, call = fake_cpu(lambda number: 1.0 if number == 1 else 1e-4)
-    live = LiveCase(TimedCall(call, torch.inference_mode), cpu, torch_state.capture())
+    live = LiveCase(own().workload, TimedCall(call, torch.inference_mode), cpu, torch_state.capture())
     plan, _ = live.calibrated(Settings(window_seconds=0.01))
     assert (plan.batches, plan.batch) == (100, 1)
 

@@ -25,15 +25,19 @@ def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "cold"), [({}, False), ({"cold_cache": False}, False), ({"cold_cache": True}, True)]
+    ("measure", "caches"), [({}, "warm"), ({"cold_cache": False}, "warm"), ({"cold_cache": True}, "cold")]
 )
-def test_every_row_says_whether_caches_were_flushed(tmp_path: Path, measure: dict[str, bool], cold: bool) -> None:
+def test_a_run_whose_caches_were_a_setting_has_them_as_an_axis(
+    tmp_path: Path, measure: dict[str, bool], caches: str
+) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[0.5]]})
     run = RunFolder(path)
     run.write_info(replace(read_info(path), resolved={"measure": measure}))
     run.close()
-    assert rnnbench.load(path)["cold_cache"].tolist() == [cold, cold]
-    assert rnnbench.summarize(rnnbench.load(path))["cold_cache"].tolist() == [cold, cold]
+    cases = path / "measurements.jsonl"  # in which an older run has no such axis
+    cases.write_text(cases.read_text().replace('"caches":"warm",', "").replace('"caches": "warm", ', ""))
+    assert rnnbench.load(path)["caches"].tolist() == [caches, caches]
+    assert rnnbench.summarize(rnnbench.load(path))["caches"].tolist() == [caches, caches]
 
 
 def test_a_case_without_windows_keeps_a_row_with_its_reason(tmp_path: Path) -> None:

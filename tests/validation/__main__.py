@@ -29,6 +29,7 @@ from tests.validation import (
     fuzz,
     gaps,
     history_simulated,
+    latency_simulated,
     limits,
     load,
     not_slower_simulated,
@@ -56,6 +57,7 @@ SIMULATED_CASES = 1200  # of each kind
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
 SIMULATED_ASSERTIONS = 300
+SIMULATED_STREAMS = 2000  # of each kind
 REAL_RUNS = 8  # with 30 intervals each
 BUSY_PROCESSES = 4
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
@@ -75,6 +77,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "verdicts-simulated": lambda: verdicts_simulated.error_rates(SIMULATED_SUITES),
     "stopping-simulated": lambda: stopping_simulated.coverage(SIMULATED_CASES),
     "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
+    "latency-simulated": lambda: latency_simulated.coverage(SIMULATED_STREAMS),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,

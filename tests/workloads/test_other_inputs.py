@@ -54,9 +54,22 @@ def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_w
     assert built("Frames", "frames:2x5x4").input.shape == (4, 3, 2, 5, 4)
 
 
+@pytest.mark.parametrize(
+    ("cell", "input", "implementation"),
+    [("Tokens", "tokens:11", "loop"), ("TokenLayer", "tokens:11", "sequence"), ("Frames", "frames:2x5x4", "loop")],
+)
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_another_cell_that_reads_them_is_the_reference(cell: str, input: str, implementation: Any, phase: Any) -> None:
+    case = built(cell, input, implementation, reference=f"awkward.py:{cell}", phase=phase)
+    assert observe(case).parity == "agrees"
+    timed = case.timed_call()
+    reference = build(again.reference_case(case.case), FOLDER)
+    again.compare(case, timed, lambda: reference.model, lambda: case, repeats=True)
+
+
 def test_torch_nn_reads_features_alone() -> None:
     for changes, words in (
-        ({"reference": "gru"}, "the input tokens:3 needs a cell of your own without a reference"),
+        ({"reference": "gru"}, "torch.nn.GRU reads features, but the input is tokens:3"),
         ({"task": "one_to_many", "output_size": 5}, "one_to_many gives features as inputs"),
         ({"phase": "epoch", "samples": 4}, "an epoch gives features as inputs"),
     ):
@@ -67,5 +80,5 @@ def test_torch_nn_reads_features_alone() -> None:
 @pytest.mark.parametrize("input", ["token:3", "tokens", "tokens:0", "frames:3xx", "frames:", "features:3"])
 def test_another_input_is_refused(tmp_path: Path, input: str) -> None:
     (tmp_path / "s.toml").write_text(f'name = "s"\n[[sweep]]\ncell = "gru"\ninput = "{input}"')
-    with pytest.raises(UserError, match=r"is not one of features, tokens:N \(such as tokens:100\), frames:CxHxW"):
+    with pytest.raises(UserError, match=r"expected features, tokens:N \(such as tokens:100\) or frames:CxHxW"):
         suites.read(str(tmp_path / "s.toml"))

@@ -121,3 +121,14 @@ def test_a_sigmoid_has_no_reference_and_a_gated_cell_no_choice() -> None:
     for cell in ("lstm", "gru", "min_gru"):
         with pytest.raises(Skip, match="has no argument `nonlinearity`: it can't be relu"):
             build(small.case(cell, nonlinearity="relu"), Path())
+
+
+@pytest.mark.parametrize("task", ["many_to_many", "many_to_one", "one_to_many"])
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_softmax_head_gives_shares_and_agrees(task: str, phase: str) -> None:
+    case = small.case("vanilla", phase=phase, task=task, head="softmax", output_size=5)
+    built = build(case, Path())
+    output, _ = built.model(built.input, built.state)
+    assert torch.allclose(output.sum(-1), torch.ones_like(output[..., 0]))
+    assert bool((output > 0).all())
+    assert observe(built).parity == "agrees"

@@ -57,7 +57,7 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
 def _software(info: RunInfo) -> dict[str, Any]:
     """The software and the settings of the measurement."""
     worker, software = (info.environment.get(part) or {} for part in ("worker", "software"))
-    measure = {"cold_cache": False} | info.resolved.get("measure", {})  # older runs could not flush
+    measure = {"cold_cache": False} | info.resolved.get("measure", {})  # a setting of older runs, now an axis
     return {
         **{key: worker.get(key) for key in WORKER},
         "variables": software.get("variables"),

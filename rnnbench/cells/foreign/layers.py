@@ -70,12 +70,15 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> AdaptedLayer | 
     return None
 
 
-def runs_whole(module: nn.Module, input_size: int, usual: Any) -> bool:
-    """Whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch."""
+def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_tokens: bool = False) -> bool:
+    """Whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch.
+
+    `step`: the shape of one step of one sequence; `reads_tokens`: it is a whole number below `step[0]`.
+    """
     if isinstance(module, nn.RNNBase):
         return True
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
-    input = torch.randn(STEPS, ROWS, input_size, dtype=dtype)
+    input = torch.randint(step[0], (STEPS, ROWS)) if reads_tokens else torch.randn(STEPS, ROWS, *step, dtype=dtype)
     state = _of_rows(usual)
     calls = (
         LayerCall(is_batch_first, takes_state) for takes_state in (True, False) for is_batch_first in (False, True)

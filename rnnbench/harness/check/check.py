@@ -20,7 +20,7 @@ from rnnbench.harness.coordinator.process import compiler_cache
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group, Implementation
-from rnnbench.store.run_info import FLUSHED, RunInfo
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite_file import Settings
 from rnnbench.suites import MAX_CASES, margins
 
@@ -201,8 +201,6 @@ def _notes(settings: Settings, hellos: Iterable[Mapping[str, Any]]) -> list[str]
     notes = []
     if not all(hello.get("fixed_addresses") for hello in hellos):
         notes.append("the system keeps addresses random, so the two sides can't share them: less precise")
-    if settings.cold_cache:
-        notes.append(FLUSHED)
     return notes
 
 

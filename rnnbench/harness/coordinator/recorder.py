@@ -97,8 +97,7 @@ class Recorder:
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Prepare a case, and calibrate it unless a plan is given; None if it is skipped. Raises VisitCut."""
         fields = plan_fields(plan) if plan else None
-        settings = self._settings
-        request = self.building.prepare(case, settings.window_seconds, fields, cold_cache=settings.cold_cache)
+        request = self.building.prepare(case, self._settings.window_seconds, fields)
         reply = self.ask(worker, request)
         self._cut_if_paused(worker)
         if not reply["ok"]:

@@ -124,15 +124,11 @@ def refuse_other_rates(path: Path, info: RunInfo, environment: dict[str, Any], c
 
 
 def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
-    """Raise UserError if a run belongs to another suite, or the suite's sweeps or cache setting have changed since."""
+    """Raise UserError if a run belongs to another suite, or the suite's sweeps have changed since."""
     if info.suite != suite["name"]:
         raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
     if _complete(info.resolved.get("sweep")) != _complete(suite["sweep"]):
         raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
-    flushed = [bool(content.get("measure", {}).get("cold_cache")) for content in (info.resolved, suite)]
-    if flushed[0] != flushed[1]:
-        words = "flushed before every call" if flushed[0] else "left warm"
-        raise UserError(f"{path}: its caches were {words}, and now {suite['name']!r} says otherwise; start a new run")
 
 
 def refuse_other_cells(path: Path, cases: Iterable[Case], suite: str, known: Container[str]) -> None:

@@ -60,7 +60,7 @@ class Visitor:
         """Take over the plans with which these windows were timed, with the shortest call of any of them."""
         for window in windows:
             batches = window.calls // window.batch
-            timed = Plan(batches, window.batch, window.seconds, self._settings.cold_cache)
+            timed = Plan(batches, window.batch, window.seconds)
             self._plans[window.case] = refreshed(self._plans.get(window.case, timed), window.quantiles[0])
 
     def visit(self, group: Group, sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Window]]:
@@ -118,8 +118,9 @@ class Visitor:
         for compared in [cases] if len(sides) == 1 else [[case] for case in cases]:
             plans = {case.key: self._plans[case.key] for case in compared}
             if plans:
-                blocks = backend(compared[0].workload.device).blocks
-                plans = equal_blocks(plans, self._settings.window_seconds, blocks)
+                workload, seconds = compared[0].workload, self._settings.window_seconds
+                blocks, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
+                plans = equal_blocks(plans, seconds, blocks, single_calls=single_calls)
             arms = [(side, case) for case in compared for side in sides]
             order = balanced_order(arms, self._settings.windows, self._rng)
             turns += [(side, case, plans[case.key]) for side, case in order]

@@ -15,6 +15,7 @@ WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it means that the case is not warm yet
 QUANTILES = 11
+NANOSECOND = 1e-9
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,6 @@ class Plan:
     batches: int
     batch: int
     seconds: float
-    cold: bool = False  # caches are flushed before every call, and each call is its own batch
 
     def __post_init__(self) -> None:
         """Raise ValueError or TypeError for a plan that no window can follow."""
@@ -39,7 +39,7 @@ class Plan:
 
 def plan_fields(plan: Plan) -> PlanFields:
     """A plan in the form that requests use."""
-    return PlanFields(batches=plan.batches, batch=plan.batch, seconds=plan.seconds, cold=plan.cold)
+    return PlanFields(batches=plan.batches, batch=plan.batch, seconds=plan.seconds)
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,19 @@ class Reading:
     quantiles: tuple[float, ...]  # of seconds per call
 
 
-def calibrate(device: Device, call: Call, window_seconds: float, *, cold: bool = False) -> Plan:
+def calibrate(
+    device: Device, call: Call, window_seconds: float, *, cold: bool = False, single_calls: bool = False
+) -> Plan:
     """Choose the calls of a window so that it lasts about `window_seconds`, and at least one call.
 
-    Of many short blocks the shortest counts: other work on the machine makes blocks longer, but not shorter.
+    Of many short blocks the shortest counts: other work on the machine makes blocks longer, but not shorter. `cold`:
+    each call will be made after a flush of the caches; `single_calls`: each will be clocked alone.
     """
     if cold:
         return _calibrate_cold(device, call, window_seconds)
     per_call = _least_seconds(device, call, window_seconds)
     wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_CALLS
-    batch = _batch(device.blocks, per_call)
+    batch = 1 if single_calls else _batch(device.blocks, per_call)
     batches = max(1, round(wanted / batch))
     return Plan(batches, batch, batches * batch * per_call)
 
@@ -97,21 +100,23 @@ def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
     affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
     calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))
-    return Plan(calls, 1, calls * per_call, cold=True)
+    return Plan(calls, 1, calls * per_call)
 
 
-def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks) -> dict[str, Plan]:
+def equal_blocks(
+    plans: Mapping[str, Plan], window_seconds: float, blocks: Blocks, *, single_calls: bool = False
+) -> dict[str, Plan]:
     """Change the plans of a group so that all arms have equally many blocks, each about as long as the slowest call.
 
-    `blocks` belongs to the group's device.
+    `blocks` belongs to the group's device. With `single_calls`, a block is one call, however long the others' take.
 
     Noise averages out in long blocks but not in short ones, so the low quantile of short blocks is lower. It is also
     lower with more blocks, hence the equal number.
     """
     per_call = {arm: plan.seconds / plan.calls for arm, plan in plans.items()}
-    if any(plan.cold for plan in plans.values()):  # a block is one call, however long the other arms' calls take
-        calls = min(plan.batches for plan in plans.values())
-        return {arm: Plan(calls, 1, calls * seconds, cold=True) for arm, seconds in per_call.items()}
+    if single_calls:
+        calls = min((plan.batches for plan in plans.values()), default=1)
+        return {arm: Plan(calls, 1, calls * seconds) for arm, seconds in per_call.items()}
     block = min(max(per_call.values(), default=0.0), window_seconds)
     if min(per_call.values(), default=block) < blocks.shortest_call:
         block = max(block, blocks.seconds)
@@ -123,7 +128,7 @@ def equal_blocks(plans: Mapping[str, Plan], window_seconds: float, blocks: Block
     return remade
 
 
-def warm_up(device: Device, call: Call, plan: Plan) -> int:
+def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> int:
     """Run short windows until they stop getting faster; returns how many were needed.
 
     A case whose window is a single call is warm after one call, which does all lazy set-up.
@@ -135,7 +140,7 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
     short = replace(plan, batches=max(1, plan.batches // WARMUP_SHARE))
     best = float("inf")
     for number in range(1, MAX_WARMUP_WINDOWS + 1):
-        quantiles = take_window(device, call, short).quantiles
+        quantiles = take_window(device, call, short, cold=cold).quantiles
         median = quantiles[len(quantiles) // 2]
         if median >= STILL_FALLING * best:
             return number
@@ -143,16 +148,20 @@ def warm_up(device: Device, call: Call, plan: Plan) -> int:
     return MAX_WARMUP_WINDOWS
 
 
-def take_window(device: Device, call: Call, plan: Plan) -> Reading:
-    """Time one window of back-to-back calls."""
-    clocked = clock_window(device, call, plan)
+def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, keeps_calls: bool = False) -> Reading:
+    """Time one window of back-to-back calls; `keeps_calls`: its quantiles are the times of all blocks."""
+    clocked = clock_window(device, call, plan, cold=cold)
     per_call = sorted(seconds / plan.batch for seconds in clocked.batch_seconds)
-    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, evenly_spaced(per_call))
+    if keeps_calls:  # whole nanoseconds are shorter to store
+        quantiles = tuple(max(NANOSECOND, round(seconds, 9)) for seconds in per_call)
+    else:
+        quantiles = evenly_spaced(per_call)
+    return Reading(clocked.seconds, clocked.host_seconds, clocked.submit_seconds, quantiles)
 
 
-def clock_window(device: Device, call: Call, plan: Plan) -> Clocked:
-    """Time one window, block by block."""
-    return device.clock_cold(call, plan.batches) if plan.cold else device.clock(call, plan.batches, plan.batch)
+def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> Clocked:
+    """Time one window, block by block; `cold`: with a flush of the caches before each call."""
+    return device.clock_cold(call, plan.batches) if cold else device.clock(call, plan.batches, plan.batch)
 
 
 def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ class GroupRecord:
     seconds: list[float] = field(default_factory=list)  # of each visit
     log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
     dead: bool = False  # no case of the group can be measured
+    basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.nan  # with it Student's interval is as wide as the group's widest; NaN: not known yet
 
     @property
@@ -61,6 +62,7 @@ class GroupRecord:
         """Remove the last visit from the cases that it measured."""
         self.seconds.pop()
         self.log_ratios = {case: values[:-1] for case, values in self.log_ratios.items() if len(values) > 1}
+        self.basis = self.basis if self.log_ratios else None
 
 
 class Planner:
@@ -93,8 +95,10 @@ class Planner:
         record = self._records[group.workload]
         self._leave(group, record)
         record.dead = not log_seconds
-        references = [log_seconds[case.key] for case in group.cases if case.is_reference and case.key in log_seconds]
-        ratios = {case: value - references[0] for case, value in log_seconds.items()} if references else {}
+        if record.basis not in log_seconds:
+            record.basis = _basis(group, log_seconds)
+        basis = record.basis
+        ratios = {} if basis is None else {case: value - log_seconds[basis] for case, value in log_seconds.items()}
         record.add(seconds, ratios)
         self._enter(group, record)
         self._is_judged = False
@@ -207,6 +211,16 @@ class Planner:
     def _usual_cost(self) -> float:
         """Expected seconds of a visit to a group that was not visited yet."""
         return self._one_of_each / len(self._later) if self._later else 0.0
+
+
+def _basis(group: Group, log_seconds: Mapping[str, float]) -> str | None:
+    """The measured case to which the ratios of a group are: its reference, or the fastest where it has none.
+
+    None if the reference was not measured, or nothing can be compared.
+    """
+    if group.workload.reference == "none":
+        return min(log_seconds, key=log_seconds.__getitem__) if len(log_seconds) > 1 else None
+    return next((case.key for case in group.cases if case.is_reference and case.key in log_seconds), None)
 
 
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:

@@ -228,10 +228,11 @@ class Operations:
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
         with timed.mode(), threads.none_left(case):
-            plan = Plan(**request["plan"]) if request["plan"] else None
+            workload, seconds = case.workload, request["window_seconds"]
+            plan, cold = Plan(**request["plan"]) if request["plan"] else None, workload.caches == "cold"
             if plan is None:
-                plan = calibrate(device, timed.call, request["window_seconds"], cold=request["cold_cache"])
-            warmup_windows = warm_up(device, timed.call, plan)
+                plan = calibrate(device, timed.call, seconds, cold=cold, single_calls=workload.waits_for_each_call)
+            warmup_windows = warm_up(device, timed.call, plan, cold=cold)
         kept = replace(built, reference=built.model) if isinstance(built, Built) else built
         self._ready[case.key] = PreparedCase(kept, device, timed, padding)
         return PrepareReply(ok=True, plan=plan_fields(plan), warmup_windows=warmup_windows)
@@ -241,10 +242,10 @@ class Operations:
         workload = ready.case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
         printed = self._printed_bytes()
-        if ready.timed.inputs is not None:  # equal for all cases of the group, so that their work stays equal
-            ready.timed.inputs.renew(f"window {next(ready.numbers)}")
+        ready.timed.renew(f"window {next(ready.numbers)}")  # equal for all cases of the group, so that their work is
+        cold, keeps_calls = workload.caches == "cold", workload.is_streamed
         with ready.timed.mode(), threads.none_left(ready.case):
-            reading = take_window(ready.device, ready.timed.call, plan)
+            reading = take_window(ready.device, ready.timed.call, plan, cold=cold, keeps_calls=keeps_calls)
         return WindowReply(
             ok=True,
             calls=plan.calls,

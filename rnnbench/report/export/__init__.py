@@ -20,13 +20,12 @@ class Format:
     keeps_all: bool = False  # also cases that were not measured, and windows
     is_text: bool = True  # may go to standard output
     less_only: bool = False  # only metrics of which less is better
-    has_remarks: bool = True  # a place for remarks that hold for every number
 
 
 FORMATS = {
     "pytest-benchmark": Format("pytest_benchmark", "json"),
     "github-action-benchmark": Format("github_action", "json", less_only=True),
-    "bencher": Format("bencher", "json", has_remarks=False),
+    "bencher": Format("bencher", "json"),
     "csv": Format("csv", "csv", keeps_all=True),
     "parquet": Format("parquet", "parquet", keeps_all=True, is_text=False),
 }
@@ -53,8 +52,6 @@ def notes(to: str, summary: "pd.DataFrame", info: "RunInfo") -> Iterator[str]:
         return
     if text := cases.left_out(summary):
         yield text
-    if info.caches and not FORMATS[to].has_remarks:
-        yield f"{info.caches}, which the format has no place to say"
     others = [metric.label for metric in METRICS if metric.better != "less" and summary[metric.name].notna().any()]
     if FORMATS[to].less_only and others:
         yield f"metrics left out, since less is not better: {', '.join(others)}"

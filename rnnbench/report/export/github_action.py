@@ -32,26 +32,26 @@ UNITS: dict[Unit, str] = {
 
 def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
     """One JSON array."""
-    entries = [entry for row in timed(summary) for entry in _entries(row, info)]
+    entries = [entry for row in timed(summary) for entry in _entries(row)]
     return json.dumps(entries, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
 
 
-def _entries(row: dict[Any, Any], info: RunInfo) -> list[dict[str, Any]]:
-    entries = [_bounded(row, "time", "seconds", "us", MICROSECONDS, info)]
+def _entries(row: dict[Any, Any]) -> list[dict[str, Any]]:
+    entries = [_bounded(row, "time", "seconds", "us", MICROSECONDS)]
     if row["implementation"] not in REFERENCES and math.isfinite(row["ratio"]):
-        entries.append(_bounded(row, "ratio", "ratio", f"times {reference_cell(row['reference'])}", 1.0, info))
+        entries.append(_bounded(row, "ratio", "ratio", f"times {reference_cell(row['reference'])}", 1.0))
     for metric, value in known(row, LESS):
         unit = UNITS[metric.unit] or metric.label
         entries.append({"name": f"{row['case']}: {metric.label}", "unit": unit, "value": value, "extra": metric.about})
     return entries
 
 
-def _bounded(row: dict[Any, Any], label: str, column: str, unit: str, scale: float, info: RunInfo) -> dict[str, Any]:
+def _bounded(row: dict[Any, Any], label: str, column: str, unit: str, scale: float) -> dict[str, Any]:
     """A value, its range the distance to the farther end of the interval: the format has one number for both sides."""
     value, low, high = (scale * row[f"{column}{end}"] for end in ("", "_low", "_high"))
     entry = {"name": f"{row['case']}: {label}", "unit": unit, "value": value}
     replicates = plural(int(row["replicates"]), "replicate")
     if not math.isfinite(low):
         return entry | {"extra": f"no interval: {replicates}"}
-    about = [f"95% interval {low:.6g} to {high:.6g} {unit}", replicates, *filter(None, [info.caches])]
+    about = [f"95% interval {low:.6g} to {high:.6g} {unit}", replicates]
     return entry | {"range": f"± {max(value - low, high - value):.6g}", "extra": "\n".join(about)}

@@ -18,7 +18,7 @@ from rnnbench.report.export.rounds import stats
 from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, several
 from rnnbench.report.words.series import series_name
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES, WARM
+from rnnbench.store.pytest_benchmark import ORIGIN, REPLICATE_MEANS, REPLICATES
 from rnnbench.store.records import AXES
 from rnnbench.store.run_info import RunInfo
 from rnnbench.version import __version__
@@ -47,7 +47,6 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
             "suite": info.suite,
             "command": info.command,
             "rounds": "replicates",
-            "caches": info.caches or WARM,
         },
     }
     return json.dumps(content, allow_nan=False, indent=1) + "\n"

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.report.figures import (
     canvas,
+    figure_latency,
     figure_ratio,
     figure_ratio_by_size,
     figure_regions,
@@ -33,6 +34,14 @@ FIGURES = (
         "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A "
         "number in brackets has a 95% interval that contains 1, so no difference is shown. Cells without any "
         "measurement are left out here; the tables list them.",
+    ),
+    (
+        "latency",
+        figure_latency.render,
+        "How long a step of a stream takes",
+        "Each row is one case: the time that half of its steps do not exceed (p50), 95%, 99% and 99.9%. The number is "
+        "the last of these that is known, and the thin line its 95% interval. What is right of a dashed line takes "
+        "longer than the period of the steps.",
     ),
     (
         "scaling",

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from rnnbench.analysis.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.environments.processors import UNIDENTIFIED
 from rnnbench.analysis.history import History
+from rnnbench.analysis.history.change_points import MIN_LEVEL_POINTS
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.figures import figure_history
 from rnnbench.report.figures.all_figures import picture

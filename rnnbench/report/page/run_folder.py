@@ -15,6 +15,7 @@ from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.run_page import run_page
 from rnnbench.report.page.sections import MAX_SHOWN, Content
 from rnnbench.report.tables import all_tables
+from rnnbench.report.words.axes import flushed
 from rnnbench.store.run_info import RunInfo
 
 
@@ -28,12 +29,12 @@ def render(
     """Every file of the report by its path within the folder; `asked`: sizes to predict."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     waterfalls = {picture.name: picture for section in profiled[:MAX_SHOWN] for picture in section.pictures[:1]}
-    pages = cell_pages.render(summary, profiled, info.caches)
+    pages = cell_pages.render(summary, profiled, flushed(summary))
     content = Content(
         summary,
         noise,
         info,
-        all_figures.render(summary, info.caches) | waterfalls,
+        all_figures.render(summary, flushed(summary)) | waterfalls,
         all_tables.render(summary, info, asked),
         profiled,
         {page.cell: page.path for page in pages},

@@ -68,6 +68,12 @@ def far(content: Content) -> Section:
     return Section("far", reference.heading, "How far", parts)
 
 
+def latency(content: Content) -> Section | None:
+    """How long the steps of streams take, if any were timed."""
+    parts = [*_figures(content, "latency"), *_tables(content, "latency")]
+    return Section("latency", "How long does a step of a stream take?", "A step's latency", parts) if parts else None
+
+
 def grows(content: Content) -> Section:
     """How time grows with each size."""
     nothing = Paragraph("No batch, length or hidden size was measured at two values with all others equal.")
@@ -137,7 +143,7 @@ def measured(content: Content) -> Section:
     return Section("measured", "How was it measured?", "How it was measured", parts)
 
 
-SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, grows, costs, limit, why, missing, measured)
+SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, latency, grows, costs, limit, why, missing, measured)
 
 
 def _figures(content: Content, *names: str) -> list[SectionPart]:

@@ -12,16 +12,17 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnbench.report.tables import table_epochs, table_medians
+from rnnbench.report.tables import table_epochs, table_latency, table_medians
 from rnnbench.report.tables.table import Table
-from rnnbench.report.tables.table_ratios import by_workload
+from rnnbench.report.tables.table_ratios import case_interval
 from rnnbench.report.words import headline
 from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
 from rnnbench.report.words.metrics import brief, known, with_metrics
 from rnnbench.report.words.precision import missed, waits
 from rnnbench.report.words.reference import words
+from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.suspicion import suspect
-from rnnbench.report.words.units import duration, quantity, ratio, ratio_interval
+from rnnbench.report.words.units import duration, quantity, ratio
 from rnnbench.store.metrics import Metric
 from rnnbench.store.records import REFERENCES
 from rnnbench.store.run_info import RunInfo
@@ -86,8 +87,7 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
     yield Text(one_line(f"{info.suite}: {info.description}" if info.description else info.suite), style="bold")
     if len(summary):
         reference = words(summary)
-        everywhere = ", ".join(filter(None, [constants(summary), info.caches]))
-        yield Text(f"Everywhere: {everywhere}. {reference.ratios}", style="dim")
+        yield Text(f"Everywhere: {constants(summary)}. {reference.ratios}", style="dim")
         notes: dict[str, int] = {}
         axes = ["phase", *several(summary, (*SETTINGS, *SIZES))]
         frame = with_metrics(by_workload(summary))
@@ -103,9 +103,9 @@ def _parts(summary: pd.DataFrame, info: RunInfo, width: int) -> Iterable[Rendera
             yield Text("Over all sizes", style="bold")
             yield _grid_of(table_medians.render(summary))
             yield Text()
-        if (epochs := table_epochs.render(summary)) is not None:
-            yield Text(epochs.title, style="bold")
-            yield _grid_of(epochs)
+        for table in filter(None, [table_latency.render(summary, with_intervals=False), table_epochs.render(summary)]):
+            yield Text(table.title, style="bold")
+            yield _grid_of(table)
             yield Text()
     yield Text(" ".join(filter(None, [headline.answer(summary, info), headline.limit(summary)])), style="bold")
     yield Text(headline.counts(summary))
@@ -125,7 +125,7 @@ def _line(
         row["series"],
         row["status"] if missing else duration(row["seconds"]),
         "" if missing else ratio(row["ratio"]),
-        ratio_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
+        case_interval(row["ratio_low"], row["ratio_high"]) if own and not missing else "",
     )
     return CaseLine(
         tuple(row[axis] for axis in axes),

@@ -12,6 +12,7 @@ from rnnbench.report.tables import (
     table_environment,
     table_epochs,
     table_fastest,
+    table_latency,
     table_medians,
     table_not_measured,
     table_parameters,
@@ -21,6 +22,7 @@ from rnnbench.report.tables import (
     table_scaling,
 )
 from rnnbench.report.tables.table import Table
+from rnnbench.report.words.axes import flushed
 from rnnbench.store.run_info import RunInfo
 
 Asked = Mapping[str, Sequence[Any]]  # axis -> values
@@ -31,6 +33,7 @@ def render(summary: pd.DataFrame, info: RunInfo, asked: Asked | None = None) -> 
     tables = [
         table_medians.render(summary),
         table_ratios.render(summary, info),
+        *filter(None, [table_latency.render(summary)]),
         *filter(None, [table_fastest.render(summary), table_epochs.render(summary)]),
         *filter(None, [table_relative_costs.render(summary)]),
         *filter(None, [table_scaling.render(summary), table_crossings.render(summary)]),
@@ -40,5 +43,5 @@ def render(summary: pd.DataFrame, info: RunInfo, asked: Asked | None = None) -> 
         table_not_measured.render(summary),
         table_environment.render(info),
     ]
-    label = [f"{info.caches.capitalize()}."] if info.caches else []
+    label = [f"{flushed(summary).capitalize()}."] if flushed(summary) else []
     return {table.name: replace(table, note=" ".join([table.note, *label]).strip()) for table in tables}

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.report.tables.table import Column, Table, of, table
-from rnnbench.report.tables.table_ratios import by_workload
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.metrics import TEXTS, known, not_known, of_calls, with_metrics
+from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.units import quantity
 from rnnbench.store import metrics
 from rnnbench.store.metrics import Metric

@@ -26,7 +26,6 @@ def render(info: RunInfo) -> Table:
         "status": info.status,
         "wall time": None if info.seconds is None else duration(info.seconds),
         "finished replicates": info.replicates,
-        "time": info.caches or "caches warm",
         "notes": info.notes,
     }
     stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}

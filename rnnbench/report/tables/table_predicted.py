@@ -40,16 +40,12 @@ def render(summary: pd.DataFrame, asked: Mapping[str, Sequence[Any]]) -> Table:
         "Predicted, not measured",
         "From fits over the measured sizes, with intervals from sizes that were left out of the fits. They are for "
         "this machine in the state in which it was measured, not for another machine or another load. "
-        f"Nothing is predicted beyond {REACH:g} times the measured range.{_caches(summary)}",
+        f"Nothing is predicted beyond {REACH:g} times the measured range.",
         columns,
         rows,
         machine=predicted,
         breaks=np.flatnonzero(rows["cell"].ne(rows["cell"].shift())),
     )
-
-
-def _caches(summary: pd.DataFrame) -> str:
-    return " Of calls with cold caches." if "cold_cache" in summary and summary["cold_cache"].any() else ""
 
 
 def _ratio_interval(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
 from rnnbench.report.words.precision import missed, undecided, waits
 from rnnbench.report.words.reference import ALONE, words
-from rnnbench.report.words.series import with_series
+from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.suspicion import suspect
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval
 from rnnbench.store import metrics
@@ -37,7 +37,7 @@ def render(summary: pd.DataFrame, info: RunInfo) -> Table:
         Column("time", of("seconds", duration), numeric=True),
         Column("95% interval", Of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", Of(("ratio_low", "ratio_high"), _ratio_interval), numeric=True),
+        Column("95% interval", Of(("ratio_low", "ratio_high"), case_interval), numeric=True),
         Column(
             "parity, or why not measured",
             lambda row: "; ".join(
@@ -64,23 +64,9 @@ def _machine(summary: pd.DataFrame) -> pd.DataFrame:
     return summary.drop(columns=elsewhere & set(summary.columns)).rename(columns=units)
 
 
-def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
-    """The cases with their `series`, sorted by workload, with the reference first."""
-    frame = with_series(summary)
-    frame["group"] = group_numbers(frame)
-    return frame.sort_values("group", kind="stable")
-
-
-def group_numbers(frame: pd.DataFrame) -> Any:
-    """Number the workloads by phase, settings and sizes; phases and settings count in order of appearance."""
-    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
-    keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
-    order = [*("phase", *SETTINGS), *SIZES, "family"]
-    return keys.groupby(order, sort=True).ngroup()
-
-
-def _ratio_interval(low: float, high: float) -> str:
-    return "" if low == high == 1 else ratio_interval(low, high)  # the reference's own ratio has none
+def case_interval(low: float, high: float) -> str:
+    """The interval of a case's ratio; empty for the case to which the ratios are."""
+    return "" if low == high == 1 else ratio_interval(low, high)
 
 
 def _parity(row: dict[str, Any]) -> str:

@@ -27,6 +27,8 @@ SETTINGS = (
     "lengths",
     "input",
     "nonlinearity",
+    "head",
+    "caches",
     *OF_STEP,
 )
 COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
@@ -40,6 +42,8 @@ SAID: dict[str, Callable[[Any], str]] = {
     "lengths": lambda value: f"{one_line(value)} lengths",
     "input": str,
     "nonlinearity": str,
+    "head": lambda value: f"{one_line(value)} head",
+    "caches": lambda value: f"{one_line(value)} caches",
     "optimizer": str,
     "loss": lambda value: f"loss {one_line(value)}",
     "clip": lambda value: f"gradients clipped at {value:g}" if value else "gradients not clipped",
@@ -89,6 +93,11 @@ def constants(summary: pd.DataFrame) -> str:
     )
     still = [axis for axis in (*SIZES, *SETTINGS) if axis not in without and summary[axis].nunique() == 1]
     return say_all(still, (summary[axis].iloc[0] for axis in still))
+
+
+def flushed(summary: pd.DataFrame) -> str:
+    """What every figure of a run must say whose calls all start with cold caches; empty for other runs."""
+    return "caches flushed before every call" if len(summary) and summary["caches"].eq("cold").all() else ""
 
 
 def one_line(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, one_line, say, say_all, several
+from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, flushed, one_line, say, say_all, several
 from rnnbench.report.words.medians import CONTEXT, medians
 from rnnbench.report.words.reference import ALONE, is_reference, words
 from rnnbench.report.words.series import with_series
@@ -54,6 +54,7 @@ def significance(summary: pd.DataFrame) -> str:
     """How many cases are slower and faster by their intervals, and which are neither; empty if none has an interval."""
     frame = with_series(summary)
     known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
+    known = known[known["ratio_low"].ne(1) | known["ratio_high"].ne(1)]  # the fastest, where it is the reference
     if known.empty:
         return ""
     slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
@@ -115,7 +116,7 @@ def _range(compared: pd.DataFrame, info: RunInfo) -> str:
     lowest, highest = digits(compared["ratio"].min()), digits(compared["ratio"].max())
     reference = words(compared)
     taken = f"{span(lowest, highest)} times as long as {reference.name}"
-    machine = where(compared, info) + (f", {info.caches}," if info.caches else "")
+    machine = where(compared, info) + (f", {flushed(compared)}," if flushed(compared) else "")
     if len(compared) == 1:
         row = compared.iloc[0]
         which = f"{one_line(row['cell'])} {row['implementation']}"

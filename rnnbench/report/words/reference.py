@@ -35,15 +35,18 @@ BATCHES = "The batches of each implementation were compared with those loaded it
 TORCH = ReferenceWords("torch.nn", "hand-written cells", "torch_nn", OUTPUTS)
 ITEMS = ReferenceWords("per_item", "other ways to load", "per_item", BATCHES)
 BOTH = ReferenceWords("the reference", "cells and ways to load", "reference", f"{OUTPUTS}. {BATCHES}")
-NOTHING = ReferenceWords(
-    "no reference", "cells", "reference", "There is no reference to compare with", has_ratios=False
-)
+ALONE_COMPARED = "There is no reference to compare outputs with"
+FASTEST = ReferenceWords("the fastest", "cells", "fastest", ALONE_COMPARED)
+NOTHING = ReferenceWords("no reference", "cells", "reference", ALONE_COMPARED, has_ratios=False)
 
 
 def words(summary: pd.DataFrame) -> ReferenceWords:
-    """The words for a run of cells, of data sets, of both, or of cells without a reference."""
+    """The words for a run of cells, of data sets, of both, or of cells without a reference.
+
+    Without references, the fastest case of a group is what the others are compared with.
+    """
     if len(summary) and (summary["reference"] == "none").all():
-        return NOTHING
+        return FASTEST if "ratio" in summary and summary["ratio"].notna().any() else NOTHING
     cells = [reference for reference in summary["reference"].unique() if is_cell_reference(reference)]
     if cells:
         is_only_one = len(cells) == 1 and (summary["reference"] == cells[0]).all()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.words.axes import SIZES, one_line, say_all, several, swept
+from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, say_all, several, swept
 from rnnbench.report.words.reference import is_reference
 from rnnbench.store.records import reference_cell
 
@@ -73,6 +73,21 @@ def _each(frame: pd.DataFrame, columns: list[str], say: Callable[..., str]) -> l
     firsts = np.unique(number, return_index=True)[1]
     texts = [say(*values) for values in frame[columns].iloc[firsts].itertuples(index=False, name=None)]
     return [texts[index] for index in number]
+
+
+def by_workload(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases with their `series`, sorted by workload, with the reference first."""
+    frame = with_series(summary)
+    frame["group"] = _group_numbers(frame)
+    return frame.sort_values("group", kind="stable")
+
+
+def _group_numbers(frame: pd.DataFrame) -> Any:
+    """Number the workloads by phase, settings and sizes; phases and settings count in order of appearance."""
+    ranks = {axis: pd.factorize(frame[axis])[0] for axis in ("phase", *SETTINGS, "family")}
+    keys = pd.DataFrame(ranks | {axis: frame[axis].to_numpy() for axis in SIZES}, index=frame.index)
+    order = [*("phase", *SETTINGS), *SIZES, "family"]
+    return keys.groupby(order, sort=True).ngroup()
 
 
 def styles(frame: pd.DataFrame) -> dict[str, Style]:

@@ -18,7 +18,7 @@ from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.phases import MODES, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.probes.calls import operator_calls
-from rnnbench.workloads.referee.agreement import ParityError, check_errors, comparable, largest_error
+from rnnbench.workloads.referee.agreement import ParityError, check_errors, check_stream, comparable, largest_error
 
 UNSEEN = "unseen"  # seed of values that no window has
 REPEATS = 5  # comparisons in which the second call must do less before a case fails: some cells draw what they do
@@ -59,7 +59,10 @@ def verify(built: Built, timed: TimedCall, reference: SequenceModel) -> None:
 
     `reference` has its own weights and was not in memory while anything was timed.
     """
-    largest_error(replace(built, reference=reference), _unseen(built, timed), as_timed=True)
+    input = _unseen(built, timed)
+    largest_error(replace(built, reference=reference), input, as_timed=True)
+    if built.case.workload.is_streamed:
+        check_stream(built, input, reference)
 
 
 def verify_alone(built: Built, timed: TimedCall, anew: Callable[[], Built]) -> None:

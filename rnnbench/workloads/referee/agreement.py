@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -17,11 +18,13 @@ from rnnbench.workloads.implementations import loop
 from rnnbench.workloads.model import LayerStateModel, SequenceModel
 from rnnbench.workloads.phases import MODES, fixed_direction
 from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.streaming import StepStream
 from rnnbench.workloads.tasks import feed_back
 from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
+STREAMED_STEPS = 16  # after which two streams are compared
 BELOW = "model."  # begins the names of parameters within a `LayerStateModel`
 TIMED_GRADIENTS: dict[Phase, Literal["parameters", "none"]] = {
     "inference": "none",
@@ -83,6 +86,21 @@ def largest_error_to_loop(built: Built) -> float:
     errors_to_loop = {name: relative_error(own[name], value) for name, value in expected.items()}
     check_errors(errors_to_loop, built.case.workload, "the loop's")
     return max(errors_to_loop.values())
+
+
+def check_stream(built: Built, input: Tensor, reference: SequenceModel) -> None:
+    """Compare the last of some steps that each side takes with the state that it carries over; raises ParityError.
+
+    Both start with the first state, and get the input anew in each step.
+    """
+    model = built.model
+    with comparable(model, takes_gradients=False), MODES["inference"]():
+        own = StepStream(built.runner(), [input], built.state)
+        expected = StepStream(in_layer_form(reference, reference), [input], built.layer_state)
+        for _ in range(STREAMED_STEPS):
+            output, wanted = own.step(), expected.step()
+    name = f"output of step {STREAMED_STEPS}"
+    check_errors({name: relative_error(output, wanted)}, replace(built.case.workload, seq_len=STREAMED_STEPS))
 
 
 def _results(built: Built, runner: nn.Module, phase: Phase) -> dict[str, Tensor]:

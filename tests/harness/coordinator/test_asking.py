@@ -12,7 +12,7 @@ from rnnbench.store.records import Implementation
 from rnnbench.suite_file import Settings
 from tests import workload as small
 
-PLAN = PlanFields(batches=1, batch=1, seconds=0.01, cold=False)
+PLAN = PlanFields(batches=1, batch=1, seconds=0.01)
 
 
 def deadlines(implementation: Implementation, **settings: float) -> set[float]:
@@ -22,7 +22,7 @@ def deadlines(implementation: Implementation, **settings: float) -> set[float]:
         building.observe(case),
         building.energy(case, 0.01),
         building.profile(case, ""),
-        building.prepare(case, 0.01, None, cold_cache=False),
+        building.prepare(case, 0.01, None),
     ]
     return {deadline_seconds(request, Settings.model_validate(settings)) for request in requests}
 
@@ -62,7 +62,7 @@ FITTING: list[tuple[Request[Any], dict[str, Any]]] = [
     (BUILDING.observe(CASE), {"ok": True, "measurement": {}, "imported": {}}),
     (BUILDING.energy(CASE, 0.01), {"ok": True, "values": {}, "missing": {}}),
     (BUILDING.profile(CASE, ""), {"ok": True, "profile": {}}),
-    (BUILDING.prepare(CASE, 0.01, None, cold_cache=False), {"ok": True, "plan": {**PLAN}, "warmup_windows": 1}),
+    (BUILDING.prepare(CASE, 0.01, None), {"ok": True, "plan": {**PLAN}, "warmup_windows": 1}),
     (protocol.release(), {"ok": True}),
 ]
 

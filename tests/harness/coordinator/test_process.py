@@ -53,7 +53,7 @@ def prepare(
 ) -> dict[str, Any]:
     (root / f"{name}.py").write_text(CELL.format(name=name, body=body))
     request = {"op": "prepare", "case": case_of(name).axes(), "root": str(root), "compiled_steps": 64}
-    return worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, deadline_seconds)
+    return worker.request(request | {"window_seconds": 0.001, "plan": None}, deadline_seconds)
 
 
 def case_of(name: str) -> Case:
@@ -225,7 +225,7 @@ def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
         worker.wait_ready()
         case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
         request = {"op": "prepare", "case": case.axes(), "root": "/", "compiled_steps": 64}
-        reply = worker.request(request | {"window_seconds": 0.001, "cold_cache": False, "plan": None}, 60)
+        reply = worker.request(request | {"window_seconds": 0.001, "plan": None}, 60)
         assert reply["ok"], reply["reason"]
     finally:
         worker.close()

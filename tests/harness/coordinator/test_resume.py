@@ -101,13 +101,12 @@ THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "
     [
         ({"name": "t", "sweep": []}, "a run of the suite 's', not of 't'"),
         ({"name": "s", "sweep": [1]}, "the sweeps of 's' have changed"),
-        ({"name": "s", "sweep": [], "measure": {"cold_cache": True}}, "its caches were left warm, and now"),
     ],
 )
 def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         refuse_other_suite(tmp_path, THEN, suite)
-    refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": [], "measure": {"cold_cache": False}})
+    refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": []})
 
 
 def test_a_run_from_before_an_axis_was_there_goes_on(tmp_path: Path) -> None:

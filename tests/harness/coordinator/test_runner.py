@@ -272,9 +272,9 @@ def test_a_window_names_the_case_and_the_worker_that_were_asked_whatever_the_rep
         ("observe", {"measurement": {}}),
         ("observe", {"measurement": {"missing": "x"}}),
         ("prepare", {"plan": {}}),
-        ("prepare", {"plan": {"batches": 0, "batch": 1, "seconds": 1.0, "cold": False}}),
-        ("prepare", {"plan": {"batches": 1, "batch": "1", "seconds": 1.0, "cold": False}}),
-        ("prepare", {"plan": {"batches": 1, "batch": 1, "seconds": float("nan"), "cold": False}}),
+        ("prepare", {"plan": {"batches": 0, "batch": 1, "seconds": 1.0}}),
+        ("prepare", {"plan": {"batches": 1, "batch": "1", "seconds": 1.0}}),
+        ("prepare", {"plan": {"batches": 1, "batch": 1, "seconds": float("nan")}}),
         ("window", {"ok": True}),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_window_of_one_long_call_makes_two(cold: bool) -> None:
         calls.append(1)
         work()
 
-    take_window(fake_cuda(line), call, Plan(1, 1, 0.1, cold))
+    take_window(fake_cuda(line), call, Plan(1, 1, 0.1), cold=cold)
     assert len(calls) == 2
 
 
@@ -127,11 +127,11 @@ def test_a_cold_window_of_a_device_is_one_call_a_block_and_lasts_with_its_flushe
     line = FakeLine()
     work = cold_kernels(line, 10, 5e-6, 20e-6)
     plan = calibrate(fake_cuda(line), work, 0.01, cold=True)
-    assert (plan.batch, plan.cold) == (1, True)
+    assert plan.batch == 1
     assert plan.seconds == pytest.approx(plan.calls * 400e-6)
-    warm_up(fake_cuda(line), work, plan)
+    warm_up(fake_cuda(line), work, plan, cold=True)
     before = line.flushes
-    reading = take_window(fake_cuda(line), work, plan)
+    reading = take_window(fake_cuda(line), work, plan, cold=True)
     assert line.flushes - before == plan.batches + 1
     assert reading.quantiles == pytest.approx([400e-6] * len(reading.quantiles))
     assert reading.host_seconds == pytest.approx(0.01, rel=0.1)

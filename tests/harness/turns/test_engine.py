@@ -152,9 +152,9 @@ def test_no_arms_need_no_blocks() -> None:
 def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds: float, window_seconds: float) -> None:
     device, call, flushes = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
     plan = calibrate(device, call, window_seconds, cold=True)
-    warm_up(device, call, plan)
+    warm_up(device, call, plan, cold=True)
     before = len(flushes)
-    reading = take_window(device, call, plan)
+    reading = take_window(device, call, plan, cold=True)
     assert plan.batch == 1
     assert len(flushes) - before == plan.calls + 1  # the first flush is for the call that is not clocked
     assert reading.quantiles == pytest.approx([cold] * len(reading.quantiles), rel=1e-3)
@@ -174,9 +174,20 @@ def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
     assert calibrate(device, call, 0.01, cold=True).calls == calls
 
 
-def test_all_arms_that_are_measured_cold_have_as_many_calls_as_the_slowest_has() -> None:
-    remade = equal_blocks({"a": Plan(50, 1, 0.005, cold=True), "b": Plan(5, 1, 0.01, cold=True)}, 0.01, Cpu.blocks)
-    assert {(plan.batches, plan.batch, plan.cold) for plan in remade.values()} == {(5, 1, True)}
+def test_the_time_of_every_call_is_kept_where_that_is_wanted() -> None:
+    device, call = fake_cpu(lambda number: 1e-6 * (1 + number % 50))
+    plan = calibrate(device, call, 0.01, single_calls=True)
+    assert plan.batch == 1  # however short its calls are
+    reading = take_window(device, call, plan, keeps_calls=True)
+    assert len(reading.quantiles) == plan.calls > 100
+    assert list(reading.quantiles) == sorted(reading.quantiles)
+    assert sum(reading.quantiles) == pytest.approx(reading.seconds, rel=1e-6)
+    assert all(seconds == round(seconds, 9) > 0 for seconds in reading.quantiles)
+
+
+def test_all_arms_whose_calls_are_clocked_alone_have_as_many_as_the_slowest_has() -> None:
+    remade = equal_blocks({"a": Plan(50, 1, 0.005), "b": Plan(5, 1, 0.01)}, 0.01, Cpu.blocks, single_calls=True)
+    assert {(plan.batches, plan.batch) for plan in remade.values()} == {(5, 1)}
     assert [remade[arm].seconds for arm in "ab"] == pytest.approx([0.0005, 0.01])
 
 

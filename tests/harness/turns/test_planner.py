@@ -53,6 +53,29 @@ def test_a_steady_group_gets_the_fewest_replicates_and_noisy_ones_more() -> None
     assert chosen.missed() == [WILD]
 
 
+def test_without_a_reference_the_ratios_are_to_the_case_that_was_fastest_first() -> None:
+    cases = tuple(small.case(cell, reference="none") for cell in ("vanilla", "gru"))
+    group = Group(cases[0].workload, cases)
+    chosen = Planner([group], Settings(replicates=4, most_replicates=50))
+    chosen.add_start(1.0)
+    rng, visits = random.Random(2), 0
+    while chosen.next_visits(None):
+        chosen.add_visit(group, 0.5, {cases[0].key: rng.gauss(0.7, 0.02), cases[1].key: 0.0})
+        visits += 1
+    assert 4 < visits < 50
+    assert chosen.missed() == []
+
+
+def test_a_group_of_a_single_case_without_a_reference_gets_the_fewest() -> None:
+    case = small.case("vanilla", reference="none")
+    chosen = Planner([Group(case.workload, (case,))], Settings(replicates=4, most_replicates=50))
+    chosen.add_start(1.0)
+    for _ in range(4):
+        assert chosen.next_visits(None)
+        chosen.add_visit(Group(case.workload, (case,)), 0.5, {case.key: 0.0})
+    assert not chosen.next_visits(None)
+
+
 def test_without_a_precision_every_group_gets_the_fewest() -> None:
     chosen = planner(precision=None)
     assert set(run(chosen).values()) == {4}

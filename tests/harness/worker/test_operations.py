@@ -17,7 +17,7 @@ from rnnbench.store.records import Case
 from tests import workload as small
 from tests.workloads.data.test_loader import forks
 
-PLAN = {"batches": 3, "batch": 2, "seconds": 0.001, "cold": False}
+PLAN = {"batches": 3, "batch": 2, "seconds": 0.001}
 
 
 def operations() -> Operations:
@@ -26,7 +26,7 @@ def operations() -> Operations:
 
 def prepare(worker: Operations, case: Case, root: object = ".", **changes: Any) -> dict[str, Any]:
     request = {"op": "prepare", "case": case.axes(), "root": str(root), "compiled_steps": 64}
-    request |= {"window_seconds": 0.002, "cold_cache": False}
+    request |= {"window_seconds": 0.002}
     return worker.handle(request | {"plan": None} | changes)
 
 
@@ -55,9 +55,9 @@ def test_a_plan_that_is_given_is_kept() -> None:
 def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     flushes: list[int] = []
     monkeypatch.setattr(caches, "flush", lambda: flushes.append(1))
-    worker, case = operations(), small.case("gru")
-    plan = prepare(worker, case, cold_cache=True)["plan"]
-    assert (plan["batch"], plan["cold"]) == (1, True)
+    worker, case = operations(), small.case("gru", caches="cold")
+    plan = prepare(worker, case)["plan"]
+    assert plan["batch"] == 1
     before = len(flushes)
     window = worker.handle({"op": "window", "case": case.key, "plan": plan})
     assert window["calls"] == plan["batches"]
@@ -211,7 +211,7 @@ def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forw
     case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
     for operation in ("observe", "prepare"):
         request: dict[str, Any] = {"op": operation, "case": case.axes(), "root": str(tmp_path), "compiled_steps": 64}
-        request |= {"window_seconds": 0.002, "cold_cache": False, "plan": None}
+        request |= {"window_seconds": 0.002, "plan": None}
         reply = operations().handle(request)
         if operation == "observe" or forward != "h = h + 1":  # parity is checked in `observe` only
             assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply

@@ -1,11 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from rnnbench.report.export import FORMATS, cases, notes
-from rnnbench.store.run_info import FLUSHED
 
 from .conftest import LOOP, REFERENCE, WIDE, Run
 
@@ -29,12 +26,6 @@ def test_a_case_that_was_cut_off_is_not_called_measured(run: Run) -> None:
 @pytest.mark.parametrize("to", FORMATS)
 def test_only_a_format_that_keeps_all_cases_leaves_none_out(run: Run, to: str) -> None:
     assert bool(list(notes(to, run.summary, run.info))) != FORMATS[to].keeps_all
-
-
-def test_a_format_without_remarks_has_flushed_caches_told_beside_it(run: Run) -> None:
-    cold = replace(run.info, resolved={"measure": {"cold_cache": True}})
-    assert any(FLUSHED in note for note in notes("bencher", run.summary, cold))
-    assert not any(FLUSHED in note for note in notes("github-action-benchmark", run.summary, cold))
 
 
 def test_a_workload_in_words_is_that_of_its_whole_group_and_of_no_other(run: Run) -> None:

@@ -1,14 +1,12 @@
 """github-action-benchmark's custom JSON, checked against its documentation and its reader."""
 
 import re
-from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from rnnbench.report.export import github_action
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.run_info import FLUSHED
 
 from .conftest import FAILED, HOISTED, LOOP, OPERATORS, REFERENCE, SKIPPED, WIDE, Run
 
@@ -67,8 +65,3 @@ def test_only_metrics_of_which_less_is_better_are_in_a_file_whose_smaller_is_bet
     others = [metric.label for metric in METRICS if metric.better != "less"]
     assert others
     assert not any(name.endswith(f": {label}") for name in by_name for label in others)
-
-
-def test_flushed_caches_are_said_with_every_time(run: Run) -> None:
-    cold = replace(run, info=replace(run.info, resolved={"measure": {"cold_cache": True}}))
-    assert FLUSHED in (entries(cold)[f"{LOOP.key}: time"].extra or "")

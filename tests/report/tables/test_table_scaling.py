@@ -60,9 +60,3 @@ def test_every_prediction_is_called_one(measured: pd.DataFrame) -> None:
 
 def test_a_report_of_few_sizes_has_none_of_these_tables(quick: pd.DataFrame, info: RunInfo) -> None:
     assert not {"scaling", "crossings"} & set(all_tables.render(quick, info))
-
-
-def test_cold_caches_are_told_of(measured: pd.DataFrame) -> None:
-    sizes = {"batch_size": [8], "seq_len": [32], "hidden_size": [100]}
-    assert "cold caches" in table_predicted.render(measured.assign(cold_cache=True), sizes).note
-    assert "cold" not in table_predicted.render(measured, sizes).note

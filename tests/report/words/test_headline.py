@@ -40,9 +40,8 @@ def test_a_suspect_cell_is_named_and_not_counted(quick: pd.DataFrame, info: RunI
 
 
 def test_flushed_caches_are_named_with_the_machine(quick: pd.DataFrame, info: RunInfo) -> None:
-    cold = info_with(info, resolved={"measure": {"cold_cache": True}})
     words = "On this CPU (AMD EPYC 7B13, 1 thread), caches flushed before every call, hand-written cells take"
-    assert answer(quick, cold).startswith(words)
+    assert answer(quick.assign(caches="cold"), info).startswith(words)
     assert "caches" not in answer(quick, info)
 
 

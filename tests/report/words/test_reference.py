@@ -114,6 +114,17 @@ def test_a_run_without_any_reference_has_times_and_says_that_nothing_was_compare
     assert "torch.nn" not in text
 
 
+def test_without_any_reference_ratios_are_to_the_fastest(quick: pd.DataFrame, info: RunInfo) -> None:
+    alone = quick[~is_reference(quick)].assign(reference="none", parity="not compared: there is no reference")
+    fastest = alone["cell"].eq("vanilla")
+    alone.loc[fastest, ["ratio", "ratio_low", "ratio_high"]] = 1.0
+    text = " ".join(terminal.text(alone, info, 120).split())
+    assert "Ratios are time over that of the fastest." in text
+    assert "times as long as the fastest" in headline.answer(alone, info)
+    assert "slower than the fastest" in headline.significance(alone)
+    assert "ratio_to_fastest" in all_tables.render(alone, info)["ratios"].frame
+
+
 def test_cells_without_a_reference_are_named_beside_those_that_have_one(quick: pd.DataFrame, info: RunInfo) -> None:
     mixed = pd.concat([quick[quick["cell"] != "gru"], without_reference(quick[quick["cell"] == "gru"])])
     assert headline.answer(mixed, info).endswith("Time only, without a reference: gru.")

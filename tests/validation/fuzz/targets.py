@@ -45,7 +45,7 @@ Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
 SUITE: dict[str, Any] = {
     "name": "mine",
     "description": "of mine",
-    "measure": {"replicates": 3, "precision": 0.02, "window_seconds": 0.01, "cold_cache": False},
+    "measure": {"replicates": 3, "precision": 0.02, "window_seconds": 0.01},
     "check": {"margin": 0.03, "margins": [{"only": "cell=gru batch_size=1", "margin": 0.1}], "budget_seconds": 60},
     "defaults": {"phase": ["inference", "training"], "threads": 1, "dtype": "float32", "device": ["cpu"]},
     "sweep": [

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.estimate import as_ratio
+from rnnbench.analysis.history.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.location import Location
 
 NOISE = np.random.default_rng(3).normal(0, 0.01, 24)

@@ -22,9 +22,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from rnnbench.analysis.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.environments.differences import differences, processor
 from rnnbench.analysis.estimate import Estimate, as_ratio
+from rnnbench.analysis.history.change_points import WeightedPoints, cost, segments, without_spikes
 from rnnbench.analysis.location import Location
 from rnnbench.analysis.stored import StoredRun, estimated_ratios, located_ratios
 from rnnbench.analysis.variances import raised

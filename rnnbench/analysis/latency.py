@@ -1,0 +1,111 @@
+"""The latency of a stream's steps: its quantiles, and the share of steps that take longer than the period.
+
+Steps that follow each other are slow together while a machine is disturbed, so they are worth fewer independent ones.
+How many, the differences between replicates show: the interval of a share is that of a sample of that size (Korn &
+Graubard 1998, Survey Methodology 24:193), and the interval of a quantile holds the times that belong to the interval
+of its share (Woodruff 1952, doi:10.1080/01621459.1952.10483443). That no step among many was late does not mean that
+none will ever be.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy import special
+
+QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
+LATE = "late_share"
+MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
+CONFIDENCE = 0.95
+
+
+def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+    """The cases with columns for the latency of their steps; unchanged if none is a stream.
+
+    `cases`: a row for each case, with `task` and `period_seconds`; `windows`: from `complete_visits`. Columns, each
+    with others of the same name and `_low` or `_high` for its 95% interval:
+
+    - `latency_p50`, `latency_p95`, `latency_p99`, `latency_p99_9`: the time in seconds that half of the steps, 95%, 99%
+      and 99.9% do not exceed; NaN if fewer than ten steps are beyond it;
+    - `late_share`: the share of steps that take longer than the period; NaN without a period.
+    """
+    is_stream = cases["task"].eq("streaming").to_numpy()
+    if not is_stream.any():
+        return cases
+    columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ("", "_low", "_high")]
+    cases = cases.assign(**dict.fromkeys(columns, math.nan))
+    windows = windows[is_stream[windows["number"].to_numpy()]]
+    periods = cases["period_seconds"].to_dict()
+    for number, of_case in windows.groupby("number"):
+        steps = [_steps(part) for _, part in of_case.groupby("replicate")]
+        for name, share in QUANTILES.items():
+            cases.loc[number, [name, f"{name}_low", f"{name}_high"]] = quantile(steps, share)
+        period = periods[number]
+        if not math.isnan(period):
+            late = [int((each > period).sum()) for each in steps]
+            cases.loc[number, [LATE, f"{LATE}_low", f"{LATE}_high"]] = share_of(late, [len(each) for each in steps])
+    return cases
+
+
+def has_streams(summary: pd.DataFrame) -> bool:
+    """Whether the steps of a stream were timed."""
+    return bool((summary["task"].eq("streaming") & summary["status"].eq("measured")).any())
+
+
+def quantile_name(column: str) -> str:
+    """`p99.9` for the column `latency_p99_9`."""
+    return column.removeprefix("latency_").replace("_", ".")
+
+
+def _steps(windows: pd.DataFrame) -> np.ndarray:
+    """The times of all steps of some windows of a stream."""
+    lists = pa.array(windows["quantiles"], pa.list_(pa.float64()))
+    chunks = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    return np.asarray(chunks.flatten())
+
+
+def quantile(replicates: Sequence[np.ndarray], share: float) -> tuple[float, float, float]:
+    """The smallest time that this share of all steps does not exceed, and its 95% interval.
+
+    `replicates`: the times of each one's steps. NaN if too few steps are beyond it; the interval also if it would reach
+    beyond the slowest step.
+    """
+    ordered = np.sort(np.concatenate(replicates))
+    rank = math.ceil(share * len(ordered))
+    if len(ordered) - rank < MIN_BEYOND:
+        return math.nan, math.nan, math.nan
+    value = float(ordered[rank - 1])
+    below = [int((steps <= value).sum()) for steps in replicates]
+    _, lower, upper = share_of(below, [len(steps) for steps in replicates])
+    if math.isnan(lower) or math.ceil(upper * len(ordered)) >= len(ordered):
+        return value, math.nan, math.nan
+    low, high = (float(ordered[max(1, math.ceil(end * len(ordered))) - 1]) for end in (lower, upper))
+    return value, min(low, value), max(high, value)
+
+
+def share_of(counted: Sequence[int], steps: Sequence[int]) -> tuple[float, float, float]:
+    """The share of the counted among all steps, and its 95% interval, from both numbers in each replicate.
+
+    The interval is NaN for a single replicate.
+    """
+    total, replicates, tail = sum(steps), len(steps), (1 - CONFIDENCE) / 2
+    share = sum(counted) / total
+    if replicates < 2:
+        return share, math.nan, math.nan
+    narrow, wide = (float(special.stdtrit(freedom, 1 - tail)) for freedom in (total - 1, replicates - 1))
+    size = total / _design_effect(np.array(counted), np.array(steps)) * (narrow / wide) ** 2
+    hits = share * size
+    lower = float(special.betaincinv(hits, size - hits + 1, tail)) if hits > 0 else 0.0
+    upper = float(special.betaincinv(hits + 1, size - hits, 1 - tail)) if hits < size else 1.0
+    return share, lower, upper
+
+
+def _design_effect(counted: np.ndarray, steps: np.ndarray) -> float:
+    """How many times larger the variance of a share is than that of independent steps; at least 1."""
+    share, replicates = counted.sum() / steps.sum(), len(steps)
+    if not 0 < share < 1:
+        return 1.0
+    between = replicates / (replicates - 1) * ((counted - share * steps) ** 2).sum() / steps.sum() ** 2
+    return max(1.0, float(between / (share * (1 - share) / steps.sum())))
