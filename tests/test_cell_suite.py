@@ -1,15 +1,21 @@
 """A class without a suite: what it is measured as, and how wrong names are told."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rnnbench import cell_suite, load, suites
+from rnnbench.store.records import Case
+from rnnbench.workloads.observe import observe
+from rnnbench.workloads.prepare import build
+from tests import workload as small
 from tests.cells.foreign import awkward
 from tests.test_cli import in_process
 
+ROOT = Path(__file__).parents[1]
 FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
 
 
@@ -106,6 +112,17 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     (folder / "awkward.py").write_text("class Other: ...")
     listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert "awkward.py has no class or function Named; it has Other" in listed.stderr
+
+
+def test_the_strangers_file_of_the_cells_page_is_read_as_it_says(folder: Path) -> None:
+    page = (ROOT / "rnnbench/cells/README.md").read_text().partition("### Somebody else's file")[2]
+    code = page.partition("beside the state.\n")[2].partition("    rnnbench run")[0]
+    (folder / "ugru.py").write_text(textwrap.dedent(code))
+    case = Case("ugru.py:UGRNN", "loop", small.workload(reference="gru", dtype="float32"))
+    parity = observe(build(case, folder)).parity
+    assert parity in page
+    assert "in place of the last product" in page
+    assert "new = g * prev + (1 - g) * torch.tanh(c)" in code
 
 
 def test_a_cell_that_reads_tokens_is_run_without_a_suite(folder: Path) -> None:

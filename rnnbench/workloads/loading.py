@@ -22,7 +22,11 @@ from rnnbench.workloads.probes import calls
 from rnnbench.workloads.referee.agreement import ParityError
 
 # Why the metrics of a probe are missing: for every case, and for cases where other processes load.
-MODEL_MISSING = {"summary": "loading has no model", "saved": "loading trains nothing"}
+MODEL_MISSING = {
+    "summary": "loading has no model",
+    "saved": "loading trains nothing",
+    "gradient": "loading trains nothing",
+}
 OTHERS_MISSING = dict.fromkeys(("calls", "device"), "other processes load")
 
 

@@ -51,8 +51,11 @@ def test_every_metric_of_a_probe_is_observed_and_no_gradient_stays(case: Case, p
     built = build(Case.from_axes(case.axes() | {"phase": phase, "dtype": "float32"}), ROOT)
     measurement = observe(built)
     assert measurement.status == "pending"
-    assert measurement.metrics.keys() == {metric.name for metric in OBSERVED if metric.probe in PROBES}
-    assert not measurement.missing
+    assert measurement.metrics.keys() | measurement.missing.keys() == {
+        metric.name for metric in OBSERVED if metric.probe in PROBES
+    }
+    no_gradient = {"gradient_factor": "inference takes no gradient"}
+    assert measurement.missing == (no_gradient if phase == "inference" else {})
     assert all(parameter.grad is None for parameter in built.model.parameters())
 
 
@@ -97,7 +100,8 @@ def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_ar
     monkeypatch.setitem(observing.PROBES, "calls", broken)
     measurement = observe(build(case, ROOT))
     lost = {metric.name for metric in OBSERVED if metric.probe == "calls"}
-    assert measurement.missing == dict.fromkeys(lost, "its probe failed: ValueError: no such table")
+    failed = dict.fromkeys(lost, "its probe failed: ValueError: no such table")
+    assert measurement.missing == failed | {"gradient_factor": "inference takes no gradient"}
     assert {name: value for name, value in whole.items() if name not in lost} == measurement.metrics
 
 

@@ -143,7 +143,7 @@ def measured(content: Content) -> Section:
     return Section("measured", "How was it measured?", "How it was measured", parts)
 
 
-SECTIONS: tuple[Callable[[Content], Section | None], ...] = (far, latency, grows, costs, limit, why, missing, measured)
+SECTIONS: tuple[Callable[[Content], Section | None], ...] = (latency, far, grows, costs, limit, why, missing, measured)
 
 
 def _figures(content: Content, *names: str) -> list[SectionPart]:
