@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +50,7 @@ class MadeUp:
     noisiest: float | None = None  # the spread of the first case, if it is unlike the others
     shared: float = 0.2  # share of a case's variance that its pair shares
     unlike_pairs: float = 0.0  # spread of the logarithm of a pair's own factor
+    first_pairs: float = 1.0  # factor of the spread in the first two pairs, which have fewer windows
     spoilt: float = 0.03  # share of low quantiles that a stall hits
     spoilt_mean: float = 0.15  # the same for the mean
     draw: Draw = normal
@@ -59,9 +61,11 @@ class MadeUp:
         if self.noisiest is not None:
             spreads[0] = self.noisiest
 
+        made = count()
+
         def pair() -> tuple[np.ndarray, np.ndarray]:
             own, common = self.draw(rng, (CASES,)), self.draw(rng, (1,))
-            factor = math.exp(self.unlike_pairs * rng.standard_normal())
+            factor = math.exp(self.unlike_pairs * rng.standard_normal()) * (self.first_pairs if next(made) < 2 else 1.0)
             scatter = factor * spreads * (math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * own)
             return scatter + _stalls(rng, self.spoilt), scatter + _stalls(rng, self.spoilt_mean)
 
@@ -119,6 +123,7 @@ NOISES: dict[str, Noise] = {
     "heavy tails": MadeUp(draw=heavy),
     "skewed": MadeUp(draw=skewed),
     "pairs of unlike noise": MadeUp(unlike_pairs=0.7),
+    "first two pairs twice as noisy": MadeUp(first_pairs=2.0),
 }
 NOISES |= real_pairs()
 

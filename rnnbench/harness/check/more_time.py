@@ -7,6 +7,7 @@ from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.more_replicates import MAX_TIMES, times_as_many
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.harness.check.window_count import MIN_WINDOWS
 from rnnbench.harness.turns.needed import TimeNeeded
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
@@ -18,7 +19,7 @@ def too_short(pairs: WorkerPairs, settings: Settings, cases: int, fewest: int, b
 
     `pairs` has started its first pair. Only the start of the pairs and their windows are counted.
     """
-    windows = 2 * settings.windows * settings.window_seconds * cases
+    windows = 2 * MIN_WINDOWS * settings.window_seconds * cases
     least = pairs.seconds + (fewest - 1) * pairs.start_seconds + fewest * windows
     if budget_seconds >= least:
         return ""

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
@@ -17,6 +19,16 @@ from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, prepa
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
+
+GUESSED_UNTIMED_SECONDS = 0.05  # of a case in a pair, before the first visit
+
+
+@dataclass(frozen=True)
+class VisitCost:
+    """Seconds that each case of a group took in its last visit."""
+
+    untimed: float  # to prepare and to verify it on both sides
+    window: float  # for a window on both sides, with the call before each that is not clocked
 
 
 @dataclass
@@ -47,7 +59,9 @@ class PairedRunner:
             name: Recorder(folders[name], cases, side.root, settings, in_words=side.in_words)
             for name, side in pairs.sides.items()
         }
-        self._visit_seconds: dict[Workload, float] = {}
+        self._settings = settings
+        self._costs: dict[Workload, VisitCost] = {}
+        self._variances = WindowVariances()
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
 
@@ -87,19 +101,29 @@ class PairedRunner:
         """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each."""
         if not self._pairs.workers:
             self._pairs.start()
+        windows = self._window_count(groups)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
-            started = self._pairs.now()
-            while not self._visit(group):
+            while not self._visit(group, windows):
                 self._pairs.close()
                 self._pairs.start()
-            self._visit_seconds[group.workload] = (self._pairs.now() - started) / len(group.cases)
         self._pairs.end_replicate()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
-        visits = sum(self._visit_seconds.get(group.workload, 0.0) * len(group.cases) for group in groups)
+        windows, visits = self._window_count(groups), 0.0
+        for group in groups:
+            if (cost := self._costs.get(group.workload)) is not None:
+                visits += (cost.untimed + cost.window * windows) * len(group.cases)
         return (0.0 if self._pairs.workers else self._pairs.start_seconds) + visits
+
+    def _window_count(self, groups: Sequence[Group]) -> int:
+        """The windows of each case in the next pair."""
+        cases = sum(len(group.cases) for group in groups)
+        known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
+        untimed = fmean(cost.untimed for cost in known) if known else GUESSED_UNTIMED_SECONDS
+        window = fmean(cost.window for cost in known) if known else 4 * self._settings.window_seconds
+        return window_count(self._variances.ratio, self._pairs.start_seconds / max(1, cases) + untimed, window)
 
     def measurement(self, side: str, case: Case) -> Measurement:
         """What is known about a case on one side, apart from its windows."""
@@ -121,17 +145,18 @@ class PairedRunner:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
-    def _visit(self, group: Group) -> bool:
+    def _visit(self, group: Group, window_count: int) -> bool:
         """Measure a group once; returns False if a fresh pair must repeat it."""
-        sides = self._sides(group.workload)
+        sides, began = self._sides(group.workload), self._pairs.now()
         try:
-            windows = self._visitor.visit(group, sides, self.replicates)
+            windows = self._visitor.visit(group, sides, self.replicates, window_count)
         except CaseLost as lost:
             self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
             return False
         except VisitCut:
             return False  # the recorder has noted why
         self._keep(windows)
+        self._costs[group.workload] = _visit_cost(windows, self._pairs.now() - began, len(group.cases))
         return True
 
     def _sides(self, workload: Workload) -> dict[str, VisitSide]:
@@ -148,8 +173,18 @@ class PairedRunner:
 
     def _keep(self, windows: Mapping[str, Sequence[Window]]) -> None:
         """Add a complete visit's log-ratios."""
+        self._variances.add(windows)
         base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
         for case in base:
             ratios = self.log_ratios.setdefault(case, Ratios())
             ratios.low.append(math.log(head[case].low / base[case].low))
             ratios.mean.append(math.log(head[case].mean / base[case].mean))
+
+
+def _visit_cost(windows: Mapping[str, Sequence[Window]], seconds: float, cases: int) -> VisitCost:
+    """What a visit of so many seconds cost for each case, from when its windows were started."""
+    starts = sorted(window.started for own in windows.values() for window in own)
+    if len(starts) < 2:
+        return VisitCost(seconds / cases, 0.0)
+    each = (starts[-1] - starts[0]) / (len(starts) - 1)
+    return VisitCost(max(0.0, seconds - each * len(starts)) / cases, each * len(windows))

@@ -189,7 +189,8 @@ class LaneRunner:
         cores = self.lane.cores(group.workload.cores)
         sides = {self.lane.name: VisitSide(self._worker, self._shared.recorder, cores, cores)}
         try:
-            return self._visitor.visit(group, sides, self.replicates)[self.lane.name]
+            windows = self._shared.settings.windows
+            return self._visitor.visit(group, sides, self.replicates, windows)[self.lane.name]
         except CaseLost as lost:
             if self._shared.stopped.is_set():
                 raise Stopped from None

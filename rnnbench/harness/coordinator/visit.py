@@ -63,18 +63,20 @@ class Visitor:
             timed = Plan(batches, window.batch, window.seconds)
             self._plans[window.case] = refreshed(self._plans.get(window.case, timed), window.quantiles[0])
 
-    def visit(self, group: Group, sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Window]]:
+    def visit(
+        self, group: Group, sides: Mapping[str, VisitSide], replicate: int, windows: int
+    ) -> dict[str, list[Window]]:
         """Measure a group once on all sides; returns each side's windows, in the order in which they were timed.
 
-        A case that can't be prepared on one side is left out on all. Raises CaseLost or VisitCut if fresh
-        workers must repeat the visit.
+        `windows`: of each case, an even number. A case that can't be prepared on one side is left out on all. Raises
+        CaseLost or VisitCut if fresh workers must repeat the visit.
         """
         # In another order in every visit, so that the effect of the memory's layout shows in the intervals.
         cases = self._rng.sample(group.cases, len(group.cases))
         order = self._rng.sample(list(sides), len(sides))
         prepared = _run_untimed({name: partial(self._prepare, name, sides[name], cases) for name in order}, sides)
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
-        timed = self._time(ready, sides, replicate)
+        timed = self._time(ready, sides, replicate, windows)
         _run_untimed({name: partial(_end, name, sides[name], group, timed[name]) for name in order}, sides)
         for name, side in sides.items():  # the last window makes a visit complete, so it is kept only now
             for wait in timed[name][-1:]:
@@ -94,11 +96,13 @@ class Visitor:
                 ready.append(case)
         return ready
 
-    def _time(self, cases: Sequence[Case], sides: Mapping[str, VisitSide], replicate: int) -> dict[str, list[Wait]]:
+    def _time(
+        self, cases: Sequence[Case], sides: Mapping[str, VisitSide], replicate: int, windows: int
+    ) -> dict[str, list[Wait]]:
         """Time the windows of a visit on all sides; the last window of each side is not kept yet."""
         for side in sides.values():
             side.worker.pin(side.timed_cores)
-        turns = self._turns(cases, list(sides))
+        turns = self._turns(cases, list(sides), windows)
         turn_counts = Counter(name for name, _, _ in turns)
         waits: dict[str, list[Wait]] = {name: [] for name in sides}
         for name, case, plan in turns:
@@ -112,7 +116,7 @@ class Visitor:
                 recorder.keep(window)
         return waits
 
-    def _turns(self, cases: Sequence[Case], sides: Sequence[str]) -> list[tuple[str, Case, Plan]]:
+    def _turns(self, cases: Sequence[Case], sides: Sequence[str], windows: int) -> list[tuple[str, Case, Plan]]:
         """The windows of a visit in their order: side, case and plan of each."""
         turns: list[tuple[str, Case, Plan]] = []
         for compared in [cases] if len(sides) == 1 else [[case] for case in cases]:
@@ -122,7 +126,7 @@ class Visitor:
                 blocks, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
                 plans = equal_blocks(plans, seconds, blocks, single_calls=single_calls)
             arms = [(side, case) for case in compared for side in sides]
-            order = balanced_order(arms, self._settings.windows, self._rng)
+            order = balanced_order(arms, windows, self._rng)
             turns += [(side, case, plans[case.key]) for side, case in order]
         return turns
 

@@ -280,9 +280,9 @@ def test_a_side_that_imported_other_code_than_its_own_stops_the_check_before_any
 
 def test_a_budget_that_cannot_be_enough_is_told_before_anything_is_measured(tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert run(tmp_path, budget=4.0, warnings=warnings)[2].replicates == 1
+    assert run(tmp_path, budget=3.0, warnings=warnings)[2].replicates == 1
     assert warnings == [
-        "a budget of 4 s is too short for a verdict about time: 4 pairs of workers take at least 10 s, "
+        "a budget of 3 s is too short for a verdict about time: 4 pairs of workers take at least 10 s, "
         "and checking the cases first takes longer"
     ]
     run(tmp_path, budget=60.0, warnings=warnings)

@@ -1,6 +1,7 @@
 """Pairs of workers whose costs and deaths the test sets."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Bench:
             return fake
 
         sides = [Side(name, f"the {name}", suite, **options) for name in ("base", "head")]
-        self.settings = Settings(windows=4, window_seconds=0.01)
+        self.settings = Settings(window_seconds=0.01)
         self.pairs = WorkerPairs(sides, start=start, now=self.clock, seed=1)
         self.folders = {name: RunFolder.create(parent, name) for name in ("base", "head")}
         for folder in self.folders.values():
@@ -99,13 +100,13 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 def test_the_sides_of_a_case_take_turns_and_nothing_comes_between(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     bench.runner.replicate(GROUPS)
-    assert len(bench.turns) == 6 * 8
-    for start in range(0, len(bench.turns), 8):
-        visit = bench.turns[start : start + 8]
+    counts = Counter(case for _, case in bench.turns)
+    assert len(set(counts.values())) == 1
+    assert counts[CASES[0].key] % 4 == 0
+    for start in range(0, len(bench.turns), 4):
+        visit = bench.turns[start : start + 4]
         assert len({case for _, case in visit}) == 1
-        order = "".join(side[0] for side, _ in visit)
-        assert order[:4] in ("bhhb", "hbbh")
-        assert order[4:] in ("bhhb", "hbbh")
+        assert "".join(side[0] for side, _ in visit) in ("bhhb", "hbbh")
 
 
 def test_the_ratio_of_each_replicate_is_that_of_the_costs(make_bench: Callable[..., Bench]) -> None:
@@ -133,10 +134,11 @@ def test_both_sides_are_stored_as_runs_whose_visits_are_complete(make_bench: Cal
     for _ in range(2):
         bench.runner.replicate(GROUPS)
     for frame in bench.frames().values():
-        assert set(frame.groupby(["case", "replicate"]).size()) == {4}
-        assert set(frame["turns"]) == {8}  # two cases of a group, four windows each
+        sizes = frame.groupby(["case", "replicate"]).size()
+        assert set(sizes % 2) == {0}
+        assert (frame["turns"] == frame.groupby(["replicate", "batch_size"])["order"].transform("size")).all()
         visits = frame.sort_values("order").groupby(["replicate", "batch_size"])["order"]
-        assert all(orders.tolist() == list(range(8)) for _, orders in visits)
+        assert all(orders.tolist() == list(range(len(orders))) for _, orders in visits)
 
 
 def losing(case: Case, side: str, op: str) -> Any:
@@ -172,7 +174,7 @@ def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench:
     bench.runner.replicate(GROUPS)
     expected, before = bench.runner.expected_seconds(GROUPS), bench.clock.seconds
     bench.runner.replicate(GROUPS)
-    assert bench.clock.seconds - before == pytest.approx(expected)
+    assert bench.clock.seconds - before == pytest.approx(expected, rel=1e-3)
     assert bench.runner.expected_seconds(GROUPS[:1]) < expected
 
 

@@ -21,7 +21,8 @@ from tests.stored import INFO
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
 KEYS = [case.key for case in GROUP.cases]
-SETTINGS = Settings(windows=4, window_seconds=0.01)
+WINDOWS = 4
+SETTINGS = Settings(window_seconds=0.01)
 
 
 class Visits:
@@ -82,7 +83,7 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Visits]]:
 
 def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., Visits]) -> None:
     visits = begin(["run"])
-    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7)["run"]
+    windows = visits.visitor.visit(GROUP, visits.sides, replicate=7, windows=WINDOWS)["run"]
     order = [case for _, case in visits.turns]
     for start in (0, 6):  # a random order of all and its mirror image
         assert sorted(order[start : start + 3]) == sorted(KEYS)
@@ -93,7 +94,7 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
 
 def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[..., Visits]) -> None:
     visits = begin(["base", "head"])
-    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     for start in range(0, len(visits.turns), 4):
         names, cases = zip(*visits.turns[start : start + 4], strict=True)
         assert len(set(cases)) == 1
@@ -102,7 +103,7 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
 
 def test_every_side_has_all_windows_in_their_order(begin: Callable[..., Visits], sides: tuple[str, ...]) -> None:
     visits = begin(sides)
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS).values():
         assert [window.order for window in windows] == list(range(12))
         assert {window.turns for window in windows} == {12}
         assert sorted({window.case for window in windows}) == sorted(KEYS)
@@ -117,7 +118,7 @@ def test_a_lost_worker_is_told_with_its_side_and_case(begin: Callable[..., Visit
 
     visits = begin(sides, fault)
     with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert (lost.value.side, lost.value.case, lost.value.reason) == (side, culprit, "the worker was killed by SIGSEGV")
 
 
@@ -127,7 +128,7 @@ def test_a_case_that_one_side_has_dropped_is_left_out_on_all(
     visits = begin(sides)
     left_out: Case = GROUP.cases[0]
     visits.sides[sides[-1]].recorder.drop(left_out, "failed", "it raises")
-    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0).values():
+    for windows in visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS).values():
         assert {window.case for window in windows} == set(KEYS) - {left_out.key}
 
 
@@ -141,9 +142,9 @@ def test_a_visit_of_a_case_that_fails_is_cut(begin: Callable[..., Visits], sides
         else answer(message, seconds)
     )
     with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert visits.sides[sides[0]].recorder.dropped(GROUP.cases[0])
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
 
 
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
@@ -151,7 +152,7 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
 ) -> None:
     asked: list[tuple[str, str]] = []
     visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
-    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     for side in sides:
         ops = [op for name, op in asked if name == side]
         assert ops == ["prepare"] * 3 + ["window"] * 12 + ["verify"] * 3 + ["release"]
@@ -162,7 +163,7 @@ def test_what_only_one_side_can_prepare_is_released_there(begin: Callable[..., V
     visits = begin(["base", "head"], lambda side, message: asked.append((side, message["op"])))
     for case in GROUP.cases:
         visits.sides["head"].recorder.drop(case, "failed", "it raises")
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0) == {"base": [], "head": []}
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS) == {"base": [], "head": []}
     assert [op for side, op in asked if side == "base"] == ["prepare"] * 3 + ["release"]
     assert [op for side, op in asked if side == "head"] == ["release"]
 
@@ -173,7 +174,7 @@ def test_repeated_calls_are_watched_in_the_first_visit_alone(begin: Callable[...
         ["run"], lambda _, message: repeats.append(message["repeats"]) if message["op"] == "verify" else None
     )
     for replicate in range(2):
-        visits.visitor.visit(GROUP, visits.sides, replicate)
+        visits.visitor.visit(GROUP, visits.sides, replicate, windows=WINDOWS)
     assert repeats == [True] * 3 + [False] * 3
 
 
@@ -190,12 +191,12 @@ def test_a_case_that_disagrees_after_timing_fails_and_its_visit_does_not_count(
         else answer(message, seconds)
     )
     with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     known = side.recorder.measurements[KEYS[0]]
     assert (known.status, known.reason) == ("failed", "parity after timing: output is off")
     for folder in visits.folders:
         assert len(list(read_windows(folder.path))) == 11  # of 12 turns, so it does not count
-    assert visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    assert visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
 
 
 def test_a_worker_whose_clock_is_slow_fails_its_case(begin: Callable[..., Visits]) -> None:
@@ -211,7 +212,7 @@ def test_a_worker_whose_clock_is_slow_fails_its_case(begin: Callable[..., Visits
 
     worker.request = slowed
     with pytest.raises(VisitCut):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     known = visits.sides["run"].recorder.measurements[KEYS[1]]
     assert (known.status, known.reason) == ("failed", "its clock says 0.04 s where 1.4 s passed")
 
@@ -229,7 +230,7 @@ def test_sides_with_cores_of_their_own_are_prepared_and_verified_at_the_same_tim
             met.append(side)
 
     visits = begin(["base", "head"], meet)
-    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert sorted(met) == ["base"] * 3 + ["head"] * 3
 
 
@@ -248,7 +249,7 @@ def test_only_one_side_is_timed_at_a_time_and_all_on_the_same_cores(begin: Calla
     visits = begin(["base", "head"], watch, apart=apart)
     for name, side in visits.sides.items():
         side.worker.pin = lambda cores, name=name: pins.__setitem__(name, cores)  # type: ignore[method-assign, misc]
-    visits.visitor.visit(GROUP, visits.sides, replicate=0)
+    visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert pins == visits.untimed_cores
 
 
@@ -262,7 +263,7 @@ def test_a_worker_that_is_lost_beside_another_is_told_and_the_other_goes_on(begi
 
     visits = begin(["base", "head"], fault)
     with pytest.raises(CaseLost) as lost:
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert lost.value.side == "head"
     assert prepared == ["prepare"] * 3
     assert not any(side.recorder.dropped(case) for side in visits.sides.values() for case in GROUP.cases)
@@ -285,5 +286,5 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
         side.worker.kill = killed.set  # type: ignore[method-assign]
     monkeypatch.setattr("concurrent.futures.wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        visits.visitor.visit(GROUP, visits.sides, replicate=0)
+        visits.visitor.visit(GROUP, visits.sides, replicate=0, windows=WINDOWS)
     assert killed.is_set()

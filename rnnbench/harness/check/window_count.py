@@ -1,0 +1,65 @@
+"""How many windows each case gets in a pair of workers: what a window costs and tells, against a fresh pair.
+
+A pair costs the start of two processes and the preparation of its cases, whatever is timed in it. If windows of a pair
+differ much and pairs little, more windows are the cheaper way to a precise answer; if pairs differ, more pairs are
+(Kalibera & Jones 2013, doi:10.1145/2491894.2464160).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rnnbench.store.records import Window
+
+MIN_WINDOWS, MAX_WINDOWS = 2, 8  # of each case and side; an even number, so that the order of turns is balanced
+FIRST_RATIO = 1.5  # of the variance of windows to that of pairs, until there are two pairs
+MIN_SHARE = 0.1  # of the variance of a pair's result that is taken to be that of pairs: it is not known precisely
+
+
+@dataclass
+class WindowVariances:
+    """How log-ratios of head to base vary from window to window within a pair, and from pair to pair."""
+
+    within: dict[str, list[float]] = field(default_factory=dict)  # case -> variance of windows in each pair
+    results: dict[str, list[float]] = field(default_factory=dict)  # case -> mean of its windows in each pair
+    of_results: dict[str, list[float]] = field(default_factory=dict)  # case -> what windows add to that mean's variance
+
+    def add(self, windows: Mapping[str, Sequence[Window]]) -> None:
+        """Add the windows of a visit, by side; both sides have equally many of each case."""
+        by_case: dict[str, dict[str, list[float]]] = {}
+        for side, own in windows.items():
+            for window in own:
+                logs = by_case.setdefault(window.case, {}).setdefault(side, [])
+                logs.append(math.log(window.seconds / window.calls))
+        for case, sides in by_case.items():
+            differences = np.subtract(sides["head"], sides["base"])
+            variance = float(differences.var(ddof=1))
+            self.within.setdefault(case, []).append(variance)
+            self.results.setdefault(case, []).append(float(differences.mean()))
+            self.of_results.setdefault(case, []).append(variance / len(differences))
+
+    @property
+    def ratio(self) -> float:
+        """The variance of windows over that of pairs, for the case in the middle."""
+        several = [case for case, results in self.results.items() if len(results) > 1]
+        if not several:
+            return FIRST_RATIO
+        within = float(np.median([np.mean(self.within[case]) for case in several]))
+        results = float(np.median([np.var(self.results[case], ddof=1) for case in several]))
+        added = float(np.median([np.mean(self.of_results[case]) for case in several]))
+        between = max(results - added, MIN_SHARE * results)
+        return within / between if between > 0 else FIRST_RATIO
+
+
+def window_count(ratio: float, pair_seconds: float, window_seconds: float) -> int:
+    """The number of windows of each case and side with the most precise answer for the time spent.
+
+    `ratio`: of the variance of windows to that of pairs; `pair_seconds`: of a pair for each case, without windows;
+    `window_seconds`: of a window on both sides.
+    """
+    if not (ratio > 0 and pair_seconds > 0 and window_seconds > 0):
+        return MIN_WINDOWS
+    best = math.sqrt(ratio * pair_seconds / window_seconds)
+    return min(max(2 * round(best / 2), MIN_WINDOWS), MAX_WINDOWS)
