@@ -2,7 +2,8 @@
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables (some two hours on two quiet cores).
 Made only when they are named: `faults`, `fuzz`, `gaps` and `load`, which take long; `pairs`, which adds to what is
-kept; `limits`, `against-r` and `strangers`, which need likwid-bench, R, or the package torchrecurrent.
+kept; `limits`, `against-r`, `strangers` and `strangers-fastest`, which need likwid-bench, R, or the package
+torchrecurrent.
 
 Of `faults` and `fuzz`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of the full
 number, and the column `commit` says what was tried.
@@ -102,6 +103,7 @@ BY_NAME: dict[str, Callable[[], pd.DataFrame]] = {
     "limits": limits.limits,
     "against-r": against_r.against_r,
     "strangers": strangers.strangers,
+    "strangers-fastest": strangers.fastest_ways,
 }
 
 

@@ -7,6 +7,7 @@ import ast
 import json
 import shutil
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,8 @@ OF_TWO = "lstm"
 OF_ONE = "gru"
 # Cells that keep more than one tensor, beside those with LSTM in their names.
 KEEP_TWO = ("JANETCell", "LEMCell", "NASCell", "RANCell", "SCRNCell", "UnICORNNCell", "coRNNCell", "TGRUCell")
+MADE_FAST = ("MGUCell", "LiGRUCell", "PeepholeLSTMCell", "NASCell", "JANETCell")
+FASTEST_COLUMNS = ["seq_len", "batch_size", "way", "seconds", "ratio", "ratio_low", "ratio_high", "is_chosen", "reason"]
 SUITE = """
 name = "strangers"
 [measure]
@@ -64,6 +67,25 @@ def strangers() -> pd.DataFrame:
         )
     verdicts = pd.DataFrame(json.loads(line) for line in checked.splitlines() if line.startswith("{"))
     return pd.DataFrame([_row(name, summary, verdicts) for name in names])
+
+
+def fastest_ways() -> pd.DataFrame:
+    """The ways to run some of the package's cells in inference, each with its time over that of the cell as given.
+
+    Raises ModuleNotFoundError without the package.
+    """
+    import torch
+
+    import rnnbench
+
+    package, rows = import_module(PACKAGE), []
+    torch.set_num_threads(1)
+    for name in MADE_FAST:
+        cell = getattr(package, name)(64, 128)
+        with torch.inference_mode():
+            table = rnnbench.fastest(cell, torch.randn(32, 8, 64), budget="60s", progress=False).table
+        rows += [{"cell": name, **row} for row in table[FASTEST_COLUMNS].to_dict("records")]
+    return pd.DataFrame(rows)
 
 
 def _cells(package: Path) -> list[str]:

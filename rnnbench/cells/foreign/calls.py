@@ -118,6 +118,18 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
     which it is passed around, each tensor (batch, ...), or None if the cell is usual, or no way was found.
     Raises CellError if the cell gives a first state that is not made of tensors.
     """
+    found = found_call(cell, input, usual)
+    if found is None:
+        return None
+    call, first = found
+    if not call.is_usual:
+        setattr(cell, KEPT, call)
+        cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
+    return first
+
+
+def found_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[CellCall, tuple[Tensor, ...]] | None:
+    """How a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`."""
     if isinstance(cell, torch.jit.ScriptModule):
         return None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -129,10 +141,41 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[Tensor, ...] | No
     if found is None:
         return None
     call, first = found
-    if not call.is_usual:
-        setattr(cell, KEPT, call)
-        cell.forward = MethodType(_state_of_pair if call.is_pair else _step, cell)
-    return tuple(tensor[: len(input)].clone() for tensor in first)
+    return call, tuple(tensor[: len(input)].clone() for tensor in first)
+
+
+def begins_with_zeros(cell: nn.Module, call: CellCall, input: Tensor, first: Sequence[Tensor]) -> bool:
+    """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
+
+    `input`: (batch, features); `first`: a state of so many sequences in the form in which it is passed around. A cell
+    that says nothing of its first state begins with zeros, as torch.nn's do.
+    """
+    zeros = tuple(torch.zeros_like(part) for part in first)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        own = list(_own_first_states(on_trial(cell), len(input), first[0]))
+        if own:
+            return not any(bool(part.any()) for part in tensors_of(own[0]))
+        if not _state_parameters(cell)[2]:
+            return True
+        try:
+            without = on_trial(cell)(input.clone())
+        except Exception:  # whatever a stranger's code raises: then it is always called with a state
+            return True
+        given = called(on_trial(cell), input.clone(), call.own(zeros), call.taking, call.keyword)
+        return all(map(torch.equal, tensors_of(without), tensors_of(given)))
+
+
+class AdaptedCell(nn.Module):
+    """A cell in the usual form: `cell(input, state) -> state`; the cell itself stays as it is."""
+
+    def __init__(self, cell: nn.Module, call: CellCall) -> None:
+        super().__init__()
+        self.cell = cell
+        self.call = call
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        """One step."""
+        return self.call.step(self.cell, input, state)
 
 
 def _step(self: Any, input: Tensor, state: Any) -> Any:

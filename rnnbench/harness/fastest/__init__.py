@@ -16,7 +16,7 @@ from rnnbench.cells.states import State, leaves
 from rnnbench.harness import devices, live
 from rnnbench.harness.fastest.module import BATCHED, CallShape, FoundWays, TimedWay, from_rows, zeros
 from rnnbench.harness.fastest.selection import rounds_on, select
-from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, kind_of, names, way, zero_state_of
+from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, is_batch_first, names, run_module, way
 from rnnbench.harness.live.put_back import keep_buffers, keep_gradient, keep_process
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.workloads import compiled
@@ -71,25 +71,26 @@ def find(
     deadline = time.monotonic() + budget_seconds
     turns = is_batch_first(module)
     first, state = _first(input, turns)
-    kind = kind_of(module, first, state)
-    zero_state = zero_state_of(module, kind, first, state)
+    run = run_module(module, first, state)
     subjects = [
-        RunSubject(module, kind, first, zeros(first, zero_state) if state is None else state),
-        *(RunSubject(module, kind, other, zeros(other, zero_state)) for other in _others(shapes, first, turns)),
+        RunSubject(run.module, run.kind, first, zeros(first, run.zero_state) if state is None else state),
+        *(
+            RunSubject(run.module, run.kind, other, zeros(other, run.zero_state))
+            for other in _others(shapes, first, turns)
+        ),
     ]
     timed: list[TimedWay] = []
     for number, subject in enumerate(subjects):
         now = time.monotonic()
         until = now + max(0.0, deadline - now) / (len(subjects) - number)
         timed += _of_shape(subject, phase, until, on_progress)
-    return FoundWays(module, kind, tuple(timed), zero_state)
+    return FoundWays(module, run, tuple(timed))
 
 
 def with_ways(module: nn.Module, input: Any, ways: Iterable[Mapping[str, Any]]) -> FoundWays:
     """A module with ways that are known already, without a measurement; raises as `find` and `from_rows` do."""
     first, state = _first(input, is_batch_first(module))
-    kind = kind_of(module, first, state)
-    return FoundWays(module, kind, tuple(from_rows(ways)), zero_state_of(module, kind, first, state))
+    return FoundWays(module, run_module(module, first, state), tuple(from_rows(ways)))
 
 
 def _first(input: Any, turns: bool) -> tuple[Tensor, State]:

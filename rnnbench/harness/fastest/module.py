@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.states import State, leaves
-from rnnbench.harness.fastest.ways import AS_GIVEN, Kind, WayName, call, is_batch_first, way
+from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, WayName, call, is_batch_first, way
 
 BATCHED = 3  # dimensions of a batch of sequences
 
@@ -100,17 +100,16 @@ class FoundWays:
     """The result of a search."""
 
     module: nn.Module  # as given
-    kind: Kind
+    run: RunModule
     timed: tuple[TimedWay, ...]
-    zero_state: tuple[tuple[int, int], ...]  # (layers, hidden) of each tensor; empty if the module makes its own
 
 
-def zeros(input: Tensor, zero_state: Sequence[tuple[int, int]]) -> State:
+def zeros(input: Tensor, zero_state: Sequence[tuple[int, ...]]) -> State:
     """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it.
 
-    `zero_state`: (layers, hidden) of each tensor; None is returned if there are none.
+    `zero_state`: (layers, ...) of each tensor; None is returned if there are none.
     """
-    states = tuple(input.new_zeros(layers, input.shape[1], hidden) for layers, hidden in zero_state)
+    states = tuple(input.new_zeros(layers, input.shape[1], *rest) for layers, *rest in zero_state)
     return states[0] if len(states) == 1 else states or None
 
 
@@ -129,8 +128,9 @@ class RunInWays(nn.Module):
     def __init__(self, found: FoundWays) -> None:
         super().__init__()
         self.__dict__["_given"] = found.module  # not as a submodule, whose name would come before all names
-        self._kind = found.kind
-        self._zero_state = found.zero_state
+        self.__dict__["_run"] = found.run.module
+        self._kind = found.run.kind
+        self._zero_state = found.run.zero_state
         self.timed = found.timed
         self._share()
 
@@ -151,7 +151,7 @@ class RunInWays(nn.Module):
             return self._as_given(input, state)
         if state is None:
             state = zeros(by_step, self._zero_state)
-        outputs, final = way(self._kind, name)(self._given, by_step, state)
+        outputs, final = way(self._kind, name)(self._run, by_step, state)
         return outputs.transpose(0, 1) if turns else outputs, final
 
     def _as_given(self, input: Any, state: State) -> tuple[Any, State]:

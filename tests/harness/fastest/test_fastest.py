@@ -1,5 +1,6 @@
 """`rnnbench.fastest` as a user calls it, with times that the test sets."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,6 +58,44 @@ def test_the_fastest_way_of_each_kind_of_module_is_chosen(module: nn.Module, all
     assert list(found.table["way"]) == all_ways
     assert list(found.table["way"][found.table["is_chosen"]]) == [all_ways[-1]]
     assert not found.table["reason"].any()
+
+
+class Pair(nn.Module):
+    """A stranger's cell: another name for its size, and the output beside the state."""
+
+    def __init__(self, units: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4 + units, units)
+
+    def forward(self, x: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
+        new = torch.tanh(self.linear(torch.cat((x, prev), 1)))
+        return new, new
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.usefixtures("seconds")
+def test_a_stranger_s_cell_is_handed_back_with_its_own_weights(phase: Any) -> None:
+    cell, input = Pair(), torch.randn(5, 3, 4)
+    found = fast(cell, input, phase=phase)
+    assert list(found.table["way"]) == ["as given", "compiled", "prepacked"]
+    assert not found.table["reason"].any()
+    assert found.state_dict().keys() == cell.state_dict().keys()
+
+    def expected() -> Tensor:
+        state, outputs = torch.zeros(3, 6), []
+        for x in input:
+            output, state = cell(x, state)
+            outputs.append(output)
+        return torch.stack(outputs)
+
+    assert torch.allclose(found(input)[0], expected())
+    found.load_state_dict({name: 0.5 * value for name, value in cell.state_dict().items()})
+    assert torch.allclose(found(input)[0], expected())
+    twin = copy.deepcopy(found)
+    with torch.no_grad():
+        twin.linear.weight.zero_()
+    assert not torch.allclose(twin(input)[0], found(input)[0])
+    assert torch.allclose(found(input)[0], expected())
 
 
 def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.states import to_layer
 from rnnbench.harness.fastest import ways
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
-from rnnbench.harness.fastest.ways import Kind, WayName
+from rnnbench.harness.fastest.ways import Kind, RunModule, WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 from rnnbench.workloads import compiled
 
@@ -45,7 +45,7 @@ def fast(
     timed: Sequence[TimedWay] = (*chosen((shape(), "hoisted")), *chosen((shape(trains=True), "hoisted"))),
     zero_state: Sequence[tuple[int, int]] = ((1, 6),),
 ) -> FastestModule:
-    return FastestModule(FoundWays(given, kind, tuple(timed), tuple(zero_state)))
+    return FastestModule(FoundWays(given, RunModule(given, kind, tuple(zero_state)), tuple(timed)))
 
 
 LAYERS = [

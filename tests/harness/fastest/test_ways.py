@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
+from rnnbench.cells.foreign.calls import AdaptedCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.fastest import ways
-from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, kind_of, names, way, zero_state_of
+from rnnbench.harness.fastest.module import zeros
+from rnnbench.harness.fastest.ways import INFERENCE_STEPS, TRAINING_STEPS, names, run_module, way
 from rnnbench.workloads import compiled
+from tests.cells.foreign import awkward
 
 INPUT = torch.ones(5, 3, 4)
 
@@ -68,15 +71,43 @@ class Sequence(nn.Module):
 )
 def test_what_kind_of_module_it_is_and_the_form_of_its_state(module: nn.Module, kind: str, zero_state: Any) -> None:
     for input in (INPUT, torch.ones(5, 1, 4)):
-        found = kind_of(module, input, None)
-        assert found == kind
-        assert zero_state_of(module, found, input, None) == zero_state
+        found = run_module(module, input, None)
+        assert (found.module, found.kind, found.zero_state) == (module, kind, zero_state)
+
+
+@pytest.mark.parametrize(
+    ("cell", "zero_state"),
+    [
+        (awkward.Tutorial(4, 6, 3), ((1, 3), (1, 6))),  # its output is no part of its state
+        (awkward.Named(4, 6), ((1, 6), (1, 6), (1, 1))),
+        (awkward.Keyword(4, 6), ((1, 6),)),
+        (awkward.Matrix(4, 6), ((1, 6), (1, 6, 6))),
+    ],
+)
+def test_a_stranger_s_cell_is_run_in_the_usual_form_and_stays_as_it_is(cell: Any, zero_state: Any) -> None:
+    before = dict(vars(cell))
+    found = run_module(cell, INPUT, None)
+    assert found.kind == "cell"
+    assert found.zero_state == zero_state
+    assert isinstance(found.module, AdaptedCell)
+    assert found.module.cell is cell
+    assert vars(cell).keys() == before.keys()
+    outputs, _ = way("cell", "as given")(found.module, INPUT, zeros(INPUT, zero_state))
+    assert outputs.shape[:2] == INPUT.shape[:2]
+
+
+def test_a_first_state_that_is_not_zero_must_be_given() -> None:
+    cell = awkward.Apart(4, 6)
+    with pytest.raises(ValueError, match=r"its first state is not zero; give it with the input, as \(input, state\)"):
+        run_module(cell, INPUT, None)
+    state = (torch.zeros(1, 3, 6), torch.ones(1, 3, 6))
+    assert run_module(cell, INPUT, state).zero_state == ((1, 6), (1, 6))
 
 
 def test_a_state_that_is_given_tells_its_sizes() -> None:
     state = torch.zeros(1, 3, 7)
-    assert zero_state_of(Unnamed(), "sequence", INPUT, state) == ((1, 7),)
-    assert zero_state_of(nn.LSTM(4, 6), "layer", INPUT, (state, state)) == ((1, 7), (1, 7))
+    assert run_module(nn.Sequential(nn.GRU(4, 6)), INPUT, state).zero_state == ((1, 7),)
+    assert run_module(nn.LSTM(4, 6), INPUT, (state, state)).zero_state == ((1, 7), (1, 7))
 
 
 def test_a_layer_without_a_hand_written_cell_runs_only_as_given() -> None:

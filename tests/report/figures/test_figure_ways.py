@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from rnnbench.harness.fastest.module import CallShape, FoundWays, TimedWay
-from rnnbench.harness.fastest.ways import WayName
+from rnnbench.harness.fastest.ways import RunModule, WayName
 from rnnbench.report.notebook.fastest_module import FastestModule
 
 
@@ -17,7 +17,8 @@ def module(*ratios: float) -> FastestModule:
         for name, ratio in zip(names, (1.0, *ratios), strict=False):
             is_chosen = ratio == min(1.0, *ratios)
             timed.append(TimedWay(shape, name, 1e-3 * ratio, ratio, ratio * 0.9, ratio * 1.1, 4, is_chosen=is_chosen))
-    return FastestModule(FoundWays(nn.GRU(64, 256), "layer", tuple(timed), ((1, 256),)))
+    layer = nn.GRU(64, 256)
+    return FastestModule(FoundWays(layer, RunModule(layer, "layer", ((1, 256),)), tuple(timed)))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ def test_the_way_of_each_shape_stands_beside_its_row(ratios: tuple[float, ...], 
 
 def test_ways_that_were_given_have_no_figure() -> None:
     shape = CallShape(16, 1, 64, False, "float32", "cpu", 1)
-    given = FoundWays(nn.GRU(64, 256), "layer", (TimedWay(shape, "compiled", is_chosen=True),), ((1, 256),))
+    layer = nn.GRU(64, 256)
+    run = RunModule(layer, "layer", ((1, 256),))
+    given = FoundWays(layer, run, (TimedWay(shape, "compiled", is_chosen=True),))
     with pytest.raises(ValueError, match="nothing was timed, so there is nothing to draw"):
         FastestModule(given).plot()
