@@ -145,11 +145,11 @@ class PairedRunner:
         """Whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self._recorders.values())
 
-    def _visit(self, group: Group, window_count: int) -> bool:
+    def _visit(self, group: Group, count: int) -> bool:
         """Measure a group once; returns False if a fresh pair must repeat it."""
         sides, began = self._sides(group.workload), self._pairs.now()
         try:
-            windows = self._visitor.visit(group, sides, self.replicates, window_count)
+            windows = self._visitor.visit(group, sides, self.replicates, count)
         except CaseLost as lost:
             self.notes.append(f"{lost.side}: {self._recorders[lost.side].drop_lost(lost.case, lost.reason)}")
             return False

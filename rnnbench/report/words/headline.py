@@ -8,7 +8,7 @@ import pandas as pd
 
 from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, flushed, one_line, say, say_all, several
 from rnnbench.report.words.medians import CONTEXT, medians
-from rnnbench.report.words.reference import ALONE, is_reference, words
+from rnnbench.report.words.reference import ALONE, FASTEST, is_reference, words
 from rnnbench.report.words.series import with_series
 from rnnbench.report.words.suspicion import is_suspect
 from rnnbench.report.words.units import digits, duration, percent, ratio, span
@@ -53,8 +53,7 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
 def significance(summary: pd.DataFrame) -> str:
     """How many cases are slower and faster by their intervals, and which are neither; empty if none has an interval."""
     frame = with_series(summary)
-    known = frame[~is_reference(frame)].dropna(subset=["ratio_low", "ratio_high"])
-    known = known[known["ratio_low"].ne(1) | known["ratio_high"].ne(1)]  # the fastest, where it is the reference
+    known = _with_interval(frame[~is_reference(frame)])
     if known.empty:
         return ""
     slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
@@ -86,6 +85,12 @@ def late_steps(measured: pd.DataFrame) -> Iterable[str]:
     axes = several(frame, (*SETTINGS, *SIZES))
     where = f" ({say_all(axes, (worst[axis] for axis in axes))})" if axes else ""
     yield f"{sentence}; most late steps had {worst['series']}{where}: {percent(worst['late_share'])}."
+
+
+def _with_interval(cases: pd.DataFrame) -> pd.DataFrame:
+    """The cases whose ratio has an interval; the fastest of a group, to which the ratios may be, has none."""
+    known = cases.dropna(subset=["ratio_low", "ratio_high"])
+    return known[known["ratio_low"].ne(1) | known["ratio_high"].ne(1)]
 
 
 def limit(summary: pd.DataFrame) -> str:
@@ -167,7 +172,7 @@ def _named(row: "pd.Series[Any]", context: list[str]) -> str:
 
 def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
     """How many cases are faster by their intervals, how many show no difference, and how many have no interval."""
-    known = compared.dropna(subset=["ratio_low", "ratio_high"])
+    known = _with_interval(compared)
     if known.empty:
         return
     faster = int((known["ratio_high"] < 1).sum())
@@ -180,8 +185,9 @@ def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
     ]
     if faster or undecided:
         yield f"Of {plural(len(known), 'comparison')}, {' and '.join(filter(None, parts))} (95% interval)."
-    if unknown := len(compared) - len(known):
-        yield f"{unknown:,} of {plural(len(compared), 'comparison')} {'has' if unknown == 1 else 'have'} no interval."
+    if unknown := int(compared["ratio_low"].isna().sum()):
+        total = plural(len(known) + unknown, "comparison")
+        yield f"{unknown:,} of {total} {'has' if unknown == 1 else 'have'} no interval."
 
 
 def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
@@ -205,6 +211,8 @@ def _suspect(suspects: pd.DataFrame) -> Iterable[str]:
 
 def _alone(own: pd.DataFrame) -> Iterable[str]:
     """The cells without a reference, if others have one."""
+    if words(own) is FASTEST:
+        return
     if cells := [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]:
         yield f"Time only, without a reference: {', '.join(cells)}."
 

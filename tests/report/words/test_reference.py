@@ -120,7 +120,9 @@ def test_without_any_reference_ratios_are_to_the_fastest(quick: pd.DataFrame, in
     alone.loc[fastest, ["ratio", "ratio_low", "ratio_high"]] = 1.0
     text = " ".join(terminal.text(alone, info, 120).split())
     assert "Ratios are time over that of the fastest." in text
-    assert "times as long as the fastest" in headline.answer(alone, info)
+    answer = headline.answer(alone, info)
+    assert "times as long as the fastest" in answer
+    assert "Time only" not in answer
     assert "slower than the fastest" in headline.significance(alone)
     assert "ratio_to_fastest" in all_tables.render(alone, info)["ratios"].frame
 
