@@ -9,6 +9,7 @@ import pytest
 
 from rnnbench.cli import main
 from rnnbench.report.export import FORMATS
+from rnnbench.report.words.case_names import case_name
 from rnnbench.store.records import Measurement
 from tests.saved_files import benchmark, side, write
 from tests.stored import folder
@@ -42,7 +43,7 @@ def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(
 ) -> None:
     assert rnnbench(monkeypatch, "export", run, "--format", to) == 0
     printed = capsys.readouterr()
-    assert LOOP.key in printed.out
+    assert (case_name(LOOP) if to == "github-action-benchmark" else LOOP.key) in printed.out
     assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in printed.err) != FORMATS[to].keeps_all
     assert rnnbench(monkeypatch, "export", run, "--format", to, "--out", "new/file") == 0
     assert Path("new/file").read_text(encoding="utf-8") == printed.out
@@ -145,3 +146,15 @@ def test_what_export_writes_is_reported_and_compared(
     text = capsys.readouterr().out
     assert "vanilla loop" in text
     assert "fewer than 6 cases" in text
+
+
+def test_metrics_are_chosen_where_a_format_has_few(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ("export", run, "--format", "github-action-benchmark", "--metrics")
+    assert rnnbench(monkeypatch, *export, "time, parameters") == 0
+    assert ": time" in capsys.readouterr().out
+    assert rnnbench(monkeypatch, *export, "tim") == 2
+    assert "metrics: no 'tim' of which less is better (did you mean 'time'?)" in capsys.readouterr().err
+    assert rnnbench(monkeypatch, "export", run, "--format", "csv", "--metrics", "time") == 2
+    assert "--metrics goes with github-action-benchmark; csv has all metrics" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import File
+from rnnbench.cli.options import File, Text
 from rnnbench.errors import UserError
 from rnnbench.report.export import FORMATS
 
@@ -15,8 +15,14 @@ from rnnbench.report.export import FORMATS
 @click.argument("run", type=File())
 @click.option("--format", "to", required=True, type=click.Choice(list(FORMATS)), help="Whose format.")
 @click.option("--out", metavar="FILE", type=File(), help="File to write.  [default: stdout]")
+@click.option(
+    "--metrics",
+    type=Text(),
+    metavar="NAMES",
+    help="github-action-benchmark: what is written, such as time,ratio,operators.  [default: time,ratio]",
+)
 @click.option("--windows", is_flag=True, help="csv and parquet: a row for each window instead of each case.")
-def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
+def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool.
 
     \b
@@ -35,9 +41,13 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     if windows and not FORMATS[to].keeps_all:
         tables = " and ".join(name for name, spec in FORMATS.items() if spec.keeps_all)
         raise click.UsageError(f"--windows goes with {tables}; {to} has no place for windows")
+    if metrics is not None and not FORMATS[to].metrics:
+        takers = " and ".join(name for name, spec in FORMATS.items() if spec.metrics)
+        raise click.UsageError(f"--metrics goes with {takers}; {to} has all metrics")
+    chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     info, frame = read_info(run), load(run)
     summary = summarize(frame)
-    data = rendered(to, frame, summary, info, windows=windows)
+    data = rendered(to, frame, summary, info, windows=windows, metrics=chosen)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
         if os.path.lexists(out):
@@ -52,5 +62,5 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
         replace(target, data, out)
         output.say_path(out, err=True)
-    for note in notes(to, summary, info):
+    for note in notes(to, summary):
         output.tell(note)

@@ -92,6 +92,19 @@ def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
     return Assertions(marked(request.node), request.node.user_properties)
 
 
+class CaseCall:
+    """Benchmarks a case when it is called."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run = run
+        self.was_called = False
+
+    def __call__(self) -> object:
+        """Benchmark the case; returns the result of its last call."""
+        self.was_called = True
+        return self._run()
+
+
 @pytest.fixture
 def rnnbench_case(
     request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "ObservingSession"
@@ -99,7 +112,17 @@ def rnnbench_case(
     """A case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.benchmarking import benchmarked, wanted
 
-    return lambda: benchmarked(benchmark, request.param, _rnnbench_session, wanted(request))
+    return CaseCall(lambda: benchmarked(benchmark, request.param, _rnnbench_session, wanted(request)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that passes without the call of its case: nothing would have been measured, unnoticed."""
+    result = yield
+    case = getattr(item, "funcargs", {}).get(CASE_FIXTURE)
+    if isinstance(case, CaseCall) and not case.was_called:
+        pytest.fail("rnnbench_case was not called, so nothing was measured; write rnnbench_case()", pytrace=False)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The fixture `rnnbench`: assertions on the time of live modules and functions."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +9,7 @@ import pytest
 
 from rnnbench.cli.options import Duration, Percent
 from rnnbench.harness.live.not_slower import NotSlowerResult, not_slower
+from rnnbench.pytest_plugin.alone import is_under_xdist, timed_alone
 from rnnbench.report.words.not_slower import sentence
 from rnnbench.store.records import Phase
 
@@ -62,6 +62,8 @@ class Assertions:
         An undecided test fails, and its message says so; with `undecided` "skip" or "pass" it is skipped or passes. A
         factor within 3% of the ratio stays undecided: choose one well away from the ratio that you expect.
 
+        Under pytest-xdist, such tests wait for each other, so that one at a time is timed.
+
         If outputs differ, the test fails before anything is timed, unless `equal_outputs` is False. They are compared
         again after timing, on other values, and the test fails if they differ then. Gradients are not compared.
         Returns the result; its sentence is printed (`-rP` shows it) and written to JUnit's XML. Raises ValueError for
@@ -71,17 +73,21 @@ class Assertions:
         on_undecided = self._chosen("undecided", undecided, "fail")
         if on_undecided not in UNDECIDED:
             raise ValueError(f"undecided: expected one of {', '.join(UNDECIDED)}, found {on_undecided!r}")
-        result = not_slower(
-            mine,
-            than,
-            inputs,
-            self._chosen("phase", phase, "inference"),
-            factor=_factor(factor),
-            budget_seconds=_converted("budget", Duration(), math.inf, self._chosen("budget", budget, BUDGET_SECONDS)),
-            precision=_converted("precision", Percent(), 1.0, self._chosen("precision", precision, None)),
-            equal_outputs=equal_outputs,
-        )
-        text = sentence(result, *_names(mine, than), is_shared="PYTEST_XDIST_WORKER" in os.environ)
+        chosen = self._chosen("budget", budget, BUDGET_SECONDS)
+        budget_seconds = _converted("budget", Duration(), math.inf, chosen)
+        half_width = _converted("precision", Percent(), 1.0, self._chosen("precision", precision, None))
+        with timed_alone():
+            result = not_slower(
+                mine,
+                than,
+                inputs,
+                self._chosen("phase", phase, "inference"),
+                factor=_factor(factor),
+                budget_seconds=budget_seconds,
+                precision=half_width,
+                equal_outputs=equal_outputs,
+            )
+        text = sentence(result, *_names(mine, than), is_shared=is_under_xdist())
         self._properties.append(("rnnbench", text))
         if result.answer == "slower" or result.is_unequal or (result.answer is None and on_undecided == "fail"):
             raise AssertionError(text)

@@ -11,8 +11,8 @@ from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.expressions import parse_only
 from rnnbench.pytest_plugin.clock import BlockClock
-from rnnbench.pytest_plugin.marker import CASE_FIXTURE
-from rnnbench.pytest_plugin.words import case_name, group_name
+from rnnbench.pytest_plugin.marker import CASE_FIXTURE, fault
+from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 
@@ -37,8 +37,11 @@ class Chosen:
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Make one test for each case.
 
-    Raises CollectError if the suite is unknown, the selection is empty, or pytest-benchmark is not installed.
+    Raises CollectError if a marker is wrong, the suite is unknown, the selection is empty, or pytest-benchmark is not
+    installed.
     """
+    if wrong := fault(metafunc.definition):
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {wrong}")
     if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
         raise pytest.Collector.CollectError(NO_BENCHMARK.format(metafunc.definition.nodeid))
     try:

@@ -111,8 +111,12 @@ class TestMine:
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("budet='2s'", "marker rnnbench: no key 'budet'; there are suite, budget, precision, phase, undecided"),
-        ("'2s'", "marker rnnbench: it takes names only, such as budget='20s'; found '2s'"),
+        (
+            "budet='2s'",
+            "marker rnnbench: no key 'budet' (did you mean 'budget'?); "
+            "there are suite, budget, precision, phase, undecided",
+        ),
+        ("'2s'", "marker rnnbench: it takes names only, such as suite='mine.toml'; found '2s'"),
         ("budget='2 parsecs'", "ValueError: budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h"),
         ("precision=2", "ValueError: precision: 2 is not a share; expected for example 2% or 0.02"),
         ("undecided='maybe'", "ValueError: undecided: expected one of fail, skip, pass, found 'maybe'"),

@@ -39,3 +39,34 @@ def test_tests_that_do_not_use_it_run_as_before_with_its_marker_known(
     in_process("--strict-markers", "-W", "error").assert_outcomes(passed=1)
     shown = in_process("--markers").stdout.str()
     assert "@pytest.mark.rnnbench(suite, budget, precision, phase, undecided)" in shown
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        ('("ci")', "it takes names only, such as suite='mine.toml'; found 'ci'"),
+        ('(suit="ci")', "no key 'suit' (did you mean 'suite'?); there are suite, budget"),
+        ('(suite="ci", only="cell=lstm")', "no key 'only'"),
+    ],
+)
+def test_a_wrong_marker_of_a_case_is_an_error_at_collection(
+    isolated: pytest.Pytester, in_process: Run, marker: str, words: str
+) -> None:
+    isolated.makepyfile(
+        f"import pytest\n\n@pytest.mark.rnnbench{marker}\ndef test_case(rnnbench_case): rnnbench_case()"
+    )
+    result = in_process()
+    result.assert_outcomes(errors=1)
+    assert f"test_case: marker rnnbench: {words}" in result.stdout.str()
+
+
+def test_a_case_that_is_never_called_fails(isolated: pytest.Pytester, in_process: Run) -> None:
+    isolated.makepyfile(
+        "import pytest\n\n"
+        "def test_passes(rnnbench_case): pass\n\n"
+        "def test_skips(rnnbench_case): pytest.skip('not today')\n"
+    )
+    only = "cell=lstm implementation=loop phase=inference batch_size=1 seq_len=16 hidden_size=64"
+    result = in_process("--rnnbench-only", only)
+    result.assert_outcomes(failed=2, skipped=2)  # the case, and its reference
+    assert "rnnbench_case was not called, so nothing was measured; write rnnbench_case()" in result.stdout.str()

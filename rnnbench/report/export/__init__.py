@@ -1,9 +1,9 @@
 """A run in the formats of other tools: a module for each format, and the table of all formats."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,39 +19,47 @@ class Format:
     suffix: str  # of its files
     keeps_all: bool = False  # also cases that were not measured, and windows
     is_text: bool = True  # may go to standard output
-    less_only: bool = False  # only metrics of which less is better
+    metrics: tuple[str, ...] = ()  # that are written unless others are chosen; empty: all, and none can be chosen
 
 
 FORMATS = {
     "pytest-benchmark": Format("pytest_benchmark", "json"),
-    "github-action-benchmark": Format("github_action", "json", less_only=True),
+    "github-action-benchmark": Format("github_action", "json", metrics=("time", "ratio")),
     "bencher": Format("bencher", "json"),
     "csv": Format("csv", "csv", keeps_all=True),
     "parquet": Format("parquet", "parquet", keeps_all=True, is_text=False),
 }
 
 
-def rendered(to: str, frame: "pd.DataFrame", summary: "pd.DataFrame", info: "RunInfo", *, windows: bool) -> bytes:
+def rendered(
+    to: str,
+    frame: "pd.DataFrame",
+    summary: "pd.DataFrame",
+    info: "RunInfo",
+    *,
+    windows: bool = False,
+    metrics: Sequence[str] = (),
+) -> bytes:
     """The whole file; `frame` comes from `rnnbench.load`, `summary` from `rnnbench.summarize`.
 
-    Raises UserError if the format can't hold a case.
+    `metrics`: those of a format that lets them be chosen, by their names or `time` and `ratio`; its own without any.
+    Raises UserError if the format can't hold a case or a metric.
     """
     from rnnbench.text import encoded
 
     render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
-    data = render(frame, summary, info, windows=True) if windows else render(frame, summary, info)
+    options: dict[str, Any] = {"windows": True} if windows else {}
+    if FORMATS[to].metrics:
+        options["metrics"] = tuple(metrics) or FORMATS[to].metrics
+    data = render(frame, summary, info, **options)
     return encoded(data) if isinstance(data, str) else bytes(data)
 
 
-def notes(to: str, summary: "pd.DataFrame", info: "RunInfo") -> Iterator[str]:
+def notes(to: str, summary: "pd.DataFrame") -> Iterator[str]:
     """What the format can't hold of the run, one line each."""
     from rnnbench.report.export import cases
-    from rnnbench.store.metrics import METRICS
 
     if FORMATS[to].keeps_all:
         return
     if text := cases.left_out(summary):
         yield text
-    others = [metric.label for metric in METRICS if metric.better != "less" and summary[metric.name].notna().any()]
-    if FORMATS[to].less_only and others:
-        yield f"metrics left out, since less is not better: {', '.join(others)}"

@@ -1,6 +1,6 @@
-"""Names of cases: the cell, its implementation, and only those other axes that differ between the cases."""
+"""Names of cases: within one comparison with only the axes that differ, for other tools the same in every run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,27 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Subject
 from rnnbench.report.words import series
-from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say_all, several
-from rnnbench.store.records import AXES, Case
+from rnnbench.report.words.axes import (
+    COUNTED,
+    OF_MODELS,
+    SETTINGS,
+    SIZES,
+    constants,
+    one_line,
+    say_all,
+    several,
+    word,
+)
+from rnnbench.store.records import AXES, LOADS, OF_DATA, WORKLOAD_AXES, Case, Workload, axis_text, reference_cell
+from rnnbench.suite_file import Sweep
+
+ALWAYS = ("batch_size", "seq_len", "hidden_size")
+APART = ("reference", "phase")  # named separately
+SHORT = {
+    "output_len": "decoded{}",
+    "dropout": "dropout{}",
+    "lengths": "{}-lengths",
+}
 
 
 @dataclass(frozen=True)
@@ -46,3 +65,39 @@ def _with_several(axes: Iterable[Mapping[str, Any]], axis: str) -> set[Any]:
     for case_axes in axes:
         values.setdefault(case_axes["cell"], set()).add(case_axes[axis])
     return {cell for cell, cell_values in values.items() if len(cell_values) > 1}
+
+
+def case_name(case: Case) -> str:
+    """The name that a case has in every run and suite: `lstm-loop-training-batch32-length16-hidden64`.
+
+    It has the sizes that suites mostly sweep, and what is not the default.
+    """
+    head = [case.cell, case.implementation, case.workload.phase]
+    if ":" in case.cell:  # a user's own
+        head.append(f"against-{case.workload.reference}")
+    return "-".join([*head, *(_short(axis, value) for axis, value in _named_axes(case.workload))])
+
+
+def group_name(workload: Workload) -> str:
+    """`torch.nn.LSTM training, batch 32, length 16, hidden 64`: cases with this name are compared with each other."""
+    axes = dict(_named_axes(workload))
+    return f"{reference_cell(workload.reference)} {workload.phase}, {say_all(axes, axes.values())}"
+
+
+def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
+    loads = workload.phase in LOADS
+    for axis in WORKLOAD_AXES:
+        value = getattr(workload, axis)
+        if axis in APART or (workload.phase == "loading" and axis in OF_MODELS):
+            continue
+        is_usual = axis not in ALWAYS and (value,) == Sweep.model_fields[axis].default
+        if loads if axis in OF_DATA else not is_usual:
+            yield axis, value
+
+
+def _short(axis: str, value: Any) -> str:
+    if axis in SHORT:
+        return SHORT[axis].format(axis_text(value))
+    if isinstance(value, bool):
+        return axis
+    return f"{word(axis)}{value}" if axis in (*SIZES, *COUNTED) else str(value)

@@ -25,7 +25,7 @@ def test_a_case_that_was_cut_off_is_not_called_measured(run: Run) -> None:
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_only_a_format_that_keeps_all_cases_leaves_none_out(run: Run, to: str) -> None:
-    assert bool(list(notes(to, run.summary, run.info))) != FORMATS[to].keeps_all
+    assert bool(list(notes(to, run.summary))) != FORMATS[to].keeps_all
 
 
 def test_a_workload_in_words_is_that_of_its_whole_group_and_of_no_other(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What cases and groups are called in pytest."""
+"""What cases and groups are called in other tools."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rnnbench import suites
-from rnnbench.pytest_plugin.words import case_name, group_name
+from rnnbench.report.words.case_names import case_name, group_name
 from rnnbench.store.records import Case
 from tests import workload as small
 
