@@ -341,3 +341,14 @@ def test_what_can_not_be_checked_is_told_before_anything_runs(repo: Path, argume
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4
     assert not (repo / "results").exists()
+
+
+def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
+    (repo / "new.toml").write_text(SUITE.replace('"mine"', '"new"', 1))
+    for options, code in (([], 0), (["--strict"], 3)):
+        done = in_process("check", "new.toml", "--base", "HEAD", *options, cwd=repo)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert "has no new.toml: the suite is new, so there is nothing to compare" in done.stderr
+    assert not (repo / "results").exists()
+    gone = in_process("check", "gone.toml", "--base", "HEAD", cwd=repo)
+    assert gone.returncode == 2

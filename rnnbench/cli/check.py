@@ -69,6 +69,8 @@ def check(
 ) -> None:
     """Did SUITE become slower? Head is the working tree; base a revision, a folder, an interpreter or a stored run.
 
+    If the base is a revision that does not have SUITE yet, nothing is compared, and the check says so.
+
     \b
     Examples:
       rnnbench check ci --base main --budget 2m
@@ -79,13 +81,19 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check itself failed or the
     environments can't be compared, 3 something is undecided and --strict was given.
     """
+    from rnnbench.harness.check.sides import NewSuite
+
     chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
         if base or base_python or head_python:
             raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
         folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
     else:
-        folder, comparison = _live(chosen, base, base_python, head_python, only, device, out, yes=yes)
+        try:
+            folder, comparison = _live(chosen, base, base_python, head_python, only, device, out, yes=yes)
+        except NewSuite as new:  # the pull request that adds a suite must be able to pass
+            output.tell(str(new))
+            context.exit(3 if strict else 0)
     _tell(comparison, folder, as_json=as_json)
     context.exit(comparison.exit_code(strict=strict))
 

@@ -72,6 +72,10 @@ class Side:
         return self.suite.file.parent.resolve()
 
 
+class NewSuite(UserError):
+    """The base is a revision that does not have the head's suite yet."""
+
+
 @contextmanager
 def sides(
     suite: suites.Suite, base: str | None, base_python: str | None, head_python: str | None
@@ -79,7 +83,7 @@ def sides(
     """Set up base and head; temporary files are removed at the end.
 
     `base`: a folder, a revision, or None for the head's own files. Raises UserError if it is none of these, if the
-    base lacks the suite, if an interpreter is missing, or if nothing would differ.
+    base lacks the suite (NewSuite for a revision), if an interpreter is missing, or if nothing would differ.
     """
     if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
         raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
@@ -158,7 +162,7 @@ def _at_revision(
             "give a suite that lies in the repository"
         )
     if not (tree / within).is_file():
-        raise UserError(f"base {base}: {commit[:7]} has no {within}; choose a revision that has the suite")
+        raise NewSuite(f"base {base}: {commit[:7]} has no {within}: the suite is new, so there is nothing to compare")
     side = Side(
         name="base",
         about=about,
