@@ -1,10 +1,10 @@
 """The latency of a stream's steps: its quantiles, and the share of steps that take longer than the period.
 
-Steps that follow each other are slow together while a machine is disturbed, so they are worth fewer independent ones.
-How many, the differences between replicates show: the interval of a share is that of a sample of that size (Korn &
-Graubard 1998, Survey Methodology 24:193), and the interval of a quantile holds the times that belong to the interval
-of its share (Woodruff 1952, doi:10.1080/01621459.1952.10483443). That no step among many was late does not mean that
-none will ever be.
+While a machine is disturbed, many steps in a row are slow, so steps are not independent. The differences between
+replicates show how many independent steps they are worth. The interval of a share is that of a sample of this size
+(Korn & Graubard 1998, Survey Methodology 24:193). The interval of a quantile contains the times whose shares lie in the
+interval of its share (Woodruff 1952, doi:10.1080/01621459.1952.10483443). If no step was late, the upper end of the
+interval is still above zero.
 """
 
 import math
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from scipy import special
+
+from rnnbench.store.frame import order_statistics
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
 LATE = "late_share"
@@ -27,8 +28,8 @@ def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     `cases`: a row for each case, with `task` and `period_seconds`; `windows`: from `complete_visits`. Columns, each
     with others of the same name and `_low` or `_high` for its 95% interval:
 
-    - `latency_p50`, `latency_p95`, `latency_p99`, `latency_p99_9`: the time in seconds that half of the steps, 95%, 99%
-      and 99.9% do not exceed; NaN if fewer than ten steps are beyond it;
+    - `latency_p50`, `latency_p95`, `latency_p99`, `latency_p99_9`: the time in seconds that 50%, 95%, 99% and 99.9% of
+      the steps do not exceed; NaN if fewer than ten steps are beyond it;
     - `late_share`: the share of steps that take longer than the period; NaN without a period.
     """
     is_stream = cases["task"].eq("streaming").to_numpy()
@@ -39,7 +40,7 @@ def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     windows = windows[is_stream[windows["number"].to_numpy()]]
     periods = cases["period_seconds"].to_dict()
     for number, of_case in windows.groupby("number"):
-        steps = [_steps(part) for _, part in of_case.groupby("replicate")]
+        steps = [np.asarray(order_statistics(part).flatten()) for _, part in of_case.groupby("replicate")]
         for name, share in QUANTILES.items():
             cases.loc[number, [name, f"{name}_low", f"{name}_high"]] = quantile(steps, share)
         period = periods[number]
@@ -49,9 +50,9 @@ def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     return cases
 
 
-def has_streams(summary: pd.DataFrame) -> bool:
-    """Whether the steps of a stream were timed."""
-    return bool((summary["task"].eq("streaming") & summary["status"].eq("measured")).any())
+def measured_streams(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases of a summary whose steps were timed as a stream."""
+    return summary[summary["task"].eq("streaming") & summary["status"].eq("measured")]
 
 
 def quantile_name(column: str) -> str:
@@ -59,18 +60,11 @@ def quantile_name(column: str) -> str:
     return column.removeprefix("latency_").replace("_", ".")
 
 
-def _steps(windows: pd.DataFrame) -> np.ndarray:
-    """The times of all steps of some windows of a stream."""
-    lists = pa.array(windows["quantiles"], pa.list_(pa.float64()))
-    chunks = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
-    return np.asarray(chunks.flatten())
-
-
 def quantile(replicates: Sequence[np.ndarray], share: float) -> tuple[float, float, float]:
     """The smallest time that this share of all steps does not exceed, and its 95% interval.
 
-    `replicates`: the times of each one's steps. NaN if too few steps are beyond it; the interval also if it would reach
-    beyond the slowest step.
+    `replicates`: the times of the steps of each replicate. All are NaN if fewer than ten steps are slower; the interval
+    is NaN if it would reach beyond the slowest step.
     """
     ordered = np.sort(np.concatenate(replicates))
     rank = math.ceil(share * len(ordered))

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import LOW_QUANTILE, estimates, from_logs, pooled_points
 from rnnbench.analysis.latency import with_latencies
-from rnnbench.store.frame import MEASUREMENT_COLUMNS
+from rnnbench.store.frame import MEASUREMENT_COLUMNS, order_statistics
 from rnnbench.store.records import AXES, REFERENCES, WORKLOAD_AXES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
@@ -75,8 +74,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
     """Whether the host kept the device waiting, from the sums over each case's windows.
 
-    `waits`: how often the host waited for the device, at the end of a window, or after every cold call and
-    every step of a stream.
+    `waits`: how often the host waited for the device: at the end of a window, or after each call if the calls are cold
+    or the steps of a stream.
     The time that it waited is how far it was ahead. At the start of a window it was ahead by `host_seconds - seconds`,
     since the call before the clocked ones was still running, so in the window it gained `seconds - submit_seconds`. A
     host that lags gains nothing, and at the end only the last kernel is left, however long, but not a full queue.
@@ -132,8 +131,7 @@ def groups(windows: pd.DataFrame, keys: list[str]) -> tuple[np.ndarray, np.ndarr
 
 def pooled(windows: pd.DataFrame, group: np.ndarray) -> np.ndarray:
     """The low quantile of the calls of each group of windows: seconds."""
-    points: Any = pa.array(windows["quantiles"], pa.list_(pa.float64()))
-    lists = points.combine_chunks() if isinstance(points, pa.ChunkedArray) else points
+    lists = order_statistics(windows)
     sizes, seconds = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     return pooled_points(group, sizes, seconds, windows["calls"].to_numpy(dtype=float), LOW_QUANTILE)
 

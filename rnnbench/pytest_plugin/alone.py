@@ -16,9 +16,10 @@ def is_under_xdist() -> bool:
 
 @contextmanager
 def timed_alone() -> Iterator[None]:
-    """Wait until no other process of pytest-xdist on this machine times a test, and hold all of them off.
+    """Wait until no other pytest-xdist process on this machine times a test; the others wait until this one is done.
 
-    The lock is on this file, which is only read. Where the file system has no locks, nothing is held off.
+    The lock is taken on this source file, which is opened for reading only. On a file system without locks, tests do
+    not wait.
     """
     if not is_under_xdist():
         yield

@@ -47,11 +47,11 @@ class LiveCase:
         def plan() -> Plan:
             single = self.workload.waits_for_each_call
             seconds = settings.window_seconds
-            return calibrate(self.device, self.timed.call, seconds, cold=self._is_cold, single_calls=single)
+            return calibrate(self.device, self.timed.call, seconds, cold=self.workload.is_cold, single_calls=single)
 
         with self._mode(), undisturbed():
             first = plan()
-            warmup_windows = warm_up(self.device, self.timed.call, first, cold=self._is_cold)
+            warmup_windows = warm_up(self.device, self.timed.call, first, cold=self.workload.is_cold)
             plans = (first, plan())  # again: there is no second process to make up for a stall that made calls long
         return min(plans, key=lambda plan: plan.seconds / plan.calls), warmup_windows
 
@@ -59,7 +59,7 @@ class LiveCase:
         """Seconds of each block of one window, by the device's clock. Its inputs get new values before."""
         self.timed.renew(f"window {next(self.numbers)}")
         with self._mode(), undisturbed():
-            return clock_window(self.device, self.timed.call, plan, cold=self._is_cold).batch_seconds
+            return clock_window(self.device, self.timed.call, plan, cold=self.workload.is_cold).batch_seconds
 
     def fault_after_timing(self) -> str:
         """Why the case no longer agrees with its reference, or keeps results; empty if nothing is wrong."""
@@ -69,10 +69,6 @@ class LiveCase:
         except (ParityError, CellError) as fault:
             return str(fault)
         return ""
-
-    @property
-    def _is_cold(self) -> bool:
-        return self.workload.caches == "cold"
 
     def _mode(self) -> AbstractContextManager[object]:
         """The autograd mode; restores torch's settings first, which an earlier call may have changed."""

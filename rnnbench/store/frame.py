@@ -65,8 +65,7 @@ def load(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFra
     `path`: the run's folder. Columns, beside the axes (`cell`, `implementation`, `reference`, `phase`, `task`,
     `batch_size`, `seq_len`, `input_size`, `hidden_size`, `output_size`, `num_layers`, `dtype`, `device`, `threads`,
     `output_len`, `bidirectional`, `dropout`, `lengths`, `input`, `nonlinearity`, `head`,
-    `caches`, `optimizer`, `loss`, `clip`,
-    `samples`, `workers`; `samples` is 0 without a data set):
+    `caches`, `optimizer`, `loss`, `clip`, `samples`, `workers`; `samples` is 0 without a data set):
 
     - `run`, `case`: the folder's name, and the case's key, an `--only` expression that selects it;
     - `status` (`measured`, `skipped`, `failed`, or `pending` if the run ended before it) and `reason`;
@@ -223,6 +222,12 @@ def _refuse_too_many(windows: Windows, number: np.ndarray, cases: pd.DataFrame) 
     if is_beyond.any():
         row = int(np.argmax(is_beyond))
         raise too_many(windows.files[windows.file[row]], int(turns[row]))
+
+
+def order_statistics(windows: pd.DataFrame) -> pa.ListArray:
+    """The column `quantiles` of a frame of windows, as one Arrow array."""
+    lists: Any = pa.array(windows["quantiles"], pa.list_(pa.float64()))
+    return lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
 
 
 def _column(column: pa.ChunkedArray) -> Any:

@@ -142,9 +142,14 @@ class Workload:
         return self.task == "streaming"
 
     @property
+    def is_cold(self) -> bool:
+        """Whether each call starts with cold caches."""
+        return self.caches == "cold"
+
+    @property
     def waits_for_each_call(self) -> bool:
         """Whether the host waits for the end of each call before it makes the next one."""
-        return self.is_streamed or self.caches == "cold"
+        return self.is_streamed or self.is_cold
 
     @property
     def directions(self) -> int:

@@ -237,8 +237,9 @@ def info_fault(content: Mapping[str, Any]) -> str:
         for branch in branches:
             if not isinstance(content[name].get(branch, {}), dict):
                 return f"{name}.{branch}: expected an object, found {shown(content[name][branch])}"
-    if not PRECISION.holds(precision := content["resolved"].get("measure", {}).get("precision")):
-        return f"resolved.measure.precision: expected {PRECISION.words}, found {shown(precision)}"
+    for name in ("precision", "period_seconds"):
+        if not PRECISION.holds(value := content["resolved"].get("measure", {}).get(name)):
+            return f"resolved.measure.{name}: expected {PRECISION.words}, found {shown(value)}"
     machine = content["environment"].get("machine", {})
     fault = first_fault(machine, {"cores_allowed": ANY_LIST, "processor": IDENTITY})
     return fault and f"environment.machine.{fault}"

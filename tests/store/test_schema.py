@@ -83,6 +83,10 @@ def test_a_measurement_that_is_none_is_told(change: dict[str, Any], words: str) 
         ({"environment": {"machine": {"processor": 3}}}, "environment.machine.processor: expected the identity of a"),
         ({"environment": {"machine": {"processor": ODD}}}, "environment.machine.processor: expected the identity of a"),
         (
+            {"resolved": {"measure": {"period_seconds": "1ms"}}},
+            "resolved.measure.period_seconds: expected a number above 0, or null, found '1ms'",
+        ),
+        (
             {"resolved": {"measure": {"precision": [2]}}},
             "resolved.measure.precision: expected a number above 0, or null",
         ),

@@ -20,15 +20,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells import CellError
-from rnnbench.cells.foreign.structures import is_alike, on_trial, rebuilt, tensors_of
+from rnnbench.cells.foreign.first_states import first_states, own_first_states
+from rnnbench.cells.foreign.structures import copied, is_alike, on_trial, rebuilt, tensors_of
 
-INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
 Taking = Literal["second", "keyword", "apart"]  # the state: as second argument, by its name, each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
 KEPT = "_rnnbench_call"
 MIN_ROWS = 3
-USUAL = (1, 2)  # tensors of a state: h, or h and c
 UNKNOWN = -1  # in place of the index of an output
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
 
@@ -152,7 +150,7 @@ def begins_with_zeros(cell: nn.Module, call: CellCall, input: Tensor, first: Seq
     """
     zeros = tuple(torch.zeros_like(part) for part in first)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        own = list(_own_first_states(on_trial(cell), len(input), first[0]))
+        own = list(own_first_states(on_trial(cell), len(input), first[0]))
         if own:
             return not any(bool(part.any()) for part in tensors_of(own[0]))
         if not _state_parameters(cell)[2]:
@@ -190,7 +188,7 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
 
 def _is_usual(cell: nn.Module, input: Tensor, usual: Any) -> bool:
     try:
-        return is_alike(cell(input.clone(), _copied(usual)), usual)
+        return is_alike(cell(input.clone(), copied(usual)), usual)
     except Exception:  # whatever a stranger's code raises: another way may fit
         return False
 
@@ -203,7 +201,7 @@ def _ways(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[tuple[CellCall,
     ways: list[Taking] = ["keyword"] if is_keyword_only else ["second"]
     if len(names) > 1:
         ways.append("apart")
-    for state in _first_states(cell, input, h, has_default=has_default):
+    for state in first_states(cell, input, h, has_default=has_default):
         for taking in ways:
             for giving in GIVING:
                 if found := _tried(cell, input, state, taking, names[0], giving):
@@ -218,7 +216,7 @@ def _tried(
         return None
     try:
         for _ in range(2):
-            output, new = split(called(cell, input.clone(), _copied(state), taking, keyword), giving)
+            output, new = split(called(cell, input.clone(), copied(state), taking, keyword), giving)
             if not is_alike(new, state):
                 return None
         tensors = tensors_of(new)
@@ -228,7 +226,7 @@ def _tried(
     if shown is UNKNOWN:
         return None
     output = tensors[shown] if output is None and shown is not None else output
-    call = CellCall(_copied(state), taking, keyword, giving, shown)
+    call = CellCall(copied(state), taking, keyword, giving, shown)
     return call, call.flat(torch.zeros_like(output), state)
 
 
@@ -256,75 +254,3 @@ def _state_parameters(cell: nn.Module) -> tuple[list[str], bool, bool]:
         return [], False, False
     has_default = all(parameter.default is not inspect.Parameter.empty for parameter in named)
     return [parameter.name for parameter in named], named[0].kind is inspect.Parameter.KEYWORD_ONLY, has_default
-
-
-def _first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
-    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones."""
-    own = list(_own_first_states(cell, len(input), h))
-    yield from own
-    if own:
-        return
-    if has_default:
-        try:
-            result = cell(input.clone())
-        except Exception:  # whatever a stranger's code raises
-            result = None
-        yield _copied(result)
-        if isinstance(result, tuple | list) and len(result) > 1:
-            yield _copied(result[1])
-            yield _copied(tuple(result[1:]))
-    count = getattr(cell, "states", None)
-    for tensors in [count] if isinstance(count, int) and count > 0 else USUAL:
-        state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
-        yield state[0] if tensors == 1 else state
-
-
-def _own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
-    """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
-    for name in INITIAL:
-        if callable(function := getattr(cell, name, None)):
-            try:
-                state = _given_by(function, batch)
-                if state is not None:
-                    yield _for_batch(state, batch, h)
-            except CellError as error:
-                raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
-    size = getattr(cell, "state_size", None)
-    if isinstance(size, int) and not isinstance(size, bool):
-        yield h.new_zeros(batch, size)
-    elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
-        yield tuple(h.new_zeros(batch, width) for width in size)
-
-
-def _given_by(function: Callable[..., Any], batch: int) -> Any:
-    """The state that a function gives, with the batch size or without; None if it takes other arguments.
-
-    Raises CellError if the function fails.
-    """
-    for arguments in ((batch,), ()):
-        try:
-            return function(*arguments)
-        except TypeError:  # it takes other arguments
-            continue
-        except Exception as error:  # whatever a stranger's code raises
-            raise CellError(f"it raises {type(error).__name__}: {error}") from error
-    return None
-
-
-def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
-    """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
-
-    def fitted(tensor: Tensor) -> Tensor:
-        new = tensor.to(h.device, h.dtype if tensor.is_floating_point() else None)
-        is_of_one = new.dim() and len(new) == 1 and batch > 1
-        return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
-
-    return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))
-
-
-def _copied(state: Any) -> Any:
-    """A copy of a state; what is not a state of tensors is returned as it is."""
-    try:
-        return rebuilt(state, iter([tensor.detach().clone() for tensor in tensors_of(state)]))
-    except CellError:
-        return state

@@ -50,6 +50,14 @@ def is_alike(state: Any, other: Any) -> bool:
     return parts.keys() == others.keys() and all(is_alike(parts[name], others[name]) for name in parts)
 
 
+def copied(state: Any) -> Any:
+    """A copy of a state; what is not a state of tensors is returned as it is."""
+    try:
+        return rebuilt(state, iter([tensor.detach().clone() for tensor in tensors_of(state)]))
+    except CellError:
+        return state
+
+
 def on_trial(module: nn.Module) -> nn.Module:
     """A copy of a module, so that calls on trial leave no traces in it; the module itself if it can't be copied."""
     try:

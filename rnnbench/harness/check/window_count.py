@@ -42,7 +42,7 @@ class WindowVariances:
 
     @property
     def ratio(self) -> float:
-        """The variance of windows over that of pairs, for the case in the middle."""
+        """The variance of windows over that of pairs, each the median over the cases."""
         several = [case for case, results in self.results.items() if len(results) > 1]
         if not several:
             return FIRST_RATIO

@@ -229,10 +229,10 @@ class Operations:
         timed = built.timed_call()
         with timed.mode(), threads.none_left(case):
             workload, seconds = case.workload, request["window_seconds"]
-            plan, cold = Plan(**request["plan"]) if request["plan"] else None, workload.caches == "cold"
+            plan, single_calls = Plan(**request["plan"]) if request["plan"] else None, workload.waits_for_each_call
             if plan is None:
-                plan = calibrate(device, timed.call, seconds, cold=cold, single_calls=workload.waits_for_each_call)
-            warmup_windows = warm_up(device, timed.call, plan, cold=cold)
+                plan = calibrate(device, timed.call, seconds, cold=workload.is_cold, single_calls=single_calls)
+            warmup_windows = warm_up(device, timed.call, plan, cold=workload.is_cold)
         kept = replace(built, reference=built.model) if isinstance(built, Built) else built
         self._ready[case.key] = PreparedCase(kept, device, timed, padding)
         return PrepareReply(ok=True, plan=plan_fields(plan), warmup_windows=warmup_windows)
@@ -242,8 +242,9 @@ class Operations:
         workload = ready.case.workload
         self._restore(workload.device, workload.dtype, workload.threads)
         printed = self._printed_bytes()
-        ready.timed.renew(f"window {next(ready.numbers)}")  # equal for all cases of the group, so that their work is
-        cold, keeps_calls = workload.caches == "cold", workload.is_streamed
+        # The cases of a group get equal inputs, so that they do equal work.
+        ready.timed.renew(f"window {next(ready.numbers)}")
+        cold, keeps_calls = workload.is_cold, workload.is_streamed
         with ready.timed.mode(), threads.none_left(ready.case):
             reading = take_window(ready.device, ready.timed.call, plan, cold=cold, keeps_calls=keeps_calls)
         return WindowReply(

@@ -39,9 +39,9 @@ FIGURES = (
         "latency",
         figure_latency.render,
         "How long a step of a stream takes",
-        "Each row is one case: the time that half of its steps do not exceed (p50), 95%, 99% and 99.9%. The number is "
-        "the last of these that is known, and the thin line its 95% interval. What is right of a dashed line takes "
-        "longer than the period of the steps.",
+        "Each row is one case. Half of its steps take at most p50, 95% at most p95, and so on. The number is the "
+        "highest of these quantiles that is known; the thin line is its 95% interval. Steps to the right of a dashed "
+        "line take longer than the period.",
     ),
     (
         "scaling",

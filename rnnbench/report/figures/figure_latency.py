@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.latency import QUANTILES, has_streams, quantile_name
+from rnnbench.analysis.latency import QUANTILES, measured_streams, quantile_name
 from rnnbench.report.figures.canvas import beside, log_axis, look, mark, quiet, short
 from rnnbench.report.words.axes import SETTINGS, SIZES, say, several
 from rnnbench.report.words.series import Style, by_workload, styles
@@ -21,12 +21,12 @@ NUMBERS_AT = 62  # points from the axes to the end of the numbers
 
 
 def render(summary: pd.DataFrame) -> Figure | None:
-    """The figure, or None if no stream was timed."""
-    if not has_streams(summary):
-        return None
+    """The figure, or None if no quantile is known of any stream."""
     frame = by_workload(summary)
     look_of = styles(frame)
-    streams = frame[frame["task"].eq("streaming") & frame["latency_p50"].notna()].head(MAX_ROWS)
+    streams = measured_streams(frame)
+    if streams.empty or (streams := streams[streams["latency_p50"].notna()].head(MAX_ROWS)).empty:
+        return None
     varied = several(streams, (*SETTINGS, *SIZES))
     with look():
         figure = Figure(figsize=(8.6, 0.23 * (len(streams) + streams["group"].nunique()) + 1.3), layout="constrained")

@@ -1,11 +1,11 @@
-"""Table: how long the steps of a stream take: quantiles of their latency, and how many are late."""
+"""Table: quantiles of the latency of a stream's steps, and the share of late steps."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.latency import LATE, QUANTILES, has_streams, quantile_name
+from rnnbench.analysis.latency import LATE, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.series import by_workload
@@ -14,9 +14,9 @@ from rnnbench.report.words.units import MISSING, duration, duration_interval, pe
 
 def render(summary: pd.DataFrame, *, with_intervals: bool = True) -> Table | None:
     """One row for each measured stream, or None if there is none; a terminal has no room `with_intervals`."""
-    if not has_streams(summary):
+    rows = measured_streams(summary)
+    if rows.empty:
         return None
-    rows = summary[summary["task"].eq("streaming") & summary["status"].eq("measured")]
     axes = several(rows, (*SETTINGS, *SIZES))
     rows = by_workload(rows)
     periods = rows["period_seconds"].dropna().unique()
@@ -33,9 +33,9 @@ def render(summary: pd.DataFrame, *, with_intervals: bool = True) -> Table | Non
     return table(
         "latency",
         "How long a step of a stream takes",
-        "The time that half of the steps, 95%, 99% and 99.9% of them do not exceed, with its 95% interval. Each call "
-        "is one step and begins with the state that the one before it left. A quantile is missing "
-        f"({MISSING}) where fewer than ten steps are beyond it.",
+        "Half of the steps take at most p50, 95% at most p95, and so on, each with a 95% interval. Each call is one "
+        "step and starts from the state that the previous call returned. A quantile is missing "
+        f"({MISSING}) if fewer than ten steps are slower.",
         columns,
         rows,
         machine=rows[["run", "case", *axes, "cell", "implementation", "period_seconds", *values]],

@@ -96,7 +96,7 @@ def constants(summary: pd.DataFrame) -> str:
 
 
 def flushed(summary: pd.DataFrame) -> str:
-    """What every figure of a run must say whose calls all start with cold caches; empty for other runs."""
+    """The label for every figure of a run in which all calls start with cold caches; empty for other runs."""
     return "caches flushed before every call" if len(summary) and summary["caches"].eq("cold").all() else ""
 
 

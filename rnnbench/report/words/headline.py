@@ -47,7 +47,7 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     same_work = trusted[trusted["parity"] == "agrees"]
     counted = trusted if same_work.empty else same_work
     known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
-    return [*late_steps(measured), *known, *_unchecked(trusted, counted), *_suspect(compared[suspects]), *_alone(own)]
+    return [*_late_steps(measured), *known, *_unchecked(trusted, counted), *_suspect(compared[suspects]), *_alone(own)]
 
 
 def significance(summary: pd.DataFrame) -> str:
@@ -70,21 +70,21 @@ def significance(summary: pd.DataFrame) -> str:
     return f"{sentence}; {len(named):,} {shows} no difference, since the 95% interval contains 1{listed}."
 
 
-def late_steps(measured: pd.DataFrame) -> Iterable[str]:
+def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
     """How many streams had late steps, and which had most of them, if the steps have a period."""
     if "late_share" not in measured or measured["late_share"].isna().all():
         return
     frame = with_series(measured[measured["late_share"].notna()])
     worst = frame.to_dict("records")[int(frame["late_share"].to_numpy().argmax())]
     periods = " or ".join(map(duration, frame["period_seconds"].unique()))
-    punctual = int(frame["late_share"].eq(0).sum())
-    sentence = f"Of {plural(len(frame), 'stream')}, {_number(punctual)} had no step longer than {periods}"
+    without = int(frame["late_share"].eq(0).sum())
+    sentence = f"Of {plural(len(frame), 'stream')}, {_number(without)} had no step longer than {periods}"
     if not worst["late_share"]:
         yield f"{sentence}."
         return
     axes = several(frame, (*SETTINGS, *SIZES))
     where = f" ({say_all(axes, (worst[axis] for axis in axes))})" if axes else ""
-    yield f"{sentence}; most late steps had {worst['series']}{where}: {percent(worst['late_share'])}."
+    yield f"{sentence}; {worst['series']}{where} had the largest share of late steps, {percent(worst['late_share'])}."
 
 
 def _with_interval(cases: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,9 @@ ONE_PASS: tuple[Task, ...] = ("many_to_many", "many_to_one")  # whose last outpu
 def probe(built: Built) -> Readings:
     """The factor of the gradient's norm for each step back in time, of the last output by each step of the input.
 
-    Over the whole sequence: the root of the norms' ratio at the first and the last step. Missing where no gradient goes
-    back through all steps, or where it is too small or too large for its type.
+    The geometric mean over the sequence: the ratio of the norms at the first and the last step, to the power of one
+    over the steps between them. Missing if no gradient goes back through all steps, or if it is too small or too large
+    for its type.
     """
     if reason := _why_not(built):
         return Readings(missing={"gradient_factor": reason})
@@ -36,9 +37,9 @@ def _why_not(built: Built) -> str:
     if built.case.implementation in GRAPH_BACKENDS:
         return "a compiled or recorded graph has no gradient of its input; that of `loop` is the same"
     if workload.task not in ONE_PASS or workload.bidirectional or workload.lengths == "varied":
-        return "the last output has not read all steps in one direction"
+        return "it needs the task many_to_many or many_to_one, one direction and equal lengths"
     if workload.seq_len < 2:
-        return "a single step has none before it"
+        return "there is no step before a single one"
     if not built.input.is_floating_point():
         return f"the input {workload.input} has no gradient"
     return ""

@@ -31,3 +31,4 @@ def test_only_what_is_known_is_drawn(tmp_path: Path, quick: pd.DataFrame) -> Non
     assert not {"p99", "p99.9"} & set(texts)
     assert not [text for text in texts if text.startswith("period")]
     assert figure_latency.render(quick) is None
+    assert figure_latency.render(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile

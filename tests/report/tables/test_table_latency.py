@@ -35,7 +35,7 @@ def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Pa
     assert table is not None
     assert table.headers[-1] == "p99.9"
     assert {row[-1] for row in table.rows} == {"—"}
-    assert "fewer than ten steps" in table.note
+    assert "fewer than ten steps are slower" in table.note
 
 
 def test_a_terminal_has_the_values_alone(tmp_path: Path, info: RunInfo) -> None:

@@ -42,8 +42,8 @@ def test_it_is_the_factor_of_a_linear_recurrence(tmp_path: Path, factor: float, 
     ("factor", "changes", "reason"),
     [
         (0.5, {"phase": "inference"}, "inference takes no gradient"),
-        (0.5, {"seq_len": 1}, "a single step has none before it"),
-        (0.5, {"lengths": "varied"}, "the last output has not read all steps in one direction"),
+        (0.5, {"seq_len": 1}, "there is no step before a single one"),
+        (0.5, {"lengths": "varied"}, "it needs the task many_to_many or many_to_one, one direction and equal lengths"),
         (1e-60, {"dtype": "float32"}, "too small or too large"),
     ],
 )

@@ -1,0 +1,77 @@
+"""The state that a stranger's cell begins with: its own, what its first step without a state gives, or a usual one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.cells import CellError
+from rnnbench.cells.foreign.structures import copied, rebuilt, tensors_of
+
+INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
+USUAL = (1, 2)  # tensors of a state: h, or h and c
+
+
+def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
+    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones."""
+    own = list(own_first_states(cell, len(input), h))
+    yield from own
+    if own:
+        return
+    if has_default:
+        try:
+            result = cell(input.clone())
+        except Exception:  # whatever a stranger's code raises
+            result = None
+        yield copied(result)
+        if isinstance(result, tuple | list) and len(result) > 1:
+            yield copied(result[1])
+            yield copied(tuple(result[1:]))
+    count = getattr(cell, "states", None)
+    for tensors in [count] if isinstance(count, int) and count > 0 else USUAL:
+        state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
+        yield state[0] if tensors == 1 else state
+
+
+def own_first_states(cell: nn.Module, batch: int, h: Tensor) -> Iterator[Any]:
+    """The states that a cell says it begins with; raises CellError if one is not made of tensors."""
+    for name in INITIAL:
+        if callable(function := getattr(cell, name, None)):
+            try:
+                state = _given_by(function, batch)
+                if state is not None:
+                    yield _for_batch(state, batch, h)
+            except CellError as error:
+                raise CellError(f"{type(cell).__name__}.{name}: {error}") from error
+    size = getattr(cell, "state_size", None)
+    if isinstance(size, int) and not isinstance(size, bool):
+        yield h.new_zeros(batch, size)
+    elif isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
+        yield tuple(h.new_zeros(batch, width) for width in size)
+
+
+def _given_by(function: Callable[..., Any], batch: int) -> Any:
+    """The state that a function gives, with the batch size or without; None if it takes other arguments.
+
+    Raises CellError if the function fails.
+    """
+    for arguments in ((batch,), ()):
+        try:
+            return function(*arguments)
+        except TypeError:  # it takes other arguments
+            continue
+        except Exception as error:  # whatever a stranger's code raises
+            raise CellError(f"it raises {type(error).__name__}: {error}") from error
+    return None
+
+
+def _for_batch(state: Any, batch: int, h: Tensor) -> Any:
+    """A state for the whole batch, of the type of `h`; a cell may give it for one sequence."""
+
+    def fitted(tensor: Tensor) -> Tensor:
+        new = tensor.to(h.device, h.dtype if tensor.is_floating_point() else None)
+        is_of_one = new.dim() and len(new) == 1 and batch > 1
+        return new.expand(batch, *new.shape[1:]).contiguous() if is_of_one else new
+
+    return rebuilt(state, iter([fitted(tensor) for tensor in tensors_of(state)]))
