@@ -77,14 +77,16 @@ def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
     frame = with_series(measured[measured["late_share"].notna()])
     worst = frame.to_dict("records")[int(frame["late_share"].to_numpy().argmax())]
     periods = " or ".join(map(duration, frame["period_seconds"].unique()))
-    without = int(frame["late_share"].eq(0).sum())
-    sentence = f"Of {plural(len(frame), 'stream')}, {_number(without)} had no step longer than {periods}"
-    if not worst["late_share"]:
-        yield f"{sentence}."
+    late = int(frame["late_share"].gt(0).sum())
+    if not late:
+        yield f"No step of {plural(len(frame), 'stream')} took longer than {periods}."
         return
-    axes = several(frame, (*SETTINGS, *SIZES))
-    where = f" ({say_all(axes, (worst[axis] for axis in axes))})" if axes else ""
-    yield f"{sentence}; {worst['series']}{where} had the largest share of late steps, {percent(worst['late_share'])}."
+    settings = ", ".join(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))
+    most = f"{worst['series']} ({settings})" if settings else worst["series"]
+    yield (
+        f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}; {most} had the largest share of "
+        f"them, {percent(worst['late_share'])}."
+    )
 
 
 def _with_interval(cases: pd.DataFrame) -> pd.DataFrame:

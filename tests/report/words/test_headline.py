@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from rnnbench.report.words.headline import answer, counts, limit, sentences, significance, where
 from rnnbench.store.run_info import RunInfo
+from tests.report import streams
 from tests.report.conftest import (
     info_with,
     of_an_older_version,
@@ -180,3 +183,12 @@ def test_significance_counts_both_sides_and_names_the_few_that_are_open(quick: p
     quick.loc[own[:9], ["ratio_low", "ratio", "ratio_high"]] = [0.98, 1.01, 1.04]
     assert significance(quick).endswith("9 show no difference, since the 95% interval contains 1.")
     assert significance(with_one_replicate(quick)) == ""
+
+
+def test_late_steps_come_first_in_the_answer_about_streams(tmp_path: Path, info: RunInfo) -> None:
+    text = answer(streams.summary(tmp_path / "some"), info)
+    assert text.startswith("2 of 6 streams had steps longer than 1.00 ms; lstm loop (")
+    assert "caches) had the largest share of them, 1.0%. On this CPU" in text
+    text = answer(streams.summary(tmp_path / "none", period=1.0), info)
+    assert text.startswith("No step of 6 streams took longer than 1.00 s. On this CPU")
+    assert "stream" not in answer(streams.summary(tmp_path / "without", period=None), info)
