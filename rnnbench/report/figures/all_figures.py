@@ -40,8 +40,8 @@ FIGURES = (
         figure_latency.render,
         "How long a step of a stream takes",
         "Each row is one case. Half of its steps take at most p50, 95% at most p95, and so on. The number is the "
-        "highest of these quantiles that is known; the thin line is its 95% interval, which continues beyond the edge if "
-        "it reaches it. Steps to the right of a dashed line take longer than the period.",
+        "highest of these quantiles that is known; the thin line is its 95% interval, which continues beyond the "
+        "edge if it reaches it. Steps to the right of a dashed line take longer than the period.",
     ),
     (
         "scaling",
