@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from rnnbench.analysis.changes import Change, changes
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Judged, RatioName, Verdict
 from rnnbench.store.records import Measurement
 
@@ -45,6 +46,7 @@ class Finding:
     changes: tuple[Change, ...] = ()  # counts that differ
     time_verdict: Verdict | None = None  # of the time alone, without the counts
     decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
+    instructions: InstructionChange | None = None  # None: not counted
 
     @property
     def deciding(self) -> Estimate | None:
@@ -70,6 +72,12 @@ class Finding:
     def is_by_counts(self) -> bool:
         """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
         return bool(self.judged_changes) and self.time_verdict != self.verdict
+
+    @property
+    def is_by_instructions(self) -> bool:
+        """Whether only instructions give the verdict."""
+        is_more = self.instructions is not None and self.instructions.is_more
+        return self.verdict == "regressed" and is_more and not self.judged_changes and self.time_verdict != self.verdict
 
     @property
     def has_interval(self) -> bool:
@@ -229,3 +237,12 @@ def with_counts(found: Finding) -> Finding:
     elif ratios and verdict != "regressed":
         verdict = "improved"
     return replace(found, verdict=verdict)
+
+
+def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:
+    """The finding with a change of instructions, which is a verdict only if it is a `gate`.
+
+    It never overrules a time that regressed, and a case that failed has no instructions.
+    """
+    regressed = gate and change.is_more and found.verdict not in (None, "incomparable")
+    return replace(found, instructions=change, verdict="regressed" if regressed else found.verdict)

@@ -11,6 +11,7 @@ from rnnbench.cli.options import (
     CONFIRM,
     Duration,
     File,
+    OneOf,
     Percent,
     Text,
     adding,
@@ -27,10 +28,18 @@ from rnnbench.cli.typed import typed
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison
+    from rnnbench.harness.check.instructions import InstructionsMode
     from rnnbench.suites import Suite
 
 margin_option = click.option("--margin", type=Percent(), help="How much slower is too slow.  [default: the suite's]")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 3 where a case is undecided.")
+instructions_option = click.option(
+    "--instructions",
+    type=OneOf("show", "gate"),
+    is_flag=False,
+    flag_value="show",
+    help="Count instructions, too; with --instructions=gate, more of them than in the base are a regression.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case.")
 
 
@@ -46,6 +55,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @device_option
 @margin_option
 @click.option("--budget", type=Duration(), help="Time for the whole check.  [default: the suite's, or 120s]")
+@instructions_option
 @out_option
 @strict_option
 @json_option
@@ -62,6 +72,7 @@ def check(
     device: str | None,
     margin: float | None,
     budget: float | None,
+    instructions: "InstructionsMode | None",
     out: Path,
     strict: bool,
     as_json: bool,
@@ -71,10 +82,13 @@ def check(
 
     If the base is a revision that does not have SUITE yet, nothing is compared, and the check says so.
 
+    Instructions show changes that are too small for a clock. Counting them takes about a minute more than --budget.
+
     \b
     Examples:
       rnnbench check ci --base main --budget 2m
       rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
+      rnnbench check ci --base main --instructions
       rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
 
     \b
@@ -87,10 +101,12 @@ def check(
     if baseline is not None:
         if base or base_python or head_python:
             raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
+        if instructions:
+            raise click.UsageError("--instructions needs both sides at once; it can't be combined with --baseline")
         folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
     else:
         try:
-            folder, comparison = _live(chosen, base, base_python, head_python, only, device, out, yes=yes)
+            folder, comparison = _live(chosen, base, base_python, head_python, only, device, instructions, out, yes=yes)
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if strict else 0)
@@ -143,6 +159,7 @@ def _live(
     head_python: str | None,
     only: tuple[str, ...],
     device: str | None,
+    instructions: "InstructionsMode | None",
     out: Path,
     *,
     yes: bool,
@@ -166,6 +183,7 @@ def _live(
                 command=typed(),
                 on_progress=on_progress,
                 on_warning=output.tell,
+                instructions=instructions,
             )
 
 

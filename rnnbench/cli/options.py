@@ -159,6 +159,23 @@ benchmark_reference_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Go on with more than 20,000 cases.")
 
 
+class OneOf(click.ParamType[str]):
+    """One of a few words, of an option that may also stand without a value."""
+
+    name = "word"
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word; a click usage error if it is another one."""
+        if value not in self._words:
+            option = param.opts[0] if param else ""
+            words = " or ".join(f"{option}={word}" for word in self._words)
+            self.fail(f"{value!r} is not one of its values; write {words}, or put {option} last", param, ctx)
+        return str(value)
+
+
 class Percent(click.ParamType[float]):
     """A share: `2%` or `0.02`."""
 

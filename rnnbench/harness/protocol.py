@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, get_origin, get_type_hints, is_typeddict
 
+from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, DType, Failure
 
 PROTOCOL_VERSION = 8
@@ -61,6 +62,12 @@ class EnergyReply(FineReply):
 
     values: dict[str, float]
     missing: dict[str, str]  # name -> reason
+
+
+class CountReply(FineReply):
+    """The instructions of a call in each round; callgrind writes them into files, and they are 0 here."""
+
+    totals: list[int]
 
 
 class ProfileReply(FineReply):
@@ -146,6 +153,10 @@ class Building:
     def energy(self, case: Case, window_seconds: float) -> Request[EnergyReply]:
         """Measure the energy of one call of a case."""
         return Request({"op": "energy", **self._of(case), "window_seconds": window_seconds}, EnergyReply)
+
+    def count(self, case: Case, counter: CounterName) -> Request[CountReply]:
+        """Count the instructions of one call of a case."""
+        return Request({"op": "count", **self._of(case), "counter": counter}, CountReply)
 
     def profile(self, case: Case, folder: str) -> Request[ProfileReply]:
         """Find out where the time of a case goes; the worker writes traces and stacks into `folder`."""

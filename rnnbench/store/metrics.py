@@ -112,6 +112,15 @@ METRICS = (
         time_follows=True,
     ),
     Metric(
+        "instructions",
+        "instructions",
+        "count",
+        "of one call in one thread, in user space: by the kernel's counter, or by callgrind, which takes the code of "
+        "libraries for AVX2 even where the processor has AVX-512",
+        "instructions",
+        device="cpu",
+    ),
+    Metric(
         "step_macs",
         "MACs of a step",
         "count",

@@ -10,6 +10,7 @@ from typing import Any
 from rnnbench.analysis.comparison import Comparison, Finding, finding, newly_suspect, one_sided, ordered
 from rnnbench.analysis.verdict import Judged, Trial, located, share_of_look
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.check.instructions import InstructionCheck, InstructionsMode
 from rnnbench.harness.check.more_time import fewest_pairs, more_time, too_short
 from rnnbench.harness.check.own_code import refuse_equal, refuse_foreign
 from rnnbench.harness.check.paired import PairedRunner
@@ -80,14 +81,19 @@ def check(
     on_warning: Callable[[str], None] = lambda text: None,
     start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
+    instructions: InstructionsMode | None = None,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
-    `on_warning` is called with messages for the user before anything is measured. Raises UserError if `out` can't be
-    written, a side can't start or its rnnbench is too old. Raises Interrupted on Ctrl-C or SIGTERM: what was measured
-    stays, without a verdict.
+    `on_warning` is called with messages for the user before anything is measured. `instructions`: whether they are
+    counted, after the time was measured. Raises UserError if `out` can't be written, a side can't start, its rnnbench
+    is too old, or instructions are a gate and nothing counts them here. Raises Interrupted on Ctrl-C or SIGTERM: what
+    was measured stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
+    counting = InstructionCheck.of(instructions)
+    if counting.why_not:
+        on_warning(counting.why_not)
     pairs = start_pairs((base, head))
     trial = Trial(margins(settings, cases))
     with ExitStack() as stack:
@@ -115,11 +121,20 @@ def check(
                 refuse_equal(base, head, imported)
             measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
             runner.notes += runner.recorded_notes()
-    return folder, _comparison(runner, base, head, selection, trial, settings.budget_seconds)
+            seconds = runner.seconds
+            counting.count(runner, selection.groups, on_progress)
+    comparison = _comparison(runner, base, head, selection, trial, settings.budget_seconds, seconds)
+    return folder, counting.added(comparison)
 
 
 def _comparison(
-    runner: PairedRunner, base: Side, head: Side, selection: Selection, trial: Trial, budget_seconds: float
+    runner: PairedRunner,
+    base: Side,
+    head: Side,
+    selection: Selection,
+    trial: Trial,
+    budget_seconds: float,
+    seconds: float,
 ) -> Comparison:
     """The findings of a check that has ended."""
     cases, verdicts = _cases(selection.groups), trial.verdicts()
@@ -139,7 +154,7 @@ def _comparison(
         way="paired",
         findings=ordered(findings),
         notes=tuple(map(base.in_words, notes)),
-        seconds=round(runner.seconds, 1),
+        seconds=round(seconds, 1),
     )
 
 

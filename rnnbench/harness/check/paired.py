@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness.check.pairs import WorkerPairs
+from rnnbench.harness.check.sides import Side
 from rnnbench.harness.check.window_count import WindowVariances, window_count
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
+from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.coordinator.recorder import Recorder, VisitCut
 from rnnbench.harness.coordinator.visit import CaseLost, Visitor, VisitSide
 from rnnbench.harness.devices import is_shared
+from rnnbench.harness.instructions.counting import Counted, CountingQueue, count_instructions
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.instructions import CounterName
 from rnnbench.store.records import Case, Group, Measurement, Window, Workload
 from rnnbench.suite_file import Settings
 
@@ -96,6 +101,27 @@ class PairedRunner:
             for name, side in self._pairs.sides.items()
         ]
         self.notes += observe([queues] if shared else [[queue] for queue in queues], lambda: True, on_done)
+
+    def count(
+        self, groups: Sequence[Group], counter: CounterName, on_done: Callable[[int, int], None]
+    ) -> dict[str, dict[str, Counted]]:
+        """Count the instructions of every case that works, both sides at the same time; by side and by case.
+
+        The number of instructions becomes a metric of the case.
+        """
+        cases = [case for group in groups for case in group.cases if not self.failed(case)]
+        layout = self._pairs.draw_layout()
+        queues = {
+            name: CountingQueue(
+                cases, partial(_start_counting, self._pairs, side, layout), self._recorders[name].building
+            )
+            for name, side in self._pairs.sides.items()
+        }
+        counted = count_instructions(queues, counter, self._settings, on_done)
+        for name, by_case in counted.items():
+            for case in cases:
+                self._recorders[name].add_instructions(case, by_case[case.key])
+        return counted
 
     def replicate(self, groups: Sequence[Group], on_visit: Callable[[int], None] = lambda done: None) -> None:
         """Let a fresh pair visit every group once; `on_visit` gets the number of finished visits before each."""
@@ -179,6 +205,10 @@ class PairedRunner:
             ratios = self.log_ratios.setdefault(case, Ratios())
             ratios.low.append(math.log(head[case].low / base[case].low))
             ratios.mean.append(math.log(head[case].mean / base[case].mean))
+
+
+def _start_counting(pairs: WorkerPairs, side: Side, layout: int, name: str, **options: Any) -> WorkerProcess:
+    return pairs.start_one(name, side, layout, **options)
 
 
 def _visit_cost(windows: Mapping[str, Sequence[Window]], seconds: float, cases: int) -> VisitCost:

@@ -13,9 +13,9 @@ from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess
 WorkerPair = Mapping[str, WorkerProcess]  # side's name -> its worker
 
 
-def start_worker(name: str, side: Side, layout: int) -> WorkerProcess:
-    """Start a worker that runs a side's code with the side's interpreter."""
-    return WorkerProcess(name, side.python, side.paths, layout)
+def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
+    """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
+    return WorkerProcess(name, side.python, side.paths, layout, **options)
 
 
 class WorkerPairs:
@@ -25,7 +25,7 @@ class WorkerPairs:
         self,
         sides: Sequence[Side],
         *,
-        start: Callable[[str, Side, int], WorkerProcess] = start_worker,
+        start: Callable[..., WorkerProcess] = start_worker,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
@@ -58,9 +58,9 @@ class WorkerPairs:
         self.start_seconds = self.now() - started
         return hellos
 
-    def start_one(self, name: str, side: Side, layout: int) -> WorkerProcess:
+    def start_one(self, name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
         """Start a worker of one side; it does not become part of a pair."""
-        return self._start_worker(name, side, layout)
+        return self._start_worker(name, side, layout, **options)
 
     def draw_layout(self) -> int:
         """Draw a memory layout for workers of both sides."""

@@ -7,10 +7,11 @@ from typing import Any, cast
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.lanes import Stopped
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.protocol import PROTOCOL_VERSION, FailedReply, Reply, Request, is_reply
+from rnnbench.harness.protocol import PROTOCOL_VERSION, CountReply, FailedReply, Reply, Request, is_reply
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite_file import Settings
 
+COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
 PYTHONPATH = "the worker imports another rnnbench; check PYTHONPATH"
 
 
@@ -46,6 +47,8 @@ def deadline_seconds(request: Request[Reply], settings: Settings) -> float:
     """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
     if request.implementation in COMPILED:
         return max(settings.deadline_seconds, settings.compile_deadline_seconds)
+    if request.reply is CountReply:
+        return COUNTING_FACTOR * settings.deadline_seconds
     return settings.deadline_seconds
 
 

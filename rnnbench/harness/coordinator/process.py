@@ -78,6 +78,8 @@ class WorkerProcess:
         layout: int | None = None,
         variables: Mapping[str, str] | None = None,
         *,
+        under: Sequence[str] = (),
+        start_seconds: float = START_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start `python`, which imports from `paths`: the folder that contains rnnbench, and those of a user's modules.
@@ -85,9 +87,11 @@ class WorkerProcess:
         By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
         `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
         after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
-        `variables` are added to the environment.
+        `variables` are added to the environment. `under`: the start of a command that runs another one, such as
+        valgrind's; `start_seconds`: the longest time until the worker is ready.
         """
         self.name = name
+        self._start_seconds = start_seconds
         self.paused_seconds = 0.0  # during the last request, in which this process was stopped
         self.waited_seconds = 0.0  # for the reply to the last request, without pauses
         self._now = now
@@ -97,7 +101,7 @@ class WorkerProcess:
         started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
         fixed = {} if layout is None else {"PYTHONHASHSEED": str(layout)}
         # Without -P, the folder of the file that is run would come first on the import path.
-        self._command = [python, "-P", str(STARTER), json.dumps(started_with)]
+        self._command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
         self._environment = os.environ | COMPILE_ALONE | fixed | dict(variables or {})
         self._addresses = contextlib.nullcontext if layout is None else fixed_addresses
         self._start()
@@ -116,16 +120,21 @@ class WorkerProcess:
                 bufsize=0,
             )
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def wait_ready(self) -> dict[str, Any]:
         """The worker's hello; raises WorkerLost if it can't start. A worker that is killed meanwhile starts again."""
         for _ in range(MAX_STARTS - 1):
             try:
-                return self._read(START_SECONDS)
+                return self._read(self._start_seconds)
             except WorkerLost:
                 if self._stopped or self._process.returncode != -signal.SIGKILL:
                     raise
             self._start()
-        return self._read(START_SECONDS)
+        return self._read(self._start_seconds)
 
     def pin(self, cores: Sequence[int]) -> None:
         """Bind every thread of the worker to `cores`, if the system can do that."""

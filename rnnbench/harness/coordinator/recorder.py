@@ -12,6 +12,7 @@ from rnnbench.harness.protocol import UNUSABLE, Building, FailedReply, ObserveRe
 from rnnbench.harness.turns.engine import Plan, plan_fields
 from rnnbench.harness.turns.waits import Wait, clock_fault
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.instructions import InstructionCounts
 from rnnbench.store.records import Case, Failure, Measurement, Status, Window
 from rnnbench.store.schema import window_fault
 from rnnbench.suite_file import Settings
@@ -93,6 +94,13 @@ class Recorder:
         known = self.measurements[case.key]
         still_missing = {name: reason for name, reason in known.missing.items() if name not in values}
         self._record(replace(known, metrics={**known.metrics, **values}, missing={**still_missing, **missing}))
+
+    def add_instructions(self, case: Case, counted: InstructionCounts | str) -> None:
+        """Add the number of instructions of a case, or the reason why it was not counted."""
+        if isinstance(counted, str):
+            self.add_metrics(case, {}, {"instructions": counted})
+        else:
+            self.add_metrics(case, {"instructions": counted.total}, {})
 
     def prepare(self, worker: WorkerProcess, case: Case, plan: Plan | None) -> Plan | None:
         """Prepare a case, and calibrate it unless a plan is given; None if it is skipped. Raises VisitCut."""

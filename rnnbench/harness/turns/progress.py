@@ -11,3 +11,4 @@ class Progress:
     visits_done: int  # groups visited in this replicate, or cases observed
     visits: int  # total for `visits_done`
     seconds_left: float | None  # None before there is an estimate
+    is_counting: bool = False  # instructions, case by case

@@ -18,6 +18,7 @@ from rnnbench.harness.machine import torch_state
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import (
     CeilingReply,
+    CountReply,
     DeviceReply,
     EnergyReply,
     FailedReply,
@@ -29,7 +30,7 @@ from rnnbench.harness.protocol import (
 )
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, calibrate, plan_fields, take_window, warm_up
-from rnnbench.harness.worker import ceilings, energy, failure, native, threads
+from rnnbench.harness.worker import ceilings, energy, failure, instructions, native, threads
 from rnnbench.harness.worker.case_guard import CaseGuard
 from rnnbench.harness.worker.fits import check_fits
 from rnnbench.harness.worker.imported import Imported
@@ -46,7 +47,7 @@ from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import again
 from rnnbench.workloads.referee.agreement import ParityError
 
-LAST_OF_A_CASE = ("observe", "energy", "profile", "release")  # after these requests, the worker holds no case
+LAST_OF_A_CASE = ("observe", "energy", "count", "profile", "release")  # after these requests, the worker holds no case
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
 
@@ -116,6 +117,7 @@ class Operations:
             "ceiling": self._ceiling,
             "observe": self._observe,
             "energy": self._energy,
+            "count": self._count,
             "profile": self._profile,
             "prepare": self._prepare,
             "window": self._window,
@@ -194,6 +196,16 @@ class Operations:
             readings = Readings.of({"energy_joules": lambda: energy.per_call(meter, device, timed.call, plan)})
         timed.end()
         return EnergyReply(ok=True, values=readings.values, missing=readings.missing)
+
+    def _count(self, request: dict[str, Any]) -> CountReply:
+        """The instructions of one call."""
+        built = self._build(request)
+        if not isinstance(built, Built):
+            raise Skip("the phase `loading` has no model whose call could be counted")
+        timed = built.timed_call()
+        totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
+        timed.end()
+        return CountReply(ok=True, totals=totals)
 
     def _profile(self, request: dict[str, Any]) -> ProfileReply:
         """Where the time of a call goes."""

@@ -118,11 +118,15 @@ def _now_and_then(show: ShowRun) -> ShowRun:
 
 
 def _lines(console: Console) -> ShowRun:
-    shown = -1
+    shown, is_counting = -1, False
 
     def show(step: RunProgress) -> None:
-        nonlocal shown
-        if step.replicate == 0 > shown:
+        nonlocal shown, is_counting
+        if step.is_counting:
+            if not is_counting:
+                console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")
+            is_counting = True
+        elif step.replicate == 0 > shown:
             shown = 0
             console.print(f"{_stage(step, 'replicate')}: {plural(step.visits, 'case')}")
         elif step.replicate > shown and step.seconds_left is not None:
@@ -136,6 +140,8 @@ def _lines(console: Console) -> ShowRun:
 
 
 def _stage(step: RunProgress, unit: str) -> str:
+    if step.is_counting:
+        return "counting instructions"
     if step.replicate:
         return f"{unit} {step.replicate}"
     return "checking parity, counting" if unit == "replicate" else "warming up"

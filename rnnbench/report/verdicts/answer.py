@@ -78,7 +78,8 @@ def margins(comparison: Comparison) -> str:
 def told(finding: Finding) -> str:
     """A case in short: `5.1% slower (+4.2% to +6.0%)`, or its sentence if the time does not decide."""
     estimate = finding.deciding
-    if estimate is None or finding.reason or finding.is_by_counts or not math.isfinite(estimate.value):
+    is_by_counts = finding.is_by_counts or finding.is_by_instructions
+    if estimate is None or finding.reason or is_by_counts or not math.isfinite(estimate.value):
         return sentence.render(finding)
     if not (math.isfinite(estimate.lower) and math.isfinite(estimate.upper)):
         return f"{slower(estimate.value)}, {sentence.no_interval(finding)}"

@@ -4,12 +4,14 @@ import json
 import math
 from typing import Any, get_args
 
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 
 SCHEMA_VERSION = 1
+MAX_LISTED = 20  # operators, and functions, of one case
 DECIDED_BY = {"low": "ratio", "mean": "mean_ratio"}  # the key of the ratio that gave the verdict
 
 
@@ -48,11 +50,35 @@ def _finding(row: VerdictRow) -> dict[str, Any]:
         "margin": finding.margin,
         **_ratio("ratio", finding.low),
         **_ratio("mean_ratio", finding.mean),
-        "decided_by": "counts" if finding.is_by_counts else DECIDED_BY.get(finding.decided_by or ""),
+        "decided_by": _decided_by(finding),
         "replicates": finding.replicates,
         "changes": [
             {"metric": change.metric.name, "base": change.base, "head": change.head} for change in finding.changes
         ],
+        "instructions": _instructions(finding.instructions),
+    }
+
+
+def _decided_by(finding: Finding) -> str | None:
+    if finding.is_by_instructions:
+        return "instructions"
+    return "counts" if finding.is_by_counts else DECIDED_BY.get(finding.decided_by or "")
+
+
+def _instructions(change: InstructionChange | None) -> dict[str, Any] | None:
+    """What was counted, with the operators and the functions that changed most."""
+    if change is None:
+        return None
+    return {
+        "counter": change.head.counter,
+        "ratio": change.ratio,
+        "spread": change.spread,
+        "is_beyond_margin": change.is_beyond,
+        "base": change.base.total,
+        "head": change.head.total,
+        "parts": change.parts(),
+        "operators": [vars(grown) for grown in change.operators()[:MAX_LISTED]],
+        "functions": [vars(grown) for grown in change.functions()[:MAX_LISTED]],
     }
 
 

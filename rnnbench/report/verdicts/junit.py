@@ -8,6 +8,7 @@ from rnnbench.report.verdicts.answer import answer, subject
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change, change_interval
+from rnnbench.report.words.instructions import instruction_counts
 from rnnbench.report.words.units import round_percent
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
@@ -58,7 +59,7 @@ def _add_case(suite: ET.Element, comparison: Comparison, row: VerdictRow) -> Non
 
 def _message(row: VerdictRow) -> str:
     """`regressed +5.1% [+4.2%, +6.0%]: why`, or without the change of the time if counts give the verdict."""
-    time = () if row.finding.is_by_counts else (row.change, row.interval)
+    time = () if row.finding.is_by_counts or row.finding.is_by_instructions else (row.change, row.interval)
     return ": ".join(filter(None, [" ".join(filter(None, [row.verdict, *time])), row.why]))
 
 
@@ -76,6 +77,8 @@ def _details(row: VerdictRow) -> str:
         f"{count.metric.label}: {count.base} -> {count.head}{' bytes' if count.metric.unit == 'bytes' else ''}"
         for count in finding.changes
     ]
+    if finding.instructions is not None:
+        counts.append(instruction_counts(finding.instructions))
     measured = [f"margin: {round_percent(finding.margin)}", f"replicates: {finding.replicates}"] if times else []
     return "\n".join(filter(None, [finding.reason or row.why, *times, *counts, *measured]))
 

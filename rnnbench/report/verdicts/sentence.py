@@ -17,6 +17,7 @@ from rnnbench.report.words.changes import (
     relative,
     slower,
 )
+from rnnbench.report.words.instructions import instruction_change
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
@@ -31,7 +32,9 @@ def render(finding: Finding) -> str:
     counts, reason = _list(map(counted, judged)), one_line(finding.reason)
     if reason:
         return shortened("; ".join(filter(None, [counts, reason])))
-    return shortened(_clauses([counts, *_of_time(finding)]))
+    instructions = _of_instructions(finding)
+    parts = [instructions, counts] if finding.is_by_instructions else [counts, *_of_time(finding), instructions]
+    return shortened(_clauses(parts))
 
 
 def shortened(text: str) -> str:
@@ -47,10 +50,21 @@ def _of_time(finding: Finding) -> list[str]:
     return [_harmless(finding)] if finding.verdict == "unchanged" else []
 
 
+def _of_instructions(finding: Finding) -> str:
+    """The change of instructions, if it is beyond the margin or the time changed, and what the time says of it."""
+    change = finding.instructions
+    if change is None:
+        return ""
+    if not change.is_beyond:
+        return "As many instructions as before" if direction(finding) else ""
+    sees = (direction(finding) > 0) == change.is_more if direction(finding) else False
+    return f"{instruction_change(change)}{'' if sees else '; the time does not show it'}"
+
+
 def _clauses(texts: Iterable[str]) -> str:
     """The clauses that are not empty as one sentence."""
     first, *rest = [text for text in texts if text] or [""]
-    return "; ".join([first, *(f"{text[0].lower()}{text[1:]}" for text in rest)])
+    return "; ".join([first[:1].upper() + first[1:], *(f"{text[0].lower()}{text[1:]}" for text in rest)])
 
 
 def _in_the_mean(finding: Finding) -> str:

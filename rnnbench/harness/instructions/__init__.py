@@ -1,0 +1,1 @@
+"""Instructions that a call takes, counted in workers that are never timed."""

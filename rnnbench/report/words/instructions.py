@@ -1,0 +1,69 @@
+"""A change of instructions in words."""
+
+import re
+
+from rnnbench.analysis.instructions import Grown, InstructionChange
+from rnnbench.report.words.units import count, percent
+from rnnbench.store.instructions import Part
+from rnnbench.text import plural
+
+NAMED = 2  # operators or functions in one sentence
+MIN_SHARE = 0.1  # of the change, for a function to be named
+MAX_NAME_LENGTH = 60
+PARTS: dict[Part, str] = {
+    "python": "Python",
+    "dispatch": "torch's dispatch",
+    "kernels": "kernels",
+    "allocator": "the allocator",
+}
+
+
+def instruction_change(change: InstructionChange) -> str:
+    """`0.7% more instructions, in aten::add (16 calls of it instead of 15)`."""
+    size = abs(change.ratio - 1)
+    comparative = "more" if change.ratio > 1 else "fewer"
+    where = _operators(change) or _functions(change)
+    spread = f" (spread {percent(change.spread)})" if change.spread else ""
+    return f"{percent(size)} {comparative} instructions{spread}{f', {where}' if where else ''}"
+
+
+def instruction_counts(change: InstructionChange) -> str:
+    """`instructions: 24.1 M -> 24.3 M (+0.7%), of which Python +0.1%, ...`, for a place where all is listed."""
+    sign = "+" if change.ratio >= 1 else "-"
+    parts = [
+        f"{PARTS[part]} {'+' if share > 0 else '-'}{percent(abs(share))}"
+        for part, share in change.parts().items()
+        if abs(share) >= 0.0005
+    ]
+    of_which = f", of which {', '.join(parts)}" if parts else ""
+    base, head = count(change.base.total), count(change.head.total)
+    return f"instructions: {base} -> {head} ({sign}{percent(abs(change.ratio - 1))}){of_which}"
+
+
+def _operators(change: InstructionChange) -> str:
+    """The operators that are called more often, if the instructions grew, or less often if they did not."""
+    sign = 1 if change.ratio > 1 else -1
+    along = [grown for grown in change.operators() if grown.difference * sign > 0]
+    texts = [f"{grown.name} ({plural(grown.head, 'call')} of it instead of {grown.base:,})" for grown in along[:NAMED]]
+    return f"in {' and '.join(texts)}" if texts else ""
+
+
+def _functions(change: InstructionChange) -> str:
+    """The functions that grew most, where no operator is called more often."""
+    sign, size = (1 if change.ratio > 1 else -1), abs(change.ratio - 1) * change.base.total
+    along = [grown for grown in change.functions() if grown.difference * sign > MIN_SHARE * size]
+    names = [f"`{short(grown)}`" for grown in along[:NAMED]]
+    if names:
+        return f"most in {' and '.join(names)}"
+    parts = {part: share for part, share in change.parts().items() if share * sign > 0}
+    return f"most in {PARTS[max(parts, key=lambda part: abs(parts[part]))]}" if parts else ""
+
+
+def short(grown: Grown) -> str:
+    """A function's name without its arguments and the arguments of its templates."""
+    name = re.sub(r"\[clone [^\]]*\]", "", grown.name).replace("(anonymous namespace)::", "")
+    while (shorter := re.sub(r"<[^<>]*>", "", name)) != name:
+        name = shorter
+    name = name.partition("(")[0].strip()
+    name = name.rsplit(" ", 1)[-1] or grown.name
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"

@@ -1,0 +1,85 @@
+"""What was counted of one call: its instructions, function by function and part by part."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, get_args
+
+CounterName = Literal["callgrind", "perf_event"]
+Part = Literal["python", "dispatch", "kernels", "allocator"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
+C_LIBRARY = re.compile(r"libc[.-].*")
+OTHER_LIBRARIES = re.compile(r"(ld-|libstdc\+\+|libpthread|libgcc|libdl).*")
+# Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
+KERNEL_FILES = re.compile(r"\?\?\?|libmkl.*|libdnnl.*|libm[.-].*|libopenblas.*|libarm_compute.*")
+KERNELS = re.compile(
+    r"mkl_|MKL|dnnl|Sleef|[Vv]ectorized|_kernel|kernel_|gemm|gemv|cblas|cpublas|at::vec|fbgemm|xnn_|"
+    r"at::native::.*(loop|Loop|reduce|softmax)|^_{0,2}mem(cpy|move|set)"
+)
+
+
+@dataclass(frozen=True)
+class FunctionName:
+    """A function and the file of machine code that it is in; both may be unknown (`???`)."""
+
+    object: str  # the file's name without its folder: libtorch_cpu.so
+    function: str
+
+    @property
+    def part(self) -> Part:
+        """The part of a call that it belongs to, by the names; what is nothing else is dispatch."""
+        if PYTHON.fullmatch(self.object):
+            return "python"
+        if KERNEL_FILES.fullmatch(self.object) or KERNELS.search(self.function):
+            return "kernels"
+        return "allocator" if C_LIBRARY.fullmatch(self.object) else "dispatch"
+
+
+@dataclass(frozen=True)
+class InstructionCounts:
+    """Instructions of one call, counted in several rounds.
+
+    What the C library's allocator takes depends on the state of the heap: it is not part of `rounds`, since its number
+    of calls is exact and says more.
+    """
+
+    counter: CounterName
+    rounds: tuple[int, ...]  # without the allocator's; `perf_event` can't tell them apart
+    functions: Mapping[FunctionName, int] = field(default_factory=dict)  # of the round with the fewest
+    operators: Mapping[str, int] = field(default_factory=dict)  # calls of each torch operator, also by others
+    allocator_calls: int = 0
+
+    @property
+    def outside(self) -> int:
+        """Those outside of the allocator, in the round with the fewest.
+
+        Chance only adds to them: a collision in a cache of the interpreter, for example.
+        """
+        return min(self.rounds)
+
+    @property
+    def allocator(self) -> int:
+        """Those of the allocator, in the same round."""
+        return self.parts["allocator"]
+
+    @property
+    def total(self) -> int:
+        """All instructions of the call."""
+        return self.outside + self.allocator
+
+    @property
+    def spread(self) -> int:
+        """How far the median round lies above the one with the fewest."""
+        return round(median(self.rounds) - self.outside)
+
+    @property
+    def parts(self) -> dict[Part, int]:
+        """Instructions by part; all 0 if only their number was counted."""
+        counts: Counter[Part] = Counter()
+        for name, count in self.functions.items():
+            counts[name.part] += count
+        return {part: counts[part] for part in PARTS}
