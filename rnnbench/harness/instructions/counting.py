@@ -9,7 +9,6 @@ from pathlib import Path
 from rnnbench.harness.coordinator.asking import ask
 from rnnbench.harness.coordinator.lanes import together
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
-from rnnbench.harness.devices import backend
 from rnnbench.harness.instructions import callgrind
 from rnnbench.harness.instructions.dump import Dump
 from rnnbench.harness.machine import perf_event
@@ -120,8 +119,6 @@ class _QueueCounter:
     def _why_not(self, case: Case) -> str:
         if case.workload.phase in ("loading", "epoch"):
             return f"a call of the phase `{case.workload.phase}` draws from a data set and is not counted"
-        if not backend(case.workload.device).runs_host_code:
-            return f"the work of {case.workload.device} is not done by the processor's instructions"
         if self._counter == "callgrind" and case.implementation in COMPILED:
             return "torch.compile would take minutes under callgrind"
         return ""
