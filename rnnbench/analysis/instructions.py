@@ -67,12 +67,12 @@ class InstructionChange:
         """The torch operators that are called another number of times, those that changed most first."""
         return _grown(self.base.operators, self.head.operators)
 
-    def functions(self) -> list[Grown]:
-        """The functions outside of the allocator that take another number of instructions, those that grew most first.
+    def functions(self, part: Part | None = None) -> list[Grown]:
+        """The functions of a part, or of all but the allocator, that take another number, those that grew most first.
 
         Of functions with equal names in several files, all instructions are added.
         """
-        return _grown(_by_function(self.base.functions), _by_function(self.head.functions))
+        return _grown(_by_function(self.base.functions, part), _by_function(self.head.functions, part))
 
     @property
     def _each_allocation(self) -> float:
@@ -81,10 +81,10 @@ class InstructionChange:
         return (self.base.allocator + self.head.allocator) / calls if calls else 0.0
 
 
-def _by_function(functions: Mapping[FunctionName, int]) -> dict[str, int]:
+def _by_function(functions: Mapping[FunctionName, int], part: Part | None) -> dict[str, int]:
     totals: dict[str, int] = {}
     for name, count in functions.items():
-        if name.part != "allocator":
+        if name.part == part or (part is None and name.part != "allocator"):
             totals[name.function] = totals.get(name.function, 0) + count
     return totals
 

@@ -51,14 +51,15 @@ def _of_time(finding: Finding) -> list[str]:
 
 
 def _of_instructions(finding: Finding) -> str:
-    """The change of instructions, if it is beyond the margin or the time changed, and what the time says of it."""
+    """The change of instructions, if it is beyond the margin or the time changed, and whether the time agrees."""
     change = finding.instructions
     if change is None:
         return ""
     if not change.is_beyond:
-        return "As many instructions as before" if direction(finding) else ""
-    sees = (direction(finding) > 0) == change.is_more if direction(finding) else False
-    return f"{instruction_change(change)}{'' if sees else '; the time does not show it'}"
+        return "As many instructions as before: memory, caches or the clock" if direction(finding) else ""
+    agrees = direction(finding) == (1 if change.is_more else -1)
+    is_silent = finding.time_verdict is not None and not agrees and finding.verdict != "inconclusive"
+    return f"{instruction_change(change)}{'; the time does not show it' if is_silent else ''}"
 
 
 def _clauses(texts: Iterable[str]) -> str:
@@ -97,6 +98,8 @@ def _cause(finding: Finding) -> str:
         if against
         else f"No known difference in {_joined((metric.label for metric in WORK), 'or')}"
     )
+    if finding.instructions is not None:  # which are told next, and leave nothing to guess
+        return what
     return f"{what}: {'slower' if sign > 0 else 'faster'} kernels, or other code between them"
 
 

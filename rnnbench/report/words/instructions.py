@@ -9,6 +9,7 @@ from rnnbench.text import plural
 
 NAMED = 2  # operators or functions in one sentence
 MIN_SHARE = 0.1  # of the change, for a function to be named
+FUNCTIONS_TOLD: tuple[Part, ...] = ("dispatch", "kernels")  # the interpreter's say nothing about a Python program
 MAX_NAME_LENGTH = 60
 PARTS: dict[Part, str] = {
     "python": "Python",
@@ -49,14 +50,16 @@ def _operators(change: InstructionChange) -> str:
 
 
 def _functions(change: InstructionChange) -> str:
-    """The functions that grew most, where no operator is called more often."""
-    sign, size = (1 if change.ratio > 1 else -1), abs(change.ratio - 1) * change.base.total
-    along = [grown for grown in change.functions() if grown.difference * sign > MIN_SHARE * size]
-    names = [f"`{short(grown)}`" for grown in along[:NAMED]]
-    if names:
-        return f"most in {' and '.join(names)}"
+    """The part that grew most, and in torch's own code the functions, where no operator is called more often."""
+    sign = 1 if change.ratio > 1 else -1
     parts = {part: share for part, share in change.parts().items() if share * sign > 0}
-    return f"most in {PARTS[max(parts, key=lambda part: abs(parts[part]))]}" if parts else ""
+    if not parts:
+        return ""
+    most = max(parts, key=lambda part: abs(parts[part]))
+    size = abs(parts[most]) * change.base.total
+    along = [grown for grown in change.functions(most) if grown.difference * sign > MIN_SHARE * size]
+    names = [f"`{short(grown)}`" for grown in along[:NAMED]] if most in FUNCTIONS_TOLD else []
+    return f"most in {PARTS[most]}" + (f" ({', '.join(names)})" if names else "")
 
 
 def short(grown: Grown) -> str:
