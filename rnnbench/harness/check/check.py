@@ -82,27 +82,60 @@ def check(
     start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
     start_runner: Callable[..., PairedRunner] = PairedRunner,
     instructions: InstructionsMode | None = None,
+    share: float = 1.0,
 ) -> tuple[Path, Comparison]:
     """Measure both sides into a new folder below `out`, and judge them.
 
     `on_warning` is called with messages for the user before anything is measured. `instructions`: whether they are
-    counted, after the time was measured. Raises UserError if `out` can't be written, a side can't start, its rnnbench
-    is too old, or instructions are a gate and nothing counts them here. Raises Interrupted on Ctrl-C or SIGTERM: what
-    was measured stays, without a verdict.
+    counted, after the time was measured; `share`: of the error rate, for one of several checks. Raises UserError if
+    `out` can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts
+    them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     settings, cases = head.suite.content.check, _cases(selection.groups)
     counting = InstructionCheck.of(instructions)
     if counting.why_not:
         on_warning(counting.why_not)
-    pairs = start_pairs((base, head))
     trial = Trial(margins(settings, cases))
+
+    def started(pairs: WorkerPairs) -> Path:
+        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, settings.budget_seconds):
+            on_warning(warning)
+        return dated_folder(out, f"{head.suite.name}-check")
+
+    with observed(
+        base, head, selection.groups, started, command, on_progress, start_pairs=start_pairs, start_runner=start_runner
+    ) as (runner, folder):
+        measure(runner, selection.groups, trial, settings.budget_seconds, on_progress, share=share)
+        runner.notes += runner.recorded_notes()
+        seconds = runner.seconds
+        counting.count(runner, selection.groups, on_progress)
+    comparison = _comparison(runner, base, head, selection, trial, settings.budget_seconds, seconds)
+    return folder, counting.added(comparison)
+
+
+@contextmanager
+def observed(
+    base: Side,
+    head: Side,
+    groups: Sequence[Group],
+    make_folder: Callable[[WorkerPairs], Path],
+    command: str,
+    on_progress: Callable[[Progress], None],
+    *,
+    start_pairs: Callable[[Sequence[Side]], WorkerPairs] = WorkerPairs,
+    start_runner: Callable[..., PairedRunner] = PairedRunner,
+) -> Iterator[tuple[PairedRunner, Path]]:
+    """A runner that has observed every case on both sides, and the folder that keeps what it measures.
+
+    `make_folder` is called when both sides have started. Raises UserError if a side can't start, its rnnbench is too
+    old or it imports another side's code; Interrupted on Ctrl-C or SIGTERM, also for what happens in the context.
+    """
+    cases, pairs = _cases(groups), start_pairs((base, head))
     with ExitStack() as stack:
         stack.enter_context(compiler_cache())
         stack.callback(pairs.close)
         hellos = pairs.start()
-        if warning := too_short(pairs, head.suite.settings, len(cases), MIN_PAIRS, settings.budget_seconds):
-            on_warning(warning)
-        folder = dated_folder(out, f"{head.suite.name}-check")
+        folder = make_folder(pairs)
         with _faults_in_words(folder):
             for side in (base, head):
                 (folder / side.name).mkdir()
@@ -114,17 +147,12 @@ def check(
             }
             runner = start_runner(pairs, runs, cases, head.suite.settings)
             runner.notes += _notes(head.suite.settings, hellos.values())
-            runner.observe(selection.groups, lambda done, total: on_progress(Progress(0, done, total, None)))
+            runner.observe(groups, lambda done, total: on_progress(Progress(0, done, total, None)))
             imported = {side.name: runner.imported(side.name) for side in (base, head)}
             refuse_foreign(base, head, imported)
             if not all(runner.failed(case) for case in cases):
                 refuse_equal(base, head, imported)
-            measure(runner, selection.groups, trial, settings.budget_seconds, on_progress)
-            runner.notes += runner.recorded_notes()
-            seconds = runner.seconds
-            counting.count(runner, selection.groups, on_progress)
-    comparison = _comparison(runner, base, head, selection, trial, settings.budget_seconds, seconds)
-    return folder, counting.added(comparison)
+            yield runner, folder
 
 
 def _comparison(
@@ -164,8 +192,10 @@ def measure(
     trial: Trial,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
+    *,
+    share: float = 1.0,
 ) -> None:
-    """Add pairs until each observed case is decided or the budget is spent.
+    """Add pairs until each observed case is decided or the budget is spent; `share`: of the error rate.
 
     The looks come at 4, 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of the
     error rate on almost the same data again.
@@ -187,7 +217,7 @@ def measure(
         # Decided cases are included: they still show how noisy cases are.
         low = located({case: ratios.low for case, ratios in runner.log_ratios.items()})
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()})
-        spent = share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
+        spent = share * share_of_look(looks) if runner.replicates >= MIN_PAIRS else 0.0
         for case in _cases(groups):
             trial.look(case.key, low[case.key], mean[case.key], spent)
         groups = _without(groups, trial.decided())

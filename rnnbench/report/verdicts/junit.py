@@ -5,10 +5,10 @@ from xml.etree import ElementTree as ET
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts.answer import answer, subject
+from rnnbench.report.verdicts.instructions import instruction_counts
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change, change_interval
-from rnnbench.report.words.instructions import instruction_counts
 from rnnbench.report.words.units import round_percent
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0

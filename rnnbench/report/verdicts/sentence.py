@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
+from rnnbench.report.verdicts.instructions import instruction_change
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.changes import (
     IN_THE_MEAN,
@@ -17,7 +18,6 @@ from rnnbench.report.words.changes import (
     relative,
     slower,
 )
-from rnnbench.report.words.instructions import instruction_change
 from rnnbench.store.metrics import METRICS
 
 WORK = [metric for metric in METRICS if metric.time_follows]
@@ -65,7 +65,7 @@ def _of_instructions(finding: Finding) -> str:
 def _clauses(texts: Iterable[str]) -> str:
     """The clauses that are not empty as one sentence."""
     first, *rest = [text for text in texts if text] or [""]
-    return "; ".join([first[:1].upper() + first[1:], *(f"{text[0].lower()}{text[1:]}" for text in rest)])
+    return "; ".join([first, *(f"{text[0].lower()}{text[1:]}" for text in rest)])
 
 
 def _in_the_mean(finding: Finding) -> str:
