@@ -28,6 +28,7 @@ ALLOWED = {
     "harness/coordinator": {"turns", "devices", "machine"},
     "harness/instructions": {"coordinator", "turns", "devices", "machine"},
     "harness/check": {"instructions", "coordinator", "turns", "devices", "machine"},
+    "harness/bisect": {"check", "instructions", "coordinator", "turns", "devices", "machine"},
     "harness/doctor": {"instructions", "coordinator", "turns", "devices", "machine"},
     "harness/slurm": {"coordinator", "turns", "devices", "machine"},
     "report/words": set(),

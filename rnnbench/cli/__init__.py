@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from rnnbench.cli import output
+from rnnbench.cli.bisect import bisect
 from rnnbench.cli.check import check, compare
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
@@ -97,5 +98,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-for command in (run, report, compare, check, profile, fastest, export, list_, new_cell, doctor):
+for command in (run, report, compare, check, bisect, profile, fastest, export, list_, new_cell, doctor):
     cli.add_command(command)

@@ -112,6 +112,56 @@ def sides(
         yield base_side, head
 
 
+def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str) -> Side:
+    """A commit in a temporary worktree, with the given suite's file in place of its own; the stack removes it.
+
+    Raises UserError if the suite is not in a repository, git makes no worktree or its rnnbench is too old.
+    """
+    top = repository_of(suite)
+    within = path_in_repository(suite, top)
+    package = stack.enter_context(_package_alone())
+    tree = stack.enter_context(git.worktree(top, commit, commit[:7]))
+    file = tree / within
+    if not file.parent.resolve().is_relative_to(tree.resolve()):
+        raise UserError(f"{commit[:7]}: {within.parent} is a link out of the repository; the suite can't be put there")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    shutil.copyfile(suite.file, file)
+    side = Side(
+        name=name,
+        about=commit[:7],
+        suite=replace(suite, file=file),
+        commit=commit,
+        tree=tree,
+        revision=commit[:7],
+        empty_submodules=tuple(submodules.fill(top, commit, tree)),
+    )
+    with side.errors_in_words():
+        return replace(side, paths=_paths(tree, package))
+
+
+def repository_of(suite: suites.Suite) -> Path:
+    """The top folder of the repository whose code a suite measures; raises UserError if there is none."""
+    top = _repository(suite)
+    if top is None:
+        where = Path.cwd() if suites.is_shipped(suite.file) else suite.file.parent.resolve()
+        raise UserError(
+            f"{where} is in no git repository" if shutil.which("git") else "git is not installed, or not on PATH"
+        )
+    return top
+
+
+def path_in_repository(suite: suites.Suite, top: Path) -> Path:
+    """The path of a suite in its repository; raises UserError if it measures nothing of the repository."""
+    within = _within(suite, top)
+    if within is None:
+        raise UserError(
+            f"{suite.name} measures rnnbench's own cells, which {top} does not hold; "
+            "give a suite that lies in the repository"
+        )
+    return within
+
+
 def _repository(suite: suites.Suite) -> Path | None:
     """The repository whose code is under test: the suite's own, or the current folder's for a shipped suite."""
     return git.top(Path() if suites.is_shipped(suite.file) else suite.file.parent)

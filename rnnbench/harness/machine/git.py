@@ -54,13 +54,32 @@ def top(folder: Path) -> Path | None:
     raise UserError(f"{folder}: git refuses to work in this repository: {message}")
 
 
-def commit(repository: Path, revision: str) -> str:
-    """The commit that a revision names; raises UserError if there is no such revision."""
+def commit(repository: Path, revision: str, name: str = "base") -> str:
+    """The commit that a revision names; raises UserError if there is no such revision, and calls it `name`."""
     sha = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if sha is None:
         hint = "; fetch the whole history (a shallow clone has only its tip)" if _is_shallow(repository) else ""
-        raise UserError(f"base {revision}: neither a folder nor a revision of {repository}{hint}")
+        what = "neither a folder nor a revision" if name == "base" else "no revision"
+        raise UserError(f"{name} {revision}: {what} of {repository}{hint}")
     return sha
+
+
+def is_ancestor(repository: Path, old: str, new: str) -> bool:
+    """Whether a commit comes before another, or is the same."""
+    return run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0
+
+
+def merge_base(repository: Path, one: str, other: str) -> str | None:
+    """The last common commit of two; None if they have none."""
+    return _ask(repository, "merge-base", one, other)
+
+
+def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
+    """The lines of `git log`, one for each commit; raises UserError with git's message."""
+    done = run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
+    if done.returncode:
+        raise UserError(f"{repository}: git can't list commits: {_message(done)}")
+    return [line for line in done.stdout.decode(errors="replace").split("\0") if line]
 
 
 @contextmanager

@@ -1,0 +1,108 @@
+"""`rnnbench bisect`: which commit made it slower?"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli import output
+from rnnbench.cli.options import (
+    CONFIRM,
+    Duration,
+    File,
+    Text,
+    adding,
+    device_option,
+    only_option,
+    out_option,
+    read_suite,
+    suite_argument,
+    yes_option,
+)
+from rnnbench.cli.typed import typed
+
+if TYPE_CHECKING:
+    from rnnbench.analysis.bisection import Bisection
+
+UNDECIDED = 3
+
+
+@click.command(short_help="Which commit made SUITE slower?")
+@suite_argument
+@click.option("--good", required=True, type=Text(), metavar="REV", help="A revision that was still fast.")
+@click.option("--bad", default="HEAD", show_default=True, type=Text(), metavar="REV", help="A later one that is slow.")
+@only_option
+@device_option
+@click.option("--budget", type=Duration(), default=900.0, help="Time for the whole search.  [default: 15m]")
+@click.option("--resume", type=File(), metavar="FOLDER", help="Go on with an interrupted search.")
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+@yes_option
+@click.pass_context
+def bisect(
+    context: click.Context,
+    suite: str,
+    good: str,
+    bad: str,
+    only: tuple[str, ...],
+    device: str | None,
+    budget: float,
+    resume: Path | None,
+    out: Path,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
+
+    Compares both ends first. Then it follows the counts of operator calls, allocations and multiply-accumulates, which
+    are exact, where they see the change, and the time where they do not. Each commit that it names was compared with
+    its parent anew. The suite's file as it is now is used for every commit.
+
+    \b
+    Examples:
+      rnnbench bisect ci --good v1.0
+      rnnbench bisect mine.toml --good HEAD~40 --only 'cell=gru phase=inference'
+
+    \b
+    Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
+    bad is not slower than good, 3 something stays open.
+    """
+    from rnnbench.expressions import parse_only
+    from rnnbench.harness.bisect.bisect import bisect as search
+    from rnnbench.report.verdicts import bisection_json
+    from rnnbench.store.writing import replace
+    from rnnbench.suites import TooManyCases
+    from rnnbench.text import encoded, rounded_up
+
+    chosen = read_suite(suite)
+    with adding(CONFIRM, TooManyCases):
+        folder, answer = search(
+            chosen,
+            good,
+            bad,
+            parse_only(only, "--only", arguments=chosen.arguments),
+            device,
+            out=out,
+            resume=resume,
+            budget_seconds=budget,
+            any_number=yes,
+            command=typed(),
+            on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
+            now=time.monotonic,
+        )
+    try:
+        replace(folder / "bisect.json", encoded(bisection_json.render(answer)))
+    finally:  # if the file can't be written, the answer is shown before the error
+        _tell(answer, folder, as_json=as_json)
+    context.exit(0 if answer.is_complete else UNDECIDED)
+
+
+def _tell(answer: "Bisection", folder: Path, *, as_json: bool) -> None:
+    from rnnbench.report.verdicts import bisection, bisection_json
+
+    if as_json:
+        output.write(bisection_json.render(answer).encode())
+    else:
+        output.say(bisection.render(answer))
+    output.say_path(folder, err=as_json)

@@ -1,0 +1,154 @@
+"""A bisection from start to end."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rnnbench.analysis.bisection import Bisection, Commit
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect.journal import Journal
+from rnnbench.harness.bisect.laboratory import Ask, BudgetSpent, Laboratory
+from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.harness.check.check import NOT_OF_THE_CODE
+from rnnbench.harness.check.sides import path_in_repository, repository_of
+from rnnbench.harness.machine import git
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.store.folder import dated_folder
+from rnnbench.store.records import Group
+from rnnbench.suites import MAX_CASES, Suite
+from rnnbench.text import plural
+
+NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
+
+
+def bisect(
+    suite: Suite,
+    good: str,
+    bad: str,
+    only: Mapping[str, Sequence[str]],
+    device: str | None,
+    *,
+    out: Path,
+    resume: Path | None,
+    budget_seconds: float,
+    any_number: bool,
+    command: str,
+    on_step: Callable[[str, float], None] = lambda words, left: None,
+    on_progress: Callable[[Progress], None] = lambda step: None,
+    now: Callable[[], float] = time.monotonic,
+) -> tuple[Path, Bisection]:
+    """Find the commits between two revisions that made cases of a suite slower; returns the folder and the answer.
+
+    The suite's file as it is now is used for every commit. `resume`: the folder of an interrupted bisection, which goes
+    on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
+    can't be written; Interrupted on Ctrl-C or SIGTERM.
+    """
+    repository = repository_of(suite)
+    path_in_repository(suite, repository)
+    first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
+    path = history.path(repository, first, last)
+    groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
+    cases = {case.key: case for group in groups for case in group.cases}
+    question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
+    folder = resume or dated_folder(out, f"{suite.name}-bisect")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give that of an interrupted bisection")
+    journal = Journal(folder, question)
+    lab = Laboratory(
+        suite,
+        groups,
+        folder,
+        journal,
+        command=command,
+        budget_seconds=budget_seconds,
+        now=now,
+        on_step=on_step,
+        on_progress=on_progress,
+    )
+    answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()))
+    if (state := git.state(repository)) and state["dirty"]:
+        answer = answer.noting("uncommitted changes are not measured; only the suite's file is used as it is now")
+    try:
+        return folder, _answered(answer, lab, suite, repository, path, groups, budget_seconds)
+    except KeyboardInterrupt:
+        raise Interrupted(f"--resume {folder} goes on") from None
+    except Interrupted:
+        raise Interrupted(f"--resume {folder} goes on") from None
+    except OSError as fault:
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; --resume goes on with what is there") from None
+    finally:
+        journal.close()
+
+
+def _answered(
+    answer: Bisection,
+    lab: Laboratory,
+    suite: Suite,
+    repository: Path,
+    path: Sequence[Commit],
+    groups: Sequence[Group],
+    budget_seconds: float,
+) -> Bisection:
+    cases = {case.key: case for group in groups for case in group.cases}
+    ask = Ask("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
+    try:
+        answer = replace(answer, total=lab.compare(path[0], path[-1], list(cases), ask))
+    except BudgetSpent:
+        raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
+    keys = focus(answer.total, cases)
+    if not keys:
+        raise UserError(_not_slower(answer))
+    if not any(answer.total[key].verdict == "regressed" for key in keys):
+        answer = answer.noting("the time of good and bad does not decide; the search follows their counts")
+    search = Search(
+        lab,
+        repository,
+        path,
+        answer.total,
+        keys,
+        {key: case.cell for key, case in cases.items()},
+        suite.content.check.margin,
+    )
+    try:
+        search.run()
+    except BudgetSpent:
+        answer = answer.noting(f"the budget of {budget_seconds:g} s was spent; a larger one and --resume go on")
+    if search.causes and not any(cause.is_confirmed for cause in search.causes):
+        answer = answer.noting(NOTHING_CONFIRMED)
+    order = {commit.sha: place for place, commit in enumerate(path)}
+    causes = sorted(search.causes, key=lambda cause: order.get((cause.merged_by or cause.commit).sha, 0))
+    return replace(
+        answer,
+        causes=tuple(causes),
+        skipped=dict(lab.skipped),
+        unexplained=search.unexplained,
+        suspects=search.suspects,
+        seconds=round(lab.seconds, 1),
+    )
+
+
+def _not_slower(answer: Bisection) -> str:
+    """Why there is nothing to search for."""
+    verdicts = [change.verdict for change in answer.total.values()]
+    undecided, failed = verdicts.count("inconclusive"), verdicts.count(None)
+    text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(verdicts), 'case')}"
+    text += f" regressed, {verdicts.count('unchanged')} are unchanged"
+    if undecided:
+        text += f", {undecided} are not decided (a larger --budget, or fewer cases by --only, may decide them)"
+    if failed:
+        reason = next((change.reason for change in answer.total.values() if change.reason), "")
+        text += f", {failed} were not compared{f': {reason}' if reason else ''}"
+    return text
+
+
+def _of_the_code(groups: Sequence[Group]) -> list[Group]:
+    """The groups without the cases that a commit can't change; raises UserError if none is left."""
+    kept = [
+        replace(group, cases=tuple(case for case in group.cases if case.implementation not in NOT_OF_THE_CODE))
+        for group in groups
+    ]
+    if not any(group.cases for group in kept):
+        raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
+    return [group for group in kept if group.cases]

@@ -1,0 +1,49 @@
+"""What a bisection has measured, kept line by line, so that an interrupted one can go on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.store import jsonlines
+
+FILE = "bisect.jsonl"
+
+
+class Journal:
+    """Results by what was measured; those of an earlier part are read at the start."""
+
+    def __init__(self, folder: Path, question: Mapping[str, Any]) -> None:
+        """`question`: what is searched for; raises UserError if the folder holds the journal of another question."""
+        self._file = folder / FILE
+        self._results: dict[str, Any] = {}
+        self.seconds = 0.0  # that earlier parts took
+        lines = list(jsonlines.read(self._file)) if self._file.exists() else []
+        if lines and lines[0] != {"question": question}:
+            asked = ", ".join(
+                f"{name} {value}"
+                for name, value in lines[0].get("question", {}).items()
+                if question.get(name) != value and isinstance(value, str)
+            )
+            raise UserError(f"{folder}: it holds another bisection ({asked}); give the same revisions and options")
+        for line in lines[1:]:
+            self._results[line["measured"]] = line["result"]
+            self.seconds = line["seconds"]
+        self._appender = jsonlines.Appender(self._file)
+        if not lines:
+            self._appender.append({"question": dict(question)})
+
+    def __contains__(self, measured: str) -> bool:
+        return measured in self._results
+
+    def __getitem__(self, measured: str) -> Any:
+        return self._results[measured]
+
+    def add(self, measured: str, result: Any, seconds: float) -> None:
+        """Keep a result; `seconds`: that the whole bisection has taken."""
+        self._results[measured] = result
+        self._appender.append({"measured": measured, "seconds": round(seconds, 1), "result": result})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._appender.close()

@@ -1,0 +1,216 @@
+"""Find the commits that made cases slower: by counts where they see the change, else by time.
+
+Counts are exact, so the commits at which they grow are found by dividing the path again and again. Time is noisy: see
+`rnnbench.analysis.bisection.noisy_search`. Either way, a commit is named only after it was compared with its parent
+anew. Each of these comparisons gets a share of one error rate, and all shares together are at most 1: so all names
+together are wrong at most as often as one check is.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rnnbench.analysis.bisection import CaseChange, Cause, Commit
+from rnnbench.analysis.bisection.noisy_search import SURE, NoisySearch
+from rnnbench.analysis.verdict import share_of_look
+from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect.laboratory import Ask, Counts, Laboratory, grown, log_of
+from rnnbench.store.records import Case
+
+MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
+MAX_CASES = 8
+MARGIN_SHARE = 1 / 3  # of the slowdown that is looked for: a commit with less is not its cause
+MIN_MARGIN = 0.001
+PAIRS = 4  # of workers, for one set of scores
+MAX_SCORES = 24  # sets of scores in one search
+MAX_TIME_CAUSES = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """A commit and the one before it that runs."""
+
+    before: Commit
+    commit: Commit
+    place: int  # of the commit, or of the merge that brought it, on the path from good to bad
+    untested: tuple[Commit, ...] = ()
+    merged_by: Commit | None = None
+
+
+def focus(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:
+    """The keys of the cases to search for: of each cell, those that are slower most clearly.
+
+    If the time shows no slower case, those that are not decided and do more.
+    """
+    slow = [key for key, change in total.items() if change.verdict == "regressed"]
+    slow = slow or [key for key, change in total.items() if change.verdict == "inconclusive" and change.does_more]
+    chosen: list[str] = []
+    of_cell: dict[str, int] = {}
+    for key in sorted(slow, key=lambda key: -_lower(total[key])):
+        cell = cases[key].cell
+        if of_cell.get(cell, 0) < MAX_CASES_OF_A_CELL and len(chosen) < MAX_CASES:
+            of_cell[cell] = of_cell.get(cell, 0) + 1
+            chosen.append(key)
+    return chosen
+
+
+def _lower(change: CaseChange) -> float:
+    lower = change.ratio.lower if change.ratio else math.nan
+    return lower if math.isfinite(lower) else 0.0
+
+
+@dataclass
+class Search:
+    """One search; `causes`, `unexplained` and `suspects` hold what is known so far, also after BudgetSpent."""
+
+    lab: Laboratory
+    repository: Path
+    path: Sequence[Commit]  # from good to bad
+    total: Mapping[str, CaseChange]  # from good to bad
+    keys: Sequence[str]  # of the cases to search for
+    cells: Mapping[str, str]  # case's key -> its cell
+    margin: float  # what is left of a slowdown is told if it is beyond this
+    causes: list[Cause] = field(default_factory=list)
+    suspects: tuple[Commit, ...] = ()
+    _places: list[int] = field(default_factory=list)  # of the causes
+    _comparisons: int = 0
+
+    def run(self) -> None:
+        """Search until every slowdown is explained or nothing more can be found; raises BudgetSpent."""
+        steps = self._steps_of_counts(self.path)
+        for step in steps:
+            self._add(step, self._expected(len(steps)), "counts")
+        for _ in range(MAX_TIME_CAUSES):
+            expected = self._unexplained()
+            if not expected:
+                return
+            cell = self.cells[max(expected, key=lambda key: expected[key])]
+            expected = {key: log for key, log in expected.items() if self.cells[key] == cell}
+            found = self._step_of_time(self.path, expected)
+            if found is None or not self._add(found, expected, "time"):
+                return
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The cases that are slower by more than the causes say."""
+        return tuple(self._unexplained())
+
+    def _expected(self, steps: int) -> dict[str, float]:
+        """The logarithm of each case's slowdown at one of several steps that share it."""
+        return {key: log_of(self.total[key]) / steps for key in self.keys}
+
+    def _unexplained(self) -> dict[str, float]:
+        """The logarithm of what is left of each case's slowdown, if it is beyond the margin and the errors."""
+        left = {}
+        for key in self.keys:
+            parts = [cause.cases[key] for cause in self.causes if key in cause.cases]
+            rest = log_of(self.total[key]) - sum(map(log_of, parts))
+            error = math.hypot(*map(_half, [self.total[key], *parts]))
+            if rest - error > math.log1p(self.margin):
+                left[key] = rest
+        return left
+
+    def _steps_of_counts(self, path: Sequence[Commit], place: int | None = None) -> list[Step]:
+        """The steps of a path at which the counts of a case grow; `place`: of its merge, if it is a branch."""
+        if self._counts(path[0]) is None or self._counts(path[-1]) is None:
+            return []
+        steps = []
+        for low, high in self._divided(path, 0, len(path) - 1):
+            step = Step(path[low], path[high], high if place is None else place, tuple(path[low + 1 : high]))
+            steps += self._within_merge(step) or [step]
+        return steps
+
+    def _divided(self, path: Sequence[Commit], low: int, high: int) -> list[tuple[int, int]]:
+        """The neighbours that run and between which the counts of a case grow."""
+        before, after = self._known_counts(path[low]), self._known_counts(path[high])
+        differing = grown(before, after)
+        if not differing:
+            return []
+        middle = (low + high) / 2
+        for index in sorted(range(low + 1, high), key=lambda index: abs(index - middle)):
+            if self._counts(path[index]) is not None:
+                return self._divided(path, low, index) + self._divided(path, index, high)
+        return [(low, high)] if any(change.does_more for change in differing.values()) else []
+
+    def _within_merge(self, step: Step) -> list[Step]:
+        """The steps on the branches that a merge brought; none if the step is no merge or they show nothing."""
+        if step.untested or len(step.commit.parents) < 2:
+            return []
+        found = []
+        for branch in history.branches(self.repository, step.before, step.commit):
+            merged_by = step.merged_by or step.commit
+            found += [replace(inner, merged_by=merged_by) for inner in self._steps_of_counts(branch, step.place)]
+        return found
+
+    def _step_of_time(self, path: Sequence[Commit], expected: Mapping[str, float]) -> Step | None:
+        """The step at which these cases get slower, by time; None if it is not sure, and `suspects` has the range."""
+        good, bad = path[0], path[-1]
+        attempts = iter(range(MAX_SCORES))
+        search = NoisySearch(len(path) - 1, self._scores(good, bad, len(path) - 1, expected, next(attempts)))
+        for attempt in attempts:
+            place = search.next_place()
+            if place is None:
+                break
+            if self._counts(path[place]) is None:
+                search.left_out.add(place)
+                continue
+            search.add(place, self._scores(good, path[place], place, expected, attempt))
+            if search.is_mixed(place):  # there is a cause on either side: find the first one first
+                mean = sum(search.scores[place]) / len(search.scores[place])
+                return self._step_of_time(path[: place + 1], {key: mean * log for key, log in expected.items()})
+        low = max((place for place in range(search.best) if place not in search.left_out), default=0)
+        high = min(place for place in range(search.best, len(path)) if place not in search.left_out)
+        if float(search.probabilities[low:high].sum()) < SURE:
+            self.suspects = tuple(path[place] for place in search.likely)
+            return None
+        return Step(path[low], path[high], high, tuple(path[low + 1 : high]))
+
+    def _scores(
+        self, good: Commit, commit: Commit, place: int, expected: Mapping[str, float], attempt: int
+    ) -> list[float]:
+        """Scores of a commit without what the known causes up to it explain."""
+        weight = sum(log**2 for log in expected.values())
+        known = sum(
+            expected[key] * log_of(cause.cases[key])
+            for cause, where in zip(self.causes, self._places, strict=True)
+            for key in expected
+            if where <= place and key in cause.cases
+        )
+        return [score - known / weight for score in self.lab.scores(good, commit, expected, PAIRS, attempt)]
+
+    def _add(self, step: Step, expected: Mapping[str, float], witness: str) -> bool:
+        """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""
+        cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
+        if witness == "counts":
+            before, after = self._known_counts(step.before), self._known_counts(step.commit)
+            cases = {key: change for key, change in grown(before, after).items() if change.does_more}
+        cause = Cause(step.commit, step.before, cases, False, witness, step.merged_by, step.untested)
+        self.causes.append(cause)  # also if the budget ends now
+        self._places.append(step.place)
+        self._comparisons += 1
+        slowest = min((expected[key] for key in cases), default=0.0)
+        margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
+        ask = Ask(f"parent {witness}", margin, share_of_look(self._comparisons))
+        compared = self.lab.compare(step.before, step.commit, list(cases), ask)
+        confirmed = any(change.verdict == "regressed" for change in compared.values())
+        self.causes[-1] = replace(cause, cases=compared, is_confirmed=confirmed)
+        return confirmed
+
+    def _counts(self, commit: Commit) -> Counts | None:
+        return self.lab.counts(commit, self.keys)
+
+    def _known_counts(self, commit: Commit) -> Counts:
+        """The counts of a commit that runs."""
+        counts = self._counts(commit)
+        if counts is None:
+            raise ValueError(f"{commit.short} does not run")
+        return counts
+
+
+def _half(change: CaseChange) -> float:
+    """Half the width of the interval of a case's logarithm; 0 if it is not known."""
+    ratio = change.ratio
+    if ratio is None or not (math.isfinite(ratio.lower) and math.isfinite(ratio.upper) and ratio.lower > 0):
+        return 0.0
+    return (math.log(ratio.upper) - math.log(ratio.lower)) / 2
