@@ -123,8 +123,8 @@ def _answered(
         answer,
         causes=tuple(causes),
         skipped=dict(lab.skipped),
-        unexplained=search.unexplained,
-        suspects=search.suspects,
+        unexplained=tuple(search.unexplained),
+        suspects=tuple(search.suspects),
         seconds=round(lab.seconds, 1),
     )
 

@@ -26,6 +26,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suites import Suite
+from rnnbench.text import plural
 
 Counts = Mapping[str, Mapping[str, Any]]  # case's key -> its metrics
 LAYOUT = 0  # of workers that only count
@@ -90,7 +91,7 @@ class Laboratory:
 
     def compare(self, base: Commit, head: Commit, keys: Sequence[str], ask: Ask) -> dict[str, CaseChange]:
         """How each of these cases differs from base to head, judged as `rnnbench check` does."""
-        words = f"comparing {head.short} with {base.short}: {len(keys)} cases"
+        words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
         kept = self._kept(
             f"compare {base.sha} {head.sha} {ask.purpose}", words, lambda: self._compare(base, head, keys, ask)
         )

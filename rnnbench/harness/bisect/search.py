@@ -8,7 +8,7 @@ together are wrong at most as often as one check is.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnnbench.analysis.bisection import CaseChange, Cause, Commit
@@ -24,7 +24,7 @@ MARGIN_SHARE = 1 / 3  # of the slowdown that is looked for: a commit with less i
 MIN_MARGIN = 0.001
 PAIRS = 4  # of workers, for one set of scores
 MAX_SCORES = 24  # sets of scores in one search
-MAX_TIME_CAUSES = 5
+REST_SECONDS = 30.0  # for the question whether something is left beside the causes found
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Step:
 
     before: Commit
     commit: Commit
-    place: int  # of the commit, or of the merge that brought it, on the path from good to bad
+    low: int  # place of the one before on the path from good to bad; of a branch, of the one before its merge
+    high: int  # place of the commit, or of the merge that brought it
     untested: tuple[Commit, ...] = ()
     merged_by: Commit | None = None
 
@@ -62,7 +63,7 @@ def _lower(change: CaseChange) -> float:
 
 @dataclass
 class Search:
-    """One search; `causes`, `unexplained` and `suspects` hold what is known so far, also after BudgetSpent."""
+    """One search; its lists hold what is known so far, also after BudgetSpent."""
 
     lab: Laboratory
     repository: Path
@@ -70,10 +71,10 @@ class Search:
     total: Mapping[str, CaseChange]  # from good to bad
     keys: Sequence[str]  # of the cases to search for
     cells: Mapping[str, str]  # case's key -> its cell
-    margin: float  # what is left of a slowdown is told if it is beyond this
+    margin: float  # how much slower counts as slower between two commits that are not neighbours
     causes: list[Cause] = field(default_factory=list)
-    suspects: tuple[Commit, ...] = ()
-    _places: list[int] = field(default_factory=list)  # of the causes
+    suspects: list[Commit] = field(default_factory=list)  # of the searches that ended without an answer
+    unexplained: dict[str, None] = field(default_factory=dict)  # keys of the cases of these searches
     _comparisons: int = 0
 
     def run(self) -> None:
@@ -81,43 +82,56 @@ class Search:
         steps = self._steps_of_counts(self.path)
         for step in steps:
             self._add(step, self._expected(len(steps)), "counts")
-        for _ in range(MAX_TIME_CAUSES):
-            expected = self._unexplained()
-            if not expected:
-                return
-            cell = self.cells[max(expected, key=lambda key: expected[key])]
-            expected = {key: log for key, log in expected.items() if self.cells[key] == cell}
-            found = self._step_of_time(self.path, expected)
-            if found is None or not self._add(found, expected, "time"):
-                return
-
-    @property
-    def unexplained(self) -> tuple[str, ...]:
-        """The cases that are slower by more than the causes say."""
-        return tuple(self._unexplained())
+        if not steps:
+            self._search(0, len(self.path) - 1, self.total)
+            return
+        for low, high in self._between(steps):
+            self._search(low, high)
 
     def _expected(self, steps: int) -> dict[str, float]:
         """The logarithm of each case's slowdown at one of several steps that share it."""
         return {key: log_of(self.total[key]) / steps for key in self.keys}
 
-    def _unexplained(self) -> dict[str, float]:
-        """The logarithm of what is left of each case's slowdown, if it is beyond the margin and the errors."""
-        left = {}
-        for key in self.keys:
-            parts = [cause.cases[key] for cause in self.causes if key in cause.cases]
-            rest = log_of(self.total[key]) - sum(map(log_of, parts))
-            error = math.hypot(*map(_half, [self.total[key], *parts]))
-            if rest - error > math.log1p(self.margin):
-                left[key] = rest
-        return left
+    def _between(self, steps: Sequence[Step]) -> list[tuple[int, int]]:
+        """The parts of the path before, between and after the steps."""
+        lows = [0, *(step.high for step in steps)]
+        highs = [*(step.low for step in steps), len(self.path) - 1]
+        return [(low, high) for low, high in zip(lows, highs, strict=True) if low < high]
 
-    def _steps_of_counts(self, path: Sequence[Commit], place: int | None = None) -> list[Step]:
-        """The steps of a path at which the counts of a case grow; `place`: of its merge, if it is a branch."""
+    def _search(self, low: int, high: int, changes: Mapping[str, CaseChange] | None = None) -> None:
+        """Search a part of the path by time, if its ends differ; `changes`: how, if that is known."""
+        if changes is None:
+            ask = Ask("ends", self.margin, self._share(), REST_SECONDS)
+            changes = self.lab.compare(self.path[low], self.path[high], self.keys, ask)
+        slow = {key: log_of(changes[key]) for key in self.keys if changes[key].verdict == "regressed"}
+        if not slow:
+            return
+        if high == low + 1:
+            step = Step(self.path[low], self.path[high], low, high)
+            self.causes.append(self._cause(step, {key: changes[key] for key in slow}, "time", confirmed=True))
+            return
+        cell = self.cells[max(slow, key=lambda key: slow[key])]
+        expected = {key: log for key, log in slow.items() if self.cells[key] == cell}
+        found = self._step_of_time(low, high, expected)
+        if found is None or not self._add(found, expected, "time"):
+            self.unexplained |= dict.fromkeys(expected)
+            return
+        for part_low, part_high in ((low, found.low), (found.high, high)):
+            if part_low < part_high:
+                self._search(part_low, part_high)
+
+    def _steps_of_counts(self, path: Sequence[Commit], merge: Step | None = None) -> list[Step]:
+        """The steps of a path at which the counts of a case grow; `merge`: that brought it, if it is a branch."""
         if self._counts(path[0]) is None or self._counts(path[-1]) is None:
             return []
         steps = []
         for low, high in self._divided(path, 0, len(path) - 1):
-            step = Step(path[low], path[high], high if place is None else place, tuple(path[low + 1 : high]))
+            untested = tuple(path[low + 1 : high])
+            if merge is None:
+                step = Step(path[low], path[high], low, high, untested)
+            else:
+                merged_by = merge.merged_by or merge.commit
+                step = Step(path[low], path[high], merge.low, merge.high, untested, merged_by)
             steps += self._within_merge(step) or [step]
         return steps
 
@@ -137,17 +151,14 @@ class Search:
         """The steps on the branches that a merge brought; none if the step is no merge or they show nothing."""
         if step.untested or len(step.commit.parents) < 2:
             return []
-        found = []
-        for branch in history.branches(self.repository, step.before, step.commit):
-            merged_by = step.merged_by or step.commit
-            found += [replace(inner, merged_by=merged_by) for inner in self._steps_of_counts(branch, step.place)]
-        return found
+        branches = history.branches(self.repository, step.before, step.commit)
+        return [inner for branch in branches for inner in self._steps_of_counts(branch, step)]
 
-    def _step_of_time(self, path: Sequence[Commit], expected: Mapping[str, float]) -> Step | None:
+    def _step_of_time(self, first: int, last: int, expected: Mapping[str, float]) -> Step | None:
         """The step at which these cases get slower, by time; None if it is not sure, and `suspects` has the range."""
-        good, bad = path[0], path[-1]
+        path = self.path[first : last + 1]
         attempts = iter(range(MAX_SCORES))
-        search = NoisySearch(len(path) - 1, self._scores(good, bad, len(path) - 1, expected, next(attempts)))
+        search = NoisySearch(len(path) - 1, self.lab.scores(path[0], path[-1], expected, PAIRS, next(attempts)))
         for attempt in attempts:
             place = search.next_place()
             if place is None:
@@ -155,29 +166,16 @@ class Search:
             if self._counts(path[place]) is None:
                 search.left_out.add(place)
                 continue
-            search.add(place, self._scores(good, path[place], place, expected, attempt))
+            search.add(place, self.lab.scores(path[0], path[place], expected, PAIRS, attempt))
             if search.is_mixed(place):  # there is a cause on either side: find the first one first
                 mean = sum(search.scores[place]) / len(search.scores[place])
-                return self._step_of_time(path[: place + 1], {key: mean * log for key, log in expected.items()})
+                return self._step_of_time(first, first + place, {key: mean * log for key, log in expected.items()})
         low = max((place for place in range(search.best) if place not in search.left_out), default=0)
         high = min(place for place in range(search.best, len(path)) if place not in search.left_out)
         if float(search.probabilities[low:high].sum()) < SURE:
-            self.suspects = tuple(path[place] for place in search.likely)
+            self.suspects += [path[place] for place in search.likely]
             return None
-        return Step(path[low], path[high], high, tuple(path[low + 1 : high]))
-
-    def _scores(
-        self, good: Commit, commit: Commit, place: int, expected: Mapping[str, float], attempt: int
-    ) -> list[float]:
-        """Scores of a commit without what the known causes up to it explain."""
-        weight = sum(log**2 for log in expected.values())
-        known = sum(
-            expected[key] * log_of(cause.cases[key])
-            for cause, where in zip(self.causes, self._places, strict=True)
-            for key in expected
-            if where <= place and key in cause.cases
-        )
-        return [score - known / weight for score in self.lab.scores(good, commit, expected, PAIRS, attempt)]
+        return Step(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
 
     def _add(self, step: Step, expected: Mapping[str, float], witness: str) -> bool:
         """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""
@@ -185,17 +183,23 @@ class Search:
         if witness == "counts":
             before, after = self._known_counts(step.before), self._known_counts(step.commit)
             cases = {key: change for key, change in grown(before, after).items() if change.does_more}
-        cause = Cause(step.commit, step.before, cases, False, witness, step.merged_by, step.untested)
-        self.causes.append(cause)  # also if the budget ends now
-        self._places.append(step.place)
-        self._comparisons += 1
+        self.causes.append(self._cause(step, cases, witness, confirmed=False))  # also if the budget ends now
         slowest = min((expected[key] for key in cases), default=0.0)
         margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
-        ask = Ask(f"parent {witness}", margin, share_of_look(self._comparisons))
+        ask = Ask(f"parent {witness}", margin, self._share())
         compared = self.lab.compare(step.before, step.commit, list(cases), ask)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
-        self.causes[-1] = replace(cause, cases=compared, is_confirmed=confirmed)
+        self.causes[-1] = self._cause(step, compared, witness, confirmed=confirmed)
         return confirmed
+
+    @staticmethod
+    def _cause(step: Step, cases: Mapping[str, CaseChange], witness: str, *, confirmed: bool) -> Cause:
+        return Cause(step.commit, step.before, cases, confirmed, witness, step.merged_by, step.untested)
+
+    def _share(self) -> float:
+        """The share of the error rate of the next comparison."""
+        self._comparisons += 1
+        return share_of_look(self._comparisons)
 
     def _counts(self, commit: Commit) -> Counts | None:
         return self.lab.counts(commit, self.keys)
@@ -206,11 +210,3 @@ class Search:
         if counts is None:
             raise ValueError(f"{commit.short} does not run")
         return counts
-
-
-def _half(change: CaseChange) -> float:
-    """Half the width of the interval of a case's logarithm; 0 if it is not known."""
-    ratio = change.ratio
-    if ratio is None or not (math.isfinite(ratio.lower) and math.isfinite(ratio.upper) and ratio.lower > 0):
-        return 0.0
-    return (math.log(ratio.upper) - math.log(ratio.lower)) / 2
