@@ -15,6 +15,7 @@ from scipy import stats
 
 MAX_FREEDOM = 5.0  # of the likelihood, whose tails stay heavy however many scores there are
 SURE = 0.99
+LOG_REFUTED = math.log(1e-3)  # what a comparison without a rise leaves of a place's probability
 MIXED = (0.25, 0.75)  # a score whose interval lies between these is neither before nor after a single rise
 MIXED_ERRORS = 3.0  # half-width of that interval, in standard errors
 MIN_TO_BE_MIXED = 6  # scores
@@ -28,6 +29,7 @@ class NoisySearch:
     end_scores: Sequence[float]  # of the last place, which show how scores scatter
     scores: dict[int, list[float]] = field(default_factory=dict)  # place -> its scores
     left_out: set[int] = field(default_factory=set)  # places that can't be measured
+    refuted: set[int] = field(default_factory=set)  # places that were compared with the one before, without a rise
 
     def add(self, place: int, scores: Sequence[float]) -> None:
         """Add scores of a place."""
@@ -44,13 +46,19 @@ class NoisySearch:
             mean = float(np.mean(scores))
             after, before = (stats.t.logpdf((mean - level) / error, freedom) for level in (1.0, 0.0))
             logs += np.where(places <= place, after, before)
+        logs[[place - 1 for place in self.refuted]] += LOG_REFUTED
         weights = np.exp(logs - logs.max())
         return np.asarray(weights / weights.sum())
 
-    @property
-    def best(self) -> int:
-        """The most likely place."""
-        return int(np.argmax(self.probabilities)) + 1
+    def neighbours(self) -> tuple[int, int]:
+        """The most likely step: a place that can be measured (0 always can), and the next one that can.
+
+        The rise is at the second, or at one between them.
+        """
+        best = int(np.argmax(self.probabilities)) + 1
+        low = max(place for place in range(best) if place not in self.left_out)
+        high = min(place for place in range(best, self.count + 1) if place not in self.left_out)
+        return low, high
 
     @property
     def likely(self) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnnbench.analysis.bisection import CaseChange, Cause, Commit
-from rnnbench.analysis.bisection.noisy_search import SURE, NoisySearch
+from rnnbench.analysis.bisection.noisy_search import NoisySearch
 from rnnbench.analysis.verdict import share_of_look
 from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.laboratory import Ask, Counts, Laboratory, grown, log_of
@@ -112,8 +112,8 @@ class Search:
             return
         cell = self.cells[max(slow, key=lambda key: slow[key])]
         expected = {key: log for key, log in slow.items() if self.cells[key] == cell}
-        found = self._step_of_time(low, high, expected)
-        if found is None or not self._add(found, expected, "time"):
+        found = self._by_time(low, high, expected)
+        if found is None:
             self.unexplained |= dict.fromkeys(expected)
             return
         for part_low, part_high in ((low, found.low), (found.high, high)):
@@ -154,28 +154,33 @@ class Search:
         branches = history.branches(self.repository, step.before, step.commit)
         return [inner for branch in branches for inner in self._steps_of_counts(branch, step)]
 
-    def _step_of_time(self, first: int, last: int, expected: Mapping[str, float]) -> Step | None:
-        """The step at which these cases get slower, by time; None if it is not sure, and `suspects` has the range."""
+    def _by_time(self, first: int, last: int, expected: Mapping[str, float]) -> Step | None:
+        """Find and confirm the step at which these cases get slower, by time.
+
+        None if it is not sure, and `suspects` has the likely commits.
+        """
         path = self.path[first : last + 1]
         attempts = iter(range(MAX_SCORES))
         search = NoisySearch(len(path) - 1, self.lab.scores(path[0], path[-1], expected, PAIRS, next(attempts)))
         for attempt in attempts:
             place = search.next_place()
             if place is None:
-                break
+                low, high = search.neighbours()
+                step = Step(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
+                if self._add(step, expected, "time"):
+                    return step
+                self.causes.pop()
+                search.refuted |= set(range(low + 1, high + 1))
+                continue
             if self._counts(path[place]) is None:
                 search.left_out.add(place)
                 continue
             search.add(place, self.lab.scores(path[0], path[place], expected, PAIRS, attempt))
             if search.is_mixed(place):  # there is a cause on either side: find the first one first
                 mean = sum(search.scores[place]) / len(search.scores[place])
-                return self._step_of_time(first, first + place, {key: mean * log for key, log in expected.items()})
-        low = max((place for place in range(search.best) if place not in search.left_out), default=0)
-        high = min(place for place in range(search.best, len(path)) if place not in search.left_out)
-        if float(search.probabilities[low:high].sum()) < SURE:
-            self.suspects += [path[place] for place in search.likely]
-            return None
-        return Step(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
+                return self._by_time(first, first + place, {key: mean * log for key, log in expected.items()})
+        self.suspects += [path[place] for place in search.likely]
+        return None
 
     def _add(self, step: Step, expected: Mapping[str, float], witness: str) -> bool:
         """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""
@@ -186,7 +191,7 @@ class Search:
         self.causes.append(self._cause(step, cases, witness, confirmed=False))  # also if the budget ends now
         slowest = min((expected[key] for key in cases), default=0.0)
         margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
-        ask = Ask(f"parent {witness}", margin, self._share())
+        ask = Ask(f"parent {witness} {self._comparisons}", margin, self._share())
         compared = self.lab.compare(step.before, step.commit, list(cases), ask)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = self._cause(step, compared, witness, confirmed=confirmed)

@@ -1,0 +1,150 @@
+"""How often `rnnbench bisect` names the right commits, by simulation: the real search and tests on simulated pairs.
+
+A history has 64 commits and two cases. Up to two commits make both cases slower, by 3% to 10%; one commit in ten does
+not run. In half of the kinds counts see each change, in the others only the time does. Noise is that of
+`verdicts_simulated`.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.bisection import CaseChange, Commit
+from rnnbench.analysis.verdict import Trial
+from rnnbench.harness.bisect.laboratory import Ask, BudgetSpent, Counts, score
+from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.harness.check.check import measure
+from rnnbench.store.records import Case, Group
+from tests import workload as small
+from tests.validation.verdicts_simulated import CASES, NOISES, PROCESSES, Noise, SimulatedRunner
+
+COMMITS = 64
+BROKEN_SHARE = 0.1
+SIZES = (0.03, 0.10)
+MARGIN = 0.01  # of the suite
+BUDGET_SECONDS = 900.0
+END_SECONDS = 120.0
+WORKTREE_SECONDS = 1.0
+COUNT_SECONDS = 3.0
+KINDS = {"none": 0, "one": 1, "two": 2}  # slow commits
+SHOWN_NOISES = ("usual", "heavy tails", "pairs of unlike noise", "half shared by a pair")
+OPERATORS = 200  # of a call of the first commit
+
+
+class SimulatedLaboratory:
+    """Answers for a history whose truth is known; counts the seconds that a real one would take."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        levels: np.ndarray,
+        operators: Sequence[int],
+        runs: Sequence[bool],
+        cases: Sequence[Case],
+        noise: Noise,
+    ) -> None:
+        """`levels`: the logarithm of each commit's time over the first one's; `operators`: of a call of each commit."""
+        self._rng, self._levels, self._operators, self._runs = rng, levels, operators, runs
+        self._cases, self._noise = {case.key: case for case in cases}, noise
+        self.seconds = 0.0
+        self.skipped: dict[str, str] = {}
+        self._counted: set[str] = set()
+
+    def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
+        """As `Laboratory.counts`."""
+        if commit.sha not in self._counted:
+            self._spend(COUNT_SECONDS)
+            self._counted.add(commit.sha)
+        place = int(commit.sha)
+        return {key: {"operators": self._operators[place]} for key in keys} if self._runs[place] else None
+
+    def compare(self, base: Commit, head: Commit, keys: Sequence[str], ask: Ask) -> dict[str, CaseChange]:
+        """As `Laboratory.compare`."""
+        groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]
+        runner = self._runner(base, head, groups)
+        trial = Trial(dict.fromkeys(keys, ask.margin))
+        measure(
+            runner, groups, trial, min(ask.seconds, BUDGET_SECONDS - self.seconds), lambda step: None, share=ask.share
+        )
+        self._spend(runner.seconds)
+        judged = trial.verdicts()
+        return {key: CaseChange(judged[key].verdict, judged[key].deciding) for key in keys}
+
+    def scores(
+        self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int, attempt: int
+    ) -> list[float]:
+        """As `Laboratory.scores`."""
+        groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in expected]
+        runner = self._runner(base, head, groups)
+        for _ in range(pairs):
+            runner.replicate(groups, lambda done: None)
+        self._spend(runner.seconds)
+        return score({key: runner.log_ratios[key].low for key in expected}, expected)
+
+    def _runner(self, base: Commit, head: Commit, groups: Sequence[Group]) -> Any:
+        low = np.zeros(CASES)
+        low[: len(groups)] = self._levels[int(head.sha)] - self._levels[int(base.sha)]
+        runner = SimulatedRunner(self._rng, low, low, groups, self._noise)
+        runner.seconds = 2 * WORKTREE_SECONDS + COUNT_SECONDS
+        return runner
+
+    def _spend(self, seconds: float) -> None:
+        if self.seconds >= BUDGET_SECONDS:
+            raise BudgetSpent
+        self.seconds += seconds
+
+
+def error_rates(histories: int) -> pd.DataFrame:
+    """One row for each kind of history and noise."""
+    kinds = [
+        (noise, kind, seen) for noise in SHOWN_NOISES for kind in KINDS for seen in (True, False) if KINDS[kind] or seen
+    ]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        return pd.DataFrame(list(pool.map(partial(_row, histories), *zip(*kinds, strict=True))))
+
+
+def _row(histories: int, noise: str, kind: str, seen: bool) -> dict[str, Any]:
+    rng = np.random.default_rng([*noise.encode(), *kind.encode(), seen])
+    answers = [_history(rng, KINDS[kind], NOISES[noise], seen=seen) for _ in range(histories)]
+    named = [answer for answer in answers if answer["slow"]]
+    return {
+        "noise": noise,
+        "slow commits": kind,
+        "counts see them": "yes" if seen else "no",
+        "histories": histories,
+        "all named": np.mean([answer["found"] == answer["slow"] for answer in named]) if named else None,
+        "some named": np.mean([bool(answer["found"] & answer["slow"]) for answer in named]) if named else None,
+        "a wrong one named": np.mean([bool(answer["found"] - answer["slow"]) for answer in answers]),
+        "median seconds": float(np.median([answer["seconds"] for answer in answers])),
+    }
+
+
+def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -> dict[str, Any]:
+    """One history: the places of the slow commits and of those that were named and confirmed."""
+    runs = rng.random(COMMITS + 1) >= BROKEN_SHARE
+    runs[[0, COMMITS]] = True
+    runnable = [place for place in range(1, COMMITS) if runs[place] and runs[place - 1]]
+    places = rng.choice(runnable, slow, replace=False)
+    levels, operators = np.zeros(COMMITS + 1), np.full(COMMITS + 1, OPERATORS)
+    for place in places:
+        levels[place:] += np.log1p(rng.uniform(*SIZES))
+        operators[place:] += 16 if seen else 0
+    cases = [small.case("vanilla", batch_size=number + 1) for number in range(2)]
+    path = [Commit(str(place)) for place in range(COMMITS + 1)]
+    lab: Any = SimulatedLaboratory(rng, levels, operators.tolist(), runs.tolist(), cases, noise)
+    keys = [case.key for case in cases]
+    total = lab.compare(path[0], path[-1], keys, Ask("ends", MARGIN, 1.0, END_SECONDS))
+    chosen = focus(total, {case.key: case for case in cases})
+    found: set[int] = set()
+    if chosen:
+        search = Search(lab, Path(), path, total, chosen, {case.key: case.cell for case in cases}, MARGIN)
+        with suppress(BudgetSpent):
+            search.run()
+        found = {int(cause.commit.sha) for cause in search.causes if cause.is_confirmed}
+    return {"slow": {int(place) for place in places}, "found": found, "seconds": lab.seconds}
