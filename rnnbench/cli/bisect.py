@@ -68,6 +68,7 @@ def bisect(
     Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
     bad is not slower than good, 3 something stays open.
     """
+    from rnnbench.errors import Interrupted
     from rnnbench.expressions import parse_only
     from rnnbench.harness.bisect.bisect import bisect as search
     from rnnbench.report.verdicts import bisection_json
@@ -76,7 +77,7 @@ def bisect(
     from rnnbench.text import encoded, rounded_up
 
     chosen = read_suite(suite)
-    with adding(CONFIRM, TooManyCases):
+    with adding(CONFIRM, TooManyCases), adding("(--resume goes on from there)", Interrupted):
         folder, answer = search(
             chosen,
             good,
@@ -99,10 +100,13 @@ def bisect(
 
 
 def _tell(answer: "Bisection", folder: Path, *, as_json: bool) -> None:
+    from rnnbench.harness.bisect.bisect import BUDGET_SPENT
     from rnnbench.report.verdicts import bisection, bisection_json
 
     if as_json:
         output.write(bisection_json.render(answer).encode())
     else:
         output.say(bisection.render(answer))
+    if any(note.startswith(BUDGET_SPENT) for note in answer.notes):
+        output.tell(f"a larger --budget with --resume {folder} goes on")
     output.say_path(folder, err=as_json)

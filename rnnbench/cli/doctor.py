@@ -17,7 +17,7 @@ def doctor(measured: bool) -> None:
       rnnbench doctor --no-probe
     """
     from rnnbench.harness.coordinator import environment
-    from rnnbench.harness.doctor import advice, probe, standing
+    from rnnbench.harness.doctor import advice, instructions, probe, standing
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.report.tables.table_environment import lines
     from rnnbench.report.words.noise import noise_sentence
@@ -28,4 +28,4 @@ def doctor(measured: bool) -> None:
             description, noise = probe(on_progress)
         sentences.append(noise_sentence(noise))
     description = standing(description)
-    output.say("\n".join([*lines(description), "", *sentences, *advice(description)]))
+    output.say("\n".join([*lines(description), "", *sentences, *advice(description), instructions()]))

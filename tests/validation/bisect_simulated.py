@@ -17,7 +17,7 @@ import pandas as pd
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
-from rnnbench.harness.bisect.laboratory import Ask, BudgetSpent, Counts, score
+from rnnbench.harness.bisect.laboratory import BudgetSpent, Counts, TimeQuestion, score
 from rnnbench.harness.bisect.search import Search, focus
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
@@ -62,15 +62,22 @@ class SimulatedLaboratory:
             self._spend(COUNT_SECONDS)
             self._counted.add(commit.sha)
         place = int(commit.sha)
+        if not self._runs[place]:
+            self.skipped[commit.short] = "it does not run"
         return {key: {"operators": self._operators[place]} for key in keys} if self._runs[place] else None
 
-    def compare(self, base: Commit, head: Commit, keys: Sequence[str], ask: Ask) -> dict[str, CaseChange]:
+    def compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, CaseChange]:
         """As `Laboratory.compare`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]
         runner = self._runner(base, head, groups)
-        trial = Trial(dict.fromkeys(keys, ask.margin))
+        trial = Trial(dict.fromkeys(keys, question.margin))
         measure(
-            runner, groups, trial, min(ask.seconds, BUDGET_SECONDS - self.seconds), lambda step: None, share=ask.share
+            runner,
+            groups,
+            trial,
+            min(question.seconds, BUDGET_SECONDS - self.seconds),
+            lambda step: None,
+            share=question.share,
         )
         self._spend(runner.seconds)
         judged = trial.verdicts()
@@ -139,7 +146,7 @@ def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -
     path = [Commit(str(place)) for place in range(COMMITS + 1)]
     lab: Any = SimulatedLaboratory(rng, levels, operators.tolist(), runs.tolist(), cases, noise)
     keys = [case.key for case in cases]
-    total = lab.compare(path[0], path[-1], keys, Ask("ends", MARGIN, 1.0, END_SECONDS))
+    total = lab.compare(path[0], path[-1], keys, TimeQuestion("ends", MARGIN, 1.0, END_SECONDS))
     chosen = focus(total, {case.key: case for case in cases})
     found: set[int] = set()
     if chosen:

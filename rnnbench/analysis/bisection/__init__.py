@@ -70,7 +70,7 @@ class CaseChange:
 
 
 @dataclass(frozen=True)
-class Cause:
+class SlowCommit:
     """A commit that made cases slower."""
 
     commit: Commit
@@ -92,7 +92,7 @@ class Bisection:
     commits: int  # between good and bad, without good
     total: Mapping[str, CaseChange]  # from good to bad, of every case
     cases: tuple[Case, ...] = ()  # all that were compared
-    causes: tuple[Cause, ...] = ()  # in the order of the commits
+    causes: tuple[SlowCommit, ...] = ()  # in the order of the commits
     skipped: Mapping[str, str] = field(default_factory=dict)  # short number -> why that commit does not run
     unexplained: tuple[str, ...] = ()  # keys of cases that are slower by more than the causes say
     suspects: tuple[Commit, ...] = ()  # where the search stopped: one of these, most likely first

@@ -9,7 +9,7 @@ from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.bisect import history
 from rnnbench.harness.bisect.journal import Journal
-from rnnbench.harness.bisect.laboratory import Ask, BudgetSpent, Laboratory
+from rnnbench.harness.bisect.laboratory import BudgetSpent, Laboratory, TimeQuestion
 from rnnbench.harness.bisect.search import Search, focus
 from rnnbench.harness.check.check import NOT_OF_THE_CODE
 from rnnbench.harness.check.sides import path_in_repository, repository_of
@@ -20,6 +20,7 @@ from rnnbench.store.records import Group
 from rnnbench.suites import MAX_CASES, Suite
 from rnnbench.text import plural
 
+BUDGET_SPENT = "the search ended with its budget"
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
 
 
@@ -72,12 +73,10 @@ def bisect(
         answer = answer.noting("uncommitted changes are not measured; only the suite's file is used as it is now")
     try:
         return folder, _answered(answer, lab, suite, repository, path, groups, budget_seconds)
-    except KeyboardInterrupt:
-        raise Interrupted(f"--resume {folder} goes on") from None
-    except Interrupted:
-        raise Interrupted(f"--resume {folder} goes on") from None
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(f"no answer; what was measured is in {folder}") from None
     except OSError as fault:
-        raise UserError(f"{folder}: can't be written: {fault.strerror}; --resume goes on with what is there") from None
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; what was measured stays there") from None
     finally:
         journal.close()
 
@@ -92,9 +91,9 @@ def _answered(
     budget_seconds: float,
 ) -> Bisection:
     cases = {case.key: case for group in groups for case in group.cases}
-    ask = Ask("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
+    question = TimeQuestion("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
     try:
-        answer = replace(answer, total=lab.compare(path[0], path[-1], list(cases), ask))
+        answer = replace(answer, total=lab.compare(path[0], path[-1], list(cases), question))
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
     keys = focus(answer.total, cases)
@@ -114,7 +113,7 @@ def _answered(
     try:
         search.run()
     except BudgetSpent:
-        answer = answer.noting(f"the budget of {budget_seconds:g} s was spent; a larger one and --resume go on")
+        answer = answer.noting(f"{BUDGET_SPENT} of {budget_seconds:g} s")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
         answer = answer.noting(NOTHING_CONFIRMED)
     order = {commit.sha: place for place, commit in enumerate(path)}
@@ -136,7 +135,7 @@ def _not_slower(answer: Bisection) -> str:
     text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(verdicts), 'case')}"
     text += f" regressed, {verdicts.count('unchanged')} are unchanged"
     if undecided:
-        text += f", {undecided} are not decided (a larger --budget, or fewer cases by --only, may decide them)"
+        text += f", {undecided} are not decided (more time in the suite's [check], or fewer cases, may decide them)"
     if failed:
         reason = next((change.reason for change in answer.total.values() if change.reason), "")
         text += f", {failed} were not compared{f': {reason}' if reason else ''}"

@@ -27,8 +27,9 @@ def path(repository: Path, good: str, bad: str) -> list[Commit]:
         common = git.merge_base(repository, good, bad)
         hint = f"; their last common commit is {common[:7]}" if common else "; they have no common commit"
         raise UserError(f"good {good[:7]} is not an ancestor of bad {bad[:7]}{hint}")
-    steps = _log(repository, "--first-parent", "--ancestry-path", "--reverse", f"{good}..{bad}")
-    return [read_commit(repository, good), *steps]
+    after_good = {commit.sha for commit in _log(repository, "--ancestry-path", f"{good}..{bad}")}
+    steps = _log(repository, "--first-parent", "--reverse", f"{good}..{bad}")
+    return [read_commit(repository, good), *(commit for commit in steps if commit.sha in after_good)]
 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:

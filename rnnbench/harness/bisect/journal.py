@@ -20,12 +20,7 @@ class Journal:
         self.seconds = 0.0  # that earlier parts took
         lines = list(jsonlines.read(self._file)) if self._file.exists() else []
         if lines and lines[0] != {"question": question}:
-            asked = ", ".join(
-                f"{name} {value}"
-                for name, value in lines[0].get("question", {}).items()
-                if question.get(name) != value and isinstance(value, str)
-            )
-            raise UserError(f"{folder}: it holds another bisection ({asked}); give the same revisions and options")
+            raise UserError(f"{folder}: {_other(lines[0].get('question'), question)}")
         for line in lines[1:]:
             self._results[line["measured"]] = line["result"]
             self.seconds = line["seconds"]
@@ -47,3 +42,15 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._appender.close()
+
+
+def _other(asked: Any, question: Mapping[str, Any]) -> str:
+    """How another question differs."""
+    if not isinstance(asked, dict):
+        return "it holds no bisection; give the folder of an interrupted one"
+    differing = [
+        f"{name} {value}" if isinstance(value, str) else f"other {name}"
+        for name, value in asked.items()
+        if question.get(name) != value
+    ]
+    return f"it holds another bisection ({', '.join(differing)}); give the same revisions and options"

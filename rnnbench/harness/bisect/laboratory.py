@@ -38,7 +38,7 @@ class BudgetSpent(Exception):
 
 
 @dataclass(frozen=True)
-class Ask:
+class TimeQuestion:
     """How two commits are compared in time."""
 
     purpose: str  # tells apart comparisons of the same commits
@@ -89,11 +89,13 @@ class Laboratory:
             return None
         return dict(counted)
 
-    def compare(self, base: Commit, head: Commit, keys: Sequence[str], ask: Ask) -> dict[str, CaseChange]:
+    def compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, CaseChange]:
         """How each of these cases differs from base to head, judged as `rnnbench check` does."""
         words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
         kept = self._kept(
-            f"compare {base.sha} {head.sha} {ask.purpose}", words, lambda: self._compare(base, head, keys, ask)
+            f"compare {base.sha} {head.sha} {question.purpose}",
+            words,
+            lambda: self._compare(base, head, keys, question),
         )
         return {key: CaseChange.from_json(line) for key, line in kept.items()}
 
@@ -145,9 +147,9 @@ class Laboratory:
             refuse_foreign(side, side, {side.name: imported})
             return counted
 
-    def _compare(self, base: Commit, head: Commit, keys: Sequence[str], ask: Ask) -> dict[str, Any]:
+    def _compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, Any]:
         left = self._budget_seconds - self.seconds
-        suite = self._suite.with_check(margin=ask.margin, budget_seconds=min(ask.seconds, left))
+        suite = self._suite.with_check(margin=question.margin, budget_seconds=min(question.seconds, left))
         with ExitStack() as stack:
             first, second = (
                 at_commit(stack, suite, commit.sha, name) for commit, name in ((base, "base"), (head, "head"))
@@ -160,7 +162,7 @@ class Laboratory:
                 out=self._folder,
                 command=self._command,
                 on_progress=self._on_progress,
-                share=ask.share,
+                share=question.share,
             )
         return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
 

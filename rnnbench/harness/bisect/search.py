@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rnnbench.analysis.bisection import CaseChange, Cause, Commit
+from rnnbench.analysis.bisection import CaseChange, Commit, SlowCommit
 from rnnbench.analysis.bisection.noisy_search import NoisySearch
 from rnnbench.analysis.verdict import share_of_look
 from rnnbench.harness.bisect import history
-from rnnbench.harness.bisect.laboratory import Ask, Counts, Laboratory, grown, log_of
+from rnnbench.harness.bisect.laboratory import Counts, Laboratory, TimeQuestion, grown, log_of
 from rnnbench.store.records import Case
 
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
@@ -28,7 +28,7 @@ REST_SECONDS = 30.0  # for the question whether something is left beside the cau
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStep:
     """A commit and the one before it that runs."""
 
     before: Commit
@@ -72,7 +72,7 @@ class Search:
     keys: Sequence[str]  # of the cases to search for
     cells: Mapping[str, str]  # case's key -> its cell
     margin: float  # how much slower counts as slower between two commits that are not neighbours
-    causes: list[Cause] = field(default_factory=list)
+    causes: list[SlowCommit] = field(default_factory=list)
     suspects: list[Commit] = field(default_factory=list)  # of the searches that ended without an answer
     unexplained: dict[str, None] = field(default_factory=dict)  # keys of the cases of these searches
     _comparisons: int = 0
@@ -92,7 +92,7 @@ class Search:
         """The logarithm of each case's slowdown at one of several steps that share it."""
         return {key: log_of(self.total[key]) / steps for key in self.keys}
 
-    def _between(self, steps: Sequence[Step]) -> list[tuple[int, int]]:
+    def _between(self, steps: Sequence[PathStep]) -> list[tuple[int, int]]:
         """The parts of the path before, between and after the steps."""
         lows = [0, *(step.high for step in steps)]
         highs = [*(step.low for step in steps), len(self.path) - 1]
@@ -101,13 +101,13 @@ class Search:
     def _search(self, low: int, high: int, changes: Mapping[str, CaseChange] | None = None) -> None:
         """Search a part of the path by time, if its ends differ; `changes`: how, if that is known."""
         if changes is None:
-            ask = Ask("ends", self.margin, self._share(), REST_SECONDS)
-            changes = self.lab.compare(self.path[low], self.path[high], self.keys, ask)
+            question = TimeQuestion("ends", self.margin, self._share(), REST_SECONDS)
+            changes = self.lab.compare(self.path[low], self.path[high], self.keys, question)
         slow = {key: log_of(changes[key]) for key in self.keys if changes[key].verdict == "regressed"}
         if not slow:
             return
         if high == low + 1:
-            step = Step(self.path[low], self.path[high], low, high)
+            step = PathStep(self.path[low], self.path[high], low, high)
             self.causes.append(self._cause(step, {key: changes[key] for key in slow}, "time", confirmed=True))
             return
         cell = self.cells[max(slow, key=lambda key: slow[key])]
@@ -120,7 +120,7 @@ class Search:
             if part_low < part_high:
                 self._search(part_low, part_high)
 
-    def _steps_of_counts(self, path: Sequence[Commit], merge: Step | None = None) -> list[Step]:
+    def _steps_of_counts(self, path: Sequence[Commit], merge: PathStep | None = None) -> list[PathStep]:
         """The steps of a path at which the counts of a case grow; `merge`: that brought it, if it is a branch."""
         if self._counts(path[0]) is None or self._counts(path[-1]) is None:
             return []
@@ -128,10 +128,10 @@ class Search:
         for low, high in self._divided(path, 0, len(path) - 1):
             untested = tuple(path[low + 1 : high])
             if merge is None:
-                step = Step(path[low], path[high], low, high, untested)
+                step = PathStep(path[low], path[high], low, high, untested)
             else:
                 merged_by = merge.merged_by or merge.commit
-                step = Step(path[low], path[high], merge.low, merge.high, untested, merged_by)
+                step = PathStep(path[low], path[high], merge.low, merge.high, untested, merged_by)
             steps += self._within_merge(step) or [step]
         return steps
 
@@ -147,14 +147,14 @@ class Search:
                 return self._divided(path, low, index) + self._divided(path, index, high)
         return [(low, high)] if any(change.does_more for change in differing.values()) else []
 
-    def _within_merge(self, step: Step) -> list[Step]:
+    def _within_merge(self, step: PathStep) -> list[PathStep]:
         """The steps on the branches that a merge brought; none if the step is no merge or they show nothing."""
         if step.untested or len(step.commit.parents) < 2:
             return []
         branches = history.branches(self.repository, step.before, step.commit)
         return [inner for branch in branches for inner in self._steps_of_counts(branch, step)]
 
-    def _by_time(self, first: int, last: int, expected: Mapping[str, float]) -> Step | None:
+    def _by_time(self, first: int, last: int, expected: Mapping[str, float]) -> PathStep | None:
         """Find and confirm the step at which these cases get slower, by time.
 
         None if it is not sure, and `suspects` has the likely commits.
@@ -166,7 +166,7 @@ class Search:
             place = search.next_place()
             if place is None:
                 low, high = search.neighbours()
-                step = Step(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
+                step = PathStep(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
                 if self._add(step, expected, "time"):
                     return step
                 self.causes.pop()
@@ -182,7 +182,7 @@ class Search:
         self.suspects += [path[place] for place in search.likely]
         return None
 
-    def _add(self, step: Step, expected: Mapping[str, float], witness: str) -> bool:
+    def _add(self, step: PathStep, expected: Mapping[str, float], witness: str) -> bool:
         """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""
         cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
         if witness == "counts":
@@ -191,15 +191,15 @@ class Search:
         self.causes.append(self._cause(step, cases, witness, confirmed=False))  # also if the budget ends now
         slowest = min((expected[key] for key in cases), default=0.0)
         margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
-        ask = Ask(f"parent {witness} {self._comparisons}", margin, self._share())
-        compared = self.lab.compare(step.before, step.commit, list(cases), ask)
+        question = TimeQuestion(f"parent {witness} {self._comparisons}", margin, self._share())
+        compared = self.lab.compare(step.before, step.commit, list(cases), question)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = self._cause(step, compared, witness, confirmed=confirmed)
         return confirmed
 
     @staticmethod
-    def _cause(step: Step, cases: Mapping[str, CaseChange], witness: str, *, confirmed: bool) -> Cause:
-        return Cause(step.commit, step.before, cases, confirmed, witness, step.merged_by, step.untested)
+    def _cause(step: PathStep, cases: Mapping[str, CaseChange], witness: str, *, confirmed: bool) -> SlowCommit:
+        return SlowCommit(step.commit, step.before, cases, confirmed, witness, step.merged_by, step.untested)
 
     def _share(self) -> float:
         """The share of the error rate of the next comparison."""

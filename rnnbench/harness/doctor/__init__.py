@@ -11,10 +11,12 @@ from rnnbench.harness import devices
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.doctor import gpu_advice
 from rnnbench.harness.doctor.gpu_advice import Harm
+from rnnbench.harness.instructions.counting import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
 from rnnbench.store.frame import load
+from rnnbench.store.readings import Unavailable
 from rnnbench.suite_file import Settings
 
 PROBE = ["cell=lstm,gru seq_len=16 hidden_size=64"]  # of the suite `quick`
@@ -69,6 +71,14 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         settings = ", ".join(f"{name}={value}" for name, value in variables.items())
         texts.append(f"The shell sets {settings}: unset it, unless you mean to measure under it.")
     return texts
+
+
+def instructions() -> str:
+    """What counts instructions here for `check --instructions`, or why nothing does, in a sentence."""
+    try:
+        return f"`check --instructions` counts by {choose_counter()}."
+    except Unavailable as reason:
+        return f"`check --instructions` can't count here: {reason}."
 
 
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import struct
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,7 @@ class PerfEvent:
     def __init__(self, kind: int = HARDWARE, event: int = INSTRUCTIONS) -> None:
         """Raises Unavailable if the kernel has no such counter or refuses it."""
         number = SYSCALLS.get(platform.machine())
-        if os.name != "posix" or platform.system() != "Linux" or number is None:
+        if sys.platform != "linux" or number is None:
             raise Unavailable("the system has no perf_event counters that rnnbench knows")
         attribute = bytearray(ATTRIBUTE_BYTES)
         struct.pack_into("IIQ", attribute, 0, kind, ATTRIBUTE_BYTES, event)

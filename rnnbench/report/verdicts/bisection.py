@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from rnnbench.analysis.bisection import Bisection, CaseChange, Cause, Commit
+from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import names
 from rnnbench.report.words.changes import change_span, difference, slower
@@ -66,7 +66,7 @@ def _size(change: CaseChange) -> str:
     return f"{slower(ratio.value)}{f' ({change_span(ratio)})' if has_interval else ''}"
 
 
-def _cause(cause: Cause, answer: Bisection, labels: Labels) -> Iterable[str]:
+def _cause(cause: SlowCommit, answer: Bisection, labels: Labels) -> Iterable[str]:
     merged = f", merged by {cause.merged_by.short}" if cause.merged_by else ""
     yield f"  {_commit(cause.commit)}{merged}"
     slow = {key: change for key, change in cause.cases.items() if change.verdict == "regressed"}

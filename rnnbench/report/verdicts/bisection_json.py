@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rnnbench.analysis.bisection import Bisection, CaseChange, Cause, Commit
+from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 
 SCHEMA_VERSION = 1
 
@@ -31,7 +31,7 @@ def render(answer: Bisection) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _cause(cause: Cause) -> dict[str, Any]:
+def _cause(cause: SlowCommit) -> dict[str, Any]:
     return {
         "commit": _commit(cause.commit),
         "parent": _commit(cause.parent),

@@ -6,12 +6,37 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.tables.formats.as_markdown import escape
 from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
+from rnnbench.report.verdicts.trend import EarlierCheck
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.text import plural
 
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
 RULES = (":---", ":---", "---:", "---:", "---:", ":---")
 STRONG = ("regressed", "improved")
+MAX_COMMENT_BYTES = 60_000  # GitHub takes 65,536 characters
+
+
+def comment(comparison: Comparison, earlier: Sequence[EarlierCheck]) -> str:
+    """The comparison as a comment for a pull request, with the checks before it.
+
+    Its first line is a marker that a browser does not show: whoever posts it finds the comment of the last check by
+    that line, and replaces it.
+    """
+    marker = f"<!-- rnnbench check {comparison.suite} -->\n"
+    trend = _trend(earlier)
+    return marker + render(comparison, MAX_COMMENT_BYTES - _size([marker, trend])) + trend
+
+
+def _trend(earlier: Sequence[EarlierCheck]) -> str:
+    if not earlier:
+        return ""
+    lines = [
+        ("checks before this one", "head", "base", "verdicts", "largest change"),
+        RULES[:2] + RULES[:2] + RULES[2:3],
+    ]
+    lines += [(each.when, each.head, each.base, each.verdicts, each.largest) for each in earlier]
+    escaped = [lines[0], lines[1], *(tuple(map(escape, line)) for line in lines[2:])]
+    return "\n" + "".join(f"{_row(line)}\n" for line in escaped)
 
 
 def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:

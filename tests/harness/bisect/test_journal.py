@@ -1,0 +1,51 @@
+"""What a bisection keeps, and how the next part finds it."""
+
+from pathlib import Path
+
+import pytest
+
+from rnnbench.errors import UserError
+from rnnbench.harness.bisect.journal import FILE, Journal
+
+QUESTION = {"suite": "mine", "good": "a", "bad": "b", "cases": ["x"]}
+
+
+def test_results_are_there_in_the_next_part(tmp_path: Path) -> None:
+    first = Journal(tmp_path, QUESTION)
+    assert "counts a" not in first
+    first.add("counts a", {"x": {"operators": 1}}, 3.21)
+    assert first["counts a"] == {"x": {"operators": 1}}
+    first.close()
+    again = Journal(tmp_path, QUESTION)
+    assert "counts a" in again
+    assert again["counts a"] == {"x": {"operators": 1}}
+    assert again.seconds == 3.2
+    again.add("counts b", "it does not run", 5.0)
+    again.close()
+    assert Journal(tmp_path, QUESTION)["counts b"] == "it does not run"
+
+
+def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
+    first = Journal(tmp_path, QUESTION)
+    first.add("counts a", 1, 1.0)
+    first.add("counts b", 2, 2.0)
+    first.close()
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[:-5])
+    again = Journal(tmp_path, QUESTION)
+    assert "counts a" in again
+    assert "counts b" not in again
+    again.add("counts b", 2, 2.0)
+    again.close()
+    assert (tmp_path / FILE).read_bytes() == whole
+
+
+def test_another_question_is_refused(tmp_path: Path) -> None:
+    Journal(tmp_path, QUESTION).close()
+    with pytest.raises(UserError, match=r"it holds another bisection \(good a\); give the same revisions"):
+        Journal(tmp_path, QUESTION | {"good": "c"})
+    with pytest.raises(UserError, match=r"it holds another bisection \(other cases\)"):
+        Journal(tmp_path, QUESTION | {"cases": ["y"]})
+    (tmp_path / FILE).write_text('{"unlike": 1}\n')
+    with pytest.raises(UserError, match="it holds no bisection"):
+        Journal(tmp_path, QUESTION)

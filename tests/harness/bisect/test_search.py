@@ -1,0 +1,160 @@
+"""The search on histories whose truth is known; the measuring is simulated."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnbench.analysis.bisection import CaseChange, Commit
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect.laboratory import BudgetSpent, TimeQuestion, score
+from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.store.records import Case
+from tests import workload as small
+from tests.validation.bisect_simulated import MARGIN, SimulatedLaboratory
+from tests.validation.verdicts_simulated import NOISES, MadeUp
+
+QUIET = MadeUp(0.002, 0.0, shared=0.0, spoilt=0.0, spoilt_mean=0.0)
+CASES = [small.case("vanilla", batch_size=size) for size in (1, 2)]
+KEYS = [case.key for case in CASES]
+
+
+def searched(
+    slow: dict[int, float],
+    operators: dict[int, int] | None = None,
+    broken: tuple[int, ...] = (),
+    count: int = 20,
+    noise: Any = QUIET,
+    parents: dict[int, tuple[str, ...]] | None = None,
+) -> tuple[Search, Any]:
+    """A search that has ended; `slow`: place -> slowdown, `operators`: place -> what it adds."""
+    levels, calls = np.zeros(count + 1), np.full(count + 1, 100)
+    for place, size in slow.items():
+        levels[place:] += np.log1p(size)
+    for place, more in (operators or {}).items():
+        calls[place:] += more
+    runs = [place not in broken for place in range(count + 1)]
+    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
+    path = [Commit(str(place), parents=(parents or {}).get(place, (str(place - 1),))) for place in range(count + 1)]
+    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
+    chosen = focus(total, {case.key: case for case in CASES})
+    search = Search(lab, Path(), path, total, chosen, {case.key: case.cell for case in CASES}, MARGIN)
+    search.run()
+    return search, lab
+
+
+def named(search: Search) -> list[str]:
+    return [cause.commit.sha for cause in search.causes if cause.is_confirmed]
+
+
+def test_a_commit_whose_counts_grow_is_named_and_confirmed_by_time() -> None:
+    search, lab = searched({7: 0.05}, {7: 16})
+    assert named(search) == ["7"]
+    [cause] = search.causes
+    assert (cause.parent.sha, cause.witness, cause.untested) == ("6", "counts", ())
+    assert set(cause.cases) == set(KEYS)
+    assert len(lab._counted) <= 8
+    assert not search.unexplained
+
+
+def test_a_commit_that_only_the_time_shows_is_named() -> None:
+    search, _ = searched({7: 0.05})
+    assert named(search) == ["7"]
+    assert search.causes[0].witness == "time"
+
+
+def test_two_causes_are_told_apart_whichever_witness_sees_them() -> None:
+    assert named(searched({5: 0.05, 12: 0.04}, {5: 16, 12: 16})[0]) == ["5", "12"]
+    assert sorted(named(searched({5: 0.05, 12: 0.05})[0]), key=int) == ["5", "12"]
+    by_both = searched({5: 0.05, 12: 0.05}, {12: 16})[0]
+    assert {cause.commit.sha: cause.witness for cause in by_both.causes} == {"5": "time", "12": "counts"}
+
+
+def test_counts_that_grow_without_a_slower_time_are_no_cause() -> None:
+    search, _ = searched({5: 0.06}, {5: 16, 12: 1})
+    assert named(search) == ["5"]
+
+
+def test_commits_that_do_not_run_are_skipped_and_told_where_they_may_be_the_cause() -> None:
+    search, lab = searched({7: 0.05}, {7: 16}, broken=(5, 6, 10))
+    [cause] = search.causes
+    assert (cause.parent.sha, cause.commit.sha) == ("4", "7")
+    assert [commit.sha for commit in cause.untested] == ["5", "6"]
+    assert {"5", "6"} <= set(lab.skipped)
+    by_time, _ = searched({7: 0.05}, broken=(7, 8))
+    [cause] = by_time.causes
+    assert (cause.parent.sha, cause.commit.sha) == ("6", "9")
+    assert [commit.sha for commit in cause.untested] == ["7", "8"]
+
+
+def test_a_gain_is_not_named() -> None:
+    search, _ = searched({4: -0.05, 9: 0.15}, {4: -10, 9: 32})
+    assert named(search) == ["9"]
+
+
+@pytest.mark.parametrize("noise", ["heavy tails", "pairs of unlike noise", "half shared by a pair"])
+def test_in_noise_the_search_goes_on_after_a_wrong_turn(noise: str) -> None:
+    assert named(searched({13: 0.06}, noise=NOISES[noise])[0]) == ["13"]
+
+
+def test_what_is_known_when_the_budget_ends_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, lab = searched({7: 0.05, 12: 0.05}, {7: 16, 12: 16})
+    again = Search(lab, Path(), search.path, search.total, KEYS, search.cells, MARGIN)
+    compare, done = lab.compare, iter([True])
+
+    def once(*arguments: Any) -> Any:
+        if next(done, False):
+            return compare(*arguments)
+        raise BudgetSpent
+
+    monkeypatch.setattr(lab, "compare", once)
+    with pytest.raises(BudgetSpent):
+        again.run()
+    assert [(cause.commit.sha, cause.is_confirmed) for cause in again.causes] == [("7", True), ("12", False)]
+
+
+def test_a_branch_is_searched_behind_its_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path 0..20 has the merge 7; its branch is 6 -> 17 -> 18 -> 7's content, played by other places."""
+    levels, calls = np.zeros(25), np.full(25, 100)
+    levels[7:21], calls[7:21] = np.log1p(0.05), 116
+    levels[22:24], calls[22:24] = np.log1p(0.05), 116  # 21 is before the change, 22 has it, 23 is the tip
+    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, calls.tolist(), [True] * 25, CASES, QUIET)
+    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
+    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
+    monkeypatch.setattr(history, "branches", lambda *_: [branch])
+    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
+    search = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    search.run()
+    [cause] = search.causes
+    assert (cause.commit.sha, cause.parent.sha) == ("22", "21")
+    assert cause.merged_by is not None
+    assert cause.merged_by.sha == "7"
+    monkeypatch.setattr(history, "branches", lambda *_: [[Commit("5"), Commit("21", parents=("5",))]])
+    alone = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    alone.run()
+    assert [(cause.commit.sha, cause.merged_by) for cause in alone.causes] == [("7", None)]
+
+
+def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
+    cases = [small.case(cell, batch_size=size) for cell in ("vanilla", "gru") for size in (1, 2, 3, 4)]
+    total = {
+        case.key: CaseChange("regressed", Estimate(1.1, 1 + 0.01 * case.workload.batch_size, 1.2)) for case in cases
+    }
+    by_key: dict[str, Case] = {case.key: case for case in cases}
+    assert [(by_key[key].cell, by_key[key].workload.batch_size) for key in focus(total, by_key)] == [
+        ("vanilla", 4),
+        ("gru", 4),
+        ("vanilla", 3),
+        ("gru", 3),
+    ]
+    assert focus({case.key: CaseChange("unchanged", Estimate(1.0, 0.99, 1.01)) for case in cases}, by_key) == []
+
+
+def test_a_score_is_the_share_of_what_was_expected() -> None:
+    expected = {"a": 0.05, "b": 0.10}
+    assert score({"a": [0.05, 0.0], "b": [0.10, 0.0]}, expected) == pytest.approx([1.0, 0.0])
+    assert score({"a": [0.025], "b": [0.05]}, expected) == pytest.approx([0.5])
+    assert score({"a": [], "b": [0.1, 0.1]}, expected) == pytest.approx([1.0, 1.0])
+    assert score({}, expected) == []

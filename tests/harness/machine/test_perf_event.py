@@ -1,0 +1,56 @@
+"""The kernel's counters. Virtual machines have no counter of instructions, but all have that of a thread's time."""
+
+import re
+import sys
+
+import pytest
+
+from rnnbench.harness.machine import perf_event
+from rnnbench.harness.machine.perf_event import PerfEvent
+from rnnbench.store.readings import Unavailable
+
+SOFTWARE, TASK_CLOCK = 1, 1  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK: nanoseconds on a processor
+
+
+def task_clock() -> PerfEvent:
+    try:
+        return PerfEvent(SOFTWARE, TASK_CLOCK)
+    except Unavailable as reason:  # a container may forbid all counters
+        pytest.skip(str(reason))
+
+
+def test_a_counter_grows_with_the_work_of_this_thread() -> None:
+    with task_clock() as counter:
+        first = counter.read()
+        sum(range(10**6))
+        assert counter.read() > first > 0
+
+
+def test_a_counter_that_is_closed_gives_its_descriptor_back() -> None:
+    counter = task_clock()
+    counter.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        counter.read()
+
+
+def test_an_event_that_the_kernel_does_not_know_is_told_in_words() -> None:
+    with pytest.raises(Unavailable, match="the kernel gives no instruction counter: "):
+        PerfEvent(SOFTWARE, 1 << 40)
+
+
+def test_other_systems_and_processors_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf_event, "SYSCALLS", {})
+    assert perf_event.why_not() == "the system has no perf_event counters that rnnbench knows"
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert perf_event.why_not() == "the system has no perf_event counters that rnnbench knows"
+
+
+def test_why_not_agrees_with_opening_a_counter() -> None:
+    reason = perf_event.why_not()
+    if reason:
+        with pytest.raises(Unavailable, match=re.escape(reason)):
+            PerfEvent()
+    else:
+        with PerfEvent() as counter:
+            assert counter.read() >= 0
