@@ -22,6 +22,8 @@ from tests.validation import (
     against_r,
     agreement,
     bias,
+    bisect_real,
+    bisect_simulated,
     cost,
     estimator,
     explained,
@@ -30,6 +32,7 @@ from tests.validation import (
     fuzz,
     gaps,
     history_simulated,
+    instructions,
     latency_simulated,
     limits,
     load,
@@ -58,6 +61,7 @@ SIMULATED_CASES = 1200  # of each kind
 SIMULATED_FITS = 500
 SIMULATED_HISTORIES = 10  # of each kind, with 100 cases each
 SIMULATED_ASSERTIONS = 300
+SIMULATED_BISECTIONS = 500  # of each kind
 SIMULATED_STREAMS = 2000  # of each kind
 REAL_RUNS = 8  # with 30 intervals each
 BUSY_PROCESSES = 4
@@ -79,6 +83,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "stopping-simulated": lambda: stopping_simulated.coverage(SIMULATED_CASES),
     "stored-simulated": lambda: stored_simulated.error_rates(SIMULATED_SUITES),
     "latency-simulated": lambda: latency_simulated.coverage(SIMULATED_STREAMS),
+    "bisect-simulated": lambda: bisect_simulated.error_rates(SIMULATED_BISECTIONS),
     "history-simulated": lambda: history_simulated.error_rates(SIMULATED_HISTORIES),
     "report-scale": report_scale.report_scale,
     "rotating-inputs": rotating.rotating,
@@ -93,7 +98,12 @@ TRIALS: dict[str, list[verdicts.Trials]] = {
 PEERS = "verdicts-peers"
 PAIRS = "pairs"  # made only when named: each time adds the machine of that day
 PAIRS_SECONDS = 150
-REGRET = "regret"
+# All rows are kept as CSV, and a summary is shown.
+SUMMARIZED: dict[str, tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "regret": (regret.regrets, regret.summary),
+    "instructions": (instructions.counted, instructions.summary),
+    "bisect-real": (bisect_real.histories, bisect_real.summary),
+}
 # Made only when named: they are about faults, strangers' files and size, not about time.
 HARDENING: dict[str, Callable[[float, str], pd.DataFrame]] = {"faults": faults.faults, "fuzz": fuzz.fuzz}
 # Made only when named: they take long, or need likwid-bench, R or a package.
@@ -115,7 +125,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
     args = parser.parse_args(arguments)
     names = args.tables
-    made_always = [*TABLES, *TRIALS, PEERS, REGRET]
+    made_always = [*TABLES, *TRIALS, PEERS, *SUMMARIZED]
     known = [*made_always, *HARDENING, *BY_NAME, PAIRS]
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -127,8 +137,9 @@ def main(arguments: list[str]) -> None:
             _keep_rows(name, HARDENING[name](args.share, args.only))
         elif name == PAIRS:
             _keep(name, started, table := pairs.pairs(PAIRS_SECONDS), pairs.summary(table))
-        elif name == REGRET:
-            _keep(name, started, table := regret.regrets(), regret.summary(table))
+        elif name in SUMMARIZED:
+            make, summarized = SUMMARIZED[name]
+            _keep(name, started, table := make(), summarized(table))
         elif name in TABLES or name in BY_NAME:
             _keep(name, started, table := (TABLES | BY_NAME)[name](), table)
         else:
