@@ -20,13 +20,7 @@ from tests import repository
 
 COMMITS, BROKEN = 64, 4
 BUDGET = "10m"
-KINDS = [
-    *(["none"] * 3),
-    *(["operator"] * 4),
-    *(["python"] * 4),
-    *(["operator operator"] * 2),
-    *(["operator python"] * 2),
-]
+KINDS = ["none", "none", *(["operator"] * 3), *(["python"] * 3), "operator operator", "operator python"]
 LINES = {"operator": "        n = n + 0", "python": "        for _ in range({turns}): pass"}
 TURNS = (60, 160)
 CELL = """

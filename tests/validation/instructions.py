@@ -1,4 +1,4 @@
-"""Whether instructions see what time can't: suites of 24 cases with and without a change of about half a percent.
+"""Whether instructions see what time can't: suites of 12 cases with and without a change of about half a percent.
 
 `planted`: in the head, every case makes one more addition in one of its sixteen steps. `unchanged`: the head's file has
 other code beside the cells (unused functions, other names, longer docstrings), which moves everything in memory and
@@ -15,12 +15,14 @@ import pandas as pd
 
 from rnnbench import suites
 from rnnbench.analysis.instructions import InstructionChange
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerProcess
 from rnnbench.harness.instructions.counting import CountingQueue, choose_counter, count_instructions
 from rnnbench.harness.protocol import Building
 from rnnbench.store.instructions import InstructionCounts
 
-PLANTED_SUITES, UNCHANGED_SUITES = 1, 20
+PLANTED_STEPS = (3, 12)  # a suite for each
+UNCHANGED_SUITES = 20
 CELLS = """{before}
 import torch
 from torch import nn
@@ -52,19 +54,18 @@ name = "instructions"
 cell = ["own.py:OwnRNN", "own.py:OwnGRU", "own.py:OwnLSTM"]
 implementation = ["sequence"]
 phase = ["inference", "training"]
-batch_size = [1, 8]
+batch_size = [1, 2]
 seq_len = [16]
 input_size = [32]
-hidden_size = [64, 128]
+hidden_size = [64]
 """
 PLAIN = {"before": "", "input": "input", "more": ""}
-ONE_MORE = PLAIN | {"more": "hidden + 0 if step == 7 else "}
 
 
 def moved(rng: np.random.Generator) -> dict[str, str]:
     """The same work, in a file that lies differently in memory."""
     unused = "\n".join(
-        f"def unused{number}(a, b):\n    {chr(34) * 3}{'x' * int(rng.integers(200))}{chr(34) * 3}\n    return a * {number}"
+        f"def unused{number}(a, b):\n    '{'x' * int(rng.integers(200))}'\n    return a * {number}"
         for number in range(int(rng.integers(1, 40)))
     )
     return PLAIN | {"before": unused, "input": f"input{'_' * int(rng.integers(1, 30))}"}
@@ -73,7 +74,8 @@ def moved(rng: np.random.Generator) -> dict[str, str]:
 def counted() -> pd.DataFrame:
     """A row for each suite and case: the ratio of instructions and whether it is told as a change."""
     rng = np.random.default_rng(1)
-    heads = [("planted", ONE_MORE)] * PLANTED_SUITES + [("unchanged", moved(rng)) for _ in range(UNCHANGED_SUITES)]
+    heads = [("planted", PLAIN | {"more": f"hidden + 0 if step == {step} else "}) for step in PLANTED_STEPS]
+    heads += [("unchanged", moved(rng)) for _ in range(UNCHANGED_SUITES)]
     rows = []
     for number, (kind, head) in enumerate(heads):
         started = time.monotonic()
@@ -115,7 +117,7 @@ def compare(head: dict[str, str]) -> dict[str, InstructionChange]:
     for case in cases:
         base, head_counts = (counts[side][case.key] for side in ("base", "head"))
         if not isinstance(base, InstructionCounts) or not isinstance(head_counts, InstructionCounts):
-            raise RuntimeError(f"{case.key}: {base}; {head_counts}")
+            raise UserError(f"{case.key}: {base}; {head_counts}")
         changes[case.key] = InstructionChange(base, head_counts)
     return changes
 
