@@ -18,7 +18,7 @@ from rnnbench import cli, load, summarize
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Measurement
-from tests import stored
+from tests import forks, stored
 from tests import workload as small
 from tests.harness import fake_nvml
 
@@ -72,11 +72,10 @@ reference = "gru"
 
 
 def rnnbench(*arguments: str | Path, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rnnbench", *map(str, arguments)]
     ours = {"COLUMNS": "100", "GITHUB_ACTIONS": ""}
     environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
     environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return forks.run([*map(str, arguments)], cwd, environment)
 
 
 def in_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -9,15 +9,18 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
+from unittest import mock
 
 import pytest
 
 from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.cli import output
 from rnnbench.store.records import Case
-from tests import stored
+from tests import forks, stored
 from tests import workload as small
 from tests.test_cli import SUITE
 
@@ -68,9 +71,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *arguments: str, **streams: int | None) -> "subprocess.Popen[str]":
-    environment = os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
-    return subprocess.Popen([*PROGRAM, *arguments], cwd=folder, env=environment, text=True, **streams)  # type: ignore[call-overload,no-any-return]
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
 
 
 def unread() -> int:
@@ -81,62 +83,91 @@ def unread() -> int:
 
 
 def in_shell(folder: Path, redirection: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
     line = ["bash", "-c", f'"$@" {redirection}', "bash", *PROGRAM, *arguments]
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(line, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it printed on the streams that can be read."""
+
+    code: int
+    out: str
+    err: str
+
+
+def printed_into(folder: Path, arguments: list[str], *, out: str = "", err: str = "") -> Done:
+    """Run a command whose streams are full, closed or unread; without a fault they can be read."""
+    with ExitStack() as stack:
+        files: list[IO[bytes] | int | None] = []
+        opened = []
+        for fault in (out, err):
+            kept = stack.enter_context(tempfile.TemporaryFile("w+b"))
+            opened.append(kept)
+            if fault == "full":
+                files.append(stack.enter_context(open("/dev/full", "wb")))  # noqa: PTH123
+            elif fault == "unread":
+                pipe = unread()
+                stack.callback(os.close, pipe)
+                files.append(pipe)
+            else:
+                files.append(None if fault == "closed" else kept)
+        code = forks.exit_code(arguments, folder, environment(folder), *files)
+        for kept in opened:
+            kept.seek(0)
+        return Done(code, *(kept.read().decode() for kept in opened))
 
 
 @pytest.mark.parametrize("name", ["check", "report", "report --together", "list suites", *FEW])
 def test_a_command_whose_output_nobody_reads_has_done_its_work_and_ends_with_141(folder: Path, name: str) -> None:
-    pipe = unread()
-    process = start(folder, *COMMANDS[name], stdout=pipe, stderr=subprocess.PIPE)
-    os.close(pipe)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGPIPE
-    assert "Traceback" not in errors
-    assert "rnnbench: " not in errors
+    done = printed_into(folder, COMMANDS[name], out="unread")
+    assert done.code == 128 + signal.SIGPIPE
+    assert "Traceback" not in done.err
+    assert "rnnbench: " not in done.err
     assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
 
 
 @pytest.mark.parametrize(
-    ("name", "redirection", "reason"),
+    ("name", "fault", "reason"),
     [
-        *((name, ">/dev/full", "No space left on device") for name in ("report", "doctor", *FEW)),
-        *((name, ">&-", "it is closed") for name in ("compare", "export")),
+        *((name, "full", "No space left on device") for name in ("report", "doctor", *FEW)),
+        *((name, "closed", "it is closed") for name in ("compare", "export")),
     ],
 )
 def test_a_command_whose_output_can_not_be_written_says_so_and_ends_with_2(
-    folder: Path, name: str, redirection: str, reason: str
+    folder: Path, name: str, fault: str, reason: str
 ) -> None:
-    done = in_shell(folder, redirection, COMMANDS[name])
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"rnnbench: standard output can't be written: {reason}"
-    assert "Traceback" not in done.stderr
+    done = printed_into(folder, COMMANDS[name], out=fault)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"rnnbench: standard output can't be written: {reason}"
+    assert "Traceback" not in done.err
     assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
 
 
-@pytest.mark.parametrize(
-    ("name", "redirection"),
-    [("compare", "2>/dev/full"), ("compare", "2>&-"), ("export", "2>&-")],
-)
-def test_standard_error_that_can_not_be_written_changes_nothing(folder: Path, name: str, redirection: str) -> None:
-    done = in_shell(folder, redirection, COMMANDS[name])
-    assert done.returncode == CODES.get(name, 0)
-    assert done.stdout.strip()
+@pytest.mark.parametrize(("name", "fault"), [("compare", "full"), ("compare", "closed"), ("export", "closed")])
+def test_standard_error_that_can_not_be_written_changes_nothing(folder: Path, name: str, fault: str) -> None:
+    done = printed_into(folder, COMMANDS[name], err=fault)
+    assert done.code == CODES.get(name, 0)
+    assert done.out.strip()
     assert list(folder.glob(WRITTEN.get(name, "tiny.toml")))
 
 
-@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("fault", ["full", "closed"])
 @pytest.mark.parametrize("arguments", [["dance"], ["report", "nowhere"]])
-def test_an_error_that_can_not_be_told_still_ends_with_2(folder: Path, arguments: list[str], redirection: str) -> None:
-    assert in_shell(folder, redirection, arguments).returncode == 2
+def test_an_error_that_can_not_be_told_still_ends_with_2(folder: Path, arguments: list[str], fault: str) -> None:
+    assert printed_into(folder, arguments, err=fault).code == 2
+
+
+@pytest.mark.parametrize("name", ["compare", "export"])
+def test_a_process_that_python_starts_itself_does_the_same(folder: Path, name: str) -> None:
+    """`tests.forks` stands in for Python's own start everywhere else."""
+    for stream, fault in (("out", "full"), ("out", "closed"), ("out", "unread"), ("err", "closed")):
+        with mock.patch.object(forks, "_differs_at_start", return_value=True):
+            anew = printed_into(folder, COMMANDS[name], **{stream: fault})
+        assert printed_into(folder, COMMANDS[name], **{stream: fault}) == anew
 
 
 def test_errors_that_nobody_reads_change_nothing(folder: Path) -> None:
-    pipe = unread()
-    process = start(folder, "export", "nowhere", "--format", "csv", stderr=pipe)
-    os.close(pipe)
-    assert process.wait(timeout=60) == 2
+    assert printed_into(folder, ["export", "nowhere", "--format", "csv"], err="unread").code == 2
 
 
 def test_no_file_takes_the_place_of_a_stream_that_is_closed(folder: Path) -> None:
@@ -162,11 +193,12 @@ def test_only_one_module_of_the_command_line_prints() -> None:
 @pytest.mark.parametrize("name", [name for name in QUICK if "--" not in name])
 def test_every_command_prints_something_readable_in_every_encoding(folder: Path, name: str) -> None:
     encoding = "ascii"  # a subset of every other encoding
-    environment = os.environ | {"PYTHONIOENCODING": encoding, "GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
-    done = subprocess.run([*PROGRAM, *COMMANDS[name]], cwd=folder, env=environment, capture_output=True, check=False)
+    variables = os.environ | {"PYTHONIOENCODING": encoding, "GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
+    done = forks.run(COMMANDS[name], folder, variables)
     assert done.returncode == CODES.get(name, 0), done.stderr
-    assert done.stdout.decode(encoding).strip()
-    assert b"Traceback" not in done.stderr
+    assert done.stdout.isascii()
+    assert done.stdout.strip()
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,8 @@ class Laboratory:
 
     def _compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, Any]:
         left = self._budget_seconds - self.seconds
-        suite = self._suite.with_check(margin=question.margin, budget_seconds=min(question.seconds, left))
+        seconds = min(question.seconds, left)
+        suite = self._suite.with_check(margin=question.margin, budget_seconds=seconds)
         with ExitStack() as stack:
             first, second = (
                 at_commit(stack, suite, commit.sha, name) for commit, name in ((base, "base"), (head, "head"))
@@ -164,6 +165,8 @@ class Laboratory:
                 on_progress=self._on_progress,
                 share=question.share,
             )
+        if seconds < question.seconds and comparison.count("inconclusive"):
+            raise BudgetSpent  # so that a later part compares them anew
         return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
 
     def _score(self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int) -> list[float]:

@@ -112,11 +112,11 @@ class Search:
             return
         cell = self.cells[max(slow, key=lambda key: slow[key])]
         expected = {key: log for key, log in slow.items() if self.cells[key] == cell}
-        found = self._by_time(low, high, expected)
+        found = self._by_time(self.path[low : high + 1], expected)
         if found is None:
             self.unexplained |= dict.fromkeys(expected)
             return
-        for part_low, part_high in ((low, found.low), (found.high, high)):
+        for part_low, part_high in ((low, low + found.low), (low + found.high, high)):
             if part_low < part_high:
                 self._search(part_low, part_high)
 
@@ -154,33 +154,60 @@ class Search:
         branches = history.branches(self.repository, step.before, step.commit)
         return [inner for branch in branches for inner in self._steps_of_counts(branch, step)]
 
-    def _by_time(self, first: int, last: int, expected: Mapping[str, float]) -> PathStep | None:
-        """Find and confirm the step at which these cases get slower, by time.
+    def _by_time(
+        self, path: Sequence[Commit], expected: Mapping[str, float], merged_by: Commit | None = None
+    ) -> PathStep | None:
+        """Find and confirm the step of a path at which these cases get slower, by time.
 
-        None if it is not sure, and `suspects` has the likely commits.
+        None if it is not sure, and `suspects` has the likely commits. `merged_by`: the merge that brought the path, if it
+        is a branch.
         """
-        path = self.path[first : last + 1]
         attempts = iter(range(MAX_SCORES))
         search = NoisySearch(len(path) - 1, self.lab.scores(path[0], path[-1], expected, PAIRS, next(attempts)))
         for attempt in attempts:
             place = search.next_place()
             if place is None:
                 low, high = search.neighbours()
-                step = PathStep(path[low], path[high], first + low, first + high, tuple(path[low + 1 : high]))
+                step = PathStep(path[low], path[high], low, high, tuple(path[low + 1 : high]), merged_by)
                 if self._add(step, expected, "time"):
+                    self._behind_merge(step, expected)
                     return step
                 self.causes.pop()
                 search.refuted |= set(range(low + 1, high + 1))
                 continue
-            if self._counts(path[place]) is None:
+            scores = []
+            if self._counts(path[place]) is not None:
+                scores = self.lab.scores(path[0], path[place], expected, PAIRS, attempt)
+            if not scores:
                 search.left_out.add(place)
                 continue
-            search.add(place, self.lab.scores(path[0], path[place], expected, PAIRS, attempt))
+            search.add(place, scores)
             if search.is_mixed(place):  # there is a cause on either side: find the first one first
                 mean = sum(search.scores[place]) / len(search.scores[place])
-                return self._by_time(first, first + place, {key: mean * log for key, log in expected.items()})
+                parts = {key: mean * log for key, log in expected.items()}
+                return self._by_time(path[: place + 1], parts, merged_by)
         self.suspects += [path[place] for place in search.likely]
         return None
+
+    def _behind_merge(self, step: PathStep, expected: Mapping[str, float]) -> None:
+        """Put the commit on a branch in place of the merge that brought it, if the time finds one there."""
+        if step.untested or len(step.commit.parents) < 2:
+            return
+        merged_by = step.merged_by or step.commit
+        merge = self.causes.pop()
+        for branch in history.branches(self.repository, step.before, step.commit):
+            if self._counts(branch[0]) is None or self._counts(branch[-1]) is None:
+                continue
+            question = TimeQuestion("ends", self.margin, self._share(), REST_SECONDS)
+            changes = self.lab.compare(branch[0], branch[-1], list(expected), question)
+            slow = {key: log_of(change) for key, change in changes.items() if change.verdict == "regressed"}
+            if slow and len(branch) == 2:
+                inner = PathStep(branch[0], branch[1], step.low, step.high, merged_by=merged_by)
+                self.causes.append(self._cause(inner, changes, "time", confirmed=True))
+                return
+            if slow and self._by_time(branch, slow, merged_by) is not None:
+                return
+        self.causes.append(merge)
 
     def _add(self, step: PathStep, expected: Mapping[str, float], witness: str) -> bool:
         """Compare a commit with its parent, and keep it as a cause; returns whether the time confirms it."""

@@ -1,9 +1,12 @@
 """What a bisection keeps, and how the next part finds it."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from rnnbench.analysis.bisection import CaseChange
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect.journal import FILE, Journal
 
@@ -14,12 +17,15 @@ def test_results_are_there_in_the_next_part(tmp_path: Path) -> None:
     first = Journal(tmp_path, QUESTION)
     assert "counts a" not in first
     first.add("counts a", {"x": {"operators": 1}}, 3.21)
+    unknown = CaseChange("inconclusive", Estimate(1.0, -math.inf, math.inf))
+    first.add("compare a b", {"x": unknown.to_json()}, 3.21)
     assert first["counts a"] == {"x": {"operators": 1}}
     first.close()
     again = Journal(tmp_path, QUESTION)
     assert "counts a" in again
     assert again["counts a"] == {"x": {"operators": 1}}
     assert again.seconds == 3.2
+    assert CaseChange.from_json(again["compare a b"]["x"]) == unknown
     again.add("counts b", "it does not run", 5.0)
     again.close()
     assert Journal(tmp_path, QUESTION)["counts b"] == "it does not run"

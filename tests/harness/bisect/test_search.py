@@ -137,6 +137,26 @@ def test_a_branch_is_searched_behind_its_merge(monkeypatch: pytest.MonkeyPatch) 
     assert [(cause.commit.sha, cause.merged_by) for cause in alone.causes] == [("7", None)]
 
 
+def test_a_branch_is_searched_by_time_where_no_count_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.zeros(25)
+    levels[7:21] = levels[22:24] = np.log1p(0.06)
+    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
+    path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
+    branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
+    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
+    for brought, expected in (
+        ([branch], [("22", "7")]),
+        ([branch[:2], branch[1:3]], [("22", "7")]),  # the first shows nothing, the second has one commit
+        ([branch[:2]], [("7", None)]),  # the merge itself is slower
+    ):
+        monkeypatch.setattr(history, "branches", lambda *_, brought=brought: brought)
+        search = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+        search.run()
+        found = [(cause.commit.sha, cause.merged_by.sha if cause.merged_by else None) for cause in search.causes]
+        assert found == expected
+        assert all(cause.is_confirmed for cause in search.causes)
+
+
 def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
     cases = [small.case(cell, batch_size=size) for cell in ("vanilla", "gru") for size in (1, 2, 3, 4)]
     total = {
