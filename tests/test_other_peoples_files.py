@@ -1,8 +1,6 @@
 """Files that rnnbench did not make stay as they are, whatever their names."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from click.testing import CliRunner
 
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from tests import repository, stored
+from tests import forks, repository, stored
 from tests import workload as small
 
 SUITE = """
@@ -78,14 +76,7 @@ def others(tmp_path: Path) -> Iterator[Path]:
 
 
 def rnnbench(*arguments: object, cwd: Path, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rnnbench", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"TMPDIR": str(cwd.parent / "tmp")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forks.run([*map(str, arguments)], cwd, os.environ | {"TMPDIR": str(cwd.parent / "tmp")})
     assert done.returncode == code, done.stderr
     return done.stdout.splitlines()[-1]
 

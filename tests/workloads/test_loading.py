@@ -54,7 +54,9 @@ def test_item_by_item_takes_more_operators_and_no_value_is_a_zero() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:
     measurement = loading.build(case("per_item", workers=workers)).observe()
-    by_others = {"energy", "compiled"} | ({"device"} if workers == 0 else set())  # other probes measure these
+    by_others = {"energy", "instructions", "compiled"} | (
+        {"device"} if workers == 0 else set()
+    )  # other probes measure these
     observed = {metric.name for metric in METRICS if metric.probe and metric.probe not in by_others}
     assert measurement.metrics.keys() | measurement.missing.keys() == observed
     assert measurement.missing["parameters"] == "loading has no model"

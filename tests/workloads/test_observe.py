@@ -88,7 +88,7 @@ def test_a_fused_layer_is_named_and_a_cell_of_plain_operators_too() -> None:
 
 def test_each_metric_has_one_entry_and_each_probe_that_an_entry_names_exists() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
-    assert {metric.probe for metric in OBSERVED} - {"energy", "device", "compiled"} == PROBES.keys()
+    assert {metric.probe for metric in OBSERVED} - {"energy", "instructions", "device", "compiled"} == PROBES.keys()
 
 
 def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_are(monkeypatch) -> None:

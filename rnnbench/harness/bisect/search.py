@@ -159,8 +159,8 @@ class Search:
     ) -> PathStep | None:
         """Find and confirm the step of a path at which these cases get slower, by time.
 
-        None if it is not sure, and `suspects` has the likely commits. `merged_by`: the merge that brought the path, if it
-        is a branch.
+        None if it is not sure, and `suspects` has the likely commits. `merged_by`: the merge that brought the path, if
+        it is a branch.
         """
         attempts = iter(range(MAX_SCORES))
         search = NoisySearch(len(path) - 1, self.lab.scores(path[0], path[-1], expected, PAIRS, next(attempts)))

@@ -1,6 +1,7 @@
 """Pages of memory that one call adds to this process, as the system counts them."""
 
 import ctypes
+import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +13,8 @@ from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 
 ROLLUP = Path("/proc/self/smaps_rollup")
-RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
+RESIDENT = re.compile(rb"^Rss:\s+(\d+) kB$", re.MULTILINE)
+MAX_ROLLUP = 1 << 13  # bytes; it has a kilobyte
 
 # glibc's `mallopt` parameters, and Linux's `prctl` against huge pages: touching one byte makes 2 MB resident.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -59,7 +61,16 @@ def _keep_all_memory() -> Callable[[], object]:
 
 
 def _resident() -> int:
-    match = RESIDENT.search(ROLLUP.read_text(encoding="utf-8"))
+    """The bytes of resident pages. Reading them takes no memory that a later call could use."""
+    descriptor, buffer = _rollup(os.getpid())
+    size = os.preadv(descriptor, [buffer], 0)
+    match = RESIDENT.search(buffer, 0, size)
     if match is None:
         raise Unavailable(f"{ROLLUP} does not tell the resident set")
     return int(match[1]) * 1024
+
+
+@cache
+def _rollup(process: int) -> tuple[int, bytearray]:
+    """The open file of a process, and memory to read it into."""
+    return os.open(ROLLUP, os.O_RDONLY), bytearray(MAX_ROLLUP)

@@ -8,7 +8,7 @@ from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.verdicts.trend import EarlierCheck
 from rnnbench.report.words.case_names import Names, names
-from rnnbench.text import plural
+from rnnbench.text import encoded, plural
 
 HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
 RULES = (":---", ":---", "---:", "---:", "---:", ":---")
@@ -105,4 +105,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _size(lines: Sequence[str]) -> int:
     """Bytes of UTF-8, each line with its line end."""
-    return sum(len(line.encode()) + 1 for line in lines)
+    return sum(len(encoded(line)) + 1 for line in lines)
