@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rnnbench import load, suites, summarize
 from rnnbench.expressions import parse_only
@@ -28,9 +29,12 @@ from tests.analysis.scaling import made_up
 from tests.validation import __main__ as program
 from tests.validation import (
     against_r,
+    bisect_real,
+    bisect_simulated,
     cases,
     fleet,
     history_simulated,
+    instructions,
     large_run,
     limits,
     not_slower_simulated,
@@ -397,3 +401,46 @@ def test_real_pairs_are_drawn_whole_with_either_sign(tmp_path: Path) -> None:
     }
     for low, mean in drawn:
         assert sorted(mean * -np.sign(low)) == list(range(verdicts_simulated.CASES))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_simulated_bisections_name_the_slow_commit_and_no_other(seen: bool) -> None:
+    row = bisect_simulated._row(5, "usual", "one", seen)
+    assert (row["all named"], row["a wrong one named"]) == (1.0, 0.0)
+    assert 0 < row["median seconds"] < bisect_simulated.BUDGET_SECONDS
+    assert bisect_simulated._row(5, "heavy tails", "none", True)["a wrong one named"] == 0.0
+
+
+def test_the_cells_whose_instructions_are_counted_do_the_same_work_wherever_they_lie() -> None:
+    kept = []
+    for words in (instructions.PLAIN, instructions.moved(np.random.default_rng(1))):
+        names: dict[str, Any] = {}
+        exec(instructions.CELLS.format(**words), names)
+        torch.manual_seed(0)
+        kept.append(names["OwnGRU"](3, 4)(torch.ones(5, 2, 3))[0])
+    assert torch.equal(*kept)
+
+
+def test_a_summary_of_instructions_and_of_bisections_has_a_row_for_each_kind() -> None:
+    rows = pd.DataFrame(
+        [
+            {
+                "suite": suite,
+                "kind": kind,
+                "case": "x",
+                "ratio": ratio,
+                "spread": 0.001,
+                "is told": told,
+                "seconds": 5.0,
+            }
+            for suite, (kind, ratio, told) in enumerate([("planted", 1.006, True), ("unchanged", 1.0, False)])
+        ]
+    )
+    assert instructions.summary(rows)["told"].tolist() == [1, 0]
+    found = pd.DataFrame(
+        [
+            {"slow commits": "none", "right": True, "wrong": 0, "seconds": 60.0},
+            {"slow commits": "python", "right": False, "wrong": 1, "seconds": 90.0},
+        ]
+    )
+    assert bisect_real.summary(found)["with a wrong commit"].tolist() == [0, 1]
