@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
 
 from rnnbench.analysis.run_to_run import MIN_CASES
 from rnnbench.store.folder import read_info
+from rnnbench.store.readings import Unavailable
 from tests import repository, stored
 from tests.test_cli import in_process, rnnbench
 
@@ -352,3 +354,26 @@ def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: P
     assert not (repo / "results").exists()
     gone = in_process("check", "gone.toml", "--base", "HEAD", cwd=repo)
     assert gone.returncode == 2
+
+
+def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> None:
+    for arguments, message in (
+        (
+            ("--instructions", "mine.toml", "--base", "HEAD"),
+            "'mine.toml' is not one of its values; write --instructions=",
+        ),
+        (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not one of its values"),
+        (("mine.toml", "--baseline", "x", "--instructions"), "it can't be combined with --baseline"),
+    ):
+        done = in_process("check", *arguments, cwd=repo)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+def test_a_gate_without_a_counter_is_refused_before_anything_is_measured(repo: Path) -> None:
+    reason = Unavailable("valgrind can't be found")
+    with mock.patch("rnnbench.harness.check.instructions.choose_counter", side_effect=reason):
+        done = in_process("check", "mine.toml", "--base", "HEAD", "--instructions=gate", cwd=repo)
+    assert done.returncode == 2
+    assert "instructions can't be counted here: valgrind can't be found; without them" in done.stderr
+    assert not (repo / "results").exists()

@@ -8,7 +8,7 @@ from rnnbench.report.verdicts import sentence
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
 from rnnbench.report.words.changes import IN_THE_MEAN, between, change_span, slower
-from rnnbench.report.words.units import duration, round_percent, span
+from rnnbench.report.words.units import duration, percent, round_percent, span
 from rnnbench.text import plural
 
 WAYS = {
@@ -31,7 +31,26 @@ def answer(comparison: Comparison, names: Names) -> str:
 
 
 def sentences(comparison: Comparison, names: Names) -> tuple[str, str]:
-    """The answer, and the counts of the verdicts that it leaves out, which may be empty."""
+    """The answer, and what it leaves out: counts of other verdicts, and instructions; may be empty."""
+    first, rest = _of_verdicts(comparison, names)
+    return first, " ".join(filter(None, [rest, _of_instructions(comparison, names)]))
+
+
+def _of_instructions(comparison: Comparison, names: Names) -> str:
+    """How many cases take more instructions, and the one that takes most more; empty if they were not counted."""
+    counted = [(each, each.instructions) for each in comparison.findings if each.instructions is not None]
+    more = [(finding, change) for finding, change in counted if change.is_more]
+    if not counted:
+        return ""
+    if not more:
+        return f"None of {plural(len(counted), 'case')} takes more instructions."
+    finding, change = max(more, key=lambda each: each[1].ratio)
+    take, which = ("takes", "") if len(more) == 1 else ("take", "the most is ")
+    of_all = f"{len(more):,} of {plural(len(counted), 'case')}"
+    return f"{of_all} {take} more instructions: {which}{names.name(finding.case)}, {percent(change.ratio - 1)}."
+
+
+def _of_verdicts(comparison: Comparison, names: Names) -> tuple[str, str]:
     findings = comparison.findings
     judged = [finding for finding in findings if finding.verdict is not None]
     if not judged:

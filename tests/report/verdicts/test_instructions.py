@@ -7,9 +7,11 @@ import pytest
 
 from rnnbench.analysis.comparison import Finding, with_instructions
 from rnnbench.analysis.instructions import Grown, InstructionChange
-from rnnbench.report.verdicts import as_json, junit, sentence
+from rnnbench.report.verdicts import answer, as_json, junit, sentence
 from rnnbench.report.verdicts.instructions import instruction_change, instruction_counts, short
+from rnnbench.report.words.case_names import names
 from rnnbench.store.instructions import FunctionName, InstructionCounts
+from tests.workload import case
 
 from .samples import FAILING, OPEN, SAME, SLOWER, comparison, finding
 
@@ -115,6 +117,21 @@ def test_counts_without_functions_are_told_as_a_number() -> None:
 )
 def test_a_functions_name_is_short(function: str, name: str) -> None:
     assert short(Grown(function, 0, 1)) == name
+
+
+def test_the_answer_counts_the_cases_that_take_more() -> None:
+    def told(*findings: Finding) -> str:
+        checked = comparison(*findings)
+        return answer.answer(checked, names(each.case for each in checked.findings))
+
+    other = replace(OPEN, case=case("gru", batch_size=16))
+    assert "instructions" not in told(SAME)
+    assert told(with_change(SAME, None)).endswith("None of 1 case takes more instructions.")
+    assert told(with_change(SAME, PYTHON), SLOWER).endswith(
+        "1 of 1 case takes more instructions: combined loop inference, 0.7%."
+    )
+    two = told(with_change(SAME, PYTHON), with_change(other, PYTHON, by=140))
+    assert two.endswith("2 of 2 cases take more instructions: the most is gru loop inference, 1.4%.")
 
 
 def test_a_gate_orders_a_case_among_the_regressed() -> None:
