@@ -360,7 +360,7 @@ def test_instructions_are_asked_for_in_words_that_are_understood(repo: Path) -> 
     for arguments, message in (
         (
             ("--instructions", "mine.toml", "--base", "HEAD"),
-            "'mine.toml' is not one of its values; write --instructions=",
+            "'mine.toml' is not one of its values; write --instr",
         ),
         (("mine.toml", "--base", "HEAD", "--instructions=never"), "'never' is not one of its values"),
         (("mine.toml", "--baseline", "x", "--instructions"), "it can't be combined with --baseline"),
