@@ -42,13 +42,12 @@ SLOWER = "time.sleep(0.001); h = h + 0"
 
 
 def history(folder: Path, *bodies: str) -> list[str]:
-    """A repository with a commit for each body of the cell's step; returns the commits."""
-    return [
-        repository.commit(
-            folder, {"mine.toml": SUITE, "mine.py": CELL.format(number=number, body=body)}, f"change {number}"
-        )
-        for number, body in enumerate(bodies)
-    ]
+    """A commit for each body of the step, with the suite from the second on; returns the commits."""
+    shas = []
+    for number, body in enumerate(bodies):
+        files = {"mine.py": CELL.format(number=number, body=body)} | ({"mine.toml": SUITE} if number else {})
+        shas.append(repository.commit(folder, files, f"change {number}"))
+    return shas
 
 
 def bisect(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -69,6 +68,7 @@ def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skip
     assert "change 2" in done.stdout
     assert f"It may also be one before it that does not run: {shas[1][:7]}" in done.stdout
     assert "more operator calls" in done.stdout
+    assert f"{shas[0][:7]} has no mine.toml yet; the one of today is used for every commit" in done.stdout
     assert "at most 15 min left" in done.stderr
     found = answer(tmp_path)
     assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[2]]  # type: ignore[attr-defined]

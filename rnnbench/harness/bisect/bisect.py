@@ -47,7 +47,7 @@ def bisect(
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
     repository = repository_of(suite)
-    path_in_repository(suite, repository)
+    within = path_in_repository(suite, repository)
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     path = history.path(repository, first, last)
     groups = _of_the_code(suite.groups(only, device, most=None if any_number else MAX_CASES))
@@ -71,6 +71,8 @@ def bisect(
     answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()))
     if (state := git.state(repository)) and state["dirty"]:
         answer = answer.noting("uncommitted changes are not measured; only the suite's file is used as it is now")
+    if not git.has_file(repository, first, within):
+        answer = answer.noting(f"{first[:7]} has no {within} yet; the one of today is used for every commit")
     try:
         return folder, _answered(answer, lab, suite, repository, path, groups, budget_seconds)
     except (KeyboardInterrupt, Interrupted):

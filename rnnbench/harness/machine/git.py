@@ -74,6 +74,11 @@ def merge_base(repository: Path, one: str, other: str) -> str | None:
     return _ask(repository, "merge-base", one, other)
 
 
+def has_file(repository: Path, commit: str, path: Path) -> bool:
+    """Whether a commit has a file."""
+    return run(repository, "cat-file", "-e", f"{commit}:{path.as_posix()}").returncode == 0
+
+
 def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
     """The lines of `git log`, one for each commit; raises UserError with git's message."""
     done = run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
