@@ -68,10 +68,13 @@ class InstructionCheck:
 
     def _notes(self) -> list[str]:
         reasons: dict[str, list[str]] = {}  # reason -> the cases
-        for side, by_case in self.counted.items():
-            for key, counted in by_case.items():
-                if isinstance(counted, str):
-                    reasons.setdefault(f"{side}: {counted}", []).append(key)
+        for key in self.counted["base"]:
+            base, head = (self.counted[side].get(key, "") for side in ("base", "head"))
+            known = {side: counted for side, counted in (("base", base), ("head", head)) if isinstance(counted, str)}
+            if known:
+                is_same = len(known) > 1 and len(set(known.values())) == 1
+                text = base if is_same else "; ".join(f"{side}: {reason}" for side, reason in known.items())
+                reasons.setdefault(str(text), []).append(key)
         notes = [
             f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
             for reason, keys in reasons.items()

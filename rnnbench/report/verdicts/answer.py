@@ -43,7 +43,7 @@ def _of_instructions(comparison: Comparison, names: Names) -> str:
     if not counted:
         return ""
     if not more:
-        return f"None of {plural(len(counted), 'case')} takes more instructions."
+        return f"Of {plural(len(counted), 'case')} counted, none takes more instructions."
     finding, change = max(more, key=lambda each: each[1].ratio)
     take, which = ("takes", "") if len(more) == 1 else ("take", "the most is ")
     of_all = f"{len(more):,} of {plural(len(counted), 'case')}"

@@ -75,6 +75,13 @@ def test_a_case_that_was_not_counted_is_told_once_for_each_reason() -> None:
     )
 
 
+def test_a_reason_that_both_sides_share_is_told_once() -> None:
+    both: list[Counted] = ["it was killed", counts(1000)]
+    assert checked("show", both, both).notes[2:] == (
+        f"instructions of 1 case were not counted, the first is {CASES[0].key}: it was killed",
+    )
+
+
 def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "choose_counter", refuse)
     found = InstructionCheck.of("show")

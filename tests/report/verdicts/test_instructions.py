@@ -126,7 +126,7 @@ def test_the_answer_counts_the_cases_that_take_more() -> None:
 
     other = replace(OPEN, case=case("gru", batch_size=16))
     assert "instructions" not in told(SAME)
-    assert told(with_change(SAME, None)).endswith("None of 1 case takes more instructions.")
+    assert told(with_change(SAME, None)).endswith("Of 1 case counted, none takes more instructions.")
     assert told(with_change(SAME, PYTHON), SLOWER).endswith(
         "1 of 1 case takes more instructions: combined loop inference, 0.7%."
     )
