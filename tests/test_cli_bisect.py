@@ -66,9 +66,9 @@ def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skip
     assert "This commit made them slower:" in done.stdout
     assert f"  {shas[2][:7]} " in done.stdout
     assert "change 2" in done.stdout
-    assert f"It may also be one before it that does not run: {shas[1][:7]}" in done.stdout
+    assert f"The cause may also be a commit before it that does not run: {shas[1][:7]}" in done.stdout
     assert "more operator calls" in done.stdout
-    assert f"{shas[0][:7]} has no mine.toml yet; the one of today is used for every commit" in done.stdout
+    assert f"{shas[0][:7]} has no mine.toml; the current file is used for every commit" in done.stdout
     assert "at most 15 min left" in done.stderr
     found = answer(tmp_path)
     assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[2]]  # type: ignore[attr-defined]

@@ -100,13 +100,12 @@ def bisect(
 
 
 def _tell(answer: "Bisection", folder: Path, *, as_json: bool) -> None:
-    from rnnbench.harness.bisect.bisect import BUDGET_SPENT
     from rnnbench.report.verdicts import bisection, bisection_json
 
     if as_json:
         output.write(bisection_json.render(answer).encode())
     else:
         output.say(bisection.render(answer))
-    if any(note.startswith(BUDGET_SPENT) for note in answer.notes):
-        output.tell(f"a larger --budget with --resume {folder} goes on")
+    if not answer.is_finished:
+        output.tell(f"to go on, give a larger --budget and --resume {folder}")
     output.say_path(folder, err=as_json)

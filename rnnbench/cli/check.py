@@ -38,7 +38,7 @@ instructions_option = click.option(
     type=OneOf("show", "gate"),
     is_flag=False,
     flag_value="show",
-    help="Count instructions, too; with --instructions=gate, more of them than in the base are a regression.",
+    help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case.")
 
@@ -82,7 +82,7 @@ def check(
 
     If the base is a revision that does not have SUITE yet, nothing is compared, and the check says so.
 
-    Instructions show changes that are too small for a clock. Counting them takes about a minute more than --budget.
+    Instructions show changes that are too small for a clock. Counting them takes extra time after --budget.
 
     \b
     Examples:

@@ -97,13 +97,15 @@ class Bisection:
     unexplained: tuple[str, ...] = ()  # keys of cases that are slower by more than the causes say
     suspects: tuple[Commit, ...] = ()  # where the search stopped: one of these, most likely first
     notes: tuple[str, ...] = ()
+    is_finished: bool = True  # whether the budget was enough for the whole search
     seconds: float = 0.0
     max_error: float = Q  # that a confirmed cause is wrong, over all of them
 
     @property
     def is_complete(self) -> bool:
-        """Whether every slower case is explained by commits that time has confirmed."""
-        return bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
+        """Whether the search is finished, and commits that time has confirmed explain every slower case."""
+        is_explained = bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
+        return self.is_finished and is_explained
 
     def noting(self, *notes: str) -> "Bisection":
         """The same with more notes."""

@@ -20,7 +20,6 @@ from rnnbench.store.records import Group
 from rnnbench.suites import MAX_CASES, Suite
 from rnnbench.text import plural
 
-BUDGET_SPENT = "the search ended with its budget"
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
 
 
@@ -70,9 +69,9 @@ def bisect(
     )
     answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()))
     if (state := git.state(repository)) and state["dirty"]:
-        answer = answer.noting("uncommitted changes are not measured; only the suite's file is used as it is now")
+        answer = answer.noting("uncommitted changes are not measured, except those of the suite's file")
     if not git.has_file(repository, first, within):
-        answer = answer.noting(f"{first[:7]} has no {within} yet; the one of today is used for every commit")
+        answer = answer.noting(f"{first[:7]} has no {within}; the current file is used for every commit")
     try:
         return folder, _answered(answer, lab, suite, repository, path, groups, budget_seconds)
     except (KeyboardInterrupt, Interrupted):
@@ -115,7 +114,8 @@ def _answered(
     try:
         search.run()
     except BudgetSpent:
-        answer = answer.noting(f"{BUDGET_SPENT} of {budget_seconds:g} s")
+        answer = replace(answer, is_finished=False)
+        answer = answer.noting(f"the budget of {budget_seconds:g} s was spent before the search ended")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
         answer = answer.noting(NOTHING_CONFIRMED)
     order = {commit.sha: place for place, commit in enumerate(path)}
@@ -135,12 +135,12 @@ def _not_slower(answer: Bisection) -> str:
     verdicts = [change.verdict for change in answer.total.values()]
     undecided, failed = verdicts.count("inconclusive"), verdicts.count(None)
     text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(verdicts), 'case')}"
-    text += f" regressed, {verdicts.count('unchanged')} are unchanged"
+    text += f" regressed, {verdicts.count('unchanged')} unchanged"
     if undecided:
-        text += f", {undecided} are not decided (more time in the suite's [check], or fewer cases, may decide them)"
+        text += f", {undecided} not decided (a larger budget in the suite's [check], or fewer cases, may decide them)"
     if failed:
         reason = next((change.reason for change in answer.total.values() if change.reason), "")
-        text += f", {failed} were not compared{f': {reason}' if reason else ''}"
+        text += f", {failed} not compared{f': {reason}' if reason else ''}"
     return text
 
 

@@ -203,7 +203,7 @@ class Operations:
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model whose call could be counted")
         if not devices.open_device(built.case.workload.device).runs_host_code:
-            raise Skip("its work is not done by the processor's instructions")
+            raise Skip("instructions are counted on the CPU only")
         timed = built.timed_call()
         totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
         timed.end()

@@ -31,7 +31,7 @@ def _head(answer: Bisection, labels: Labels) -> Iterable[str]:
     good, bad = answer.good.short, answer.bad.short
     yield (
         f"{answer.suite}: {plural(answer.commits, 'commit')} from good {good} to bad {bad}"
-        f"{f', {len(answer.skipped)} of those tried do not run' if answer.skipped else ''}. "
+        f"{f', {_not_running(len(answer.skipped))}' if answer.skipped else ''}. "
         f"{duration(answer.seconds)}."
     )
     slow = {key: change for key, change in answer.total.items() if change.verdict == "regressed"}
@@ -45,6 +45,10 @@ def _head(answer: Bisection, labels: Labels) -> Iterable[str]:
         yield f"{'This commit does' if count == 1 else f'These {count} commits do'} more work:"
     else:
         yield "No commit was found."
+
+
+def _not_running(number: int) -> str:
+    return f"{plural(number, 'commit')} tried {'does' if number == 1 else 'do'} not run"
 
 
 def _worst(changes: Mapping[str, CaseChange], labels: Labels) -> str:
@@ -82,14 +86,14 @@ def _cause(cause: SlowCommit, answer: Bisection, labels: Labels) -> Iterable[str
     elif slow:
         yield "    As many operator calls and allocations as before: slower kernels, or other code between them"
     if cause.is_confirmed:
-        error = _error(answer)
-        yield f"    Its time against its parent {cause.parent.short} confirms it: wrong in at most {error} of searches"
+        how_sure = f"wrong in at most {_error(answer)} of searches"
+        yield f"    Confirmed by a comparison with its parent {cause.parent.short} ({how_sure})"
     elif cause.witness == "counts":
-        yield f"    Its time against its parent {cause.parent.short} is not decided; the counts are exact"
+        yield f"    The counts are exact; the time against its parent {cause.parent.short} is not decided"
     else:
-        yield f"    Not confirmed by its time against its parent {cause.parent.short}"
+        yield f"    Not confirmed by the time against its parent {cause.parent.short}"
     if cause.untested:
-        yield f"    It may also be one before it that does not run: {_commits(cause.untested)}"
+        yield f"    The cause may also be a commit before it that does not run: {_commits(cause.untested)}"
 
 
 def _error(answer: Bisection) -> str:
@@ -100,9 +104,9 @@ def _open(answer: Bisection, labels: Labels) -> Iterable[str]:
     if answer.unexplained:
         cases = "; ".join(labels[key] for key in answer.unexplained[:NAMED])
         more = f" and {len(answer.unexplained) - NAMED} more" if len(answer.unexplained) > NAMED else ""
-        yield f"Slower by more than that: {cases}{more}."
+        yield f"No commit was found for: {cases}{more}."
     if answer.suspects:
-        yield f"Not found with certainty; most likely one of {len(answer.suspects)}: {_commits(answer.suspects)}."
+        yield f"The most likely of the commits searched: {_commits(answer.suspects)}."
     for short, reason in list(answer.skipped.items())[:NAMED]:
         yield f"{short} does not run: {one_line(reason)[:200]}"
     if len(answer.skipped) > NAMED:

@@ -19,6 +19,7 @@ def render(answer: Bisection) -> str:
         "bad": _commit(answer.bad),
         "commits": answer.commits,
         "is_complete": answer.is_complete,
+        "is_finished": answer.is_finished,
         "max_error": answer.max_error,
         "total": _cases(answer.total),
         "causes": [_cause(cause) for cause in answer.causes],

@@ -20,7 +20,7 @@ PARTS: dict[Part, str] = {
 
 
 def instruction_change(change: InstructionChange) -> str:
-    """`0.7% more instructions, in aten::add (16 calls of it instead of 15)`."""
+    """`0.7% more instructions, in aten::add (16 calls instead of 15)`."""
     size = abs(change.ratio - 1)
     comparative = "more" if change.ratio > 1 else "fewer"
     where = _operators(change) or _functions(change)
@@ -45,7 +45,7 @@ def _operators(change: InstructionChange) -> str:
     """The operators that are called more often, if the instructions grew, or less often if they did not."""
     sign = 1 if change.ratio > 1 else -1
     along = [grown for grown in change.operators() if grown.difference * sign > 0]
-    texts = [f"{grown.name} ({plural(grown.head, 'call')} of it instead of {grown.base:,})" for grown in along[:NAMED]]
+    texts = [f"{grown.name} ({plural(grown.head, 'call')} instead of {grown.base:,})" for grown in along[:NAMED]]
     return f"in {' and '.join(texts)}" if texts else ""
 
 

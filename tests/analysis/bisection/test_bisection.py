@@ -32,6 +32,7 @@ def test_more_work_is_more_of_what_takes_time() -> None:
 def test_an_answer_is_complete_if_every_cause_is_confirmed_and_nothing_is_left() -> None:
     cause = SlowCommit(BAD, GOOD, {}, True, "time")
     assert Bisection("s", GOOD, BAD, 1, {}, causes=(cause,)).is_complete
+    assert not Bisection("s", GOOD, BAD, 1, {}, causes=(cause,), is_finished=False).is_complete
     assert not Bisection("s", GOOD, BAD, 1, {}).is_complete
     assert not Bisection("s", GOOD, BAD, 1, {}, causes=(SlowCommit(BAD, GOOD, {}, False, "counts"),)).is_complete
     assert not Bisection("s", GOOD, BAD, 1, {}, causes=(cause,), unexplained=("cell=gru",)).is_complete

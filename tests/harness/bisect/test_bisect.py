@@ -10,7 +10,7 @@ import pytest
 from rnnbench import suites
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import UserError
-from rnnbench.harness.bisect.bisect import BUDGET_SPENT, NOTHING_CONFIRMED, _answered, _of_the_code
+from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
 from rnnbench.harness.bisect.laboratory import BudgetSpent, grown
 from rnnbench.store.records import Group
 from tests import workload as small
@@ -94,7 +94,9 @@ def test_what_was_found_when_the_budget_ends_is_the_answer() -> None:
 
     answer = answered({3: 0.06}, {3: 16}, Spent)
     assert [cause.is_confirmed for cause in answer.causes] == [True]
-    assert answer.notes[-1].startswith(BUDGET_SPENT)
+    assert not answer.is_finished
+    assert not answer.is_complete, "what lies beside the cause was not compared"
+    assert answer.notes[-1] == "the budget of 900 s was spent before the search ended"
 
 
 def test_torchs_own_cases_are_left_out() -> None:

@@ -42,7 +42,7 @@ def test_the_commit_comes_with_its_change_its_cause_and_how_sure_it_is() -> None
     assert "This commit made them slower:\n\n  ccccccc 2026-11-20 Keep h in double\n" in text
     assert "    gru loop inference, batch 1: 5.0% slower (+4.0% to +6.0%)\n" in text
     assert "    Likely cause: 16 more operator calls (100 -> 116, +16%)\n" in text
-    assert "Its time against its parent ddddddd confirms it: wrong in at most 1% of searches" in text
+    assert "Confirmed by a comparison with its parent ddddddd (wrong in at most 1% of searches)" in text
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_the_commit_comes_with_its_change_its_cause_and_how_sure_it_is() -> None
         ),
         (
             replace(ANSWER, causes=(replace(FOUND, is_confirmed=False),)),
-            "Its time against its parent ddddddd is not decided; the counts are exact",
+            "The counts are exact; the time against its parent ddddddd is not decided",
         ),
         (replace(ANSWER, causes=(replace(FOUND, merged_by=BAD),)), "Keep h in double, merged by bbbbbbb"),
         (
             replace(ANSWER, causes=(replace(FOUND, untested=(BROKEN,)),)),
-            "It may also be one before it that does not run: eeeeeee",
+            "The cause may also be a commit before it that does not run: eeeeeee",
         ),
         (
             replace(ANSWER, causes=(replace(FOUND, cases={CASES[0].key: replace(CHANGE, changes=())}),)),
@@ -69,15 +69,18 @@ def test_the_commit_comes_with_its_change_its_cause_and_how_sure_it_is() -> None
         ),
         (
             replace(ANSWER, unexplained=tuple(case.key for case in CASES)),
-            "Slower by more than that: gru loop inference, batch 1; gru loop inference, batch 2; gru loop inference, "
+            "No commit was found for: gru loop inference, batch 1; gru loop inference, batch 2; gru loop inference, "
             "batch 3 and 2 more.",
         ),
         (
             replace(ANSWER, causes=(), suspects=(SLOW, BEFORE, BROKEN, BAD)),
-            "Not found with certainty; most likely one of 4: ccccccc, ddddddd, eeeeeee and 1 more.",
+            "The most likely of the commits searched: ccccccc, ddddddd, eeeeeee and 1 more.",
         ),
         (replace(ANSWER, skipped={"eeeeeee": "No module\nnamed x"}), "eeeeeee does not run: No module named x"),
-        (replace(ANSWER, skipped={"eeeeeee": "x"}), "41 commits from good aaaaaaa to bad bbbbbbb, 1 of those tried do"),
+        (
+            replace(ANSWER, skipped={"eeeeeee": "x"}),
+            "bad bbbbbbb, 1 commit tried does not run. 83.0 s.",
+        ),
         (ANSWER.noting("a note"), "\na note"),
     ],
 )

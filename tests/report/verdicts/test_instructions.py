@@ -31,7 +31,7 @@ def change(more: FunctionName | None, by: int = 70, adds: int = 15) -> Instructi
 @pytest.mark.parametrize(
     ("sample", "text"),
     [
-        (change(BUILD, adds=16), "0.7% more instructions (spread 0.0%), in aten::add (16 calls of it instead of 15)"),
+        (change(BUILD, adds=16), "0.7% more instructions (spread 0.0%), in aten::add (16 calls instead of 15)"),
         (
             change(BUILD),
             "0.7% more instructions (spread 0.0%), most in torch's dispatch (`at::TensorIteratorBase::build`)",
@@ -41,7 +41,7 @@ def change(more: FunctionName | None, by: int = 70, adds: int = 15) -> Instructi
         (change(PYTHON, -70), "0.7% fewer instructions (spread 0.0%), most in Python"),
         (
             change(BUILD, -70, adds=14),
-            "0.7% fewer instructions (spread 0.0%), in aten::add (14 calls of it instead of 15)",
+            "0.7% fewer instructions (spread 0.0%), in aten::add (14 calls instead of 15)",
         ),
     ],
 )
