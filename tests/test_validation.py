@@ -430,13 +430,13 @@ def test_a_summary_of_instructions_and_of_bisections_has_a_row_for_each_kind() -
                 "case": "x",
                 "ratio": ratio,
                 "spread": 0.001,
-                "is told": told,
+                "reported": told,
                 "seconds": 5.0,
             }
             for suite, (kind, ratio, told) in enumerate([("planted", 1.006, True), ("unchanged", 1.0, False)])
         ]
     )
-    assert instructions.summary(rows)["told"].tolist() == [1, 0]
+    assert instructions.summary(rows)["reported"].tolist() == [1, 0]
     found = pd.DataFrame(
         [
             {"slow commits": "none", "right": True, "wrong": 0, "seconds": 60.0},

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from rnnbench.store.instructions import PARTS, FunctionName, InstructionCounts, Part
 
-MARGIN = 0.003  # of the base's instructions: a smaller change is not told
-COLLISION_SHARE = 0.5  # of the change that the spread may be; a change of less than twice the spread may be chance
+MARGIN = 0.003  # of the base's instructions: a smaller change is not reported
+MAX_SPREAD_SHARE = 0.5  # the largest spread, as a share of the change, with which the change is reported
 
 
 @dataclass(frozen=True)
-class Grown:
-    """A function or an operator that takes more on one side: instructions, or calls."""
+class CountDifference:
+    """A function whose instructions, or an operator whose calls, differ between base and head."""
 
     name: str
     base: int
@@ -33,21 +33,24 @@ class InstructionChange:
 
     @property
     def ratio(self) -> float:
-        """Head over base. A call of the allocator counts alike on both sides: with the average of all its calls."""
+        """Instructions of the head over those of the base.
+
+        Each call of the allocator counts with the average of its calls on both sides.
+        """
         each = self._each_allocation
         base, head = (counts.outside + each * counts.allocator_calls for counts in (self.base, self.head))
         return head / base
 
     @property
     def spread(self) -> float:
-        """The spread over the rounds of the side that has more of it, as a share of the base's instructions."""
+        """The larger spread of the two sides, as a share of the base's instructions."""
         return max(self.base.spread, self.head.spread) / self.base.total
 
     @property
     def is_beyond(self) -> bool:
-        """Whether the change goes beyond the margin, and beyond what chance does."""
+        """Whether the change is larger than the margin and than twice the spread."""
         size = abs(self.ratio - 1)
-        return size > self.margin and COLLISION_SHARE * size > self.spread
+        return size > self.margin and MAX_SPREAD_SHARE * size > self.spread
 
     @property
     def is_more(self) -> bool:
@@ -55,7 +58,7 @@ class InstructionChange:
         return self.is_beyond and self.ratio > 1
 
     def parts(self) -> dict[Part, float]:
-        """By which share of all instructions each part changed; empty if only their number was counted."""
+        """The change of each part, as a share of the base's instructions; empty if only the total was counted."""
         if not (self.base.functions and self.head.functions):
             return {}
         base, head = self.base.parts, self.head.parts
@@ -63,16 +66,16 @@ class InstructionChange:
         allocations = self.head.allocator_calls - self.base.allocator_calls
         return changes | {"allocator": self._each_allocation * allocations / self.base.total}
 
-    def operators(self) -> list[Grown]:
-        """The torch operators that are called another number of times, those that changed most first."""
-        return _grown(self.base.operators, self.head.operators)
+    def operators(self) -> list[CountDifference]:
+        """The torch operators whose number of calls changed, the largest change first."""
+        return _differences(self.base.operators, self.head.operators)
 
-    def functions(self, part: Part | None = None) -> list[Grown]:
-        """The functions of a part, or of all but the allocator, that take another number, those that grew most first.
+    def functions(self, part: Part | None = None) -> list[CountDifference]:
+        """The functions of a part, or of all but the allocator, whose instructions changed, the largest change first.
 
         Of functions with equal names in several files, all instructions are added.
         """
-        return _grown(_by_function(self.base.functions, part), _by_function(self.head.functions, part))
+        return _differences(_by_function(self.base.functions, part), _by_function(self.head.functions, part))
 
     @property
     def _each_allocation(self) -> float:
@@ -89,8 +92,8 @@ def _by_function(functions: Mapping[FunctionName, int], part: Part | None) -> di
     return totals
 
 
-def _grown(base: Mapping[str, int], head: Mapping[str, int]) -> list[Grown]:
+def _differences(base: Mapping[str, int], head: Mapping[str, int]) -> list[CountDifference]:
     names = dict.fromkeys([*head, *base])
-    both = (Grown(name, base.get(name, 0), head.get(name, 0)) for name in names)
+    both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in names)
     changed = [each for each in both if each.difference]
     return sorted(changed, key=lambda each: -abs(each.difference))

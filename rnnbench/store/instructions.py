@@ -55,15 +55,15 @@ class InstructionCounts:
 
     @property
     def outside(self) -> int:
-        """Those outside of the allocator, in the round with the fewest.
+        """Instructions outside of the allocator, in the round with the fewest.
 
-        Chance only adds to them: a collision in a cache of the interpreter, for example.
+        Chance only adds instructions: a collision in a cache of the interpreter, for example.
         """
         return min(self.rounds)
 
     @property
     def allocator(self) -> int:
-        """Those of the allocator, in the same round."""
+        """Instructions of the allocator, in the same round."""
         return self.parts["allocator"]
 
     @property
@@ -73,7 +73,7 @@ class InstructionCounts:
 
     @property
     def spread(self) -> int:
-        """How far the median round lies above the one with the fewest."""
+        """Instructions that the median round has more than the round with the fewest."""
         return round(median(self.rounds) - self.outside)
 
     @property

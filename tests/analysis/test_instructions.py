@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.instructions import MARGIN, Grown, InstructionChange
+from rnnbench.analysis.instructions import MARGIN, CountDifference, InstructionChange
 from rnnbench.store.instructions import FunctionName, InstructionCounts
 
 MM, PYTHON = FunctionName("libtorch_cpu.so", "mkl_x"), FunctionName("libpython3.11.so", "eval")
@@ -53,9 +53,13 @@ def test_what_a_call_of_the_allocator_takes_is_the_same_on_both_sides() -> None:
 def test_operators_and_functions_that_changed_are_listed_the_largest_first() -> None:
     base, head = counts(1000, add=15, mm=3, tanh=2), counts(1000, add=16, mm=3, mul=5)
     change = InstructionChange(base, replace(head, functions={MM: 490, PYTHON: 540}))
-    assert change.operators() == [Grown("mul", 0, 5), Grown("tanh", 2, 0), Grown("add", 15, 16)]
-    assert change.functions() == [Grown("eval", 500, 540), Grown("mkl_x", 500, 490)]
-    assert change.functions("kernels") == [Grown("mkl_x", 500, 490)]
+    assert change.operators() == [
+        CountDifference("mul", 0, 5),
+        CountDifference("tanh", 2, 0),
+        CountDifference("add", 15, 16),
+    ]
+    assert change.functions() == [CountDifference("eval", 500, 540), CountDifference("mkl_x", 500, 490)]
+    assert change.functions("kernels") == [CountDifference("mkl_x", 500, 490)]
     assert change.parts()["python"] == pytest.approx(0.04)
 
 

@@ -17,8 +17,8 @@ import pandas as pd
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
-from rnnbench.harness.bisect.laboratory import BudgetSpent, Counts, TimeQuestion, score
-from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, Counts, score
+from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import measure
 from rnnbench.store.records import Case, Group
 from tests import workload as small
@@ -37,7 +37,7 @@ SHOWN_NOISES = ("usual", "heavy tails", "pairs of unlike noise", "half shared by
 OPERATORS = 200  # of a call of the first commit
 
 
-class SimulatedLaboratory:
+class SimulatedCommitRunner:
     """Answers for a history whose truth is known; counts the seconds that a real one would take."""
 
     def __init__(
@@ -57,7 +57,7 @@ class SimulatedLaboratory:
         self._counted: set[str] = set()
 
     def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
-        """As `Laboratory.counts`."""
+        """As `CommitRunner.counts`."""
         if commit.sha not in self._counted:
             self._spend(COUNT_SECONDS)
             self._counted.add(commit.sha)
@@ -66,18 +66,20 @@ class SimulatedLaboratory:
             self.skipped[commit.short] = "it does not run"
         return {key: {"operators": self._operators[place]} for key in keys} if self._runs[place] else None
 
-    def compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, CaseChange]:
-        """As `Laboratory.compare`."""
+    def compare(
+        self, base: Commit, head: Commit, keys: Sequence[str], options: CompareOptions
+    ) -> dict[str, CaseChange]:
+        """As `CommitRunner.compare`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]
         runner = self._runner(base, head, groups)
-        trial = Trial(dict.fromkeys(keys, question.margin))
+        trial = Trial(dict.fromkeys(keys, options.margin))
         measure(
             runner,
             groups,
             trial,
-            min(question.seconds, BUDGET_SECONDS - self.seconds),
+            min(options.seconds, BUDGET_SECONDS - self.seconds),
             lambda step: None,
-            share=question.share,
+            share=options.share,
         )
         self._spend(runner.seconds)
         judged = trial.verdicts()
@@ -86,7 +88,7 @@ class SimulatedLaboratory:
     def scores(
         self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int, attempt: int
     ) -> list[float]:
-        """As `Laboratory.scores`."""
+        """As `CommitRunner.scores`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in expected]
         runner = self._runner(base, head, groups)
         for _ in range(pairs):
@@ -144,14 +146,14 @@ def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -
         operators[place:] += 16 if seen else 0
     cases = [small.case("vanilla", batch_size=number + 1) for number in range(2)]
     path = [Commit(str(place)) for place in range(COMMITS + 1)]
-    lab: Any = SimulatedLaboratory(rng, levels, operators.tolist(), runs.tolist(), cases, noise)
+    runner: Any = SimulatedCommitRunner(rng, levels, operators.tolist(), runs.tolist(), cases, noise)
     keys = [case.key for case in cases]
-    total = lab.compare(path[0], path[-1], keys, TimeQuestion("ends", MARGIN, 1.0, END_SECONDS))
-    chosen = focus(total, {case.key: case for case in cases})
+    total = runner.compare(path[0], path[-1], keys, CompareOptions("ends", MARGIN, 1.0, END_SECONDS))
+    chosen = cases_to_search(total, {case.key: case for case in cases})
     found: set[int] = set()
     if chosen:
-        search = Search(lab, Path(), path, total, chosen, {case.key: case.cell for case in cases}, MARGIN)
+        search = Search(runner, Path(), path, total, chosen, {case.key: case.cell for case in cases}, MARGIN)
         with suppress(BudgetSpent):
             search.run()
         found = {int(cause.commit.sha) for cause in search.causes if cause.is_confirmed}
-    return {"slow": {int(place) for place in places}, "found": found, "seconds": lab.seconds}
+    return {"slow": {int(place) for place in places}, "found": found, "seconds": runner.seconds}

@@ -72,7 +72,7 @@ def moved(rng: np.random.Generator) -> dict[str, str]:
 
 
 def counted() -> pd.DataFrame:
-    """A row for each suite and case: the ratio of instructions and whether it is told as a change."""
+    """A row for each suite and case: the ratio of instructions and whether a change is reported."""
     rng = np.random.default_rng(1)
     heads = [("planted", PLAIN | {"more": f"hidden + 0 if step == {step} else "}) for step in PLANTED_STEPS]
     heads += [("unchanged", moved(rng)) for _ in range(UNCHANGED_SUITES)]
@@ -88,13 +88,13 @@ def counted() -> pd.DataFrame:
                 "case": key,
                 "ratio": change.ratio,
                 "spread": change.spread,
-                "is told": change.is_beyond,
+                "reported": change.is_beyond,
                 "seconds": round(seconds, 1),
             }
             for key, change in changes.items()
         ]
-        told = sum(change.is_beyond for change in changes.values())
-        print(f"{kind}, suite {number}: {told} of {len(changes)} told, {seconds:.0f} s", flush=True)
+        reported = sum(change.is_beyond for change in changes.values())
+        print(f"{kind}, suite {number}: {reported} of {len(changes)} reported, {seconds:.0f} s", flush=True)
     return pd.DataFrame(rows)
 
 
@@ -136,7 +136,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 "suites": kind,
                 "number": cases["suite"].nunique(),
                 "cases": len(cases),
-                "told": int(cases["is told"].sum()),
+                "reported": int(cases["reported"].sum()),
                 "median change": f"{change.median():.3%}",
                 "smallest change": f"{change.min():.3%}",
                 "largest change": f"{change.max():.3%}",

@@ -107,6 +107,6 @@ class Bisection:
         is_explained = bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
         return self.is_finished and is_explained
 
-    def noting(self, *notes: str) -> "Bisection":
+    def with_notes(self, *notes: str) -> "Bisection":
         """The same with more notes."""
         return replace(self, notes=(*self.notes, *notes))

@@ -8,9 +8,9 @@ from pathlib import Path
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, CompareOptions
 from rnnbench.harness.bisect.journal import Journal
-from rnnbench.harness.bisect.laboratory import BudgetSpent, Laboratory, TimeQuestion
-from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.harness.check.check import NOT_OF_THE_CODE
 from rnnbench.harness.check.sides import path_in_repository, repository_of
 from rnnbench.harness.machine import git
@@ -56,7 +56,7 @@ def bisect(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give that of an interrupted bisection")
     journal = Journal(folder, question)
-    lab = Laboratory(
+    runner = CommitRunner(
         suite,
         groups,
         folder,
@@ -69,11 +69,11 @@ def bisect(
     )
     answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()))
     if (state := git.state(repository)) and state["dirty"]:
-        answer = answer.noting("uncommitted changes are not measured, except those of the suite's file")
+        answer = answer.with_notes("uncommitted changes are not measured, except those of the suite's file")
     if not git.has_file(repository, first, within):
-        answer = answer.noting(f"{first[:7]} has no {within}; the current file is used for every commit")
+        answer = answer.with_notes(f"{first[:7]} has no {within}; the current file is used for every commit")
     try:
-        return folder, _answered(answer, lab, suite, repository, path, groups, budget_seconds)
+        return folder, _answered(answer, runner, suite, repository, path, groups, budget_seconds)
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"no answer; what was measured is in {folder}") from None
     except OSError as fault:
@@ -84,7 +84,7 @@ def bisect(
 
 def _answered(
     answer: Bisection,
-    lab: Laboratory,
+    runner: CommitRunner,
     suite: Suite,
     repository: Path,
     path: Sequence[Commit],
@@ -92,18 +92,18 @@ def _answered(
     budget_seconds: float,
 ) -> Bisection:
     cases = {case.key: case for group in groups for case in group.cases}
-    question = TimeQuestion("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
+    options = CompareOptions("ends", suite.content.check.margin, 1.0, suite.content.check.budget_seconds)
     try:
-        answer = replace(answer, total=lab.compare(path[0], path[-1], list(cases), question))
+        answer = replace(answer, total=runner.compare(path[0], path[-1], list(cases), options))
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
-    keys = focus(answer.total, cases)
+    keys = cases_to_search(answer.total, cases)
     if not keys:
         raise UserError(_not_slower(answer))
     if not any(answer.total[key].verdict == "regressed" for key in keys):
-        answer = answer.noting("the time of good and bad does not decide; the search follows their counts")
+        answer = answer.with_notes("the time of good and bad does not decide; the search follows their counts")
     search = Search(
-        lab,
+        runner,
         repository,
         path,
         answer.total,
@@ -115,18 +115,18 @@ def _answered(
         search.run()
     except BudgetSpent:
         answer = replace(answer, is_finished=False)
-        answer = answer.noting(f"the budget of {budget_seconds:g} s was spent before the search ended")
+        answer = answer.with_notes(f"the budget of {budget_seconds:g} s was spent before the search ended")
     if search.causes and not any(cause.is_confirmed for cause in search.causes):
-        answer = answer.noting(NOTHING_CONFIRMED)
+        answer = answer.with_notes(NOTHING_CONFIRMED)
     order = {commit.sha: place for place, commit in enumerate(path)}
     causes = sorted(search.causes, key=lambda cause: order.get((cause.merged_by or cause.commit).sha, 0))
     return replace(
         answer,
         causes=tuple(causes),
-        skipped=dict(lab.skipped),
+        skipped=dict(runner.skipped),
         unexplained=tuple(search.unexplained),
         suspects=tuple(search.suspects),
-        seconds=round(lab.seconds, 1),
+        seconds=round(runner.seconds, 1),
     )
 
 

@@ -15,7 +15,7 @@ from rnnbench.analysis.bisection import CaseChange, Commit, SlowCommit
 from rnnbench.analysis.bisection.noisy_search import NoisySearch
 from rnnbench.analysis.verdict import share_of_look
 from rnnbench.harness.bisect import history
-from rnnbench.harness.bisect.laboratory import Counts, Laboratory, TimeQuestion, grown, log_of
+from rnnbench.harness.bisect.commit_runner import CommitRunner, CompareOptions, Counts, count_changes, log_of
 from rnnbench.store.records import Case
 
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
@@ -39,7 +39,7 @@ class PathStep:
     merged_by: Commit | None = None
 
 
-def focus(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:
+def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:
     """The keys of the cases to search for: of each cell, those that are slower most clearly.
 
     If the time shows no slower case, those that are not decided and do more.
@@ -65,7 +65,7 @@ def _lower(change: CaseChange) -> float:
 class Search:
     """One search; its lists hold what is known so far, also after BudgetSpent."""
 
-    lab: Laboratory
+    runner: CommitRunner
     repository: Path
     path: Sequence[Commit]  # from good to bad
     total: Mapping[str, CaseChange]  # from good to bad
@@ -101,8 +101,8 @@ class Search:
     def _search(self, low: int, high: int, changes: Mapping[str, CaseChange] | None = None) -> None:
         """Search a part of the path by time, if its ends differ; `changes`: how, if that is known."""
         if changes is None:
-            question = TimeQuestion("ends", self.margin, self._share(), REST_SECONDS)
-            changes = self.lab.compare(self.path[low], self.path[high], self.keys, question)
+            options = CompareOptions("ends", self.margin, self._share(), REST_SECONDS)
+            changes = self.runner.compare(self.path[low], self.path[high], self.keys, options)
         slow = {key: log_of(changes[key]) for key in self.keys if changes[key].verdict == "regressed"}
         if not slow:
             return
@@ -138,7 +138,7 @@ class Search:
     def _divided(self, path: Sequence[Commit], low: int, high: int) -> list[tuple[int, int]]:
         """The neighbours that run and between which the counts of a case grow."""
         before, after = self._known_counts(path[low]), self._known_counts(path[high])
-        differing = grown(before, after)
+        differing = count_changes(before, after)
         if not differing:
             return []
         middle = (low + high) / 2
@@ -163,7 +163,7 @@ class Search:
         it is a branch.
         """
         attempts = iter(range(MAX_SCORES))
-        search = NoisySearch(len(path) - 1, self.lab.scores(path[0], path[-1], expected, PAIRS, next(attempts)))
+        search = NoisySearch(len(path) - 1, self.runner.scores(path[0], path[-1], expected, PAIRS, next(attempts)))
         for attempt in attempts:
             place = search.next_place()
             if place is None:
@@ -177,7 +177,7 @@ class Search:
                 continue
             scores = []
             if self._counts(path[place]) is not None:
-                scores = self.lab.scores(path[0], path[place], expected, PAIRS, attempt)
+                scores = self.runner.scores(path[0], path[place], expected, PAIRS, attempt)
             if not scores:
                 search.left_out.add(place)
                 continue
@@ -198,8 +198,8 @@ class Search:
         for branch in history.branches(self.repository, step.before, step.commit):
             if self._counts(branch[0]) is None or self._counts(branch[-1]) is None:
                 continue
-            question = TimeQuestion("ends", self.margin, self._share(), REST_SECONDS)
-            changes = self.lab.compare(branch[0], branch[-1], list(expected), question)
+            options = CompareOptions("ends", self.margin, self._share(), REST_SECONDS)
+            changes = self.runner.compare(branch[0], branch[-1], list(expected), options)
             slow = {key: log_of(change) for key, change in changes.items() if change.verdict == "regressed"}
             if slow and len(branch) == 2:
                 inner = PathStep(branch[0], branch[1], step.low, step.high, merged_by=merged_by)
@@ -214,12 +214,12 @@ class Search:
         cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
         if witness == "counts":
             before, after = self._known_counts(step.before), self._known_counts(step.commit)
-            cases = {key: change for key, change in grown(before, after).items() if change.does_more}
+            cases = {key: change for key, change in count_changes(before, after).items() if change.does_more}
         self.causes.append(self._cause(step, cases, witness, confirmed=False))  # also if the budget ends now
         slowest = min((expected[key] for key in cases), default=0.0)
         margin = max(MIN_MARGIN, math.expm1(MARGIN_SHARE * slowest))
-        question = TimeQuestion(f"parent {witness} {self._comparisons}", margin, self._share())
-        compared = self.lab.compare(step.before, step.commit, list(cases), question)
+        options = CompareOptions(f"parent {witness} {self._comparisons}", margin, self._share())
+        compared = self.runner.compare(step.before, step.commit, list(cases), options)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = self._cause(step, compared, witness, confirmed=confirmed)
         return confirmed
@@ -234,7 +234,7 @@ class Search:
         return share_of_look(self._comparisons)
 
     def _counts(self, commit: Commit) -> Counts | None:
-        return self.lab.counts(commit, self.keys)
+        return self.runner.counts(commit, self.keys)
 
     def _known_counts(self, commit: Commit) -> Counts:
         """The counts of a commit that runs."""

@@ -77,8 +77,8 @@ def _instructions(change: InstructionChange | None) -> dict[str, Any] | None:
         "base": change.base.total,
         "head": change.head.total,
         "parts": change.parts(),
-        "operators": [vars(grown) for grown in change.operators()[:MAX_LISTED]],
-        "functions": [vars(grown) for grown in change.functions()[:MAX_LISTED]],
+        "operators": [vars(changed) for changed in change.operators()[:MAX_LISTED]],
+        "functions": [vars(changed) for changed in change.functions()[:MAX_LISTED]],
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from rnnbench.analysis.instructions import Grown, InstructionChange
+from rnnbench.analysis.instructions import CountDifference, InstructionChange
 from rnnbench.report.words.units import count, percent
 from rnnbench.store.instructions import Part
 from rnnbench.text import plural
@@ -44,8 +44,10 @@ def instruction_counts(change: InstructionChange) -> str:
 def _operators(change: InstructionChange) -> str:
     """The operators that are called more often, if the instructions grew, or less often if they did not."""
     sign = 1 if change.ratio > 1 else -1
-    along = [grown for grown in change.operators() if grown.difference * sign > 0]
-    texts = [f"{grown.name} ({plural(grown.head, 'call')} instead of {grown.base:,})" for grown in along[:NAMED]]
+    along = [changed for changed in change.operators() if changed.difference * sign > 0]
+    texts = [
+        f"{changed.name} ({plural(changed.head, 'call')} instead of {changed.base:,})" for changed in along[:NAMED]
+    ]
     return f"in {' and '.join(texts)}" if texts else ""
 
 
@@ -57,16 +59,16 @@ def _functions(change: InstructionChange) -> str:
         return ""
     most = max(parts, key=lambda part: abs(parts[part]))
     size = abs(parts[most]) * change.base.total
-    along = [grown for grown in change.functions(most) if grown.difference * sign > MIN_SHARE * size]
-    names = [f"`{short(grown)}`" for grown in along[:NAMED]] if most in FUNCTIONS_TOLD else []
+    along = [changed for changed in change.functions(most) if changed.difference * sign > MIN_SHARE * size]
+    names = [f"`{short(changed)}`" for changed in along[:NAMED]] if most in FUNCTIONS_TOLD else []
     return f"most in {PARTS[most]}" + (f" ({', '.join(names)})" if names else "")
 
 
-def short(grown: Grown) -> str:
+def short(changed: CountDifference) -> str:
     """A function's name without its arguments and the arguments of its templates."""
-    name = re.sub(r"\[clone [^\]]*\]", "", grown.name).replace("(anonymous namespace)::", "")
+    name = re.sub(r"\[clone [^\]]*\]", "", changed.name).replace("(anonymous namespace)::", "")
     while (shorter := re.sub(r"<[^<>]*>", "", name)) != name:
         name = shorter
     name = name.partition("(")[0].strip()
-    name = name.rsplit(" ", 1)[-1] or grown.name
+    name = name.rsplit(" ", 1)[-1] or changed.name
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"

@@ -36,4 +36,4 @@ def test_an_answer_is_complete_if_every_cause_is_confirmed_and_nothing_is_left()
     assert not Bisection("s", GOOD, BAD, 1, {}).is_complete
     assert not Bisection("s", GOOD, BAD, 1, {}, causes=(SlowCommit(BAD, GOOD, {}, False, "counts"),)).is_complete
     assert not Bisection("s", GOOD, BAD, 1, {}, causes=(cause,), unexplained=("cell=gru",)).is_complete
-    assert Bisection("s", GOOD, BAD, 1, {}).noting("a", "b").notes == ("a", "b")
+    assert Bisection("s", GOOD, BAD, 1, {}).with_notes("a", "b").notes == ("a", "b")

@@ -1,4 +1,4 @@
-"""A bisection from start to end, with a simulated laboratory."""
+"""A bisection from start to end, with a simulated runner."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,25 +11,25 @@ from rnnbench import suites
 from rnnbench.analysis.bisection import Bisection, Commit
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect.bisect import NOTHING_CONFIRMED, _answered, _of_the_code
-from rnnbench.harness.bisect.laboratory import BudgetSpent, grown
+from rnnbench.harness.bisect.commit_runner import BudgetSpent, count_changes
 from rnnbench.store.records import Group
 from tests import workload as small
 from tests.harness.bisect.test_search import CASES, QUIET
-from tests.validation.bisect_simulated import SimulatedLaboratory
+from tests.validation.bisect_simulated import SimulatedCommitRunner
 
 GROUPS = [Group(case.workload, (case,)) for case in CASES]
 PATH = [Commit(str(place), parents=(str(place - 1),)) for place in range(9)]
 
 
-def answered(sizes: dict[int, float], operators: dict[int, int], lab_of: Any = lambda lab: lab) -> Bisection:
+def answered(sizes: dict[int, float], operators: dict[int, int], runner_of: Any = lambda runner: runner) -> Bisection:
     levels, calls = np.zeros(9), np.full(9, 100)
     for place, size in sizes.items():
         levels[place:] += np.log1p(size)
     for place, more in operators.items():
         calls[place:] += more
-    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, calls.tolist(), [True] * 9, CASES, QUIET)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), [True] * 9, CASES, QUIET)
     answer = Bisection("mine", PATH[0], PATH[-1], 8, {}, tuple(CASES))
-    return _answered(answer, lab_of(lab), suites.read("ci"), Path(), PATH, GROUPS, 900.0)
+    return _answered(answer, runner_of(runner), suites.read("ci"), Path(), PATH, GROUPS, 900.0)
 
 
 def test_the_answer_has_the_cause_and_what_it_took() -> None:
@@ -53,18 +53,18 @@ def test_a_bad_that_is_not_slower_is_an_error(size: float) -> None:
 
 def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
     class Undecided:
-        """A laboratory whose clock decides nothing."""
+        """A runner whose clock decides nothing."""
 
-        def __init__(self, lab: Any) -> None:
-            self._lab = lab
+        def __init__(self, runner: Any) -> None:
+            self._runner = runner
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(self._lab, name)
+            return getattr(self._runner, name)
 
-        def compare(self, base: Commit, head: Commit, keys: Any, question: Any) -> Any:
-            before, after = (self._lab.counts(commit, keys) for commit in (base, head))
-            changes = grown(before, after)
-            compared = self._lab.compare(base, head, keys, question)
+        def compare(self, base: Commit, head: Commit, keys: Any, options: Any) -> Any:
+            before, after = (self._runner.counts(commit, keys) for commit in (base, head))
+            changes = count_changes(before, after)
+            compared = self._runner.compare(base, head, keys, options)
             return {
                 key: replace(change, verdict="inconclusive", changes=changes[key].changes if key in changes else ())
                 for key, change in compared.items()
@@ -78,19 +78,19 @@ def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
 
 def test_what_was_found_when_the_budget_ends_is_the_answer() -> None:
     class Spent:
-        """A laboratory whose budget ends after two comparisons."""
+        """A runner whose budget ends after two comparisons."""
 
-        def __init__(self, lab: Any) -> None:
-            self._lab, self._left = lab, 2
+        def __init__(self, runner: Any) -> None:
+            self._runner, self._left = runner, 2
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(self._lab, name)
+            return getattr(self._runner, name)
 
         def compare(self, *arguments: Any) -> Any:
             self._left -= 1
             if self._left < 0:
                 raise BudgetSpent
-            return self._lab.compare(*arguments)
+            return self._runner.compare(*arguments)
 
     answer = answered({3: 0.06}, {3: 16}, Spent)
     assert [cause.is_confirmed for cause in answer.causes] == [True]

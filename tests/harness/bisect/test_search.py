@@ -9,11 +9,11 @@ import pytest
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.harness.bisect import history
-from rnnbench.harness.bisect.laboratory import BudgetSpent, TimeQuestion, score
-from rnnbench.harness.bisect.search import Search, focus
+from rnnbench.harness.bisect.commit_runner import BudgetSpent, CompareOptions, score
+from rnnbench.harness.bisect.search import Search, cases_to_search
 from rnnbench.store.records import Case
 from tests import workload as small
-from tests.validation.bisect_simulated import MARGIN, SimulatedLaboratory
+from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.verdicts_simulated import NOISES, MadeUp
 
 QUIET = MadeUp(0.002, 0.0, shared=0.0, spoilt=0.0, spoilt_mean=0.0)
@@ -36,13 +36,13 @@ def searched(
     for place, more in (operators or {}).items():
         calls[place:] += more
     runs = [place not in broken for place in range(count + 1)]
-    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
     path = [Commit(str(place), parents=(parents or {}).get(place, (str(place - 1),))) for place in range(count + 1)]
-    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
-    chosen = focus(total, {case.key: case for case in CASES})
-    search = Search(lab, Path(), path, total, chosen, {case.key: case.cell for case in CASES}, MARGIN)
+    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
+    chosen = cases_to_search(total, {case.key: case for case in CASES})
+    search = Search(runner, Path(), path, total, chosen, {case.key: case.cell for case in CASES}, MARGIN)
     search.run()
-    return search, lab
+    return search, runner
 
 
 def named(search: Search) -> list[str]:
@@ -50,12 +50,12 @@ def named(search: Search) -> list[str]:
 
 
 def test_a_commit_whose_counts_grow_is_named_and_confirmed_by_time() -> None:
-    search, lab = searched({7: 0.05}, {7: 16})
+    search, runner = searched({7: 0.05}, {7: 16})
     assert named(search) == ["7"]
     [cause] = search.causes
     assert (cause.parent.sha, cause.witness, cause.untested) == ("6", "counts", ())
     assert set(cause.cases) == set(KEYS)
-    assert len(lab._counted) <= 8
+    assert len(runner._counted) <= 8
     assert not search.unexplained
 
 
@@ -78,11 +78,11 @@ def test_counts_that_grow_without_a_slower_time_are_no_cause() -> None:
 
 
 def test_commits_that_do_not_run_are_skipped_and_told_where_they_may_be_the_cause() -> None:
-    search, lab = searched({7: 0.05}, {7: 16}, broken=(5, 6, 10))
+    search, runner = searched({7: 0.05}, {7: 16}, broken=(5, 6, 10))
     [cause] = search.causes
     assert (cause.parent.sha, cause.commit.sha) == ("4", "7")
     assert [commit.sha for commit in cause.untested] == ["5", "6"]
-    assert {"5", "6"} <= set(lab.skipped)
+    assert {"5", "6"} <= set(runner.skipped)
     by_time, _ = searched({7: 0.05}, broken=(7, 8))
     [cause] = by_time.causes
     assert (cause.parent.sha, cause.commit.sha) == ("6", "9")
@@ -100,16 +100,16 @@ def test_in_noise_the_search_goes_on_after_a_wrong_turn(noise: str) -> None:
 
 
 def test_what_is_known_when_the_budget_ends_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    search, lab = searched({7: 0.05, 12: 0.05}, {7: 16, 12: 16})
-    again = Search(lab, Path(), search.path, search.total, KEYS, search.cells, MARGIN)
-    compare, done = lab.compare, iter([True])
+    search, runner = searched({7: 0.05, 12: 0.05}, {7: 16, 12: 16})
+    again = Search(runner, Path(), search.path, search.total, KEYS, search.cells, MARGIN)
+    compare, done = runner.compare, iter([True])
 
     def once(*arguments: Any) -> Any:
         if next(done, False):
             return compare(*arguments)
         raise BudgetSpent
 
-    monkeypatch.setattr(lab, "compare", once)
+    monkeypatch.setattr(runner, "compare", once)
     with pytest.raises(BudgetSpent):
         again.run()
     assert [(cause.commit.sha, cause.is_confirmed) for cause in again.causes] == [("7", True), ("12", False)]
@@ -120,19 +120,19 @@ def test_a_branch_is_searched_behind_its_merge(monkeypatch: pytest.MonkeyPatch) 
     levels, calls = np.zeros(25), np.full(25, 100)
     levels[7:21], calls[7:21] = np.log1p(0.05), 116
     levels[22:24], calls[22:24] = np.log1p(0.05), 116  # 21 is before the change, 22 has it, 23 is the tip
-    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, calls.tolist(), [True] * 25, CASES, QUIET)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), [True] * 25, CASES, QUIET)
     path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
     branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
     monkeypatch.setattr(history, "branches", lambda *_: [branch])
-    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
-    search = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
+    search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
     search.run()
     [cause] = search.causes
     assert (cause.commit.sha, cause.parent.sha) == ("22", "21")
     assert cause.merged_by is not None
     assert cause.merged_by.sha == "7"
     monkeypatch.setattr(history, "branches", lambda *_: [[Commit("5"), Commit("21", parents=("5",))]])
-    alone = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+    alone = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
     alone.run()
     assert [(cause.commit.sha, cause.merged_by) for cause in alone.causes] == [("7", None)]
 
@@ -140,17 +140,17 @@ def test_a_branch_is_searched_behind_its_merge(monkeypatch: pytest.MonkeyPatch) 
 def test_a_branch_is_searched_by_time_where_no_count_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     levels = np.zeros(25)
     levels[7:21] = levels[22:24] = np.log1p(0.06)
-    lab: Any = SimulatedLaboratory(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
+    runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, [100] * 25, [True] * 25, CASES, QUIET)
     path = [Commit(str(place), parents=("6", "23") if place == 7 else (str(place - 1),)) for place in range(21)]
     branch = [Commit("5"), Commit("21", parents=("5",)), Commit("22", parents=("21",)), Commit("23", parents=("22",))]
-    total = lab.compare(path[0], path[-1], KEYS, TimeQuestion("ends", MARGIN, 1.0))
+    total = runner.compare(path[0], path[-1], KEYS, CompareOptions("ends", MARGIN, 1.0))
     for brought, expected in (
         ([branch], [("22", "7")]),
         ([branch[:2], branch[1:3]], [("22", "7")]),  # the first shows nothing, the second has one commit
         ([branch[:2]], [("7", None)]),  # the merge itself is slower
     ):
         monkeypatch.setattr(history, "branches", lambda *_, brought=brought: brought)
-        search = Search(lab, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
+        search = Search(runner, Path(), path, total, KEYS, dict.fromkeys(KEYS, "vanilla"), MARGIN)
         search.run()
         found = [(cause.commit.sha, cause.merged_by.sha if cause.merged_by else None) for cause in search.causes]
         assert found == expected
@@ -163,13 +163,15 @@ def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
         case.key: CaseChange("regressed", Estimate(1.1, 1 + 0.01 * case.workload.batch_size, 1.2)) for case in cases
     }
     by_key: dict[str, Case] = {case.key: case for case in cases}
-    assert [(by_key[key].cell, by_key[key].workload.batch_size) for key in focus(total, by_key)] == [
+    assert [(by_key[key].cell, by_key[key].workload.batch_size) for key in cases_to_search(total, by_key)] == [
         ("vanilla", 4),
         ("gru", 4),
         ("vanilla", 3),
         ("gru", 3),
     ]
-    assert focus({case.key: CaseChange("unchanged", Estimate(1.0, 0.99, 1.01)) for case in cases}, by_key) == []
+    assert (
+        cases_to_search({case.key: CaseChange("unchanged", Estimate(1.0, 0.99, 1.01)) for case in cases}, by_key) == []
+    )
 
 
 def test_a_score_is_the_share_of_what_was_expected() -> None:

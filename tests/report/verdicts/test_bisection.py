@@ -81,7 +81,7 @@ def test_the_commit_comes_with_its_change_its_cause_and_how_sure_it_is() -> None
             replace(ANSWER, skipped={"eeeeeee": "x"}),
             "bad bbbbbbb, 1 commit tried does not run. 83.0 s.",
         ),
-        (ANSWER.noting("a note"), "\na note"),
+        (ANSWER.with_notes("a note"), "\na note"),
     ],
 )
 def test_what_is_open_is_told(answer: Bisection, text: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rnnbench.analysis.comparison import Finding, with_instructions
-from rnnbench.analysis.instructions import Grown, InstructionChange
+from rnnbench.analysis.instructions import CountDifference, InstructionChange
 from rnnbench.report.verdicts import answer, as_json, junit, sentence
 from rnnbench.report.verdicts.instructions import instruction_change, instruction_counts, short
 from rnnbench.report.words.case_names import names
@@ -116,7 +116,7 @@ def test_counts_without_functions_are_told_as_a_number() -> None:
     ],
 )
 def test_a_functions_name_is_short(function: str, name: str) -> None:
-    assert short(Grown(function, 0, 1)) == name
+    assert short(CountDifference(function, 0, 1)) == name
 
 
 def test_the_answer_counts_the_cases_that_take_more() -> None:

@@ -1,4 +1,4 @@
-"""Measures commits for a bisection: what a commit's calls do, and how two commits differ in time."""
+"""Measure commits for a bisection: count what a commit's calls do, and compare the time of two commits."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ class BudgetSpent(Exception):
 
 
 @dataclass(frozen=True)
-class TimeQuestion:
+class CompareOptions:
     """How two commits are compared in time."""
 
     purpose: str  # tells apart comparisons of the same commits
@@ -47,8 +47,8 @@ class TimeQuestion:
     seconds: float = MAX_COMPARE_SECONDS
 
 
-class Laboratory:
-    """Measures what it is asked for once, and keeps it in the journal: an answer that is known costs no time."""
+class CommitRunner:
+    """Counts and times commits. Results are kept in the journal, so that nothing is measured twice."""
 
     def __init__(
         self,
@@ -89,22 +89,25 @@ class Laboratory:
             return None
         return dict(counted)
 
-    def compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, CaseChange]:
-        """How each of these cases differs from base to head, judged as `rnnbench check` does."""
+    def compare(
+        self, base: Commit, head: Commit, keys: Sequence[str], options: CompareOptions
+    ) -> dict[str, CaseChange]:
+        """Compare these cases of two commits in time, as `rnnbench check` does; returns the change of each."""
         words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
         kept = self._kept(
-            f"compare {base.sha} {head.sha} {question.purpose}",
+            f"compare {base.sha} {head.sha} {options.purpose}",
             words,
-            lambda: self._compare(base, head, keys, question),
+            lambda: self._compare(base, head, keys, options),
         )
         return {key: CaseChange.from_json(line) for key, line in kept.items()}
 
     def scores(
         self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int, attempt: int
     ) -> list[float]:
-        """How much of an expected slowdown a commit shows over the base, once for each pair of workers: 0 to 1.
+        """Time a commit against the base, with so many pairs of workers; returns a score for each pair.
 
-        `expected`: for each case, the logarithm of its slowdown.
+        A score is 1 if the commit is slower by as much as `expected` (the logarithm for each case), and 0 if it is not
+        slower. `attempt`: the number of this measurement, if the commit is timed several times.
         """
         words = f"timing {head.short} against {base.short}: {pairs} pairs"
         measured = f"scores {base.sha} {head.sha} {' '.join(sorted(expected))} {attempt}"
@@ -147,10 +150,10 @@ class Laboratory:
             refuse_foreign(side, side, {side.name: imported})
             return counted
 
-    def _compare(self, base: Commit, head: Commit, keys: Sequence[str], question: TimeQuestion) -> dict[str, Any]:
+    def _compare(self, base: Commit, head: Commit, keys: Sequence[str], options: CompareOptions) -> dict[str, Any]:
         left = self._budget_seconds - self.seconds
-        seconds = min(question.seconds, left)
-        suite = self._suite.with_check(margin=question.margin, budget_seconds=seconds)
+        seconds = min(options.seconds, left)
+        suite = self._suite.with_check(margin=options.margin, budget_seconds=seconds)
         with ExitStack() as stack:
             first, second = (
                 at_commit(stack, suite, commit.sha, name) for commit, name in ((base, "base"), (head, "head"))
@@ -163,9 +166,9 @@ class Laboratory:
                 out=self._folder,
                 command=self._command,
                 on_progress=self._on_progress,
-                share=question.share,
+                share=options.share,
             )
-        if seconds < question.seconds and comparison.count("inconclusive"):
+        if seconds < options.seconds and comparison.count("inconclusive"):
             raise BudgetSpent  # so that a later part compares them anew
         return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
 
@@ -208,7 +211,7 @@ def score(logs: Mapping[str, Sequence[float]], expected: Mapping[str, float]) ->
     return [float(share) for share in weights @ values / float(weights @ weights)]
 
 
-def grown(base: Counts, head: Counts) -> dict[str, CaseChange]:
+def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:
     """The cases whose counts differ, with the changes."""
     found = {}
     for key in base:

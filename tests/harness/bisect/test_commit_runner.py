@@ -10,8 +10,8 @@ from rnnbench import suites
 from rnnbench.analysis.bisection import Commit
 from rnnbench.errors import UserError
 from rnnbench.harness.bisect import history
+from rnnbench.harness.bisect.commit_runner import BudgetSpent, CommitRunner, count_changes
 from rnnbench.harness.bisect.journal import Journal
-from rnnbench.harness.bisect.laboratory import BudgetSpent, Laboratory, grown
 from tests import repository
 from tests.harness.fakes import FakeClock
 
@@ -53,7 +53,7 @@ class Bench:
         self.keys = [case.key for group in groups for case in group.cases]
         self.clock, self.steps = FakeClock(), list[tuple[str, float]]()
         self.journal = Journal(folder, {})
-        self.lab = Laboratory(
+        self.runner = CommitRunner(
             suite,
             groups,
             folder,
@@ -74,15 +74,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Bench) -> None:
-    fast, more = (bench.lab.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
+    fast, more = (bench.runner.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
     assert fast is not None
     assert more is not None
-    [change] = grown(fast, more).values()
+    [change] = count_changes(fast, more).values()
     assert change.does_more
     assert {each.metric.name: each.head - each.base for each in change.changes}["operators"] == 5
-    assert grown(fast, fast) == {}
-    assert bench.lab.counts(bench.broken, bench.keys) is None
-    assert "not today" in bench.lab.skipped[bench.broken.short]
+    assert count_changes(fast, fast) == {}
+    assert bench.runner.counts(bench.broken, bench.keys) is None
+    assert "not today" in bench.runner.skipped[bench.broken.short]
     assert [words for words, _ in bench.steps] == [
         f"counting {commit.short}" for commit in (bench.fast, bench.more, bench.broken)
     ]
@@ -91,9 +91,9 @@ def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Benc
 
 def test_scores_show_what_was_expected_and_are_measured_once(bench: Bench) -> None:
     expected: dict[str, Any] = dict.fromkeys(bench.keys, 2.0)  # of a sleep beside which the rest is nothing
-    [score] = bench.lab.scores(bench.fast, bench.sleeps, expected, 1, 0)
+    [score] = bench.runner.scores(bench.fast, bench.sleeps, expected, 1, 0)
     assert score > 0.5
-    assert bench.lab.scores(bench.fast, bench.sleeps, expected, 1, 0) == [score]
+    assert bench.runner.scores(bench.fast, bench.sleeps, expected, 1, 0) == [score]
     assert len(bench.steps) == 1
     assert "timing" in bench.steps[0][0]
 
@@ -101,9 +101,9 @@ def test_scores_show_what_was_expected_and_are_measured_once(bench: Bench) -> No
 def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench: Bench) -> None:
     bench.journal.add(f"counts {bench.fast.sha}", "it does not run", 0.0)
     bench.clock.seconds = 700.0
-    assert bench.lab.counts(bench.fast, bench.keys) is None
+    assert bench.runner.counts(bench.fast, bench.keys) is None
     with pytest.raises(BudgetSpent):
-        bench.lab.counts(bench.more, bench.keys)
+        bench.runner.counts(bench.more, bench.keys)
     assert bench.steps == []
 
 
@@ -121,7 +121,7 @@ def test_a_link_out_of_the_worktree_is_not_written_through(tmp_path: Path) -> No
     (folder / "link" / "mine.toml").write_text(SUITE.replace("bench/mine.py:Mine", "gru"))
     suite = suites.read(str(folder / "link" / "mine.toml"))
     journal = Journal(tmp_path, {})
-    lab = Laboratory(
+    runner = CommitRunner(
         suite,
         suite.groups({}, None, most=None),
         tmp_path,
@@ -132,8 +132,8 @@ def test_a_link_out_of_the_worktree_is_not_written_through(tmp_path: Path) -> No
         on_step=lambda words, left: None,
         on_progress=lambda step: None,
     )
-    assert lab.counts(Commit(sha), []) is None
-    assert "is a link out of the repository" in lab.skipped[sha[:7]]
+    assert runner.counts(Commit(sha), []) is None
+    assert "is a link out of the repository" in runner.skipped[sha[:7]]
     journal.close()
     assert (outside / "mine.toml").read_text() == "precious"
     with pytest.raises(UserError, match="no case is selected"):
