@@ -56,9 +56,14 @@ class Asker:
     """Sends one request after another to a worker; starts a new one if the last was lost or failed at a case."""
 
     def __init__(
-        self, settings: Settings, start: Callable[[], WorkerProcess], first: WorkerProcess | None = None
+        self,
+        settings: Settings,
+        start: Callable[[], WorkerProcess],
+        first: WorkerProcess | None = None,
+        on_ready: Callable[[WorkerProcess], None] = lambda worker: None,
     ) -> None:
-        """`first` is a worker that is ready; others are started when they are needed."""
+        """`first` is a worker that is ready; others are started when they are needed, and given to `on_ready`."""
+        self._on_ready = on_ready
         self._settings = settings
         self._start = start
         self._stopped = False
@@ -70,6 +75,7 @@ class Asker:
             if self._worker is None:
                 self._worker = self._start()
                 self._worker.wait_ready()
+                self._on_ready(self._worker)
             if self._stopped:
                 raise Stopped
             self._worker.pin(cores)

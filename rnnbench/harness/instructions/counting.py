@@ -6,12 +6,13 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from rnnbench.harness.coordinator.asking import ask
+from rnnbench.harness.coordinator.asking import Asker
 from rnnbench.harness.coordinator.lanes import together
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.instructions import callgrind
 from rnnbench.harness.instructions.dump import Dump
 from rnnbench.harness.machine import perf_event
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building, CountReply, FailedReply
 from rnnbench.store.instructions import CounterName, InstructionCounts
@@ -88,33 +89,18 @@ class _QueueCounter:
     ) -> None:
         self._queue = queue
         self._counter: CounterName = counter
-        self._settings = settings
         self._folder = folder
         self._names = (f"{name}-{number}" for number in count())
         self._on_case = on_case
-        self._stopped = False
-        self._worker: WorkerProcess | None = None
+        self._asker = Asker(settings, self._start, on_ready=self._switch_on)
+        self.stop, self.close = self._asker.stop, self._asker.close
         self.counted: dict[str, Counted] = {}
 
     def run(self) -> None:
-        """Count every case."""
+        """Count every case; raises Stopped after `stop`."""
         for case in self._queue.cases:
-            if self._stopped:
-                return
             self.counted[case.key] = self._why_not(case) or self._counted(case)
             self._on_case()
-
-    def stop(self) -> None:
-        """End the worker from another thread."""
-        self._stopped, worker = True, self._worker
-        if worker is not None:
-            worker.kill()
-
-    def close(self) -> None:
-        """End the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
 
     def _why_not(self, case: Case) -> str:
         if case.workload.phase in ("loading", "epoch"):
@@ -124,35 +110,27 @@ class _QueueCounter:
         return ""
 
     def _counted(self, case: Case) -> Counted:
+        request = self._queue.building.count(_with_one_thread(case), self._counter)
         try:
-            if self._worker is None:
-                self._start()
-            assert self._worker is not None
-            reply = ask(self._worker, self._queue.building.count(_with_one_thread(case), self._counter), self._settings)
-            return self._of(reply)
-        except WorkerLost as lost:
-            self.close()
-            return str(lost)
-        except Unavailable as reason:
+            return self._of(self._asker.ask(request, allowed_cores()))
+        except (WorkerLost, Unavailable) as reason:
             self.close()
             return str(reason)
 
-    def _start(self) -> None:
+    def _start(self) -> WorkerProcess:
         self._name = next(self._names)
+        if self._counter != "callgrind":
+            return self._queue.start(self._name)
+        under = callgrind.command(self._folder, self._name)
+        return self._queue.start(self._name, under=under, start_seconds=callgrind.START_SECONDS)
+
+    def _switch_on(self, worker: WorkerProcess) -> None:
         if self._counter == "callgrind":
-            under = callgrind.command(self._folder, self._name)
-            self._worker = self._queue.start(self._name, under=under, start_seconds=callgrind.START_SECONDS)
-        else:
-            self._worker = self._queue.start(self._name)
-        self._worker.wait_ready()
-        if self._counter == "callgrind":
-            callgrind.switch_on(self._worker, self._folder)
+            callgrind.switch_on(worker, self._folder)
 
     def _of(self, reply: CountReply | FailedReply) -> Counted:
         dumps = callgrind.take_dumps(self._folder, self._name) if self._counter == "callgrind" else []
         if not reply["ok"]:
-            if reply["status"] == "failed":  # the state of the worker is unknown
-                self.close()
             return reply["reason"]
         totals = [_outside(dump) for dump in dumps] or reply["totals"]
         if len(totals) != len(reply["totals"]) or not all(isinstance(total, int) and total > 0 for total in totals):

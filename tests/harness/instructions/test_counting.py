@@ -1,7 +1,7 @@
 """Counting many cases: on workers whose replies the test sets, and once on real ones under callgrind."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class CountingWorker:
         if isinstance(reply, BaseException):
             raise reply
         return dict(reply)
+
+    def pin(self, cores: Sequence[int]) -> None:
+        assert cores
 
     def close(self) -> None:
         self.closed = True
