@@ -1,6 +1,6 @@
 """The functions of `import rnnbench`, beside `load` and `summarize`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,16 +13,80 @@ if TYPE_CHECKING:
     from rnnbench.report.notebook.explained import Explained
     from rnnbench.report.notebook.fastest_module import FastestModule
     from rnnbench.report.notebook.measured import Measured
+    from rnnbench.report.notebook.stored_runs import StoredRuns
     from rnnbench.store.records import Phase
     from rnnbench.suite_file import Settings
 
 
-def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[int | str]]) -> "pd.DataFrame":
+def load(runs: "str | Path | Iterable[str | Path]", columns: "Collection[str] | None" = None) -> "StoredRuns":
+    """Read stored runs: their cases, windows, replicates and environment as plain frames.
+
+        run = rnnbench.load("results/quick-20260101T120000Z-ab12")
+        run.cases[["cell", "batch_size", "seconds", "ratio", "ratio_low", "ratio_high"]]
+
+    `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both. `columns`: the columns of
+    `.windows` that are needed; all of a run with a million windows take half a gigabyte.
+
+    Returns a `rnnbench.report.notebook.stored_runs.StoredRuns` with `.cases` (a row for each case: axes, metrics, time
+    and ratio with 95% intervals), `.windows` (a row for each window), `.replicates`, `.steps` (of streams) and
+    `.environment`. results/README.md describes every column. Raises `rnnbench.errors.UserError` if a folder is not a
+    run, if a line can't be read, or for an unknown column.
+    """
+    from rnnbench.report.notebook.stored_runs import StoredRuns, found
+
+    return StoredRuns(found(runs), columns)
+
+
+def summarize(
+    windows: "StoredRuns | pd.DataFrame",
+    cases: "pd.DataFrame | None" = None,
+    steps: "pd.DataFrame | None" = None,
+) -> "pd.DataFrame":
+    """One row for each case: its time per call and its ratio to the reference, with 95% intervals.
+
+        summary = rnnbench.summarize(pd.read_parquet("windows.parquet"), pd.read_parquet("cases.parquet"))
+
+    `windows`: what `rnnbench.load` returned, or a frame with the columns of its `.windows`, for example one that was
+    selected from it or read back from a file. `cases`: a frame with metrics, such as `.cases`; its times are computed
+    anew. Without it, metrics and limits are not known. `steps`: the frame `.steps`, needed for the windows of streams.
+
+    Beside the columns of the case:
+
+    - `replicates`, `windows`, `calls`: how many it was measured in;
+    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the 10%
+      quantile of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
+    - `mean_seconds`: the plain mean over all calls, for what a low quantile can't see;
+    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
+      replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the time
+      of the fastest case of its group, which is 1;
+    - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether
+      the device waited for the host (never on a CPU, which runs its calls itself);
+    - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`;
+    - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time: `arithmetic`,
+      `memory`, `weights` (read in every step) or `steps`.
+
+    Each interval covers its own case 95% of the time; none is widened because there are many. Below ten replicates the
+    variances of the cases of a run borrow from each other, so a part of a frame may have slightly other intervals.
+    Raises `rnnbench.errors.UserError` if a frame lacks a column or a row.
+    """
+    from rnnbench.analysis.runs.from_frames import run_times
+    from rnnbench.analysis.runs.summary import summarize as summarized
+    from rnnbench.report.notebook.stored_runs import StoredRuns
+    from rnnbench.store.frames.categories import with_categories
+
+    if isinstance(windows, StoredRuns):
+        return windows.cases
+    return with_categories(summarized(run_times(windows, cases, steps)))
+
+
+def predict(
+    run: "StoredRuns | pd.DataFrame", sizes: "str | Mapping[str, int | str | Iterable[int | str]]"
+) -> "pd.DataFrame":
     """Predict the time, and the ratio to torch.nn, of each series of a run at sizes that were not measured.
 
         rnnbench.predict(rnnbench.load("results/..."), "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
 
-    `run`: a frame from `rnnbench.load`, or its summary. `sizes`: an expression, or a mapping from axis to values. All
+    `run`: what `rnnbench.load` returned, or its `.cases`. `sizes`: an expression, or a mapping from axis to values. All
     combinations of `batch_size`, `seq_len`, `input_size` and `hidden_size` are predicted; an axis that was measured at
     a single value may be left out. Other axes (`cell`, `phase`, ...) select the series that have these values.
 
@@ -39,18 +103,21 @@ def predict(run: "pd.DataFrame", sizes: str | Mapping[str, int | str | Sequence[
     or if a size is missing or not a whole number.
     """
     from rnnbench.analysis.scaling.predict import predict as predicted
-    from rnnbench.analysis.summary import summarize
     from rnnbench.expressions import parse_only
+    from rnnbench.report.notebook.stored_runs import StoredRuns
+    from rnnbench.store.frames.categories import without_categories
 
-    summary = run if "seconds_low" in run else summarize(run)
+    cases = run.cases if isinstance(run, StoredRuns) else run
+    summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
     given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
     return predicted(summary, parse_only([given], "sizes"))
 
 
-def _values(value: "int | str | Sequence[int | str]") -> str:
+def _values(value: "int | str | Iterable[int | str]") -> str:
+    """One value, or several in any list, range, array or Series."""
     from rnnbench.expressions import quoted
 
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
     return ",".join(quoted(str(item)) for item in value)
 

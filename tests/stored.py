@@ -5,7 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from rnnbench import load
+from rnnbench.analysis.runs.from_frames import run_times
+from rnnbench.analysis.runs.run_times import RunTimes, read
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames.cases import CASE_COLUMNS
+from rnnbench.store.frames.categories import without_categories
+from rnnbench.store.frames.window_frame import OF_WINDOWS, QUANTILES
 from rnnbench.store.processor import Cache, Processor
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import RunInfo
@@ -66,3 +75,28 @@ def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:
         times |= {small.case("vanilla", batch_size=batch): [[ratio]] * 6}
         times |= {small.reference_case(batch_size=batch): [[1.0]] * 6}
     return times
+
+
+def rows(path: Path) -> pd.DataFrame:
+    """A row for each window with all that is known of its case, and one for each case without windows."""
+    run = load(path)
+    cases, windows = without_categories(run.cases), without_categories(run.windows)
+    return cases[CASE_COLUMNS].merge(windows[["case", *OF_WINDOWS]], on="case", how="left")
+
+
+def times_of(windows: Sequence[tuple[Case, Window]]) -> RunTimes:
+    """The times of windows that no file holds."""
+    lines = []
+    for case, made in windows:
+        line = made.to_json()
+        points = dict(zip(QUANTILES, [*line.pop("quantiles"), *[np.nan] * len(QUANTILES)], strict=False))
+        lines.append({**case.axes(), "run": "r", "status": "measured", **line, **points})
+    return run_times(pd.DataFrame(lines))
+
+
+def counted_windows(path: Path) -> pd.DataFrame:
+    """The windows of complete visits, with the number of their `workload`."""
+    windows = without_categories(load(path).windows)
+    return windows.merge(
+        read(path).replicates[["case", "replicate", "worker", "workload"]], on=["case", "replicate", "worker"]
+    )

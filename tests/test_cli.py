@@ -192,16 +192,16 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
         )
     [path] = folder.glob("results/*")
     assert read_info(path).status == status
-    assert load(path)["replicate"].nunique() >= 1
+    assert load(path).windows["replicate"].nunique() >= 1
     assert in_process("report", path, cwd=folder).returncode == 0
     if by == signal.SIGINT:  # an interrupted run resumes like the one below
         return
     (folder / "tiny.toml").write_text(SUITE)
-    before = load(path)["replicate"].nunique()
+    before = load(path).windows["replicate"].nunique()
     done = rnnbench("run", "tiny.toml", "--resume", path, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert read_info(path).status == "finished"
-    after = load(path)
+    after = load(path).windows
     assert after["replicate"].nunique() >= before
     assert not after.duplicated(["worker", "case", "order"]).any()
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rnnbench import load, suites, summarize
+from rnnbench import load, suites
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.report.export import FORMATS, rendered
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.verdicts.folder import FILES, write_verdicts
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
@@ -84,15 +87,15 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
         command=command,
         on_progress=lambda step: None,
     )
-    info, frame = read_info(path), load(path)
-    summary = summarize(frame).set_index("cell")
+    info, times = read_info(path), read(path)
+    summary = summarize(times).set_index("cell")
     assert "half: ?" in str(summary.loc["mine.py:Bad", "reason"])
     assert summary.loc["mine.py:Good", "status"] == "measured"
     assert info.command == command.replace(ODD, "caf?")
     called("report", path, "--out", tmp_path / "page")
     assert any("half: ?" in text for text in pages(tmp_path / "page"))
     for to in FORMATS:
-        rendered(to, frame, summarize(frame), info, windows=False)
+        rendered(to, ExportedRun(info, times, summarize(times)))
 
 
 def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
@@ -100,7 +103,7 @@ def test_a_run_in_a_folder_of_an_odd_name_is_reported_and_exported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     first, second = run(tmp_path / "A"), run(tmp_path / "B")
-    assert load(first)["run"].unique().tolist() == [f"caf?-{first.name[-4:]}"]
+    assert load(first).cases["run"].unique().tolist() == [f"caf?-{first.name[-4:]}"]
     commands: tuple[list[object], ...] = ([first], ["--together", first, second], ["--history", "A", "B"])
     for number, arguments in enumerate(commands):
         called("report", *arguments, "--out", tmp_path / "reports" / str(number))
@@ -155,9 +158,9 @@ def test_an_environment_with_numbers_that_json_lacks_is_exported(tmp_path: Path)
     folder = RunFolder(path)
     folder.write_info(replace(read_info(path), environment={"worker": {"rate": float("nan"), "most": [10**400]}}))
     folder.close()
-    frame = load(path)
+    times = read(path)
     for to in FORMATS:
-        data = rendered(to, frame, summarize(frame), read_info(path), windows=False)
+        data = rendered(to, ExportedRun(read_info(path), times, summarize(times)))
         assert data
         if FORMATS[to].suffix == "json":
             json.loads(data, parse_constant=pytest.fail)  # called for NaN and Infinity

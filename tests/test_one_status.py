@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench import load, summarize
+from rnnbench import load
 from rnnbench.analysis.gaps.gap import gaps
 from rnnbench.analysis.history import history
-from rnnbench.analysis.noise import noise
 from rnnbench.analysis.replicate import log_seconds
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import compare, located_ratios
 from rnnbench.analysis.stored import read as read_stored
-from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.analysis.together import together
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.report.export import FORMATS, rendered
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import several_runs
 from rnnbench.report.page.history import section as history_section
@@ -66,15 +68,13 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_its_windows_stay_and_count_nowhere(run: Path) -> None:
-    frame = load(run)
-    assert (frame["case"] == FAILS.key).sum() == FAILED_AFTER
-    visits = complete_visits(frame)
-    assert visits["case"].value_counts().to_dict() == {REFERENCE.key: REPLICATES, WORKS.key: REPLICATES}
-    assert set(replicate_times(visits)["case"]) == {REFERENCE.key, WORKS.key}
+    assert (load(run).windows["case"] == FAILS.key).sum() == FAILED_AFTER
+    counted = read(run).replicates
+    assert counted.groupby("case")["windows"].sum().to_dict() == {REFERENCE.key: REPLICATES, WORKS.key: REPLICATES}
 
 
 def test_its_row_has_no_number_of_its_time(run: Path) -> None:
-    rows = summarize(load(run)).set_index("case")
+    rows = summarize(read(run)).set_index("case")
     row = rows.loc[FAILS.key]
     assert (row["status"], row["replicates"], row["windows"], row["calls"]) == ("failed", 0, 0, 0)
     times = [name for name in rows.columns if name.startswith(("seconds", "ratio", "mean_seconds", "times_limit"))]
@@ -84,11 +84,11 @@ def test_its_row_has_no_number_of_its_time(run: Path) -> None:
 
 
 def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
-    info, frame = read_info(run), load(run)
-    summary = summarize(frame)
+    info, times = read_info(run), read(run)
+    summary = summarize(times)
     made_tables = all_tables.render(summary, info)
     drawn = all_figures.render(summary)
-    page = html(run_page(Content(summary, noise(frame), info, drawn, made_tables)))
+    page = html(run_page(Content(summary, noise(times), info, drawn, made_tables)))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
     texts = [terminal.text(summary, info), *map(as_markdown.render, made_tables.values()), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
@@ -99,8 +99,8 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
-    info, frame = read_info(run), load(run)
-    data = rendered(to, frame, summarize(frame), info, windows=False)
+    info, times = read_info(run), read(run)
+    data = rendered(to, ExportedRun(info, times, summarize(times)))
     if to == "parquet":
         data = pd.read_parquet(io.BytesIO(data)).to_csv().encode()
     assert b"7.77" not in data
@@ -132,7 +132,7 @@ def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tm
         history_section(history([stored, *rest])),
     ):
         several_runs.render("both", [section])
-    assert not gaps(load(run), {}) or gaps(load(run), {})[0].case == WORKS.key
+    assert not gaps(read(run), {}) or gaps(read(run), {})[0].case == WORKS.key
 
 
 def test_nothing_is_predicted_from_it(run: Path) -> None:
@@ -161,11 +161,11 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     for case in SECONDS:
         folder.add_measurement(Measurement(case, "failed", "on purpose"))
     folder.close()
-    info, frame = read_info(run), load(run)
-    summary = summarize(frame)
+    info, times = read_info(run), read(run)
+    summary = summarize(times)
     assert summary["seconds"].isna().all()
-    assert np.isnan(noise(frame).floor)
-    html(run_page(Content(summary, noise(frame), info, all_figures.render(summary), all_tables.render(summary, info))))
+    assert np.isnan(noise(times).floor)
+    html(run_page(Content(summary, noise(times), info, all_figures.render(summary), all_tables.render(summary, info))))
     state = read_state(run)
     assert [visit.windows for visit in state.visits] == [[]] * REPLICATES
     assert isinstance(state.visits[0].seconds, float)
@@ -179,6 +179,6 @@ def test_where_the_reference_fails_there_are_times_and_no_ratios(run: Path) -> N
     folder = RunFolder(run)
     folder.add_measurement(Measurement(REFERENCE, "failed", "on purpose"))
     folder.close()
-    rows = summarize(load(run)).set_index("case")
+    rows = summarize(read(run)).set_index("case")
     assert rows.loc[WORKS.key, "seconds"] == pytest.approx(3.0, rel=0.01)
     assert rows["ratio"].isna()[WORKS.key]

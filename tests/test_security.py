@@ -11,9 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from rnnbench import load, suites, summarize
+from rnnbench import suites
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.noise import noise
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
@@ -153,8 +155,8 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
     case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
     failed = Measurement(Case(f"{named}:Other", "loop", small.workload(reference="rnn")), "failed", reason=named)
     path = stored.folder(tmp_path, {case: [[0.002]] * 3, small.reference_case(): [[0.001]] * 3}, [failed])
-    info, frame = read_info(path), load(path)
-    summary = summarize(frame)
+    info, times = read_info(path), read(path)
+    summary = summarize(times)
     assert_harmless(terminal.text(summary, info))
     tables = all_tables.render(summary, info)
     for table in tables.values():
@@ -162,7 +164,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, 
         assert_harmless("\n".join(rows))
         for row in spreadsheet.reader(io.StringIO(as_csv.render(table))):
             assert not any(cell.startswith(("=", "@")) for cell in row)
-    page = html(run_page(Content(summary, noise(frame), info, {}, tables)))
+    page = html(run_page(Content(summary, noise(times), info, {}, tables)))
     assert page.count("<script") == 2  # the page's own
     assert "\x1b" not in page
 

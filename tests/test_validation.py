@@ -90,7 +90,7 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: 
         ]
         for name, value in seconds.items()
     }
-    table = real.intervals(real.times_of(load(stored.folder(tmp_path, times))))
+    table = real.intervals(real.times_of(stored.folder(tmp_path, times)))
     assert (table["error"].abs() < 5e-4).all()
     assert len(table) == len(real.HEADS)
 
@@ -101,7 +101,9 @@ def test_blocks_are_compared_by_the_time_that_a_case_takes_at_best(tmp_path: Pat
         Case(f"repeated.py:{cell}", "loop", small.workload()): [[seconds, 1.0], [2 * seconds]]
         for cell, seconds in best.items()
     }
-    assert real.block_ratios(load(stored.folder(tmp_path, times))).tolist() == pytest.approx([4.0, 4.0])
+    assert real.block_ratios(stored.counted_windows(stored.folder(tmp_path, times))).tolist() == pytest.approx(
+        [4.0, 4.0]
+    )
 
 
 def test_the_coverage_of_several_runs_is_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +113,8 @@ def test_the_coverage_of_several_runs_is_one_table(tmp_path: Path, monkeypatch: 
         repeated(name): [[(1e-4 + 5e-6 * count) * math.exp(noise.normal(0, 1e-3))] for _ in range(6)]
         for name, count in steps.items()
     }
-    frame = load(stored.folder(tmp_path, times))
-    monkeypatch.setattr(real, "one_run", lambda: frame)
+    path = stored.folder(tmp_path, times)
+    monkeypatch.setattr(real, "one_run", lambda: (real.times_of(path), stored.counted_windows(path)))
     table = real.coverage(2).set_index("steps over base")
     assert table.loc["all", "intervals"] == 2 * len(real.HEADS)
     assert table["groups with blocks within 1.5"].notna().tolist() == [False] * len(real.HEADS) + [True]

@@ -17,12 +17,11 @@ from rnnbench.analysis.estimate import Estimate, estimates, from_logs
 from rnnbench.analysis.location import Location, shift
 from rnnbench.analysis.more_replicates import more_replicates
 from rnnbench.analysis.run_to_run import TOO_FEW, look_at_runs
-from rnnbench.analysis.summary import TIMED, complete_visits, reference_ratios, replicate_times
+from rnnbench.analysis.runs.run_times import read_with_lines
+from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial, located
 from rnnbench.errors import UserError
-from rnnbench.store.folder import read_info
-from rnnbench.store.frame import read as read_run
-from rnnbench.store.records import WORKLOAD_AXES, Case, Measurement
+from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
@@ -46,9 +45,8 @@ class StoredRun:
 
 def read(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
-    info = read_info(path)
-    lines, frame = read_run(path, [*TIMED, *WORKLOAD_AXES])
-    ratios = reference_ratios(replicate_times(complete_visits(frame)))[["case", "log_ratio", "log_mean_ratio"]]
+    info, lines, times = read_with_lines(path)
+    ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]]
     return StoredRun(
         writable(path.resolve().name), info, {key: Measurement.from_json(lines[key]) for key in lines}, ratios
     )

@@ -33,8 +33,11 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
     Parquet is never written to standard output: its default is a file named after the run. Formats that have no place
     for a case that was not measured leave it out, and say so on standard error.
     """
-    from rnnbench import load, summarize
+    from rnnbench import load
+    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.summary import summarize
     from rnnbench.report.export import notes, rendered
+    from rnnbench.report.export.exported import ExportedRun
     from rnnbench.report.page.files import replace
     from rnnbench.store.folder import read_info
 
@@ -45,9 +48,9 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
         takers = " and ".join(name for name, spec in FORMATS.items() if spec.metrics)
         raise click.UsageError(f"--metrics goes with {takers}; {to} has all metrics")
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    info, frame = read_info(run), load(run)
-    summary = summarize(frame)
-    data = rendered(to, frame, summary, info, windows=windows, metrics=chosen)
+    times = read(run)
+    exported = ExportedRun(read_info(run), times, summarize(times), load(run).windows if windows else None)
+    data = rendered(to, exported, chosen)
     if out is None and not FORMATS[to].is_text:
         out = Path(f"{run.resolve().name}.{FORMATS[to].suffix}")
         if os.path.lexists(out):
@@ -62,5 +65,5 @@ def export(run: Path, to: str, out: Path | None, metrics: str | None, windows: b
             raise UserError(f"{out}: can't be written: it is a link to itself; give another file")
         replace(target, data, out)
         output.say_path(out, err=True)
-    for note in notes(to, summary):
+    for note in notes(to, exported.summary):
         output.tell(note)

@@ -40,7 +40,8 @@ def profile(
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
     """
-    from rnnbench import load, summarize
+    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.summary import summarize
     from rnnbench.cli.report import files_of_run
     from rnnbench.harness.coordinator.profile_run import profile_run
     from rnnbench.harness.coordinator.session import NoDevice, run_suite
@@ -59,14 +60,14 @@ def profile(
             folder = run_suite(chosen, groups, settings, out=out, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         raise UserError(f"{chosen.name}: {missing}") from None
-    refuse_nothing(folder, summarize(load(folder)), 0.5)
+    refuse_nothing(folder, summarize(read(folder)), 0.5)
     took = time.monotonic() - started
     left = None if budget is None else budget - took
     with shown_profiling() as on_progress:
         profiles = profile_run(folder, chosen.file.parent, settings, left=left, on_progress=on_progress)
     refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
-    for section in profiled.sections(load(folder), profiles, folder):
+    for section in profiled.sections(read(folder), profiles, folder):
         output.say(f"{section.title}\n  {section.words}\n")
     for case, case_profile in profiles.items():
         if not case_profile.works:

@@ -135,19 +135,18 @@ def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[st
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
-    from rnnbench import load, summarize
-    from rnnbench.analysis.noise import noise
+    from rnnbench.analysis.runs.noise import noise
+    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.summary import summarize
     from rnnbench.expressions import parse_only
     from rnnbench.report.page import profiled
     from rnnbench.report.page.run_folder import render
     from rnnbench.store.folder import read_info, read_profiles
 
     sizes = parse_only(asked, "--predict")
-    info, frame, profiles = read_info(run), load(run), read_profiles(run)
-    why = profiled.sections(frame, profiles, run) if profiles else []
-    summary, run_noise = summarize(frame), noise(frame)
-    del frame  # of a large run, it holds most of the memory
-    return render(summary, run_noise, info, sizes, why)
+    info, times, profiles = read_info(run), read(run), read_profiles(run)
+    why = profiled.sections(times, profiles, run) if profiles else []
+    return render(summarize(times), noise(times), info, sizes, why)
 
 
 def _serve(run: Path, sizes: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:

@@ -163,17 +163,18 @@ def _by_slurm(
 
 def _print_run(folder: Path, *, as_json: bool) -> None:
     """Print a run's table, or its cases as JSON, and then its path; raises UserError if it measured nothing."""
-    from rnnbench import load, summarize
+    from rnnbench.analysis.runs.run_times import read
+    from rnnbench.analysis.runs.summary import summarize
     from rnnbench.store.folder import read_info
 
-    frame = load(folder)
-    summary = summarize(frame)
+    times = read(folder)
+    summary = summarize(times)
     if as_json:
         output.write(summary.to_json(orient="records", lines=True).encode())
         output.say_path(folder, err=True)
         refuse_nothing(folder, summary)
         return
-    from rnnbench.analysis.noise import noise
+    from rnnbench.analysis.runs.noise import noise
     from rnnbench.report.screen import terminal
     from rnnbench.report.verdicts.github import without_commands
     from rnnbench.report.words.noise import noise_sentence
@@ -181,6 +182,6 @@ def _print_run(folder: Path, *, as_json: bool) -> None:
     info = read_info(folder)
     with without_commands(output.say):
         output.show(terminal.render(summary, info))
-        output.say("\n".join([noise_sentence(noise(frame)), *map(printable, info.notes)]))
+        output.say("\n".join([noise_sentence(noise(times)), *map(printable, info.notes)]))
     output.say_path(folder)
     refuse_nothing(folder, summary)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.replicate import pooled_times
+from rnnbench.analysis.runs.derived import with_derived
 from rnnbench.harness.turns.engine import Plan
 from rnnbench.pytest_plugin.case import live_case
 from rnnbench.pytest_plugin.clock import BenchmarkBlocks

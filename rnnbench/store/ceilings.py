@@ -1,7 +1,9 @@
 """The best rates of a machine, with which the time of a case is compared."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from rnnbench.store.rates import Rate
@@ -87,6 +89,10 @@ class Ceiling:
             content[name] = [[key, rate.value, rate.spread] for key, rate in getattr(self, name)]
         return content
 
+    def to_text(self) -> str:
+        """The ceiling as JSON, as the column `ceiling` of a frame holds it."""
+        return json.dumps(self.to_json())
+
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`; older versions recorded one rate of products, no reads and no spreads."""
@@ -103,6 +109,16 @@ class Ceiling:
             dispatch_seconds=content["dispatch_seconds"],
             launch_seconds=content["launch_seconds"],
         )
+
+
+@lru_cache(maxsize=256)  # all cases of one place have the same text
+def _of_text(text: str) -> Ceiling:
+    return Ceiling.from_json(json.loads(text))
+
+
+def of_text(text: Any) -> Ceiling | None:
+    """The ceiling in the column `ceiling` of a frame; None where it is empty, since the rates were not measured."""
+    return _of_text(text) if isinstance(text, str) and text else None
 
 
 def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:

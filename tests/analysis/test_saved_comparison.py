@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench import load, summarize
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.run_to_run import MIN_CASES, TOO_FEW
+from rnnbench.analysis.runs import run_times
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.saved_comparison import UNDECIDED, UNFAIR, compare, in_turns
 from rnnbench.errors import UserError
 from rnnbench.report.export import pytest_benchmark as exporter
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import read_info
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
@@ -236,9 +238,9 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
             times |= {case("vanilla", batch_size=batch + 1): [[2 * slower * time] for time in STEADY[:number]]}
             times |= {reference_case(batch_size=batch + 1): [[time] for time in STEADY[:number]]}
         path = folder(tmp_path, times)
-        frame, info = load(path), read_info(path)
+        taken, info = run_times.read(path), read_info(path)
         file = tmp_path / f"{slower}.json"
-        file.write_text(exporter.render(frame, summarize(frame), info), encoding="utf-8")
+        file.write_text(exporter.render(ExportedRun(info, taken, summarize(taken))), encoding="utf-8")
         exported.append(read(file))
         runs.append(stored.read(path))
     comparison = compare(exported[0], exported[1], 0.025)
@@ -259,9 +261,9 @@ def test_an_exported_run_is_judged_as_the_run_itself(tmp_path: Path, number: int
 
 def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: Path) -> None:
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
-    frame = load(path)
+    times = run_times.read(path)
     file = tmp_path / "exported.json"
-    file.write_text(exporter.render(frame, summarize(frame), read_info(path)), encoding="utf-8")
+    file.write_text(exporter.render(ExportedRun(read_info(path), times, summarize(times))), encoding="utf-8")
     exported = read(file)
     names = [saved.name for saved in exported.benchmarks.values()]
     plain = [benchmark(name, [1.0]) for name in names]
@@ -282,9 +284,9 @@ def test_an_exported_run_is_not_compared_with_files_of_another_origin(tmp_path: 
 )
 def test_exported_runs_of_two_machines_are_incomparable(tmp_path: Path, processor: Any, reason: str) -> None:
     path = folder(tmp_path, {case("vanilla"): [[2.0]] * 6, reference_case(): [[1.0]] * 6})
-    frame = load(path)
+    times = run_times.read(path)
     for name, known in (("base", PROCESSOR), ("head", processor)):
-        (tmp_path / name).write_text(exporter.render(frame, summarize(frame), on(known)), encoding="utf-8")
+        (tmp_path / name).write_text(exporter.render(ExportedRun(on(known), times, summarize(times))), encoding="utf-8")
     comparison = compare(read(tmp_path / "base"), read(tmp_path / "head"), 0.025)
     assert {(finding.verdict, finding.reason) for finding in comparison.findings} == {("incomparable", reason)}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch._C._autograd import DeviceType
 
-from rnnbench.analysis.summary import launch_bound
+from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.harness import devices
 from rnnbench.harness.turns.engine import calibrate, take_window, warm_up
 from rnnbench.store.records import Case

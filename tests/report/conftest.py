@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from rnnbench import suites
-from rnnbench.analysis.derived import with_derived
+from rnnbench.analysis.runs.derived import with_derived
+from rnnbench.store.frames.cases import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
@@ -84,8 +85,8 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
         "allocations": 10 if is_fused else 12 * load.seq_len,
         "step_macs": step_macs,
         "energy_joules": np.nan,
-        "missing": {"energy_joules": NO_ENERGY},
-        "ceiling": replace(CEILING, device=load.device, dtype=load.dtype, threads=load.threads),
+        "missing": missing_text({"energy_joules": NO_ENERGY}),
+        "ceiling": replace(CEILING, device=load.device, dtype=load.dtype, threads=load.threads).to_text(),
         "mult_adds": load.batch_size * parameters,
         "input_bytes": 4 * load.batch_size * load.input_size,
         "forward_backward_bytes": 8 * load.batch_size * load.hidden_size,
@@ -111,7 +112,7 @@ def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any
     counts = ("replicates", "windows", "calls")
     return (
         row
-        | {"status": status, "reason": reason, "parity": "", "backend": "", "bound_by": "", "missing": {}}
+        | {"status": status, "reason": reason, "parity": "", "backend": "", "bound_by": "", "missing": ""}
         | dict.fromkeys((*times, *(metric.name for metric in METRICS)), np.nan)
         | dict.fromkeys(counts, 0)
     )
@@ -220,7 +221,7 @@ def with_unknown_metrics(summary: pd.DataFrame) -> pd.DataFrame:
     """As `load` returns an older run: the newer columns exist but are empty."""
     older = of_an_older_version(summary)
     absent = dict.fromkeys((column for column in summary.columns if column not in older.columns), np.nan)
-    return older.assign(**absent | {"bound_by": "", "ceiling": None})
+    return older.assign(**absent | {"bound_by": "", "ceiling": ""})
 
 
 def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:

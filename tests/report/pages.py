@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.page.place import ReportFolder
 from rnnbench.report.page.run_folder import put, render
 from rnnbench.store.run_info import RunInfo

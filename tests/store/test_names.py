@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from rnnbench import load, suites
+from rnnbench.analysis.runs import run_times
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
@@ -145,11 +146,11 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (path / "loop").symlink_to("loop")
     assert within(path, "loop") is None
     assert within(path, "run.json") == (path / "run.json").resolve()
-    [section] = profiled.sections(load(path), read_profiles(path), path)
+    [section] = profiled.sections(run_times.read(path), read_profiles(path), path)
     assert section.flames == {}
     (path / "stacks.txt").unlink()
     (path / "stacks.txt").write_text(secret.read_text())
-    [section] = profiled.sections(load(path), read_profiles(path), path)
+    [section] = profiled.sections(run_times.read(path), read_profiles(path), path)
     assert len(section.flames) == 1
 
 

@@ -94,7 +94,7 @@ def test_any_measurement_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPat
     assert repr(last_measurements(folder.path)) == repr({CASE.key: kept})
     assert set(kept.metrics) | set(kept.missing) >= {name for name, value in known.metrics.items() if value is not None}
     assert not set(kept.metrics) & set(kept.missing) - set(known.missing)
-    assert load(folder.path)["status"].tolist() == [known.status]
+    assert load(folder.path).cases["status"].tolist() == [known.status]
 
 
 @settings(max_examples=25)
@@ -106,7 +106,7 @@ def test_any_window_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFact
     folder.close()
     [line] = read_windows(folder.path)
     assert (line["case"], line["calls"], line["turns"]) == (CASE.key, taken.calls, taken.turns)
-    frame = load(folder.path)
+    frame = load(folder.path).windows
     assert frame["seconds"].tolist() == [line["seconds"]]
     assert (frame["seconds"] > 0).all()
     summarize(frame)

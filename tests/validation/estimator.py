@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench import load, suites
+from rnnbench import suites
 from rnnbench.analysis.estimate import pooled_quantiles
-from rnnbench.analysis.summary import complete_visits
 from rnnbench.expressions import parse_only
 from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.store.frames.window_frame import QUANTILES as POINTS
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.suite_file import Settings
+from tests.stored import counted_windows
 
 ONLY = ["cell=vanilla,lstm,gru seq_len=16 hidden_size=64"]
 WINDOW_SECONDS = (0.005, 0.01, 0.02, 0.05)
@@ -55,8 +56,7 @@ def one_run(window_seconds: float) -> tuple[pd.DataFrame, float]:
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups(parse_only(ONLY), None, most=None)
         path = run_suite(suite, groups, settings, out=Path(out), command="", on_progress=lambda step: None)
-        frame = load(path)
-    windows = complete_visits(frame[frame["replicate"].notna()]).sort_values(["replicate", "order"])
+        windows = counted_windows(path).sort_values(["replicate", "order"])
     windows = windows.assign(turn=windows.groupby(["replicate", "case"]).cumcount())
     later = windows[windows["replicate"] > 0].groupby("replicate")
     spans = later["started"].max() + later["host_seconds"].last() - later["started"].min()
@@ -70,7 +70,7 @@ def statistics(windows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     group = visits.ngroup().to_numpy()
     index = windows.assign(group=group).drop_duplicates("group").sort_values("group")
     index = index[["replicate", "case", "implementation", *WORKLOAD_AXES]].reset_index(drop=True)
-    calls, quantiles = windows["calls"].to_numpy(), windows["quantiles"].to_list()
+    calls, quantiles = windows["calls"].to_numpy(), [row[~np.isnan(row)] for row in windows[list(POINTS)].to_numpy()]
     tables = {
         name: index.assign(log_seconds=np.log(pooled_quantiles(group, quantiles, calls, at)))
         for name, at in QUANTILES.items()

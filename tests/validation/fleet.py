@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnbench import load, summarize
+from rnnbench import load
 from rnnbench.store.folder import read_info
+from rnnbench.store.frames.categories import without_categories
 from rnnbench.store.records import WORKLOAD_AXES
 
 RUN = Path("results/quick-20261125T021740Z-99e6")
@@ -46,12 +47,11 @@ class Costs:
 
 def costs(run: Path) -> Costs:
     """The cost of a run's cases, from its clock and files."""
-    info, frame = read_info(run), load(run)
-    windows = frame[frame["replicate"].notna()]
+    info, loaded = read_info(run), load(run)
+    windows, summary = without_categories(loaded.windows), without_categories(loaded.cases)
     visits = windows.drop_duplicates(["case", "replicate"])
-    cases = frame["case"].nunique()
+    cases = len(summary)
     groups = windows.groupby([*WORKLOAD_AXES], dropna=False)["replicate"].nunique()
-    summary = summarize(frame)
     summary["width"] = np.log(summary["ratio_high"] / summary["ratio_low"]) / 2
     widest = summary.groupby([*WORKLOAD_AXES], dropna=False)["width"].max().reindex(groups.index)
     ends = windows["started"] + windows["host_seconds"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench import load
 from rnnbench.analysis.gaps.gap import Gap, gaps
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.folder import read_profiles
 
 AXES = ("cell", "phase", "batch_size", "hidden_size")
@@ -29,7 +29,7 @@ def unexplained() -> pd.DataFrame:
 
 def of_run(run: Path) -> pd.DataFrame:
     """A row for each group of a run with profiles."""
-    return pd.DataFrame([_row(gap) for gap in gaps(load(run), read_profiles(run))])
+    return pd.DataFrame([_row(gap) for gap in gaps(read(run), read_profiles(run))])
 
 
 def _row(gap: Gap) -> dict[str, object]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench import load, suites
-from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench import suites
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.check.check import check, select
 from rnnbench.harness.check.sides import sides
 from rnnbench.report.words.processors import identity
@@ -55,7 +55,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         with sides(suite, str(base), None, None) as (first, second):
             selection = select(first, second, {}, None, any_number=False)
             folder, _ = check(first, second, selection, out=Path(scratch), command="", on_progress=lambda step: None)
-        times = [replicate_times(complete_visits(load(folder / name))) for name in ("base", "head")]
+        times = [read(folder / name).replicates for name in ("base", "head")]
         info = read_info(folder / "head")
     both = times[0].merge(times[1], on=["case", "replicate"], suffixes=("", "_head"))
     names = {case: number for number, case in enumerate(sorted(both["case"].unique()))}

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from rnnbench import load, summarize
+from rnnbench import load
 
 REPEATS = 5
 ONLY = "cell=vanilla,lstm implementation=loop seq_len=16 hidden_size=64 batch_size=32"  # as in `cases.pairs`
@@ -79,9 +79,9 @@ def _run() -> Cost:
         started = time.monotonic()
         _call("rnnbench", "run", "quick", "--only", ONLY, "--out", out)
         wall = time.monotonic() - started
-        frame = load(next(Path(out).iterdir()))
-        summary = summarize(frame)
-    return Cost(wall, float(frame["host_seconds"].sum()), dict(zip(summary["case"], summary["seconds"], strict=True)))
+        run = load(next(Path(out).iterdir()))
+        seconds = dict(zip(run.cases["case"], run.cases["seconds"], strict=True))
+        return Cost(wall, float(run.windows["host_seconds"].sum()), seconds)
 
 
 def _pytest(tests: Sequence[str], seconds_a_case: float) -> Cost:

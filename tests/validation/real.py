@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench import load, suites
+from rnnbench import suites
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.coordinator.session import run_suite
+from tests.stored import counted_windows
 from tests.validation.hogs import hogs
 
 SUITE = Path(__file__).with_name("repeated.toml")
@@ -25,9 +26,9 @@ def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
     rows, blocks = pd.DataFrame(), pd.Series(dtype=float)
     for _ in range(runs):
         with hogs(busy):
-            frame = one_run()
-        rows = pd.concat([rows, intervals(times_of(frame))])
-        blocks = pd.concat([blocks, block_ratios(frame)])
+            times, windows = one_run()
+        rows = pd.concat([rows, intervals(times)])
+        blocks = pd.concat([blocks, block_ratios(windows)])
     parts = [(ratio, part) for ratio, part in rows.groupby("steps over base")] + [("all", rows)]
     return pd.DataFrame(
         {
@@ -43,30 +44,33 @@ def coverage(runs: int, busy: int = 0) -> pd.DataFrame:
     )
 
 
-def block_ratios(frame: pd.DataFrame) -> "pd.Series[float]":
-    """The longest block over the shortest one, for each visit to a group, by the time that each case takes at best."""
-    windows = complete_visits(frame).join(frame[["cell", "batch"]])
+def block_ratios(windows: pd.DataFrame) -> "pd.Series[float]":
+    """The longest block over the shortest one, for each visit to a group, by the time that each case takes at best.
+
+    `windows`: from `counted_windows`.
+    """
     windows = windows[windows["cell"].str.rpartition(":")[2] != "Steps0"]  # it does nothing
-    best = windows["quantiles"].map(min).groupby(windows["case"]).transform("min")
+    best = windows["quantile_0"].groupby(windows["case"]).transform("min")
     blocks = windows["batch"] * best
     visits = blocks.groupby([windows["worker"], windows["workload"]])
-    return visits.max() / visits.min()
+    ratios: pd.Series[float] = visits.max() / visits.min()
+    return ratios
 
 
-def one_run() -> pd.DataFrame:
-    """The frame of a run of `repeated.toml`."""
+def one_run() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The times of each replicate of a run of `repeated.toml`, and its windows."""
     suite = suites.read(str(SUITE))
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups({}, None, most=None)
         path = run_suite(suite, groups, suite.settings, out=Path(out), command="", on_progress=lambda step: None)
-        return load(path)
+        return times_of(path), counted_windows(path)
 
 
-def times_of(frame: pd.DataFrame) -> pd.DataFrame:
+def times_of(path: Path) -> pd.DataFrame:
     """The times of each replicate of a run, with the name of each cell."""
-    times = replicate_times(complete_visits(frame))
-    cells = frame.drop_duplicates("case").set_index("case")["cell"].str.rpartition(":")[2]
-    return times.assign(cell=times["case"].map(cells))
+    run = read(path)
+    cells = run.cases["cell"].str.rpartition(":")[2]
+    return run.replicates.assign(cell=cells.to_numpy()[run.replicates["number"].to_numpy()])
 
 
 def intervals(times: pd.DataFrame) -> pd.DataFrame:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.scaling.fit import fits, solve
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, levels
 from rnnbench.analysis.scaling.predict import at
 from rnnbench.analysis.scaling.terms import Work, columns
-from rnnbench.analysis.summary import summarize
-from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Workload
 
 RUNS = Path("results")
@@ -37,7 +37,7 @@ def scaling(simulated_runs: int) -> pd.DataFrame:
 
 def held_out(run: Path) -> pd.DataFrame:
     """A row for each kind of held-out part of a run, with the median errors of the chosen and every other form."""
-    summary = summarize(load(run))
+    summary = summarize(read(run))
     judged = pd.concat([_judged(summary, kind, out) for kind, out in _left_out(summary)], ignore_index=True)
     rows = []
     for kind, errors in judged.groupby("kind", sort=False):
@@ -142,4 +142,4 @@ def made_up(batch: int, steps: int, hidden: int) -> dict[str, object]:
     workload = Workload("lstm", "inference", "many_to_many", batch, steps, 64, hidden, 10, 1, "float32", "cpu", 1)
     macs = batch * steps * (4 * hidden * (hidden + 64) + 10 * hidden)
     case = Case("lstm", "loop", workload)
-    return {"run": "made-up", **case.axes(), "status": "measured", "macs": macs, "ceiling": None}
+    return {"run": "made-up", **case.axes(), "status": "measured", "macs": macs, "ceiling": ""}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench import load
-from rnnbench.analysis.summary import complete_visits
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.slurm.parts import read_parts
 from rnnbench.store.folder import parts, read_info
 from tests.slurm_cluster import Cluster, Unavailable, cluster, kill_a_job, wait_until
@@ -75,19 +75,19 @@ def _sweep(slurm: Cluster, folder: Path, is_disturbed: bool) -> dict[str, object
 
 def _found(path: Path) -> dict[str, object]:
     """The outcome of the cases, and the cost of the sweep."""
-    frame, infos = load(path), [read_info(path, part) for part in parts(path)]
+    run, infos = read(path), [read_info(path, part) for part in parts(path)]
     expected = {case.key for part in read_parts(path) for case in part.cases}
-    visits = complete_visits(frame[frame["replicate"].notna()]).groupby("case")["replicate"].nunique()
+    visits = run.replicates.groupby("case")["replicate"].nunique()
     times = [info.seconds or 0.0 for info in infos]
     before = [sum(info.stage_seconds.values()) for info in infos]
-    measured = frame[frame["status"] == "measured"]["case"].nunique()
+    measured = int(run.cases["status"].eq("measured").sum())
     return {
         "cases": len(expected),
         "jobs": len(infos),
         "jobs killed": read_info(path).environment["slurm"]["sent again"],
         "cases measured": measured,
         "of them in all replicates, once": int((visits == REPLICATES).sum()),
-        "windows twice": int(frame.duplicated(["case", "worker", "order"]).sum()),
+        "windows twice": int(load(path).windows.duplicated(["case", "worker", "order"]).sum()),
         "seconds of a job": sum(times) / len(times),
         "of these before the timing": sum(before) / len(before),
         "bytes a case": sum(file.stat().st_size for file in path.glob("*.json*")) / len(expected),

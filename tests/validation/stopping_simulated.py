@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench import load
 from rnnbench.analysis.estimate import estimate, estimates_of
-from rnnbench.analysis.summary import complete_visits, reference_ratios, replicate_times
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import REFERENCES, Group
 from rnnbench.suite_file import Settings
@@ -92,7 +92,7 @@ def _made_up(kind: Kind) -> Callable[[np.random.Generator], np.ndarray]:
 
 def _real(cases: int) -> Callable[[np.random.Generator], np.ndarray]:
     """Draws log-ratios (replicates, cases): replicates of a real run, so that noise they share stays shared."""
-    ratios = reference_ratios(replicate_times(complete_visits(load(REAL))))
+    ratios = reference_ratios(read(REAL).replicates)
     ratios = ratios[~ratios["implementation"].isin(REFERENCES)]
     whole = ratios.pivot_table(index="replicate", columns="case", values="log_ratio").dropna(axis=1).to_numpy()
     centred = whole - [estimate(column.tolist()).value for column in whole.T]

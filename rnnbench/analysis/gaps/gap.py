@@ -6,14 +6,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import UNKNOWN, Estimate, as_ratio, estimate
 from rnnbench.analysis.gaps.between import Step, between, minus
 from rnnbench.analysis.gaps.rescaled import is_alike, rescaled
 from rnnbench.analysis.gaps.shares import paired_share_of, share_of
-from rnnbench.analysis.summary import complete_visits, replicate_times
+from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.store.profiles import Cause, CauseKind, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation
 
@@ -148,13 +147,12 @@ def _shows_products(profile: Profile) -> bool:
     return profile.products is not None and bool(profile.products.seconds)
 
 
-def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
-    """One gap for each cell and workload of a run with both ends; `frame` as `rnnbench.load` returns it."""
-    times = replicate_times(complete_visits(frame))
+def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
+    """One gap for each cell and workload of a run with both ends."""
+    times = run.replicates[["case", "implementation", "replicate", "low_seconds"]]
     if times.empty:
         return []
-    times["seconds"] = np.exp(times["log_seconds"])
-    times = times.merge(frame[["case", "cell", *WORKLOAD_AXES]].drop_duplicates("case"), on="case")
+    times = times.merge(run.cases[["case", "cell", *WORKLOAD_AXES]], on="case")
     result = []
     for workload, group in times.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
@@ -177,7 +175,7 @@ def gaps(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[Gap]:
 
 
 def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:
-    return dict(zip(rows["replicate"], rows["seconds"], strict=True))
+    return dict(zip(rows["replicate"], rows["low_seconds"], strict=True))
 
 
 def _differences(times: TimesByReplicate, other: TimesByReplicate) -> dict[Any, float]:

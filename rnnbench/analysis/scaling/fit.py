@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from rnnbench.analysis.derived import ITEM_BYTES
+from rnnbench.analysis.runs.derived import ITEM_BYTES
 from rnnbench.analysis.scaling.counts import StepCounts, counts
 from rnnbench.analysis.scaling.held_out import MIN_VALUES, MOVING, Fold, Levels, folds, frame_of, levels
 from rnnbench.analysis.scaling.terms import FORMS, Array, Bound, Work, by_cause, columns
+from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import AXES, REFERENCES
 
@@ -109,8 +110,8 @@ def fits(summary: pd.DataFrame) -> Fits:
 
 def _of_series(key: tuple[Any, ...], cases: pd.DataFrame) -> SizeFit | LeftOut:
     points = cases.reindex(columns=[*MOVING, "seconds", "macs"]).to_numpy(dtype=float)
-    ceiling = cases["ceiling"].iloc[0] if "ceiling" in cases else None
-    return _fit(key, points.tobytes(), ceiling if isinstance(ceiling, Ceiling) else None)
+    ceiling = ceilings.of_text(cases["ceiling"].iloc[0]) if "ceiling" in cases else None
+    return _fit(key, points.tobytes(), ceiling)
 
 
 @lru_cache(maxsize=1024)  # figures, tables and pages of one report ask for the same ones

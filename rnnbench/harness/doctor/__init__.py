@@ -5,7 +5,8 @@ from typing import Any
 
 from rnnbench import suites
 from rnnbench.analysis.environments.differences import MAX_QUIET_LOAD
-from rnnbench.analysis.noise import Noise, noise
+from rnnbench.analysis.runs.noise import Noise, noise
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.expressions import parse_only
 from rnnbench.harness import devices
 from rnnbench.harness.coordinator.session import run_suite
@@ -15,7 +16,6 @@ from rnnbench.harness.instructions.counting import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
-from rnnbench.store.frame import load
 from rnnbench.store.readings import Unavailable
 from rnnbench.suite_file import Settings
 
@@ -88,4 +88,4 @@ def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Nois
     with scratch("doctor") as out:
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, PROBE_SETTINGS, out=out, command=command, on_progress=on_progress)
-        return read_info(folder).environment, noise(load(folder))
+        return read_info(folder).environment, noise(read(folder))

@@ -1,11 +1,12 @@
 """Calibration, warm-up and timed windows, on any device."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rnnbench.harness.devices import Blocks, Call, Clocked, Device
 from rnnbench.harness.protocol import PlanFields
+from rnnbench.store.order_statistics import evenly_spaced
 
 MAX_CALLS = 1_000_000
 MIN_BLOCKS = 3  # of which calibration believes the shortest
@@ -14,7 +15,6 @@ MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before 
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
 STILL_FALLING = 0.98  # a window this much faster than the best before it means that the case is not warm yet
-QUANTILES = 11
 NANOSECOND = 1e-9
 
 
@@ -162,11 +162,3 @@ def take_window(device: Device, call: Call, plan: Plan, *, cold: bool = False, k
 def clock_window(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> Clocked:
     """Time one window, block by block; `cold`: with a flush of the caches before each call."""
     return device.clock_cold(call, plan.batches) if cold else device.clock(call, plan.batches, plan.batch)
-
-
-def evenly_spaced(ordered: Sequence[float]) -> tuple[float, ...]:
-    """Up to 11 evenly spaced order statistics, including the smallest and the largest."""
-    if len(ordered) <= QUANTILES:
-        return tuple(ordered)
-    last = len(ordered) - 1
-    return tuple(ordered[round(step * last / (QUANTILES - 1))] for step in range(QUANTILES))

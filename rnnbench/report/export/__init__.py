@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rnnbench.store.run_info import RunInfo
+    from rnnbench.report.export.exported import ExportedRun
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,8 @@ FORMATS = {
 }
 
 
-def rendered(
-    to: str,
-    frame: "pd.DataFrame",
-    summary: "pd.DataFrame",
-    info: "RunInfo",
-    *,
-    windows: bool = False,
-    metrics: Sequence[str] = (),
-) -> bytes:
-    """The whole file; `frame` comes from `rnnbench.load`, `summary` from `rnnbench.summarize`.
+def rendered(to: str, run: "ExportedRun", metrics: Sequence[str] = ()) -> bytes:
+    """The whole file.
 
     `metrics`: those of a format that lets them be chosen, by their names or `time` and `ratio`; its own without any.
     Raises UserError if the format can't hold a case or a metric.
@@ -48,10 +40,8 @@ def rendered(
     from rnnbench.text import encoded
 
     render = importlib.import_module(f"{__name__}.{FORMATS[to].module}").render
-    options: dict[str, Any] = {"windows": True} if windows else {}
-    if FORMATS[to].metrics:
-        options["metrics"] = tuple(metrics) or FORMATS[to].metrics
-    data = render(frame, summary, info, **options)
+    options: dict[str, Any] = {"metrics": tuple(metrics) or FORMATS[to].metrics} if FORMATS[to].metrics else {}
+    data = render(run, **options)
     return encoded(data) if isinstance(data, str) else bytes(data)
 
 

@@ -8,21 +8,19 @@ import json
 import math
 from typing import Any
 
-import pandas as pd
-
 from rnnbench.errors import UserError
 from rnnbench.report.export.cases import known, timed
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.records import REFERENCES
-from rnnbench.store.run_info import RunInfo
 
 MAX_NAME_LENGTH = 1024  # characters of a benchmark's name that Bencher accepts
 NANOSECONDS = 1e9
 
 
-def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
+def render(run: ExportedRun) -> str:
     """One JSON object; raises UserError if a case's key is longer than Bencher accepts."""
     content = {}
-    for row in timed(summary):
+    for row in timed(run.summary):
         if len(row["case"]) > MAX_NAME_LENGTH:
             raise UserError(
                 f"the key of a case has {len(row['case']):,} characters, "

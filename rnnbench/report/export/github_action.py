@@ -11,14 +11,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from rnnbench.errors import UserError
 from rnnbench.report.export.cases import known, timed
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.words.case_names import case_name
 from rnnbench.store.metrics import METRICS, Unit
 from rnnbench.store.records import REFERENCES, Case, reference_cell
-from rnnbench.store.run_info import RunInfo
 from rnnbench.text import nearest, plural
 
 MICROSECONDS = 1e6
@@ -34,14 +32,14 @@ UNITS: dict[Unit, str] = {
 }
 
 
-def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo, metrics: Sequence[str]) -> str:
+def render(run: ExportedRun, metrics: Sequence[str]) -> str:
     """One JSON array of these metrics: `time`, `ratio`, and names of others. Raises UserError for one it can't hold."""
     if unknown := [name for name in metrics if name not in CHOICES]:
         raise UserError(
             f"metrics: no {unknown[0]!r} of which less is better{nearest(unknown[0], CHOICES)}; "
             f"there are {', '.join(CHOICES)}"
         )
-    entries = [entry for row in timed(summary) for entry in _entries(row, metrics)]
+    entries = [entry for row in timed(run.summary) for entry in _entries(row, metrics)]
     return json.dumps(entries, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -9,11 +9,10 @@ the workload in words; and `extra_info` has every axis and every known value.
 import json
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.summary import complete_visits, replicate_times
 from rnnbench.report.export.cases import plain, timed, workload
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.export.rounds import stats
 from rnnbench.report.words.axes import SETTINGS, SIZES, say_all, several
 from rnnbench.report.words.series import series_name
@@ -29,12 +28,10 @@ RATIOS = ("ratio", "ratio_low", "ratio_high")
 DIFFER = ("phase", *SIZES, *SETTINGS)
 
 
-def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
+def render(run: ExportedRun) -> str:
     """One JSON object: what `--benchmark-json` writes, and what else rnnbench knows."""
-    replicates = replicate_times(complete_visits(frame[frame["replicate"].notna()]))
-    replicates["seconds"] = np.exp(replicates["log_seconds"].astype(float))
-    replicates["mean"] = np.exp(replicates["log_mean"].astype(float))
-    of_case = {case: rows.sort_values("replicate") for case, rows in replicates.groupby("case")}
+    summary, info = run.summary, run.info
+    of_case = {case: rows.sort_values("replicate") for case, rows in run.times.replicates.groupby("case")}
     axes = several(summary, DIFFER)
     content = {
         "machine_info": _machine(info),
@@ -55,7 +52,7 @@ def render(frame: pd.DataFrame, summary: pd.DataFrame, info: RunInfo) -> str:
 def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -> dict[str, Any]:
     param = say_all(axes, (row[axis] for axis in axes))
     values = {axis: plain(row[axis]) for axis in AXES}
-    rounds = [float(value) for value in replicates["seconds"]]
+    rounds = [float(value) for value in replicates["low_seconds"]]
     return {
         "group": workload(row),
         "name": f"{series_name(row['cell'], row['implementation'])}{f'[{param}]' if param else ''}",
@@ -67,7 +64,7 @@ def _benchmark(row: dict[Any, Any], replicates: pd.DataFrame, axes: list[str]) -
             **{column: plain(row[column]) for column in (*KNOWN, *RATIOS)},
             **{metric.name: plain(row.get(metric.name)) for metric in METRICS},
             REPLICATES: [int(number) for number in replicates["replicate"]],
-            REPLICATE_MEANS: [float(value) for value in replicates["mean"]],
+            REPLICATE_MEANS: (replicates["seconds"] / replicates["calls"]).tolist(),
         },
         "options": {"disable_gc": True, "timer": "rnnbench", "min_rounds": len(rounds), "warmup": True},
         "stats": stats(rounds) | {"iterations": max(1, round(row["calls"] / len(rounds)))},

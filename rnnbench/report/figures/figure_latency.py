@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.latency import QUANTILES, measured_streams, quantile_name
+from rnnbench.analysis.runs.latency import QUANTILES, measured_streams, quantile_name
 from rnnbench.report.figures.canvas import beside, log_axis, look, mark, quiet, short
 from rnnbench.report.words.axes import SETTINGS, SIZES, say, several
 from rnnbench.report.words.series import Style, by_workload, styles

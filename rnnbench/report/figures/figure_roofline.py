@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from rnnbench.analysis.derived import moved_bytes
+from rnnbench.analysis.runs.derived import moved_bytes
 from rnnbench.report.figures.canvas import log_axis, look, mark, short
 from rnnbench.report.words.axes import say_all, several
 from rnnbench.report.words.metrics import with_metrics
 from rnnbench.report.words.series import Style, styles, with_series
 from rnnbench.report.words.units import memory, rate, rate_tick
+from rnnbench.store import ceilings
 from rnnbench.store.ceilings import PLACE, Ceiling
 
 SHAPE = 0.78  # height of a panel over its width, fixed so that the angle of a slope is known
@@ -56,8 +57,8 @@ def render(summary: pd.DataFrame) -> Figure | None:
     look_of = styles(cases)
     cases["moved_bytes"] = pd.Series(map(moved_bytes, cases.to_dict("records")), index=cases.index, dtype=float)
     cases["intensity"] = cases["macs"] / cases["moved_bytes"]
-    has_ceiling = cases["ceiling"].map(lambda ceiling: isinstance(ceiling, Ceiling)).astype(bool)
-    cases = cases[has_ceiling & cases["macs_per_second"].gt(0) & cases["intensity"].gt(0)]
+    cases["ceiling"] = pd.Series(map(ceilings.of_text, cases["ceiling"]), index=cases.index, dtype=object)
+    cases = cases[cases["ceiling"].notna() & cases["macs_per_second"].gt(0) & cases["intensity"].gt(0)]
     if cases.empty:
         return None
     varied = several(cases, PLACE)
@@ -82,9 +83,9 @@ def render(summary: pd.DataFrame) -> Figure | None:
 
 def _span(cases: pd.DataFrame) -> Span:
     """The ends of both axes: room for all marks, the roofs above them, and enough of each slope for its name."""
-    ceilings = list(cases["ceiling"])
-    ridges = [ceiling.macs_per_second / speed for ceiling in ceilings for _, speed in _slopes(ceiling)]
-    peaks = [ceiling.macs_per_second for ceiling in ceilings]
+    known = list(cases["ceiling"])
+    ridges = [ceiling.macs_per_second / speed for ceiling in known for _, speed in _slopes(ceiling)]
+    peaks = [ceiling.macs_per_second for ceiling in known]
     return Span(
         left=min(cases["intensity"].min() / 1.5, min(ridges) / 10**SLOPE_DECADES),
         right=max(cases["intensity"].max() * 2, max(ridges) * 10),

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rnnbench.analysis.gaps.gap import LADDER, Gap, gaps
+from rnnbench.analysis.runs.run_times import RunTimes
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.all_figures import Picture, picture
 from rnnbench.report.tables import table_breakdown, table_operators
@@ -46,16 +45,13 @@ class ProfiledCell:
     traces: Mapping[str, str] = field(default_factory=dict)  # implementation -> file in the run's folder
 
 
-def sections(frame: pd.DataFrame, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[ProfiledCell]:
-    """Every profiled cell and workload of a run.
-
-    `frame` comes from `rnnbench.load`; `folder`, the run's, has the stacks: without it there are no flame graphs.
-    """
-    cases = frame.drop_duplicates("case")
+def sections(times: RunTimes, profiles: Mapping[str, Profile], folder: Path | None = None) -> list[ProfiledCell]:
+    """Every profiled cell and workload of a run; `folder`, the run's, has the stacks for flame graphs."""
+    cases = times.cases
     axes = several(cases, (*SIZES, *SETTINGS))
     rows: dict[str, SummaryRow] = {str(row["case"]): row for row in cases.to_dict("records")}
     described = []
-    for number, gap in enumerate(gaps(frame, profiles), start=1):
+    for number, gap in enumerate(gaps(times, profiles), start=1):
         own = {case: row for case, row in rows.items() if row["cell"] == gap.axes["cell"] and _is_of(row, gap)}
         own |= {gap.reference: rows[gap.reference]}
         names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}

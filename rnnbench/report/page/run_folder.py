@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import cell_pages
 from rnnbench.report.page.files import write

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.page.profiled import ProfiledCell
 from rnnbench.report.page.section import (

@@ -11,6 +11,7 @@ from rnnbench.report.words.metrics import TEXTS, known, not_known, of_calls, wit
 from rnnbench.report.words.series import by_workload
 from rnnbench.report.words.units import quantity
 from rnnbench.store import metrics
+from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.metrics import Metric
 from rnnbench.store.records import AXES
 
@@ -27,7 +28,7 @@ def render(summary: pd.DataFrame) -> Table:
         Column("limit set by, or why not measured", _bound),
     ]
     machine = frame.assign(
-        missing=["; ".join(f"{name}: {why}" for name, why in reasons.items()) for reasons in frame.missing]
+        missing=["; ".join(f"{name}: {why}" for name, why in missing_reasons(text).items()) for text in frame.missing]
     )
     return table(
         "costs",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.latency import LATE, QUANTILES, measured_streams, quantile_name
+from rnnbench.analysis.runs.latency import LATE, QUANTILES, measured_streams, quantile_name
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import SETTINGS, SIZES, one_line, several, word
 from rnnbench.report.words.series import by_workload

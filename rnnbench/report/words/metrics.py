@@ -8,6 +8,7 @@ import pandas as pd
 
 from rnnbench.report.words.axes import one_line
 from rnnbench.store import metrics
+from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.metrics import Metric
 from rnnbench.text import plural
 
@@ -23,10 +24,8 @@ def with_metrics(summary: pd.DataFrame) -> pd.DataFrame:
         values = frame[metric.name] if metric.name in frame else pd.Series(float("nan"), index=frame.index)
         frame[metric.name] = pd.to_numeric(values, errors="coerce").astype(float)
     for column in (*TEXTS, "missing"):
-        frame[column] = (frame[column] if column in frame else pd.Series(None, index=frame.index)).astype(object)
-    for column in TEXTS:
-        frame[column] = [value if isinstance(value, str) else "" for value in frame[column]]
-    frame["missing"] = pd.Series([_reasons(value) for value in frame["missing"]], index=frame.index, dtype=object)
+        texts = frame[column] if column in frame else pd.Series("", index=frame.index)
+        frame[column] = [value if isinstance(value, str) else "" for value in texts]
     return frame
 
 
@@ -59,17 +58,13 @@ def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
             measured[measured["implementation"].isin(metric.implementations)] if metric.implementations else measured
         )
         lacking = owners[owners[metric.name].isna()]
-        reasons = Counter(reason for missing in lacking["missing"] if (reason := missing.get(metric.name)))
+        reasons = Counter(filter(None, (missing_reasons(text).get(metric.name) for text in lacking["missing"])))
         if len(lacking) and len(lacking) == len(owners):
             why = _said(reasons) or (UNOBSERVED if metric.probe else UNDERIVED)
             nowhere.setdefault(why, []).append(metric.label)
         elif reasons:
             partly.setdefault(_said(reasons), []).append(f"{metric.label} of {plural(reasons.total(), 'case')}")
     return " ".join([*_sentence("Not known", nowhere), *_sentence("Not known of some", partly)])
-
-
-def _reasons(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _said(reasons: Counter[Any]) -> str:

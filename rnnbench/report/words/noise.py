@@ -2,7 +2,7 @@
 
 import math
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.words.changes import change
 from rnnbench.report.words.units import half_width
 

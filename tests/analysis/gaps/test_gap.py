@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench import load
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.gaps.between import Step, between
 from rnnbench.analysis.gaps.gap import UNLIKE, Gap, gaps, take_apart, worth_saying
 from rnnbench.analysis.gaps.rescaled import rescaled
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
 from tests import workload as small
@@ -164,7 +164,7 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     times = {loop: [[4e-5], [4e-5]], hoisted: [[3e-5], [3e-5]], reference: [[1e-5], [1e-5]], alone: [[1e-5], [1e-5]]}
     path = folder(tmp_path, times)
     mine = profile(40e-6, case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
-    (gap,) = gaps(load(path), {loop.key: mine})
+    (gap,) = gaps(read(path), {loop.key: mine})
     assert (gap.axes["cell"], gap.case, gap.reference) == ("gru", loop.key, reference.key)
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
     assert Case.from_axes(gap.axes | {"implementation": "loop"}) == loop
@@ -181,7 +181,7 @@ def test_gaps_are_in_the_order_of_the_run_however_few_its_replicates(tmp_path: P
             small.case("combined", batch_size=size),
         )
     ]
-    all_gaps = gaps(load(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
+    all_gaps = gaps(read(folder(tmp_path, {case: [[2e-5]] for case in (alone, *shared)})), {})
     assert [(gap.axes["batch_size"], gap.axes["cell"]) for gap in all_gaps] == [
         (9, "vanilla"), (9, "combined"), (3, "vanilla"), (3, "combined"),
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
     reference = small.reference_case("gru")
     seconds = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
-    frame = load(folder(tmp_path, {case: [[time], [time]] for case, time in seconds.items()}))
+    times = read(folder(tmp_path, {case: [[time], [time]] for case, time in seconds.items()}))
     profiles = {
         loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
         hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
@@ -202,7 +202,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
         reference.key: profile(40e-6, 20e-6, 5e-6),
     }
     rungs = {"copy": 20e-6, "hoisted": 100e-6, "compiled": 80e-6}
-    (gap,) = gaps(frame, profiles)
+    (gap,) = gaps(times, profiles)
     whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
     unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
@@ -211,19 +211,19 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
         profiles | {compiled.key: profile(200e-6)},
         unseen,
     ):
-        (gap,) = gaps(frame, known)
+        (gap,) = gaps(times, known)
         assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
         assert gap.note == ("" if known is unseen else UNLIKE)
 
 
 def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
     loop, reference = small.case("gru"), small.reference_case("gru")
-    frame = load(folder(tmp_path, {loop: [[100e-6], [100e-6]], reference: [[40e-6], [40e-6]]}))
+    times = read(folder(tmp_path, {loop: [[100e-6], [100e-6]], reference: [[40e-6], [40e-6]]}))
     slower = {
         loop.key: rescaled(profile(100e-6, causes=(cause(seconds=10e-6),)), [130e-6]),
         reference.key: rescaled(profile(40e-6, 20e-6, 5e-6), [50e-6]),
     }
-    (gap,) = gaps(frame, slower)
+    (gap,) = gaps(times, slower)
     sizes = {"copy": 10e-6, "overhead": 35e-6, "kernels": 15e-6}
     assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(sizes)
     assert gap.rest.seconds.value == pytest.approx(0.0, abs=1e-12)
@@ -231,10 +231,11 @@ def test_profiles_give_shares_and_the_run_gives_times(tmp_path: Path) -> None:
 
 def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
     loop, reference = small.case("gru"), small.reference_case("gru")
-    frame = load(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]})).assign(turns=1)
-    assert len(gaps(frame.assign(turns=2), {})) == 1
-    assert gaps(frame.assign(replicate=frame["case"].eq(loop.key).astype(int)), {}) == []
+    times = read(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]}))
+    assert len(gaps(times, {})) == 1
+    apart = times.replicates.assign(replicate=times.replicates["case"].eq(loop.key).astype(int))
+    assert gaps(replace(times, replicates=apart), {}) == []
 
 
 def test_a_run_without_windows_has_no_gaps(tmp_path: Path) -> None:
-    assert gaps(load(folder(tmp_path, {small.case("gru"): []})), {}) == []
+    assert gaps(read(folder(tmp_path, {small.case("gru"): []})), {}) == []

@@ -55,7 +55,7 @@ def summary(
             work = Workload("lstm", phase, "many_to_many", batch, length, 64, size, 10, 1, "float32", "cpu", 1)  # type: ignore[arg-type]
             case = Case(cell, how, work)  # type: ignore[arg-type]
             seconds = law(work, macs(work)) * float(np.exp(rng.normal(0, noise)))
-            known = {"status": "measured", "macs": macs(work), "seconds": seconds, "ceiling": CEILING}
+            known = {"status": "measured", "macs": macs(work), "seconds": seconds, "ceiling": CEILING.to_text()}
             rows.append({"run": "made-up", "case": case.key, **case.axes(), **known})
     frame = pd.DataFrame(rows)
     frame["seconds_low"], frame["seconds_high"] = frame["seconds"] / 1.01, frame["seconds"] * 1.01

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load, suites
+from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check.paired import PairedRunner
 from rnnbench.harness.check.pairs import WorkerPairs
@@ -20,7 +20,7 @@ from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.stored import INFO, rows
 
 GROUPS = [
     Group(small.workload(batch_size=size), tuple(small.case(cell, batch_size=size) for cell in ("vanilla", "combined")))
@@ -81,7 +81,7 @@ class Bench:
             folder.close()
 
     def frames(self) -> dict[str, Any]:
-        return {name: load(folder.path) for name, folder in self.folders.items()}
+        return {name: rows(folder.path) for name, folder in self.folders.items()}
 
 
 @pytest.fixture

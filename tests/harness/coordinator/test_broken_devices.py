@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.coordinator.test_two_gpus import Run
 from tests.harness.fake_machine import A, Machine, OnMachine, gpu_groups
 from tests.harness.fakes import run_into
+from tests.stored import rows
 
 ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
 REASONS = [
@@ -81,7 +82,7 @@ def test_a_device_that_breaks_while_energy_is_measured_loses_the_energy_of_one_c
     frame, *_ = measure(tmp_path, monkeypatch, "energy")
     cases = frame.drop_duplicates("case").set_index("case")
     culprit = Poisoned.culprit.key
-    assert cases.loc[culprit, "missing"] == {"energy_joules": ILLEGAL}
+    assert missing_reasons(cases.loc[culprit, "missing"]) == {"energy_joules": ILLEGAL}
     assert set(cases.drop(culprit)["energy_joules"]) == {0.5}
     assert set(cases["status"]) == {"measured"}
 
@@ -165,7 +166,7 @@ def test_real_workers_are_replaced_after_an_illegal_access(tmp_path: Path, most_
         run_into(folder, groups, settings)
     finally:
         folder.close()
-    cases = load(folder.path).drop_duplicates("case").set_index("case")
+    cases = rows(folder.path).drop_duplicates("case").set_index("case")
     assert cases.loc[bad.key, "status"] == "failed"
     assert "CUDA error: an illegal memory access was encountered (cells.py:" in str(cases.loc[bad.key, "reason"])
     assert set(cases.drop(bad.key)["status"]) == {"measured"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
 from rnnbench.harness.coordinator.observation import Queue, observe, workers_for
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -19,7 +18,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker
-from tests.stored import INFO
+from tests.stored import INFO, rows
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]
 Ask = Callable[[dict[str, Any]], None]
@@ -56,7 +55,7 @@ def run(
         notes = observe([[queue]], go_on, tell)
     finally:
         folder.close()
-    return load(folder.path).set_index("case"), notes, started, progress
+    return rows(folder.path).set_index("case"), notes, started, progress
 
 
 def at(case: Case, raised: BaseException) -> Ask:

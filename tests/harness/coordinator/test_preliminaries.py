@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames.cases import missing_reasons
 from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import INFO
+from tests.stored import INFO, rows
 
 GROUPS = [Group(small.workload(batch_size=size), (small.case("gru", batch_size=size),)) for size in (1, 2, 3)]
 
@@ -57,14 +57,14 @@ def run(
         before = runner.preliminaries
         before.run(left, lambda done, total: None)
     folder.close()
-    return load(folder.path), before, workers, runner.ceilings
+    return rows(folder.path), before, workers, runner.ceilings
 
 
 def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> None:
     frame, before, workers, ceilings = run(tmp_path)
     assert [ceiling["device"] for ceiling in ceilings.to_json()] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
-    assert [missing["energy_joules"] for missing in frame["missing"]] == ["no counter"] * 3
+    assert [missing_reasons(text)["energy_joules"] for text in frame["missing"]] == ["no counter"] * 3
     assert before.stage_seconds.keys() == {"ceilings", "observing", "energy"}
     assert all(worker.closed for worker in workers)
 
@@ -92,7 +92,7 @@ def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_pa
     frame, *_ = run(tmp_path, Metered, left=22.0)
     assert frame["energy_joules"].tolist()[:2] == [0.25, 0.25]
     assert frame["energy_joules"].isna().tolist() == [False, False, True]
-    assert frame["missing"][2] == {"energy_joules": "not reached within 20% of the budget"}
+    assert missing_reasons(frame["missing"][2]) == {"energy_joules": "not reached within 20% of the budget"}
 
 
 def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all_the_same(tmp_path: Path) -> None:

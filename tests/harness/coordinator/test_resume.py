@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load, suites
+from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import (
     RunState,
@@ -23,7 +23,7 @@ from tests import workload as small
 from tests.ceilings import ceiling as made_up_ceiling
 from tests.harness.coordinator.test_runner import GROUPS, measure
 from tests.harness.fakes import FakeClock, FakeWorker, run_into
-from tests.stored import INFO, PROCESSOR, folder, on, window
+from tests.stored import INFO, PROCESSOR, folder, on, rows, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -75,7 +75,7 @@ def test_a_run_cut_anywhere_ends_with_the_same_cases_and_as_many_complete_visits
     run_into(run, state.groups, settings, state=state, start_worker=start, now=clock)
     run.close()
 
-    frame = load(path)
+    frame = rows(path)
     assert frame["case"].unique().tolist() == whole["case"].unique().tolist()
     assert not frame.duplicated(["case", "worker", "order"]).any()
     complete = frame[frame.groupby(["worker", "batch_size"])["order"].transform("size") == frame["turns"]]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import WorkerLost
 from rnnbench.harness.coordinator.runner import NOT_REACHED
@@ -20,6 +19,7 @@ from rnnbench.store.records import Case, Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import START_SECONDS, FakeClock, FakeWorker, Fault, Pause, run_into
+from tests.stored import rows
 
 GROUPS = [
     Group(
@@ -52,7 +52,7 @@ def measure(
     folder = RunFolder.create(parent, "test")
     runner = run_into(folder, groups, chosen, on_progress=steps.append, start_worker=start, now=clock, seed=1)
     folder.close()
-    return load(folder.path), runner, workers, steps
+    return rows(folder.path), runner, workers, steps
 
 
 def timing(workers: list[FakeWorker]) -> list[FakeWorker]:

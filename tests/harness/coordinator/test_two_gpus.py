@@ -26,7 +26,7 @@ from rnnbench.suite_file import Settings
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
 from tests.harness.fake_machine import A, B, Machine, OnMachine, gpu_groups
 from tests.harness.turns.test_repeats import HOT, Hot
-from tests.stored import INFO
+from tests.stored import INFO, rows
 
 TWO = {A: "H100", B: "H100"}
 
@@ -68,7 +68,7 @@ class Run:
         finally:
             self.folder.close()
         assert all(worker.closed for worker in self.machine.workers)
-        return load(self.folder.path)
+        return rows(self.folder.path)
 
 
 def cards_of(frame: pd.DataFrame) -> dict[str, set[Any]]:
@@ -83,7 +83,7 @@ def test_groups_are_spread_over_both_cards_and_each_stays_on_its_own(tmp_path: P
     assert all(len(cards) == 1 for cards in cards_of(frame).values())
     assert frame.groupby("device_uuid")["batch_size"].nunique().to_dict() == {A: 3, B: 3}
     assert frame.groupby("batch_size")["device_uuid"].nunique().eq(1).all()
-    assert summarize(frame)["replicates"].tolist() == [3] * 12
+    assert summarize(load(run.folder.path))["replicates"].tolist() == [3] * 12
     assert run.runner.replicates == 3
     assert run.runner.notes[:2] == [f"cuda {A} (H100): 3 of 6 groups", f"cuda {B} (H100): 3 of 6 groups"]
     assert run.said["devices"] == {"cuda": [{"name": "H100", "uuid": A}, {"name": "H100", "uuid": B}]}
@@ -288,7 +288,7 @@ def test_ctrl_c_ends_both_lanes_and_fails_no_case(tmp_path: Path) -> None:
         run.go()
     assert threading.active_count() == before
     assert all(worker.closed for worker in run.machine.workers)
-    frame = load(run.folder.path)
+    frame = rows(run.folder.path)
     assert "failed" not in set(frame["status"])
     resumed = Run(tmp_path, Machine(TWO), [], run.folder.path).go()
     complete = resumed[resumed.groupby(["worker", "batch_size"])["order"].transform("size") == resumed["turns"]]
@@ -321,7 +321,7 @@ def test_where_no_worker_can_start_on_one_card_the_run_ends_in_words_and_the_oth
     with pytest.raises(UserError, match="no worker can start: the worker exited with 1: no more processes"):
         run.go()
     assert all(worker.closed for worker in machine.workers)
-    assert load(run.folder.path)["status"].tolist().count("failed") == 1
+    assert rows(run.folder.path)["status"].tolist().count("failed") == 1
 
 
 def test_with_a_single_gpu_nothing_is_said_of_cards_and_no_environment_is_changed(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnbench import load
 from rnnbench.analysis.gaps.breakdown import breakdown
-from rnnbench.analysis.summary import launch_bound
+from rnnbench.analysis.runs.summary import launch_bound
 from rnnbench.cells.parity import Sums, allowed
 from rnnbench.harness import devices
 from rnnbench.harness.coordinator.process import WorkerProcess
@@ -42,6 +41,7 @@ from rnnbench.workloads.prepare import build
 from rnnbench.workloads.probes.calls import count
 from tests import workload as small
 from tests.harness.fakes import run_into
+from tests.stored import rows
 
 pytestmark = [
     pytest.mark.cuda,
@@ -235,7 +235,7 @@ def run(root: Path, groups: list[Group]) -> tuple[Runner, pd.DataFrame]:
         runner = run_into(folder, groups, Settings(replicates=2, precision=None))
     finally:
         folder.close()
-    return runner, load(folder.path)
+    return runner, rows(folder.path)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench import load, suites
-from rnnbench.analysis.summary import complete_visits
+from rnnbench import suites
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import resume_run
 from rnnbench.harness.slurm import queue, sweep, watch
@@ -24,6 +24,7 @@ from tests import stored
 from tests import workload as small
 from tests.harness.slurm.conftest import NEVER, ONE_CORE, Run
 from tests.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
+from tests.stored import rows
 
 
 def start(suite: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -46,11 +47,11 @@ def the_run(suite: Path) -> Path:
 
 def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
     """Check that each case was measured in each replicate and no window appears twice; return the run's frame."""
-    frame = load(path)
+    frame = rows(path)
     assert set(frame["status"]) == {"measured"}
     assert not frame.duplicated(["case", "worker", "order"]).any()
     assert not frame.duplicated(["case", "replicate", "order"]).any()
-    whole = complete_visits(frame)
+    whole = read(path).replicates
     assert set(whole.groupby("case")["replicate"].nunique()) == {replicates}
     return frame
 
@@ -123,7 +124,7 @@ def test_jobs_that_are_lost_again_and_again_are_given_up_and_tried_again_by_resu
         slurm.tell("scancel", "--user=root", "--state=PENDING")
 
     def is_given_up(submitted: int) -> None:
-        frame = load(path)
+        frame = rows(path)
         assert len((path / "jobs.jsonl").read_text().splitlines()) == submitted
         assert set(frame["status"]) == {"failed"}
         assert set(frame["reason"]) == {"its job was lost 3 times: it was cancelled"}
@@ -150,7 +151,7 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert last == f"{message} {path} and can be resumed with --resume"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
-    assert set(load(path)["reason"]) == {"no job came to it"}
+    assert set(rows(path)["reason"]) == {"no job came to it"}
 
 
 def test_a_folder_that_a_node_does_not_see_is_told_in_one_line(

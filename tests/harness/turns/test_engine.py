@@ -13,7 +13,6 @@ from rnnbench.harness.turns.engine import (
     Plan,
     calibrate,
     equal_blocks,
-    evenly_spaced,
     refreshed,
     take_window,
     warm_up,
@@ -96,15 +95,6 @@ def test_a_window_tells_its_total_and_its_quantiles_per_call_but_for_the_first_w
 def test_the_low_quantile_of_a_noisy_case_is_near_its_true_cost() -> None:
     device, call = fake_cpu(noisy(1e-4, spread=0.1))
     assert take_window(device, call, Plan(100, 1, 0.01)).quantiles[1] == pytest.approx(1e-4, rel=0.03)
-
-
-@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=500))
-def test_order_statistics_keep_the_extremes_and_the_order(values: list[float]) -> None:
-    ordered = sorted(values)
-    points = evenly_spaced(ordered)
-    assert len(points) == min(len(ordered), 11)
-    assert (points[0], points[-1]) == (ordered[0], ordered[-1])
-    assert list(points) == sorted(points)
 
 
 plans = st.dictionaries(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.summary import complete_visits
+from rnnbench.analysis.runs.run_times import read
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import OBSERVER
@@ -19,6 +19,7 @@ from rnnbench.store.records import Group
 from rnnbench.suite_file import Settings
 from tests import workload as small
 from tests.harness.fakes import FakeClock, FakeWorker, run_into
+from tests.stored import rows
 
 GROUPS = [
     Group(
@@ -69,7 +70,7 @@ def measure(parent: Path, monkeypatch: pytest.MonkeyPatch, gpu: Hot, **settings:
 
 def test_without_heat_nothing_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, runner = measure(tmp_path, monkeypatch, Hot([["sw_power_cap"]] * 3))
-    assert load(path)["worker"].unique().tolist() == ["0000", "0001", "0002"]
+    assert rows(path)["worker"].unique().tolist() == ["0000", "0001", "0002"]
     assert runner.replicates == 3
     assert [note for note in runner.notes if "repeated" in note] == []
 
@@ -79,12 +80,12 @@ def test_a_spoilt_replicate_stays_in_the_folder_and_counts_nowhere(
 ) -> None:
     path, runner = measure(tmp_path, monkeypatch, Hot([[], HOT, [], []]))
     assert len((path / "spoilt-0001.jsonl").read_text().splitlines()) == 2 * 2 * 2
-    frame = load(path)
+    frame = rows(path)
     assert frame["worker"].unique().tolist() == ["0000", "0002", "0003"]
     assert sorted(frame["replicate"].unique()) == [0, 1, 2]
     assert set(frame.groupby("case")["replicate"].nunique()) == {3}
-    assert len(complete_visits(frame)) == len(frame) == 3 * 2 * 2 * 2
-    assert summarize(frame)["replicates"].tolist() == [3] * 4
+    assert read(path).replicates["windows"].sum() == len(frame) == 3 * 2 * 2 * 2
+    assert summarize(load(path))["replicates"].tolist() == [3] * 4
     assert [len(record.seconds) for record in runner._lanes()[0].planner._records.values()] == [3, 3]
     state = read_state(path)
     assert (len(state.visits), state.replicates, state.workers, state.repeats) == (6, 3, 4, 1)
@@ -105,7 +106,7 @@ def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
 ) -> None:
     path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10))
     assert len(list(path.glob("spoilt-*.jsonl"))) == MAX_REPEATS
-    assert sorted(load(path)["replicate"].unique()) == [0, 1, 2]
+    assert sorted(rows(path)["replicate"].unique()) == [0, 1, 2]
     assert [note for note in runner.notes if note.startswith("replicates: ")] == [
         f"replicates: {MAX_REPEATS} repeated, since clocks were held back (cuda: hw_thermal_slowdown)",
         "replicates: 3 not repeated, though held back (cuda: hw_thermal_slowdown): "
@@ -117,7 +118,7 @@ def test_a_card_that_is_always_hot_is_measured_as_it_is_and_said_to_be(
 def test_a_replicate_that_there_is_no_time_to_repeat_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, runner = measure(tmp_path, monkeypatch, Hot([HOT] * 10), budget_seconds=5.0)
     assert list(path.glob("spoilt-*.jsonl")) == []
-    assert load(path)["replicate"].notna().all()
+    assert rows(path)["replicate"].notna().all()
     assert runner.replicates == 1
 
 

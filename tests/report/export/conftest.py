@@ -1,16 +1,18 @@
 """A run made by hand, with cases of every status, as `export` reads it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from rnnbench import load, summarize
+from rnnbench import load
+from rnnbench.analysis.runs import run_times
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
-from rnnbench.store.run_info import RunInfo
 from tests import stored
 from tests.workload import case, reference_case
 
@@ -24,17 +26,23 @@ OPERATORS = 67
 @dataclass(frozen=True)
 class Run:
     path: Path
-    frame: pd.DataFrame
-    summary: pd.DataFrame
-    info: RunInfo
+    exported: ExportedRun
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        return self.exported.summary
+
+    @property
+    def of_windows(self) -> ExportedRun:
+        return replace(self.exported, windows=load(self.path).windows)
 
     def row(self, case: Case) -> dict[Any, Any]:
         return self.summary[self.summary["case"] == case.key].iloc[0].to_dict()
 
 
 def read(path: Path) -> Run:
-    frame = load(path)
-    return Run(path, frame, summarize(frame), read_info(path))
+    times = run_times.read(path)
+    return Run(path, ExportedRun(read_info(path), times, summarize(times)))
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ SCHEMA = TypeAdapter(dict[str, dict[str, Metric]])
 
 
 def test_it_keeps_to_the_published_schema(run: Run) -> None:
-    benchmarks = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))
+    benchmarks = SCHEMA.validate_json(bencher.render(run.exported))
     assert set(benchmarks) == {case.key for case in (LOOP, HOISTED, REFERENCE, WIDE)}
     assert all(0 < len(name) <= 1024 for name in benchmarks)
     assert all(
@@ -43,7 +43,7 @@ def test_it_keeps_to_the_published_schema(run: Run) -> None:
 
 
 def test_times_are_nanoseconds_with_their_intervals_and_ratios_have_theirs(run: Run) -> None:
-    measures = SCHEMA.validate_json(bencher.render(run.frame, run.summary, run.info))[LOOP.key]
+    measures = SCHEMA.validate_json(bencher.render(run.exported))[LOOP.key]
     row = run.row(LOOP)
     for measure, column, scale in (("latency", "seconds", 1e9), ("ratio", "ratio", 1.0)):
         metric = measures[measure]
@@ -54,7 +54,7 @@ def test_times_are_nanoseconds_with_their_intervals_and_ratios_have_theirs(run: 
 
 
 def test_what_is_not_known_is_left_out_and_never_zero(run: Run) -> None:
-    benchmarks = json.loads(bencher.render(run.frame, run.summary, run.info))
+    benchmarks = json.loads(bencher.render(run.exported))
     assert not {SKIPPED.key, FAILED.key} & set(benchmarks)
     assert "macs" not in benchmarks[LOOP.key]
     assert "ratio" not in benchmarks[WIDE.key]
@@ -64,4 +64,4 @@ def test_what_is_not_known_is_left_out_and_never_zero(run: Run) -> None:
 def test_a_name_that_bencher_would_not_take_is_the_users_error(run: Run) -> None:
     long = run.summary.assign(case=lambda frame: frame["case"] + "x" * 1024)
     with pytest.raises(UserError, match="Bencher accepts at most 1,024"):
-        bencher.render(run.frame, long, replace(run.info))
+        bencher.render(replace(run.exported, summary=long))

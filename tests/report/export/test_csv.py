@@ -1,14 +1,19 @@
 import csv as plain
 import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench import load
 from rnnbench.report.export import csv
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.tables.formats import as_csv as reports_csv
+from rnnbench.store import ceilings
+from rnnbench.store.frames.window_frame import QUANTILES
 from tests.report.conftest import CEILING
 
 from .conftest import FAILED, LOOP, OPERATORS, SKIPPED, WHY, Run
@@ -16,51 +21,40 @@ from .conftest import FAILED, LOOP, OPERATORS, SKIPPED, WHY, Run
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def table(run: Run, *, windows: bool = False) -> pd.DataFrame:
-    text = csv.render(run.frame, run.summary, run.info, windows=windows)
+def table(run: ExportedRun) -> pd.DataFrame:
+    text = csv.render(run)
     return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]).set_index("case", drop=False)
 
 
 def test_pandas_reads_a_row_for_every_case_with_its_status_and_reason(run: Run) -> None:
-    frame = table(run)
+    frame = table(run.exported)
     assert list(frame["case"]) == list(run.summary["case"])
     assert frame.loc[SKIPPED.key, "status"] == "skipped"
     assert frame.loc[FAILED.key, "reason"] == f"'{WHY}"
-    assert frame.loc[[SKIPPED.key, FAILED.key], "seconds_per_call"].isna().all()
+    assert frame.loc[[SKIPPED.key, FAILED.key], "seconds"].isna().all()
 
 
-def test_units_and_references_stand_in_the_names_and_values_keep_all_digits(run: Run) -> None:
-    row = table(run).loc[LOOP.key]
-    assert row["seconds_per_call"] == pytest.approx(run.row(LOOP)["seconds"], rel=1e-12)
-    assert f",{run.row(LOOP)['seconds']!r}," in csv.render(run.frame, run.summary, run.info, windows=False)
-    assert row["ratio_to_torch_nn_low"] == pytest.approx(run.row(LOOP)["ratio_low"], rel=1e-12)
+def test_columns_have_the_names_of_frames_and_values_keep_all_digits(run: Run) -> None:
+    row = table(run.exported).loc[LOOP.key]
+    assert row["seconds"] == pytest.approx(run.row(LOOP)["seconds"], rel=1e-12)
+    assert f",{run.row(LOOP)['seconds']!r}," in csv.render(run.exported)
+    assert row["ratio_low"] == pytest.approx(run.row(LOOP)["ratio_low"], rel=1e-12)
     assert row["operators"] == OPERATORS
     assert json.loads(str(row["missing"])) == {"macs": "=why"}
 
 
 def test_a_row_for_each_window_where_they_are_asked_for(run: Run) -> None:
-    frame = table(run, windows=True)
-    assert len(frame) == len(run.frame)
+    frame = table(run.of_windows)
+    assert len(frame) == len(load(run.path).windows)
     row = frame.loc[LOOP.key].iloc[0]
-    assert json.loads(row["quantiles_seconds_per_call"]) == pytest.approx([0.0003] * 3)
-    assert json.loads(row["cores"]) == [0]
-    assert frame.loc[SKIPPED.key, "status"] == "skipped"
+    assert row[list(QUANTILES[:3])].tolist() == pytest.approx([0.0003] * 3)
+    assert row["cores"] == 0
 
 
 def test_a_ceiling_is_json(run: Run) -> None:
-    summary = run.summary.assign(ceiling=pd.Series([CEILING] * len(run.summary), dtype=object))
-    text = csv.render(run.frame, summary, run.info)
+    text = csv.render(replace(run.exported, summary=run.summary.assign(ceiling=CEILING.to_text())))
     [first, *_] = plain.DictReader(io.StringIO(text))
-    assert json.loads(first["ceiling"]) == {
-        "device": "cpu",
-        "dtype": "float32",
-        "threads": 1,
-        "macs_per_second": 51.9e9,
-        "copies": [[size, rate.value] for size, rate in CEILING.copies],
-        "reads": [],
-        "dispatch_seconds": CEILING.dispatch_seconds,
-        "launch_seconds": None,
-    }
+    assert ceilings.of_text(first["ceiling"]) == CEILING
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=5))

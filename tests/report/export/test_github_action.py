@@ -30,7 +30,7 @@ SCHEMA = TypeAdapter(list[Entry])
 
 
 def entries(run: Run, metrics: Sequence[str] = ("time", "ratio")) -> dict[str, Entry]:
-    listed = SCHEMA.validate_json(github_action.render(run.frame, run.summary, run.info, metrics))
+    listed = SCHEMA.validate_json(github_action.render(run.exported, metrics))
     by_name = {entry.name: entry for entry in listed}
     assert len(by_name) == len(listed), "the action finds last time's value by its name"
     return by_name

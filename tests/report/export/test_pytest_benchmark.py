@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnbench import summarize
 from rnnbench.analysis import saved
 from rnnbench.report.export import pytest_benchmark
 from rnnbench.store.metrics import METRICS
@@ -26,14 +25,14 @@ TIMES = st.floats(1e-6, 1.0)
 
 
 def content(run: Run) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(pytest_benchmark.render(run.frame, run.summary, run.info))
+    document: dict[str, Any] = json.loads(pytest_benchmark.render(run.exported))
     return document
 
 
 @pytest.fixture(scope="module")
 def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("consumer") / "exported.json"
-    path.write_text(pytest_benchmark.render(run.frame, run.summary, run.info), encoding="utf-8")
+    path.write_text(pytest_benchmark.render(run.exported), encoding="utf-8")
     return path
 
 
@@ -101,9 +100,9 @@ def test_what_is_read_back_has_the_times_and_ratios_of_the_run(
         tmp_path, {LOOP: [[own] for own, _ in times], REFERENCE: [[other] for _, other in times], WIDE: [[alone]]}
     )
     run = read_run(path)
-    (tmp_path / "back.json").write_text(pytest_benchmark.render(run.frame, run.summary, run.info), encoding="utf-8")
+    (tmp_path / "back.json").write_text(pytest_benchmark.render(run.exported), encoding="utf-8")
     back = saved.summarize(read(tmp_path / "back.json")).set_index("benchmark")
-    expected = summarize(run.frame).set_index("case")
+    expected = run.summary.set_index("case")
     for case in (LOOP, REFERENCE, WIDE):
         for column in ("seconds", "seconds_low", "seconds_high", "mean_seconds", "ratio", "ratio_low", "ratio_high"):
             assert back.loc[case.key, column] == pytest.approx(expected.loc[case.key, column], rel=1e-6, nan_ok=True), (

@@ -31,7 +31,7 @@ def test_each_limit_is_named_on_its_line_with_its_number(quick: pd.DataFrame) ->
 
 def test_one_memory_has_one_slope(quick: pd.DataFrame) -> None:
     ceiling = replace(CEILING, copies=((134_217_728, Rate(25.8e9)),))
-    quick["ceiling"] = pd.Series([ceiling for _ in quick.index], index=quick.index, dtype=object)
+    quick["ceiling"] = ceiling.to_text()
     shown = words(figure_roofline.render(quick))
     assert "25.8 GB/s memory" in shown
     assert not any("cache" in text for text in shown)
@@ -50,7 +50,7 @@ def test_devices_types_and_threads_have_panels_of_their_own(made_up: Summaries) 
 
 def test_cases_without_a_ceiling_are_left_out(quick: pd.DataFrame) -> None:
     has_none = quick["phase"] == "training"
-    quick.loc[has_none, "ceiling"] = None
+    quick.loc[has_none, "ceiling"] = ""
     figure = figure_roofline.render(quick)
     assert marks(figure) == (quick.loc[~has_none, "status"] == "measured").sum()
     assert "training" not in words(figure)

@@ -11,11 +11,12 @@ from typing import get_args
 
 import pytest
 
-from rnnbench import load, summarize
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gaps.between import Libraries, Step, between
 from rnnbench.analysis.gaps.gap import HOISTING, UNLIKE, Gap, take_apart
-from rnnbench.analysis.noise import noise
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
 from rnnbench.report.figures.canvas import svg
 from rnnbench.report.page import profiled
@@ -164,7 +165,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
     path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
     profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
-    [section] = profiled.sections(load(path), profiles, path)
+    [section] = profiled.sections(read(path), profiles, path)
     assert reason in section.pictures[0].caption
 
 
@@ -278,7 +279,7 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     mine = Profile(**{**profile(case=loop.key).__dict__, "files": {"stacks": "stacks.txt", "trace": "t.json.gz"}})
     failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
     profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
-    (section,) = profiled.sections(load(run), profiles, run)
+    (section,) = profiled.sections(read(run), profiles, run)
     assert (section.cell, section.title) == ("gru", "gru in inference")
     assert section.words.startswith("gru loop takes 5.00×")
     assert [picture.name for picture in section.pictures] == ["01-gru-waterfall", "01-gru-breakdown", "01-gru-memory"]
@@ -286,8 +287,8 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     assert any("under the profiler: ValueError: no" in row[-1] for row in section.tables[1].rows)
     assert list(section.flames) == ["flame-gru-loop"]
     assert section.traces == {"gru loop": "t.json.gz"}
-    frame = load(run)
-    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
+    times = read(run)
+    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
     page = "cells/01/index.html"
     beside = {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv", "flames/01-gru-flame-gru-loop.svg"}
     assert {page, *(f"cells/01/{name}" for name in beside)} <= files.keys()
@@ -310,20 +311,20 @@ def test_a_record_that_names_a_file_outside_the_run_or_none_has_it_not_read(
     (run / "link.txt").symlink_to(elsewhere)
     loop = small.case("gru").key
     mine = Profile(**{**profile(case=loop).__dict__, "files": {"stacks": file.format(absolute=elsewhere)}})
-    (section,) = profiled.sections(load(run), {loop: mine}, run)
+    (section,) = profiled.sections(read(run), {loop: mine}, run)
     assert not section.flames
 
 
 def test_a_run_without_profiles_still_has_its_ladder(run: Path) -> None:
-    (section,) = profiled.sections(load(run), {})
+    (section,) = profiled.sections(read(run), {})
     assert [picture.name for picture in section.pictures] == ["01-gru-waterfall"]
     assert not section.tables
 
 
 def test_words_of_a_cell_that_is_markup_are_only_text(run: Path) -> None:
-    frame = load(run)
+    times = read(run)
     section = profiled.ProfiledCell("01", EVIL, EVIL, f"{EVIL} takes 5.00×", f"{EVIL} takes 5.00×", traces={EVIL: EVIL})
-    files = report.render(summarize(frame), noise(frame), read_info(run), profiled=[section])
+    files = report.render(summarize(times), noise(times), read_info(run), profiled=[section])
     for html in ("index.html", "cells/01/index.html"):
         assert EVIL not in files[html].decode()
         assert f"{escape(EVIL)} takes 5.00×" in files[html].decode()

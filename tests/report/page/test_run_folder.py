@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.errors import UserError
 from rnnbench.report.page.section import MAX_OPEN_ROWS
 from rnnbench.store.run_info import RunInfo

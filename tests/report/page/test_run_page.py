@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
-from rnnbench.analysis.noise import noise
-from rnnbench.analysis.summary import summarize
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.page.serve import Server
 from rnnbench.store.folder import read_info
-from rnnbench.store.frame import load
 from rnnbench.store.records import Case, Measurement, Phase, Workload
 from tests import stored
 from tests.report.pages import written
@@ -54,8 +54,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workload = next(iter(measured)).workload
     skipped = Measurement(Case("combined", "hoisted", workload), "skipped", reason="=nothing, to hoist")
     run = stored.folder(tmp_path_factory.mktemp("results"), measured, [skipped])
-    frame = load(run)
-    return written(summarize(frame), noise(frame), read_info(run), tmp_path_factory.mktemp("report"))
+    times = read(run)
+    return written(summarize(times), noise(times), read_info(run), tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")

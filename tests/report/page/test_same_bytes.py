@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from rnnbench import suites
 from rnnbench.analysis.history import history
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.together import together
 from rnnbench.report.page import run_folder, several_runs
 from rnnbench.report.page.history import section as history_section

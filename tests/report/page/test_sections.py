@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.figures import all_figures
 from rnnbench.report.page import run_page, sections
 from rnnbench.report.page.page import html

@@ -8,6 +8,7 @@ from rnnbench.report.tables import table_costs
 from rnnbench.report.tables.formats import as_csv, as_markdown
 from rnnbench.report.tables.table import Table
 from rnnbench.store import metrics
+from rnnbench.store.frames.cases import missing_text
 from rnnbench.store.metrics import METRICS, Metric
 from tests.report.conftest import NO_ENERGY, of_an_older_version, renamed, with_none_measured, with_unknown_metrics
 
@@ -64,7 +65,7 @@ def test_equal_reasons_are_grouped_and_rarer_ones_counted(quick: pd.DataFrame) -
     quick["saved_bytes"] = float("nan")
     reasons = [{"energy_joules": "no counter", "saved_bytes": "no counter"} for _ in quick.index]
     reasons[0] = {"energy_joules": "asleep"}
-    quick["missing"] = pd.Series(reasons, index=quick.index)
+    quick["missing"] = pd.Series(map(missing_text, reasons), index=quick.index)
     note = table_costs.render(quick).note
     assert "saved for backward (no counter" in note
     assert "energy (no counter; and 1 other reason)" in note
@@ -74,7 +75,7 @@ def test_a_metric_that_only_some_cases_lack_is_a_column_and_a_note(quick: pd.Dat
     first = quick.index[0]
     quick.loc[first, "macs"] = float("nan")
     reasons = [{"macs": "the cell has no formula"}, *({} for _ in quick.index[1:])]
-    quick["missing"] = pd.Series(reasons, index=quick.index)
+    quick["missing"] = pd.Series(map(missing_text, reasons), index=quick.index)
     table = table_costs.render(quick)
     assert "MACs" in table.headers
     assert "Not known of some: MACs of 1 case (the cell has no formula)." in table.note
@@ -105,7 +106,7 @@ def test_a_run_without_measured_cases_claims_nothing_of_metrics(quick: pd.DataFr
 def test_hostile_names_and_reasons_stay_on_their_line(quick: pd.DataFrame) -> None:
     hostile = renamed(quick, "gru", "a|b`<script>\n.py:X")
     reason = {"energy_joules": "no\x1b[2J\n| <b>counter</b>"}
-    hostile["missing"] = pd.Series([reason for _ in hostile.index], index=hostile.index)
+    hostile["missing"] = missing_text(reason)
     hostile["backend"] = "x\n|<i>"
     table = table_costs.render(hostile)
     text = as_markdown.render(table)

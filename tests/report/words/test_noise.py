@@ -1,6 +1,6 @@
 import pytest
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.words.noise import noise_sentence
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.report.screen import terminal
 from rnnbench.report.tables import all_tables, table_epochs
 from rnnbench.report.words import headline

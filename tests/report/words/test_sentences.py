@@ -19,7 +19,7 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gaps.between import Step
 from rnnbench.analysis.gaps.gap import Gap
-from rnnbench.analysis.noise import Noise
+from rnnbench.analysis.runs.noise import Noise
 from rnnbench.analysis.scaling.crossing import Crossing
 from rnnbench.analysis.verdict import Judged
 from rnnbench.harness.slurm.progress import JobsProgress

@@ -46,12 +46,13 @@ def jumps(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
             if code or "Traceback" in errors:
                 outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
             else:
-                frame = load(run)
+                loaded = load(run)
+                frame = loaded.windows
                 outcome.windows = len(frame)
                 seen = [read_info(run).seconds or -1, frame["started"].min(), frame["started"].max()]
                 if not all(0 < each < LONGEST_SECONDS for each in seen):
                     outcome.wrong.append(f"times of a clock that jumped: {seen}")
-                if (summarize(frame)["status"] == "measured").sum() != CASES:
+                if (summarize(loaded)["status"] == "measured").sum() != CASES:
                     outcome.wrong.append("not whole")
             yield outcome
 

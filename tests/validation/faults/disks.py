@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from rnnbench import load, summarize
+from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.store.folder import read_info
 from tests.validation.faults.command import CASES, Command, life_seconds, runs, tiny
@@ -62,8 +62,7 @@ def _fill(folder: Path, outcome: Outcome) -> None:
     outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
     remount(folder / "results", "size=10m")
     for run in runs(folder):
-        before = load(run)
-        timed = before.dropna(subset=["seconds"])
+        timed = load(run).windows
         outcome.windows = len(timed)
         if outcome.stage == "at the start":
             outcome.stage = "timing" if len(timed) else "before timing"
@@ -71,12 +70,13 @@ def _fill(folder: Path, outcome: Outcome) -> None:
         if code:
             outcome.wrong.append(f"not resumed: {errors[-1000:]}")
             continue
-        after = load(run)
+        resumed = load(run)
+        after = resumed.windows
         keys = ["worker", "order", "case"]
         kept = timed[keys].merge(after[keys], on=keys)
         outcome.lost = len(timed) - len(kept.drop_duplicates())
-        outcome.doubled = int(after.dropna(subset=["seconds"]).duplicated(keys).sum())
-        if (summarize(after)["status"] == "measured").sum() != CASES or read_info(run).status != "finished":
+        outcome.doubled = int(after.duplicated(keys).sum())
+        if (resumed.cases["status"] == "measured").sum() != CASES or read_info(run).status != "finished":
             outcome.wrong.append("not whole after it was resumed")
 
 
@@ -114,7 +114,7 @@ def read_only(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
                     outcome = Outcome("read-only folder", " ".join(arguments[: 3 if len(arguments) > 2 else 1][::2]))
                     _refused(Command(folder, *arguments), ("Read-only file system",), outcome)
                     with contextlib.suppress(UserError):
-                        outcome.windows = len(load(run))
+                        outcome.windows = len(load(run).windows)
                     yield outcome
         except NotAllowed as why:
             yield Outcome("read-only folder", "any", skipped=str(why))

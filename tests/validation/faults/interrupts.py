@@ -58,7 +58,7 @@ def _interrupted(folder: Path, arguments: Sequence[str], delay: float, run: Path
     outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
     outcome.wrong += [f"left: {tree}" for tree in repository.git(folder, "worktree", "list").splitlines()[1:]]
     for other in (path for path in runs(folder) if path != run and (path / "run.json").exists()):
-        outcome.windows += len(load(other))
+        outcome.windows += len(load(other).windows)
     return outcome
 
 

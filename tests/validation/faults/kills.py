@@ -73,16 +73,16 @@ def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
         for file in run.glob("windows-*.jsonl"):
             stored.update(map(_as_witnessed, file.read_text().split("\n")[:-1]))
         try:
-            frame = load(run)
+            loaded = load(run)
         except UserError as fault:
             if (run / "run.json").exists() or kept:
                 outcome.wrong.append(f"does not open: {fault}")
             continue
-        timed = frame.dropna(subset=["seconds"])
+        timed = loaded.windows
         if len(timed) != stored.total() or timed.duplicated(["worker", "order", "case"]).any():
             outcome.wrong.append("the frame has other windows than the files")
-        if frame["case"].nunique() != CASES:
-            outcome.wrong.append(f"{frame['case'].nunique()} of {CASES} cases")
+        if len(loaded.cases) != CASES:
+            outcome.wrong.append(f"{len(loaded.cases)} of {CASES} cases")
     outcome.lost = sum(line not in stored for line in kept)
     outcome.doubled = sum(count - 1 for count in stored.values())
     keys = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, stored))

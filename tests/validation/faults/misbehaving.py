@@ -109,7 +109,7 @@ def cells(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
             for run in runs(folder):
                 may_be_measured = {"first.py:Bad": DEEDS[first][1], "second.py:Bad": DEEDS[second][1]}
                 try:
-                    outcome.windows = len(load(run))
+                    outcome.windows = len(load(run).windows)
                     outcome.wrong += _wrong(run, may_be_measured)
                 except UserError as fault:
                     outcome.wrong.append(f"does not open: {fault}")

@@ -40,7 +40,7 @@ def stops(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
             else:
                 [run] = runs(folder)
                 summary = summarize(load(run))
-                outcome.windows = len(load(run))
+                outcome.windows = len(load(run).windows)
                 lost = summary[summary["status"] != "measured"]
                 outcome.lost = len(lost)
                 outcome.wrong += [f"{row.case}: {row.status}: {row.reason}" for row in lost.itertuples()]

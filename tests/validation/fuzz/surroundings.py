@@ -20,13 +20,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rnnbench import load, suites, summarize
+from rnnbench import load, suites
 from rnnbench.analysis.run_to_run import MIN_CASES
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.machine import scratch
 from rnnbench.new_cell import write_cell
 from rnnbench.report.export import FORMATS, rendered
+from rnnbench.report.export.exported import ExportedRun
 from rnnbench.report.page import place as places
 from rnnbench.report.page import profiled
 from rnnbench.report.page.files import write as write_files
@@ -60,15 +63,16 @@ def written_runs(parent: Path) -> Target:
             for window in {(entry.replicate, entry.order): entry for entry in taken}.values():
                 folder.add_window(window)
             folder.close()
-            frame = load(folder.path)
-            read, count = read_info(folder.path), next(number)
+            loaded = load(folder.path)
+            info, times, count = read_info(folder.path), read(folder.path), next(number)
             if count % SUMMARIZED == 0:
-                summary = summarize(frame)
+                loaded.windows, loaded.cases  # noqa: B018
             if count % EXPORTED == 0:
-                terminal.text(summary, read)
-                all_tables.render(summary, read)
+                summary = summarize(times)
+                terminal.text(summary, info)
+                all_tables.render(summary, info)
                 for name in FORMATS:
-                    rendered(name, frame, summary, read, windows=False)
+                    rendered(name, ExportedRun(info, times, summary))
         finally:
             shutil.rmtree(folder.path, ignore_errors=True)
 
@@ -147,12 +151,12 @@ def special_files(parent: Path, run: Path) -> Target:
 
     def read_run() -> None:
         read_info(run)
-        frame, count = load(run), next(number)
+        times, count = read(run), next(number)
         if count % SUMMARIZED == 0:
-            summarize(frame)
+            summarize(times)
         profiles = read_profiles(run)
         if count % EXPORTED == 0:
-            profiled.sections(frame, profiles, run)
+            profiled.sections(times, profiles, run)
 
     often = [kind for kind in sorted(SPECIAL) if kind != SLOW] * 30  # SLOW takes a fifth of a second
     kinds = st.sampled_from([*often, SLOW])

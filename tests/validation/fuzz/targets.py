@@ -15,9 +15,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rnnbench import load, suites, summarize
+from rnnbench import suites
 from rnnbench.analysis import saved, saved_comparison
-from rnnbench.analysis.noise import noise
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read
+from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.expressions import parse_only
@@ -172,14 +174,14 @@ def run_folders() -> Target:
     path, number = _run(_folder()), itertools.count()
 
     def use(run: Path) -> None:
-        info, frame = read_info(run), load(run)
-        summary, profiles = summarize(frame), read_profiles(run)
+        info, times = read_info(run), read(run)
+        summary, profiles = summarize(times), read_profiles(run)
         read_state(run)
         if next(number) % RENDERED == 0:
             terminal.text(summary, info)
             tables = all_tables.render(summary, info)
-            profiled.sections(frame, profiles, run)
-            html(run_page(Content(summary, noise(frame), info, {}, tables))).encode()
+            profiled.sections(times, profiles, run)
+            html(run_page(Content(summary, noise(times), info, {}, tables))).encode()
 
     return _files(path), lambda change: _with(path, change, use)
 

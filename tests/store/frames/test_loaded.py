@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 import rnnbench
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.frames.window_frame import QUANTILES
 from rnnbench.store.records import AXES, Measurement
 from tests import workload as small
-from tests.stored import folder
+from tests.stored import folder, rows
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -17,7 +19,7 @@ SKIPPED = small.case("combined", "hoisted")
 
 def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0], [2.0, 3.0]], REFERENCE: [[0.5], [0.5]]})
-    frame = rnnbench.load(path)
+    frame = rows(path)
     assert len(frame) == 4
     assert dict(frame.iloc[1][list(AXES)]) == LOOP.axes()
     assert frame["calls"].tolist() == [1, 2, 1, 1]
@@ -36,20 +38,20 @@ def test_a_run_whose_caches_were_a_setting_has_them_as_an_axis(
     run.close()
     cases = path / "measurements.jsonl"  # in which an older run has no such axis
     cases.write_text(cases.read_text().replace('"caches":"warm",', "").replace('"caches": "warm", ', ""))
-    assert rnnbench.load(path)["caches"].tolist() == [caches, caches]
+    assert rows(path)["caches"].tolist() == [caches, caches]
     assert rnnbench.summarize(rnnbench.load(path))["caches"].tolist() == [caches, caches]
 
 
 def test_a_case_without_windows_keeps_a_row_with_its_reason(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
-    row = rnnbench.load(path).set_index("case").loc[SKIPPED.key]
+    row = rows(path).set_index("case").loc[SKIPPED.key]
     assert (row["status"], row["reason"]) == ("skipped", "nothing to hoist")
     assert pd.isna(row["seconds"])
 
 
 def test_the_last_line_of_a_case_counts_and_the_first_gives_its_place(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[1.0]]}, [Measurement(LOOP, "failed", "the worker died")])
-    frame = rnnbench.load(path)
+    frame = rows(path)
     assert frame["case"].tolist() == [LOOP.key, REFERENCE.key]
     assert frame["status"].tolist() == ["failed", "measured"]
 
@@ -58,11 +60,11 @@ def test_a_run_cut_off_in_the_middle_of_a_line_is_read_up_to_it(tmp_path: Path) 
     path = folder(tmp_path, {LOOP: [[1.0], [2.0]]})
     file = path / "windows-0001.jsonl"
     file.write_bytes(file.read_bytes()[:-20])
-    assert rnnbench.load(path)["replicate"].tolist() == [0]
+    assert rows(path)["replicate"].tolist() == [0]
 
 
 def test_a_run_without_a_single_window_is_read(tmp_path: Path) -> None:
-    assert rnnbench.load(folder(tmp_path, {LOOP: []}))["status"].tolist() == ["measured"]
+    assert rows(folder(tmp_path, {LOOP: []}))["status"].tolist() == ["measured"]
 
 
 def test_a_run_from_before_there_were_data_sets_has_no_samples(tmp_path: Path) -> None:
@@ -71,9 +73,9 @@ def test_a_run_from_before_there_were_data_sets_has_no_samples(tmp_path: Path) -
     old = file.read_text().replace(',"samples":0,"workers":0', "")
     assert "samples" not in old
     file.write_text(old)
-    frame = rnnbench.load(path)
+    frame = rows(path)
     assert dict(frame.iloc[0][list(AXES)]) == LOOP.axes()
-    assert rnnbench.summarize(frame)["ratio"].tolist() == [2.0, 1.0]
+    assert rnnbench.summarize(rnnbench.load(path))["ratio"].tolist() == [2.0, 1.0]
 
 
 def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> None:
@@ -82,32 +84,35 @@ def test_only_the_line_that_counts_of_a_case_must_be_sound(tmp_path: Path) -> No
     good = file.read_text()
     bad = good.replace('"measured"', '"gone"')
     file.write_text(bad + good)
-    assert rnnbench.load(path)["status"].tolist() == ["measured"]
+    assert rows(path)["status"].tolist() == ["measured"]
     file.write_text(good + bad)
     with pytest.raises(UserError, match=r"measurements\.jsonl, line [2-9]: status: expected "):
-        rnnbench.load(path)
+        rows(path)
 
 
 def test_windows_of_an_unknown_case_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0]]})
     (path / "measurements.jsonl").unlink()
     with pytest.raises(UserError, match=r"windows-0000\.jsonl, line 1: case: measurements\.jsonl has no 'cell=van"):
-        rnnbench.load(path)
+        rows(path)
 
 
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0], [2.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
-    whole, narrow = rnnbench.load(path), rnnbench.load(path, ["case", "calls", "seconds", "quantiles"])
-    assert list(narrow.columns) == ["case", "calls", "seconds", "quantiles"]
-    pd.testing.assert_frame_equal(narrow, whole[list(narrow.columns)])
+    columns = ["case", "calls", "seconds", "quantile_0"]
+    whole, narrow = rnnbench.load(path).windows, rnnbench.load(path, columns[::-1]).windows
+    assert list(narrow.columns) == columns
+    pd.testing.assert_frame_equal(narrow, whole[columns])
+    with pytest.raises(UserError, match=r"columns: windows have no column 'secnds' \(did you mean 'seconds'\?\)"):
+        rnnbench.load(path, ["secnds"])
 
 
-def test_quantiles_and_cores_are_lists_and_missing_where_there_is_no_window(tmp_path: Path) -> None:
+def test_quantiles_have_a_column_each_and_cores_are_text(tmp_path: Path) -> None:
     path = folder(tmp_path, {LOOP: [[1.0, 3.0]]}, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
-    frame = rnnbench.load(path)
-    assert frame["quantiles"].iloc[0] == [1.0, 3.0]
-    assert frame["cores"].iloc[0] == [0]
-    assert frame["quantiles"].isna().tolist() == [False, True]
+    [row] = rnnbench.load(path).windows.to_dict("records")
+    assert [row[name] for name in QUANTILES[:2]] == [1.0, 3.0]
+    assert all(math.isnan(row[name]) for name in QUANTILES[2:])
+    assert row["cores"] == "0"
 
 
 def test_a_window_with_a_text_for_a_number_is_an_error_with_its_place(tmp_path: Path) -> None:
@@ -115,4 +120,4 @@ def test_a_window_with_a_text_for_a_number_is_an_error_with_its_place(tmp_path: 
     file = path / "windows-0000.jsonl"
     file.write_text(file.read_text().replace('"calls":1', '"calls":"many"'))
     with pytest.raises(UserError, match=r"windows-0000.jsonl, line 1: calls: expected int64"):
-        rnnbench.load(path)
+        rows(path)

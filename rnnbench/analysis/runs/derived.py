@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.frames.cases import missing_reasons, missing_text
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     AXES,
@@ -32,7 +34,7 @@ LESS_WORK = "its reference stays above the limit, so this case may leave out som
 def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary with every derived metric of `rnnbench.store.metrics`, and `bound_by`: what sets the limit.
 
-    Needs the column `ceiling` that `rnnbench.load` gives; without a ceiling, limits are NaN.
+    Needs the column `ceiling` of `rnnbench.store.frames.cases`; without a ceiling, limits are NaN.
     """
     frame = summary.copy()
     rows: list[dict[Any, Any]] = frame.to_dict("records")
@@ -138,12 +140,12 @@ def _without_beaten_limits(frame: pd.DataFrame) -> pd.DataFrame:
     group = ["run", *WORKLOAD_AXES]
     with_reference = frame[beaten & frame["implementation"].isin(REFERENCES)][group].itertuples(index=False, name=None)
     faster = set(with_reference)
-    missing = list(frame["missing"]) if "missing" in frame else [{} for _ in frame.index]
+    missing = list(frame["missing"]) if "missing" in frame else ["" for _ in frame.index]
     for index in np.flatnonzero(beaten):
         place = tuple(frame[group].iloc[index])
         cause = FASTER_SINCE if place in faster else LESS_WORK
         why = f"the call took {frame['times_limit'].iloc[index]:.2f} of its limit, so the limit is wrong: {cause}"
-        missing[index] = {**missing[index], "limit_seconds": why, "times_limit": why}
+        missing[index] = missing_text(missing_reasons(missing[index]) | {"limit_seconds": why, "times_limit": why})
     frame["missing"] = pd.Series(missing, index=frame.index, dtype=object)
     frame.loc[beaten, ["limit_seconds", "times_limit"]] = math.nan
     frame.loc[beaten, "bound_by"] = ""
@@ -157,8 +159,8 @@ def _sequences(frame: pd.DataFrame) -> Any:
 
 def _terms(row: dict[Any, Any]) -> tuple[float, ...]:
     """The least seconds that each of `BOUNDS` needs."""
-    ceiling, size, macs = row["ceiling"], moved_bytes(row), row["macs"]
-    if not isinstance(ceiling, Ceiling) or math.isnan(size) or macs is None or math.isnan(macs):
+    ceiling, size, macs = ceilings.of_text(row["ceiling"]), moved_bytes(row), row["macs"]
+    if ceiling is None or math.isnan(size) or macs is None or math.isnan(macs):
         return (math.nan,) * len(BOUNDS)
     return (
         macs / ceiling.macs_per_second,

@@ -14,18 +14,16 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from rnnbench.store.frame import order_statistics
-
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
 LATE = "late_share"
 MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
 CONFIDENCE = 0.95
 
 
-def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """The cases with columns for the latency of their steps; unchanged if none is a stream.
 
-    `cases`: a row for each case, with `task` and `period_seconds`; `windows`: from `complete_visits`. Columns, each
+    `cases`: a row for each case, with `task` and `period_seconds`; `replicates`: those of `RunTimes`. Columns, each
     with others of the same name and `_low` or `_high` for its 95% interval:
 
     - `latency_p50`, `latency_p95`, `latency_p99`, `latency_p99_9`: the time in seconds that 50%, 95%, 99% and 99.9% of
@@ -37,10 +35,10 @@ def with_latencies(cases: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
         return cases
     columns = [f"{name}{end}" for name in (*QUANTILES, LATE) for end in ("", "_low", "_high")]
     cases = cases.assign(**dict.fromkeys(columns, math.nan))
-    windows = windows[is_stream[windows["number"].to_numpy()]]
+    streams = replicates[is_stream[replicates["number"].to_numpy(dtype=np.int64)]]
     periods = cases["period_seconds"].to_dict()
-    for number, of_case in windows.groupby("number"):
-        steps = [np.asarray(order_statistics(part).flatten()) for _, part in of_case.groupby("replicate")]
+    for number, of_case in streams.groupby("number"):
+        steps = list(of_case["steps"])
         for name, share in QUANTILES.items():
             cases.loc[number, [name, f"{name}_low", f"{name}_high"]] = quantile(steps, share)
         period = periods[number]

@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.analysis.summary import complete_visits, numbers, replicate_times
+from rnnbench.analysis.runs.run_times import joined, read
+from rnnbench.analysis.runs.summary import summarize as summarized
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.engine import calibrate, take_window
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames.categories import with_categories
 from rnnbench.store.records import Measurement
 from tests import workload as small
 from tests.harness.fake_cuda import FakeLine, fake_cuda, kernels
 from tests.harness.fakes import fake_cpu, noisy
-from tests.stored import INFO, folder, window
+from tests.stored import INFO, folder, times_of, window
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -135,20 +137,11 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
 
 def test_windows_are_pooled_by_their_number_of_calls() -> None:
     few, many = window(LOOP, 0, [1.0], turns=2), window(LOOP, 0, [2.0] * 11, turns=2)
-    frame = pd.DataFrame([{**LOOP.axes(), "run": "r", "status": "measured", **item.to_json()} for item in (few, many)])
     # One call in twelve took 1 s: less than a tenth, so the 10% quantile is 2 s.
-    [row] = replicate_times(complete_visits(frame)).to_dict("records")
+    [row] = times_of([(LOOP, few), (LOOP, replace(many, order=1))]).replicates.to_dict("records")
     assert row["log_seconds"] == pytest.approx(np.log(2.0))
     assert row["log_mean"] == pytest.approx(np.log((1 + 11 * 2.0) / 12))
     assert "index" not in row
-
-
-def test_each_case_of_each_run_has_a_number_of_its_own() -> None:
-    rows = [{"case": case, "run": run} for run in ("one", "other", "third") for case in ("a", "b", "c", "d", "e")]
-    found, firsts = numbers(pd.DataFrame([rows[0], *rows, *rows]))
-    assert found.tolist() == [0, *range(15), *range(15)]
-    assert firsts.tolist() == [0, *range(2, 16)]
-    assert [len(values) for values in numbers(pd.DataFrame(rows[:0], columns=["case", "run"]))] == [0, 0]
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
@@ -168,7 +161,8 @@ def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> 
 
 def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
     paths = [folder(tmp_path, {LOOP: [[factor]] * 6, REFERENCE: [[1.0]] * 6}) for factor in (2.0, 5.0)]
-    table = summarize(pd.concat([load(path) for path in paths]))
+    table = summarized(joined([read(path) for path in paths]))
+    pd.testing.assert_frame_equal(summarize(load(paths)), with_categories(table))
     assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
 
 

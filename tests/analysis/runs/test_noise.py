@@ -3,16 +3,14 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from rnnbench import load
-from rnnbench.analysis.noise import noise, self_ratios
-from rnnbench.analysis.summary import complete_visits
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import RunTimes, read
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Measurement
 from tests import workload as small
-from tests.stored import INFO, window
+from tests.stored import INFO, times_of, window
 
 CASES = [
     case
@@ -39,7 +37,7 @@ def run(parent: Path, spread: float, slope: float = 0.0, replicates: int = 6, tu
 
 @pytest.mark.parametrize("spread", [0.001, 0.01, 0.05])
 def test_the_floor_grows_with_the_noise_of_the_windows(tmp_path: Path, spread: float) -> None:
-    result = noise(load(run(tmp_path, spread)))
+    result = noise(read(run(tmp_path, spread)))
     # The smaller of two windows over the smaller of two others, in six replicates: about 1.5 standard deviations.
     assert spread < result.floor < 2 * spread
     assert result.floor <= result.worst
@@ -47,33 +45,30 @@ def test_the_floor_grows_with_the_noise_of_the_windows(tmp_path: Path, spread: f
 
 
 def test_few_cases_differ_from_themselves(tmp_path: Path) -> None:
-    result = noise(load(run(tmp_path, 0.02)))
+    result = noise(read(run(tmp_path, 0.02)))
     assert result.alarms <= 10  # of 80; with p = 1/32 each, more than 10 happen once in 10,000 runs
 
 
 ABBA = (0, 1, 1, 0, 0, 1, 1, 0)  # the arm of each turn
 
 
-def frame(times: dict[int, list[list[float]]]) -> pd.DataFrame:
-    """A frame of windows with one call each: `times[batch_size][replicate]` are the seconds of its turns."""
-    rows = []
+def made_up(times: dict[int, list[list[float]]]) -> RunTimes:
+    """The times of windows with one call each: `times[batch_size][replicate]` are the seconds of its turns."""
+    windows = []
     for size, replicates in times.items():
         case = small.case("gru", batch_size=size)
         for replicate, turns in enumerate(replicates):
-            windows = (window(case, replicate, [seconds], turns=len(turns)) for seconds in turns)
-            rows += [
-                {**case.axes(), "run": "r", "status": "measured", **replace(unordered, order=order).to_json()}
-                for order, unordered in enumerate(windows)
-            ]
-    return pd.DataFrame(rows)
+            unordered = [window(case, replicate, [seconds], turns=len(turns)) for seconds in turns]
+            windows += [(case, replace(one, order=order)) for order, one in enumerate(unordered)]
+    return times_of(windows)
 
 
 @pytest.mark.parametrize("turn", range(8))
 def test_turns_are_dealt_out_to_two_arms_that_change_places_from_replicate_to_replicate(turn: int) -> None:
     one_is_quick = [1.0 if number == turn else 2.0 for number in range(8)]
-    ratios = self_ratios(complete_visits(frame({1: [one_is_quick, one_is_quick]})))
+    ratios = made_up({1: [one_is_quick, one_is_quick]}).replicates
     in_second = math.log(1 / 2)  # log-ratio of the second arm to the first if the second is quicker
-    assert ratios["log_ratio"].tolist() == pytest.approx(
+    assert ratios["self_log_ratio"].tolist() == pytest.approx(
         [in_second, -in_second] if ABBA[turn] else [-in_second, in_second]
     )
 
@@ -82,7 +77,7 @@ def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> N
     def turns(replicate: int, slower: float) -> list[float]:  # one arm is slower, by a varying amount
         return [1.0 + (slower * (1 + 0.1 * replicate) if (arm + replicate) % 2 else 0.0) for arm in ABBA]
 
-    result = noise(frame({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
+    result = noise(made_up({1 + n: [turns(r, slower) for r in range(6)] for n, slower in enumerate((0.1, -0.1, 0.0))}))
     assert (result.alarms, result.cases) == (2, 3)
 
 
@@ -91,7 +86,7 @@ def test_cases_that_differ_from_themselves_are_counted_in_both_directions() -> N
 def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
     tmp_path: Path, slope: float, replicates: int
 ) -> None:
-    result = noise(load(run(tmp_path, 0.001, slope, replicates)))
+    result = noise(read(run(tmp_path, 0.001, slope, replicates)))
     apart = {6: 4, 4: 3}[replicates]  # replicates from the middle of the first third to the middle of the last
     assert result.drift == pytest.approx(math.expm1(apart * slope), abs=0.002)
     assert result.floor < 0.01
@@ -99,6 +94,6 @@ def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
 
 @pytest.mark.parametrize(("replicates", "turns"), [(0, 4), (1, 4), (3, 1)])
 def test_too_little_data_tells_nothing(tmp_path: Path, replicates: int, turns: int) -> None:
-    result = noise(load(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
+    result = noise(read(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
     assert math.isnan(result.floor)
     assert result.cases == 0

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.derived import FORMULAS, moved_bytes, serial_steps, with_derived
+from rnnbench.analysis.runs.derived import FORMULAS, moved_bytes, serial_steps, with_derived
+from rnnbench.store.frames.cases import missing_reasons, missing_text
 from rnnbench.store.metrics import DERIVED
 from tests import workload as small
 from tests.ceilings import ceiling as made_up_ceiling
@@ -17,7 +18,7 @@ CEILING = made_up_ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
 def row(**changes: Any) -> dict[str, Any]:
     case = small.case("lstm", dtype="float64", batch_size=2, seq_len=3, input_size=5, hidden_size=7, output_size=11)
     known = {"parameters": 1000, "macs": 10**6, "seconds": 0.01, "energy_joules": 0.4, "backend": "aten"}
-    return {"run": "a"} | case.axes() | known | {"ceiling": CEILING} | changes
+    return {"run": "a"} | case.axes() | known | {"ceiling": CEILING.to_text()} | changes
 
 
 def derived(**changes: Any) -> dict[Any, Any]:
@@ -101,7 +102,7 @@ WEIGHTS = 8 * 4 * 32**2  # bytes of an LSTM's state weights
 
 def reading(**changes: Any) -> dict[Any, Any]:
     """A case whose limit is the reading of its weights."""
-    known = {"parity": "agrees", "hidden_size": 32, "macs": 1, "ceiling": READING}
+    known = {"parity": "agrees", "hidden_size": 32, "macs": 1, "ceiling": READING.to_text()}
     return derived(**{**known, **changes})
 
 
@@ -113,7 +114,7 @@ def test_each_step_reads_the_weights_of_the_state_but_for_what_stays_in_register
     assert reading(num_layers=2, bidirectional=True)["limit_seconds"] == pytest.approx(12 * (WEIGHTS - 2048) / 1e9)
     assert reading(hidden_size=8)["bound_by"] != "weights"  # all of them stay in registers
     assert reading(parity="not compared: other equations")["bound_by"] != "weights"
-    assert reading(ceiling=CEILING)["bound_by"] != "weights"  # nobody measured how fast they can be read
+    assert reading(ceiling=CEILING.to_text())["bound_by"] != "weights"  # nobody measured how fast they can be read
 
 
 @pytest.mark.parametrize(
@@ -124,21 +125,23 @@ def test_each_step_reads_the_weights_of_the_state_but_for_what_stays_in_register
     ],
 )
 def test_a_limit_that_is_beaten_is_not_shown_and_the_likely_cause_is(seconds: tuple[float, float], cause: str) -> None:
-    reference = row(implementation="torch.nn", cell="torch.nn.LSTM", seconds=seconds[0], missing={})
-    table = with_derived(pd.DataFrame([reference, row(seconds=seconds[1], missing={"energy_joules": "no counter"})]))
+    reference = row(implementation="torch.nn", cell="torch.nn.LSTM", seconds=seconds[0], missing="")
+    table = with_derived(
+        pd.DataFrame([reference, row(seconds=seconds[1], missing=missing_text({"energy_joules": "no counter"}))])
+    )
     faster, slower = (0, 1) if seconds[0] < seconds[1] else (1, 0)
     assert math.isnan(table["limit_seconds"][faster])
     assert math.isnan(table["times_limit"][faster])
     assert table["bound_by"][faster] == ""
-    reason = table["missing"][faster]["times_limit"]
+    reason = missing_reasons(table["missing"][faster])["times_limit"]
     assert reason.startswith("the call took 0.10 of its limit, so the limit is wrong: ")
     assert cause in reason
-    assert table["missing"][1]["energy_joules"] == "no counter"
+    assert missing_reasons(table["missing"][1])["energy_joules"] == "no counter"
     assert table["times_limit"][slower] == pytest.approx(10)
 
 
 def test_each_row_has_its_own_limit_and_what_is_not_known_of_one_is_known_of_others() -> None:
-    table = with_derived(pd.DataFrame([row(), row(ceiling=None), row(macs=2 * 10**6)]))
+    table = with_derived(pd.DataFrame([row(), row(ceiling=""), row(macs=2 * 10**6)]))
     assert table["limit_seconds"].tolist() == pytest.approx([1e-3, math.nan, 2e-3], nan_ok=True)
     assert table["bound_by"].tolist() == ["arithmetic", "", "arithmetic"]
 
@@ -172,7 +175,7 @@ def test_rates_and_energy_are_those_of_the_call() -> None:
     assert record["energy_joules_per_sequence"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("unknown", [{"ceiling": None}, {"macs": None}, {"macs": math.nan}, {"parameters": math.nan}])
+@pytest.mark.parametrize("unknown", [{"ceiling": ""}, {"macs": None}, {"macs": math.nan}, {"parameters": math.nan}])
 def test_what_is_not_known_has_no_limit_and_no_zero(unknown: dict[str, Any]) -> None:
     record = derived(**unknown)
     assert math.isnan(record["limit_seconds"])

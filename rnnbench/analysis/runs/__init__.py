@@ -1,0 +1,1 @@
+"""A run, from its windows to one row for each case: times, ratios, limits, latencies, noise."""

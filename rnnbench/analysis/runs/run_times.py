@@ -1,0 +1,98 @@
+"""A run, or several, as two frames: its cases, and a row for each case in each replicate that counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from rnnbench.analysis.runs.visits import NEEDED, visits
+from rnnbench.store.folder import last_lines, read_info
+from rnnbench.store.frames import kept_table
+from rnnbench.store.frames.cases import case_frame
+from rnnbench.store.frames.window_tables import window_parts
+from rnnbench.store.records import WORKLOAD_AXES
+from rnnbench.store.run_info import RunInfo
+from rnnbench.store.windows import too_many
+
+
+@dataclass(frozen=True)
+class RunTimes:
+    """The cases of a run and their times."""
+
+    cases: pd.DataFrame  # a row for each case, with the columns of `rnnbench.store.frames.cases`
+    # The columns of `rnnbench.analysis.runs.visits`; `run`, `case`, `implementation` and the number of the `workload`;
+    # `log_seconds` and `log_mean`. Visits that were cut off are left out, since they are not balanced, and so are cases
+    # that are not measured: one that works twice and then fails has no time, though its windows are kept.
+    replicates: pd.DataFrame
+
+    @classmethod
+    def of(cls, cases: pd.DataFrame, visits: pd.DataFrame) -> Self:
+        """From the cases and all their visits, complete or not."""
+        workload = cases.groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup().to_numpy()
+        number = visits["number"].to_numpy(dtype=np.int64)
+        rows = visits.assign(workload=workload[number], is_measured=cases["status"].eq("measured").to_numpy()[number])
+        taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
+        rows = rows[(taken == rows["turns"]) & rows["is_measured"]].drop(columns="is_measured")
+        rows = rows.drop_duplicates(["number", "replicate"]).reset_index(drop=True)
+        for column in ("run", "case", "implementation"):
+            rows[column] = cases[column].to_numpy()[rows["number"].to_numpy(dtype=np.int64)]
+        rows["log_seconds"] = np.log(rows["low_seconds"].to_numpy(dtype=float))
+        rows["log_mean"] = np.log((rows["seconds"] / rows["calls"]).to_numpy(dtype=float))
+        return cls(cases, rows)
+
+
+def joined(runs: Sequence[RunTimes]) -> RunTimes:
+    """Several runs as one; a case of two runs has two rows."""
+    if len(runs) == 1:
+        return runs[0]
+    cases = pd.concat([run.cases for run in runs], ignore_index=True)
+    numbers = np.cumsum([0, *(len(run.cases) for run in runs)])
+    workloads = np.cumsum([0, *(run.replicates["workload"].max() + 1 if len(run.replicates) else 0 for run in runs)])
+    parts = [
+        run.replicates.assign(number=run.replicates["number"] + number, workload=run.replicates["workload"] + workload)
+        for run, number, workload in zip(runs, numbers, workloads, strict=False)
+    ]
+    return RunTimes(cases, pd.concat(parts, ignore_index=True))
+
+
+def read(path: Path) -> RunTimes:
+    """Read a run's folder; raises UserError if it is not one, or if a line that counts can't be read."""
+    return read_with_lines(path)[2]
+
+
+def read_with_lines(path: Path) -> tuple[RunInfo, dict[str, dict[str, Any]], RunTimes]:
+    """As `read`, with `run.json` and the last line of each case, by its key."""
+    info, lines = read_info(path), last_lines(path)
+    cases = case_frame(path, info, lines)
+    return info, lines, RunTimes.of(cases, _visits(path, info, cases, {key: row for row, key in enumerate(lines)}))
+
+
+def _visits(path: Path, info: RunInfo, cases: pd.DataFrame, row_of: Mapping[str, int]) -> pd.DataFrame:
+    """The visits of a run; those of a large run are kept in a file beside its windows."""
+    is_kept = kept_table.is_worth_keeping(path) and info.status != "running"
+    made_from = kept_table.fingerprint(path, row_of) if is_kept else b""
+    table = kept_table.read(path, made_from) if is_kept else None
+    if table is not None:
+        kept: pd.DataFrame = table.to_pandas()
+        return kept
+    is_stream = cases["task"].eq("streaming").to_numpy()
+    found = visits(lambda: window_parts(path, info.id, row_of, NEEDED), is_stream)
+    _refuse_too_many(path, cases, found)
+    if is_kept:
+        kept_table.write(path, pa.Table.from_pandas(found, preserve_index=False), made_from)
+    return found
+
+
+def _refuse_too_many(path: Path, cases: pd.DataFrame, found: pd.DataFrame) -> None:
+    """Raise UserError if a visit has more windows than its turns."""
+    workload = cases.groupby(list(WORKLOAD_AXES), dropna=False).ngroup().to_numpy()
+    rows = found.assign(workload=workload[found["number"].to_numpy(dtype=np.int64)])
+    taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
+    beyond = rows[taken > rows["turns"]]
+    if len(beyond):
+        first = beyond.iloc[0]
+        raise too_many(path / f"windows-{first['worker']}.jsonl", int(first["turns"]))

@@ -1,0 +1,137 @@
+"""Each case's windows in a visit reduced to one row, from which times, ratios and noise follow.
+
+A run may have ten million windows and more; it has a row here for each case and replicate. The windows are read in
+parts, and a part ends where a visit does, so that all windows of a row are reduced at once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_points
+from rnnbench.store.frames.window_tables import WindowPart, empty_table
+
+NEEDED = ("calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
+
+
+def visits(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> pd.DataFrame:
+    """A row for each case and visit of a run, whether the visit was complete or not.
+
+    `read`: reads the run's windows; `is_stream`: of each case, whether its windows have the seconds of every step.
+    Columns:
+
+    - `number` (the row of the case), `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
+    - `windows`, and the sums of their `calls`, `seconds`, `host_seconds` and `submit_seconds`;
+    - `low_seconds`: the pooled 10% quantile of the seconds of all calls;
+    - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two arms
+      would take turns; NaN for a single window;
+    - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
+    """
+    rows = _reduced(_whole_visits(read()), is_stream)
+    if rows.duplicated(["number", "replicate", "worker"]).any():  # the files have been put into another order
+        rows = _reduced(_whole_files(read()), is_stream)
+    return rows
+
+
+def _reduced(parts: Iterable[WindowPart], is_stream: np.ndarray) -> pd.DataFrame:
+    rows = [reduced(part.number, part.table, is_stream) for part in parts]
+    rows = rows or [reduced(np.empty(0, dtype=np.int64), empty_table(NEEDED), is_stream)]
+    return pd.concat(rows, ignore_index=True)
+
+
+def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
+    """The rows of some windows that contain each visit whole or not at all."""
+    replicate, worker = windows["replicate"].to_numpy(), windows["worker"].to_numpy()
+    group, firsts = _groups(number, replicate, worker)
+    lists = windows["quantiles"].combine_chunks()
+    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
+    calls = windows["calls"].to_numpy().astype(float)
+    host_seconds = windows["host_seconds"].to_numpy()
+    sums = {name: windows[name].to_numpy() for name in ("seconds", "host_seconds", "submit_seconds")}
+    sums["submit_seconds"] = np.where(np.isnan(sums["submit_seconds"]), host_seconds, sums["submit_seconds"])  # older
+    # ABBA: the first of a pair of turns goes to one arm, in the next pair to the other, and so on over replicates.
+    turn = places(group, windows["order"].to_numpy())
+    sides, of_side = np.unique(2 * group + (turn % 2 + turn // 2 + replicate) % 2, return_inverse=True)
+    halves = np.full((len(firsts), 2), np.nan)
+    halves[sides // 2, sides % 2] = np.log(pooled_points(of_side, sizes, points, calls, LOW_QUANTILE))
+    return pd.DataFrame(
+        {
+            "number": number[firsts],
+            "replicate": replicate[firsts],
+            "worker": worker[firsts],
+            "turns": windows["turns"].to_numpy()[firsts],
+            "windows": np.bincount(group, minlength=len(firsts)),
+            "calls": np.bincount(group, calls, minlength=len(firsts)).astype(np.int64),
+            **{name: np.bincount(group, values, minlength=len(firsts)) for name, values in sums.items()},
+            "low_seconds": pooled_points(group, sizes, points, calls, LOW_QUANTILE),
+            "self_log_ratio": halves[:, 1] - halves[:, 0],
+            "steps": _steps(group, firsts, sizes, points, is_stream[number[firsts]]),
+        }
+    )
+
+
+def places(group: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The index of each row among those of its group, by `order`: 0, 1, 2, ..."""
+    rows = np.lexsort((order, group))
+    ordered = group[rows]
+    indices = np.empty(len(rows), dtype=np.int64)
+    indices[rows] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return indices
+
+
+def _whole_visits(parts: Iterable[WindowPart]) -> Iterator[WindowPart]:
+    """The same windows in parts that end where a visit does: the windows of a visit follow each other in a file."""
+    kept: list[WindowPart] = []  # of one file: the beginning of a visit, whose end is still to come
+    for part in parts:
+        if kept and part.file != kept[0].file:
+            yield _joined(kept)
+            kept = []
+        starts = np.flatnonzero(part.table["order"].to_numpy() == 0)
+        if len(starts):
+            before, after = _split(part, int(starts[-1]))
+            yield _joined([*kept, before])
+            kept = [after]
+        else:
+            kept.append(part)
+    if kept:
+        yield _joined(kept)
+
+
+def _whole_files(parts: Iterable[WindowPart]) -> Iterator[WindowPart]:
+    for _, of_file in groupby(parts, key=lambda part: part.file):
+        yield _joined(list(of_file))
+
+
+def _split(part: WindowPart, row: int) -> tuple[WindowPart, WindowPart]:
+    return (
+        WindowPart(part.file, part.number[:row], part.table[:row]),
+        WindowPart(part.file, part.number[row:], part.table[row:]),
+    )
+
+
+def _joined(parts: Sequence[WindowPart]) -> WindowPart:
+    number = np.concatenate([part.number for part in parts])
+    return WindowPart(parts[0].file, number, pa.concat_tables([part.table for part in parts]))
+
+
+def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each row, the same for rows with the same keys, and the first row of each."""
+    number = np.zeros(len(keys[0]), dtype=np.int64)
+    for key in keys:
+        codes, values = pd.factorize(key)
+        number = number * (len(values) + 1) + codes
+    _, firsts, group = np.unique(number, return_index=True, return_inverse=True)
+    return group, firsts
+
+
+def _steps(group: np.ndarray, firsts: np.ndarray, sizes: np.ndarray, points: np.ndarray, is_stream: np.ndarray) -> Any:
+    """The points of all windows of each group, where it `is_stream`; None for the others."""
+    steps = np.full(len(firsts), None, dtype=object)
+    of_point = np.repeat(group, sizes)
+    for index in np.flatnonzero(is_stream):
+        steps[index] = points[of_point == index]
+    return steps
