@@ -134,19 +134,18 @@ def _fed_back(workload: Workload) -> int:
 
 def _without_beaten_limits(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without the limits that a case has beaten: they are wrong, and `missing` says so."""
-    beaten = frame["times_limit"] < 1
+    beaten = (frame["times_limit"] < 1).to_numpy()
     if not beaten.any():
         return frame
-    group = ["run", *WORKLOAD_AXES]
-    with_reference = frame[beaten & frame["implementation"].isin(REFERENCES)][group].itertuples(index=False, name=None)
-    faster = set(with_reference)
-    missing = list(frame["missing"]) if "missing" in frame else ["" for _ in frame.index]
+    group = frame.groupby(["run", *WORKLOAD_AXES], dropna=False, sort=False).ngroup().to_numpy()
+    with_reference = np.unique(group[beaten & frame["implementation"].isin(REFERENCES).to_numpy()])
+    causes = np.where(np.isin(group, with_reference), FASTER_SINCE, LESS_WORK)
+    missing = np.array(frame["missing"] if "missing" in frame else [""] * len(frame), dtype=object)
+    times = frame["times_limit"].to_numpy()
     for index in np.flatnonzero(beaten):
-        place = tuple(frame[group].iloc[index])
-        cause = FASTER_SINCE if place in faster else LESS_WORK
-        why = f"the call took {frame['times_limit'].iloc[index]:.2f} of its limit, so the limit is wrong: {cause}"
+        why = f"the call took {times[index]:.2f} of its limit, so the limit is wrong: {causes[index]}"
         missing[index] = missing_text(missing_reasons(missing[index]) | {"limit_seconds": why, "times_limit": why})
-    frame["missing"] = pd.Series(missing, index=frame.index, dtype=object)
+    frame["missing"] = pd.Series(missing, index=frame.index, dtype=str)
     frame.loc[beaten, ["limit_seconds", "times_limit"]] = math.nan
     frame.loc[beaten, "bound_by"] = ""
     return frame
