@@ -47,7 +47,7 @@ def check():
 check()
 run.state_dict()["both.weight"].mul_(2.0)
 check()
-print(run.table["way"].tolist())
+print(run.frame["way"].tolist())
 """
 ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
 

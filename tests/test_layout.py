@@ -18,6 +18,7 @@ ALLOWED = {
     "analysis": {"store"},
     "harness": {"workloads", "cells", "analysis", "store"},
     "report": {"analysis", "store", "harness"},
+    "api": {"report", "analysis", "harness", "workloads", "cells", "store"},
     "pytest_plugin": {"report", "analysis", "harness", "workloads", "cells", "store"},
     "harness/machine": set(),
     "harness/devices": {"machine"},
@@ -36,7 +37,7 @@ ALLOWED = {
     "report/figures": {"words"},
     "report/page": {"figures", "tables", "words"},
     "report/screen": {"tables", "words"},
-    "report/notebook": {"figures", "tables", "words"},
+    "report/notebook": {"figures", "tables", "verdicts", "words"},
     "report/export": {"tables", "words"},
     "report/verdicts": {"tables", "words"},
 }

@@ -36,6 +36,22 @@ def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFram
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
 
 
+def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
+    """One row for each arm (`module`) and `round`: `seconds`, `mean_seconds` and `ratio` to the reference's time."""
+    rows = [
+        {
+            "module": arm,
+            "round": number,
+            "seconds": round_times.low,
+            "mean_seconds": round_times.mean,
+            "ratio": round_times.low / others.low,
+        }
+        for arm, rounds in times.items()
+        for number, (round_times, others) in enumerate(zip(rounds, times[reference], strict=True))
+    ]
+    return pd.DataFrame(rows, columns=["module", "round", "seconds", "mean_seconds", "ratio"])
+
+
 def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     """The arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
     half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5

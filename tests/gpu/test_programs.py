@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rnnbench import suites
@@ -147,13 +148,15 @@ def test_a_resumed_run_has_all_windows_once_and_the_killed_workers_case_alone_fa
 
 
 def test_a_live_measurement_is_right_with_a_ratio_equal_outputs_and_its_device() -> None:
-    frame = Measured({"ratio": [2.0, 1.0], "parity": ["agrees", "is the reference"]}, index=["loop", "torch"])
-    frame.attrs = {"device": "cuda:0"}
-    assert live.faults(frame, "inference", "cuda") == []
-    assert live.faults(frame, "inference", "cpu") == ["inference: it was measured on cuda:0"]
-    frame = Measured({"ratio": [math.nan, 1.0], "parity": ["differs", "is the reference"]}, index=["loop", "torch"])
-    frame.attrs = {"device": "cuda:0"}
-    assert live.faults(frame, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
+    def result(ratio: float, parity: str) -> Measured:
+        columns = {"ratio": [ratio, 1.0], "parity": [parity, "is the reference"]}
+        frame = pd.DataFrame(columns, index=["loop", "torch"])
+        return Measured(frame, frame, frame, "torch", "inference", "cuda:0", 1, "")
+
+    good, bad = result(2.0, "agrees"), result(math.nan, "differs")
+    assert live.faults(good, "inference", "cuda") == []
+    assert live.faults(good, "inference", "cpu") == ["inference: it was measured on cuda:0"]
+    assert live.faults(bad, "training", "cuda") == ["training: the ratio is nan", "training: parity is 'differs'"]
 
 
 def test_the_worker_of_a_run_is_found_and_killed() -> None:

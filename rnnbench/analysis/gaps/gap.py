@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ UNLIKE = (
 )
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 IN_KERNELS: tuple[CauseKind, ...] = ("weight gradients",)  # that cost kernels their time, and less the dispatcher
+ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
 HOISTING: tuple[CauseKind, ...] = ("not hoisted",)  # what the rung `hoisted` removes
 
 
@@ -172,6 +173,25 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
             axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
             result.append(replace(gap, axes=axes, case=case, reference=end))
     return result
+
+
+def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
+    """A row for each step of each gap, the largest first, and one for what nothing explains; `module` names the gap."""
+    rows = [
+        {
+            "module": name,
+            "kind": step.kind,
+            "what": step.what,
+            **{f"seconds{end}": value for end, value in zip(ENDS, astuple(step.seconds), strict=True)},
+            **{f"share{end}": value for end, value in zip(ENDS, astuple(step.share), strict=True)},
+            "calls": step.calls,
+            "is_certain": step.is_certain,
+        }
+        for name, gap in all_gaps.items()
+        for step in (*sorted(gap.steps, key=lambda step: -abs(step.seconds.value)), gap.rest)
+    ]
+    ends = [f"{name}{end}" for name in ("seconds", "share") for end in ENDS]
+    return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "calls", "is_certain"])
 
 
 def _by_replicate(rows: pd.DataFrame) -> dict[Any, float]:

@@ -1,5 +1,6 @@
 """Time the user's modules in the user's own process: the work of `rnnbench.measure(...)`."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.arms import Arm, arms_of, reference_of
 from rnnbench.harness.live.calls import PHASES
 from rnnbench.harness.live.outputs import outputs, parity, uneven
+from rnnbench.harness.live.parity_causes import with_causes
 from rnnbench.harness.live.put_back import keep_buffers, keep_process
 from rnnbench.harness.live.referee import compared_again
 from rnnbench.harness.live.rounds import LiveRounds, Taken, named
@@ -20,6 +22,18 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
 from rnnbench.workloads.phases import TimedCall
+
+
+@dataclass(frozen=True)
+class RoundsDisplay:
+    """What is shown while modules are timed."""
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    overrun: Callable[[float], None] = lambda seconds: None  # the first round alone takes so many seconds: too long
+
+
+SILENT = RoundsDisplay()
+MEASURING = threading.Lock()  # held while modules of this process are timed
 
 
 @dataclass(frozen=True)
@@ -56,22 +70,32 @@ def measure(
     phase: Phase,
     reference: str | None,
     settings: Settings,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    shown: RoundsDisplay = SILENT,
+    threads: int | None = None,
 ) -> Found:
     """Compare and time the modules, and restore everything changed in this process, even after an error.
 
-    Raises ValueError if the arguments do not fit together, and any error of a module, with the module's name in front.
+    Raises ValueError if the arguments do not fit together, RuntimeError if this process is already measuring, and any
+    error of a module, with the module's name in front.
     """
     started = time.monotonic()
-    with ready(modules, inputs, phase, reference) as prepared:
-        return timed(prepared, settings, started, on_progress)
+    with ready(modules, inputs, phase, reference, threads) as prepared:
+        return timed(prepared, settings, started, shown)
 
 
-def timed(found: ComparedModules, settings: Settings, started: float, on_progress: Callable[[Progress], None]) -> Found:
+def timed(found: ComparedModules, settings: Settings, started: float, shown: RoundsDisplay = SILENT) -> Found:
     """Time the prepared modules; `started` is the start of the budget, by `time.monotonic`."""
     deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     device = devices.open_device(found.device)
-    rounds = LiveRounds(device, found.calls, found.reference, settings, deadline=deadline, on_progress=on_progress)
+    rounds = LiveRounds(
+        device,
+        found.calls,
+        found.reference,
+        settings,
+        deadline=deadline,
+        on_progress=shown.progress,
+        on_overrun=shown.overrun,
+    )
     taken = rounds.run()
     compared, note = compared_again(found.arms, found.calls, found.reference, found.parity)
     notes = (*found.notes, note) if note else found.notes
@@ -81,24 +105,39 @@ def timed(found: ComparedModules, settings: Settings, started: float, on_progres
 
 @contextmanager
 def ready(
-    modules: Mapping[str, Callable[..., object]], inputs: object, phase: Phase, reference: str | None
+    modules: Mapping[str, Callable[..., object]],
+    inputs: object,
+    phase: Phase,
+    reference: str | None,
+    threads: int | None = None,
 ) -> Iterator[ComparedModules]:
     """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
 
-    Raises ValueError if the arguments do not fit together, and any error of a module, with the module's name in front.
+    `threads`: of torch; None leaves them as they are. Raises ValueError if the arguments do not fit together,
+    RuntimeError if this process is already measuring, and any error of a module, with the module's name in front.
     """
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     arms = arms_of(modules, inputs)
     reference = reference_of(arms, reference)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}")
+    if not MEASURING.acquire(blocking=False):
+        raise RuntimeError(
+            "this process is already measuring, in another thread: two measurements at once would disturb each other; "
+            "wait until the other one has ended"
+        )
     with ExitStack() as put_back:
+        put_back.callback(MEASURING.release)
         keep_process(put_back)
+        if threads is not None:
+            torch.set_num_threads(threads)
         for arm in arms.values():
             if isinstance(arm.run, nn.Module):
                 keep_buffers(arm.run, put_back)
         by_arm = outputs(arms)
         device = str(by_arm[reference].device)
-        compared = parity(by_arm, reference)
+        compared = with_causes(parity(by_arm, reference), arms, by_arm, reference)
         notes = tuple(filter(None, [uneven(by_arm[reference].dtype, device, torch_state.capture())]))
         del by_arm  # frees the memory of the first calls before it is needed again
         calls = {}

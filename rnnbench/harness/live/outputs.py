@@ -36,12 +36,14 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     expected = found[reference]
     for name, output in found.items():
         if output.shape != expected.shape:
+            is_turned = output.dim() > 1 and output.transpose(0, 1).shape == expected.shape
+            hint = "is `batch_first` set alike?" if is_turned else "they do not do the same work"
             raise ValueError(
                 f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
-                "they do not do the same work"
+                f"{hint}"
             )
     is_sound = not _not_finite(expected)
-    compared = {name: _compared(output, expected) for name, output in found.items()}
+    compared = {name: compared_outputs(output, expected) for name, output in found.items()}
     if not is_sound:
         compared = dict.fromkeys(found, f"not compared, as {reference}'s output is not finite: {ONLY_TIMES}")
     return compared | {reference: "is the reference" + ("" if is_sound else f", {_not_finite(expected)}")}
@@ -88,7 +90,8 @@ def _output(arm: Arm) -> Tensor:
     return output
 
 
-def _compared(output: Tensor, expected: Tensor) -> str:
+def compared_outputs(output: Tensor, expected: Tensor) -> str:
+    """`agrees`, or by how much an output differs from the expected one of the same shape."""
     if not_finite := _not_finite(output):
         return f"{not_finite}: {ONLY_TIMES}"
     types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnbench.harness.live.arms import Arm, tensors
 from rnnbench.harness.live.outputs import ONLY_TIMES, first_tensor, outputs, parity
+from rnnbench.harness.live.parity_causes import with_causes
 from rnnbench.harness.live.put_back import Kept
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.probes.calls import operator_calls
@@ -28,7 +29,7 @@ def compared_again(
         with new_values(arms) as renew:
             renew(1)
             by_arm = outputs(arms)
-            for name, after in parity(by_arm, reference).items():
+            for name, after in with_causes(parity(by_arm, reference), arms, by_arm, reference).items():
                 if _kind(after) != _kind(before[name]):
                     compared[name] = f"after timing: {after}"
             for name, arm in arms.items():

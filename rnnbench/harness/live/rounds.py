@@ -1,8 +1,6 @@
 """Arms in this process take turns; a round of turns takes the place of a run's replicate in a fresh process."""
 
-import gc
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ import numpy as np
 
 from rnnbench.analysis.replicate import Times, pooled_times
 from rnnbench.harness.devices import Device
+from rnnbench.harness.live.undisturbed import undisturbed
 from rnnbench.harness.turns.clocks import Clocks
 from rnnbench.harness.turns.engine import Plan, Reading, calibrate, equal_blocks, refreshed, take_window, warm_up
 from rnnbench.harness.turns.needed import TimeNeeded
@@ -31,6 +30,7 @@ class Taken:
     times: dict[str, list[Times]]
     seconds: float  # total duration, calibration included
     cut: bool  # the budget ended the rounds although more were needed
+    interrupted: bool = False  # Ctrl-C ended them
     needed: TimeNeeded | None = None  # for the rounds that it left out
 
 
@@ -46,16 +46,21 @@ class LiveRounds:
         *,
         deadline: float | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_overrun: Callable[[float], None] = lambda seconds: None,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`deadline`, on the clock `now`, ends the rounds; at least one round is always taken."""
+        """`deadline`, on the clock `now`, ends the rounds; at least one round is always taken.
+
+        `on_overrun` is called before the first round if this round alone will take longer, with its seconds.
+        """
         self._device = device
         self._arms = arms
         self._reference = reference
         self._settings = settings
         self._deadline = deadline
         self._on_progress = on_progress
+        self._on_overrun = on_overrun
         self._now = now
         self._rng = random.Random(seed)
         self._clocks = Clocks()
@@ -70,14 +75,25 @@ class LiveRounds:
         return self._times
 
     def run(self) -> Taken:
-        """Calibrate, warm up and take the rounds; an error of an arm ends them, with the arm's name in the message."""
+        """Calibrate, warm up and take the rounds; an error of an arm ends them, with the arm's name in the message.
+
+        Ctrl-C ends the rounds, too; those that are finished stay. Raises KeyboardInterrupt if none is.
+        """
         started = self._now()
         self.prepare()
         self.end_at(self._deadline)
-        while wants_more(self._record, self._settings) and self.fits():
-            self.take()
-        cut = wants_more(self._record, self._settings)
-        return Taken(self._times, self._now() - started, cut, self._needed() if cut else None)
+        if self._cost() > self._left():
+            self._on_overrun(self._cost())
+        is_interrupted = False
+        try:
+            while wants_more(self._record, self._settings) and self.fits():
+                self.take()
+        except KeyboardInterrupt:
+            if not self._record.visits:
+                raise
+            is_interrupted = True
+        cut = wants_more(self._record, self._settings) and not is_interrupted
+        return Taken(self._times, self._now() - started, cut, is_interrupted, self._needed() if cut else None)
 
     def prepare(self) -> None:
         """Calibrate and warm up; must be called before the first round."""
@@ -170,19 +186,3 @@ def named(arm: str) -> Iterator[None]:
         raise RuntimeError(f"{arm}: {error}") from error
     except Exception as error:
         raise RuntimeError(f"{arm}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Turn off garbage collection, tracing and profiling, which slow Python down; restore them at the end."""
-    was_on, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
-    gc.disable()
-    sys.settrace(None)
-    sys.setprofile(None)
-    try:
-        yield
-    finally:
-        sys.setprofile(profiler)
-        sys.settrace(tracer)
-        if was_on:
-            gc.enable()

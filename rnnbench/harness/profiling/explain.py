@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rnnbench.harness import devices
-from rnnbench.harness.live import Found, ready, timed
-from rnnbench.harness.live.rounds import undisturbed
+from rnnbench.harness.live import SILENT, Found, RoundsDisplay, ready, timed
+from rnnbench.harness.live.undisturbed import undisturbed
 from rnnbench.harness.profiling import profile
 from rnnbench.harness.profiling.subject import of_arm
-from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.suite_file import Settings
@@ -22,20 +21,21 @@ def explain(
     reference: str | None,
     settings: Settings,
     folder: Path | None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    shown: RoundsDisplay = SILENT,
+    threads: int | None = None,
 ) -> tuple[Found, dict[str, Profile]]:
     """Times, and a profile for each module, or why profiling it failed. Raises the same errors as `live.measure`."""
     started = time.monotonic()
     profiles: dict[str, Profile] = {}
-    with ready(modules, inputs, phase, reference) as prepared:
-        result = timed(prepared, settings, started, on_progress)
+    with ready(modules, inputs, phase, reference, threads) as prepared:
+        result = timed(prepared, settings, started, shown)
         device = devices.open_device(prepared.device)
         for name, arm in prepared.arms.items():
             subject = of_arm(arm, prepared.calls[name], phase, device, prepared.put_back)
             try:
                 with undisturbed():
                     profiles[name] = profile(
-                        subject, folder, window_seconds=settings.window_seconds, on_progress=on_progress
+                        subject, folder, window_seconds=settings.window_seconds, on_progress=shown.progress
                     )
             except (RuntimeError, ValueError) as error:
                 reason = f"under the profiler: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

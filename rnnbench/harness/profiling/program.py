@@ -3,6 +3,7 @@
 The functions become operators (`operators.py`). Causes are found at this level because the author can change it.
 """
 
+import linecache
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -142,11 +143,18 @@ def _writes(function: Any, kwargs: dict[str, Any]) -> bool:
     return in_place or name == "__setitem__" or name.startswith("__i") or kwargs.get("out") is not None
 
 
+def _is_of_notebook(file: str) -> bool:
+    """Whether code is of a notebook's cell, whose file has a name that tells a reader nothing."""
+    return file.startswith("<ipython-input-") or Path(file).parent.name.startswith("ipykernel_")
+
+
 def _where() -> str:
-    """The innermost line of code that belongs neither to torch nor to rnnbench's harness."""
+    """The innermost line of code that belongs neither to torch nor to rnnbench's harness; a notebook's is quoted."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
+        if _is_of_notebook(file):
+            return f"`{linecache.getline(file, frame.f_lineno).strip()}`:{frame.f_lineno}"
         if not file.startswith((TORCH, OURS, "<")):
             return f"{Path(file).name}:{frame.f_lineno}"
         frame = frame.f_back

@@ -23,7 +23,7 @@ CHOICE_AT, TIME_AT = 12, 288  # points from the axes to the start of the choices
 
 
 def render(table: pd.DataFrame, given: str) -> Figure:
-    """The figure of `FastestModule.table`; `given` is the module's name. Raises ValueError if nothing was timed."""
+    """The figure of `FastestModule.frame`; `given` is the module's name. Raises ValueError if nothing was timed."""
     timed = table[table["seconds"].notna()]
     if timed.empty:
         raise ValueError("nothing was timed, so there is nothing to draw: these ways are those of an earlier search")

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.gaps.breakdown import frame
-from rnnbench.analysis.gaps.gap import Gap
+from rnnbench.analysis.gaps.gap import Gap, cause_frame
 from rnnbench.report.figures import figure_breakdown, figure_memory, figure_waterfall, flame
+from rnnbench.report.notebook.frame_result import FrameResult, paragraphs
 from rnnbench.report.notebook.measured import Measured
 from rnnbench.report.tables import table_operators
 from rnnbench.report.words import why
@@ -18,16 +18,19 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.regular_files import within
 
 
-@dataclass(frozen=True, repr=False)
-class Explained:
+@dataclass(frozen=True, repr=False, eq=False)
+class Explained(FrameResult):
     """Why the time of each module differs from the reference's; printing it shows `words` for each.
 
         explained = rnnbench.explain({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), folder="why")
         print(explained)
         explained.plot("mine").savefig("waterfall.svg")
 
-    Methods that take a `name` raise KeyError if no module has that name.
+    Its frames are those of `rnnbench.measure` (`frame`, `rounds`, `environment`), `causes` and `breakdown`. Methods
+    that take a `name` raise KeyError if no module has that name.
     """
+
+    FRAMES = ("frame", "causes", "breakdown", "rounds", "environment")
 
     measured: Measured  # what `rnnbench.measure` returns
     profiles: Mapping[str, Profile]  # by module
@@ -37,7 +40,31 @@ class Explained:
     @property
     def reference(self) -> str:
         """The name of the module that the others are compared with."""
-        return str(self.measured.attrs["reference"])
+        return self.measured.reference
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each module: times, ratios, parity."""
+        return self.measured.frame
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """A row for each module and round."""
+        return self.measured.rounds
+
+    @property
+    def environment(self) -> pd.DataFrame:
+        """A row for each fact about the machine and the software."""
+        return self.measured.environment
+
+    @property
+    def causes(self) -> pd.DataFrame:
+        """A row for each step from a module's time to the reference's, the last for what nothing explains.
+
+        `module`; `kind` and `what` of the step; `seconds` that it takes of the difference and `share` of it, each with
+        a 95% interval (`_low`, `_high`); `calls` in which it happens; `is_certain`: whether it is beyond chance.
+        """
+        return cause_frame(self.gaps)
 
     @property
     def breakdown(self) -> pd.DataFrame:
@@ -76,4 +103,4 @@ class Explained:
         return "\n\n".join([*map(self.words, self.gaps), *failed])
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{escape(paragraph)}</p>" for paragraph in repr(self).split("\n\n"))
+        return paragraphs(repr(self))

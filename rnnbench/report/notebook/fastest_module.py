@@ -1,5 +1,7 @@
 """What `rnnbench.fastest(...)` returns."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -16,7 +18,7 @@ class FastestModule(RunInWays):
     """
 
     @property
-    def table(self) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """What was measured: a row for each shape and way, times in seconds per call."""
         return pd.DataFrame([row(timed) for timed in self.timed])
 
@@ -25,7 +27,13 @@ class FastestModule(RunInWays):
 
         Raises ValueError if nothing was timed, because the ways were given.
         """
-        return figure_ways.render(self.table, self._given_text())
+        return figure_ways.render(self.frame, self._given_text())
+
+    def __getattr__(self, name: str) -> Any:
+        """As torch's modules; names what has taken the place of `table`."""
+        if name == "table":
+            raise AttributeError("a FastestModule has no table any more: what was measured is in .frame")
+        return super().__getattr__(name)
 
     def __repr__(self) -> str:
         """Which way runs which shape."""

@@ -57,6 +57,24 @@ def shown_rounds() -> Iterator[ShowRun]:
 
 
 @contextmanager
+def shown_points() -> Iterator[Callable[[int, int], ShowRun]]:
+    """Like `shown_rounds`, for a sweep: yields what shows the rounds of point `number` of so many `points`."""
+    with shown_rounds() as show:
+        yield (
+            lambda number, points: (
+                lambda step: show(
+                    RunProgress(
+                        step.replicate,
+                        number * max(1, step.visits) + step.visits_done,
+                        points * max(1, step.visits),
+                        None if step.seconds_left is None else step.seconds_left * (points - number),
+                    )
+                )
+            )
+        )
+
+
+@contextmanager
 def _bar(console: Console, first: str, stage: Callable[[RunProgress], str]) -> Iterator[ShowRun]:
     # Drawn only when something happened: a thread that redraws would take time from the cores that are measured.
     with bar(console, first, auto_refresh=False) as draw:

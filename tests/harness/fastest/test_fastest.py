@@ -55,9 +55,9 @@ def fast(module: Any, input: Any = None, **options: Any) -> Any:
 @pytest.mark.usefixtures("seconds")
 def test_the_fastest_way_of_each_kind_of_module_is_chosen(module: nn.Module, all_ways: list[str], phase: Any) -> None:
     found = fast(module, phase=phase)
-    assert list(found.table["way"]) == all_ways
-    assert list(found.table["way"][found.table["is_chosen"]]) == [all_ways[-1]]
-    assert not found.table["reason"].any()
+    assert list(found.frame["way"]) == all_ways
+    assert list(found.frame["way"][found.frame["is_chosen"]]) == [all_ways[-1]]
+    assert not found.frame["reason"].any()
 
 
 class Pair(nn.Module):
@@ -77,8 +77,8 @@ class Pair(nn.Module):
 def test_a_stranger_s_cell_is_handed_back_with_its_own_weights(phase: Any) -> None:
     cell, input = Pair(), torch.randn(5, 3, 4)
     found = fast(cell, input, phase=phase)
-    assert list(found.table["way"]) == ["as given", "compiled", "prepacked"]
-    assert not found.table["reason"].any()
+    assert list(found.frame["way"]) == ["as given", "compiled", "prepacked"]
+    assert not found.frame["reason"].any()
     assert found.state_dict().keys() == cell.state_dict().keys()
 
     def expected() -> Tensor:
@@ -100,10 +100,10 @@ def test_a_stranger_s_cell_is_handed_back_with_its_own_weights(phase: Any) -> No
 
 def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:
     found = fast(nn.GRU(4, 6), shapes=[(9, 3), (5, 1, 4)])
-    shapes = found.table[["seq_len", "batch_size", "input_size"]].drop_duplicates()
+    shapes = found.frame[["seq_len", "batch_size", "input_size"]].drop_duplicates()
     assert shapes.to_numpy().tolist() == [[5, 3, 4], [9, 3, 4], [5, 1, 4]]
     by_batch = fast(nn.GRU(4, 6, batch_first=True), torch.randn(3, 5, 4), shapes=[(3, 9)])
-    shapes = by_batch.table[["seq_len", "batch_size"]].drop_duplicates()
+    shapes = by_batch.frame[["seq_len", "batch_size"]].drop_duplicates()
     assert shapes.to_numpy().tolist() == [[5, 3], [9, 3]]
 
 
@@ -125,12 +125,12 @@ class Broken(LSTMCell):
 @pytest.mark.usefixtures("seconds")
 def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     input = torch.randn(5, 3, 4), torch.randn(1, 3, 4)
-    table = fast(Random(), input).table
+    table = fast(Random(), input).frame
     assert list(table["way"][table["is_chosen"]]) == ["as given"]
     assert set(table["reason"][1:]) == {
         "two calls with the same input give different outputs: it draws random numbers, or keeps a state"
     }
-    table = fast(Broken(4, 6)).table
+    table = fast(Broken(4, 6)).frame
     assert list(table["way"][table["is_chosen"]]) == ["as given"]
     assert all("is off by" in reason for reason in table["reason"][1:])
 
@@ -139,7 +139,7 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
             raise Skip("there is no oneDNN")
 
     monkeypatch.setattr(compiled, "check", missing)
-    table = fast(nn.GRU(4, 6)).table
+    table = fast(nn.GRU(4, 6)).frame
     assert list(table["reason"]) == ["", "", "", "there is no oneDNN"]
     assert list(table["way"][table["is_chosen"]]) == ["compiled"]
 

@@ -252,7 +252,7 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape() -> None:
     failed = TimedWay(shape(), "prepacked", reason="there is no compiler")
     given = TimedWay(shape(), "as given", 2e-3, 1.0, 1.0, 1.0, 4)
     module = fast(nn.GRU(4, 6), timed=[given, *chosen((shape(), "hoisted")), failed])
-    table = module.table
+    table = module.frame
     assert list(table["way"]) == ["as given", "hoisted", "prepacked"]
     assert list(table["is_chosen"]) == [False, True, False]
     assert set(table["phase"]) == {"inference"}

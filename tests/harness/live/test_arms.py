@@ -18,16 +18,16 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for() -> None:
     arms = pair()
-    assert measure(arms, INPUT, **QUICK).attrs["reference"] == "torch"
-    assert measure(arms, INPUT, reference="mine", **QUICK).attrs["reference"] == "mine"
-    assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).attrs["reference"] == "a"
-    assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).attrs["reference"] == "a"
+    assert measure(arms, INPUT, **QUICK).reference == "torch"
+    assert measure(arms, INPUT, reference="mine", **QUICK).reference == "mine"
+    assert measure({"a": Loop(), "b": Loop()}, INPUT, **QUICK).reference == "a"
+    assert measure({"a": arms["mine"], **arms, "again": nn.LSTM(3, 5)}, INPUT, **QUICK).reference == "a"
 
 
 def test_a_cell_of_torch_is_a_reference_too() -> None:
     input = torch.randn(2, 3), torch.randn(2, 5)
     found = measure({"mine": GRUCell(3, 5), "torch": nn.GRUCell(3, 5)}, input, **QUICK)
-    assert found.attrs["reference"] == "torch"
+    assert found.reference == "torch"
 
 
 def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
@@ -42,24 +42,24 @@ def test_a_subclass_of_a_layer_is_not_torchs_own() -> None:
 def test_arguments_are_a_tensor_a_tuple_or_for_each_arm_its_own() -> None:
     state = (torch.randn(1, 2, 5), torch.randn(1, 2, 5))
     layer = nn.LSTM(3, 5)
-    assert measure({"a": layer, "b": layer}, (INPUT, state), **QUICK)["parity"]["b"] == "agrees"
+    assert measure({"a": layer, "b": layer}, (INPUT, state), **QUICK).frame["parity"]["b"] == "agrees"
     transposed = nn.LSTM(3, 5, batch_first=True)
     transposed.load_state_dict(layer.state_dict())
     own: dict[str, Any] = {"seq": INPUT, "batch": (INPUT.transpose(0, 1),)}
     arms: dict[str, Callable[..., object]] = {"seq": layer, "batch": lambda input: transposed(input)[0].transpose(0, 1)}
-    assert measure(arms, own, **QUICK)["parity"]["batch"] == "agrees"
+    assert measure(arms, own, **QUICK).frame["parity"]["batch"] == "agrees"
 
 
 def test_a_packed_sequence_is_one_argument() -> None:
     layer = nn.LSTM(3, 5)
     packed = pack_padded_sequence(INPUT, torch.tensor([4, 2]))
-    assert measure({"a": layer, "b": layer}, packed, "training", **QUICK)["parity"]["b"] == "agrees"
+    assert measure({"a": layer, "b": layer}, packed, "training", **QUICK).frame["parity"]["b"] == "agrees"
 
 
 def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
     layer = nn.LSTM(3, 5)
     measured = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, "step", **QUICK)
-    assert measured["parameters"].isna().tolist() == [False, True]
+    assert measured.frame["parameters"].isna().tolist() == [False, True]
     assert all(parameter.grad is None for parameter in layer.parameters())
 
 

@@ -41,8 +41,8 @@ def test_tf32_on_one_side_only_is_told(dtype: torch.dtype, device: str, settings
 
 def test_other_weights_are_timed_and_told() -> None:
     measured = measure({"mine": Loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK)
-    assert measured["parity"]["mine"].startswith("differs by ")
-    assert measured["parity"]["mine"].endswith(" of the largest value: times only")
+    assert measured.frame["parity"]["mine"].startswith("differs by ")
+    assert measured.frame["parity"]["mine"].endswith(" of the largest value: times only")
 
 
 def test_values_that_are_not_finite_are_told() -> None:
@@ -53,13 +53,13 @@ def test_values_that_are_not_finite_are_told() -> None:
     }
     values = torch.ones(6)
     measured = measure(arms, values, **QUICK)
-    assert measured["parity"].tolist() == [
+    assert measured.frame["parity"].tolist() == [
         "is the reference",
         "6 of 6 values are NaN or infinite: times only",
         "agrees",
     ]
     measured = measure(arms, values, reference="nan", **QUICK)
-    assert measured["parity"].tolist() == [
+    assert measured.frame["parity"].tolist() == [
         "not compared, as nan's output is not finite: times only",
         "is the reference, 6 of 6 values are NaN or infinite",
         "not compared, as nan's output is not finite: times only",
@@ -81,14 +81,14 @@ def test_values_that_are_not_finite_are_told() -> None:
 def test_outputs_agree_within_the_tolerance_of_their_type(dtype: torch.dtype, error: float, agrees: bool) -> None:
     ones = torch.ones(4, dtype=dtype)
     measured = measure({"base": lambda x: x.clone(), "mine": lambda x: x + error}, ones, **QUICK)
-    assert (measured["parity"]["mine"] == "agrees") is agrees
+    assert (measured.frame["parity"]["mine"] == "agrees") is agrees
 
 
 def test_outputs_of_two_types_are_compared_by_the_coarser() -> None:
     measured = measure({"base": lambda x: x + 0, "half": lambda x: x.half() + 0}, torch.randn(9), **QUICK)
-    assert measured["parity"]["half"] == "agrees (float16 against float32)"
+    assert measured.frame["parity"]["half"] == "agrees (float16 against float32)"
 
 
 def test_dropout_draws_the_same_in_all_arms() -> None:
     arms = {name: nn.Dropout(0.5) for name in ("a", "b")}
-    assert measure(arms, torch.ones(100), **QUICK)["parity"]["b"] == "agrees"
+    assert measure(arms, torch.ones(100), **QUICK).frame["parity"]["b"] == "agrees"

@@ -68,7 +68,7 @@ def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: b
     identities = [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
     other = lambda x: x * module.linear.weight.sum()  # noqa: E731
     if ending is None:
-        assert len(measure({"mine": module, "other": other}, input, phase, **QUICK)) == 2
+        assert len(measure({"mine": module, "other": other}, input, phase, **QUICK).frame) == 2
     else:
         with pytest.raises(type(ending)):
             measure({"mine": module, "other": other}, input, phase, **QUICK)

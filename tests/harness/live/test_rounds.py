@@ -159,7 +159,6 @@ def test_no_tracer_or_profiler_sees_a_turn_and_both_are_there_again_afterwards()
         (ValueError("bad"), ValueError, "mine: bad"),
         (RuntimeError("bad"), RuntimeError, "mine: bad"),
         (KeyError("bad"), RuntimeError, "mine: KeyError: 'bad'"),
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
 )
 def test_what_an_arm_raises_in_the_middle_ends_the_rounds_with_its_name(raised, comes, message: str) -> None:
@@ -190,3 +189,33 @@ def test_before_three_rounds_only_the_least_is_known_where_precision_is_the_aim(
     cut = Machine().run(SETTINGS, deadline=0.0)
     assert cut.needed is not None
     assert cut.needed.is_least
+
+
+def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -> None:
+    machine = Machine(spread=0.0)
+    arm, until = machine.arm(4), math.inf
+
+    def call() -> None:
+        arm.call()
+        if machine.clock.seconds > until:
+            raise KeyboardInterrupt
+
+    arms = {"base": machine.arm(4), "mine": TimedCall(call, nullcontext)}
+    until = 0.3
+    taken = machine.rounds(arms).run()
+    assert taken.interrupted
+    assert not taken.cut
+    assert 1 <= len(taken.times["mine"]) == len(taken.times["base"]) < 6
+    until = 0.0
+    with pytest.raises(KeyboardInterrupt):
+        machine.rounds(arms).run()
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(("deadline", "is_told"), [(0.01, True), (1.0, False), (None, False)])
+def test_a_round_that_is_longer_than_the_budget_is_told_before_it_begins(deadline: float | None, is_told: bool) -> None:
+    told: list[float] = []
+    machine = Machine(spread=0.0)
+    machine.run(deadline=deadline, on_overrun=lambda seconds: told.append(machine.clock.seconds + seconds))
+    assert len(told) == is_told
+    assert all(machine.clock.seconds == pytest.approx(expected, rel=0.2) for expected in told)

@@ -22,14 +22,7 @@ ROWS = {
     "same": (1.35e-3, 0.998, 0.98, 1.01, AGREES, 99_328),
     "once": (2.7e-3, 2.0, math.nan, math.nan, AGREES, 99_328),
 }
-FACTS: dict[Any, Any] = {
-    "phase": "training",
-    "reference": "torch",
-    "device": "cpu",
-    "threads": 2,
-    "torch": "2.13.0",
-    "note": "A <note>.",
-}
+FACTS: dict[Any, Any] = {"phase": "training", "reference": "torch", "device": "cpu", "threads": 2, "torch": "2.13.0"}
 
 
 def measured(*names: str, **renamed: str) -> Measured:
@@ -41,9 +34,9 @@ def measured(*names: str, **renamed: str) -> Measured:
             **{"ratio": ratio, "ratio_low": low, "ratio_high": high},
             **{"mean_seconds": 1.1 * seconds, "replicates": 6, "parity": parity, "parameters": parameters},
         }
-    frame = Measured(pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"}))
+    frame = pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"})
     frame.attrs = dict(FACTS)
-    return frame
+    return Measured(frame, pd.DataFrame(), pd.DataFrame(), "torch", "training", "cpu", 2, "A <note>.")
 
 
 def texts(figure: Figure) -> list[str]:
@@ -72,11 +65,17 @@ def test_a_notebook_shows_the_same_as_a_table() -> None:
     assert "<b>" not in page
 
 
-def test_what_is_made_from_it_is_a_plain_frame() -> None:
-    for frame in (measured().head(2), measured()[["ratio"]], measured().sort_values("ratio"), measured().copy()):
-        assert type(frame) is pd.DataFrame
-    assert type(measured()) is Measured
-    assert measured()["ratio"]["loop"] == 4.58
+def test_its_frame_is_a_plain_one_and_what_only_a_frame_has_is_said_to_be_there() -> None:
+    result = measured()
+    assert type(result.frame) is pd.DataFrame
+    assert result.frame["ratio"]["loop"] == 4.58
+    with pytest.raises(AttributeError, match=r"is not a DataFrame, but holds some: use \.frame\.sort_values"):
+        result.sort_values("ratio")
+    with pytest.raises(TypeError, match=r"use \.frame\['ratio'\]"):
+        result["ratio"]
+    with pytest.raises(AttributeError, match="Measured has no attribute 'rato'"):
+        getattr(result, "rato")  # noqa: B009
+    assert {"frame", "rounds", "environment", "plot", "note"} <= set(dir(result))
 
 
 def test_the_figure_says_each_ratio_its_interval_and_its_time() -> None:
@@ -124,7 +123,7 @@ def test_a_notebook_shows_the_figure_without_any_set_up() -> None:
 
 
 def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
-    frame = measured()
+    frame = measured().frame
     settings = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
     assert "Wider than ±1.8% after 6 rounds: fused, once." in note(frame, settings, cut=False)
     assert "(the budget of 30.0 s had no room for more): fused, once." in note(frame, settings, cut=True)
@@ -137,7 +136,7 @@ def test_the_note_says_which_ratios_are_wider_than_asked_and_why() -> None:
 
 
 def test_the_note_says_that_one_round_has_no_interval() -> None:
-    frame = measured().assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
+    frame = measured().frame.assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
     needed = TimeNeeded(14.0, is_least=True)
     assert note(frame, Settings(budget_seconds=1.0), cut=True, needed=needed) == (
         "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more; at least 20 s more is "
@@ -146,6 +145,6 @@ def test_the_note_says_that_one_round_has_no_interval() -> None:
 
 
 def test_the_note_says_when_calls_were_held_up() -> None:
-    frame = measured()
+    frame = measured().frame
     assert "held up" not in note(frame, Settings(), cut=False)
     assert "a mean is 2.20× the time shown" in note(frame.assign(seconds=frame["seconds"] / 2), Settings(), cut=False)

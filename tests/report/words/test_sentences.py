@@ -213,11 +213,12 @@ def test_not_slower(low: Estimate, mean: Estimate, factor: float, given_answer: 
 def test_measured(ratio: Estimate, seconds: float, rounds: int, is_least: bool) -> None:
     row = {"seconds": seconds, "seconds_low": seconds, "seconds_high": seconds, "mean_seconds": seconds * 2}
     row |= {"ratio": ratio.value, "ratio_low": ratio.lower, "ratio_high": ratio.upper, "replicates": rounds}
-    frame = Measured(pd.DataFrame([row | {"parity": "agrees"}], index=["mine"]))
+    frame = pd.DataFrame([row | {"parity": "agrees"}], index=["mine"])
     for cut in (True, False):
         needed = TimeNeeded(min(seconds, 1e9), is_least) if cut else None
-        frame.attrs = {"note": note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, needed=needed)}
-        assert not faults(repr(frame))
+        told = note(frame, Settings(budget_seconds=1.0, replicates=rounds), cut=cut, interrupted=not cut, needed=needed)
+        result = Measured(frame, frame, frame, "mine", "inference", "cpu", 1, told)
+        assert not faults(repr(result))
 
 
 @given(ODD, ODD, ODD, st.sampled_from(list(table_crossings.COURSES)))

@@ -29,26 +29,26 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     measured = measure(pair(), INPUT, phase=phase, **QUICK)
     assert_type(measured, Measured)
-    assert isinstance(measured, pd.DataFrame)
-    assert measured.index.tolist() == ["mine", "torch"]
-    assert measured.columns.tolist() == [
+    frame = measured.frame
+    assert type(frame) is pd.DataFrame
+    assert (frame.index.name, frame.index.tolist()) == ("module", ["mine", "torch"])
+    assert frame.columns.tolist() == [
         *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
         *("mean_seconds", "replicates", "parity", "parameters"),
     ]
-    assert measured["parity"].tolist() == ["agrees", "is the reference"]
-    assert measured["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
-    assert measured["replicates"].tolist() == [2, 2]
-    assert (measured["seconds"] > 0).all()
-    assert measured.loc["torch", "ratio"] == 1.0
-    facts = {name: value for name, value in measured.attrs.items() if name != "note"}
-    assert facts == {
-        "phase": phase,
-        "reference": "torch",
-        "device": "cpu",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    assert "process" in measured.attrs["note"]
+    assert frame["parity"].tolist() == ["agrees", "is the reference"]
+    assert frame["parameters"].tolist() == [200, 200]  # 4 (3 x 5 + 5 x 5 + 2 x 5)
+    assert frame["replicates"].tolist() == [2, 2]
+    assert (frame["seconds"] > 0).all()
+    assert frame.loc["torch", "ratio"] == 1.0
+    rounds = measured.rounds.set_index(["module", "round"])
+    assert rounds.index.tolist() == [("mine", 0), ("mine", 1), ("torch", 0), ("torch", 1)]
+    seconds = rounds["seconds"].to_dict()
+    assert rounds["ratio"].to_dict()["mine", 0] == seconds["mine", 0] / seconds["torch", 0]
+    assert (measured.phase, measured.reference, measured.device, measured.threads) == (phase, "torch", "cpu", 1)
+    facts = measured.environment.set_index("what")["value"]
+    assert (facts["torch"], facts["device"], facts["threads"]) == (torch.__version__, "cpu", "1")
+    assert "process" in measured.note
 
 
 def test_forty_times_the_work_takes_longer() -> None:
@@ -63,19 +63,19 @@ def test_forty_times_the_work_takes_longer() -> None:
         return run
 
     measured = measure({"base": steps(5), "mine": steps(200)}, input, reference="base", **QUICK)
-    assert measured["ratio"]["mine"] > 2
-    assert measured["seconds"]["mine"] > 2 * measured["seconds"]["base"]
-    assert measured["parity"]["mine"].startswith("differs by")
+    assert measured.frame["ratio"]["mine"] > 2
+    assert measured.frame["seconds"]["mine"] > 2 * measured.frame["seconds"]["base"]
+    assert measured.frame["parity"]["mine"].startswith("differs by")
 
 
 def test_it_measures_gradients_also_where_the_caller_has_turned_them_off() -> None:
     with torch.no_grad():
-        assert len(measure(pair(), INPUT, "training", **QUICK)) == 2
+        assert len(measure(pair(), INPUT, "training", **QUICK).frame) == 2
 
 
 def test_more_replicates_than_the_most_are_taken_where_they_are_asked_for() -> None:
     measured = measure(pair(), INPUT, **QUICK | {"replicates": 3, "most_replicates": 2})
-    assert measured["replicates"].tolist() == [3, 3]
+    assert measured.frame["replicates"].tolist() == [3, 3]
 
 
 def test_its_help_is_that_of_a_function() -> None:

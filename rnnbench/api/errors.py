@@ -1,0 +1,36 @@
+"""Errors as a user of a notebook wants them: without the frames of rnnbench."""
+
+import functools
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from rnnbench.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OURS = "rnnbench"
+
+
+def short_tracebacks(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise what a function raises without rnnbench's own frames; what a user's module raised keeps the user's."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True  # IPython and pytest leave such frames out
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, TypeError, RuntimeError, UserError) as error:
+            cause = error.__cause__
+            if cause is not None:
+                cause.__traceback__ = _of_others(cause.__traceback__)
+            raise error.with_traceback(None) from cause
+
+    return wrapped
+
+
+def _of_others(traceback: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of rnnbench."""
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == OURS:
+        traceback = traceback.tb_next
+    return traceback

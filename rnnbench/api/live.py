@@ -1,0 +1,289 @@
+"""Functions of `import rnnbench` for modules of the caller's own process."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rnnbench.api.errors import short_tracebacks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor, nn
+
+    from rnnbench.report.notebook.explained import Explained
+    from rnnbench.report.notebook.fastest_module import FastestModule
+    from rnnbench.report.notebook.measured import Measured
+    from rnnbench.report.notebook.swept import SweptModules
+    from rnnbench.store.records import Phase
+    from rnnbench.suite_file import Settings
+
+
+@short_tracebacks
+def measure(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+    phase: "Phase" = "inference",
+    *,
+    reference: str | None = None,
+    precision: float | None = 0.02,
+    budget_seconds: float | None = 30.0,
+    replicates: int = 6,
+    most_replicates: int = 20,
+    window_seconds: float = 0.01,
+    threads: int | None = 1,
+    progress: bool = True,
+) -> "Measured":
+    """Time live modules in turns in this process: times, ratios and 95% intervals.
+
+        rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
+
+    `modules`: torch modules or functions by name. `inputs`: a tensor, (seq, batch, input) for torch's layers, a
+    tuple of arguments, or a mapping from each name to its own inputs. The modules run on the device of their inputs.
+    `threads`: of torch while it measures, since more are only faster, and steady, if as many cores are free; None for
+    torch's current number.
+
+    `phase`: `inference` (forward, in inference mode), `training` (forward, and backward from a fixed gradient of
+    the output to all parameters) or `step` (`training` and an Adam step with a learning rate of zero). The output is
+    the first tensor that a module returns; in (output, state), the state gets no gradient. Modules keep their train or
+    eval mode: call `eval()` first for inference without dropout.
+
+    `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
+    first module. Before timing, each output is compared with the reference's, to the tolerances of `rnnbench run`;
+    gradients are not compared. An output of another shape is an error. A module whose output has other values (from
+    other weights, say) is still timed, and the column `parity` says so, and why if that can be found out: the order of
+    two dimensions, or rounding that grows from step to step although float64 agrees. Outputs are compared again after
+    the last round, on other values: the inputs' own, rolled in place, and put back afterwards. `parity` also says if a
+    module keeps results, so that a second call with the same input does less.
+
+    Rounds are added until each ratio's interval is within `precision` (0.02: 2%; None: stop after `replicates`). There
+    are at least `replicates` and at most `most_replicates` of them, and no round starts that `budget_seconds` has no
+    room for (None: no limit); a warning says so before if a single round takes longer. Ctrl-C ends the rounds and
+    keeps those that are finished. `progress`: show it on a terminal and in a notebook.
+
+    Returns a `rnnbench.report.notebook.measured.Measured`: its `.frame` has a row for each module, in seconds per call,
+    `.rounds` one for each round, and `.note` says what was missed.
+
+    A round is a few windows of about `window_seconds` for each module. Intervals cover the differences between rounds
+    of one process, but not those between processes, such as the layout of memory: maybe a percent or two.
+    `rnnbench run` starts fresh processes, for numbers that should hold tomorrow.
+
+    Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
+    also after Ctrl-C. Raises ValueError for arguments that do not fit together, and RuntimeError if another thread of
+    this process is measuring. An exception from a module is raised as ValueError or RuntimeError with the module's name
+    in front.
+    """
+    from rnnbench.harness import live
+    from rnnbench.report.notebook.measured import measured
+    from rnnbench.report.screen.progress import shown_rounds
+
+    settings = measure_settings(
+        precision=precision,
+        budget_seconds=budget_seconds,
+        replicates=replicates,
+        most_replicates=most_replicates,
+        window_seconds=window_seconds,
+    )
+    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+        display = live.RoundsDisplay(on_progress, warn_of_overrun(settings))
+        found = live.measure(modules, inputs, phase, reference, settings, display, threads)
+    return measured(found, phase, settings)
+
+
+@short_tracebacks
+def sweep(
+    modules: Mapping[str, Callable[..., Any]],
+    inputs: Callable[..., "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]"],
+    phase: "Phase | Sequence[Phase]" = "inference",
+    *,
+    reference: str | None = None,
+    threads: "int | Sequence[int | None] | None" = 1,
+    precision: float | None = 0.02,
+    budget_seconds: float | None = 120.0,
+    replicates: int = 4,
+    most_replicates: int = 20,
+    window_seconds: float = 0.01,
+    progress: bool = True,
+    **sizes: Sequence[Any],
+) -> "SweptModules":
+    """Time live modules over sizes: `rnnbench.measure` at each combination, in one frame.
+
+        rnnbench.sweep(
+            {"mine": lambda hidden: MyLSTM(64, hidden), "torch": lambda hidden: nn.LSTM(64, hidden)},
+            inputs=lambda batch_size, seq_len: torch.randn(seq_len, batch_size, 64),
+            phase=["inference", "training"], batch_size=[1, 32], seq_len=[16, 64], hidden=[64, 256],
+        )
+
+    `modules`: modules and functions by name, as for `measure`; or what builds them: a class or function whose
+    parameters are all names of sizes; a module that is built gets the weights of the reference where its parameters
+    fit (`same_weights`). `inputs`: a function that makes the inputs from the sizes that it names.
+    `sizes`: lists of values under names of your choice; each combination of them, of `phase` and of `threads` is
+    measured, the modules in turns. `budget_seconds` is for all combinations together. The other arguments are those of
+    `measure`.
+
+    A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished. Returns a
+    `rnnbench.report.notebook.swept.SweptModules`: its `.frame` has the sizes as columns. Raises ValueError or TypeError
+    for arguments that do not fit together, and RuntimeError if every combination failed.
+    """
+    from rnnbench.harness.live import RoundsDisplay
+    from rnnbench.harness.live.sweep import phases
+    from rnnbench.harness.live.sweep import sweep as points_of
+    from rnnbench.report.notebook.swept import swept
+    from rnnbench.report.screen.progress import shown_points
+
+    settings = measure_settings(
+        precision=precision,
+        budget_seconds=budget_seconds,
+        replicates=replicates,
+        most_replicates=most_replicates,
+        window_seconds=window_seconds,
+    )
+    axes = {name: list(values) for name, values in sizes.items()} | {
+        "phase": phases(phase),
+        "threads": list(threads) if isinstance(threads, Sequence) else [threads],
+    }
+    with shown_points() if progress else nullcontext(lambda number, points: lambda step: None) as shown:
+        points = list(
+            points_of(
+                modules, inputs, axes, reference, settings, lambda number, points: RoundsDisplay(shown(number, points))
+            )
+        )
+    return swept(points, list(modules), settings, math.prod(map(len, axes.values())))
+
+
+@short_tracebacks
+def fastest(
+    module: "nn.Module",
+    input: "Tensor | tuple[Tensor, Any]",
+    *,
+    phase: Literal["inference", "training"] = "inference",
+    shapes: Iterable[Sequence[int]] | None = None,
+    budget: str | float = "60s",
+    ways: "pd.DataFrame | Iterable[Mapping[str, Any]] | None" = None,
+    progress: bool = True,
+) -> "FastestModule":
+    """Find the fastest way to run a recurrent module, and return a module with its weights that runs so.
+
+        fast = rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64), shapes=[(16, 1), (64, 32)])
+        outputs, state = fast(input)
+
+    `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
+    that runs a sequence as torch.nn's layers do (`module(input, state) -> (outputs, state)`). `input`: (seq, batch,
+    features), or (batch, seq, features) if the module is `batch_first`; or a tuple of the input and a state, each
+    tensor (layers, batch, hidden). `phase`: `inference` (forward) or `training` (forward and backward). `shapes`: more
+    sizes, in the order of the input: (seq, batch) or with features. `progress`: show it on a terminal and in a
+    notebook.
+
+    The ways are the module as given, with the products of the input for all steps at once (`hoisted`), by torch.compile
+    (`compiled`), and by torch.compile with each product in the library that is fastest here (`prepacked`). A layer of
+    torch.nn also runs as rnnbench's hand-written cell with the layer's weights. A way is used only if its outputs,
+    final state and, in training, gradients agree with those of the module as given, to the tolerances of
+    `rnnbench run`. The ways then take turns, and the slower ones are left out as soon as that is certain. The module
+    runs with torch's current number of threads.
+
+    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together; compiling is part of it, but is not cut short.
+    `ways`: what an earlier search found, its `.frame`: then nothing is measured.
+
+    Returns a `FastestModule`: it is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
+    the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
+    optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
+    made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was; a call
+    with gradients where only inference was measured (or the reverse), of another dtype, or with a packed sequence runs
+    as given. Its `.frame` has what was measured, and it prints which way runs which shape.
+
+    Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
+    for arguments that do not fit together, and whatever the module itself raises.
+    """
+    from rnnbench.harness.fastest import find, with_ways
+    from rnnbench.report.notebook.fastest_module import FastestModule
+    from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.text import seconds_of
+
+    if ways is not None:
+        rows: Any = ways.to_dict("records") if hasattr(ways, "to_dict") else ways
+        return FastestModule(with_ways(module, input, rows))
+    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+        return FastestModule(find(module, input, phase, shapes, seconds_of(budget), on_progress))
+
+
+@short_tracebacks
+def explain(
+    modules: Mapping[str, Callable[..., object]],
+    inputs: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]",
+    phase: "Phase" = "inference",
+    *,
+    reference: str | None = None,
+    folder: str | Path | None = None,
+    budget_seconds: float | None = 30.0,
+    window_seconds: float = 0.01,
+    threads: int | None = 1,
+    progress: bool = True,
+) -> "Explained":
+    """Explain why one live module takes longer than another: where a call's time goes, and which work is needless.
+
+        rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
+
+    `modules`, `inputs`, `phase`, `reference`, `window_seconds`, `threads` and `progress` are those of
+    `rnnbench.measure`, which runs first; `budget_seconds` limits only that part. With a `folder`, traces for Perfetto
+    and stacks for flame graphs are written below it.
+
+    Needless work is found from what the code does: copies in every step, values that are computed again in every step,
+    products of the input or the output that could be one, several small products of one input, values that are read
+    back into Python, and unused results. Its cost is measured by calls that leave it out, in turns with calls that
+    don't. On a CPU the module's matrix products are also made in each library that torch has. This changes neither what
+    the module computes nor its weights. Compiled and TorchScript modules can't be looked into, and the words say so.
+
+    The result, a `rnnbench.report.notebook.explained.Explained`, prints as a few sentences; it has the frames
+    `.frame`, `.causes`, `.breakdown` and `.rounds`, and `words(name)`, `operators(name)`, `plot(name)`,
+    `plot_memory(name)` and `flame_graph(name)`. Raises ValueError and
+    RuntimeError as `rnnbench.measure` does; for a module that fails under the profiler, the result says why.
+    """
+    from rnnbench.analysis.gaps.gap import of_profiled
+    from rnnbench.harness.live import RoundsDisplay
+    from rnnbench.harness.profiling.explain import explain as explain_live
+    from rnnbench.report.notebook.explained import Explained
+    from rnnbench.report.notebook.measured import measured
+    from rnnbench.report.screen.progress import shown_rounds
+
+    settings = measure_settings(budget_seconds=budget_seconds, window_seconds=window_seconds)
+    path = None if folder is None else Path(folder)
+    with shown_rounds() if progress else nullcontext(lambda step: None) as on_progress:
+        display = RoundsDisplay(on_progress, warn_of_overrun(settings))
+        result, profiles = explain_live(modules, inputs, phase, reference, settings, path, display, threads)
+    taken = {name: {index: time.low for index, time in enumerate(times)} for name, times in result.taken.times.items()}
+    end = result.reference
+    gaps = {
+        name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
+        for name, profile in profiles.items()
+        if name != end
+    }
+    return Explained(measured(result, phase, settings), profiles, gaps, path)
+
+
+def measure_settings(**given: Any) -> "Settings":
+    """Validate the settings; raises ValueError with a message of one line."""
+    from pydantic import ValidationError
+
+    from rnnbench.suite_file import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = (f"{fault['loc'][0]}: {fault['msg'].lower()}, found {fault['input']!r}" for fault in error.errors())
+        raise ValueError("; ".join(faults)) from None
+
+
+def warn_of_overrun(settings: "Settings") -> Callable[[float], None]:
+    """A function that warns that the first round alone takes so many seconds, more than the budget."""
+    from rnnbench.report.words.units import duration
+
+    def warn(seconds: float) -> None:
+        warnings.warn(
+            f"one round takes about {duration(seconds)}, longer than the budget of "
+            f"{duration(settings.budget_seconds or 0.0)}; it is taken all the same, and gives no interval",
+            stacklevel=2,
+        )
+
+    return warn

@@ -1,0 +1,47 @@
+"""A cell that runs over a sequence, called as torch.nn's layers are."""
+
+from torch import Tensor, nn
+
+from rnnbench.cells.states import State
+from rnnbench.harness.fastest.module import BATCHED, zeros
+from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, run_module, way
+
+
+class Unrolled(nn.Module):
+    """`layer(input, state=None) -> (outputs, state)`, by one call of a cell for each step.
+
+    The cell is the submodule `cell`; how it is called, and the size of its state, is found out in the first call.
+    """
+
+    def __init__(self, cell: nn.Module, *, batch_first: bool = False) -> None:
+        """`batch_first`: whether the input is (batch, seq, features) instead of (seq, batch, features)."""
+        super().__init__()
+        self.cell = cell
+        self.batch_first = batch_first
+        self.__dict__["_found"] = None  # not a submodule, which would hold the cell a second time
+
+    def forward(self, input: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Run the cell over a sequence, from zeros if there is no state: `h` or `(h, c)`, each (1, batch, hidden).
+
+        Raises ValueError for an input that is not a batch of sequences, and for a module that is no cell.
+        """
+        if input.dim() != BATCHED:
+            raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
+        by_step = input.transpose(0, 1) if self.batch_first else input
+        run = self._run(by_step, state)
+        outputs, final = way("cell", AS_GIVEN)(
+            run.module, by_step, zeros(by_step, run.zero_state) if state is None else state
+        )
+        return outputs.transpose(0, 1) if self.batch_first else outputs, final
+
+    def _run(self, input: Tensor, state: State) -> RunModule:
+        if self.__dict__["_found"] is None:
+            run = run_module(self.cell, input, state)
+            if run.kind != "cell":
+                raise ValueError(
+                    f"cell: {type(self.cell).__name__} runs whole sequences already, or is called in no way that is "
+                    "known; expected one step, cell(input, state) -> state"
+                )
+            self.__dict__["_found"] = run
+        found: RunModule = self.__dict__["_found"]
+        return found

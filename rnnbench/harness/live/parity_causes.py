@@ -1,0 +1,79 @@
+"""Why the outputs of two modules differ, where that can be found out: an order of dimensions, or rounding."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.harness.live.arms import Arm
+from rnnbench.harness.live.outputs import compared_outputs, first_tensor
+
+SATURATED = 0.99  # of a tanh: nearly its end, where its slope is 2%
+MANY = 0.1  # share of values
+DIFFERS = "differs by "
+
+
+def with_causes(
+    parity: Mapping[str, str], arms: Mapping[str, Arm], found: Mapping[str, Tensor], reference: str
+) -> dict[str, str]:
+    """The parity of each arm, with the cause of a difference; where float64 agrees, so do the modules."""
+    expected = found[reference]
+    return {
+        name: _with_cause(text, arms[name], found[name], arms[reference], expected)
+        if text.startswith(DIFFERS)
+        else text
+        for name, text in parity.items()
+    }
+
+
+def _with_cause(text: str, arm: Arm, output: Tensor, reference: Arm, expected: Tensor) -> str:
+    if _is_turned(output, expected):
+        return f"{text}; with its first two dimensions in the other order it agrees: is `batch_first` set alike?"
+    if not (_is_coarse(output) and _is_coarse(expected)):
+        return text
+    first, second = _in_float64(arm), _in_float64(reference)
+    if first is None or second is None or not compared_outputs(first, second).startswith("agrees"):
+        return text
+    size = text.removeprefix(DIFFERS).partition(" of the largest value")[0]
+    kind = str(output.dtype).removeprefix("torch.")
+    return f"agrees in float64; rounding in {kind} makes {size} of the largest value, {_why(expected)}"
+
+
+def _is_turned(output: Tensor, expected: Tensor) -> bool:
+    """Whether the output agrees once its first two dimensions, of equal size, change places."""
+    is_square = output.dim() > 2 and output.shape[0] == output.shape[1]
+    return is_square and compared_outputs(output.transpose(0, 1), expected).startswith("agrees")
+
+
+def _is_coarse(output: Tensor) -> bool:
+    return output.is_floating_point() and output.dtype != torch.float64
+
+
+def _why(expected: Tensor) -> str:
+    if float((expected.abs() > SATURATED).double().mean()) > MANY:
+        return "since large weights saturate the state and each step makes errors larger"
+    return "since each step makes errors larger"
+
+
+def _in_float64(arm: Arm) -> Tensor | None:
+    """The output of a copy of the module in float64; None if there is none, or if it is of another type."""
+    if not isinstance(arm.run, nn.Module):
+        return None
+    try:
+        module = deepcopy(arm.run).double()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = first_tensor(module(*(_double(argument) for argument in arm.args)))
+    except Exception:  # whatever a stranger's module raises in another type: then nothing is known
+        return None
+    return output if output is not None and output.dtype == torch.float64 else None
+
+
+def _double(value: Any) -> Any:
+    """All tensors of floating point in nested tuples and lists in float64."""
+    if isinstance(value, Tensor):
+        return value.detach().double() if value.is_floating_point() else value
+    if type(value) in (tuple, list):
+        return type(value)(map(_double, value))
+    return value

@@ -1,0 +1,137 @@
+"""Live modules over sizes: the work of `rnnbench.sweep(...)`."""
+
+import inspect
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rnnbench.cells.same_weights import copy_weights
+from rnnbench.harness.live import Found, RoundsDisplay, measure
+from rnnbench.harness.live.arms import arms_of, reference_of
+from rnnbench.harness.live.calls import PHASES
+from rnnbench.store.records import Phase
+from rnnbench.suite_file import Settings
+
+Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
+FIXED = ("phase", "threads")
+
+
+@dataclass(frozen=True)
+class SweptPoint:
+    """The result at one combination of sizes."""
+
+    sizes: Sizes
+    found: Found | None  # None if it failed
+    reason: str = ""  # why it failed
+
+
+def sweep(
+    modules: Mapping[str, Any],
+    inputs: Callable[..., object],
+    axes: Mapping[str, Sequence[Any]],
+    reference: str | None,
+    settings: Settings,
+    display_of: Callable[[int, int], RoundsDisplay],
+) -> Iterator[SweptPoint]:
+    """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
+
+    `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. A module
+    that is built gets the weights of the reference, if its parameters fit.
+    `inputs`: what makes the inputs from the sizes that it names. `display_of(number, points)` shows a point's rounds.
+    The budget of `settings` is for all points. A point that fails has the reason; Ctrl-C ends the sweep after the
+    finished rounds of a point. Raises ValueError or TypeError if the arguments do not fit
+    together.
+    """
+    _check(modules, inputs, axes)
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    budget = settings.budget_seconds
+    deadline = None if budget is None else time.monotonic() + budget
+    for number, sizes in enumerate(points):
+        left = None if deadline is None else max(0.001, (deadline - time.monotonic()) / (len(points) - number))
+        own = settings.model_copy(update={"budget_seconds": left})
+        try:
+            made = _all_built(modules, sizes, reference)
+            found = measure(
+                made,
+                _called(inputs, sizes),
+                sizes["phase"],
+                reference,
+                own,
+                display_of(number, len(points)),
+                sizes["threads"],
+            )
+        except KeyboardInterrupt:
+            if not number:
+                raise
+            return
+        except Exception as error:  # whatever a stranger's module raises: the other points are measured
+            yield SweptPoint(sizes, None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}")
+            continue
+        yield SweptPoint(sizes, found)
+        if found.taken.interrupted:
+            return
+
+
+def _all_built(modules: Mapping[str, Any], sizes: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
+    """The modules at these sizes; those that are built get the weights of the reference, if their parameters fit."""
+    made = {name: _called(each, sizes) if _builds(each, sizes) else each for name, each in modules.items()}
+    like = made[reference_of(arms_of(made, ()), reference)]
+    for name, module in made.items():
+        if module is not modules[name] and module is not like and isinstance(like, nn.Module):
+            with suppress(ValueError):  # other parameters: then its parity says that outputs differ
+                copy_weights(module, like)
+    return made
+
+
+def _builds(module: Any, sizes: Mapping[str, Any]) -> bool:
+    """Whether this builds a module: a class or function, all of whose parameters are sizes."""
+    if isinstance(module, nn.Module) or not callable(module):
+        return False
+    names = _names(module)
+    return bool(names) and names <= set(sizes) - set(FIXED)
+
+
+def _called(function: Callable[..., Any], sizes: Mapping[str, Any]) -> Any:
+    names = _names(function)
+    return function(**{name: value for name, value in sizes.items() if name in names})
+
+
+def _names(function: Callable[..., object]) -> set[str]:
+    """The parameters of a function without a default; empty if they can't be read, as of some built-in ones."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return {each.name for each in named if each.default is inspect.Parameter.empty}
+
+
+def _check(modules: Mapping[str, Any], inputs: Callable[..., object], axes: Mapping[str, Sequence[Any]]) -> None:
+    if not callable(inputs):
+        raise TypeError(
+            f"inputs: expected a function that makes them from the sizes, such as lambda batch_size, seq_len: ...; "
+            f"found {type(inputs).__name__}"
+        )
+    for name, values in axes.items():
+        if not values:
+            raise ValueError(f"{name}: expected at least one value, found none")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name}: expected each value once, found {list(values)}")
+    if unknown := [phase for phase in axes["phase"] if phase not in PHASES]:
+        raise ValueError(f"phase: expected some of {', '.join(PHASES)}, found {unknown[0]!r}")
+    sizes = set(axes) - set(FIXED)
+    if strange := sorted(_names(inputs) - sizes):
+        raise ValueError(f"inputs: needs {strange[0]}, but the sizes are {', '.join(sorted(sizes)) or 'none'}")
+    used = _names(inputs) | {name for module in modules.values() if _builds(module, axes) for name in _names(module)}
+    if idle := sorted(sizes - used):
+        raise ValueError(f"{idle[0]}: neither the inputs nor a module depend on it")
+
+
+def phases(given: Phase | Sequence[Phase]) -> list[Phase]:
+    """One phase, or several."""
+    return [given] if isinstance(given, str) else list(given)

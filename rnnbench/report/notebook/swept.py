@@ -1,0 +1,109 @@
+"""What `rnnbench.sweep(...)` returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rnnbench.harness.live.sweep import SweptPoint
+from rnnbench.report.figures import figure_swept
+from rnnbench.report.notebook.frame_result import FrameResult, folded, paragraphs
+from rnnbench.report.notebook.measured import Measured, measured, written
+from rnnbench.store.frames.categories import category
+from rnnbench.suite_file import Settings
+from rnnbench.text import plural
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SweptModules(FrameResult):
+    """The times of live modules over sizes: what `rnnbench.sweep` returns.
+
+    `frame` has a row for each module at each combination of sizes: the sizes, `phase` and `threads` as columns,
+    `module`, and the columns of `rnnbench.measure`'s frame; `status` (`measured` or `failed`) and `reason`.
+    `rounds` has a row for each module, combination and round. `environment` is that of `rnnbench.measure`.
+    """
+
+    FRAMES = ("frame", "rounds", "environment")
+
+    frame: pd.DataFrame
+    rounds: pd.DataFrame
+    environment: pd.DataFrame
+    axes: tuple[str, ...]  # the sizes, `phase` and `threads`
+    reference: str
+    note: str
+
+    def plot(self) -> Figure:
+        """The ratio of each module over the sizes as a figure, which a notebook shows; `savefig(path)` keeps it.
+
+        Raises ValueError if nothing was measured.
+        """
+        return figure_swept.render(self.frame, self.axes)
+
+    def __repr__(self) -> str:
+        return f"{written(self._shown()).to_string(index=False)}\n\n{folded(self.note)}"
+
+    def _repr_html_(self) -> str:
+        return f"{written(self._shown()).to_html(index=False)}\n{paragraphs(self.note)}"
+
+    def _shown(self) -> pd.DataFrame:
+        """The frame without what is the same in all rows."""
+        varied = [axis for axis in self.axes if self.frame[axis].nunique() > 1]
+        columns = [*varied, "module", "seconds", "ratio", "ratio_low", "ratio_high", "parity"]
+        return self.frame[columns + (["reason"] if self.frame["reason"].any() else [])]
+
+
+def swept(points: Sequence[SweptPoint], modules: Sequence[str], settings: Settings, expected: int) -> SweptModules:
+    """The result of a sweep, as frames; `expected`: the points that there would be without Ctrl-C.
+
+    Raises RuntimeError if every point failed.
+    """
+    known = [
+        (point, measured(point.found, point.sizes["phase"], settings)) for point in points if point.found is not None
+    ]
+    failed = [point for point in points if point.found is None]
+    if not known:
+        raise RuntimeError(f"all {plural(len(failed), 'combination')} failed; the first: {failed[0].reason}")
+    rows = [_rows(point, result.frame.reset_index(), "measured") for point, result in known]
+    rows += [_rows(point, pd.DataFrame({"module": list(modules)}), "failed") for point in failed]
+    frame = pd.concat([part for part in rows if len(part)], ignore_index=True)
+    axes = tuple(points[0].sizes)
+    order = {tuple(point.sizes.values()): number for number, point in enumerate(points)}
+    numbers = [order[values] for values in frame[list(axes)].itertuples(index=False, name=None)]
+    frame = frame.iloc[pd.Series(numbers).argsort(kind="stable")].reset_index(drop=True)
+    _, first = known[0]
+    rounds = [_sized(point, result.rounds) for point, result in known]
+    return SweptModules(
+        _with_kinds(frame, axes),
+        _with_kinds(pd.concat(rounds, ignore_index=True), axes),
+        first.environment,
+        axes,
+        first.reference,
+        _note(known, len(failed), len(points), expected),
+    )
+
+
+def _rows(point: SweptPoint, frame: pd.DataFrame, status: str) -> pd.DataFrame:
+    return _sized(point, frame).assign(status=status, reason=point.reason)
+
+
+def _sized(point: SweptPoint, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the sizes of its point as its first columns."""
+    sizes = pd.DataFrame({name: [value] * len(frame) for name, value in point.sizes.items()})
+    return pd.concat([sizes, frame], axis=1)
+
+
+def _with_kinds(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """The frame with text axes and modules as categories."""
+    texts = [axis for axis in (*axes, "module", "status") if axis in frame and isinstance(frame[axis].iloc[0], str)]
+    return frame.assign(**{name: category(frame[name]) for name in texts})
+
+
+def _note(known: Sequence[tuple[Any, Measured]], failed: int, points: int, expected: int) -> str:
+    notes = list(dict.fromkeys(result.note for _, result in known))
+    said = notes[0] if len(notes) == 1 else (notes[0].split(". Wider")[0] if notes else "")
+    parts = [f"Interrupted after {points} of {plural(expected, 'combination')}."] if points < expected else []
+    parts += [said.rstrip(".") + "." if said else ""]
+    parts += [f"{plural(failed, 'combination')} failed; `reason` says why." if failed else ""]
+    return " ".join(filter(None, parts))

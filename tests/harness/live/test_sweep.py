@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnbench
+from tests.harness.live.modules import QUICK
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIZES: Any = {"batch": [1, 3], "hidden": [4, 5]}
+
+
+def inputs(batch: int) -> Tensor:
+    return torch.randn(4, batch, 3)
+
+
+def loop(hidden: int) -> nn.Module:
+    return rnnbench.unroll(nn.LSTMCell(3, hidden))
+
+
+def layer(hidden: int) -> nn.Module:
+    return nn.LSTM(3, hidden)
+
+
+def test_each_combination_has_its_rows_with_the_sizes_as_columns() -> None:
+    swept = rnnbench.sweep(
+        {"mine": loop, "torch": layer}, inputs, ["inference", "training"], threads=[1, None], **SIZES, **QUICK
+    )
+    frame = swept.frame
+    assert list(frame.columns[:5]) == ["batch", "hidden", "phase", "threads", "module"]
+    assert len(frame) == 2 * 2 * 2 * 2 * 2
+    assert not frame.duplicated(["batch", "hidden", "phase", "threads", "module"]).any()
+    assert frame["status"].eq("measured").all()
+    assert frame["parity"].isin(["agrees", "is the reference"]).all()  # built modules have the reference's weights
+    assert len(swept.rounds) == 2 * len(frame)
+    table = frame[frame["threads"].eq(1)].pivot(index=["batch", "hidden"], columns=["phase", "module"], values="ratio")
+    assert table.shape == (4, 4)
+    assert table.notna().all(axis=None)
+    assert "mine" in repr(swept)
+    assert swept._repr_html_().startswith("<table")
+
+
+def test_its_figure_is_drawn_along_the_size_with_most_values() -> None:
+    swept = rnnbench.sweep({"mine": loop, "torch": layer}, inputs, batch=[1, 2, 3], hidden=[4, 5], **QUICK)
+    [axes] = swept.plot().axes
+    assert axes.get_xlabel() == "batch"
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]  # type: ignore[union-attr]
+    assert labels == ["mine, hidden 4", "mine, hidden 5"]
+
+
+def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
+    def picky(batch: int) -> Tensor:
+        if batch == 3:
+            raise KeyError("no such batch")
+        return inputs(batch)
+
+    swept = rnnbench.sweep({"mine": loop, "torch": layer}, picky, **SIZES, **QUICK)
+    failed = swept.frame[swept.frame["status"] == "failed"]
+    assert failed["batch"].tolist() == [3] * 4
+    assert set(failed["reason"]) == {"KeyError: 'no such batch'"}
+    assert failed["seconds"].isna().all()
+    assert "2 combinations failed" in swept.note
+    with pytest.raises(RuntimeError, match="all 2 combinations failed; the first: KeyError"):
+        rnnbench.sweep({"mine": loop, "torch": layer}, picky, batch=[3], hidden=[4, 5], **QUICK)
+
+
+def test_ctrl_c_keeps_what_is_finished() -> None:
+    def interrupted(batch: int) -> Tensor:
+        if batch == 3:
+            raise KeyboardInterrupt
+        return inputs(batch)
+
+    swept = rnnbench.sweep({"mine": loop, "torch": layer}, interrupted, **SIZES, **QUICK)
+    assert swept.frame["batch"].tolist() == [1] * 4
+    assert swept.note.startswith("Interrupted after 2 of 4 combinations.")
+    with pytest.raises(KeyboardInterrupt):
+        rnnbench.sweep({"mine": loop, "torch": layer}, interrupted, batch=[3], hidden=[4], **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        ({"inputs": torch.randn(4, 2, 3)}, TypeError, "inputs: expected a function that makes them from the sizes"),
+        ({"inputs": lambda batch, length: batch}, ValueError, "inputs: needs length, but the sizes are batch, hidden"),
+        ({"batch": []}, ValueError, "batch: expected at least one value, found none"),
+        ({"batch": [1, 1]}, ValueError, r"batch: expected each value once, found \[1, 1\]"),
+        ({"width": [1, 2]}, ValueError, "width: neither the inputs nor a module depend on it"),
+        ({"phase": ["inference", "fit"]}, ValueError, "phase: expected some of inference, training, step, found 'fit'"),
+        ({"threads": 0}, RuntimeError, "threads: expected a whole number of 1 or more"),
+        ({"reference": "other"}, RuntimeError, "reference: no module 'other'"),
+    ],
+)
+def test_wrong_arguments_are_told(given: dict[str, Any], kind: type[Exception], words: str) -> None:
+    arguments: dict[str, Any] = {"inputs": inputs, **SIZES, **QUICK, **given}
+    with pytest.raises(kind, match=words):
+        rnnbench.sweep({"mine": loop, "torch": layer}, **arguments)
+
+
+def test_modules_as_they_are_and_functions_can_be_swept_too() -> None:
+    fixed: dict[str, Callable[..., Any]] = {"tanh": torch.tanh, "layer": nn.LSTM(3, 3), "gelu": nn.GELU()}
+    frame = rnnbench.sweep(fixed, inputs, batch=[1, 2], reference="layer", **QUICK).frame
+    assert frame["module"].tolist() == ["tanh", "layer", "gelu"] * 2
+    assert isinstance(frame["module"].dtype, pd.CategoricalDtype)
