@@ -26,9 +26,9 @@ def run_times(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     Raises UserError if a column is missing, if a case of the windows is not in `cases`, or if there are windows of
     streams and no `steps`.
     """
-    windows = without_categories(windows)
     refuse_missing(windows, NEEDED, "windows", ORIGIN)
-    known = _of_windows(windows) if cases is None else _completed(without_categories(cases))
+    windows = without_categories(windows)
+    known = _of_windows(windows) if cases is None else _completed(cases)
     rows = pd.MultiIndex.from_frame(known[KEYS])
     if rows.has_duplicates:
         raise UserError(f"cases: the case {rows[rows.duplicated()][0][1]!r} has two rows of one run; keep one of them")
@@ -66,7 +66,7 @@ def _of_windows(windows: pd.DataFrame) -> pd.DataFrame:
 def _completed(cases: pd.DataFrame) -> pd.DataFrame:
     """The cases with all columns: those that are missing are not known, and so are values that a file left out."""
     refuse_missing(cases, (*KEYS, "status", *(axis for axis in AXES if axis not in DEFAULTS)), "cases", CASES_ORIGIN)
-    frame = cases.reindex(columns=CASE_COLUMNS).reset_index(drop=True)
+    frame = without_categories(cases).reindex(columns=CASE_COLUMNS).reset_index(drop=True)
     for axis, value in DEFAULTS.items():
         frame[axis] = frame[axis].where(frame[axis].notna(), value).astype(type(value))
     for name in TEXTS:
@@ -91,11 +91,15 @@ def _lists(windows: pd.DataFrame, is_stream: np.ndarray, steps: pd.DataFrame | N
     if is_stream.any():
         if steps is None:
             raise UserError("windows: some are of streams, whose every step counts: give the frame of steps, too")
-        steps = without_categories(steps)
         refuse_missing(steps, STEP_COLUMNS, "steps", "rnnbench.load(...).steps has it")
-        sizes, points = _with_steps(windows, is_stream, steps, sizes, points)
+        sizes, points = _with_steps(_keyed(windows), is_stream, _keyed(without_categories(steps)), sizes, points)
     ends = np.concatenate(([0], np.cumsum(sizes)))
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(points))
+
+
+def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with workers by their numbers as text: `0001` is 1 once a CSV file was read."""
+    return frame.assign(worker=frame["worker"].astype(str).str.lstrip("0"))
 
 
 def _with_steps(

@@ -38,7 +38,7 @@ def visits(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> p
 
 
 def _reduced(parts: Iterable[WindowPart], is_stream: np.ndarray) -> pd.DataFrame:
-    rows = [reduced(part.number, part.table, is_stream) for part in parts]
+    rows = [reduced(part.number, part.table, is_stream) for part in parts if len(part.number)]
     rows = rows or [reduced(np.empty(0, dtype=np.int64), empty_table(NEEDED), is_stream)]
     return pd.concat(rows, ignore_index=True)
 

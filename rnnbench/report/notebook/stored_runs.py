@@ -16,6 +16,7 @@ from rnnbench.report.words import headline
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames.categories import with_categories
 from rnnbench.store.frames.window_frame import (
+    STEP_COLUMNS,
     WINDOW_COLUMNS,
     step_frame,
     stored_columns,
@@ -69,7 +70,7 @@ class StoredRuns(FrameResult):
     @cached_property
     def steps(self) -> pd.DataFrame:
         """A row for each step of each stream."""
-        return step_frame(self._times.cases, self._parts(("quantile_0",)))
+        return step_frame(self._times.cases, self._parts(STEP_COLUMNS))
 
     @cached_property
     def replicates(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ def with_categories(frame: pd.DataFrame) -> pd.DataFrame:
 def category(values: Iterable[object]) -> pd.Categorical:
     """Texts as categories in the order in which they appear."""
     codes, texts = pd.factorize(pd.Series(values, dtype=object))
-    return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=object))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=str))
 
 
 def repeated(categories: pd.Categorical, rows: np.ndarray) -> pd.Categorical:

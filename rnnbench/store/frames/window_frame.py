@@ -108,4 +108,4 @@ def _texts(column: pa.ChunkedArray) -> pd.Categorical:
         column = pc.binary_join(numbers, ",")
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
-    return pd.Categorical.from_codes(codes, categories=pd.Index(encoded.dictionary.to_pylist(), dtype=object))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(encoded.dictionary.to_pylist(), dtype=str))
