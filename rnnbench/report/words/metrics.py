@@ -58,7 +58,10 @@ def not_known(frame: pd.DataFrame, among: Iterable[Metric]) -> str:
             measured[measured["implementation"].isin(metric.implementations)] if metric.implementations else measured
         )
         lacking = owners[owners[metric.name].isna()]
-        reasons = Counter(filter(None, (missing_reasons(text).get(metric.name) for text in lacking["missing"])))
+        reasons = Counter[str]()
+        for text, count in Counter(lacking["missing"]).items():  # most cases share a text
+            if reason := missing_reasons(text).get(metric.name):
+                reasons[reason] += count
         if len(lacking) and len(lacking) == len(owners):
             why = _said(reasons) or (UNOBSERVED if metric.probe else UNDERIVED)
             nowhere.setdefault(why, []).append(metric.label)
