@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import Ceiling, Rate
 
 Sized = Sequence[tuple[int, float]]
 

@@ -174,12 +174,6 @@ LAYOUT = {
     "python/mypkg/__init__.py": "",
     "python/mypkg/cell.py": cell(),
 }
-OWN_FOLDER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
-from mypkg.cell import Mine
-"""
 
 
 def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_advice_works(tmp_path: Path) -> None:
@@ -191,17 +185,42 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     assert done.returncode == 2
     assert f"mypkg.cell was imported from {repo}/python/mypkg/cell.py, though the base has its own: " in done.stderr
     assert "HEAD:python/mypkg/cell.py" in done.stderr
-    assert "sys.path.insert(0, FOLDER), where FOLDER is python/ as found from __file__" in done.stderr
+    assert "name python/ as a further source of modules. (--source)" in done.stderr
     (folder,) = (repo / "results").iterdir()
     assert not list(folder.glob("*/windows-*"))
     assert not (folder / "verdicts.json").exists()
-    suite = LAYOUT["bench/mine.toml"].replace("mypkg.cell:Mine", "mine.py:Mine")
-    repository.commit(repo, {"bench/mine.py": OWN_FOLDER, "bench/mine.toml": suite, "python/mypkg/cell.py": cell()})
-    (repo / "python" / "mypkg" / "cell.py").write_text(cell(times=8))
-    command = ["check", "bench/mine.toml", "--base", "HEAD", "--json", "--budget", "1s"]
-    (finding,) = map(json.loads, rnnbench(*command, cwd=repo, PYTHONPATH=path).stdout.splitlines())
+    assert times_as_many_operators(repo, "bench/mine.toml", "--source", "python", PYTHONPATH=path) > 4
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", "--source", "lib", cwd=repo)
+    assert (done.returncode, done.stderr) == (
+        2, "rnnbench: source lib: no such folder; expected one that modules are imported from\n",
+    )  # fmt: skip
+
+
+def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: str) -> float:
+    """How many times as many operators the head calls: one replicate decides nothing by time, but counts differ."""
+    command = ["check", suite, "--base", "HEAD", "--json", "--budget", "1s", *options]
+    (finding,) = map(json.loads, rnnbench(*command, cwd=repo, **variables).stdout.splitlines())
     (operators,) = (change for change in finding["changes"] if change["metric"] == "operators")
-    assert operators["head"] > 4 * operators["base"]  # one replicate decides nothing by time, but counts differ
+    return float(operators["head"] / operators["base"])
+
+
+PROJECT = {
+    "packages/rnn/pyproject.toml": "[project]\nname = 'acme-rnn'\n",
+    "packages/rnn/bench/mine.toml": SUITE.replace('["mine.py:Mine", "mine.py:Other"]', '"acme.cell:Mine"'),
+    "packages/rnn/src/acme/__init__.py": "",
+    "packages/rnn/src/acme/cell.py": cell(),
+    "src/acme/__init__.py": "raise ImportError('of another project')\n",
+}
+
+
+def test_a_project_below_the_top_of_its_repository_is_measured_with_its_own_modules_on_both_sides(
+    tmp_path: Path,
+) -> None:
+    repo = tmp_path / "there"
+    repository.commit(repo, PROJECT)
+    (repo / "packages/rnn/src/acme/cell.py").write_text(cell(times=8))
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "packages/rnn/src")])  # as an editable install
+    assert times_as_many_operators(repo, "packages/rnn/bench/mine.toml", PYTHONPATH=path) > 4
 
 
 def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:

@@ -40,7 +40,7 @@ class StoredRun:
     @property
     def replicates(self) -> dict[str, int]:
         """The number of replicates that each case's ratio comes from, by the case's key."""
-        return {str(case): int(count) for case, count in self.ratios["case"].value_counts(sort=False).items()}
+        return {str(case): int(count) for case, count in self.ratios["case"].value_counts(sort=False).items() if count}
 
 
 def read(path: Path) -> StoredRun:

@@ -17,6 +17,7 @@ from rnnbench.cli.options import (
     only_option,
     out_option,
     read_suite,
+    source_option,
     suite_argument,
     yes_option,
 )
@@ -34,6 +35,7 @@ UNDECIDED = 3
 @click.option("--bad", default="HEAD", show_default=True, type=Text(), metavar="REV", help="A later one that is slow.")
 @only_option
 @device_option
+@source_option
 @click.option("--budget", type=Duration(), default=900.0, help="Time for the whole search.  [default: 15m]")
 @click.option("--resume", type=File(), metavar="FOLDER", help="Go on with an interrupted search.")
 @out_option
@@ -47,6 +49,7 @@ def bisect(
     bad: str,
     only: tuple[str, ...],
     device: str | None,
+    sources: tuple[str, ...],
     budget: float,
     resume: Path | None,
     out: Path,
@@ -85,6 +88,7 @@ def bisect(
             parse_only(only, "--only", arguments=chosen.arguments),
             device,
             out=out,
+            sources=sources,
             resume=resume,
             budget_seconds=budget,
             any_number=yes,

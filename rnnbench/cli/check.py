@@ -21,6 +21,7 @@ from rnnbench.cli.options import (
     out_option,
     read_suite,
     selected,
+    source_option,
     suite_argument,
     yes_option,
 )
@@ -50,6 +51,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 )
 @click.option("--base-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @click.option("--head-python", type=Text(), metavar="PY", help="Interpreter (or virtual environment) of the head.")
+@source_option
 @click.option("--baseline", metavar="RUN", type=File(), help="Compare with a stored run.")
 @only_option
 @device_option
@@ -67,6 +69,7 @@ def check(
     base: str | None,
     base_python: str | None,
     head_python: str | None,
+    sources: tuple[str, ...],
     baseline: Path | None,
     only: tuple[str, ...],
     device: str | None,
@@ -89,6 +92,7 @@ def check(
       rnnbench check ci --base main --budget 2m
       rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
       rnnbench check ci --base main --instructions
+      rnnbench check packages/rnn/bench.toml --base main --source packages/core/src
       rnnbench check ci --baseline results/ci-20260101T120000Z-ab12
 
     \b
@@ -99,6 +103,8 @@ def check(
 
     chosen = read_suite(suite).with_check(margin=margin, budget_seconds=budget)
     if baseline is not None:
+        if sources:
+            raise click.UsageError("--source can't be combined with --baseline: the working tree alone is measured")
         if base or base_python or head_python:
             raise click.UsageError("--baseline can't be combined with --base, --base-python or --head-python")
         if instructions:
@@ -106,7 +112,9 @@ def check(
         folder, comparison = _against_run(chosen, baseline, only, device, budget, out, yes=yes)
     else:
         try:
-            folder, comparison = _live(chosen, base, base_python, head_python, only, device, instructions, out, yes=yes)
+            folder, comparison = _live(
+                chosen, base, base_python, head_python, sources, only, device, instructions, out, yes=yes
+            )
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if strict else 0)
@@ -157,6 +165,7 @@ def _live(
     base: str | None,
     base_python: str | None,
     head_python: str | None,
+    sources: tuple[str, ...],
     only: tuple[str, ...],
     device: str | None,
     instructions: "InstructionsMode | None",
@@ -166,11 +175,15 @@ def _live(
 ) -> tuple[Path, "Comparison"]:
     from rnnbench.expressions import parse_only
     from rnnbench.harness.check import check
+    from rnnbench.harness.check.own_code import ForeignModules
     from rnnbench.harness.check.sides import sides
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suites import TooManyCases
 
-    with sides(suite, base, base_python, head_python) as (first, second):
+    with (
+        adding("(--source)", ForeignModules),
+        sides(suite, base, base_python, head_python, sources) as (first, second),
+    ):
         with adding(CONFIRM, TooManyCases):
             expression = parse_only(only, "--only", arguments=suite.arguments)
             selection = check.select(first, second, expression, device, any_number=yes)

@@ -146,6 +146,14 @@ only_option = click.option(
     shell_complete=only_words,
     help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
 )
+source_option = click.option(
+    "--source",
+    "sources",
+    type=Text(),
+    multiple=True,
+    metavar="DIR",
+    help="A folder of the repository that modules are imported from, beside the project's nearest to SUITE.",
+)
 device_option = click.option(
     "--device", type=Text(), metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."
 )

@@ -6,12 +6,25 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
 
-from rnnbench.store.rates import Rate
-
 PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
 MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself
 OF_OLDER_VERSIONS = "torch.mm"  # the only products that older versions measured
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The best of several passes that are apart in time; noise on a shared machine only lowers a rate."""
+
+    value: float  # per second: the best pass
+    spread: float = 0.0  # the best pass over the slowest pass, less one
+
+    def joined(self, other: Self) -> Self:
+        """The rate of the passes of both."""
+        best = max(self.value, other.value)
+        slowest = min(rate.value / (1 + rate.spread) for rate in (self, other))
+        return type(self)(best, best / slowest - 1)
+
 
 Named = tuple[tuple[str, Rate], ...]
 Sized = tuple[tuple[int, Rate], ...]

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from rnnbench.errors import UserError
 from rnnbench.store import jsonlines, names, schema, storable
+from rnnbench.store.last_lines import LastLines, check_line
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement, Window
 from rnnbench.store.regular_files import read_text
@@ -207,22 +208,11 @@ def is_check(path: Path) -> bool:
     return not (path / "run.json").exists() and all((path / side / "run.json").exists() for side in ("base", "head"))
 
 
-def last_lines(path: Path, part: str | None = None) -> dict[str, dict[str, Any]]:
-    """The last line of each case of a run, or of a part, by the case's key, in the order of the cases' first lines.
-
-    Empty if the run was cut off before the first line. Raises UserError if such a line is not valid; earlier lines of
-    the same case are skipped after reading their key.
-    """
+def last_lines(path: Path, part: str | None = None) -> LastLines:
+    """The last line of each case of a run, or of a part, by the case's key; empty if the run was cut off before it."""
     wanted = [*parts(path), ""] if part is None else [part]
     files = [path / _named("measurements.jsonl", name) for name in wanted]
-    last: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for file in filter(Path.exists, files):
-        for number, line in enumerate(jsonlines.read(file), 1):
-            case = line.get("case")
-            last[case if isinstance(case, str) else f"{file}, line {number}"] = file, number, line
-    for file, number, line in last.values():
-        check_line(file, number, schema.measurement_fault(line))
-    return {case: line for case, (_, _, line) in last.items()}
+    return LastLines(filter(Path.exists, files))
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:
@@ -269,9 +259,3 @@ def _lines(
         for number, line in enumerate(jsonlines.read(file), 1):
             check_line(file, number, fault_of(line))
             yield line
-
-
-def check_line(file: Path, number: int, fault: str) -> None:
-    """Raise UserError, naming the line, if there is a fault."""
-    if fault:
-        raise UserError(f"{file}, line {number}: {fault}")

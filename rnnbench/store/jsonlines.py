@@ -26,6 +26,12 @@ TAIL_BYTES = 1 << 16  # of a file's end that are read at once
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Every complete line of a file; raises UserError if one can't be read."""
+    for number, line in raw_lines(path):
+        yield record(path, number, line)
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Every complete line of a file as it is, with its number; raises UserError if the file can't be read."""
     with _opened(path) as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -33,7 +39,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 _refuse_endless(path, line)
                 return  # the writer was cut off in the middle of it
-            yield _record(path, number, line)
+            yield number, line
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -113,24 +119,25 @@ def _table(path: Path, before: int, lines: bytes, schema: "pa.Schema") -> "pa.Ta
 
     records = []
     for number, line in enumerate(lines.split(b"\n")[:-1], before + 1):
-        record = _record(path, number, line)
+        content = record(path, number, line)
         for field in schema:
             try:
-                pa.scalar(record.get(field.name), field.type)
+                pa.scalar(content.get(field.name), field.type)
             except (ValueError, TypeError, OverflowError) as error:
                 raise UserError(f"{path}, line {number}: {field.name}: expected {field.type}: {error}") from None
-        records.append(record)
+        records.append(content)
     return pa.Table.from_pylist(records, schema)
 
 
-def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """A line as an object; raises UserError, with the place, if it is none."""
     try:
-        record = json.loads(line)
+        content = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, line {number}: not JSON: {error}") from None
-    if not isinstance(record, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path}, line {number}: expected an object, found {line[:40].decode(errors='replace')}")
-    return record
+    return content
 
 
 class Appender:

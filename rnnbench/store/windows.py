@@ -9,7 +9,8 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store import jsonlines, schema
-from rnnbench.store.folder import check_line, of_workers, run_id
+from rnnbench.store.folder import of_workers, run_id
+from rnnbench.store.last_lines import check_line
 
 RUN = "run"  # key of the run's id in each line
 

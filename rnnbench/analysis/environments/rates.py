@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import Rate
 from rnnbench.text import printable
 
 MIN_APART = 0.25  # noise leaves that much between the best rates of one machine

@@ -161,7 +161,7 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
             continue
         reference = _by_replicate(references)
         for cell, own in group.groupby("cell", sort=False):
-            rows_of = {str(name): rows for name, rows in own.groupby("implementation") if name in LADDER}
+            rows_of = {str(name): rows for name, rows in own.groupby("implementation", observed=True) if name in LADDER}
             rungs: dict[str, TimesByReplicate] = {
                 name: _by_replicate(rows_of[name]) for name in LADDER if name in rows_of
             }

@@ -1,7 +1,7 @@
 """Metrics that follow from what was observed, the time and the machine's ceilings. A formula each, no torch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,14 +37,20 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     Needs the column `ceiling` of `rnnbench.store.frames.cases`; without a ceiling, limits are NaN.
     """
     frame = summary.copy()
-    rows: list[dict[Any, Any]] = frame.to_dict("records")
-    terms = np.array([_terms(row) for row in rows], dtype=np.float64).reshape(-1, len(BOUNDS))
+    terms = np.array([_terms(row) for row in _rows(frame)], dtype=np.float64).reshape(-1, len(BOUNDS))
     known = ~np.isnan(terms).any(axis=1)
     frame["limit_seconds"] = np.where(known, np.max(terms, axis=1, initial=0.0), np.nan)
     frame["bound_by"] = np.where(known, np.array(BOUNDS, dtype=object)[np.argmax(np.nan_to_num(terms), axis=1)], "")
     for name, formula in FORMULAS.items():
         frame[name] = formula(frame).astype(float)
     return _without_beaten_limits(frame)
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[dict[Any, Any]]:
+    """The columns that limits follow from, row by row: all columns of many rows at once would fill the memory."""
+    names = [name for name in (*AXES, "ceiling", "parity", "backend", "parameters", "macs") if name in frame]
+    columns = (np.asarray(frame[name], dtype=object) for name in names)
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":

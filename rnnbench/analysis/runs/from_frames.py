@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rnnbench.analysis.runs.run_times import RunTimes
+from rnnbench.analysis.runs.run_times import RunTimes, counted
 from rnnbench.analysis.runs.visits import reduced
 from rnnbench.errors import UserError
 from rnnbench.store.frames.cases import CASE_COLUMNS, OBSERVED_COLUMNS
@@ -46,7 +46,7 @@ def run_times(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             "quantiles": lists,
         }
     )
-    return RunTimes.of(known, reduced(number.astype(np.int64), table, is_stream))
+    return RunTimes.of(known, counted(known, reduced(number.astype(np.int64), table, is_stream)))
 
 
 def refuse_missing(frame: object, columns: tuple[str, ...], name: str, origin: str) -> None:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rnnbench.analysis.runs.visits import NEEDED, visits
+from rnnbench.analysis.runs.visits import NEEDED, VISIT_COLUMNS, reduce_windows
 from rnnbench.store.folder import last_lines, read_info
 from rnnbench.store.frames import kept_table
 from rnnbench.store.frames.cases import case_frame
+from rnnbench.store.frames.categories import category, repeated
 from rnnbench.store.frames.window_tables import window_parts
+from rnnbench.store.last_lines import LastLines
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import too_many
@@ -31,18 +33,37 @@ class RunTimes:
 
     @classmethod
     def of(cls, cases: pd.DataFrame, visits: pd.DataFrame) -> Self:
-        """From the cases and all their visits, complete or not."""
-        workload = cases.groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup().to_numpy()
+        """From the cases and those of their visits that count."""
         number = visits["number"].to_numpy(dtype=np.int64)
-        rows = visits.assign(workload=workload[number], is_measured=cases["status"].eq("measured").to_numpy()[number])
-        taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
-        rows = rows[(taken == rows["turns"]) & rows["is_measured"]].drop(columns="is_measured")
-        rows = rows.drop_duplicates(["number", "replicate"]).reset_index(drop=True)
+        rows = visits.assign(workload=_workloads(cases)[number])
         for column in ("run", "case", "implementation"):
-            rows[column] = cases[column].to_numpy()[rows["number"].to_numpy(dtype=np.int64)]
+            rows[column] = repeated(category(cases[column]), number)
         rows["log_seconds"] = np.log(rows["low_seconds"].to_numpy(dtype=float))
         rows["log_mean"] = np.log((rows["seconds"] / rows["calls"]).to_numpy(dtype=float))
         return cls(cases, rows)
+
+
+def counted(cases: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
+    """The visits that count: complete ones, of cases that are measured."""
+    number = visits["number"].to_numpy(dtype=np.int64)
+    is_measured = cases["status"].eq("measured").to_numpy()[number]
+    rows = visits[(_taken(cases, visits) == visits["turns"].to_numpy()) & is_measured]
+    counting: pd.DataFrame = rows.drop_duplicates(["number", "replicate"]).reset_index(drop=True)
+    return counting
+
+
+def _taken(cases: pd.DataFrame, visits: pd.DataFrame) -> np.ndarray:
+    """For each row, the windows of its whole visit, of all cases of the workload."""
+    workload = _workloads(cases)[visits["number"].to_numpy(dtype=np.int64)]
+    keys = visits[["replicate", "worker", "windows"]].assign(workload=workload)
+    taken: np.ndarray = keys.groupby(["workload", "replicate", "worker"])["windows"].transform("sum").to_numpy()
+    return taken
+
+
+def _workloads(cases: pd.DataFrame) -> np.ndarray:
+    """The number of each case's workload."""
+    workloads: np.ndarray = cases.groupby(["run", *WORKLOAD_AXES], dropna=False).ngroup().to_numpy()
+    return workloads
 
 
 def joined(runs: Sequence[RunTimes]) -> RunTimes:
@@ -51,12 +72,11 @@ def joined(runs: Sequence[RunTimes]) -> RunTimes:
         return runs[0]
     cases = pd.concat([run.cases for run in runs], ignore_index=True)
     numbers = np.cumsum([0, *(len(run.cases) for run in runs)])
-    workloads = np.cumsum([0, *(run.replicates["workload"].max() + 1 if len(run.replicates) else 0 for run in runs)])
     parts = [
-        run.replicates.assign(number=run.replicates["number"] + number, workload=run.replicates["workload"] + workload)
-        for run, number, workload in zip(runs, numbers, workloads, strict=False)
+        run.replicates[list(VISIT_COLUMNS)].assign(number=run.replicates["number"] + number)
+        for run, number in zip(runs, numbers, strict=False)
     ]
-    return RunTimes(cases, pd.concat(parts, ignore_index=True))
+    return RunTimes.of(cases, pd.concat(parts, ignore_index=True))
 
 
 def read(path: Path) -> RunTimes:
@@ -64,11 +84,12 @@ def read(path: Path) -> RunTimes:
     return read_with_lines(path)[2]
 
 
-def read_with_lines(path: Path) -> tuple[RunInfo, dict[str, dict[str, Any]], RunTimes]:
+def read_with_lines(path: Path) -> tuple[RunInfo, LastLines, RunTimes]:
     """As `read`, with `run.json` and the last line of each case, by its key."""
     info, lines = read_info(path), last_lines(path)
     cases = case_frame(path, info, lines)
-    return info, lines, RunTimes.of(cases, _visits(path, info, cases, {key: row for row, key in enumerate(lines)}))
+    visits = _visits(path, info, cases, {key: row for row, key in enumerate(lines)})
+    return info, lines, RunTimes.of(cases, counted(cases, visits))
 
 
 def _visits(path: Path, info: RunInfo, cases: pd.DataFrame, row_of: Mapping[str, int]) -> pd.DataFrame:
@@ -80,7 +101,7 @@ def _visits(path: Path, info: RunInfo, cases: pd.DataFrame, row_of: Mapping[str,
         kept: pd.DataFrame = table.to_pandas()
         return kept
     is_stream = cases["task"].eq("streaming").to_numpy()
-    found = visits(lambda: window_parts(path, info.id, row_of, NEEDED), is_stream)
+    found = reduce_windows(lambda: window_parts(path, info.id, row_of, NEEDED), is_stream)
     _refuse_too_many(path, cases, found)
     if is_kept:
         kept_table.write(path, pa.Table.from_pandas(found, preserve_index=False), made_from)
@@ -89,10 +110,7 @@ def _visits(path: Path, info: RunInfo, cases: pd.DataFrame, row_of: Mapping[str,
 
 def _refuse_too_many(path: Path, cases: pd.DataFrame, found: pd.DataFrame) -> None:
     """Raise UserError if a visit has more windows than its turns."""
-    workload = cases.groupby(list(WORKLOAD_AXES), dropna=False).ngroup().to_numpy()
-    rows = found.assign(workload=workload[found["number"].to_numpy(dtype=np.int64)])
-    taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
-    beyond = rows[taken > rows["turns"]]
+    beyond = found[_taken(cases, found) > found["turns"].to_numpy()]
     if len(beyond):
         first = beyond.iloc[0]
         raise too_many(path / f"windows-{first['worker']}.jsonl", int(first["turns"]))

@@ -91,7 +91,7 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
     Only cases of one run borrow from each other.
     """
     values = np.full((len(cases), 3), np.nan)
-    for _, of_run in replicates.groupby("run", sort=False):
+    for _, of_run in replicates.groupby("run", sort=False, observed=True):
         known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         values[known] = from_logs(estimates(group, of_run[column].to_numpy(dtype=float)))
     cases[[name, f"{name}_low", f"{name}_high"]] = values

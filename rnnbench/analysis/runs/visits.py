@@ -15,10 +15,14 @@ import pyarrow as pa
 from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_points
 from rnnbench.store.frames.window_tables import WindowPart, empty_table
 
+VISIT_COLUMNS = (
+    "number", "replicate", "worker", "turns", "windows", "calls", "seconds", "host_seconds", "submit_seconds",
+    "low_seconds", "self_log_ratio", "steps",
+)  # fmt: skip
 NEEDED = ("calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
 
 
-def visits(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> pd.DataFrame:
+def reduce_windows(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> pd.DataFrame:
     """A row for each case and visit of a run, whether the visit was complete or not.
 
     `read`: reads the run's windows; `is_stream`: of each case, whether its windows have the seconds of every step.

@@ -35,13 +35,15 @@ def bisect(
     budget_seconds: float,
     any_number: bool,
     command: str,
+    sources: Sequence[str] = (),
     on_step: Callable[[str, float], None] = lambda words, left: None,
     on_progress: Callable[[Progress], None] = lambda step: None,
     now: Callable[[], float] = time.monotonic,
 ) -> tuple[Path, Bisection]:
     """Find the commits between two revisions that made cases of a suite slower; returns the folder and the answer.
 
-    The suite's file as it is now is used for every commit. `resume`: the folder of an interrupted bisection, which goes
+    The suite's file as it is now is used for every commit. `sources`: folders of the repository that modules are
+    imported from, beside the project's. `resume`: the folder of an interrupted bisection, which goes
     on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
     can't be written; Interrupted on Ctrl-C or SIGTERM.
     """
@@ -62,6 +64,7 @@ def bisect(
         folder,
         journal,
         command=command,
+        sources=sources,
         budget_seconds=budget_seconds,
         now=now,
         on_step=on_step,

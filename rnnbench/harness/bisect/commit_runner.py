@@ -58,6 +58,7 @@ class CommitRunner:
         journal: Journal,
         *,
         command: str,
+        sources: Sequence[str],
         budget_seconds: float,
         now: Callable[[], float],
         on_step: Callable[[str, float], None],
@@ -69,6 +70,7 @@ class CommitRunner:
         self._folder = folder
         self._journal = journal
         self._command = command
+        self._sources = sources
         self._budget_seconds = budget_seconds
         self._now = now
         self._began = now() - journal.seconds
@@ -127,7 +129,7 @@ class CommitRunner:
         with ExitStack() as stack:
             stack.enter_context(compiler_cache())
             try:
-                side = at_commit(stack, self._suite, commit.sha, "base")
+                side = at_commit(stack, self._suite, commit.sha, "base", self._sources)
                 worker = start_worker("observer", side, LAYOUT)
                 asker = Asker(settings, partial(start_worker, "observer", side, LAYOUT), worker)
                 stack.callback(asker.close)
@@ -156,7 +158,8 @@ class CommitRunner:
         suite = self._suite.with_check(margin=options.margin, budget_seconds=seconds)
         with ExitStack() as stack:
             first, second = (
-                at_commit(stack, suite, commit.sha, name) for commit, name in ((base, "base"), (head, "head"))
+                at_commit(stack, suite, commit.sha, name, self._sources)
+                for commit, name in ((base, "base"), (head, "head"))
             )
             selection = Selection(self._only(keys), [], [])
             _, comparison = check(
@@ -175,7 +178,8 @@ class CommitRunner:
     def _score(self, base: Commit, head: Commit, expected: Mapping[str, float], pairs: int) -> list[float]:
         with ExitStack() as stack:
             first, second = (
-                at_commit(stack, self._suite, commit.sha, name) for commit, name in ((base, "base"), (head, "head"))
+                at_commit(stack, self._suite, commit.sha, name, self._sources)
+                for commit, name in ((base, "base"), (head, "head"))
             )
             groups = self._only(list(expected))
             with observed(

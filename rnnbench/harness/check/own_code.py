@@ -13,6 +13,10 @@ Modules = Mapping[str, str]  # a module's name -> its file
 SHOWN = 2  # modules that an error names
 
 
+class ForeignModules(UserError):
+    """A side would be measured with modules that are not its own."""
+
+
 def refuse_foreign(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
     """Raise UserError if a side imported modules from outside of its tree although the tree contains them.
 
@@ -23,7 +27,7 @@ def refuse_foreign(base: Side, head: Side, imported: Mapping[str, Modules]) -> N
         if side.name in trees:
             strays = foreign(_under_test(side, imported[side.name]), trees[side.name], _another(trees, side, other))
             if strays:
-                raise UserError(_told(side, strays))
+                raise ForeignModules(_told(side, strays))
 
 
 def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> None:
@@ -87,7 +91,7 @@ def _remedy(stray: Foreign) -> str:
     if stray.module.startswith(USER_MODULE):
         return "Both sides would run the same file. In the suite, name it by its path relative to the suite."
     return (
-        "The check would have measured other code than it names. Each side's top folder and src/ are searched before "
-        "PYTHONPATH and installed packages: move the package there, or name the cell as FILE:CLASS in a file that "
-        f"begins with sys.path.insert(0, FOLDER), where FOLDER is {stray.folder}/ as found from __file__."
+        "The check would have measured other code than it names. The project nearest to the suite and the top of the "
+        "repository, each with its src/, are searched before PYTHONPATH and installed packages: name "
+        f"{stray.folder}/ as a further source of modules."
     )

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +11,10 @@ from pathlib import Path
 from rnnbench import suites
 from rnnbench.errors import UserError
 from rnnbench.harness.check import submodules
+from rnnbench.harness.check.import_paths import PACKAGE, WORKER, below, import_paths
 from rnnbench.harness.coordinator.process import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
-
-PACKAGE = Path("rnnbench/__init__.py")
-WORKER = Path("rnnbench/harness/worker/loop.py")
 
 
 @dataclass(frozen=True)
@@ -78,21 +76,29 @@ class NewSuite(UserError):
 
 @contextmanager
 def sides(
-    suite: suites.Suite, base: str | None, base_python: str | None, head_python: str | None
+    suite: suites.Suite,
+    base: str | None,
+    base_python: str | None,
+    head_python: str | None,
+    sources: Sequence[str] = (),
 ) -> Iterator[tuple[Side, Side]]:
     """Set up base and head; temporary files are removed at the end.
 
-    `base`: a folder, a revision, or None for the head's own files. Raises UserError if it is none of these, if the
-    base lacks the suite (NewSuite for a revision), if an interpreter is missing, or if nothing would differ.
+    `base`: a folder, a revision, or None for the head's own files. `sources`: folders of the repository that modules
+    are imported from, beside the project's. Raises UserError if base is none of these, if it lacks the suite (NewSuite
+    for a revision) or a source, if an interpreter is missing, or if nothing would differ.
     """
     if base == "":  # as a path it is the current folder, so a check in CI would compare the head with itself
         raise UserError("the base is empty (is a shell variable unset?); expected a revision or a folder")
     top = _repository(suite)
+    own = [below(_tree(suite, top), source) for source in sources]
     pythons = [_interpreter(given, side) for given, side in ((base_python, "base"), (head_python, "head"))]
     with ExitStack() as stack:
         package = stack.enter_context(_package_alone())
         tree = _tree(suite, top)
-        head = Side("head", _about_head(suite, top), suite, pythons[1], _paths(tree, package), tree=tree)
+        head = Side(
+            "head", _about_head(suite, top), suite, pythons[1], import_paths(tree, suite.file, package, own), tree=tree
+        )
         if base is None:
             if pythons[0] == pythons[1]:
                 raise UserError(
@@ -100,9 +106,9 @@ def sides(
                 )
             base_side = replace(head, name="base", about="the same files", python=pythons[0])
         elif Path(base).is_dir():
-            base_side = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0])
+            base_side = _in_folder(Path(base).resolve(), base, suite, top, package, pythons[0], own)
         else:
-            base_side = _at_revision(stack, base, suite, top, package, pythons[0])
+            base_side = _at_revision(stack, base, suite, top, package, pythons[0], own)
         if pythons[0] == pythons[1] and base_side.suite.file.resolve() == suite.file.resolve():
             raise UserError(
                 f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
@@ -112,10 +118,11 @@ def sides(
         yield base_side, head
 
 
-def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str) -> Side:
+def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str, sources: Sequence[str] = ()) -> Side:
     """A commit in a temporary worktree, with the given suite's file in place of its own; the stack removes it.
 
-    Raises UserError if the suite is not in a repository, git makes no worktree or its rnnbench is too old.
+    Raises UserError if the suite is not in a repository, git makes no worktree, its rnnbench is too old or it lacks one
+    of the `sources`.
     """
     top = repository_of(suite)
     within = path_in_repository(suite, top)
@@ -137,7 +144,7 @@ def at_commit(stack: ExitStack, suite: suites.Suite, commit: str, name: str) -> 
         empty_submodules=tuple(submodules.fill(top, commit, tree)),
     )
     with side.errors_in_words():
-        return replace(side, paths=_paths(tree, package))
+        return replace(side, paths=import_paths(tree, file, package, [below(top, source) for source in sources]))
 
 
 def repository_of(suite: suites.Suite) -> Path:
@@ -181,7 +188,15 @@ def _about_head(suite: suites.Suite, top: Path | None) -> str:
     return f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
 
 
-def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, package: Path, python: str) -> Side:
+def _in_folder(
+    folder: Path,
+    given: str,
+    suite: suites.Suite,
+    top: Path | None,
+    package: Path,
+    python: str,
+    sources: Sequence[Path],
+) -> Side:
     """The base in a folder, which has the suite at the same path as the head's repository, or at its top."""
     choices = [folder / suite.file.name]
     if (within := _within(suite, top)) is not None:
@@ -192,11 +207,18 @@ def _in_folder(folder: Path, given: str, suite: suites.Suite, top: Path | None, 
             f"base {given}: the folder has no {' and no '.join(str(c.relative_to(folder)) for c in choices)}; "
             "give a folder that contains the suite"
         )
-    return Side("base", f"folder {given}", suites.read(str(file)), python, _paths(folder, package), tree=folder)
+    paths = import_paths(folder, file, package, sources)
+    return Side("base", f"folder {given}", suites.read(str(file)), python, paths, tree=folder)
 
 
 def _at_revision(
-    stack: ExitStack, base: str, suite: suites.Suite, top: Path | None, package: Path, python: str
+    stack: ExitStack,
+    base: str,
+    suite: suites.Suite,
+    top: Path | None,
+    package: Path,
+    python: str,
+    sources: Sequence[Path],
 ) -> Side:
     """The base in a temporary worktree."""
     if top is None:
@@ -224,7 +246,8 @@ def _at_revision(
         empty_submodules=tuple(submodules.fill(top, commit, tree)),
     )
     with side.errors_in_words():
-        return replace(side, suite=suites.read(str(tree / within)), paths=_paths(tree, package))
+        file = tree / within
+        return replace(side, suite=suites.read(str(file)), paths=import_paths(tree, file, package, sources))
 
 
 def _within(suite: suites.Suite, top: Path | None) -> Path | None:
@@ -234,17 +257,6 @@ def _within(suite: suites.Suite, top: Path | None) -> Path | None:
         return None
     is_foreign = suites.is_shipped(file) and not (top / WORKER).is_file()  # in an environment below the repository
     return None if is_foreign else file.relative_to(top)
-
-
-def _paths(top: Path | None, package: Path) -> tuple[Path, ...]:
-    """The folders that a worker imports from: the side's own rnnbench, if it has one, and its modules."""
-    if top is None:
-        return (package,)
-    code = top if (top / WORKER).is_file() else package
-    if (top / PACKAGE).is_file() and code != top:  # with the other side's rnnbench it would seem unchanged
-        raise UserError(f"{top}: its rnnbench has no {WORKER}, which this one needs; choose a revision that has it")
-    own = [folder for folder in (top / "src", top) if folder.is_dir()]
-    return tuple(dict.fromkeys((code, *own)))
 
 
 @contextmanager

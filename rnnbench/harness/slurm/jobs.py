@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rnnbench.harness.slurm.parts import JobPart
 from rnnbench.harness.slurm.queue import Ticket
 from rnnbench.store import jsonlines
-from rnnbench.store.folder import check_line
+from rnnbench.store.last_lines import check_line
 from rnnbench.store.names import is_part
 from rnnbench.store.value_kinds import shown
 

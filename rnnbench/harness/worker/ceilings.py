@@ -12,8 +12,7 @@ import torch
 
 from rnnbench.harness.devices import Call, Device
 from rnnbench.harness.worker.native import NativeKernels
-from rnnbench.store.ceilings import REGISTERS, Ceiling
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.records import DType
 from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.products.libraries import convolution, product_calls

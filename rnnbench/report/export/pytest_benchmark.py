@@ -31,7 +31,8 @@ DIFFER = ("phase", *SIZES, *SETTINGS)
 def render(run: ExportedRun) -> str:
     """One JSON object: what `--benchmark-json` writes, and what else rnnbench knows."""
     summary, info = run.summary, run.info
-    of_case = {case: rows.sort_values("replicate") for case, rows in run.times.replicates.groupby("case")}
+    by_case = run.times.replicates.groupby("case", observed=True)
+    of_case = {case: rows.sort_values("replicate") for case, rows in by_case}
     axes = several(summary, DIFFER)
     content = {
         "machine_info": _machine(info),

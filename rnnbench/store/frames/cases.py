@@ -26,8 +26,12 @@ def case_frame(path: Path, info: RunInfo, lines: Mapping[str, Mapping[str, Any]]
     # An older rnnbench had fewer axes, and suspected nothing. Cold caches were a setting of the whole run.
     measure = info.resolved.get("measure", {})
     caches = "cold" if measure.get("cold_cache") else DEFAULTS["caches"]
-    rows = [{**DEFAULTS, "caches": caches, "suspicion": "", **line} for line in lines.values()]
-    frame = pd.DataFrame(rows, columns=["case", *AXES, *PLAIN, *OBSERVED_COLUMNS, "missing"])
+    defaults = {**DEFAULTS, "caches": caches, "suspicion": ""}
+    columns: dict[str, list[Any]] = {name: [] for name in ("case", *AXES, *PLAIN, *OBSERVED_COLUMNS, "missing")}
+    for line in lines.values():
+        for name, values in columns.items():
+            values.append(line.get(name, defaults.get(name)))
+    frame = pd.DataFrame(columns)
     frame = frame.astype(dict.fromkeys((*OBSERVED_COLUMNS, "parity_error", "warmup_windows"), float))
     frame["missing"] = pd.Series(map(missing_text, frame["missing"]), index=frame.index, dtype=str)
     places = frame[list(PLACE)].itertuples(index=False, name=None)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.environments.rates import MIN_APART, Rates, rate_differences
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import Rate
 
 PLACE = ("cpu", "float32", 1)
 rates = st.builds(Rate, st.floats(1e6, 1e13), st.floats(0, 3))

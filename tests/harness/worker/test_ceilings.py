@@ -12,8 +12,7 @@ import torch
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings, native
-from rnnbench.store.ceilings import REGISTERS, Ceiling
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
 from tests.ceilings import ceiling as made_up_ceiling

@@ -6,8 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.report.figures import figure_roofline
-from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.rates import Rate
+from rnnbench.store.ceilings import Ceiling, Rate
 from tests.report.conftest import CEILING, Summaries, of_an_older_version, with_unknown_metrics
 
 
