@@ -6,6 +6,8 @@ from rnnbench.cells.states import State
 from rnnbench.harness.fastest.module import BATCHED, zeros
 from rnnbench.harness.fastest.ways import AS_GIVEN, RunModule, run_module, way
 
+STEP_BY_STEP = way("cell", AS_GIVEN)
+
 
 class Unrolled(nn.Module):
     """`layer(input, state=None) -> (outputs, state)`, by one call of a cell for each step.
@@ -29,9 +31,7 @@ class Unrolled(nn.Module):
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
         by_step = input.transpose(0, 1) if self.batch_first else input
         run = self._run(by_step, state)
-        outputs, final = way("cell", AS_GIVEN)(
-            run.module, by_step, zeros(by_step, run.zero_state) if state is None else state
-        )
+        outputs, final = STEP_BY_STEP(run.module, by_step, zeros(by_step, run.zero_state) if state is None else state)
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     def _run(self, input: Tensor, state: State) -> RunModule:
