@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 MAX_GROUPS_PER_JOB = 1_000_000
+FEWER_JOBS = "(a larger --groups-per-job makes fewer jobs)"
 RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 
 
@@ -103,6 +104,7 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
+    from rnnbench.harness.slurm.watch import TooManyJobs
     from rnnbench.report.screen.progress import shown_progress
 
     if executor != "slurm" and (slurm_options or groups_per_job):
@@ -116,7 +118,7 @@ def run(
     if executor == "slurm":
         if resume is not None and groups_per_job:
             raise click.UsageError("--resume goes on with the run's own jobs; leave out --groups-per-job")
-        with adding(RESUME, Interrupted):
+        with adding(RESUME, Interrupted), adding(FEWER_JOBS, TooManyJobs):
             folder = _by_slurm(chosen, groups, settings, out, resume, slurm_options, groups_per_job)
         _print_run(folder, as_json=as_json)
         return

@@ -30,6 +30,8 @@ ALIVE = (
 # Why jobs wait that will start soon, or at the time that they were given.
 USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Prolog")
 FIELDS = ("JobArrayID", "Name", "State", "exit_code", "NodeList", "Reason")
+# In messages that refuse jobs because there are too many: in an array, of a user, in all.
+OF_A_LIMIT = ("array", "limit", "policy", "too many", "exceed", "maximum")
 # Messages of commands that did not reach the controller, or got no answer in time.
 UNREACHED = (
     "Unable to contact slurm controller",
@@ -184,6 +186,23 @@ def submit(
         executor.map_array(function, *zip(*arguments, strict=True))
     except (FailedJobError, FailedSubmissionError) as fault:
         raise _fault("sbatch", str(fault)) from None
+
+
+def max_in_array() -> int | None:
+    """The jobs that Slurm takes in one array, as its configuration says; None if it does not tell."""
+    try:
+        lines = _ask("scontrol", "show", "config").splitlines()
+    except (ControllerDown, JobRefused, OSError):  # the limit is found by trial, too
+        return None
+    facts = (line.partition("=") for line in lines)
+    known = {name.strip(): value.strip() for name, _, value in facts}
+    limits = [int(known[name]) for name in ("MaxArraySize", "MaxJobCount") if known.get(name, "").isdecimal()]
+    return max(1, min(limits)) if limits else None
+
+
+def is_of_a_limit(words: str) -> bool:
+    """Whether Slurm refused jobs because there are too many of them."""
+    return any(word in words.lower() for word in OF_A_LIMIT)
 
 
 def log(folder: Path, job: str) -> Path:

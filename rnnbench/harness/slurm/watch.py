@@ -33,6 +33,10 @@ class NotTaken(UserError):
     """Slurm takes none of the jobs."""
 
 
+class TooManyJobs(NotTaken):
+    """Slurm takes none of the jobs, since the user or the cluster has too many."""
+
+
 class Watch:
     """Watches every part of a run with its job, until all parts are finished or given up."""
 
@@ -59,6 +63,7 @@ class Watch:
         self._is_first_look = True
         self._trouble = ""
         self._ran = 0  # jobs at the last look
+        self._in_array = min(MAX_IN_ARRAY, queue.max_in_array() or MAX_IN_ARRAY)
 
     def until_done(self) -> None:
         """Wait for all parts; passes KeyboardInterrupt on.
@@ -162,7 +167,9 @@ class Watch:
             self.left_out[state.node] = self._last_words(state)
         elif not (self._is_first_look or never_was):  # at the first look: the job ended while nobody waited for it
             standing.lost.append(self._why_lost(state))
-            if len(standing.lost) >= MAX_LOST:
+            if state is not None and state.state == "CANCELLED":  # by somebody who does not want it to run
+                self._give_up(standing, f"{LOST}: {standing.lost[-1]}")
+            elif len(standing.lost) >= MAX_LOST:
                 self._give_up(standing, f"{LOST} {MAX_LOST} times: {standing.lost[-1]}")
 
     def _why_lost(self, state: JobState | None) -> str:
@@ -190,9 +197,8 @@ class Watch:
 
     def _submit(self) -> None:
         """Submit jobs for the parts that need one; raises ControllerDown."""
-        wanting = [standing for standing in self._open() if standing.ticket is None]
-        for start in range(0, len(wanting), MAX_IN_ARRAY):
-            array = wanting[start : start + MAX_IN_ARRAY]
+        while wanting := [standing for standing in self._open() if standing.ticket is None]:
+            array = wanting[: self._in_array]
             names = [standing.part.name for standing in array]
             self._reset_failed(names)
             name = self._ledger.enter(names)
@@ -206,6 +212,9 @@ class Watch:
             except JobRefused as words:
                 for standing in array:
                     standing.ticket = None
+                if len(array) > 1 and queue.is_of_a_limit(str(words)):
+                    self._in_array = len(array) // 2
+                    continue
                 self._refuse(array, str(words))
                 return
             self._taken = True
@@ -228,7 +237,7 @@ class Watch:
             self._trouble = fault
             return
         if not self._taken:
-            raise NotTaken(f"Slurm: {fault}")
+            raise (TooManyJobs if queue.is_of_a_limit(words) else NotTaken)(f"Slurm: {fault}")
         unlike = "; ".join(f"node {node} is unlike the first: {why}" for node, why in self.left_out.items())
         for standing in array:
             self._give_up(standing, f"{LOST}: {unlike or fault}")

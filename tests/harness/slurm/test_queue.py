@@ -93,3 +93,30 @@ def test_cancelled_jobs_are_no_longer_alive(slurm: Cluster, tmp_path: Path) -> N
     assert queue.state_of(Ticket("other", 0), ended) is None
     queue.cancel([state.job for state in alive.values()])  # a second time does no harm
     assert queue.states([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "most"),
+    [
+        ("MaxArraySize            = 1001\nMaxJobCount             = 100\n", 100),
+        ("MaxArraySize            = 50\n", 50),
+        ("MaxArraySize            = 0\n", 1),
+        ("nothing of it\n", None),
+        (queue.ControllerDown("no answer"), None),
+    ],
+)
+def test_the_size_of_an_array_is_read_from_slurms_configuration(
+    monkeypatch: pytest.MonkeyPatch, shown: str | Exception, most: int | None
+) -> None:
+    def ask(*command: str) -> str:
+        assert command == ("scontrol", "show", "config")
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+    monkeypatch.setattr(queue, "_ask", ask)
+    assert queue.max_in_array() == most
+
+
+def test_a_real_slurm_tells_its_limit(slurm: Cluster) -> None:
+    assert queue.max_in_array() == 1001

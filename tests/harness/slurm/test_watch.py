@@ -1,6 +1,6 @@
 """How states of jobs are handled, with a queue whose answers the test sets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,100 @@ from rnnbench.harness.slurm.parts import read_parts, split, write_parts
 from rnnbench.harness.slurm.progress import JobsProgress
 from rnnbench.harness.slurm.queue import JobState, Ticket
 from rnnbench.store.folder import RunFolder
+
+
+@pytest.fixture
+def watching(suite: Path, tmp_path: Path) -> Iterator[Callable[[Callable[[JobsProgress], None]], watch.Watch]]:
+    """Makes a watch over the parts of the suite, one group in each."""
+    chosen = suites.read(str(suite))
+    folder = RunFolder.create(tmp_path, "tiny")
+    write_parts(folder.path, split(chosen.groups({}, None, most=None), 1))
+    folder.close()
+    (folder.path / watch.LOGS).mkdir()
+    parts, settings = read_parts(folder.path), chosen.settings
+    made: list[watch.Watch] = []
+
+    def make(on_progress: Callable[[JobsProgress], None]) -> watch.Watch:
+        made.append(watch.Watch(folder.path, parts, settings, asked(parts, settings, {}), tmp_path, on_progress))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("in_array", [None, 2])
+def test_too_many_jobs_are_sent_in_smaller_arrays(
+    watching: Any, monkeypatch: pytest.MonkeyPatch, in_array: int | None
+) -> None:
+    sent: list[int] = []
+
+    def submit(_folder: Path, _name: str, _function: Any, arguments: Sequence[Any], _how: Any) -> None:
+        if len(arguments) > 2:
+            raise queue.JobRefused("sbatch: Batch job submission failed: Invalid job array specification")
+        sent.append(len(arguments))
+
+    def until_sent(_step: JobsProgress) -> None:
+        if sum(sent) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "submit", submit)
+    monkeypatch.setattr(queue, "max_in_array", lambda: in_array)
+    monkeypatch.setattr(queue, "states", lambda names: {})
+    with pytest.raises(KeyboardInterrupt):
+        watching(until_sent).until_done()
+    assert sent == ([2, 1] if in_array else [1, 1, 1])  # three are halved to one
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("sbatch: Job violates accounting/QOS policy (job submit limit)", watch.TooManyJobs),
+        ("sbatch: invalid partition specified: nope", watch.NotTaken),
+    ],
+)
+def test_a_refusal_of_a_single_job_is_told(
+    watching: Any, monkeypatch: pytest.MonkeyPatch, words: str, kind: type[Exception]
+) -> None:
+    tries: list[int] = []
+
+    def submit(_folder: Path, _name: str, _function: Any, arguments: Sequence[Any], _how: Any) -> None:
+        tries.append(len(arguments))
+        raise queue.JobRefused(words)
+
+    monkeypatch.setattr(queue, "submit", submit)
+    monkeypatch.setattr(queue, "max_in_array", lambda: None)
+    monkeypatch.setattr(queue, "states", lambda names: {})
+    with pytest.raises(watch.NotTaken) as fault:
+        watching(lambda step: None).until_done()
+    assert type(fault.value) is kind
+    assert tries == ([3, 1] if kind is watch.TooManyJobs else [3])
+
+
+@pytest.mark.parametrize(("state", "jobs"), [("FAILED", 3), ("CANCELLED", 1)])
+def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
+    watching: Any, monkeypatch: pytest.MonkeyPatch, state: str, jobs: int
+) -> None:
+    names: list[str] = []
+
+    def submit(_folder: Path, name: str, _function: Any, _arguments: Any, _how: Any) -> None:
+        names.append(name)
+
+    def states(_asked: Sequence[str]) -> queue.JobStates:
+        return {
+            Ticket(name, index): JobState(f"1_{index}", state, "0:9", "a", "") for name in names for index in range(3)
+        }
+
+    monkeypatch.setattr(queue, "submit", submit)
+    monkeypatch.setattr(queue, "max_in_array", lambda: None)
+    monkeypatch.setattr(queue, "states", states)
+    waiting = watching(lambda step: None)
+    for index in range(3):
+        queue.log(waiting._path / watch.LOGS, f"1_{index}").write_text("")
+    waiting.until_done()
+    assert len(names) == jobs
+    assert {standing.state for standing in waiting.standings} == {"given up"}
+    assert {len(standing.lost) for standing in waiting.standings} == {jobs}
 
 
 def test_all_jobs_that_were_sent_to_an_unlike_node_at_once_are_lost_by_no_fault_of_theirs(
