@@ -137,7 +137,7 @@ def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path
     run = made_up.stored(tmp_path)
     done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *options])
     assert done.exit_code == 0, done.output
-    assert "<caption>Predicted, not measured</caption>" in (tmp_path / "page" / "index.html").read_text()
+    assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
 
 
