@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from rnnbench import load, summarize
+from rnnbench.analysis.drift import of_run
 from rnnbench.analysis.history import History
 from rnnbench.analysis.noise import noise
 from rnnbench.analysis.together import together
-from rnnbench.report.page import benchmarks, profiled, run_folder, several_runs
+from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
 from rnnbench.report.page.files import write
 from rnnbench.report.page.history import section as history_section
 from rnnbench.report.page.page import PAGE
@@ -20,12 +21,14 @@ from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.pytest_benchmark import read
 from rnnbench.store.records import Case
-from tests import stored
+from tests import checks, stored
 from tests import workload as small
 from tests.analysis.profiles import profile
+from tests.report.verdicts.samples import every_verdict
 from tests.saved_files import side
 from tests.validation.history_simulated import simulated, stored_run
 
+SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
 QUICK = Path(__file__).parents[2] / "results" / "quick-20261125T021740Z-99e6"
 
 
@@ -36,6 +39,8 @@ def write_all(folder: Path) -> dict[str, Path]:
         "run": files_of(QUICK),
         "wide": files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484"),
         "profile": _profiled(folder),
+        "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
+        "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
         "history": several_runs.render("quick: history", [history_section(_history())]),
         "benchmarks": benchmarks.render(read(saved), "test_b"),
@@ -55,7 +60,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
     frame = load(run)
     profiles = read_profiles(run) if profiles is None else profiles
     found = profiled.sections(frame, profiles, run) if profiles else []
-    return run_folder.render(summarize(frame), noise(frame), read_info(run), profiled=found)
+    return run_folder.render(summarize(frame), noise(frame), read_info(run), profiled=found, replicates=of_run(frame))
 
 
 def _profiled(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,18 @@ from tests.report.every_page import write_all
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
 
 MAX_SHEETS, PRINTED_ROWS = 10, 25  # of paper for the report of quick; of a long table
-NAMES = ("run", "wide", "profile", "profile/cells/01", "profile/cells/02", "together", "history", "benchmarks")
+NAMES = (
+    "run",
+    "wide",
+    "profile",
+    "profile/cells/01",
+    "profile/cells/02",
+    "check",
+    "interrupted",
+    "together",
+    "history",
+    "benchmarks",
+)
 CUT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
   const paper = svg.getBoundingClientRect();
   const parts = [...svg.querySelectorAll("use, path")].filter((part) => !part.closest("defs, [clip-path]"));

@@ -171,7 +171,8 @@ def test_significance_counts_both_sides_and_names_the_few_that_are_open(quick: p
     with_ratios(quick, 1.1, 1.2, 1.3)
     own = quick.index[(quick["implementation"] != "torch.nn") & (quick["parity"] == "agrees")]
     total = len(own)
-    counted = f"Counted are {total} of 166 measured cases; the others are 50 references and 2 not checked to do the same work."
+    others = "the others are 50 references and 2 not checked to do the same work"
+    counted = f"Counted are {total} of 166 measured cases; {others}."
     assert significance(quick) == (
         f"{counted} {total} are slower than torch.nn, none faster: no 95% interval contains 1."
     )
