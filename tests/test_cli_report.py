@@ -1,7 +1,7 @@
 """`rnnbench report` end to end, on runs made by hand."""
 
 import os
-import shutil
+import re
 import signal
 import stat
 import subprocess
@@ -17,8 +17,9 @@ from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement, Workload
-from tests import stored
+from tests import checks, stored
 from tests.analysis.scaling import made_up
+from tests.report.verdicts import samples
 
 WORKLOAD = Workload("lstm", "training", "many_to_many", 1, 16, 64, 64, 10, 1, "float32", "cpu", 1)
 CASES = {Case("torch.nn.LSTM", "torch.nn", WORKLOAD): 1e-3, Case("lstm", "loop", WORKLOAD): 3e-3}
@@ -42,29 +43,48 @@ def rnnbench(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
     )
 
 
-def check_of(run: Path) -> Path:
-    """A check's folder beside a run; both of its sides are that run."""
-    for side in ("base", "head"):
-        shutil.copytree(run, run.with_name("test-check") / side)
-    (run.with_name("test-check") / "verdicts.json").write_text("{}")
-    return run.with_name("test-check")
+@pytest.fixture
+def check(tmp_path: Path) -> Path:
+    (case,) = (case for case in CASES if case.cell == "lstm")
+    slower = samples.finding("regressed", 1.051, case=case)
+    return checks.write(tmp_path / "results", samples.comparison(slower), {case: 1.051})
 
 
-def test_a_check_among_runs_is_left_out_and_told(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
+    check: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    paths = sorted((check_of(run), run))
-    done = CliRunner().invoke(cli, ["report", *(str(path.relative_to(tmp_path)) for path in paths)])
+    done = CliRunner().invoke(cli, ["report", *(str(path.relative_to(tmp_path)) for path in (check, run))])
     assert done.exit_code == 0, done.output
-    assert done.stdout == f"reports/{run.name}/index.html\n"
-    assert done.stderr.startswith("rnnbench: left out: results/test-check is a check: its verdicts are in verdicts.md")
+    assert done.stdout.splitlines() == [f"reports/{path.name}/index.html" for path in (check, run)]
+    page = (tmp_path / "reports" / check.name / "index.html").read_text()
+    assert "1 of 1 case regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%)." in page
+    before = sorted((tmp_path / "reports").iterdir())
+    assert CliRunner().invoke(cli, ["report", str(check)]).exit_code == 0  # replaces its own report
+    assert sorted((tmp_path / "reports").iterdir()) == before
+    done = CliRunner().invoke(cli, ["report", str(check / "head")])
+    assert done.stdout == f"reports/{check.name}-head/index.html\n"
 
 
-def test_a_check_alone_is_refused_and_its_sides_are_named(run: Path, tmp_path: Path) -> None:
-    check = check_of(run)
-    with pytest.raises(UserError, match=f"^{check} is a check: .* its runs are base and head$"):
-        CliRunner().invoke(cli, ["report", str(check)], catch_exceptions=False)
-    done = CliRunner().invoke(cli, ["report", str(check / "head"), "--out", str(tmp_path / "page")])
-    assert done.exit_code == 0, done.output
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--serve",), "--serve shows a run while it is measured; .* is a check; leave --serve out"),
+        (("--predict", "batch_size=64"), "--predict is for runs and files; .* is a check"),
+        (("--reference", "test_a"), "--reference is for runs and files; .* is a check"),
+    ],
+)
+def test_what_only_a_run_can_show_is_refused_for_a_check(check: Path, option: tuple[str, ...], words: str) -> None:
+    done = CliRunner().invoke(cli, ["report", str(check), *option])
+    assert done.exit_code != 0
+    assert re.search(words, str(done.exception) + done.output)
+
+
+def test_a_check_whose_verdicts_were_edited_is_the_users_error(check: Path, tmp_path: Path) -> None:
+    (check / "verdicts.json").write_text("{}")
+    with pytest.raises(UserError, match=r"verdicts\.json: can't be read: KeyError: 'schema_version'"):
+        CliRunner().invoke(cli, ["report", str(check), "--out", str(tmp_path / "page")], catch_exceptions=False)
+    assert not (tmp_path / "page").exists()
 
 
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
@@ -137,7 +157,7 @@ def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path
     run = made_up.stored(tmp_path)
     done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), *options])
     assert done.exit_code == 0, done.output
-    assert "<caption>Predicted, not measured</caption>" in (tmp_path / "page" / "index.html").read_text()
+    assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
     assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
 
 

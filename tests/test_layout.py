@@ -35,7 +35,7 @@ ALLOWED = {
     "report/words": set(),
     "report/tables": {"words"},
     "report/figures": {"words"},
-    "report/page": {"figures", "tables", "words"},
+    "report/page": {"figures", "tables", "verdicts", "words"},
     "report/screen": {"tables", "words"},
     "report/notebook": {"figures", "tables", "verdicts", "words"},
     "report/export": {"tables", "words"},

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rnnbench.report.page.place import ReportFolder
 
 
-@click.command(short_help="Write a report of each RUN: a page, figures, tables.")
+@click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=File())
 @benchmark_reference_option
 @click.option("--out", type=File(), help="Folder of the report.  [default: reports/<run>]")
@@ -51,13 +51,15 @@ def report(
 ) -> None:
     """Write a report of each RUN (a folder below results/): one self-contained page, figures and tables.
 
-    RUN may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
+    RUN may also be the folder of a check: its page has the change of every case, and the pairs that it comes from. Or a
+    file that pytest-benchmark wrote, or a folder of such files, each of one process.
 
     \b
     Examples:
       rnnbench report results/quick-20260101T120000Z-ab12 --open
       rnnbench report results/quick-20260101T120000Z-ab12 --serve     # while it is measured
       rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
+      rnnbench report results/ci-check-20260101T120000Z-ab12
       rnnbench report saved.json --reference test_lstm
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
@@ -72,7 +74,6 @@ def report(
         return
     if not runs:
         raise click.UsageError("Missing argument 'RUN...'.")
-    runs = _without_checks(runs)
     if len(runs) > 1 and (out is not None or serve):
         option = "--serve" if out is None else "--out"
         raise UserError(f"{option} names one report; leave it out, give one RUN, or put all in one with --together")
@@ -87,19 +88,6 @@ def report(
         output.say_path(page)
         if opens:
             _show(page.resolve().as_uri())
-
-
-def _without_checks(runs: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The runs without folders of checks, each named in a message: a pattern like `results/quick-*` matches them."""
-    from rnnbench.store.folder import is_check
-
-    checks = [path for path in runs if is_check(path)]
-    notes = [f"{path} is a check: its verdicts are in verdicts.md, its runs are base and head" for path in checks]
-    if len(checks) == len(runs):
-        raise UserError("\n".join(notes))
-    for line in notes:
-        output.tell(f"left out: {line}")
-    return tuple(path for path in runs if path not in checks)
 
 
 def _several(
@@ -119,9 +107,17 @@ def _place(run: Path, out: Path | None) -> "ReportFolder":
 
 
 def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[str, bytes]:
-    """The files of the report of a run, or of files of pytest-benchmark."""
+    """The files of the report of a run, of a check, or of files of pytest-benchmark."""
     from rnnbench.store import pytest_benchmark
+    from rnnbench.store.folder import is_check
 
+    if is_check(path):
+        from rnnbench.report.page import check_page
+
+        if sizes or reference is not None:
+            option = "--predict" if sizes else "--reference"
+            raise click.UsageError(f"{option} is for runs and files; {path} is a check")
+        return check_page.render(path)
     if pytest_benchmark.is_saved(path):
         from rnnbench.report.page import benchmarks
 
@@ -135,6 +131,7 @@ def _files(path: Path, reference: str | None, sizes: tuple[str, ...]) -> dict[st
 
 def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     """The files of a run's report."""
+    from rnnbench.analysis.runs.drift import of_run
     from rnnbench.analysis.runs.noise import noise
     from rnnbench.analysis.runs.run_times import read
     from rnnbench.analysis.runs.summary import summarize
@@ -146,14 +143,16 @@ def files_of_run(run: Path, asked: tuple[str, ...] = ()) -> dict[str, bytes]:
     sizes = parse_only(asked, "--predict")
     info, times, profiles = read_info(run), read(run), read_profiles(run)
     why = profiled.sections(times, profiles, run) if profiles else []
-    return render(summarize(times), noise(times), info, sizes, why)
+    return render(summarize(times), noise(times), info, sizes, why, of_run(times))
 
 
 def _serve(run: Path, sizes: tuple[str, ...], out: Path | None, port: int, *, opens: bool) -> None:
     from rnnbench.report.page.run_folder import put
     from rnnbench.report.page.serve import Server, follow
-    from rnnbench.store.folder import read_info
+    from rnnbench.store.folder import is_check, read_info
 
+    if is_check(run):
+        raise UserError(f"--serve shows a run while it is measured; {run} is a check; leave --serve out")
     read_info(run)  # if this is not a run, it fails before a port is taken
     place = _place(run, out)
 

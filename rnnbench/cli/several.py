@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UserError
+from rnnbench.text import listed
 
 if TYPE_CHECKING:
     from rnnbench.report.page.place import ReportFolder
@@ -27,7 +28,7 @@ def together_report(runs: Sequence[Path], out: Path | None) -> tuple[dict[str, b
     read = [stored.read(path) for path in runs]
     margin = suites.check_settings(runs[0], read[0].info.resolved).margin
     names = [run.name for run in read]
-    title = f"{names[0]} beside {' and '.join(names[1:])}"
+    title = f"{names[0]} beside {listed(names[1:])}"
     folder = place(of_runs(names, [(path, run.info) for path, run in zip(runs, read, strict=True)]), out)
     return several_runs.render(title, [section(together(read, margin))]), folder
 
@@ -57,13 +58,11 @@ def _of_suite(paths: Sequence[Path], suite: str | None) -> tuple[str, list[Path]
     counts = Counter(suites.values())
     several = [name for name, count in counts.items() if count > 1]
     if suite is None and len(several) != 1:
-        where = " and ".join(map(str, paths))
-        raise UserError(
-            f"--history {where}: {_listed(counts)}; {'name one with --suite' if several else 'at least two are needed'}"
-        )
+        where, remedy = " and ".join(map(str, paths)), "name one with --suite" if several else "at least two are needed"
+        raise UserError(f"--history {where}: {_counted(counts)}; {remedy}")
     chosen = suite or several[0]
     if counts[chosen] < 2:
-        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_listed(counts)}")
+        raise UserError(f"--suite {chosen}: a history needs at least two runs; there are {_counted(counts)}")
     return chosen, [run for run, name in suites.items() if name == chosen]
 
 
@@ -79,7 +78,7 @@ def _runs(path: Path) -> list[Path]:
     return runs
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _counted(counts: Mapping[str, int]) -> str:
     """`3 runs of quick and 1 run of ladder`."""
     parts = [f"{count} {'run' if count == 1 else 'runs'} of {name}" for name, count in sorted(counts.items())]
     return " and ".join(parts)

@@ -42,6 +42,7 @@ def run_times(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
         {
             **{name: windows[name].to_numpy(dtype=np.int64) for name in ("replicate", "order", "turns", "calls")},
             **{name: _seconds(windows, name) for name in ("seconds", "host_seconds", "submit_seconds")},
+            "started": windows["started"].to_numpy(dtype=float) if "started" in windows else np.zeros(len(windows)),
             "worker": pa.array(windows["worker"].astype(str), pa.string()),
             "quantiles": lists,
         }

@@ -16,10 +16,10 @@ from rnnbench.analysis.estimate import LOW_QUANTILE, pooled_points
 from rnnbench.store.frames.window_tables import WindowPart, empty_table
 
 VISIT_COLUMNS = (
-    "number", "replicate", "worker", "turns", "windows", "calls", "seconds", "host_seconds", "submit_seconds",
-    "low_seconds", "self_log_ratio", "steps",
+    "number", "replicate", "worker", "turns", "started", "windows", "calls", "seconds", "host_seconds",
+    "submit_seconds", "low_seconds", "self_log_ratio", "steps",
 )  # fmt: skip
-NEEDED = ("calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
+NEEDED = ("started", "calls", "seconds", "host_seconds", "submit_seconds", "quantiles")  # columns of windows
 
 
 def reduce_windows(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarray) -> pd.DataFrame:
@@ -29,6 +29,7 @@ def reduce_windows(read: Callable[[], Iterable[WindowPart]], is_stream: np.ndarr
     Columns:
 
     - `number` (the row of the case), `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
+    - `started`, when the first of the windows began, in seconds since the run did;
     - `windows`, and the sums of their `calls`, `seconds`, `host_seconds` and `submit_seconds`;
     - `low_seconds`: the pooled 10% quantile of the seconds of all calls;
     - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two arms
@@ -68,6 +69,7 @@ def reduced(number: np.ndarray, windows: pa.Table, is_stream: np.ndarray) -> pd.
             "replicate": replicate[firsts],
             "worker": worker[firsts],
             "turns": windows["turns"].to_numpy()[firsts],
+            "started": _least(group, windows["started"].to_numpy(), len(firsts)),
             "windows": np.bincount(group, minlength=len(firsts)),
             "calls": np.bincount(group, calls, minlength=len(firsts)).astype(np.int64),
             **{name: np.bincount(group, values, minlength=len(firsts)) for name, values in sums.items()},
@@ -130,6 +132,13 @@ def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         number = number * (len(values) + 1) + codes
     _, firsts, group = np.unique(number, return_index=True, return_inverse=True)
     return group, firsts
+
+
+def _least(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """The least value of each group."""
+    least = np.full(size, np.inf)
+    np.minimum.at(least, group, values)
+    return least
 
 
 def _steps(group: np.ndarray, firsts: np.ndarray, sizes: np.ndarray, points: np.ndarray, is_stream: np.ndarray) -> Any:

@@ -15,6 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Bbox
 
 LOOK: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
@@ -34,6 +35,7 @@ LOOK: Any = {
 }
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 DOTS_PER_INCH = 160
+EDGE = 0.03  # inches around what is drawn beyond the figure
 MAX_NAME_LENGTH = 40  # letters of a name beside a figure
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
@@ -68,7 +70,7 @@ def svg(figure: Figure, name: str) -> str:
     """
     out = io.StringIO()
     with look(name):
-        figure.savefig(out, format="svg", metadata=NO_METADATA)
+        figure.savefig(out, format="svg", metadata=NO_METADATA, bbox_inches=_paper(figure))
     marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', out.getvalue())
     return ANCHORS.sub(rf"\g<0>{name}-", marked)
 
@@ -77,8 +79,16 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG."""
     out = io.BytesIO()
     with look():
-        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, bbox_inches=_paper(figure))
     return out.getvalue()
+
+
+def _paper(figure: Figure) -> Bbox | None:
+    """What to save: the figure, and around it what does not fit; None if all fits. A label is never cut."""
+    drawn, size = figure.get_tightbbox(), figure.bbox_inches
+    whole = Bbox.union([size, drawn.padded(EDGE)])
+    is_inside = drawn.x0 >= size.x0 and drawn.y0 >= size.y0 and drawn.x1 <= size.x1 and drawn.y1 <= size.y1
+    return None if is_inside else whole
 
 
 def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ from rnnbench.report.words.series import COLORS, MARKERS, series_name
 from rnnbench.report.words.units import ratio_tick
 
 MARGIN = 1.1  # room at the ends of the axis
+SHORT_NAME, MAX_NAME = 30, 60  # letters of a run's name: three fit in a row of the legend; at most drawn
 STEP = 0.62  # share of a row's height that its runs fill
 
 
@@ -38,7 +39,8 @@ def render(found: Together, runs: list[str]) -> Figure | None:
         grid[0, 0].set_yticks(range(len(rows)), list(map(short, rows)))
         grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)
         handles = [_handle(index, run) for index, run in enumerate(runs)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(runs)), fontsize=8)
+        columns = 3 if max(map(len, runs)) <= SHORT_NAME else 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(runs)), fontsize=8)
     return figure
 
 
@@ -76,4 +78,4 @@ def _panel(axes: Axes, frame: pd.DataFrame, rows: list[str], runs: int) -> None:
 
 def _handle(index: int, run: str) -> Line2D:
     color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
-    return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=short(run))
+    return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.4, label=short(run, MAX_NAME))

@@ -32,7 +32,11 @@ def section(history: History) -> Section:
     caption = CAPTION.format(panels=figure_history.MAX_PANELS)
     figure = figure_history.render(history, case_names)
     pictures = () if figure is None else (picture("history", "Ratios over the runs", caption, figure),)
-    tables = (table_history.changes(history, case_names), table_history.lines(history, case_names))
+    tables = (
+        table_history.changes(history, case_names),
+        table_history.lines(history, case_names),
+        table_history.runs(history),
+    )
     return of_runs(
         "history",
         "How it changed over the runs",

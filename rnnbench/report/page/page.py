@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.report.figures.all_figures import Picture
+from rnnbench.report.page import compact
 from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline
 from rnnbench.report.page.section import Section
@@ -20,6 +21,7 @@ from rnnbench.report.words.axes import one_line
 from rnnbench.text import encoded
 
 PAGE = "index.html"  # its file
+SCRIPTS = ("start", "tables", "filters", "page")  # parts of the one script, in their order
 TITLE = "{}: rnnbench report</title>"  # the end of every page's title, by which folders of reports are recognized
 
 
@@ -52,15 +54,22 @@ def files(page: Page) -> dict[str, bytes]:
 def html(page: Page) -> str:
     """The page; its links to figures and tables are relative."""
     script = _script()
+    cases = {name: [compact.ranges(rows) for rows in about] for name, about in page.rows_of.items()}
     return (
         _pages()
         .get_template("page.html")
         .render(
             page=page,
             inline={
-                name: inline(picture.svg, f"{picture.title}. {picture.caption}", page.titles)
+                name: inline(picture.svg, name, f"{picture.title}. {picture.caption}", page.titles)
                 for name, picture in page.pictures.items()
             },
+            cases=cases,
+            paper_rows=compact.PAPER_ROWS,
+            choices=compact.short_choices(page.choices),
+            static_rows=compact.static_rows,
+            later_rows=compact.later_rows,
+            value_behind=compact.value_behind,
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
@@ -77,9 +86,11 @@ def _pages() -> Environment:
         lstrip_blocks=True,
     )
     pages.filters["one_line"] = one_line
+    pages.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     return pages
 
 
 def _script() -> str:
     """The page's script, byte for byte as on the page, which allows it to run by its hash."""
-    return resources.files("rnnbench.report.page").joinpath("templates/page.js").read_text(encoding="utf-8")
+    templates = resources.files("rnnbench.report.page").joinpath("templates")
+    return "".join(templates.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)

@@ -50,12 +50,21 @@ class ReportFolder:
 
 
 def of_one(path: Path) -> ReportSubject:
-    """The subject of a path: a run, or files of pytest-benchmark; raises UserError if it is neither."""
+    """The subject of a path: a run, a check, or files of pytest-benchmark; raises UserError if it is none of them."""
+    if is_check(path):
+        return _of_check(path)
     if not is_saved(path):
         return of_run(path, read_info(path))
     resolved = path.resolve()
     name = resolved.stem if resolved.is_file() else resolved.name
     return ReportSubject(name, resolved.parent.name, _hash("saved", str(resolved)), TITLE.format(resolved.name))
+
+
+def _of_check(path: Path) -> ReportSubject:
+    """The subject of a check, by its two runs."""
+    resolved = path.resolve()
+    runs = [_of_run(resolved / side, read_info(path / side)) for side in ("base", "head")]
+    return ReportSubject(resolved.name, resolved.parent.name, _hash("check", *runs), TITLE.format(resolved.name))
 
 
 def of_run(path: Path, info: RunInfo) -> ReportSubject:

@@ -67,18 +67,19 @@ def _section(
     name: str, gap: Gap, workload: str, profiles: Mapping[str, Profile], names: Mapping[str, str], folder: Path | None
 ) -> ProfiledCell:
     first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
+    setting = ", ".join(filter(None, [gap.axes["phase"], workload]))  # tells the figures of one page apart
     by_name = {names[case]: profile for case, profile in profiles.items()}
     pictures = [
         picture(
             f"{name}-waterfall",
-            f"From {first} to {reference}",
+            f"From {first} to {reference}, {setting}",
             " ".join([WATERFALL, *_unseen(profiles)]),
             figure_waterfall.render(gap, first, reference),
         )
     ]
     parts = figure_breakdown.render(by_name)
     if parts is not None:
-        pictures.append(picture(f"{name}-breakdown", "Where a call's time goes", BREAKDOWN, parts))
+        pictures.append(picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts))
     tables: list[Table | None] = []
     if profiles:
         tables += [table_breakdown.render(profiles, names), table_breakdown.counts(profiles, names)]
@@ -86,16 +87,19 @@ def _section(
         tables.append(table_operators.render(base, first))
         line = figure_memory.render(base)
         if line is not None:
-            pictures.append(picture(f"{name}-memory", f"Memory of one call of {first}", MEMORY, line))
-    title = ", ".join(filter(None, [f"{gap.axes['cell']} in {gap.axes['phase']}", workload]))
+            pictures.append(picture(f"{name}-memory", f"Memory of one call: {first}, {setting}", MEMORY, line))
     return ProfiledCell(
         name,
         str(gap.axes["cell"]),
-        one_line(title),
+        one_line(f"{gap.axes['cell']} in {setting}"),
         why.far(gap, first, reference),
         why.words(gap, first, reference, base),
         tuple(pictures),
-        tuple(replace(table, name=f"{name}-{table.name}") for table in tables if table is not None),
+        tuple(
+            replace(table, name=f"{name}-{table.name}", title=f"{table.title}: {setting}")
+            for table in tables
+            if table is not None
+        ),
         _flames(profiles, names, folder),
         {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files},
     )

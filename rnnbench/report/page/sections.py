@@ -34,6 +34,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
 FITTED = ("predicted", "scaling", "crossings")
+REPLICATES = "replicates"  # a figure
 MAX_SHOWN = 6  # workloads whose waterfall stands on the first page
 
 
@@ -138,6 +139,7 @@ def measured(content: Content) -> Section:
         Commands((one_line(info.command), one_line(f"rnnbench report {run}"))),
         *map(Paragraph, paragraphs),
         *([Warnings("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []),
+        *_figures(content, REPLICATES),
         *_tables(content, "environment"),
     ]
     return Section("measured", "How was it measured?", "How it was measured", parts)

@@ -12,9 +12,9 @@ from rnnbench.report.tables import table_together
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import IN_THE_MEAN, change_interval, slower
-from rnnbench.report.words.run_names import short
+from rnnbench.report.words.run_names import named
 from rnnbench.report.words.units import round_percent
-from rnnbench.text import plural
+from rnnbench.text import listed, plural
 
 CAPTION = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
@@ -25,18 +25,24 @@ MAX_NOTED = 8  # keys of the environment that are named in the notes; the table 
 
 def section(found: Together) -> Section:
     """Words, figure and tables of runs side by side."""
-    case_names, runs = names(row.case for row in found.rows), short(found.runs)
+    case_names, runs = names(row.case for row in found.rows), named(found.runs)
     figure = figure_together.render(found, runs)
-    pictures = () if figure is None else (picture("together", "The runs side by side", CAPTION, figure),)
+    title = "How far from the reference in each run"
+    pictures = () if figure is None else (picture("together", title, CAPTION, figure),)
     tables = (table_together.cases(found, case_names, runs), table_together.environments(found, runs))
     words = tuple(_words(found, case_names, runs))
     return of_runs("together", "The runs side by side", words, tuple(_notes(found, runs)), pictures, tables)
 
 
 def _words(together: Together, case_names: Names, runs: list[str]) -> Iterator[str]:
+    apart: dict[tuple[str, ...], list[str]] = {}  # why runs can't be compared -> which
+    for run, differences in zip(runs[1:], together.machines, strict=True):
+        if differences:
+            apart.setdefault(differences, []).append(run)
+    for differences, others in apart.items():
+        yield one_line(f"{listed(others)} can't be compared with {runs[0]}: {'; '.join(differences)}.")
     for index, run in enumerate(runs[1:]):
         if together.machines[index]:
-            yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(together.machines[index])}.")
             continue
         judged = [(row, change) for row in together.rows if (change := row.changes[index]) is not None]
         if not judged:

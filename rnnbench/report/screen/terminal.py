@@ -18,10 +18,9 @@ from rnnbench.report.tables.table_ratios import case_interval
 from rnnbench.report.words import headline
 from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, say_all, several, word
 from rnnbench.report.words.metrics import brief, known, with_metrics
-from rnnbench.report.words.precision import missed, waits
+from rnnbench.report.words.precision import missed, suspect, waits
 from rnnbench.report.words.reference import words
 from rnnbench.report.words.series import by_workload
-from rnnbench.report.words.suspicion import suspect
 from rnnbench.report.words.units import duration, quantity, ratio
 from rnnbench.store.metrics import Metric
 from rnnbench.store.records import REFERENCES

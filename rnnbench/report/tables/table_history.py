@@ -7,10 +7,11 @@ import pandas as pd
 from rnnbench.analysis.history import MIN_CHANGE, CaseHistory, History, LevelChange
 from rnnbench.analysis.verdict import Q
 from rnnbench.report.tables.table import Column, Table, of, table
+from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.case_names import Names
 from rnnbench.report.words.changes import change, change_interval, slower
 from rnnbench.report.words.run_names import commit, when
-from rnnbench.report.words.units import digits, ratio, round_percent
+from rnnbench.report.words.units import MISSING, count, digits, ratio, round_percent
 
 NOTE = (
     "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
@@ -84,6 +85,34 @@ def lines(history: History, names: Names) -> Table:
     ]
     frame = pd.DataFrame(rows, columns=columns)
     return table("history", "Every case over the runs", "", shown, frame, machine=_points(history))
+
+
+def runs(history: History) -> Table:
+    """One row for each run, in order: its folder, time, commit and environment."""
+    era_of = {run: number for number, era in enumerate(history.eras, 1) for run in era.runs}
+    rows = [
+        {
+            "run": name,
+            "started": when(info),
+            "commit": commit(info),
+            "environment": era_of.get(index),
+            "cases": sum(point.run == index for line in history.lines for point in line.points),
+        }
+        for index, (name, info) in enumerate(history.runs)
+    ]
+    shown = [
+        Column("run", of("run", one_line)),
+        Column("started", of("started")),
+        Column("commit", of("commit", lambda text: text or MISSING)),
+        *([Column("environment", of("environment", _era), numeric=True)] if len(history.eras) > 1 else []),
+        Column("cases", of("cases", count), numeric=True),
+    ]
+    frame = pd.DataFrame(rows, columns=["run", "started", "commit", "environment", "cases"])
+    return table("history_runs", "The runs, the oldest first", "", shown, frame, machine=frame)
+
+
+def _era(number: float) -> str:
+    return MISSING if pd.isna(number) else f"{number:.0f}"
 
 
 def _points(history: History) -> pd.DataFrame:

@@ -7,10 +7,9 @@ import pandas as pd
 
 from rnnbench.report.tables.table import Column, Of, Table, of, table
 from rnnbench.report.words.axes import SETTINGS, SIZES, constants, one_line, several, word
-from rnnbench.report.words.precision import missed, undecided, waits
+from rnnbench.report.words.precision import missed, suspect, undecided, waits
 from rnnbench.report.words.reference import ALONE, words
 from rnnbench.report.words.series import by_workload
-from rnnbench.report.words.suspicion import suspect
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval
 from rnnbench.store import metrics
 from rnnbench.store.run_info import RunInfo

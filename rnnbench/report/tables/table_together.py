@@ -31,9 +31,10 @@ def cases(found: Together, names: Names, runs: list[str]) -> Table:
     columns += [_ratio(index, name) for index, name in enumerate(runs)]
     for index, name in enumerate(runs[1:]):
         columns += _change(index, name if len(runs) > 2 else "", found)
+    later = runs[1] if len(runs) == 2 else "each later run"
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
-        f"{' and '.join(runs[1:])} against {runs[0]}, in the mean of the calls where that decides. "
+        f"{later} against {runs[0]}, in the mean of the calls where that decides. "
         f"Slower, faster: by more than {round_percent(found.margin)}, "
         f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
         "lie within that margin."
@@ -54,7 +55,8 @@ def environments(found: Together, runs: list[str]) -> Table:
         {"what": list(found.unlike)}
         | {name: [str(values[index]) for values in found.unlike.values()] for index, (name, _) in enumerate(found.runs)}
     )
-    return table("together_environment", "What is not the same in the runs", "", columns, frame, machine=machine)
+    note = "" if found.unlike else "Nothing that is recorded of the environments differs."
+    return table("together_environment", "What is not the same in the runs", note, columns, frame, machine=machine)
 
 
 def environment_value(value: Any) -> str:

@@ -8,7 +8,9 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Verdict
+from rnnbench.report.verdicts import answer
 from rnnbench.report.verdicts.rows import VerdictRow, all_rows
+from rnnbench.report.words.case_names import names
 
 SCHEMA_VERSION = 1
 MAX_LISTED = 20  # operators, and functions, of one case
@@ -16,7 +18,9 @@ DECIDED_BY = {"low": "ratio", "mean": "mean_ratio"}  # the key of the ratio that
 
 
 def render(comparison: Comparison) -> str:
-    """Everything that is known, as one object."""
+    """Everything that is known, as one object, with the sentences that the terminal shows."""
+    case_names = names(finding.case for finding in comparison.findings)
+    first, rest = answer.sentences(comparison, case_names)
     content = {
         "schema_version": SCHEMA_VERSION,
         "suite": comparison.suite,
@@ -24,6 +28,9 @@ def render(comparison: Comparison) -> str:
         "head": comparison.head,
         "way": comparison.way,
         "seconds": _number(comparison.seconds),
+        "answer": first,
+        "details": rest,
+        "method": answer.method(comparison, case_names),
         "notes": list(comparison.notes),
         "counts": {
             **{verdict: comparison.count(verdict) for verdict in get_args(Verdict)},
@@ -51,6 +58,7 @@ def _finding(row: VerdictRow) -> dict[str, Any]:
         **_ratio("ratio", finding.low),
         **_ratio("mean_ratio", finding.mean),
         "decided_by": _decided_by(finding),
+        "described_by": "mean_ratio" if finding.is_by_mean else "ratio",
         "replicates": finding.replicates,
         "changes": [
             {"metric": change.metric.name, "base": change.base, "head": change.head} for change in finding.changes

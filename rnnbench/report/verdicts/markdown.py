@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.tables.formats.as_markdown import escape
-from rnnbench.report.verdicts import answer
+from rnnbench.report.verdicts import answer, forest
 from rnnbench.report.verdicts.rows import VerdictRow, has_margins, rows
 from rnnbench.report.verdicts.trend import EarlierCheck
 from rnnbench.report.words.case_names import Names, names
+from rnnbench.report.words.changes import GLYPHS
 from rnnbench.text import encoded, plural
 
-HEADS = ("case", "verdict", "change", "95% interval", "mean", "why")
-RULES = (":---", ":---", "---:", "---:", "---:", ":---")
+HEADS = ("case", "verdict", forest.HEAD, "change", "95% interval", "mean", "why")
+RULES = (":---", ":---", ":---:", "---:", "---:", "---:", ":---")
 STRONG = ("regressed", "improved")
 MAX_COMMENT_BYTES = 60_000  # GitHub takes 65,536 characters
 
@@ -44,10 +45,12 @@ def render(comparison: Comparison, most_bytes: int = 1_000_000) -> str:
     case_names = names(finding.case for finding in comparison.findings)
     with_margin = has_margins(comparison)
     head = _head(comparison, case_names)
-    lines = [_line(row, with_margin=with_margin) for row in rows(comparison.findings, case_names)]
+    shown = rows(comparison.findings, case_names)
+    lines = [_line(row, with_margin=with_margin) for row in shown]
     table = [_row(_with_margin(HEADS, "margin") if with_margin else HEADS)]
     table += [_row(_with_margin(RULES, "---:") if with_margin else RULES)]
-    notes = ["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else []
+    legend = ["", forest.LEGEND] if any(row.bar for row in shown) else []
+    notes = [*legend, *(["", *(f"- {escape(note)}" for note in comparison.notes)] if comparison.notes else [])]
     fixed = [*head, *table, *notes]
     room = most_bytes - _size([*fixed, *_left_out(len(lines))])
     if room < 0:
@@ -89,9 +92,10 @@ def _left_out(number: int) -> list[str]:
 
 
 def _line(row: VerdictRow, *, with_margin: bool) -> str:
-    verdict = f"**{row.verdict}**" if row.verdict in STRONG else row.verdict
+    glyph = GLYPHS[row.finding.verdict]
+    verdict = f"{glyph} **{row.verdict}**" if row.verdict in STRONG else f"{glyph} {row.verdict}"
     change, interval, mean, why = map(escape, (row.change, row.interval, row.mean, row.why))
-    cells = (escape(row.case), verdict, change, interval, mean, why)
+    cells = (escape(row.case), verdict, f"`{row.bar}`" if row.bar else "", change, interval, mean, why)
     return _row(_with_margin(cells, row.margin) if with_margin else cells)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.report.verdicts import sentence
 from rnnbench.report.verdicts.answer import told
+from rnnbench.report.verdicts.forest import bar
 from rnnbench.report.words.case_names import Names, names
 from rnnbench.report.words.changes import change, change_interval
 from rnnbench.report.words.units import round_percent
@@ -24,6 +25,7 @@ class VerdictRow:
     margin: str
     why: str  # a sentence without a full stop; empty where the numbers say all
     brief: str  # the case in one clause
+    bar: str  # the change as a line of text; empty where no time was compared
 
 
 def rows(findings: Iterable[Finding], called: Names) -> list[VerdictRow]:
@@ -53,4 +55,5 @@ def _row(finding: Finding, case_names: Names) -> VerdictRow:
         round_percent(finding.margin) if finding.verdict else "",
         sentence.render(finding),
         told(finding),
+        bar(estimate, finding.margin) if finding.verdict else "",
     )

@@ -5,10 +5,18 @@ import math
 from rnnbench.analysis.changes import Change
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Judged
+from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.report.words.units import MAX_FACTOR, NOT_KNOWN, count, memory, percent, span
 
 IN_THE_MEAN = "in the mean of its calls"
+GLYPHS: dict[Verdict | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
+    "regressed": "▲",
+    "incomparable": "✕",
+    "inconclusive": "◇",
+    "improved": "▼",
+    "unchanged": "●",
+    None: "–",
+}
 FAR = f"over {MAX_FACTOR}×"
 NEARLY_ALL = -0.9999
 

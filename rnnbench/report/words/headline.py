@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.report.words.axes import COUNTED, SETTINGS, SIZES, flushed, one_line, say, say_all, several
+from rnnbench.report.words.counts import Compared, Tally, compared, tally
 from rnnbench.report.words.medians import CONTEXT, medians
-from rnnbench.report.words.reference import ALONE, FASTEST, is_reference, words
+from rnnbench.report.words.reference import ALONE, FASTEST, words
 from rnnbench.report.words.series import with_series
-from rnnbench.report.words.suspicion import is_suspect
 from rnnbench.report.words.units import digits, duration, percent, ratio, span
-from rnnbench.store.records import LOADS, OF_DATA, TORCH_OWN
+from rnnbench.store.records import LOADS, OF_DATA
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural
+from rnnbench.text import listed, plural
 
 MAX_NAMED = 4  # cases that a sentence names
 
@@ -29,45 +29,48 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
 
     Cells that were not checked to do torch.nn's work are named apart if there are others.
     """
-    measured = summary[summary["status"] == "measured"]
-    # The answer is not about torch's own cells and padded layers, which are rungs beside the hand-written cells.
-    is_hand_written = ~measured["implementation"].isin(TORCH_OWN) & ~is_reference(measured)
-    own, name = measured[is_hand_written], words(summary).name
-    compared = own.dropna(subset=["ratio"])
-    if measured.empty:
+    found, name = compared(summary), words(summary).name
+    if not found.measured:
         return ["No case was measured, so this run says nothing about time."]
-    if own.empty:
+    if found.own.empty:
         return [f"Only {name} was measured, so there is nothing to compare it with."]
     if not words(summary).has_ratios:
         return [ALONE]
-    if compared.empty:
+    if found.counted.empty:
         return [f"Without {name}, which was not measured beside these, how far they are from it can't be said."]
-    suspects = is_suspect(compared)
-    trusted = compared if suspects.all() else compared[~suspects]
-    same_work = trusted[trusted["parity"] == "agrees"]
-    counted = trusted if same_work.empty else same_work
-    known = [_range(counted, info), *_ends(counted), *_by_interval(counted)]
-    return [*_late_steps(measured), *known, *_unchecked(trusted, counted), *_suspect(compared[suspects]), *_alone(own)]
+    known = [_range(found.counted, info), *_ends(found.counted), *_by_interval(found.counted)]
+    late = _late_steps(summary[summary["status"] == "measured"])
+    return [*late, *known, *_unchecked(found), *_suspect(found.suspects), *_alone(found.own)]
 
 
 def significance(summary: pd.DataFrame) -> str:
-    """How many cases are slower and faster by their intervals, and which are neither; empty if none has an interval."""
-    frame = with_series(summary)
-    known = _with_interval(frame[~is_reference(frame)])
-    if known.empty:
+    """How the cases of the answer compare by their intervals, and which it leaves out; empty without intervals."""
+    found = compared(with_series(summary))
+    known = tally(found.counted)
+    if not known.cases:
         return ""
-    slower, faster = int((known["ratio_low"] > 1).sum()), int((known["ratio_high"] < 1).sum())
-    open_ = known[(known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)]
-    are = "is" if slower == 1 else "are"
-    counted = f"{_number(slower)} {are} slower than {words(summary).name}, {_number(faster)} faster"
-    sentence = f"Of {plural(len(known), 'case')} {counted}"
-    if open_.empty:
-        return f"{sentence}: no 95% interval contains 1."
+    others = [
+        *([plural(found.references, "reference")] if found.references else []),
+        *(f"{number:,} {reason}" for reason, number in found.left_out.items()),
+    ]
+    counted = f"Counted are {known.cases + known.without_interval:,} of {plural(found.measured, 'measured case')}"
+    population = f"{counted}; the others are {listed(others)}." if others else f"{counted}."
+    are = "is" if known.slower == 1 else "are"
+    verdicts = f"{_number(known.slower)} {are} slower than {words(summary).name}, {_number(known.faster)} faster"
+    verdicts = verdicts[0].upper() + verdicts[1:]
+    if known.undecided.empty:
+        return f"{population} {verdicts}: no 95% interval contains 1."
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
-    named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in open_.to_dict("records")]
-    listed = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
-    shows = "shows" if len(named) == 1 else "show"
-    return f"{sentence}; {len(named):,} {shows} no difference, since the 95% interval contains 1{listed}."
+    cases = known.undecided.to_dict("records")
+    named = [f"{case['series']} ({say_all(axes, (case[axis] for axis in axes))})" for case in cases]
+    which = f": {'; '.join(named)}" if len(named) <= MAX_NAMED else ""
+    undecided = f"{len(named):,} {'shows' if len(named) == 1 else 'show'} no difference"
+    return f"{population} {verdicts}; {undecided}, since the 95% interval contains 1{_below_one(known)}{which}."
+
+
+def _below_one(known: Tally) -> str:
+    """How many undecided ratios are below 1: a table that shows one does not contradict the count of faster cases."""
+    return f", {known.below_one:,} of these with a ratio below 1" if known.below_one else ""
 
 
 def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
@@ -87,12 +90,6 @@ def _late_steps(measured: pd.DataFrame) -> Iterable[str]:
         f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}; {most} had the largest share of "
         f"them, {percent(worst['late_share'])}."
     )
-
-
-def _with_interval(cases: pd.DataFrame) -> pd.DataFrame:
-    """The cases whose ratio has an interval; the fastest of a group, to which the ratios may be, has none."""
-    known = cases.dropna(subset=["ratio_low", "ratio_high"])
-    return known[known["ratio_low"].ne(1) | known["ratio_high"].ne(1)]
 
 
 def limit(summary: pd.DataFrame) -> str:
@@ -172,33 +169,33 @@ def _named(row: "pd.Series[Any]", context: list[str]) -> str:
     return f"{' '.join([row['series'], 'in', row['phase'], *settings])} (median {ratio(row['median'])})"
 
 
-def _by_interval(compared: pd.DataFrame) -> Iterable[str]:
+def _by_interval(counted: pd.DataFrame) -> Iterable[str]:
     """How many cases are faster by their intervals, how many show no difference, and how many have no interval."""
-    known = _with_interval(compared)
-    if known.empty:
+    known = tally(counted)
+    if not known.cases:
         return
-    faster = int((known["ratio_high"] < 1).sum())
-    undecided = int(((known["ratio_low"] <= 1) & (known["ratio_high"] >= 1)).sum())
+    faster, undecided = known.faster, len(known.undecided)
     parts = [
-        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than {words(compared).name}"
+        f"{plural(faster, 'case')} {'is' if faster == 1 else 'are'} faster than {words(counted).name}"
         if faster
         else "",
         f"{plural(undecided, 'case')} {'shows' if undecided == 1 else 'show'} no difference" if undecided else "",
     ]
     if faster or undecided:
-        yield f"Of {plural(len(known), 'comparison')}, {' and '.join(filter(None, parts))} (95% interval)."
-    if unknown := int(compared["ratio_low"].isna().sum()):
-        total = plural(len(known) + unknown, "comparison")
-        yield f"{unknown:,} of {total} {'has' if unknown == 1 else 'have'} no interval."
+        of_all = plural(known.cases, "comparison")
+        yield f"Of {of_all}, {' and '.join(filter(None, parts))} (95% interval){_below_one(known)}."
+    if known.without_interval:
+        total = plural(known.cases + known.without_interval, "comparison")
+        yield f"{known.without_interval:,} of {total} {'has' if known.without_interval == 1 else 'have'} no interval."
 
 
-def _unchecked(compared: pd.DataFrame, counted: pd.DataFrame) -> Iterable[str]:
+def _unchecked(found: Compared) -> Iterable[str]:
     """The cells that may not do the same work as torch.nn."""
     cells = {
         one_line(cell): span(digits(cases["ratio"].min()), digits(cases["ratio"].max()), "–")
-        for cell, cases in compared[compared["parity"] != "agrees"].groupby("cell", sort=False)
+        for cell, cases in found.trusted[found.trusted["parity"] != "agrees"].groupby("cell", sort=False)
     }
-    if len(compared) > len(counted):
+    if len(found.trusted) > len(found.counted):
         left_out = (f"{cell} ({ratios}×)" for cell, ratios in cells.items())
         yield f"Not counted, since not checked to do the same work: {', '.join(left_out)}."
     elif cells:

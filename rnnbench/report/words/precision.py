@@ -1,13 +1,26 @@
-"""Notes on the time of a case: whether its ratio missed the requested precision, and whether its device waited."""
+"""Notes on the time of a case: whether it is suspect, missed the requested precision, or its device waited."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.reference import is_reference
 from rnnbench.report.words.units import half_width, round_percent
 from rnnbench.store.run_info import RunInfo
+
+
+def suspect(row: Mapping[Any, Any]) -> str:
+    """Why the time of a case in a summary may not be that of its reference's work; empty if nothing speaks for it."""
+    if row["status"] != "measured" or not row.get("suspicion"):
+        return ""
+    return f"suspect: {one_line(row['suspicion'])}"
+
+
+def is_suspect(summary: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of a summary are suspect."""
+    return pd.Series([bool(suspect(row)) for row in summary.to_dict("records")], index=summary.index, dtype=bool)
 
 
 def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
@@ -39,7 +52,7 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     met = len(cases) - sum(bool(missed(row, info)) for row in cases.to_dict("records"))
     target = f"The target was ±{round_percent(precision)} for every ratio"
     they = "They are" if len(cases) > 1 else "It is"
-    return f"{target}; {met:,} of {len(cases):,} reached it. {they} {spread}."
+    return f"{target}; {met:,} of all {len(cases):,} reached it. {they} {spread}."
 
 
 def _asked(info: RunInfo) -> float | None:

@@ -32,6 +32,15 @@ def short(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     )
 
 
+def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
+    """`A (1713406, 2026-11-25 02:17)`: the names of `short`, with commit and time where they are no part of it."""
+    texts = []
+    for name, (_, info) in zip(short(runs), runs, strict=True):
+        known = [fact for fact in (commit(info), when(info)) if fact and fact != name]
+        texts.append(f"{name} ({', '.join(known)})" if known else name)
+    return texts
+
+
 def _software(info: RunInfo, package: str) -> str:
     version = ((info.environment.get("software") or {}).get("packages") or {}).get(package)
     return one_line(f"{package} {version}") if version else ""

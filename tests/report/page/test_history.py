@@ -39,7 +39,7 @@ def test_the_words_count_what_changed_and_name_the_largest(changed_section: Sect
 
 
 def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(changed_section: Section) -> None:
-    changes, lines = changed_section.tables
+    changes, lines, runs = changed_section.tables
     assert changes.rows[0][0] == "gru loop inference, batch 4"
     assert [row[4] for row in changes.rows[:2]] == ["yes", "yes"]
     assert "yes" not in [row[4] for row in changes.rows[2:]]
@@ -47,6 +47,7 @@ def test_the_first_rows_are_the_significant_changes_and_say_between_which_runs(c
     assert changes.frame.loc[0, "to_run"] == "simulated-09"
     assert len(lines.rows) == 20
     assert len(lines.frame) == 20 * 16
+    assert runs.rows[9] == ("simulated-09", "2026-01-01 09:00", "0000000", "20")
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:

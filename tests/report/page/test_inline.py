@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnbench.report.figures import canvas
-from rnnbench.report.page.inline import inline
+from rnnbench.report.page.inline import MAX_TITLED, inline
 
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
 
@@ -21,17 +21,17 @@ def svg() -> str:
 
 
 def test_each_mark_tells_its_case_and_a_line_all_of_its_cases(svg: str) -> None:
-    page = inline(svg, "label", TITLES)
+    page = inline(svg, "name", "label", TITLES)
     marks = re.findall(r'<(use|path)[^>]*data-cases="(\d)"[^>]*><title>([^<]*)</title>', page)
     assert {row for _, row, _ in marks} == {"7", "8", "9"}
     assert len(marks) == 3 + 2 * 3 + 3  # points, caps and whiskers
     assert all(title == {"7": 'a &lt;b&gt; &amp; "c"', "8": "eight", "9": "nine"}[row] for _, row, title in marks)
-    assert page.count('data-cases="7 8 9"') == 1  # the line
+    assert page.count('data-cases="7-9"') == 1  # the line
     assert re.search(r'<g data-cases="8"', page)  # the number, of two letters
 
 
 def test_colours_become_the_pages_own(svg: str) -> None:
-    page = inline(svg, "label", TITLES)
+    page = inline(svg, "name", "label", TITLES)
     assert "var(--blue)" in page
     assert "var(--card)" in page
     assert "#0072b2" not in page
@@ -39,9 +39,22 @@ def test_colours_become_the_pages_own(svg: str) -> None:
 
 
 def test_the_element_has_a_label_and_its_size_but_no_fixed_one(svg: str) -> None:
-    start = inline(svg, 'a "label"', TITLES).partition(">")[0]
+    start = inline(svg, "name", 'a "label"', TITLES).partition(">")[0]
     assert 'role="img"' in start
     assert 'aria-label="a &quot;label&quot;"' in start
     assert "--wide: 288px; --high: 216px" in start
     assert " width=" not in start
     assert start.startswith("<svg")
+
+
+def test_a_figure_of_very_many_marks_names_their_cases_once_and_has_no_tooltips() -> None:
+    rows = range(0, 3 * MAX_TITLED, 2)
+    with canvas.look():
+        figure = Figure(figsize=(4, 3))
+        (marks,) = figure.subplots().plot(rows, rows, "o")
+        canvas.mark(marks, rows)
+    page = inline(canvas.svg(figure, "name"), "name", "label", dict.fromkeys(rows, "a title"))
+    assert f'data-each="0-{rows[-1]}:2"' in page
+    assert "a title" not in page
+    assert page.count("<use") > len(rows)
+    assert len(page) < 70 * len(rows)  # bytes of a mark

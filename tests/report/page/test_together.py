@@ -9,7 +9,7 @@ from rnnbench.analysis.stored import StoredRun
 from rnnbench.analysis.together import together
 from rnnbench.report.page.section import Section
 from rnnbench.report.page.together import section
-from rnnbench.report.words.run_names import short
+from rnnbench.report.words.run_names import named, short
 from rnnbench.report.words.units import MISSING
 from tests import workload as small
 from tests.stored import PROCESSOR
@@ -31,8 +31,8 @@ def compared() -> Section:
 
 def test_the_words_count_the_verdicts_of_each_run_against_the_first(compared: Section) -> None:
     assert compared.paragraphs[0] == (
-        "2026-01-01 01:00 against 2026-01-01 00:00, by the ratios to the reference in each: of 8 cases 4 slower, "
-        "4 same (margin 2.5%)."
+        "2026-01-01 01:00 (0000000) against 2026-01-01 00:00 (0000000), by the ratios to the reference in each: of 8 "
+        "cases 4 slower, 4 same (margin 2.5%)."
     )
     assert "The largest difference: gru loop inference, batch " in compared.paragraphs[1]
     assert "8 same" in compared.paragraphs[2]
@@ -58,7 +58,8 @@ def test_a_run_of_another_machine_says_so_in_words_and_in_each_row() -> None:
     other.info.environment["machine"] = {"processor": replace(PROCESSOR, stepping="2").to_json()}
     compared = section(together([run(0), other], 0.025))
     assert compared.paragraphs[0] == (
-        "2026-01-01 01:00 can't be compared with 2026-01-01 00:00: processor stepping was 1 and is 2."
+        "2026-01-01 01:00 (0000000) can't be compared with 2026-01-01 00:00 (0000000): processor stepping was 1 and "
+        "is 2."
     )
     cases, environment = compared.tables
     assert {row[3:] for row in map(tuple, cases.rows)} == {(MISSING, "incomparable")}
@@ -93,3 +94,21 @@ def test_runs_are_called_by_what_tells_them_apart(facts: list[dict[str, str]], n
         )
         runs.append((stored.name, stored.info))
     assert short(runs) == names
+
+
+def test_every_run_is_named_with_its_commit_and_date() -> None:
+    stored = [run(index) for index in range(3)]
+    runs = [(name, stored[0].info) for name in "ABC"]  # of one commit and minute: only their folders differ
+    assert named(runs) == [f"{name} (0000000, 2026-01-01 00:00)" for name in "ABC"]
+    compared = section(together(stored, 0.025))
+    texts = [*compared.paragraphs, *(head for table in compared.tables for head in table.headers[1:4])]
+    assert all("(0000000)" in text for text in texts if "2026" in text)
+
+
+def test_runs_that_cannot_be_compared_for_one_reason_are_named_in_one_sentence() -> None:
+    others = [run(index) for index in (1, 2)]
+    for other in others:
+        other.info.environment["machine"] = {"processor": replace(PROCESSOR, stepping="2").to_json()}
+    paragraphs = section(together([run(0), *others], 0.025)).paragraphs
+    assert paragraphs[0].startswith("2026-01-01 01:00 (0000000) and 2026-01-01 02:00 (0000000) can't be compared with")
+    assert "can't be compared" not in " ".join(paragraphs[1:])

@@ -26,25 +26,26 @@ def test_the_heading_is_the_answer() -> None:
 def test_every_case_has_a_row_the_worst_first() -> None:
     table = rows(markdown.render(every_verdict()))
     assert [row[1] for row in table] == (
-        ["**regressed**"] * 4
-        + ["incomparable", "inconclusive", "inconclusive", "**improved**", "unchanged"]
-        + ["not compared"] * 2
+        ["▲ **regressed**"] * 4
+        + ["✕ incomparable", "◇ inconclusive", "◇ inconclusive", "▼ **improved**", "● unchanged"]
+        + ["– not compared"] * 2
     )
-    assert table[1][2:5] == ["+5.1%", r"\[+4.2%, +6.0%\]", "+5.3%"]
+    assert table[1][2:6] == ["`······┊·│·┊━●━···`", "+5.1%", r"\[+4.2%, +6.0%\]", "+5.3%"]
+    assert [row[2] == "" for row in table] == [row[3] == "" for row in table]  # no time, no line
     assert "lost" in markdown.render(every_verdict()).splitlines()[-1]
 
 
 @pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
 def test_no_name_breaks_the_table(compared: Comparison) -> None:
     text = markdown.render(compared)
-    assert all(len(row) == 6 for row in rows(text))
+    assert all(len(row) == 7 for row in rows(text))
     assert len(rows(text)) == len(compared.findings)
     assert not re.search(r"[<>\x00\x1b]", text)
 
 
 def test_margins_are_a_column_where_they_differ() -> None:
     table = rows(markdown.render(comparison(SAME, finding("unchanged", 1.0, margin=0.05))))
-    assert {row[5] for row in table} == {"2.5%", "5%"}
+    assert {row[6] for row in table} == {"2.5%", "5%"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +61,7 @@ def test_unchanged_cases_are_left_out_first_then_the_least_bad() -> None:
         text = markdown.render(every_verdict(), most)
         left_out = len(whole) - len(rows(text))
         seen.add(left_out)
-        worth = [row for row in whole if row[1] != "unchanged"]
+        worth = [row for row in whole if row[1] != "● unchanged"]
         if left_out and "|" in text:
             assert rows(text) == worth[: len(worth) + 1 - left_out]
             assert f"{left_out} row" in text
@@ -70,6 +71,6 @@ def test_unchanged_cases_are_left_out_first_then_the_least_bad() -> None:
 def test_two_thousand_cases_fit_and_the_count_is_right() -> None:
     text = markdown.render(large(), 100_000)
     table = rows(text)
-    assert [row[1] for row in table[:40]] == ["**regressed**"] * 40
+    assert [row[1] for row in table[:40]] == ["▲ **regressed**"] * 40
     assert f"\n{2000 - len(table):,} rows left out" in text
     assert 99_000 < len(text.encode()) <= 100_000

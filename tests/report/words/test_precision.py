@@ -64,7 +64,7 @@ def test_the_precision_reached_counts_what_met_what_was_asked(quick: pd.DataFram
     total = len(measured)
     spread = "±1.0% in the median and ±5.0% at the widest"
     assert reached(quick, with_target) == (
-        f"The target was ±2% for every ratio; {total - 5} of {total} reached it. They are {spread}."
+        f"The target was ±2% for every ratio; {total - 5} of all {total} reached it. They are {spread}."
     )
     assert reached(quick, INFO) == f"The intervals of {total} ratios are {spread}; no precision was asked for."
     assert reached(quick.head(0), with_target) == ""

@@ -1,0 +1,148 @@
+"""The verdicts of a check as its folder keeps them, for a page and its figures."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from rnnbench.analysis.changes import Change
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import RatioName, Verdict
+from rnnbench.errors import UserError
+from rnnbench.report.verdicts import answer
+from rnnbench.report.verdicts.as_json import SCHEMA_VERSION
+from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import names
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Case
+from rnnbench.store.regular_files import read_text
+from rnnbench.text import plural
+
+FILE = "verdicts.json"
+NUMBERS = [f"{ratio}{end}" for ratio in ("ratio", "mean_ratio") for end in ("", "_low", "_high")]
+COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
+DECIDED_BY: dict[str | None, RatioName] = {"ratio": "low", "mean_ratio": "mean"}
+METRIC = {metric.name: metric for metric in METRICS}
+WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a file of somebody else's making may lead to
+
+
+@dataclass(frozen=True)
+class StoredCheck:
+    """A check that gave verdicts."""
+
+    suite: str
+    base: str  # which code, in words
+    head: str
+    seconds: float | None
+    answer: str  # the sentence that the terminal showed
+    details: str  # what the answer leaves out; may be empty
+    method: str
+    notes: tuple[str, ...]
+    findings: pd.DataFrame  # a row of COLUMNS for each case, the worst first
+
+
+def read(folder: Path) -> StoredCheck | None:
+    """Read a check's verdicts; None if it ended before it had any. Raises UserError if the file can't be read."""
+    file = folder / FILE
+    try:
+        content = json.loads(read_text(file))
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise UserError(
+                f"{file}: schema_version is {content['schema_version']!r}; this rnnbench reads {SCHEMA_VERSION}; "
+                "use the version that wrote it"
+            )
+        return _check(content)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as fault:
+        raise UserError(f"{file}: can't be read: {fault.strerror}") from None
+    except WRONG as fault:
+        raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}; was it edited?") from None
+
+
+def _check(content: Mapping[str, Any]) -> StoredCheck:
+    findings = [_finding(line) for line in content["findings"]]
+    case_names = names(finding.case for finding in findings)
+    pairs = zip(findings, content["findings"], strict=True)
+    rows = [_row(finding, line, case_names.name(finding.case)) for finding, line in pairs]
+    seconds, way = content["seconds"], content["way"]
+    suite, base, head = (one_line(content[key]) for key in ("suite", "base", "head"))
+    notes = tuple(map(one_line, content["notes"]))
+    comparison = Comparison(suite, base, head, way, tuple(findings), notes, None if seconds is None else float(seconds))
+    first, rest = answer.sentences(comparison, case_names)  # nearly as printed: without what instructions say
+    return StoredCheck(
+        suite,
+        base,
+        head,
+        comparison.seconds,
+        one_line(content.get("answer", first)),
+        one_line(content.get("details", rest)),
+        one_line(content.get("method", answer.method(comparison, case_names))),
+        notes,
+        pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys([*NUMBERS, "margin"], float)),
+    )
+
+
+def _finding(line: Mapping[str, Any]) -> Finding:
+    """A finding without its instructions; of a verdict by counts the verdict of the time is not known."""
+    verdict = line["verdict"]
+    if verdict is not None and verdict not in get_args(Verdict):
+        raise ValueError(f"verdict {verdict!r}")
+    decided_by: RatioName | None = DECIDED_BY.get(line["decided_by"])
+    return Finding(
+        Case.from_axes(dict(line)),
+        verdict,
+        float(line["margin"]),
+        str(line["reason"]),
+        _estimate(line, "ratio"),
+        _estimate(line, "mean_ratio"),
+        replicates=int(line["replicates"]),
+        changes=tuple(
+            Change(METRIC[change["metric"]], int(change["base"]), int(change["head"]))
+            for change in line["changes"]
+            if change["metric"] in METRIC
+        ),
+        time_verdict=verdict if decided_by or verdict not in ("regressed", "improved") else None,
+        decided_by=decided_by,
+    )
+
+
+def _estimate(line: Mapping[str, Any], ratio: str) -> Estimate | None:
+    value, low, high = (line[f"{ratio}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return None
+    return Estimate(float(value), *(math.nan if end is None else float(end) for end in (low, high)))
+
+
+def _row(finding: Finding, line: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {
+        "case": one_line(line["case"]),
+        "name": name,
+        "verdict": finding.verdict,
+        "margin": finding.margin,
+        **{number: math.nan if line[number] is None else line[number] for number in NUMBERS},
+        "decided_by": line["decided_by"],
+        "described_by": "mean_ratio" if finding.is_by_mean else "ratio",
+        "replicates": finding.replicates,
+        "why": one_line(line["sentence"]),
+    }
+
+
+def undrawable(findings: pd.DataFrame) -> Sequence[str]:
+    """What a figure of the changes can't show, in sentences."""
+    judged = findings[findings["verdict"].notna()]
+    without_time = int(judged["ratio"].isna().sum())
+    unknown = int((judged["ratio"].notna() & judged["ratio_low"].isna()).sum())
+    sentences = []
+    if without_time:
+        verb = "has" if without_time == 1 else "have"
+        sentences.append(f"{plural(without_time, 'case')} {verb} a verdict without a time; the table says why.")
+    if unknown:
+        verb = "stands" if unknown == 1 else "stand"
+        sentences.append(f"{plural(unknown, 'change')} {verb} without an interval: too few pairs were measured.")
+    return sentences

@@ -1,0 +1,97 @@
+"""One page of every kind that rnnbench writes, for tests of what holds for all of them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnbench.analysis.history import History
+from rnnbench.analysis.runs.drift import of_run
+from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.summary import summarize
+from rnnbench.analysis.together import together
+from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
+from rnnbench.report.page.files import write
+from rnnbench.report.page.history import section as history_section
+from rnnbench.report.page.page import PAGE
+from rnnbench.report.page.together import section as together_section
+from rnnbench.store.folder import read_info, read_profiles
+from rnnbench.store.profiles import Profile
+from rnnbench.store.pytest_benchmark import read
+from rnnbench.store.records import Case
+from tests import checks, stored
+from tests import workload as small
+from tests.analysis.profiles import profile
+from tests.report.verdicts.samples import every_verdict
+from tests.saved_files import side
+from tests.validation.history_simulated import simulated, stored_run
+
+SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
+QUICK = Path(__file__).parents[2] / "results" / "quick-20261125T021740Z-99e6"
+
+
+def write_all(folder: Path) -> dict[str, Path]:
+    """Write a report of each kind below `folder`; returns their pages, those of cells included, by a name."""
+    saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
+    reports = {
+        "run": files_of(QUICK),
+        "wide": files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484"),
+        "profile": _profiled(folder),
+        "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
+        "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
+        "together": _together(),
+        "history": several_runs.render("quick: history", [history_section(_history())]),
+        "benchmarks": benchmarks.render(read(saved), "test_b"),
+    }
+    for name, files in reports.items():
+        write(folder / name, files)
+    return {
+        f"{name}/{path.removesuffix(PAGE)}".rstrip("/"): folder / name / path
+        for name, files in reports.items()
+        for path in files
+        if path.endswith(PAGE)
+    }
+
+
+def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[str, bytes]:
+    """The files of the report of a run."""
+    times = read_run(run)
+    profiles = read_profiles(run) if profiles is None else profiles
+    found = profiled.sections(times, profiles, run) if profiles else []
+    return run_folder.render(summarize(times), noise(times), read_info(run), profiled=found, replicates=of_run(times))
+
+
+def _profiled(folder: Path) -> dict[str, bytes]:
+    """A run of two cells, each profiled at two batch sizes, with flame graphs."""
+    times: dict[Case, list[list[float]]] = {}
+    profiles: dict[str, Profile] = {}
+    for cell in ("gru", "lstm"):
+        for batch in (1, 32):
+            sizes: Any = {"batch_size": batch}
+            seconds = {
+                small.case(cell, **sizes): 1e-4,
+                small.case(cell, "hoisted", **sizes): 7e-5,
+                small.reference_case(cell, **sizes): 2e-5,
+            }
+            times |= {case: [[value * batch]] * 4 for case, value in seconds.items()}
+            profiles |= {case.key: profile(value * batch, case=case.key) for case, value in seconds.items()}
+            loop = next(iter(seconds)).key
+            profiles[loop] = replace(profiles[loop], files={"stacks": "stacks.txt", "trace": "t.json.gz"})
+    run = stored.folder(folder / "results", times)
+    (run / "stacks.txt").write_text("f;aten::mm 10\n")
+    return files_of(run, profiles)
+
+
+def _together() -> dict[str, bytes]:
+    cases = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
+    rng = np.random.default_rng(1)
+    runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
+    return several_runs.render("three runs", [together_section(together(runs, 0.025))])
+
+
+def _history() -> History:
+    true = np.zeros((20, 16))
+    true[3, 9:] += 0.1
+    return simulated(np.random.default_rng(5), true)
