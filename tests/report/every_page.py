@@ -10,6 +10,7 @@ import numpy as np
 from rnnbench.analysis.history import History
 from rnnbench.analysis.runs.drift import of_run
 from rnnbench.analysis.runs.noise import noise
+from rnnbench.analysis.runs.run_times import read as read_run
 from rnnbench.analysis.runs.summary import summarize
 from rnnbench.analysis.together import together
 from rnnbench.report.page import benchmarks, check_page, profiled, run_folder, several_runs
