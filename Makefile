@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit validate wheels check
+.PHONY: bench test docs lowest coverage mutants audit axe validate wheels check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -39,6 +39,10 @@ audit:  ## Does the advisory database know a weakness of what is installed? Asks
 	$(PYTHON) -m venv .audit
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit .
 	.audit/bin/python -m pip_audit --local
+
+axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-core, which npm fetches.
+	npm install --silent --no-save --no-package-lock --prefix .axe axe-core
+	.venv/bin/python -m pytest tests/report/page/test_accessibility.py
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation

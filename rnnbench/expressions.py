@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from rnnbench.errors import UserError
-from rnnbench.store.records import AXES, OF_DATA, Case, axis_text
+from rnnbench.store.records import AXES, DEFAULTS, OF_DATA, Case, axis_text
 from rnnbench.text import nearest
 
 QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
@@ -18,6 +18,7 @@ VALUE = rf"""(?: {QUOTED} | [^,"'][^,]* )"""
 VALUES = re.compile(rf"{VALUE} (?:,{VALUE})*", re.VERBOSE | re.DOTALL)
 ONE_VALUE = re.compile(VALUE, re.VERBOSE | re.DOTALL)
 QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
+ALWAYS = ("cell", "implementation", "phase")  # axes that a listing shows even if they do not differ
 BARE = re.compile(r"""[^\s,"'\\]+""")  # a value that needs no quotes, if it is printable
 
 
@@ -46,11 +47,35 @@ def parse_only(
     return only
 
 
-def expression(case: Case) -> str:
-    """An expression that selects exactly this case, in one line that a shell takes in single quotes."""
+def expression(case: Case, axes: Collection[str] = AXES) -> str:
+    """An expression that selects exactly this case, in one line that a shell takes in single quotes.
+
+    With some of the axes, it selects every case that has the same values on these.
+    """
     loads = case.workload.samples > 0
-    axes: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
-    return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in axes.items())
+    kept: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
+    return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in kept.items() if axis in axes)
+
+
+def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[str]:
+    """The axes that tell the cases of a suite apart; `values`: all those of the suite, which may have more cases.
+
+    Left out is the reference if each cell has one.
+    """
+    seen: dict[str, set[object]] = {axis: set() for axis in AXES}
+    for case in cases:
+        for axis, value in case.axes().items():
+            seen[axis].add(value)
+    several = [axis for axis in AXES if axis in ALWAYS or len(seen[axis]) > 1 or len(values.get(axis, ())) > 1]
+    references = {(case.cell, case.workload.reference) for case in cases}
+    return [axis for axis in several if axis != "reference" or len(references) > len(seen["cell"])]
+
+
+def common(cases: Sequence[Case], axes: Collection[str]) -> str:
+    """The values of all other axes, which the cases have in common, as an expression; without defaults."""
+    first = cases[0]
+    others = [axis for axis in AXES if axis not in (*axes, "reference")]
+    return expression(first, [axis for axis in others if first.axes()[axis] != DEFAULTS.get(axis)])
 
 
 def quoted(value: str) -> str:

@@ -10,7 +10,7 @@ from rnnbench.cli import output
 @click.command(short_help="Describe this machine, its noise, and what to change.")
 @click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
 def doctor(measured: bool) -> None:
-    """Describe this machine, measure its noise, and say what to change before measuring.
+    """Say whether this machine is ready to measure and what to change, then its noise, and describe it.
 
     \b
     Example:
@@ -19,13 +19,20 @@ def doctor(measured: bool) -> None:
     from rnnbench.harness.coordinator import environment
     from rnnbench.harness.doctor import advice, instructions, probe, standing
     from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.report.tables.table_environment import lines
-    from rnnbench.report.words.noise import noise_sentence
+    from rnnbench.report.tables.table_environment import facts
+    from rnnbench.report.words.noise import noise_sentence, readiness
 
-    description, sentences = environment.describe(Path()), []
+    description, noise = environment.describe(Path()), None
     if measured:
         with shown_progress() as on_progress:
             description, noise = probe(on_progress)
-        sentences.append(noise_sentence(noise))
     description = standing(description)
-    output.say("\n".join([*lines(description), "", *sentences, *advice(description), instructions()]))
+    to_change = advice(description)
+    output.say(output.wrapped(readiness(to_change, noise)))
+    for number, text in enumerate(to_change, 1):
+        output.say(output.wrapped(f"{number}. {text}", indent=2, hang=5))
+    for text in (*([] if noise is None else [noise_sentence(noise)]), instructions()):
+        output.say("\n" + output.wrapped(text))
+    known = facts(description)
+    column = max(len(name) for name, _ in known) + 2
+    output.say("\n" + "\n".join(output.wrapped(f"{name:<{column}}{value}", hang=column) for name, value in known))

@@ -90,6 +90,7 @@ def list_metrics() -> None:
 @sequence_option
 @only_option
 @device_option
+@click.option("--full", is_flag=True, help="Show every axis of each case, also those in which no cases differ.")
 @yes_option
 def list_cases(
     suite: str,
@@ -98,26 +99,33 @@ def list_cases(
     sequence: bool,
     only: tuple[str, ...],
     device: str | None,
+    full: bool,
     yes: bool,
 ) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
-    Also tells which cells their files do not define.
+    A line has the axes in which cases of SUITE differ. What they have in common is told once, on standard error. Also
+    tells which cells their files do not define.
 
     \b
-    Example:
+    Examples:
       rnnbench list cases quick --only 'cell=gru batch_size=1'
+      rnnbench list cases quick --full
     """
     from rnnbench.cell_suite import missing_name
     from rnnbench.cells import file_of, is_own
-    from rnnbench.expressions import expression
+    from rnnbench.expressions import common, expression, telling
+    from rnnbench.store.records import AXES
 
     chosen = read_suite_or_cell(suite, reference, input, sequence=sequence)
     groups = selected(chosen, only, device, yes=yes)
-    for group in groups:
-        for case in group.cases:
-            output.say(expression(case))
-    for cell in dict.fromkeys(case.cell for group in groups for case in group.cases):
+    cases = [case for group in groups for case in group.cases]
+    axes = AXES if full else telling(cases, chosen.values(device))
+    if not full:
+        output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))
+    for case in cases:
+        output.say(output.on_terminal(expression(case, axes)))
+    for cell in dict.fromkeys(case.cell for case in cases):
         file = chosen.file.parent / file_of(cell) if is_own(cell) else None
         if file is not None and file.suffix == ".py" and (fault := missing_name(file, cell)):
             output.tell(printable(fault))

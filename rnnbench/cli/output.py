@@ -9,7 +9,9 @@ import errno
 import io
 import os
 import select
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MAX_LINE = 600  # characters of a line on standard error; a text that it quotes may have millions
+MAX_WIDTH, MIN_WIDTH = 100, 20  # columns of running text; longer lines are hard to read
 READABLE = "rnnbench-readable"  # name of the error handler for characters that a stream's encoding does not have
 PLAIN = {
     **{"µ": "u", "μ": "u", "±": "+-", "×": "x", "·": ".", "…": "...", "→": "->", "←": "<-", "↓": "v", "█": "#"},
@@ -43,6 +46,27 @@ class OutputLost(Exception):
 def say(text: str) -> None:
     """Print lines; on a terminal nothing in them moves the cursor."""
     _write(sys.stdout, f"{text}\n")
+
+
+def wrapped(text: str, *, indent: int = 0, hang: int = 0) -> str:
+    """Lines of at most the terminal's width and `MAX_WIDTH`; no word is cut, so that paths can be copied.
+
+    `indent`: of the first line; `hang`: of the others.
+    """
+    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    return textwrap.fill(
+        text,
+        max(width, MIN_WIDTH),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def on_terminal(text: str) -> str:
+    """A line that programs read: wrapped on a terminal, and whole in a pipe or a file."""
+    return wrapped(text, hang=2) if sys.stdout.isatty() else text
 
 
 def say_path(path: Path, *, err: bool = False) -> None:

@@ -49,7 +49,8 @@ def profile(
     from rnnbench.report.page.place import of_one, place
     from rnnbench.report.page.run_folder import put
     from rnnbench.report.screen.progress import shown_profiling, shown_progress
-    from rnnbench.report.words.axes import one_line
+    from rnnbench.report.words.why import not_profiled
+    from rnnbench.store.folder import last_measurements
 
     chosen = read_suite(suite)
     groups = selected(chosen, only, device, yes=yes)
@@ -67,10 +68,14 @@ def profile(
         profiles = profile_run(folder, chosen.file.parent, settings, left=left, on_progress=on_progress)
     refuse_no_profile(folder, profiles, budget, took)
     page = put(files_of_run(folder), place(of_one(folder), None))
-    for section in profiled.sections(read(folder), profiles, folder):
-        output.say(f"{section.title}\n  {section.words}\n")
-    for case, case_profile in profiles.items():
-        if not case_profile.works:
-            output.say(one_line(f"not profiled: {case}: {case_profile.reason}"))
+    found = profiled.sections(read(folder), profiles, folder)
+    if len(found) > 1:  # of a single one the words begin with how far it is
+        for section in found:
+            output.say(output.wrapped(f"{section.title}: {section.far}", hang=2))
+        output.say("")
+    for section in found:
+        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.words, indent=2, hang=2)}\n")
+    for line in not_profiled(profiles, last_measurements(folder)):
+        output.say(output.wrapped(line, hang=2))
     output.say_path(folder)
     output.say_path(page)

@@ -29,13 +29,13 @@ def render(info: RunInfo) -> Table:
         "notes": info.notes,
     }
     stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}
-    facts = [
+    known = [
         *(("run", label, value) for label, value in run.items()),
         *_facts("before the timing", stages),
         *(("limits", _place(ceiling), ceiling) for ceiling in map(Ceiling.from_json, info.ceilings)),
         *_facts("environment", info.environment),
     ]
-    frame = pd.DataFrame(facts, columns=["about", "what", "value"])
+    frame = pd.DataFrame(known, columns=["about", "what", "value"])
     columns = [
         Column("what", lambda row: one_line(f"{_label(row['about'])}: {_label(row['what'])}")),
         Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
@@ -44,14 +44,12 @@ def render(info: RunInfo) -> Table:
     return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
 
 
-def lines(environment: dict[str, Any]) -> list[str]:
-    """The facts of an environment, one per line, for a terminal."""
-    facts = [
+def facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """The name and the value of each fact of an environment, for a terminal."""
+    return [
         (f"{_label(about)}: {_label(what)}", _show(what, value))
         for about, what, value in _facts("environment", environment)
     ]
-    width = max(len(name) for name, _ in facts)
-    return [f"{name:<{width}}  {value}" for name, value in facts]
 
 
 def _facts(about: str, tree: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -1,18 +1,20 @@
 """Why a cell takes longer than its reference, in a few plain sentences."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rnnbench.analysis.gaps.between import Libraries, Step, faster_library
 from rnnbench.analysis.gaps.breakdown import NAMES, Share, breakdown, in_one_piece, operators_per_step, overhead
 from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.report.words.axes import one_line
+from rnnbench.report.words.case_names import names
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, round_digits, span, whole_percent
 from rnnbench.store.profiles import Profile
-from rnnbench.store.records import GRAPH_BACKENDS
+from rnnbench.store.records import GRAPH_BACKENDS, Measurement
 from rnnbench.text import plural
 
 MAX_NAMED = 4
+MAX_CASES = 3  # that one line names
 MINUS = "\u2212"
 AHEAD = "ahead of the reference"  # what is left if the last rung is faster
 # Steps that count what the reference does more slowly than the last rung, if they are negative.
@@ -212,3 +214,17 @@ def share_text(share: float) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def not_profiled(profiles: Mapping[str, Profile], known: Mapping[str, Measurement]) -> list[str]:
+    """A line for each reason why cases were not profiled, with the first of them; `known`: all cases of the run."""
+    called = names(measurement.case for measurement in known.values())
+    by_reason: dict[str, list[str]] = {}
+    for key, profile in profiles.items():
+        if not profile.works:
+            by_reason.setdefault(one_line(profile.reason), []).append(called.name(known[key].case))
+    lines = []
+    for reason, cases in by_reason.items():
+        more = f"; and {plural(len(cases) - MAX_CASES, 'more case')}" if len(cases) > MAX_CASES else ""
+        lines.append(f"not profiled: {'; '.join(cases[:MAX_CASES])}{more}: {reason}")
+    return lines

@@ -121,14 +121,15 @@ def test_a_processor_is_one_row_for_people_and_complete_for_programs(info: RunIn
     ]
     [exact] = table.frame.loc[table.frame["what"] == "processor", "value"]
     assert json.loads(exact) == PROCESSOR.to_json()
-    assert table_environment.lines(tree)[1] == f"machine: processor  {words}"
+    assert table_environment.facts(tree)[1] == ("machine: processor", words)
 
 
-def test_an_environment_on_a_terminal_is_in_two_columns_however_long_its_names_are() -> None:
-    tree = {"git": None, "worker": {"settings": {"a setting of so many words that it would push its value away": True}}}
-    short, long = table_environment.lines(tree)
-    assert long.endswith("  yes")
-    assert short.index("not known") == long.index("yes")
+def test_an_environment_on_a_terminal_has_a_name_for_each_of_its_values() -> None:
+    tree = {"git": None, "worker": {"settings": {"a setting": True}}}
+    assert table_environment.facts(tree) == [
+        ("environment: git", "not known"),
+        ("worker, settings: a setting", "yes"),
+    ]
 
 
 @given(st.text())

@@ -1,7 +1,7 @@
 import pytest
 
 from rnnbench.analysis.runs.noise import Noise
-from rnnbench.report.words.noise import noise_sentence
+from rnnbench.report.words.noise import noise_sentence, readiness
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,24 @@ from rnnbench.report.words.noise import noise_sentence
 )
 def test_the_noise_is_told_in_a_sentence(floor: float, drift: float, words: str) -> None:
     assert words in noise_sentence(Noise(floor, floor, 0, 4, drift))
+
+
+QUIET, NOISY, UNKNOWN = (Noise(floor, floor, 0, 4, 0.0) for floor in (0.005, 0.05, float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("advice", "noise", "words"),
+    [
+        ([], QUIET, "Ready: no obstacle is known"),
+        ([], NOISY, "This machine is noisy, and no cause is known"),
+        ([], None, "No obstacle is known. How noisy this machine is was not measured."),
+        ([], UNKNOWN, "No obstacle is known. How noisy this machine is was not measured."),
+        (["stop it"], QUIET, "Change 1 thing before measuring here:"),
+        (["stop it"], None, "Change 1 thing before measuring here:"),
+        (["stop it", "unset it"], NOISY, "This machine is noisy. Change 2 things before measuring here:"),
+    ],
+)
+def test_a_machine_is_ready_unless_it_is_noisy_or_there_is_something_to_change(
+    advice: list[str], noise: Noise | None, words: str
+) -> None:
+    assert readiness(advice, noise).startswith(words)

@@ -41,7 +41,7 @@ function filters(choices, shows) {
     return { figure, follows, note };
   });
   const count = make("span", { className: "count" });
-  const panel = make("div", { className: "panel", id: "filters", hidden: true, role: "group", ariaLabel: "Filters" });
+  const panel = make("div", { className: "panel", id: "filters", hidden: true, role: "region", ariaLabel: "Filters" });
   const open = make("button", { type: "button", className: "filters", ariaExpanded: "false" }, "Filter");
   open.setAttribute("aria-controls", "filters");
   const inputs = [];
