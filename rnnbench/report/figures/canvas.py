@@ -6,9 +6,10 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -16,23 +17,29 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from rnnbench.report.colors import INKS
+
 LOOK: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
+    "axes.edgecolor": INKS["soft"].light,
     "axes.axisbelow": True,
-    "grid.color": "#e3e3e3",
+    "grid.color": INKS["grid"].light,
     "grid.linewidth": 0.7,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
     "legend.frameon": False,
     "text.parse_math": False,  # a name may contain a $
     "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
+    "svg.hashsalt": "rnnbench",  # the same ids every time
+    "pdf.fonttype": 42,  # letters that can be searched and edited
 }
-NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, so that files have the same bytes
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "png": {"Software": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+}
 DOTS_PER_INCH = 160
 MAX_NAME_LENGTH = 40  # letters of a name beside a figure
 ANCHORS = re.compile(r'\bid="|url\(#|href="#')  # where an SVG names an element or refers to one
@@ -47,11 +54,33 @@ ROUND_STEPS = (
 
 
 @contextmanager
-def look(salt: str = "rnnbench") -> Iterator[None]:
-    """Apply the look of all figures. The ids in an SVG depend only on `salt`."""
-    with matplotlib.rc_context({**LOOK, "svg.hashsalt": salt}), warnings.catch_warnings():
+def look() -> Iterator[None]:
+    """Apply the look of all figures, whatever the style in force is."""
+    with style.context(["default", LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
+
+
+class Shown(Figure):
+    """A figure that keeps the look of reports in a notebook and in every file, whatever the caller's style is.
+
+    The same figure gives the same bytes as PNG, SVG and PDF.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        """Draw it with the look of reports."""
+        with look():
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **how: Any) -> None:
+        """Save it with the look of reports, as `matplotlib.figure.Figure.savefig` does."""
+        kind = how.get("format") or Path(str(fname)).suffix.removeprefix(".") or "png"
+        with look():
+            super().savefig(fname, **{"metadata": METADATA.get(kind)} | how)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return png(self)
 
 
 def settle(figure: Figure) -> None:
@@ -67,8 +96,8 @@ def svg(figure: Figure, name: str) -> str:
     The rows that `mark` noted are in attributes `data-cases`.
     """
     out = io.StringIO()
-    with look(name):
-        figure.savefig(out, format="svg", metadata=NO_METADATA)
+    with look():
+        figure.savefig(out, format="svg", metadata=METADATA["svg"])
     marked = MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', out.getvalue())
     return ANCHORS.sub(rf"\g<0>{name}-", marked)
 
@@ -77,7 +106,15 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG."""
     out = io.BytesIO()
     with look():
-        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata=METADATA["png"])
+    return out.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF."""
+    out = io.BytesIO()
+    with look():
+        figure.savefig(out, format="pdf", metadata=METADATA["pdf"])
     return out.getvalue()
 
 

@@ -8,24 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnbench.report.figures.canvas import beside, log_axis, look, png, quiet
+from rnnbench.report import colors
+from rnnbench.report.figures.canvas import Shown, beside, log_axis, look, quiet
+from rnnbench.report.figures.drawing.marks import OF_TORCH
 from rnnbench.report.words.axes import one_line, say
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import digits, duration, ratio, ratio_tick, span
 
-FASTER, SLOWER, ALIKE = COLORS[0], COLORS[1], "#555555"
+FASTER, SLOWER, ALIKE = colors.FASTER.light, colors.SLOWER.light, colors.INKS["soft"].light
 PADDING = 0.06  # of the axis, at both ends
 MIN_SPAN = 1.1  # least ratio between the ends of the axis, so that 1% looks small
 NAME_WIDTH = 28  # characters; longer names are folded
 ROW_INCHES = 0.46
 RATIO_AT, TIME_AT = 12, 222  # points from the axes to the start of the ratios and the end of the times
-
-
-class Shown(Figure):
-    """A figure that a notebook shows even if the display of figures was not set up."""
-
-    def _repr_png_(self) -> bytes:
-        return png(self)
 
 
 def render(measured: pd.DataFrame) -> Figure:
@@ -54,7 +48,7 @@ def _row(axes: Axes, y: int, row: dict[Any, Any], *, is_reference: bool) -> None
     if not math.isnan(low):
         axes.plot([low, high], [y, y], color=color, linewidth=2, marker="|", markersize=9, zorder=3)
     axes.plot(
-        value, y, "D" if is_reference else "o", color=color, markersize=6.5,
+        value, y, OF_TORCH if is_reference else "o", color=color, markersize=6.5,
         markerfacecolor="white" if only_times else color, zorder=4,
     )  # fmt: skip
     interval = "" if is_reference or math.isnan(low) else f" [{span(digits(low), digits(high), ', ')}]"
@@ -62,7 +56,7 @@ def _row(axes: Axes, y: int, row: dict[Any, Any], *, is_reference: bool) -> None
     beside(axes, y, RATIO_AT, text, ha="left", fontsize=10, weight="normal" if is_reference else "bold")
     beside(axes, y, TIME_AT, duration(row["seconds"]), ha="right", fontsize=10)
     if only_times:
-        beside(axes, y + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color="#555555")
+        beside(axes, y + 0.34, RATIO_AT, one_line(row["parity"]), ha="left", fontsize=7.5, color=ALIKE)
 
 
 def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
@@ -81,7 +75,7 @@ def _across(axes: Axes, measured: pd.DataFrame, reference: str) -> None:
     axes.grid(axis="x")
     quiet(axes)
     for points, text, side in ((RATIO_AT, "ratio [95% interval]", "left"), (TIME_AT, "time per call", "right")):
-        beside(axes, -0.62, points, text, ha=side, fontsize=8, color="#555555")
+        beside(axes, -0.62, points, text, ha=side, fontsize=8, color=ALIKE)
 
 
 def _name(name: object) -> str:

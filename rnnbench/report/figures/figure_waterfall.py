@@ -9,13 +9,14 @@ from matplotlib.ticker import FuncFormatter
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.gaps.between import Step
 from rnnbench.analysis.gaps.gap import Gap
+from rnnbench.report import colors
 from rnnbench.report.figures.canvas import look, short
 from rnnbench.report.words.axes import one_line
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import duration, duration_tick
 from rnnbench.report.words.why import MINUS, label, share_text
 
-WHOLE, GAIN, LOSS, REST = "#444444", COLORS[0], COLORS[1], "#bbbbbb"
+WHOLE, REST = colors.INKS["soft"].light, colors.INKS["line"].light
+GAIN, LOSS = colors.FASTER.light, colors.SLOWER.light  # what a change saves, and what it costs
 WIDTH = 0.62
 MAX_LETTERS = 16  # of a line below a bar
 
@@ -52,9 +53,9 @@ def _step(axes: Axes, x: int, step: Step, level: float) -> float:
     """Draw what a step takes off the level, and return the new level."""
     after = level - step.seconds.value
     color = REST if step.kind == "rest" else GAIN if step.seconds.value >= 0 else LOSS
-    axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color="#888888", linewidth=0.8)
+    axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color=WHOLE, linewidth=0.8)
     axes.bar(x, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
-    axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color="#888888", linewidth=0.8)
+    axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color=WHOLE, linewidth=0.8)
     _whisker(axes, x, after, Estimate(after, level - step.seconds.upper, level - step.seconds.lower))
     sign = MINUS if step.seconds.value >= 0 else "+"
     text = f"{sign}{duration(abs(step.seconds.value))}"

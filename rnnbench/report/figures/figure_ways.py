@@ -7,15 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.report.figures.canvas import beside, log_axis, look, quiet
-from rnnbench.report.figures.figure_measured import Shown
+from rnnbench.report.figures.canvas import Shown, beside, log_axis, look, quiet
+from rnnbench.report.figures.figure_measured import ALIKE, FASTER, SLOWER
 from rnnbench.report.words.axes import one_line, say
 from rnnbench.report.words.fastest import AS_GIVEN
-from rnnbench.report.words.series import COLORS
 from rnnbench.report.words.units import digits, duration, ratio, ratio_tick, span
 
-MARKERS = {"hoisted": "s", "compiled": "o", "prepacked": "^"}
-COLOR_OF = {"hoisted": COLORS[1], "compiled": COLORS[0], "prepacked": COLORS[2]}
+MARKERS = {"hoisted": "$h$", "compiled": "$c$", "prepacked": "$p$"}  # a letter for each way: shapes are for cells
 SHAPE = ["phase", "batch_size", "seq_len"]
 PADDING = 0.06  # of the axis, at both ends
 ROW_INCHES = 0.42
@@ -49,13 +47,13 @@ def _row(axes: Axes, y: int, ways: pd.DataFrame) -> None:
     for way in ways.to_dict("records"):
         if way["way"] == AS_GIVEN:
             continue
-        color, chosen = COLOR_OF[way["way"]], bool(way["is_chosen"])
-        if not math.isnan(way["ratio_low"]):
-            axes.plot([way["ratio_low"], way["ratio_high"]], [y, y], color=color, linewidth=2, alpha=0.7, zorder=2)
-        axes.plot(
-            way["ratio"], y, MARKERS[way["way"]], color=color, markersize=8 if chosen else 6,
-            markerfacecolor=color if chosen else "white", zorder=4 if chosen else 3,
-        )  # fmt: skip
+        low, high = way["ratio_low"], way["ratio_high"]
+        color = SLOWER if low > 1 else FASTER if high < 1 else ALIKE
+        if not math.isnan(low):
+            axes.plot([low, high], [y, y], color=color, linewidth=2, alpha=0.7, zorder=2)
+        if way["is_chosen"]:
+            axes.plot(way["ratio"], y, "o", color=color, markersize=14, markerfacecolor="white", zorder=3)
+        axes.plot(way["ratio"], y, MARKERS[way["way"]], color=color, markersize=8, markeredgewidth=0.3, zorder=4)
     best = ways[ways["is_chosen"]].iloc[0]
     interval = f" [{span(digits(best['ratio_low']), digits(best['ratio_high']), ', ')}]"
     numbers = "" if best["way"] == AS_GIVEN else f" {ratio(best['ratio'])}{interval}"
@@ -75,11 +73,11 @@ def _across(axes: Axes, timed: pd.DataFrame) -> None:
     axes.set_xlabel("time per call over that of the module as given (log scale):  ← faster, slower →")
     axes.grid(axis="x")
     quiet(axes)
-    beside(axes, -0.62, CHOICE_AT, "fastest way, ratio [95% interval]", ha="left", fontsize=8, color="#555555")
-    beside(axes, -0.62, TIME_AT, "time per call", ha="right", fontsize=8, color="#555555")
+    beside(axes, -0.62, CHOICE_AT, "fastest way, ratio [95% interval]", ha="left", fontsize=8, color=ALIKE)
+    beside(axes, -0.62, TIME_AT, "time per call", ha="right", fontsize=8, color=ALIKE)
     shown = [way for way in MARKERS if way in set(timed["way"])]
     handles = [
-        Line2D([], [], linestyle="", marker=MARKERS[way], color=COLOR_OF[way], label=way, markersize=6.5)
+        Line2D([], [], linestyle="", marker=MARKERS[way], color=ALIKE, label=way, markersize=6.5)
         for way in shown
     ]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, fontsize=8.5)

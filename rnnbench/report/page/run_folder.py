@@ -34,7 +34,7 @@ def render(
         summary,
         noise,
         info,
-        all_figures.render(summary, flushed(summary)) | waterfalls,
+        all_figures.render(summary, flushed(summary), noise_floor=noise.floor) | waterfalls,
         all_tables.render(summary, info, asked),
         profiled,
         {page.cell: page.path for page in pages},
