@@ -6,14 +6,19 @@ from rnnbench.api import explain, fastest, measure, predict
 from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from rnnbench import plot
     from rnnbench.analysis.summary import summarize
     from rnnbench.store.frame import load
 
-__all__ = ["explain", "fastest", "load", "measure", "predict", "summarize"]
+__all__ = ["explain", "fastest", "load", "measure", "plot", "predict", "summarize"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import pandas only when a function that needs it is used."""
+    """Import pandas and matplotlib only when something that needs them is used."""
+    if name == "plot":
+        from importlib import import_module
+
+        return import_module("rnnbench.plot")
     if name == "load":
         from rnnbench.store.frame import load
 

@@ -1,7 +1,7 @@
 """All figures of a report, in order. Figures that make no sense for a run are left out."""
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,12 +19,12 @@ from rnnbench.report.figures import (
 )
 from rnnbench.report.words.reference import words
 
-FIGURES = (
+FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
     (
         "ratio",
         figure_ratio.render,
         "How far each cell is from {reference}",
-        "Each mark is one workload; the line over it is its 95% interval, which continues beyond the edge if it reaches "
+        "Each mark is one workload. The line over it is its 95% interval; one that reaches the edge continues beyond "
         "it. The colour is the size that explains most of the differences within the rows. The dashed line is "
         "{reference}: marks to its right are slower. The grey band is the noise floor, how far a case differs from "
         "itself. A bar is the median of three or more workloads. If there are very many workloads, a box shows the "
@@ -42,20 +42,20 @@ FIGURES = (
         "latency",
         figure_latency.render,
         "How long a step of a stream takes",
-        "Each row is one case. The mark is p50, which half of its steps reach at most; the line gets thinner beyond p95 "
-        "and p99. The number is the highest of these quantiles that is known; the black line is its 95% interval, which "
+        "Each row is one case. Half of its steps take at most p50, the mark; the line gets thinner beyond p95 and "
+        "p99. The number is the highest of these quantiles that is known; the black line is its 95% interval, which "
         "continues beyond the edge if it reaches it. Steps to the right of a dashed line take longer than the period.",
     ),
     (
         "scaling",
         figure_scaling.render,
         "How the ratio to {reference} grows with batch, length and hidden size",
-        "All panels have the same scale; without a reference it is the time per call. Each panel varies one size. Small "
-        "marks and solid lines: the other sizes are at their smallest; large marks and dotted lines: at their largest. "
-        "Fine dots join two points, which show no law. Filled marks are a cell's plainest implementation, hollow marks "
-        "its fastest; if these are more than eight lines, only the fastest are drawn. Whiskers are 95% intervals. If "
-        "enough sizes were measured, lines are fits and bands are the 95% intervals of predictions; the grey "
-        "background lies beyond the measured sizes.",
+        "All panels have the same scale; without a reference it is the time per call. Each panel varies one size. "
+        "Small marks and solid lines: the other sizes are at their smallest. Large marks and dotted lines: they are at "
+        "their largest. Fine dots join two points, which show no law. Filled marks are a cell's plainest "
+        "implementation, hollow marks its fastest; if these are more than eight, only the fastest are drawn. "
+        "Whiskers are 95% intervals. If enough sizes were measured, lines are fits and bands are the 95% intervals of "
+        "predictions; the grey background lies beyond the measured sizes.",
     ),
     (
         "regions",
@@ -69,9 +69,10 @@ FIGURES = (
         "parameters",
         figure_parameters.render,
         "Time and peak memory against parameters",
-        "Both axes are logarithmic. Small marks are at the smallest batch and length at which most cells were measured, "
-        "large marks at the largest. Filled marks are a cell's plainest implementation, hollow marks its fastest; black "
-        "is torch.nn. Fine dots join two points, which show no law.",
+        "Both axes are logarithmic. Small marks are at the smallest batch and length at which most cells were "
+        "measured, large marks at the largest. Filled marks are a cell's plainest implementation, hollow marks its "
+        "fastest; if these are more than ten, only the fastest are drawn. Black is torch.nn. Fine dots join two "
+        "points, which show no law.",
     ),
     (
         "roofline",

@@ -166,8 +166,9 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
         within = [number for number in numbers if low <= number <= high]
         if len(within) <= most or not best:
             best = within
-    if len(best) < 3:  # a span too short for these steps
-        best = [float(f"{tick:.6g}") for tick in MaxNLocator(most - 2).tick_values(low, high) if low <= tick <= high]
+    if len(best) < min(3, most):  # a span too short for these steps
+        even = MaxNLocator(max(1, most - 2)).tick_values(low, high)
+        best = [float(f"{tick:.6g}") for tick in even if low <= tick <= high]
     return best
 
 

@@ -93,7 +93,6 @@ def _panel(axes: Axes, lines: Sequence[CaseHistory], history: History) -> None:
                 (2, -2),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
-                color=color,
                 weight="bold",
                 fontsize=8,
                 va="top",

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from rnnbench.analysis.latency import QUANTILES, measured_streams, quantile_name
 from rnnbench.report.figures.canvas import MAX_NAME_LENGTH, beside, log_axis, mark, short
-from rnnbench.report.figures.drawing.marks import Mark, marks
+from rnnbench.report.figures.drawing.marks import CellMark, marks
 from rnnbench.report.figures.drawing.sheet import Sheet, sheet
 from rnnbench.report.words.axes import SETTINGS, SIZES, say, several
 from rnnbench.report.words.series import by_workload
@@ -21,7 +21,7 @@ from rnnbench.report.words.units import duration, duration_tick
 WIDTHS = dict(zip(QUANTILES, (0.0, 7.0, 3.5, 1.5), strict=True))  # points: of the line that ends at a quantile
 MAX_ROWS = 60  # more do not fit a page; the table has all
 PADDING = 1.15  # of the axis at both ends, as a factor
-NUMBERS_AT = 62  # points from the axes to the end of the numbers
+NUMBERS_AT = 46  # points from the axes to the end of the numbers
 TICK = 0.55  # inches of a number below the axes
 SHORT = 18  # letters of a name where there is little room
 
@@ -50,12 +50,12 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
                 names.append(short(case["series"], letters))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -1.1)
-        _across(drawn, streams, max(3, min(7, int((wide - 2.4) / TICK))))
+        _across(drawn, streams, max(2, min(7, int((wide - 2.2) / TICK))))
         drawn.legend(_legend(drawn, streams), max(1, min(6, int(wide / 1.2))))
     return drawn.figure
 
 
-def _row(drawn: Sheet, y: int, case: "pd.Series[float]", look: Mark, index: Any) -> None:
+def _row(drawn: Sheet, y: int, case: "pd.Series[float]", look: CellMark, index: Any) -> None:
     """Draw a line that is thinner beyond each quantile, the mark of the cell at its median, and the last interval."""
     known = [(name, float(case[name])) for name in QUANTILES if math.isfinite(case[name])]
     color = drawn.ink.of(look.shade)
@@ -71,14 +71,10 @@ def _row(drawn: Sheet, y: int, case: "pd.Series[float]", look: Mark, index: Any)
     mark(median, [index])
     name, value = known[-1]
     ends = [case[f"{name}_low"], case[f"{name}_high"]]
-    (interval,) = drawn.axes.plot(
-        ends, [y, y], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, zorder=3
-    )
+    (interval,) = drawn.axes.plot(ends, [y, y], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, zorder=3)
     mark(interval, [index])
     beside(drawn.axes, y, NUMBERS_AT, duration(value), ha="right", fontsize=drawn.small, weight="bold")
-    beside(
-        drawn.axes, y, NUMBERS_AT + 6, quantile_name(name), ha="left", fontsize=drawn.small, color=drawn.ink.soft
-    )
+    beside(drawn.axes, y, NUMBERS_AT + 6, quantile_name(name), ha="left", fontsize=drawn.small, color=drawn.ink.soft)
 
 
 def _across(drawn: Sheet, streams: pd.DataFrame, most: int) -> None:
@@ -111,9 +107,18 @@ def _legend(drawn: Sheet, streams: pd.DataFrame) -> Sequence[Line2D]:
     soft: dict[str, Any] = {"color": drawn.ink.soft}
     known = [name for name in QUANTILES if streams[name].notna().any()]
     lines = [
-        Line2D([], [], **soft, linewidth=WIDTHS[name], alpha=0.45, label=f"{quantile_name(before)} to {quantile_name(name)}")
+        Line2D(
+            [],
+            [],
+            **soft,
+            linewidth=WIDTHS[name],
+            alpha=0.45,
+            label=f"{quantile_name(before)} to {quantile_name(name)}",
+        )
         for before, name in pairwise(known)
     ]
     median = Line2D([], [], **soft, linestyle="", marker="o", markersize=5.5, label=quantile_name(known[0]))
-    interval = Line2D([], [], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, label="95% interval of the last")
+    interval = Line2D(
+        [], [], color=drawn.ink.text, linewidth=0.9, marker="|", markersize=6, label="95% interval of the last"
+    )
     return [median, *lines, interval]

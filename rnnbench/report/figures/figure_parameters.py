@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from rnnbench.report.figures.canvas import log_axis, mark, short
 from rnnbench.report.figures.drawing.chosen import plain_and_fastest
 from rnnbench.report.figures.drawing.growth import DOTS, LINE, MARK_POINTS
-from rnnbench.report.figures.drawing.marks import OF_TORCH, Mark, marks
+from rnnbench.report.figures.drawing.marks import OF_TORCH, CellMark, marks
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import SETTINGS, say_all, several
 from rnnbench.report.words.reference import is_reference
@@ -30,6 +30,8 @@ QUANTITIES: dict[Quantity, tuple[str, Any]] = {
     "peak_bytes": ("peak memory of a call", memory_tick),
 }
 OF_CALL = ("batch_size", "seq_len")
+USUAL = 0.7  # of the series: a batch and length at which fewer were measured is not shown
+MAX_SHOWN = 10  # series, without the references
 PANEL = 3.0, 2.6  # inches of a panel's axes
 NARROWEST = 2.0  # inches of a panel
 AXIS_WIDE, LEGEND_WIDE = 0.75, 1.7  # inches: the numbers of the first panel, and the names beside the panels
@@ -66,11 +68,20 @@ def render(
         for axes, (quantity, phase) in zip(drawn.grid.flat, keys, strict=True):
             of_phase = cases[cases["phase"] == phase]
             for is_large, held in enumerate(ends):
-                _lines(drawn, axes, of_phase[of_phase[list(OF_CALL)].eq(held).all(axis=1)], quantity, look_of, bool(is_large))
+                _lines(
+                    drawn,
+                    axes,
+                    of_phase[of_phase[list(OF_CALL)].eq(list(held)).all(axis=1)],
+                    quantity,
+                    look_of,
+                    bool(is_large),
+                )
             _logarithmic(axes)
             drawn.title(axes, phase if quantity == quantities[0] or columns == 1 else "")
         for quantity, line in zip([quantity for quantity, _ in keys[::columns]], drawn.grid, strict=True):
-            _across(line, [axes for axes, key in zip(drawn.grid.flat, keys, strict=True) if key[0] == quantity], quantity)
+            _across(
+                line, [axes for axes, key in zip(drawn.grid.flat, keys, strict=True) if key[0] == quantity], quantity
+            )
         for axes in drawn.grid[-1]:
             axes.set_xlabel("parameters")
         lowest, highest = drawn.axes.get_xlim()
@@ -93,18 +104,18 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     if settings:
         keys = known[settings].apply(tuple, axis=1)
         known = known[keys == keys.value_counts(sort=False).idxmax()]
-    return plain_and_fastest(known, "seconds")
+    return plain_and_fastest(known, "seconds", MAX_SHOWN)
 
 
 def _ends(cases: pd.DataFrame) -> list[tuple[int, ...]]:
-    """The smallest and the largest batch and length of those at which most series were measured; one if they are one."""
+    """The smallest and the largest batch and length at which most series were measured; one if they are the same."""
     counts = cases.groupby(list(OF_CALL), sort=True)["series"].nunique()
-    most = [tuple(map(int, held)) for held in counts.index[counts == counts.max()]]
-    return [most[0], most[-1]] if len(most) > 1 else most
+    usual = [tuple(map(int, held)) for held in counts.index[counts >= USUAL * counts.max()]]
+    return [usual[0], usual[-1]] if len(usual) > 1 else usual
 
 
 def _lines(
-    drawn: Sheet, axes: Axes, cases: pd.DataFrame, quantity: Quantity, look_of: Mapping[str, Mark], is_large: bool
+    drawn: Sheet, axes: Axes, cases: pd.DataFrame, quantity: Quantity, look_of: Mapping[str, CellMark], is_large: bool
 ) -> None:
     """Draw a line for each series, with batch and length held."""
     for series, own in cases[cases[quantity].gt(0)].sort_values("parameters").groupby("series", sort=False):
@@ -153,11 +164,12 @@ def _across(line: Sequence[Axes], panels: Sequence[Axes], quantity: Quantity) ->
     line[0].set_ylabel(about)
 
 
-def _legend(drawn: Sheet, look_of: Mapping[str, Mark], ends: Sequence[tuple[int, ...]]) -> Iterator[Artist]:
+def _legend(drawn: Sheet, look_of: Mapping[str, CellMark], ends: Sequence[tuple[int, ...]]) -> Iterator[Artist]:
     """A line for each series, and what large and small marks are. The layers of torch.nn share a line."""
-    names = {name: look for name, look in look_of.items() if not name.startswith("torch.nn.")}
-    references = {"torch.nn": look for name, look in look_of.items() if name not in names}
-    for name, look in (references | names).items():
+    shared: dict[str, CellMark] = {}
+    for name, look in look_of.items():
+        shared.setdefault("torch.nn" if name.startswith("torch.nn.") else name, look)
+    for name, look in shared.items():
         color = drawn.ink.of(look.shade)
         yield Line2D(
             [], [], color=color, linestyle="", marker=look.marker, markersize=4.5,

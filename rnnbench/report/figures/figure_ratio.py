@@ -59,7 +59,7 @@ class Rows:
         """The highest ratio of a row, and at which sizes: `13.0× length 64, hidden 32`; empty for one case."""
         if len(cases) < 2:
             return ""
-        case = cases.loc[cases["ratio"].idxmax()]
+        case = cases.iloc[int(cases["ratio"].to_numpy().argmax())]
         return f"{ratio(case['ratio'])} {say_all(self.other, [case[axis] for axis in self.other])}".strip()
 
 
@@ -112,7 +112,7 @@ def _rows(compared: pd.DataFrame) -> Rows:
         max(min(1.0, ends.min().min()), low / REACH) / MARGIN,
         min(max(1.0, ends.max().max()), high * REACH) * MARGIN,
     )
-    axes = swept(compared, SIZES)
+    axes = [axis for axis in swept(compared, SIZES) if axis not in CONTEXT]
     by = explaining(compared, ["series", "phase", *several(compared, CONTEXT)], axes)
     values = sorted(compared[by].unique()) if by else []
     return Rows(list(compared["series"].unique()), limits, by, values, [axis for axis in axes if axis != by])
@@ -237,9 +237,7 @@ def _name_rows(drawn: Sheet, line: Sequence[Axes], compared: pd.DataFrame, rows:
             panel.axhline(row + 0.5, color=drawn.ink.line, linewidth=0.7)
 
 
-def _legend(
-    drawn: Sheet, panels: Mapping[Any, pd.DataFrame], rows: Rows, noise_floor: float
-) -> Iterator[Artist]:
+def _legend(drawn: Sheet, panels: Mapping[Any, pd.DataFrame], rows: Rows, noise_floor: float) -> Iterator[Artist]:
     """The legend: the sizes that have a colour, then the other marks that are drawn."""
     sizes = pd.concat([cases.groupby("series").size() for cases in panels.values()])
     picked = np.unique(np.linspace(0, len(rows.values) - 1, min(len(rows.values), MAX_KEYS)).round().astype(int))

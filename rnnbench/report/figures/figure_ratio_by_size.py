@@ -108,7 +108,7 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
                 _heat_map(drawn, axes, panel, layout, norm)
             _name_columns(drawn, row[0], layout)
             _name_rows(row[0], layout, letters)
-        _scale(drawn, norm, span, words(summary).name)
+        _scale(drawn, norm, span, words(summary).name, int((size[0] - names) / LETTER))
     return drawn.figure
 
 
@@ -221,21 +221,20 @@ def _name_rows(axes: Axes, layout: Grid, letters: int) -> None:
     first = {key[0]: row for key, row in reversed(layout.rows.items())}
     for series, row in first.items():
         axes.annotate(
-            short(str(series), letters), (0, row), (-32, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-            ha="right", va="center",
+            short(str(series), letters), (0, row), (-32, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", va="center",
         )  # fmt: skip
     labels = [", ".join(_short(size) for size in sizes) for _, *sizes in layout.rows]
     axes.set_yticks(list(layout.rows.values()), labels, fontsize=NUMBER)
 
 
-def _scale(drawn: Sheet, norm: Normalize, span: tuple[float, float], name: str) -> None:
+def _scale(drawn: Sheet, norm: Normalize, span: tuple[float, float], name: str, letters: int) -> None:
     """Draw the colour scale, cut to the ratios shown: the colours are symmetric about 1, the ratios rarely are.
 
-    The caller's axes keep their size: a label says what the numbers and the colours are.
+    `letters`: room for a line below it. The caller's axes keep their size: a label says what the colours are.
     """
-    letters = int(drawn.figure.get_figwidth() / 0.075)
     colors = textwrap.fill("(blue is faster, orange slower; hatched: not measured)", letters)
-    about = f"time over that of {name}\n{colors}"
+    about = f"{textwrap.fill(f'time over that of {name}', letters)}\n{colors}"
     if not drawn.is_own:
         drawn.axes.set_xlabel(about, fontsize=drawn.small)
         return

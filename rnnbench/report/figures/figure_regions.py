@@ -70,7 +70,9 @@ def render(
     if ax is not None and sum(map(len, rows.values())) > 1:
         if len(names) == 1:
             refuse_several(ax, summary, ["phase"], len(rows))
-        raise ValueError(f"{len(names)} series make {len(names)} panels: choose one, such as series={names[-1]!r}, or leave ax out")
+        raise ValueError(
+            f"{len(names)} series make {len(names)} panels: choose one, such as series={names[-1]!r}, or leave ax out"
+        )
     most = max(len(maps) for maps in rows.values())
     columns = most if width is None else max(1, min(most, int((width - AXIS_WIDE) / PANEL[1])))
     lines = [
@@ -155,7 +157,9 @@ def _panel(drawn: Sheet, axes: Axes, map_: Map) -> None:
     if map_.reference is not None:
         logs = np.log(map_.fit.seconds(map_.sizes) / map_.reference.seconds(map_.sizes)).reshape(shape)
         if logs.min() < 0 < logs.max():
-            line = axes.contour(map_.across, map_.up, logs, levels=[0.0], colors=drawn.ink.text, linewidths=1.6, zorder=3)
+            line = axes.contour(
+                map_.across, map_.up, logs, levels=[0.0], colors=drawn.ink.text, linewidths=1.6, zorder=3
+            )
             line.set_path_effects([withStroke(linewidth=3.4, foreground=drawn.ink.paper)])
         _write_ratios(axes, map_.fit, map_.reference)
     points = map_.fit.sizes[[ACROSS, UP]].drop_duplicates()
@@ -175,7 +179,14 @@ def _write_ratios(axes: Axes, fit: SizeFit, reference: SizeFit) -> None:
     for corner, value, (side, edge) in zip(corners, values, alignments, strict=True):
         away = (3 if side == "left" else -3, 3 if edge == "bottom" else -3)
         axes.annotate(
-            f"{ratio_box(float(value))}×", corner, away, textcoords="offset points", ha=side, va=edge, fontsize=MIN_LETTERS, color=ON_AREAS
+            f"{ratio_box(float(value))}×",
+            corner,
+            away,
+            textcoords="offset points",
+            ha=side,
+            va=edge,
+            fontsize=MIN_LETTERS,
+            color=ON_AREAS,
         )
 
 

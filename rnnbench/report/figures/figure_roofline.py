@@ -7,6 +7,7 @@ of arithmetic, and the rate of arithmetic for which memory can just move the byt
 import math
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,12 @@ from matplotlib.text import Annotation
 
 from rnnbench.analysis.derived import moved_bytes
 from rnnbench.report.figures.canvas import log_axis, mark, short
-from rnnbench.report.figures.drawing.marks import Mark, marks
+from rnnbench.report.figures.drawing.marks import CellMark, marks
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import say_all, several
 from rnnbench.report.words.metrics import with_metrics
 from rnnbench.report.words.series import with_series
-from rnnbench.report.words.units import memory, rate, number_tick
+from rnnbench.report.words.units import memory, number_tick, rate
 from rnnbench.store.ceilings import PLACE, Ceiling
 from rnnbench.store.records import TORCH_OWN
 
@@ -59,7 +60,7 @@ def render(summary: pd.DataFrame, *, ax: Axes | None = None, width: float | None
         return None
     varied = several(cases, PLACE)
     keys = ["phase", *varied]
-    panels = {key: group for key, group in cases.groupby(keys, sort=False)}
+    panels: dict[Any, pd.DataFrame] = dict(iter(cases.groupby(keys, sort=False)))
     refuse_several(ax, cases, keys, len(panels))
     span, places, phases = _span(cases), list(dict.fromkeys(key[1:] for key in panels)), list(cases["phase"].unique())
     is_beside = width is None or width >= AXIS_WIDE + PANEL[1] * len(phases) + LEGEND_WIDE
@@ -123,7 +124,7 @@ def _slopes(ceiling: Ceiling) -> list[tuple[str, float]]:
 
 
 def _panel(
-    drawn: Sheet, axes: Axes, cases: pd.DataFrame, of_place: pd.DataFrame, span: Span, look_of: dict[str, Mark]
+    drawn: Sheet, axes: Axes, cases: pd.DataFrame, of_place: pd.DataFrame, span: Span, look_of: dict[str, CellMark]
 ) -> None:
     """Draw the cases of one phase below the roof of their place."""
     axes.set_xscale("log")
@@ -178,7 +179,12 @@ def _roof(drawn: Sheet, axes: Axes, ceiling: Ceiling, span: Span) -> None:
     for index, (name, speed) in enumerate(slopes):
         if index:  # the fastest is part of the roof
             axes.plot(
-                [span.left, peak / speed], [speed * span.left, peak], color=drawn.ink.text, linewidth=1, linestyle="--", zorder=2
+                [span.left, peak / speed],
+                [speed * span.left, peak],
+                color=drawn.ink.text,
+                linewidth=1,
+                linestyle="--",
+                zorder=2,
             )
         left = max(span.left, span.bottom / speed)
         middle = math.sqrt(left * peak / speed)
@@ -192,6 +198,7 @@ class AlongLine(Annotation):
     def get_rotation(self) -> float:
         """The angle of the line in degrees, for whatever shape the axes have got."""
         x, y = self.xy
+        assert self.axes is not None  # it is drawn, so it is on axes
         (left, low), (right, high) = self.axes.transData.transform([(x, y), (2 * x, 2 * y)])
         return math.degrees(math.atan2(high - low, right - left))
 
@@ -225,9 +232,9 @@ def _write(
     axes.add_artist(note)
 
 
-def _legend_lines(cases: pd.DataFrame, look_of: dict[str, Mark]) -> list[tuple[str, Mark]]:
+def _legend_lines(cases: pd.DataFrame, look_of: dict[str, CellMark]) -> list[tuple[str, CellMark]]:
     """Every series with its mark. Those with the same mark share a line: torch.nn's layers, and a cell's rungs."""
-    names: dict[tuple[str, Mark], list[str]] = {}
+    names: dict[tuple[str, CellMark], list[str]] = {}
     for series, cell, implementation in (
         cases[["series", "cell", "implementation"]].drop_duplicates().itertuples(index=False)
     ):
@@ -238,7 +245,7 @@ def _legend_lines(cases: pd.DataFrame, look_of: dict[str, Mark]) -> list[tuple[s
     return [(textwrap.fill(", ".join(known), MAX_LETTERS), look) for (_, look), known in names.items()]
 
 
-def _handle(drawn: Sheet, look: Mark, name: str) -> Line2D:
+def _handle(drawn: Sheet, look: CellMark, name: str) -> Line2D:
     color = drawn.ink.of(look.shade)
     return Line2D(
         [], [], color=color, linestyle="", marker=look.marker, markersize=4.5,

@@ -27,10 +27,10 @@ from rnnbench.report.figures.drawing.growth import (
     MARK_POINTS,
     Growth,
     GrowthPanel,
-    Value,
+    GrowthValue,
     panels,
 )
-from rnnbench.report.figures.drawing.marks import Mark, marks
+from rnnbench.report.figures.drawing.marks import CellMark, marks
 from rnnbench.report.figures.drawing.sheet import MIN_LETTERS, Sheet, refuse_several, sheet
 from rnnbench.report.words.axes import word
 from rnnbench.report.words.reference import is_reference, words
@@ -51,7 +51,7 @@ def render(
     *,
     ax: Axes | None = None,
     width: float | None = None,
-    value: Value | None = None,
+    value: GrowthValue | None = None,
     along: str | None = None,
 ) -> Figure | None:
     """The figure, or None if no size has two measured values with the others equal.
@@ -65,7 +65,9 @@ def render(
     shown = [panel for panel in panels(measured, fits(measured), value) if along in (None, panel.axis)]
     if not shown:
         return None
-    refuse_several(ax, measured, ["phase", "reference"], len({(panel.family, panel.phase) for panel in shown}))
+    refuse_several(
+        ax, measured, ["phase", "reference", "num_layers"], len({(panel.family, panel.phase) for panel in shown})
+    )
     if ax is not None and len(shown) > 1:
         raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={shown[0].axis!r}, or leave ax out")
     rows, is_beside = _places(shown, width)
@@ -124,7 +126,9 @@ def _notes(rows: Sequence[Sequence[GrowthPanel | None]], letters: int) -> list[l
     notes = [texts[0]]
     for number in range(1, len(rows)):
         pairs = zip(rows[number], rows[number - 1], texts[number], texts[number - 1], strict=True)
-        notes.append(["" if one and two and (one.axis, own) == (two.axis, above) else own for one, two, own, above in pairs])
+        notes.append(
+            ["" if one and two and (one.axis, own) == (two.axis, above) else own for one, two, own, above in pairs]
+        )
     return notes
 
 
@@ -143,8 +147,8 @@ def _row(
     line: Sequence[Axes],
     row: Sequence[GrowthPanel | None],
     notes: Sequence[str],
-    look_of: Mapping[str, Mark],
-    value: Value,
+    look_of: Mapping[str, CellMark],
+    value: GrowthValue,
 ) -> None:
     phase = ""
     for axes, panel, note in zip(line, row, notes, strict=True):
@@ -163,7 +167,7 @@ def _row(
             )  # fmt: skip
 
 
-def _draw(drawn: Sheet, axes: Axes, panel: GrowthPanel, look_of: Mapping[str, Mark], value: Value) -> None:
+def _draw(drawn: Sheet, axes: Axes, panel: GrowthPanel, look_of: Mapping[str, CellMark], value: GrowthValue) -> None:
     if value == "ratio":
         axes.axhline(1, color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     for growth in panel.growths:
@@ -179,7 +183,7 @@ def _draw(drawn: Sheet, axes: Axes, panel: GrowthPanel, look_of: Mapping[str, Ma
     axes.grid(visible=True)
 
 
-def _line(drawn: Sheet, axes: Axes, growth: Growth, look: Mark, axis: str, value: Value) -> None:
+def _line(drawn: Sheet, axes: Axes, growth: Growth, look: CellMark, axis: str, value: GrowthValue) -> None:
     """Draw one series: its marks, their intervals, and what joins them."""
     values = growth.cases[value].to_numpy(dtype=float)
     reach = np.abs(growth.cases[[f"{value}_low", f"{value}_high"]].to_numpy(dtype=float).T - values)
@@ -204,7 +208,7 @@ def _line(drawn: Sheet, axes: Axes, growth: Growth, look: Mark, axis: str, value
     mark(drawn_points, growth.cases.index)
 
 
-def _across(drawn: Sheet, shown: Sequence[GrowthPanel], value: Value, reference: str) -> None:
+def _across(drawn: Sheet, shown: Sequence[GrowthPanel], value: GrowthValue, reference: str) -> None:
     """The scale that all panels share. It has room for all marks, and for fits between the measured sizes."""
     growths = [(panel.axis, growth) for panel in shown for growth in panel.growths]
     parts = [growth.cases[value].to_numpy(dtype=float) for _, growth in growths]
@@ -234,11 +238,11 @@ def _mark_predicted(drawn: Sheet, axes: Axes, panel: GrowthPanel) -> None:
             axes.axvspan(low, high, color=drawn.ink.faint, zorder=0, linewidth=0)
             axes.annotate(
                 "predicted", ((low * high) ** 0.5, 0.97), xycoords=axes.get_xaxis_transform(), rotation=90,
-                ha="center", va="top", fontsize=MIN_LETTERS, color=drawn.ink.soft,
+                ha="center", va="top", fontsize=MIN_LETTERS, color=drawn.ink.text,
             )  # fmt: skip
 
 
-def _handle(drawn: Sheet, look: Mark, name: str) -> Line2D:
+def _handle(drawn: Sheet, look: CellMark, name: str) -> Line2D:
     color = drawn.ink.of(look.shade)
     return Line2D(
         [], [], color=color, linestyle="", marker=look.marker, markersize=4.5,
@@ -261,7 +265,9 @@ def _legend(drawn: Sheet, kinds: Sequence[str], reference: str) -> Iterator[Arti
     soft: dict[str, Any] = {"color": drawn.ink.soft}
     for kind in kinds:
         if kind == "reference":
-            yield Line2D([], [], color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), label=short(reference, MAX_NAME))
+            yield Line2D(
+                [], [], color=drawn.ink.text, linewidth=1, linestyle=(0, (4, 2)), label=short(reference, MAX_NAME)
+            )
         elif kind in ("small", "large"):
             is_large, name = kind == "large", "largest" if kind == "large" else "smallest"
             yield Line2D(

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from rnnbench.analysis.together import Together
 from rnnbench.report.colors import INKS
 from rnnbench.report.figures.canvas import log_axis, look, quiet, short
+from rnnbench.report.figures.drawing.marks import letter
 from rnnbench.report.words.series import series_name
 from rnnbench.report.words.units import ratio_tick
 
@@ -79,7 +80,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, rows: list[str], runs: int) -> None:
 
 def _mark(run: int) -> dict[str, Any]:
     """The mark of a run is its number; the first, with which the others are compared, is black."""
-    return {"marker": f"${run + 1}$", "color": SOFT if run else INK, "markersize": 7, "markeredgewidth": 0.3}
+    return {"marker": letter(str(run + 1)), "color": SOFT if run else INK, "markersize": 8.5, "markeredgewidth": 0}
 
 
 def _handle(index: int, run: str) -> Line2D:

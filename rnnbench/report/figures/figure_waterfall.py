@@ -11,11 +11,12 @@ from rnnbench.analysis.gaps.between import Step
 from rnnbench.analysis.gaps.gap import Gap
 from rnnbench.report import colors
 from rnnbench.report.figures.canvas import look, short
+from rnnbench.report.figures.drawing.marks import of_cell
 from rnnbench.report.words.axes import one_line
 from rnnbench.report.words.units import duration, duration_tick
 from rnnbench.report.words.why import MINUS, label, share_text
 
-WHOLE, REST = colors.INKS["soft"].light, colors.INKS["line"].light
+EDGE, REST = colors.INKS["soft"].light, colors.INKS["line"].light
 GAIN, LOSS = colors.FASTER.light, colors.SLOWER.light  # what a change saves, and what it costs
 WIDTH = 0.62
 MAX_LETTERS = 16  # of a line below a bar
@@ -27,11 +28,11 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
     with look():
         figure = Figure(figsize=(1.6 + 1.25 * (len(steps) + 2), 3.6), layout="constrained")
         axes = figure.subplots()
-        _whole(axes, 0, gap.start)
+        _whole(axes, 0, gap.start, _shade_of(gap).light)
         level = gap.start.value
         for x, step in enumerate(steps, start=1):
             level = _step(axes, x, step, level)
-        _whole(axes, len(steps) + 1, gap.end)
+        _whole(axes, len(steps) + 1, gap.end, colors.INKS["ink"].light)
         first, last = (_wrapped(short(one_line(bar_name), 2 * MAX_LETTERS)) for bar_name in (name, reference_name))
         names = [first, *map(_named, steps), last]
         axes.set_xticks(range(len(names)), names, fontsize=8)
@@ -43,8 +44,13 @@ def render(gap: Gap, name: str, reference_name: str) -> Figure:
     return figure
 
 
-def _whole(axes: Axes, x: int, time: Estimate) -> None:
-    axes.bar(x, time.value, WIDTH, color=WHOLE)
+def _shade_of(gap: Gap) -> colors.Shade:
+    """The colour of the gap's cell; that of a live module, which is no cell of a suite, is grey."""
+    return of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]
+
+
+def _whole(axes: Axes, x: int, time: Estimate, color: str) -> None:
+    axes.bar(x, time.value, WIDTH, color=color, alpha=0.6)
     _whisker(axes, x, time.value, time)
     _write(axes, x, max(time.value, _finite(time.upper, time.value)), duration(time.value))
 
@@ -53,9 +59,9 @@ def _step(axes: Axes, x: int, step: Step, level: float) -> float:
     """Draw what a step takes off the level, and return the new level."""
     after = level - step.seconds.value
     color = REST if step.kind == "rest" else GAIN if step.seconds.value >= 0 else LOSS
-    axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color=WHOLE, linewidth=0.8)
+    axes.plot([x - 1 + WIDTH / 2, x + WIDTH / 2], [level, level], color=EDGE, linewidth=0.8)
     axes.bar(x, step.seconds.value, WIDTH, bottom=after, color=color, hatch="" if step.is_certain else "////")
-    axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color=WHOLE, linewidth=0.8)
+    axes.plot([x - WIDTH / 2, x + 1 - WIDTH / 2], [after, after], color=EDGE, linewidth=0.8)
     _whisker(axes, x, after, Estimate(after, level - step.seconds.upper, level - step.seconds.lower))
     sign = MINUS if step.seconds.value >= 0 else "+"
     text = f"{sign}{duration(abs(step.seconds.value))}"

@@ -1,6 +1,7 @@
 """Figure: the time of each way to run a module over that of the module as given, one row for each shape."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.figures.canvas import Shown, beside, log_axis, look, quiet
+from rnnbench.report.figures.drawing.marks import letter
 from rnnbench.report.figures.figure_measured import ALIKE, FASTER, SLOWER
 from rnnbench.report.words.axes import one_line, say
 from rnnbench.report.words.fastest import AS_GIVEN
 from rnnbench.report.words.units import digits, duration, ratio, ratio_tick, span
 
-MARKERS = {"hoisted": "$h$", "compiled": "$c$", "prepacked": "$p$"}  # a letter for each way: shapes are for cells
+LETTERS = {"hoisted": "h", "compiled": "c", "prepacked": "p"}  # the mark of each way: shapes are for cells
 SHAPE = ["phase", "batch_size", "seq_len"]
 PADDING = 0.06  # of the axis, at both ends
 ROW_INCHES = 0.42
@@ -53,12 +55,16 @@ def _row(axes: Axes, y: int, ways: pd.DataFrame) -> None:
             axes.plot([low, high], [y, y], color=color, linewidth=2, alpha=0.7, zorder=2)
         if way["is_chosen"]:
             axes.plot(way["ratio"], y, "o", color=color, markersize=14, markerfacecolor="white", zorder=3)
-        axes.plot(way["ratio"], y, MARKERS[way["way"]], color=color, markersize=8, markeredgewidth=0.3, zorder=4)
+        axes.plot(way["ratio"], y, color=color, zorder=4, **_mark(way["way"]))
     best = ways[ways["is_chosen"]].iloc[0]
     interval = f" [{span(digits(best['ratio_low']), digits(best['ratio_high']), ', ')}]"
     numbers = "" if best["way"] == AS_GIVEN else f" {ratio(best['ratio'])}{interval}"
     beside(axes, y, CHOICE_AT, f"{best['way']}{numbers}", ha="left", fontsize=9.5, weight="bold")
     beside(axes, y, TIME_AT, duration(best["seconds"]), ha="right", fontsize=9.5)
+
+
+def _mark(way: str) -> dict[str, Any]:
+    return {"marker": letter(LETTERS[way]), "markersize": 8, "markeredgewidth": 0}
 
 
 def _across(axes: Axes, timed: pd.DataFrame) -> None:
@@ -75,9 +81,6 @@ def _across(axes: Axes, timed: pd.DataFrame) -> None:
     quiet(axes)
     beside(axes, -0.62, CHOICE_AT, "fastest way, ratio [95% interval]", ha="left", fontsize=8, color=ALIKE)
     beside(axes, -0.62, TIME_AT, "time per call", ha="right", fontsize=8, color=ALIKE)
-    shown = [way for way in MARKERS if way in set(timed["way"])]
-    handles = [
-        Line2D([], [], linestyle="", marker=MARKERS[way], color=ALIKE, label=way, markersize=6.5)
-        for way in shown
-    ]
+    shown = [way for way in LETTERS if way in set(timed["way"])]
+    handles = [Line2D([], [], linestyle="", color=ALIKE, label=way, **_mark(way)) for way in shown]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, fontsize=8.5)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnbench.report.colors import INKS, variables
 from rnnbench.report.figures.all_figures import Picture
 from rnnbench.report.page.files import beside
 from rnnbench.report.page.inline import inline
@@ -61,6 +62,7 @@ def html(page: Page) -> str:
                 name: inline(picture.svg, f"{picture.title}. {picture.caption}", page.titles)
                 for name, picture in page.pictures.items()
             },
+            shades={name: shade for name, shade in variables().items() if name not in INKS},
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )

@@ -87,7 +87,7 @@ def test_the_figure_says_each_ratio_its_interval_and_its_time() -> None:
 
 def test_colours_say_slower_faster_or_neither_and_a_hollow_mark_says_times_only() -> None:
     lines = measured().plot().axes[0].lines
-    marks = {float(line.get_ydata()[0]): line for line in lines if line.get_marker() in ("o", "D")}  # type: ignore[index,arg-type]
+    marks = {float(line.get_ydata()[0]): line for line in lines if line.get_marker() in ("o", "d")}  # type: ignore[index,arg-type]
     colours = [marks[row].get_color() for row in range(5)]
     assert colours == ["black", SLOWER, FASTER, ALIKE, ALIKE]
     assert [marks[row].get_markerfacecolor() == "white" for row in range(5)] == [False, False, True, False, False]

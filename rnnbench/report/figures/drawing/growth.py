@@ -16,7 +16,7 @@ from rnnbench.report.figures.drawing.chosen import plain_and_fastest
 from rnnbench.report.words.axes import SETTINGS, SIZES, say, say_all, swept
 from rnnbench.report.words.reference import is_reference
 
-Value = Literal["ratio", "seconds"]
+GrowthValue = Literal["ratio", "seconds"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
 STEPS = 60  # along a curve
 # How figures draw these lines, by whether the other sizes are at their largest.
@@ -77,7 +77,7 @@ class GrowthPanel:
         return ", ".join(texts)
 
 
-def panels(measured: pd.DataFrame, fitted: Fits, value: Value) -> Iterator[GrowthPanel]:
+def panels(measured: pd.DataFrame, fitted: Fits, value: GrowthValue) -> Iterator[GrowthPanel]:
     """A panel for each family, phase and axis with two measured values. `measured` comes from `with_series`.
 
     Of several settings, that with the most cases is shown.
@@ -86,7 +86,7 @@ def panels(measured: pd.DataFrame, fitted: Fits, value: Value) -> Iterator[Growt
         settings, setting, cases = swept(of_phase, SETTINGS), "", of_phase
         if settings:
             keys = of_phase[settings].apply(tuple, axis=1)
-            most = keys.value_counts(sort=False).idxmax()
+            most: Any = keys.value_counts(sort=False).idxmax()
             setting, cases = say_all(settings, most), of_phase[keys == most]
         cases = plain_and_fastest(cases, value)
         axes = swept(cases, SIZES)
@@ -115,7 +115,7 @@ def _growths(series: str, cases: pd.DataFrame, axis: str, others: list[str]) -> 
         yield Growth(series, bool(is_large), sizes, own)
 
 
-def _with_curve(growth: Growth, axis: str, fitted: Fits, value: Value) -> Growth:
+def _with_curve(growth: Growth, axis: str, fitted: Fits, value: GrowthValue) -> Growth:
     """The line with its fit, if the series has one and enough values of the axis."""
     first = growth.cases.iloc[0]
     key = tuple(first[SERIES])

@@ -1,4 +1,4 @@
-"""Colours that follow the background: those of reports on white, and those of the caller's style on the caller's axes."""
+"""Colours that follow the background: those of reports, and on the caller's axes those of the caller's style."""
 
 from dataclasses import dataclass
 
@@ -38,13 +38,13 @@ def ink(axes: Axes) -> Ink:
     """The colours for the background of some axes, by the style in force."""
     paper = _background(axes)
     text = to_hex(matplotlib.rcParams["text.color"])
-    return Ink(text, *(mixed(text, paper, share) for share in (SOFT, LINE, FAINT)), paper)
+    return Ink(text, mixed(text, paper, SOFT), mixed(text, paper, LINE), mixed(text, paper, FAINT), paper)
 
 
 def mixed(color: str, other: str, share: float) -> str:
     """A colour, with this share of another mixed in."""
-    pairs = zip(to_rgb(color), to_rgb(other), strict=True)
-    return str(to_hex([one + (two - one) * share for one, two in pairs]))
+    red, green, blue = (one + (two - one) * share for one, two in zip(to_rgb(color), to_rgb(other), strict=True))
+    return str(to_hex((red, green, blue)))
 
 
 def luminance(color: str) -> float:

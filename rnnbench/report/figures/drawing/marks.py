@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 import pandas as pd
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path as Outline
+from matplotlib.textpath import TextPath
 
 from rnnbench.report.colors import HUES, INKS, Shade
 from rnnbench.report.words.reference import is_reference
@@ -38,7 +41,7 @@ CELLS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one refere
 
 
 @dataclass(frozen=True)
-class Mark:
+class CellMark:
     """How a figure draws a series. Colour and marker tell the cell, filling tells the implementation."""
 
     shade: Shade
@@ -46,20 +49,22 @@ class Mark:
     filled: bool  # of a cell's plainest implementation in the frame, and of references
 
 
-def marks(frame: pd.DataFrame) -> dict[str, Mark]:
+def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
     """The mark of each series of a frame from `with_series`."""
     own = frame[~is_reference(frame)]
     ladder = own["implementation"].map(rung)
     plainest = ladder.groupby(own["cell"]).min()
     hues = hues_of(own["cell"].unique())
-    drawn = {series: Mark(INKS["ink"], OF_TORCH, filled=True) for series in frame.loc[is_reference(frame), "series"]}
+    drawn = {
+        series: CellMark(INKS["ink"], OF_TORCH, filled=True) for series in frame.loc[is_reference(frame), "series"]
+    }
     columns = own[["series", "cell", "implementation"]].drop_duplicates()
     for series, cell, implementation in columns.itertuples(index=False):
         if implementation in TORCH_OWN:
-            drawn[series] = Mark(INKS["soft"], OF_TORCH, filled=False)
+            drawn[series] = CellMark(INKS["soft"], OF_TORCH, filled=False)
         else:
             hue, marker = hues[cell]
-            drawn[series] = Mark(HUES[hue], marker, filled=rung(implementation) == plainest[cell])
+            drawn[series] = CellMark(HUES[hue], marker, filled=rung(implementation) == plainest[cell])
     return drawn
 
 
@@ -83,6 +88,13 @@ def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
 def of_cell(cell: str) -> Shade:
     """The colour of a cell that is the only one of its figure; black for those of torch."""
     return INKS["ink"] if cell.startswith("torch.nn") else HUES[hues_of([cell])[cell][0]]
+
+
+def letter(text: str) -> Outline:
+    """A marker that is a letter or a number, for what is no cell."""
+    outline = TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    center = outline.get_extents().get_points().mean(axis=0)
+    return Outline(outline.vertices - center, outline.codes)
 
 
 def _from(number: int, items: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where a figure is drawn: on axes of its own, in the look of reports, or on one that the caller gave, in their style."""
+"""Where a figure is drawn: on axes of its own in the look of reports, or on the caller's axes in the caller's style."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from rnnbench.report.figures.canvas import Shown, look, quiet
 from rnnbench.report.figures.drawing.ink import Ink, ink
 
-Place = Literal["inside", "above", "right"]
-OUTSIDE: dict[Place, dict[str, Any]] = {
+LegendPlace = Literal["inside", "above", "right"]
+OUTSIDE: dict[LegendPlace, dict[str, Any]] = {
     "inside": {},
     "above": {"loc": "lower left", "bbox_to_anchor": (0, 1)},
     "right": {"loc": "upper left", "bbox_to_anchor": (1, 1)},
@@ -51,7 +51,7 @@ class Sheet:
         if self.is_own:
             axes.set_title(text, loc="left", **how)
 
-    def legend(self, handles: Sequence[Artist], columns: int = 1, place: Place = "inside") -> None:
+    def legend(self, handles: Sequence[Artist], columns: int = 1, place: LegendPlace = "inside") -> None:
         """The legend: below a figure of our own; at its `place` by the caller's axes, inside where it covers least."""
         if self.is_own:
             self.figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=self.small)
@@ -81,6 +81,8 @@ def refuse_several(ax: Axes | None, cases: pd.DataFrame, axes: Sequence[str], pa
     if ax is None or panels <= 1:
         return
     several = [axis for axis in axes if cases[axis].nunique() > 1]
+    if not several:
+        raise ValueError(f"the frame makes {panels} panels: select fewer cases, or leave ax out")
     counted = f"{cases[several[0]].nunique()} values of {several[0]} make" if len(several) == 1 else "the frame makes"
     terms = [f"frame[{axis!r}] == {_plain(cases[axis].iloc[0])!r}" for axis in several]
     picked = terms[0] if len(terms) == 1 else " & ".join(f"({term})" for term in terms)
